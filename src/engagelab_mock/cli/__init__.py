@@ -1,0 +1,1 @@
+"""The command line; `main` is imported by the console script."""

@@ -1,0 +1,1 @@
+"""Getting a callback to a receiver, and keeping what came of it."""

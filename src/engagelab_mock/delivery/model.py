@@ -1,0 +1,137 @@
+"""The records a delivery leaves: `Response`, `Attempt`, `Delivery`, `Refusal`, `Run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.protocol.callback import Callback
+from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.headers import Headers
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.receiver import Receiver
+    from engagelab_mock.lifecycle.message import Message
+    from engagelab_mock.lifecycle.scenario import Scenario
+
+
+class Response(msgspec.Struct, frozen=True, eq=False):
+    """Hold a receiver's answer; `elapsed` is the seconds from the start of the attempt to the last byte.
+
+    >>> Response(200, "OK", Headers(), b"").status
+    200
+    """
+
+    status: int
+    reason: str
+    headers: Headers
+    body: bytes
+    elapsed: float = 0.0
+    #: In process: what the app raised besides answering.
+    raised: Exception | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the body as text, undecodable bytes replaced."""
+        return self.body.decode("utf-8", "replace")
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """Hold one request and what came of it; `at` is in Unix seconds of the engine's clock, `elapsed` in seconds.
+
+    >>> Attempt(1, 0.0, Callback(Headers(), b"")).outcome
+    <Outcome.PENDING: 'pending'>
+    """
+
+    number: int
+    at: float
+    callback: Callback
+    outcome: Outcome = Outcome.PENDING
+    response: Response | None = None
+    #: Why it was not acknowledged, for a person to read; empty when it was.
+    error: str = ""
+    exception: BaseException | None = None
+    elapsed: float = 0.0
+
+    @property
+    def acknowledged(self) -> bool:
+        """Tell whether the receiver answered 200 in time."""
+        return self.outcome is Outcome.ACKNOWLEDGED
+
+
+class Delivery(msgspec.Struct, eq=False):
+    """Follow one callback to one receiver through its attempts.
+
+    `scenario` and `message_id` say what it belongs to; a ping belongs to neither.
+    """
+
+    receiver: Receiver
+    events: tuple[Event, ...]
+    attempts: list[Attempt]
+    message_id: str = ""
+
+    @property
+    def acknowledged(self) -> bool:
+        """Tell whether an attempt was acknowledged."""
+        return bool(self.attempts) and self.attempts[-1].acknowledged
+
+    @property
+    def callback(self) -> Callback:
+        """Return the callback as it was signed for the last attempt."""
+        return self.attempts[-1].callback
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return what came of the last attempt."""
+        return self.attempts[-1].outcome if self.attempts else Outcome.PENDING
+
+    @property
+    def statuses(self) -> list[str]:
+        """Return the events' names, in the order of `rows`."""
+        return [event.name for event in self.events]
+
+
+class Refusal(msgspec.Struct, frozen=True, eq=False):
+    """Record an input that could not be used; `at` is in Unix seconds of the engine's clock."""
+
+    at: float
+    error: EngageLabMockError
+
+    def __str__(self) -> str:
+        return str(self.error)
+
+
+class Run(msgspec.Struct, eq=False):
+    """Say what one `send` did: the message, the scenario it took, and its deliveries so far."""
+
+    message: Message
+    scenario: Scenario
+    deliveries: list[Delivery]
+
+    @property
+    def message_id(self) -> str:
+        """Return the message's id."""
+        return self.message.id
+
+    @property
+    def to(self) -> str:
+        """Return the recipient."""
+        return self.message.to
+
+    @property
+    def events(self) -> list[Event]:
+        """Return every event sent, in order."""
+        return [event for delivery in self.deliveries for event in delivery.events]
+
+    @property
+    def statuses(self) -> list[str]:
+        """Return every status sent, in order."""
+        return [event.name for event in self.events]
+
+    @property
+    def acknowledged(self) -> bool:
+        """Tell whether every delivery was acknowledged."""
+        return all(delivery.acknowledged for delivery in self.deliveries)

@@ -1,0 +1,213 @@
+"""The endpoint under test, with its callback settings and the way to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.recorder import Recorder
+from engagelab_mock.delivery.transport.base import Transport
+from engagelab_mock.errors import UsageError
+from engagelab_mock.protocol.settings import CallbackSettings
+from engagelab_mock.protocol.signature import Signer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from engagelab_mock.delivery.transport.lifespan import AsgiApp
+
+#: How long a receiver may take to answer, in seconds [S for the ping; for callbacks by inference].
+ACKNOWLEDGEMENT_LIMIT = 3.0
+#: Credentials of the bundled receiver: those of the vendor's own sandbox [X].
+SANDBOX_USERNAME = "sandbox_demo"
+SANDBOX_SECRET = "sandbox_webhook_secret"
+
+SignatureClock = Literal["wall", "virtual"]
+
+
+class Receiver:
+    """Describe who gets the callbacks; made with `Receiver.http`, `.wsgi`, `.asgi` or `.recording`.
+
+    >>> receiver = Receiver.http("http://127.0.0.1:5000/engagelab", username="acme", secret="s3cret")
+    >>> receiver.settings.signs
+    True
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: CallbackSettings,
+        *,
+        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
+        signature_clock: SignatureClock = "wall",
+        recorder: Recorder | None = None,
+    ) -> None:
+        if signature_clock not in {"wall", "virtual"}:
+            raise UsageError(f"signature_clock is 'wall' or 'virtual', not {signature_clock!r}", where="Receiver")
+        self.transport = transport
+        self.settings = settings
+        #: Seconds the receiver has for its whole answer; None waits for ever, for a debugger's sake.
+        self.limit = None if limit is None else check_delay(limit, where="limit")
+        self.signature_clock = signature_clock
+        #: What the bundled receiver recorded; None for your own.
+        self.recorder = recorder
+        self.signer = Signer(settings.username, settings.secret) if settings.signs else None
+
+    @classmethod
+    def http(
+        cls,
+        url: str,
+        *,
+        username: str = "",
+        secret: str = "",
+        authorization: str = "",
+        description: str = "",
+        tls_verify: bool | str = True,
+        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
+        signature_clock: SignatureClock = "wall",
+    ) -> Receiver:
+        """Reach a receiver by its URL, over a real socket.
+
+        `tls_verify` is True, False, or the path of a CA bundle. Raises `InvalidSettings` for a URL or settings that
+        cannot be used.
+
+        >>> Receiver.http("htps://example.com")
+        Traceback (most recent call last):
+        ...
+        engagelab_mock.errors.InvalidSettings: url: 'htps://example.com' has the scheme 'htps', not http or https
+          hint: did you mean 'https'?
+        """
+        from engagelab_mock.delivery.transport.http import HttpTransport
+
+        settings = CallbackSettings(
+            address=url,
+            description=description,
+            username=username,
+            secret=secret,
+            authorization=authorization,
+        )
+        transport = HttpTransport(url, tls_verify=tls_verify)
+        return cls(transport, settings, limit=limit, signature_clock=signature_clock)
+
+    @classmethod
+    def wsgi(
+        cls,
+        app: WSGIApplication,
+        path: str = "/",
+        *,
+        username: str = "",
+        secret: str = "",
+        authorization: str = "",
+        description: str = "",
+        base_url: str = "http://testserver",
+        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
+        signature_clock: SignatureClock = "wall",
+    ) -> Receiver:
+        """Call a WSGI app (Flask, Django) in process, on the test's own thread.
+
+        `base_url` gives the scheme and the Host header that the app sees.
+
+        >>> receiver = Receiver.wsgi(lambda environ, start_response: [], path="/engagelab")
+        >>> receiver.address
+        'http://testserver/engagelab'
+        """
+        from engagelab_mock.delivery.transport.wsgi import WsgiTransport
+
+        transport = WsgiTransport(app, _join(base_url, path))
+        settings = CallbackSettings(
+            address=transport.address,
+            description=description,
+            username=username,
+            secret=secret,
+            authorization=authorization,
+        )
+        return cls(transport, settings, limit=limit, signature_clock=signature_clock)
+
+    @classmethod
+    def asgi(
+        cls,
+        app: AsgiApp,
+        path: str = "/",
+        *,
+        username: str = "",
+        secret: str = "",
+        authorization: str = "",
+        description: str = "",
+        base_url: str = "http://testserver",
+        lifespan: bool = True,
+        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
+        signature_clock: SignatureClock = "wall",
+    ) -> Receiver:
+        """Call an ASGI app (FastAPI, Starlette, Django) in process.
+
+        `lifespan` says whether synchronous sends start and stop the app's lifespan.
+
+        >>> async def app(scope, receive, send): ...
+        >>> Receiver.asgi(app, path="/engagelab").transport.name
+        'asgi'
+        """
+        from engagelab_mock.delivery.transport.asgi import AsgiTransport
+
+        transport = AsgiTransport(app, _join(base_url, path), lifespan=lifespan)
+        settings = CallbackSettings(
+            address=transport.address,
+            description=description,
+            username=username,
+            secret=secret,
+            authorization=authorization,
+        )
+        return cls(transport, settings, limit=limit, signature_clock=signature_clock)
+
+    @classmethod
+    def recording(
+        cls, *, username: str = SANDBOX_USERNAME, secret: str = SANDBOX_SECRET, authorization: str = ""
+    ) -> Receiver:
+        """Use the bundled receiver: it verifies, records and acknowledges, in process.
+
+        >>> Receiver.recording().recorder.received
+        []
+        """
+        recorder = Recorder(username=username, secret=secret, authorization=authorization)
+        receiver = cls.wsgi(
+            recorder,
+            path="/engagelab",
+            username=username,
+            secret=secret,
+            authorization=authorization,
+            description="bundled receiver",
+        )
+        receiver.recorder = recorder
+        return receiver
+
+    @property
+    def address(self) -> str:
+        """Return where callbacks go, as a URL."""
+        return self.transport.address
+
+    def with_settings(self, **changes: Any) -> Receiver:
+        """Return the same endpoint with some of `username`, `secret`, `authorization`, `description` changed.
+
+        >>> Receiver.recording().with_settings(secret="wrong").settings.secret
+        'wrong'
+        """
+        settings = msgspec.structs.replace(self.settings, **changes)
+        return Receiver(
+            self.transport,
+            settings,
+            limit=self.limit,
+            signature_clock=self.signature_clock,
+            recorder=self.recorder,
+        )
+
+    def close(self) -> None:
+        """Give up connections and loops; the next delivery opens them anew."""
+        self.transport.close()
+
+    def __repr__(self) -> str:
+        return f"<Receiver {self.transport.name} {self.address}>"
+
+
+def _join(base_url: str, path: str) -> str:
+    return f"{base_url.rstrip('/')}/{path.lstrip('/')}"

@@ -1,0 +1,110 @@
+"""Deliveries as text: one exchange in full, or the journal as a table."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from engagelab_mock.delivery.hint import hint_for
+from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
+from engagelab_mock.errors import NotAcknowledged
+
+_BODY_LINES = 40
+_ANSWER_CHARACTERS = 1000
+
+
+def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
+    """Make the error that shows a delivery's last attempt: request, response, and what to try next.
+
+    >>> from engagelab_mock import EngageLab, Receiver
+    >>> with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
+    ...     run = engagelab.send("+6591234567", check=False)
+    >>> print(str(not_acknowledged(run.deliveries[0])).splitlines()[0])
+    plan was not acknowledged: connection refused: nothing listens on 127.0.0.1:1
+    """
+    attempt = delivery.attempts[-1]
+    what = ", ".join(delivery.statuses) or "the address validation"
+    error = NotAcknowledged(
+        f"{what} was not acknowledged: {attempt.error}",
+        delivery=delivery,
+        hint=hint_for(delivery),
+        detail="\n".join([*_request(delivery, attempt), "", *_response(attempt)]),
+    )
+    error.__cause__ = attempt.exception
+    return error
+
+
+def journal_table(entries: Iterable[Delivery | Refusal]) -> str:
+    """Draw a table of attempts, one line each, with refused inputs where they occurred.
+
+    >>> journal_table([])
+    'nothing was sent'
+    """
+    rows: list[Sequence[str]] = []
+    notes: list[str] = []
+    for entry in entries:
+        if isinstance(entry, Refusal):
+            rows.append(("-", "refused", "", "", "-", type(entry.error).__name__))
+            notes.append(str(entry))
+            continue
+        rows.extend(_row(entry, attempt) for attempt in entry.attempts)
+    if not rows:
+        return "nothing was sent"
+    table = _align([("#", "event", "to", "channel", "http", "outcome"), *_numbered(rows)])
+    return "\n".join([*table, *notes])
+
+
+def _numbered(rows: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
+    return ((str(number), *row[1:]) for number, row in enumerate(rows, 1))
+
+
+def _row(delivery: Delivery, attempt: Attempt) -> Sequence[str]:
+    first = delivery.events[0] if delivery.events else None
+    status = getattr(first, "status", None)
+    return (
+        "",
+        ", ".join(delivery.statuses) or "ping",
+        getattr(first, "to", ""),
+        status.status_data.current_send_channel if status is not None else "",
+        str(attempt.response.status) if attempt.response else "-",
+        f"{attempt.outcome} in {attempt.elapsed * 1000:.1f} ms" + (f": {attempt.error}" if attempt.error else ""),
+    )
+
+
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _request(delivery: Delivery, attempt: Attempt) -> list[str]:
+    body = attempt.callback.body
+    lines = [f"request: POST {delivery.receiver.address}  (in process, {delivery.receiver.transport.name})"]
+    if delivery.receiver.transport.name == "http":
+        lines = [f"request: POST {delivery.receiver.address}"]
+    lines += [f"  {name}: {value}" for name, value in attempt.callback.headers.pairs]
+    return [*lines, *(_indent(_pretty(body)) if body else ["  (empty body)"])]
+
+
+def _response(attempt: Attempt) -> list[str]:
+    response = attempt.response
+    if response is None:
+        return [f"response: none ({attempt.outcome} after {attempt.elapsed:.3f} s)"]
+    lines = [f"response: {response.status} {response.reason}".rstrip() + f"  (after {response.elapsed:.3f} s)"]
+    lines += [f"  {name}: {value}" for name, value in response.headers.pairs]
+    text = response.text.strip()
+    shown = text[:_ANSWER_CHARACTERS] + ("…" if len(text) > _ANSWER_CHARACTERS else "")
+    return [*lines, *(_indent(shown) if shown else ["  (empty body)"])]
+
+
+def _pretty(body: bytes) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body.decode("utf-8", "backslashreplace")
+
+
+def _indent(text: str) -> list[str]:
+    lines = textwrap.indent(text, "  ").splitlines()
+    rest = len(lines) - _BODY_LINES
+    return lines if rest <= 0 else [*lines[:_BODY_LINES], f"  … {rest} more lines"]

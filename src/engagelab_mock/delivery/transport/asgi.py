@@ -1,0 +1,185 @@
+"""Call an ASGI app in process: in the caller's running loop, or from synchronous code in a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any
+from urllib.parse import unquote
+
+from engagelab_mock.delivery.model import Response
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
+from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport.lifespan import AsgiApp, Lifespan, Message
+from engagelab_mock.errors import UsageError
+from engagelab_mock.protocol.callback import Callback
+from engagelab_mock.protocol.headers import Headers
+
+
+class AsgiTransport:
+    """Drive an app by hand, as the ASGI specification says.
+
+    From synchronous code the app runs in one loop that stays open between callbacks, with its lifespan started before
+    the first. From a running loop (`aexchange`) it runs in that loop, and its lifespan is the caller's.
+
+    >>> async def app(scope, receive, send):
+    ...     await send({"type": "http.response.start", "status": 200})
+    ...     await send({"type": "http.response.body"})
+    >>> transport = AsgiTransport(app, "http://testserver/engagelab", lifespan=False)
+    >>> transport.exchange(Callback(Headers(), b"{}"), 3).status
+    200
+    >>> transport.close()
+    """
+
+    name = "asgi"
+
+    def __init__(self, app: AsgiApp, address: str, *, lifespan: bool = True) -> None:
+        self.app = app
+        self.address = address
+        parts = split_address(address, where="base_url")
+        path = parts.path or "/"
+        default_port = 443 if parts.scheme == "https" else 80
+        self._scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": parts.scheme,
+            "path": unquote(path),
+            "raw_path": path.encode("ascii"),
+            "query_string": parts.query.encode("ascii"),
+            "root_path": "",
+            "client": ("127.0.0.1", 50000),
+            "server": (parts.hostname, parts.port or default_port),
+        }
+        self._host = (b"host", parts.netloc.encode("ascii"))
+        self._wants_lifespan = lifespan
+        self._lifespan: Lifespan | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def exchange(self, callback: Callback, limit: float | None) -> Response:
+        """Call the app with the callback and collect its answer; not to be used inside a running loop."""
+        if asyncio._get_running_loop() is not None:
+            raise UsageError(
+                "the app cannot be called synchronously from inside a running event loop",
+                where="Receiver.asgi",
+                hint="in an async test use `await engagelab.asend(...)`",
+            )
+        loop = self._loop or self._open()
+        return loop.run_until_complete(self.aexchange(callback, limit))
+
+    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+        """Call the app in the running loop and collect its answer."""
+        exchange = _Exchange(callback.body)
+        scope = self._prepare(callback)
+        try:
+            async with asyncio.timeout(limit) as timer:
+                exchange.timer = timer
+                await self.app(scope, exchange.receive, exchange.send)
+        except TimeoutError as error:
+            if not timer.expired():
+                return exchange.failed(error)
+            reason = f"no complete answer within {limit:g} s"
+            raise TransportFailure(Outcome.TIMEOUT, reason) from None
+        except Exception as error:
+            return exchange.failed(error)
+        return exchange.response()
+
+    def close(self) -> None:
+        """Stop the app and close the loop; a later exchange opens them anew."""
+        loop, lifespan = self._loop, self._lifespan
+        self._loop = self._lifespan = None
+        if loop is None:
+            return
+        try:
+            if lifespan is not None:
+                loop.run_until_complete(lifespan.shutdown())
+            _cancel_all(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+
+    def _open(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.new_event_loop()
+        if self._wants_lifespan:
+            self._lifespan = Lifespan(self.app)
+            try:
+                self._loop.run_until_complete(self._lifespan.startup())
+            except BaseException:
+                self.close()
+                raise
+        return self._loop
+
+    def _prepare(self, callback: Callback) -> dict[str, Any]:
+        scope = self._scope.copy()
+        scope["headers"] = [
+            self._host,
+            (b"content-length", b"%d" % len(callback.body)),
+            *[(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in callback.headers.pairs],
+        ]
+        if self._lifespan is not None:
+            scope["state"] = self._lifespan.state.copy()
+        return scope
+
+
+class _Exchange:
+    """One request and its answer, as the app sees them through `receive` and `send`."""
+
+    __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_start", "_started", "timer")
+
+    timer: asyncio.Timeout
+
+    def __init__(self, body: bytes) -> None:
+        self._started = perf_counter()
+        self._body: bytes | None = body
+        self._start: Message | None = None
+        self._chunks: list[bytes] = []
+        self._complete: asyncio.Event | None = None
+        self._elapsed = -1.0
+
+    async def receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        if self._elapsed < 0:
+            # The client stays connected until it has its answer.
+            if self._complete is None:
+                self._complete = asyncio.Event()
+            await self._complete.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._start = message
+        elif kind == "http.response.body" and self._elapsed < 0:
+            self._chunks.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._elapsed = perf_counter() - self._started
+                # What the app does in the background after its answer is not bound by the limit.
+                self.timer.reschedule(None)
+                if self._complete is not None:
+                    self._complete.set()
+
+    def response(self, raised: Exception | None = None) -> Response:
+        if self._start is None or self._elapsed < 0:
+            what = "sent no response" if self._start is None else "did not finish its response"
+            raise TransportFailure(Outcome.MALFORMED, f"the app returned and {what}")
+        pairs = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in self._start.get("headers", ())]
+        status = int(self._start["status"])
+        return Response(status, "", Headers(pairs), b"".join(self._chunks), self._elapsed, raised)
+
+    def failed(self, error: Exception) -> Response:
+        """Return the answer of an app that raised after completing it, as servers do; else say that it raised."""
+        if self._elapsed >= 0:
+            return self.response(raised=error)
+        raise TransportFailure(Outcome.APP_RAISED, f"the app raised {type(error).__name__}: {error}") from error
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))

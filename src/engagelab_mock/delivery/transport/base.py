@@ -1,0 +1,68 @@
+"""What every way to a receiver offers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from engagelab_mock.delivery.model import Response
+from engagelab_mock.errors import InvalidSettings, did_you_mean
+from engagelab_mock.protocol.callback import Callback
+
+#: How much of an answer's body is kept, in bytes; the rest is read and dropped.
+BODY_LIMIT = 1 << 20
+
+
+class Transport(Protocol):
+    """Put a callback to a receiver and return its answer, or raise `TransportFailure`.
+
+    `limit` is in seconds, measured to the last byte of the answer; None waits for ever.
+    """
+
+    #: Which of "http", "wsgi" and "asgi" it is.
+    name: str
+    #: Where callbacks go, as a URL.
+    address: str
+
+    def exchange(self, callback: Callback, limit: float | None) -> Response:
+        """Send the callback and wait for the answer."""
+
+    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+        """Send the callback and wait for the answer in the running event loop."""
+
+    def close(self) -> None:
+        """Give up connections and loops; a later exchange opens them anew."""
+
+
+def split_address(url: str, *, where: str) -> SplitResult:
+    """Take an http or https URL apart, or raise `InvalidSettings` saying what is wrong with it.
+
+    >>> split_address("http://127.0.0.1:5000/engagelab", where="url").port
+    5000
+    """
+    if not isinstance(url, str):
+        raise InvalidSettings(f"an address is a string, not {url!r}", where=where)
+    example = "an address looks like 'http://127.0.0.1:5000/engagelab'"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidSettings(f"{url!r} is not a URL: {error}", where=where, hint=example) from None
+    if parts.scheme not in {"http", "https"}:
+        guess = did_you_mean(parts.scheme, ["http", "https"]) if parts.scheme else ""
+        raise InvalidSettings(
+            f"{url!r} has the scheme {parts.scheme!r}, not http or https",
+            where=where,
+            hint=guess or example,
+        )
+    if not parts.hostname or port == 0:
+        raise InvalidSettings(f"{url!r} names no {'port' if parts.hostname else 'host'}", where=where, hint=example)
+    if parts.username is not None:
+        raise InvalidSettings(
+            f"{parts.hostname!r} is given with credentials in the URL",
+            where=where,
+            hint="EngageLab sends an Authorization header verbatim: pass it as authorization='Basic …'",
+        )
+    if any(character <= " " or character > "~" for character in url):
+        raise InvalidSettings(f"{url!r} holds blanks or non-ASCII characters", where=where, hint="percent-encode them")
+    return parts

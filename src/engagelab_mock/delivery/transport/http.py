@@ -1,0 +1,203 @@
+"""POST a callback over HTTP/1.1: connections kept alive, redirects, proxies and cookies never followed."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import select
+import socket
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from engagelab_mock.delivery.model import Response
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
+from engagelab_mock.delivery.transport.base import BODY_LIMIT, split_address
+from engagelab_mock.protocol.callback import Callback
+from engagelab_mock.protocol.headers import Headers
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class HttpTransport:
+    """Send callbacks to a URL, several at a time if need be, each on a connection of its own while it lasts.
+
+    `tls_verify` is True, False, or the path of a CA bundle to trust instead of the system's.
+
+    >>> HttpTransport("http://127.0.0.1:9/engagelab").address
+    'http://127.0.0.1:9/engagelab'
+    """
+
+    name = "http"
+
+    def __init__(self, address: str, *, tls_verify: bool | str = True) -> None:
+        parts = split_address(address, where="url")
+        self.address = address
+        self.tls_verify = tls_verify
+        self._host: str = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls: ssl.SSLContext | None = _tls_context(tls_verify) if parts.scheme == "https" else None
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
+        self._idle: deque[socket.socket] = deque()
+
+    def exchange(self, callback: Callback, limit: float | None) -> Response:
+        """Send the callback and read the answer to its last byte."""
+        started = perf_counter()
+        deadline = None if limit is None else started + limit
+        connection = self._reuse() or self._connect(deadline, limit)
+        keep = False
+        try:
+            response, keep = _converse(connection, self._render(callback), deadline, limit)
+        finally:
+            if keep:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        return Response(
+            response.status,
+            response.reason,
+            response.headers,
+            response.body,
+            perf_counter() - started,
+        )
+
+    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+        """Send the callback from a thread, leaving the loop free for a receiver that may run in it."""
+        return await asyncio.to_thread(self.exchange, callback, limit)
+
+    def close(self) -> None:
+        """Close the idle connections; a later exchange opens new ones."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _render(self, callback: Callback) -> bytes:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
+        head = f"{self._head}{lines}Content-Length: {len(callback.body)}\r\n\r\n"
+        return head.encode("latin-1") + callback.body
+
+    def _reuse(self) -> socket.socket | None:
+        while self._idle:
+            connection = self._idle.pop()
+            # Readable while idle means closed by the receiver, or bytes nobody asked for: of no use either way.
+            if not select.select([connection], [], [], 0)[0]:
+                return connection
+            connection.close()
+        return None
+
+    def _connect(self, deadline: float | None, limit: float | None) -> socket.socket:
+        where = f"{self._host}:{self._port}"
+        try:
+            connection = socket.create_connection((self._host, self._port), timeout=_remaining(deadline))
+        except socket.gaierror as error:
+            reason = f"the host {self._host!r} cannot be resolved: {error.strerror}"
+            raise TransportFailure(Outcome.DNS_FAILURE, reason) from error
+        except ConnectionRefusedError as error:
+            raise TransportFailure(Outcome.REFUSED, f"connection refused: nothing listens on {where}") from error
+        except TimeoutError as error:
+            raise TransportFailure(Outcome.CONNECT_TIMEOUT, f"no connection to {where} within {limit:g} s") from error
+        except (OSError, UnicodeError) as error:
+            raise TransportFailure(Outcome.UNREACHABLE, f"no connection to {where}: {error}") from error
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return connection
+        try:
+            connection.settimeout(_remaining(deadline))
+            return self._tls.wrap_socket(connection, server_hostname=self._host)
+        except TimeoutError as error:
+            connection.close()
+            reason = f"no TLS session with {where} within {limit:g} s"
+            raise TransportFailure(Outcome.CONNECT_TIMEOUT, reason) from error
+        except OSError as error:
+            connection.close()
+            raise TransportFailure(Outcome.TLS_FAILURE, f"no TLS session with {where}: {error}") from error
+
+
+class _Deadline(io.RawIOBase):
+    """The reading side of a socket, each read bounded by what is left of the attempt's time."""
+
+    def __init__(self, connection: socket.socket, deadline: float | None) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self.received = 0
+        self.at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        self._connection.settimeout(_remaining(self._deadline))
+        count = self._connection.recv_into(buffer)
+        self.received += count
+        self.at_end = count == 0
+        return count
+
+    def makefile(self, mode: str = "rb") -> io.BufferedReader:
+        """Stand in for the socket's own method, which is all that `HTTPResponse` asks of a socket."""
+        return io.BufferedReader(self)
+
+
+def _converse(
+    connection: socket.socket, request: bytes, deadline: float | None, limit: float | None
+) -> tuple[Response, bool]:
+    """Send a request and read its answer; also tell whether the connection can be used again."""
+    reader = _Deadline(connection, deadline)
+    answer = http.client.HTTPResponse(reader, method="POST")  # type: ignore[arg-type]
+    try:
+        connection.settimeout(_remaining(deadline))
+        connection.sendall(request)
+        answer.begin()
+        if reader.at_end:
+            raise TransportFailure(Outcome.INCOMPLETE, "the connection was closed in the middle of the headers")
+        body = _read_body(answer)
+        headers = Headers(answer.headers.items())
+        return Response(answer.status, answer.reason, headers, body), not answer.will_close
+    except TimeoutError:
+        arrived = f"; {reader.received} bytes had arrived" if reader.received else ""
+        reason = f"no complete answer within {limit:g} s{arrived}"
+        raise TransportFailure(Outcome.TIMEOUT, reason) from None
+    except http.client.RemoteDisconnected as error:
+        raise TransportFailure(Outcome.CLOSED, "the connection was closed without an answer") from error
+    except http.client.IncompleteRead as error:
+        expected = f" of {len(error.partial) + error.expected}" if error.expected is not None else ""
+        reason = f"the connection was closed in the middle of the answer: {len(error.partial)}{expected} body bytes"
+        raise TransportFailure(Outcome.INCOMPLETE, reason) from error
+    except (http.client.HTTPException, ValueError) as error:
+        reason = f"the answer is not HTTP: {type(error).__name__}: {error}"
+        raise TransportFailure(Outcome.MALFORMED, reason) from error
+    except OSError as error:
+        raise TransportFailure(Outcome.RESET, f"the connection broke: {error.strerror or error}") from error
+    finally:
+        answer.close()
+
+
+def _read_body(answer: http.client.HTTPResponse) -> bytes:
+    body = answer.read() if answer.length is not None and answer.length <= BODY_LIMIT else b""
+    # Without a length, or past the limit: read on to the last byte, which is when an answer is complete.
+    while chunk := answer.read(65536):
+        if len(body) < BODY_LIMIT:
+            body += chunk
+    if answer.length:
+        raise http.client.IncompleteRead(body, answer.length)
+    return body
+
+
+def _remaining(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    left = deadline - perf_counter()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _tls_context(tls_verify: bool | str) -> ssl.SSLContext:
+    import ssl  # half the cost of this module's imports, and most receivers in tests are plain http
+
+    context = ssl.create_default_context(cafile=tls_verify if isinstance(tls_verify, str) else None)
+    if tls_verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,118 @@
+"""One exception tree: what went wrong, where, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.model import Delivery
+
+
+class EngageLabMockError(Exception):
+    """Carry what went wrong, where, and what to do next; every error of this package derives from it.
+
+    >>> print(EngageLabMockError("no receiver", where="EngageLab()", hint="pass one"))
+    EngageLab(): no receiver
+      hint: pass one
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", detail: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.hint = hint
+        text = f"{where}: {what}" if where else what
+        if hint:
+            text += f"\n  hint: {hint}"
+        super().__init__(f"{text}\n\n{detail}" if detail else text)
+
+
+class UsageError(EngageLabMockError, ValueError):
+    """Report an argument that cannot be used; the command line exits 2 on it.
+
+    >>> issubclass(UsageError, ValueError)
+    True
+    """
+
+
+class InvalidRecipient(UsageError):
+    """Report a recipient that is neither an E.164 phone number nor an e-mail address.
+
+    >>> issubclass(InvalidRecipient, UsageError)
+    True
+    """
+
+
+class InvalidSettings(UsageError):
+    """Report callback settings that EngageLab's console would not accept, or a header that cannot be sent.
+
+    >>> issubclass(InvalidSettings, UsageError)
+    True
+    """
+
+
+class InvalidDelay(UsageError):
+    """Report a delay that is negative, not finite, or not a number of seconds.
+
+    >>> issubclass(InvalidDelay, UsageError)
+    True
+    """
+
+
+class IllegalTransition(UsageError):
+    """Report a status that cannot follow the ones before it in the transition graph.
+
+    >>> issubclass(IllegalTransition, UsageError)
+    True
+    """
+
+
+class UnknownName(UsageError):
+    """Report a misspelt name and suggest the nearest one.
+
+    >>> print(UnknownName("scenario", "verfied", ["verified", "delivered"]))
+    unknown scenario 'verfied'
+      hint: did you mean 'verified'? Known: delivered, verified
+    """
+
+    def __init__(self, noun: str, name: object, known: Iterable[str], *, where: str = "", hint: str = "") -> None:
+        self.noun = noun
+        self.name = name
+        options = sorted(str(option) for option in known)
+        suggestion = did_you_mean(str(name), options)
+        hints = [suggestion, f"Known: {', '.join(options)}", hint]
+        super().__init__(f"unknown {noun} {name!r}", where=where, hint=" ".join(part for part in hints if part))
+
+
+class InvalidBody(EngageLabMockError, ValueError):
+    """Report bytes that are not a callback envelope: what is wrong, and at which place of the body.
+
+    >>> issubclass(InvalidBody, ValueError)
+    True
+    """
+
+
+class NotAcknowledged(EngageLabMockError, AssertionError):
+    """Fail the test at the calling line: a delivery was not answered with HTTP 200 in time.
+
+    The `delivery` attribute holds the request, the response and the typed outcome.
+
+    >>> issubclass(NotAcknowledged, AssertionError)
+    True
+    """
+
+    def __init__(self, what: str, *, delivery: Delivery, hint: str = "", detail: str = "") -> None:
+        super().__init__(what, hint=hint, detail=detail)
+        self.delivery = delivery
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name nearest to a misspelt one, or nothing.
+
+    >>> did_you_mean("delivred", ["sent", "delivered"])
+    "did you mean 'delivered'?"
+    """
+    import difflib  # only ever needed on the way to an error
+
+    nearest = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return f"did you mean '{nearest[0]}'?" if nearest else ""

@@ -1,0 +1,1 @@
+"""How a message lives: from accepted to verified, or to one of its failures."""

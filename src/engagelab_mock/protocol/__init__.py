@@ -1,0 +1,1 @@
+"""What is on the wire: pure and frozen, no I/O, no clock."""

@@ -1,0 +1,251 @@
+"""The four kinds of row a callback can hold, told apart by which section they have [D][K].
+
+Fields stand in the order of the documents' examples. Decoding passes over fields it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Group fields inside an event; the base of every part below."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Be one item of `rows`; `kind` says which of the four it is, `name` what happened.
+
+    >>> event = NotificationEvent(itime=1712458844, notification=Notification(event="insufficient_balance"))
+    >>> event.kind, event.name
+    ('notification', 'insufficient_balance')
+    """
+
+    #: The key of the section that tells this kind from the others.
+    kind: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """Return the message status, or the event's identifier."""
+        raise NotImplementedError
+
+
+class StatusData(Section, frozen=True, kw_only=True):
+    """Hold `status_data`; `msg_time` is in Unix seconds, `current_send_channel` empty on plan [S]."""
+
+    msg_time: int
+    message_id: str
+    current_send_channel: str = ""
+    template_key: str = ""
+    business_id: str = ""
+
+
+class Billing(Section, frozen=True, kw_only=True):
+    """Hold what the message cost; generally only on `sent` [D]."""
+
+    cost: float
+    currency: str = "USD"
+
+
+class ErrorDetail(Section, frozen=True, kw_only=True):
+    """Hold an error's text; there only on errors [S]."""
+
+    message: str
+
+
+class MessageStatus(Section, frozen=True, kw_only=True):
+    """Hold the `status` section; `error_code` 0 means none [S]."""
+
+    message_status: str
+    status_data: StatusData
+    billing: Billing | UnsetType | None = UNSET
+    error_code: int = 0
+    error_detail: ErrorDetail | UnsetType | None = UNSET
+
+
+class StatusEvent(Event, frozen=True, kw_only=True):
+    """Report a message's status; `itime`, when this data was created, is in Unix seconds [S].
+
+    >>> from engagelab_mock import Message
+    >>> Message(id="1742442805608914944", to="+6591234567").event("plan", at=1704265712).name
+    'plan'
+    """
+
+    kind: ClassVar[str] = "status"
+
+    message_id: str
+    to: str
+    server: str = "otp"
+    channel: str = "otp"
+    itime: int
+    custom_args: dict[str, Any] | UnsetType | None = UNSET
+    status: MessageStatus
+
+    @property
+    def name(self) -> str:
+        """Return the message status."""
+        return self.status.message_status
+
+
+class NotificationData(Section, frozen=True, kw_only=True):
+    """Hold `notification_data`: each event fills its own fields [S][X], business_id is there on all [S][?]."""
+
+    business_id: str | UnsetType = UNSET
+    remain_balance: float | int | UnsetType = UNSET
+    balance_threshold: float | int | UnsetType = UNSET
+    currency: str | UnsetType = UNSET
+    rate: float | int | UnsetType = UNSET
+    threshold: float | int | UnsetType = UNSET
+    template_id: str | UnsetType = UNSET
+    status: str | int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class Notification(Section, frozen=True, kw_only=True):
+    """Hold the `notification` section."""
+
+    event: str
+    notification_data: NotificationData = NotificationData()
+
+
+class NotificationEvent(Event, frozen=True, kw_only=True):
+    """Report something about the account, such as a low balance [S]."""
+
+    kind: ClassVar[str] = "notification"
+
+    server: str = "otp"
+    itime: int
+    notification: Notification
+
+    @property
+    def name(self) -> str:
+        """Return the event's identifier."""
+        return self.notification.event
+
+
+class ResponseData(Section, frozen=True, kw_only=True, rename={"sender": "from"}):
+    """Hold `response_data`; its `from`, a keyword of Python, is `sender` here [D]."""
+
+    message_sid: str
+    account_sid: str
+    sender: str
+    to: str
+    body: str
+
+
+class Reply(Section, frozen=True, kw_only=True):
+    """Hold the `response` section."""
+
+    event: str = "uplink_message"
+    response_data: ResponseData
+
+
+class ResponseEvent(Event, frozen=True, kw_only=True):
+    """Report what a user wrote back, such as STOP; both ids are "0" in the documented example [D]."""
+
+    kind: ClassVar[str] = "response"
+
+    server: str = "otp"
+    itime: int
+    message_id: str = "0"
+    business_id: str = "0"
+    response: Reply
+
+    @property
+    def name(self) -> str:
+        """Return the event's identifier."""
+        return self.response.event
+
+
+class Operator(Section, frozen=True, kw_only=True):
+    """Hold who did it: a console user's e-mail or an API key, and from which address [D]."""
+
+    email: str | UnsetType = UNSET
+    api_key: str | UnsetType = UNSET
+    ip_address: str
+
+
+class AccountLogin(Section, frozen=True, kw_only=True):
+    """Hold login_success, login_failed or logout; `fail_reason` only with login_failed [D]."""
+
+    action: str
+    fail_reason: str | UnsetType = UNSET
+
+
+class KeyManage(Section, frozen=True, kw_only=True):
+    """Hold what was done to an API key [D]."""
+
+    action: str
+    api_key: str
+    description: str | UnsetType = UNSET
+
+
+class TemplateManage(Section, frozen=True, kw_only=True):
+    """Hold what was done to a template [D]."""
+
+    action: str
+    template_id: str
+    template_name: str
+
+
+class ApiCall(Section, frozen=True, kw_only=True):
+    """Hold which call of the REST API was made [D]."""
+
+    api_path: str
+    method: str
+
+
+class SystemEventData(Section, frozen=True, kw_only=True):
+    """Hold `data`; the details stand under the event's own name, msg_history's are not documented [D]."""
+
+    business_id: str
+    org_id: str
+    operator: Operator
+    account_login: AccountLogin | UnsetType = UNSET
+    key_manage: KeyManage | UnsetType = UNSET
+    template_manage: TemplateManage | UnsetType = UNSET
+    api_call: ApiCall | UnsetType = UNSET
+    msg_history: dict[str, Any] | UnsetType = UNSET
+
+
+class SystemEventSection(Section, frozen=True, kw_only=True):
+    """Hold the `system_event` section."""
+
+    event: str
+    data: SystemEventData
+
+
+class SystemEvent(Event, frozen=True, kw_only=True):
+    """Report what somebody did in the console or with a key [D]."""
+
+    kind: ClassVar[str] = "system_event"
+
+    server: str = "otp"
+    itime: int
+    system_event: SystemEventSection
+
+    @property
+    def name(self) -> str:
+        """Return the event's identifier."""
+        return self.system_event.event
+
+
+class UnknownEvent(Event, frozen=True, kw_only=True):
+    """Keep a row of a kind this package does not know, whole, in `row`."""
+
+    kind: ClassVar[str] = "unknown"
+
+    row: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return the keys of the row, the only thing known about it."""
+        return ",".join(self.row)
+
+
+#: The four kinds, by the key of their section.
+KINDS: dict[str, type[Event]] = {
+    kind.kind: kind for kind in (StatusEvent, NotificationEvent, ResponseEvent, SystemEvent)
+}

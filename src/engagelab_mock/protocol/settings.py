@@ -1,0 +1,56 @@
+"""What a user enters for a callback in EngageLab's console."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engagelab_mock.errors import InvalidSettings
+
+
+class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one callback's settings [S]: description, address, username and secret, Authorization.
+
+    A username needs a secret and a secret a username; either may be left out with the other. Raises `InvalidSettings`
+    for what could not be set, or could not be put into a header.
+
+    >>> CallbackSettings(address="http://127.0.0.1:5000/engagelab", username="acme", secret="s3cret").signs
+    True
+    """
+
+    address: str = ""
+    description: str = ""
+    username: str = ""
+    secret: str = ""
+    authorization: str = ""
+
+    def __post_init__(self) -> None:
+        if self.username and not self.secret:
+            raise InvalidSettings(
+                f"username {self.username!r} has no secret",
+                where="secret",
+                hint="EngageLab requires a secret once a username is set [S]; give both or neither",
+            )
+        if self.secret and not self.username:
+            raise InvalidSettings("the secret has no username", where="username", hint="give both or neither")
+        if not self.username.isascii() or not self.username.isprintable() or ";" in self.username:
+            # How EngageLab puts other characters into the header is not documented, so none is made up here.
+            raise InvalidSettings(
+                f"username {self.username!r} cannot stand in an X-CALLBACK-ID header",
+                where="username",
+                hint="use printable ASCII without ';'",
+            )
+        if not _fits_header(self.authorization):
+            raise InvalidSettings(
+                "the Authorization value cannot stand in a header",
+                where="authorization",
+                hint="it must be latin-1 text without line breaks or other control characters",
+            )
+
+    @property
+    def signs(self) -> bool:
+        """Tell whether callbacks carry `X-CALLBACK-ID`: they do once username and secret are set [S]."""
+        return bool(self.username)
+
+
+def _fits_header(value: str) -> bool:
+    return all((" " <= character <= "\xff" and character != "\x7f") or character == "\t" for character in value)

@@ -1,0 +1,1 @@
+"""EngageLab itself: one state per instance."""
