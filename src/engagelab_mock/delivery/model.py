@@ -65,7 +65,7 @@ class Attempt(msgspec.Struct, eq=False):
 class Delivery(msgspec.Struct, eq=False):
     """Follow one callback to one receiver through its attempts.
 
-    `scenario` and `message_id` say what it belongs to; a ping belongs to neither.
+    `message_id` says which message it is about; it is empty for a ping.
     """
 
     receiver: Receiver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -115,6 +116,10 @@ class Receiver:
         """
         from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 
+        if not callable(app):
+            raise UsageError(f"a WSGI app is callable, {app!r} is not", where="Receiver.wsgi")
+        if iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__):
+            raise UsageError(f"{app!r} is an ASGI app", where="Receiver.wsgi", hint="use Receiver.asgi(app, …)")
         transport = WsgiTransport(app, _join(base_url, path))
         settings = CallbackSettings(
             address=transport.address,
@@ -150,6 +155,8 @@ class Receiver:
         """
         from engagelab_mock.delivery.transport.asgi import AsgiTransport
 
+        if not callable(app):
+            raise UsageError(f"an ASGI app is callable, {app!r} is not", where="Receiver.asgi")
         transport = AsgiTransport(app, _join(base_url, path), lifespan=lifespan)
         settings = CallbackSettings(
             address=transport.address,

@@ -100,6 +100,8 @@ class Recorder:
         status = self.answer
         if environ["REQUEST_METHOD"] != "POST":
             status, error = 405, "callbacks come by POST"
+        elif len(body) > _BODY_LIMIT:
+            status, error = 413, f"the body is larger than {_BODY_LIMIT} bytes"
         elif not verdict:
             status, error = 401, str(verdict)
         elif self.authorization and not _same(headers.get("Authorization", ""), self.authorization):
@@ -157,9 +159,17 @@ def _headers(environ: dict[str, Any]) -> Headers:
 
 
 def _read(environ: dict[str, Any]) -> bytes:
-    try:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        length = 0
-    body: bytes = environ["wsgi.input"].read(min(max(length, 0), _BODY_LIMIT))
-    return body
+    """Read the body to its end, chunked or not, and no further than one byte over the limit."""
+    stream = environ["wsgi.input"]
+    left = _BODY_LIMIT + 1
+    if not environ.get("wsgi.input_terminated"):
+        # Without this promise of the server's, reading past the length may wait for ever.
+        try:
+            left = min(left, max(int(environ.get("CONTENT_LENGTH") or 0), 0))
+        except ValueError:
+            left = 0
+    chunks = []
+    while left > 0 and (chunk := stream.read(left)):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)

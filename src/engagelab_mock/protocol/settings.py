@@ -24,6 +24,13 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     authorization: str = ""
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not isinstance(getattr(self, name), str):
+                raise InvalidSettings(
+                    f"{name} is a string, not {getattr(self, name)!r}",
+                    where=name,
+                    hint="is the environment variable it comes from set?",
+                )
         if self.username and not self.secret:
             raise InvalidSettings(
                 f"username {self.username!r} has no secret",
