@@ -10,15 +10,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "clock": "Clock SystemClock VirtualClock",
+    "delivery.fault.catalogue": "FAULTS fault",
+    "delivery.fault.model": "Fault",
     "delivery.journal": "Journal",
     "delivery.model": "Attempt Delivery Refusal Response Run",
     "delivery.outcome": "Outcome",
     "delivery.receiver": "Receiver",
     "delivery.recorder": "Received Recorder",
+    "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
     "NotAcknowledged UnknownName UsageError",
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
+    "lifecycle.account": "Account",
     "lifecycle.catalogue": "CATALOGUE",
     "lifecycle.graph": "INFERRED START TransitionGraph",
     "lifecycle.message": "Message",
@@ -34,6 +38,7 @@ _HOMES = {
     "protocol.signature": "Reason Signature Verdict parse sign verify",
     "protocol.status": "Status",
     "service.engagelab": "EngageLab",
+    "service.options": "DeliverOptions SendOptions",
 }
 
 

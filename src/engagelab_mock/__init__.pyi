@@ -5,6 +5,9 @@ from typing import Final
 from engagelab_mock.clock import Clock as Clock
 from engagelab_mock.clock import SystemClock as SystemClock
 from engagelab_mock.clock import VirtualClock as VirtualClock
+from engagelab_mock.delivery.fault.catalogue import FAULTS as FAULTS
+from engagelab_mock.delivery.fault.catalogue import fault as fault
+from engagelab_mock.delivery.fault.model import Fault as Fault
 from engagelab_mock.delivery.journal import Journal as Journal
 from engagelab_mock.delivery.model import Attempt as Attempt
 from engagelab_mock.delivery.model import Delivery as Delivery
@@ -15,6 +18,7 @@ from engagelab_mock.delivery.outcome import Outcome as Outcome
 from engagelab_mock.delivery.receiver import Receiver as Receiver
 from engagelab_mock.delivery.recorder import Received as Received
 from engagelab_mock.delivery.recorder import Recorder as Recorder
+from engagelab_mock.delivery.retry import RetryPolicy as RetryPolicy
 from engagelab_mock.errors import EngageLabMockError as EngageLabMockError
 from engagelab_mock.errors import IllegalTransition as IllegalTransition
 from engagelab_mock.errors import InvalidBody as InvalidBody
@@ -26,6 +30,7 @@ from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
+from engagelab_mock.lifecycle.account import Account as Account
 from engagelab_mock.lifecycle.catalogue import CATALOGUE as CATALOGUE
 from engagelab_mock.lifecycle.graph import INFERRED as INFERRED
 from engagelab_mock.lifecycle.graph import START as START
@@ -59,5 +64,7 @@ from engagelab_mock.protocol.signature import sign as sign
 from engagelab_mock.protocol.signature import verify as verify
 from engagelab_mock.protocol.status import Status as Status
 from engagelab_mock.service.engagelab import EngageLab as EngageLab
+from engagelab_mock.service.options import DeliverOptions as DeliverOptions
+from engagelab_mock.service.options import SendOptions as SendOptions
 
 __version__: Final[str]

@@ -1,11 +1,11 @@
-"""Where time comes from: the machine (`SystemClock`) or the test (`VirtualClock`)."""
+"""Where time comes from: the machine (`SystemClock`) or the test (`VirtualClock`), and what is due when."""
 
 from __future__ import annotations
 
 import heapq
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
 from engagelab_mock.errors import InvalidDelay
@@ -13,7 +13,7 @@ from engagelab_mock.errors import InvalidDelay
 
 @runtime_checkable
 class Clock(Protocol):
-    """Tell the time in Unix seconds and let it pass.
+    """Tell the time in Unix seconds, let it pass, and run what is due; `SystemClock` and `VirtualClock` do.
 
     >>> isinstance(VirtualClock(), Clock)
     True
@@ -24,6 +24,22 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Let that many seconds of this clock pass."""
+
+    def call_at(
+        self,
+        when: float,
+        action: Callable[[], object],
+        *,
+        label: str = "",
+        aaction: Callable[[], Awaitable[object]] | None = None,
+    ) -> Timer:
+        """Run `action` when the clock reaches a Unix time."""
+
+    def run_next(self) -> bool:
+        """Let time pass to the next action and run it; say whether there was one."""
+
+    async def arun_next(self) -> bool:
+        """Do what `run_next` does, in the running event loop."""
 
 
 def check_delay(seconds: float, *, where: str) -> float:
@@ -39,7 +55,94 @@ def check_delay(seconds: float, *, where: str) -> float:
     return float(seconds)
 
 
-class SystemClock:
+class Timer:
+    """Hold an action that a clock runs when its time comes; `cancel` takes it back.
+
+    >>> clock = VirtualClock(0)
+    >>> timer = clock.call_at(60, lambda: print("ring"), label="alarm")
+    >>> timer.cancel()
+    >>> clock.advance(minutes=5)
+    300.0
+
+    `aaction` is the action's form for an event loop; without one the action itself is run there.
+    """
+
+    __slots__ = ("aaction", "action", "cancelled", "label", "when")
+
+    def __init__(
+        self,
+        when: float,
+        action: Callable[[], object],
+        label: str,
+        aaction: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self.when = when
+        self.action = action
+        self.aaction = aaction
+        self.label = label
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Take the action back; it will not run."""
+        self.cancelled = True
+
+    async def arun(self) -> None:
+        """Run the action's form for an event loop."""
+        if self.aaction is None:
+            self.action()
+        else:
+            await self.aaction()
+
+    def __repr__(self) -> str:
+        return f"<Timer {self.label!r} at {self.when:.3f}>"
+
+
+class _Agenda:
+    """Keep what is due when; both clocks have one."""
+
+    def __init__(self) -> None:
+        self._agenda: list[tuple[float, int, Timer]] = []
+        self._scheduled = 0
+
+    def call_at(
+        self,
+        when: float,
+        action: Callable[[], object],
+        *,
+        label: str = "",
+        aaction: Callable[[], Awaitable[object]] | None = None,
+    ) -> Timer:
+        """Run `action` when the clock reaches a Unix time; an action already due runs at the next chance.
+
+        >>> clock = VirtualClock(0)
+        >>> timer = clock.call_at(5, lambda: print("five"))
+        >>> _ = clock.advance(10)
+        five
+        """
+        timer = Timer(when, action, label, aaction)
+        self._scheduled += 1
+        heapq.heappush(self._agenda, (when, self._scheduled, timer))
+        return timer
+
+    @property
+    def pending(self) -> list[Timer]:
+        """Return what is still to come, earliest first.
+
+        >>> VirtualClock().pending
+        []
+        """
+        return [timer for _, _, timer in sorted(self._agenda, key=lambda entry: entry[:2]) if not timer.cancelled]
+
+    def _pop(self, until: float = math.inf) -> Timer | None:
+        """Take the next action that is due by then off the agenda."""
+        while self._agenda and self._agenda[0][0] <= until:
+            timer = heapq.heappop(self._agenda)[2]
+            if not timer.cancelled:
+                return timer
+        return None
+
+
+class SystemClock(_Agenda):
     """Follow the machine's clock, `speed` times as fast.
 
     >>> SystemClock().time() > 1_700_000_000
@@ -49,6 +152,7 @@ class SystemClock:
     """
 
     def __init__(self, speed: float = 1.0) -> None:
+        super().__init__()
         if not math.isfinite(speed) or speed <= 0:
             raise InvalidDelay(f"a clock cannot run {speed!r} times as fast", hint="give a speed above 0")
         self.speed = speed
@@ -70,34 +174,34 @@ class SystemClock:
         """
         time.sleep(check_delay(seconds, where="SystemClock.sleep") / self.speed)
 
+    def run_next(self) -> bool:
+        """Wait for the next action and run it; say whether there was one.
 
-class Timer:
-    """Hold an action that a `VirtualClock` runs when its time comes; `cancel` takes it back.
+        >>> SystemClock().run_next()
+        False
+        """
+        __tracebackhide__ = True
+        timer = self._pop()
+        if timer is None:
+            return False
+        self.sleep(max(0.0, timer.when - self.time()))
+        timer.action()
+        return True
 
-    >>> clock = VirtualClock(0)
-    >>> timer = clock.call_at(60, lambda: print("ring"), label="alarm")
-    >>> timer.cancel()
-    >>> clock.advance(minutes=5)
-    300.0
-    """
+    async def arun_next(self) -> bool:
+        """Do what `run_next` does, leaving the event loop free while waiting."""
+        __tracebackhide__ = True
+        import asyncio  # synchronous callers never need it
 
-    __slots__ = ("action", "cancelled", "label", "when")
-
-    def __init__(self, when: float, action: Callable[[], object], label: str) -> None:
-        self.when = when
-        self.action = action
-        self.label = label
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Take the action back; it will not run."""
-        self.cancelled = True
-
-    def __repr__(self) -> str:
-        return f"<Timer {self.label!r} at {self.when:.3f}>"
+        timer = self._pop()
+        if timer is None:
+            return False
+        await asyncio.sleep(max(0.0, timer.when - self.time()) / self.speed)
+        await timer.arun()
+        return True
 
 
-class VirtualClock:
+class VirtualClock(_Agenda):
     """Stand still until told otherwise: time passes only through `sleep`, `advance` and `advance_to`.
 
     >>> clock = VirtualClock(1_700_000_000)
@@ -108,9 +212,8 @@ class VirtualClock:
     """
 
     def __init__(self, start: float | None = None) -> None:
+        super().__init__()
         self._now = time.time() if start is None else float(start)
-        self._agenda: list[tuple[float, int, Timer]] = []
-        self._scheduled = 0
 
     def time(self) -> float:
         """Return the time in Unix seconds.
@@ -133,8 +236,23 @@ class VirtualClock:
         >>> VirtualClock(0).advance(days=1, seconds=1)
         86401.0
         """
-        delay = check_delay(seconds + 60 * minutes + 3600 * hours + 86400 * days, where="clock.advance")
-        return self.advance_to(self._now + delay)
+        __tracebackhide__ = True
+        return self.advance_to(self._now + _span(seconds, minutes, hours, days))
+
+    async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
+        """Do what `advance` does, running what falls due in the event loop.
+
+        >>> import asyncio
+        >>> asyncio.run(VirtualClock(0).aadvance(minutes=1))
+        60.0
+        """
+        __tracebackhide__ = True
+        when = self._now + _span(seconds, minutes, hours, days)
+        while timer := self._pop(when):
+            self._now = max(self._now, timer.when)
+            await timer.arun()
+        self._now = max(self._now, when)
+        return self._now
 
     def advance_to(self, when: float) -> float:
         """Move time forward to a Unix time, running what falls due on the way.
@@ -142,38 +260,41 @@ class VirtualClock:
         >>> VirtualClock(0).advance_to(90)
         90.0
         """
+        __tracebackhide__ = True
         if when < self._now:
             raise InvalidDelay(
                 f"the clock stands at {self._now:.3f} and cannot go back to {when:.3f}",
                 where="clock.advance_to",
             )
-        while self._agenda and self._agenda[0][0] <= when:
-            due, _, timer = heapq.heappop(self._agenda)
+        while timer := self._pop(when):
             # A nested advance, made by an earlier action, may have passed this one's time already.
-            self._now = max(self._now, due)
-            if not timer.cancelled:
-                timer.action()
+            self._now = max(self._now, timer.when)
+            timer.action()
         self._now = max(self._now, float(when))
         return self._now
 
-    def call_at(self, when: float, action: Callable[[], object], *, label: str = "") -> Timer:
-        """Run `action` when the clock reaches a Unix time; an action already due runs at the next advance.
+    def run_next(self) -> bool:
+        """Move time to the next action and run it; say whether there was one.
 
-        >>> clock = VirtualClock(0)
-        >>> timer = clock.call_at(5, lambda: print("five"))
-        >>> _ = clock.advance(10)
-        five
+        >>> VirtualClock().run_next()
+        False
         """
-        timer = Timer(when, action, label)
-        self._scheduled += 1
-        heapq.heappush(self._agenda, (when, self._scheduled, timer))
-        return timer
+        __tracebackhide__ = True
+        timer = self._pop()
+        if timer is not None:
+            self._now = max(self._now, timer.when)
+            timer.action()
+        return timer is not None
 
-    @property
-    def pending(self) -> list[Timer]:
-        """Return what is still to come, earliest first.
+    async def arun_next(self) -> bool:
+        """Do what `run_next` does, running the action in the event loop."""
+        __tracebackhide__ = True
+        timer = self._pop()
+        if timer is not None:
+            self._now = max(self._now, timer.when)
+            await timer.arun()
+        return timer is not None
 
-        >>> VirtualClock().pending
-        []
-        """
-        return [timer for _, _, timer in sorted(self._agenda, key=lambda entry: entry[:2]) if not timer.cancelled]
+
+def _span(seconds: float, minutes: float, hours: float, days: float) -> float:
+    return check_delay(seconds + 60 * minutes + 3600 * hours + 86400 * days, where="clock.advance")

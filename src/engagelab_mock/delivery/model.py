@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.fault.model import Fault
     from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.lifecycle.message import Message
     from engagelab_mock.lifecycle.scenario import Scenario
@@ -55,6 +57,8 @@ class Attempt(msgspec.Struct, eq=False):
     error: str = ""
     exception: BaseException | None = None
     elapsed: float = 0.0
+    #: The faults that struck it.
+    faults: tuple[Fault, ...] = ()
 
     @property
     def acknowledged(self) -> bool:
@@ -63,20 +67,32 @@ class Attempt(msgspec.Struct, eq=False):
 
 
 class Delivery(msgspec.Struct, eq=False):
-    """Follow one callback to one receiver through its attempts.
+    """Follow one callback to one receiver through its attempts, until it is acknowledged or given up.
 
-    `message_id` says which message it is about; it is empty for a ping.
+    `message_id` says which message it is about; it is empty for what is about none.
     """
 
     receiver: Receiver
     events: tuple[Event, ...]
-    attempts: list[Attempt]
+    #: The body as it goes out when no fault changes it; every attempt has the same.
+    body: bytes
     message_id: str = ""
+    retry: RetryPolicy = NO_RETRY
+    faults: tuple[Fault, ...] = ()
+    content_type: str = "application/json"
+    signed: bool = True
+    attempts: list[Attempt] = []
+    given_up: bool = False
 
     @property
     def acknowledged(self) -> bool:
         """Tell whether an attempt was acknowledged."""
         return bool(self.attempts) and self.attempts[-1].acknowledged
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing more will be tried."""
+        return self.given_up or self.acknowledged
 
     @property
     def callback(self) -> Callback:
@@ -122,9 +138,9 @@ class Run(msgspec.Struct, eq=False):
         return self.message.to
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[StatusEvent]:
         """Return every event sent, in order."""
-        return [event for delivery in self.deliveries for event in delivery.events]
+        return [event for delivery in self.deliveries for event in delivery.events if isinstance(event, StatusEvent)]
 
     @property
     def statuses(self) -> list[str]:

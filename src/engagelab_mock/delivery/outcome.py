@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"
     #: The answer is not HTTP (or, in process, breaks WSGI or ASGI).
     MALFORMED = "malformed"
+    #: A fault had the sender break the exchange off, or lose the answer.
+    ABANDONED = "abandoned"
     #: In process: the app raised and answered nothing.
     APP_RAISED = "app_raised"
 

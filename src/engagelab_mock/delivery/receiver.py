@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,6 +44,7 @@ class Receiver:
         *,
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
+        skew: float = 0.0,
         recorder: Recorder | None = None,
     ) -> None:
         if signature_clock not in {"wall", "virtual"}:
@@ -52,6 +54,10 @@ class Receiver:
         #: Seconds the receiver has for its whole answer; None waits for ever, for a debugger's sake.
         self.limit = None if limit is None else check_delay(limit, where="limit")
         self.signature_clock = signature_clock
+        #: Seconds added to the signature's timestamp: a sender whose clock is wrong.
+        self.skew = skew
+        #: Whether the address is usable, by its last validation: the console shows "normal" or "abnormal" [D].
+        self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: What the bundled receiver recorded; None for your own.
         self.recorder = recorder
         self.signer = Signer(settings.username, settings.secret) if settings.signs else None
@@ -68,6 +74,8 @@ class Receiver:
         tls_verify: bool | str = True,
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
+        skew: float = 0.0,
+        events: Sequence[str] = (),
     ) -> Receiver:
         """Reach a receiver by its URL, over a real socket.
 
@@ -90,7 +98,7 @@ class Receiver:
             authorization=authorization,
         )
         transport = HttpTransport(url, tls_verify=tls_verify)
-        return cls(transport, settings, limit=limit, signature_clock=signature_clock)
+        return cls(transport, settings, limit=limit, signature_clock=signature_clock, skew=skew)
 
     @classmethod
     def wsgi(
@@ -105,6 +113,8 @@ class Receiver:
         base_url: str = "http://testserver",
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
+        skew: float = 0.0,
+        events: Sequence[str] = (),
     ) -> Receiver:
         """Call a WSGI app (Flask, Django) in process, on the test's own thread.
 
@@ -127,8 +137,9 @@ class Receiver:
             username=username,
             secret=secret,
             authorization=authorization,
+            events=tuple(events),
         )
-        return cls(transport, settings, limit=limit, signature_clock=signature_clock)
+        return cls(transport, settings, limit=limit, signature_clock=signature_clock, skew=skew)
 
     @classmethod
     def asgi(
@@ -144,6 +155,8 @@ class Receiver:
         lifespan: bool = True,
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
+        skew: float = 0.0,
+        events: Sequence[str] = (),
     ) -> Receiver:
         """Call an ASGI app (FastAPI, Starlette, Django) in process.
 
@@ -164,8 +177,9 @@ class Receiver:
             username=username,
             secret=secret,
             authorization=authorization,
+            events=tuple(events),
         )
-        return cls(transport, settings, limit=limit, signature_clock=signature_clock)
+        return cls(transport, settings, limit=limit, signature_clock=signature_clock, skew=skew)
 
     @classmethod
     def recording(
@@ -194,7 +208,7 @@ class Receiver:
         return self.transport.address
 
     def with_settings(self, **changes: Any) -> Receiver:
-        """Return the same endpoint with some of `username`, `secret`, `authorization`, `description` changed.
+        """Return the same endpoint with some of its callback settings changed.
 
         >>> Receiver.recording().with_settings(secret="wrong").settings.secret
         'wrong'
@@ -205,6 +219,7 @@ class Receiver:
             settings,
             limit=self.limit,
             signature_clock=self.signature_clock,
+            skew=self.skew,
             recorder=self.recorder,
         )
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-from engagelab_mock.errors import InvalidSettings
+from engagelab_mock.errors import InvalidSettings, UnknownName
+from engagelab_mock.protocol.events import KINDS, Event
+from engagelab_mock.protocol.status import Status
+
+#: What is not a message status, by kind: every event the documents name [S][D][X].
+ACCOUNT_EVENTS = {
+    "notification": ("insufficient_balance", "insufficient_verification_rate", "template_audit_result"),
+    "response": ("uplink_message",),
+    "system_event": ("account_login", "key_manage", "template_manage", "api_call", "msg_history"),
+}
+#: Everything that can be ticked for a callback.
+TICKABLE = (*KINDS, *map(str, Status), *(name for names in ACCOUNT_EVENTS.values() for name in names))
 
 
 class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,9 +33,14 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     secret: str = ""
     authorization: str = ""
+    #: The ticked callback events: kinds of event, or names of statuses and events; none ticked is all.
+    events: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in self.events:
+            if name not in TICKABLE:
+                raise UnknownName("callback event", name, TICKABLE, where="events")
+        for name in ("address", "description", "username", "secret", "authorization"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidSettings(
                     f"{name} is a string, not {getattr(self, name)!r}",
@@ -52,6 +68,10 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
                 where="authorization",
                 hint="it must be latin-1 text without line breaks or other control characters",
             )
+
+    def wants(self, event: Event) -> bool:
+        """Tell whether the event is ticked."""
+        return not self.events or event.kind in self.events or event.name in self.events
 
     @property
     def signs(self) -> bool:

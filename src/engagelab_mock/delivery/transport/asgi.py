@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from engagelab_mock.delivery.model import Response
@@ -14,6 +15,11 @@ from engagelab_mock.delivery.transport.lifespan import AsgiApp, Lifespan, Messag
 from engagelab_mock.errors import UsageError
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.transport.wire import Wire
+
+T = TypeVar("T")
 
 
 class AsgiTransport:
@@ -57,18 +63,11 @@ class AsgiTransport:
         self._lifespan: Lifespan | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def exchange(self, callback: Callback, limit: float | None) -> Response:
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer; not to be used inside a running loop."""
-        if asyncio._get_running_loop() is not None:
-            raise UsageError(
-                "the app cannot be called synchronously from inside a running event loop",
-                where="Receiver.asgi",
-                hint="in an async test use `await engagelab.asend(...)`",
-            )
-        loop = self._loop or self._open()
-        return loop.run_until_complete(self.aexchange(callback, limit))
+        return self.run(self.aexchange(callback, limit))
 
-    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app in the running loop and collect its answer."""
         exchange = _Exchange(callback.body)
         scope = self._prepare(callback)
@@ -84,6 +83,33 @@ class AsgiTransport:
         except Exception as error:
             return exchange.failed(error)
         return exchange.response()
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Call the app several times at once, in its own loop."""
+
+        async def one() -> Response | TransportFailure:
+            try:
+                return await self.aexchange(callback, limit)
+            except TransportFailure as failure:
+                return failure
+
+        async def all_of_them() -> list[Response | TransportFailure]:
+            return await asyncio.gather(*[one() for _ in range(copies)])
+
+        return self.run(all_of_them())
+
+    def run(self, program: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the app's own loop, starting the app if need be."""
+        if asyncio._get_running_loop() is not None:
+            program.close()
+            raise UsageError(
+                "the app cannot be called synchronously from inside a running event loop",
+                where="Receiver.asgi",
+                hint="in an async test use the async twin: `await engagelab.asend(...)`",
+            )
+        return (self._loop or self._open()).run_until_complete(program)
 
     def close(self) -> None:
         """Stop the app and close the loop; a later exchange opens them anew."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from engagelab_mock.delivery.model import Response
+from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.errors import InvalidSettings, did_you_mean
 from engagelab_mock.protocol.callback import Callback
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.transport.wire import Wire
 
 #: How much of an answer's body is kept, in bytes; the rest is read and dropped.
 BODY_LIMIT = 1 << 20
@@ -17,6 +21,7 @@ class Transport(Protocol):
     """Put a callback to a receiver and return its answer, or raise `TransportFailure`.
 
     `limit` is in seconds, measured to the last byte of the answer; None waits for ever.
+    `wire` is how the request is put on the wire, where there is one.
     """
 
     #: Which of "http", "wsgi" and "asgi" it is.
@@ -24,14 +29,35 @@ class Transport(Protocol):
     #: Where callbacks go, as a URL.
     address: str
 
-    def exchange(self, callback: Callback, limit: float | None) -> Response:
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and wait for the answer."""
 
-    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and wait for the answer in the running event loop."""
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Send the callback several times at once, and return what came of each."""
 
     def close(self) -> None:
         """Give up connections and loops; a later exchange opens them anew."""
+
+
+def exchange_in_threads(
+    transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+) -> list[Response | TransportFailure]:
+    """Send a callback several times at once, each copy from a thread of its own."""
+    from concurrent.futures import ThreadPoolExecutor  # only duplicates need it
+
+    def one(_: int) -> Response | TransportFailure:
+        try:
+            return transport.exchange(callback, limit, wire)
+        except TransportFailure as failure:
+            return failure
+
+    with ThreadPoolExecutor(copies) as pool:
+        return list(pool.map(one, range(copies)))
 
 
 def split_address(url: str, *, where: str) -> SplitResult:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport.base import BODY_LIMIT, split_address
+from engagelab_mock.delivery.transport.base import BODY_LIMIT, exchange_in_threads, split_address
+from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
     import ssl
+
+_PLAIN = Wire()
 
 
 class HttpTransport:
@@ -43,14 +46,17 @@ class HttpTransport:
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         self._idle: deque[socket.socket] = deque()
 
-    def exchange(self, callback: Callback, limit: float | None) -> Response:
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
         started = perf_counter()
+        wire = wire or _PLAIN
+        if wire.abandon_after is not None:
+            limit = wire.abandon_after if limit is None else min(limit, wire.abandon_after)
         deadline = None if limit is None else started + limit
-        connection = self._reuse() or self._connect(deadline, limit)
+        connection = (None if wire.fresh else self._reuse()) or self._connect(deadline, limit)
         keep = False
         try:
-            response, keep = _converse(connection, self._render(callback), deadline, limit)
+            response, keep = _converse(connection, self._render(callback), callback.body, wire, deadline, limit)
         finally:
             if keep:
                 self._idle.append(connection)
@@ -64,19 +70,23 @@ class HttpTransport:
             perf_counter() - started,
         )
 
-    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback from a thread, leaving the loop free for a receiver that may run in it."""
-        return await asyncio.to_thread(self.exchange, callback, limit)
+        return await asyncio.to_thread(self.exchange, callback, limit, wire)
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Send the callback several times at once, from threads."""
+        return exchange_in_threads(self, callback, limit, wire, copies)
 
     def close(self) -> None:
         """Close the idle connections; a later exchange opens new ones."""
         while self._idle:
             self._idle.pop().close()
 
-    def _render(self, callback: Callback) -> bytes:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
-        head = f"{self._head}{lines}Content-Length: {len(callback.body)}\r\n\r\n"
-        return head.encode("latin-1") + callback.body
+    def _render(self, callback: Callback) -> str:
+        return self._head + "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
 
     def _reuse(self) -> socket.socket | None:
         while self._idle:
@@ -140,20 +150,24 @@ class _Deadline(io.RawIOBase):
 
 
 def _converse(
-    connection: socket.socket, request: bytes, deadline: float | None, limit: float | None
+    connection: socket.socket, head: str, body: bytes, wire: Wire, deadline: float | None, limit: float | None
 ) -> tuple[Response, bool]:
     """Send a request and read its answer; also tell whether the connection can be used again."""
     reader = _Deadline(connection, deadline)
     answer = http.client.HTTPResponse(reader, method="POST")  # type: ignore[arg-type]
     try:
         connection.settimeout(_remaining(deadline))
-        connection.sendall(request)
+        framed, content = wire.frame(head, body)
+        if wire is _PLAIN:
+            connection.sendall(framed + content)
+        else:
+            wire.put(connection, framed, content)
         answer.begin()
         if reader.at_end:
             raise TransportFailure(Outcome.INCOMPLETE, "the connection was closed in the middle of the headers")
-        body = _read_body(answer)
+        answered = _read_body(answer)
         headers = Headers(answer.headers.items())
-        return Response(answer.status, answer.reason, headers, body), not answer.will_close
+        return Response(answer.status, answer.reason, headers, answered), not answer.will_close
     except TimeoutError:
         arrived = f"; {reader.received} bytes had arrived" if reader.received else ""
         reason = f"no complete answer within {limit:g} s{arrived}"

@@ -11,12 +11,14 @@ from urllib.parse import unquote_to_bytes
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport.base import exchange_in_threads, split_address
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+    from engagelab_mock.delivery.transport.wire import Wire
 
 
 class WsgiTransport:
@@ -56,7 +58,7 @@ class WsgiTransport:
         }
         self._names: dict[str, str] = {}
 
-    def exchange(self, callback: Callback, limit: float | None) -> Response:
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer."""
         started = perf_counter()
         answer: list[tuple[str, list[tuple[str, str]]]] = []
@@ -84,9 +86,15 @@ class WsgiTransport:
             raise TransportFailure(Outcome.MALFORMED, f"the app answered with the status {status!r}")
         return Response(int(code), phrase, Headers(headers), body, perf_counter() - started)
 
-    async def aexchange(self, callback: Callback, limit: float | None) -> Response:
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app as `exchange` does; a WSGI app blocks the loop while it runs."""
         return self.exchange(callback, limit)
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Send the callback several times at once, from threads."""
+        return exchange_in_threads(self, callback, limit, wire, copies)
 
     def close(self) -> None:
         """Do nothing: nothing is kept open."""

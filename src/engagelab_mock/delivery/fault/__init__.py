@@ -1,0 +1,1 @@
+"""What can go wrong with a callback on purpose: named, composable, seeded."""

@@ -1,0 +1,98 @@
+"""Blocking or awaiting: the one difference between `send` and `asend`.
+
+The engine is written once, as coroutines. Paced by `BLOCKING` they never suspend, and `drive` runs them to their end
+without an event loop; paced by `AWAITING` they run in the caller's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from engagelab_mock.delivery.model import Response
+from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.protocol.callback import Callback
+
+if TYPE_CHECKING:
+    from engagelab_mock.clock import Clock
+    from engagelab_mock.delivery.transport.base import Transport
+    from engagelab_mock.delivery.transport.wire import Wire
+
+T = TypeVar("T")
+
+
+class Pace(Protocol):
+    """Do what takes time, in one of two ways."""
+
+    async def exchange(
+        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
+    ) -> Response:
+        """Put a callback to a receiver and return its answer."""
+
+    async def exchange_many(
+        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Put a callback to a receiver several times at once, and return what came of each."""
+
+    async def run_next(self, clock: Clock) -> bool:
+        """Run the clock's next action, and say whether there was one."""
+
+
+class _Blocking:
+    async def exchange(
+        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
+    ) -> Response:
+        return transport.exchange(callback, limit, wire)
+
+    async def exchange_many(
+        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        return transport.exchange_many(callback, limit, wire, copies)
+
+    async def run_next(self, clock: Clock) -> bool:
+        return clock.run_next()
+
+
+class _Awaiting:
+    async def exchange(
+        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
+    ) -> Response:
+        return await transport.aexchange(callback, limit, wire)
+
+    async def exchange_many(
+        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        import asyncio  # there is a running loop, so it is loaded already
+
+        async def one() -> Response | TransportFailure:
+            try:
+                return await transport.aexchange(callback, limit, wire)
+            except TransportFailure as failure:
+                return failure
+
+        return await asyncio.gather(*[one() for _ in range(copies)])
+
+    async def run_next(self, clock: Clock) -> bool:
+        return await clock.arun_next()
+
+
+BLOCKING: Pace = _Blocking()
+AWAITING: Pace = _Awaiting()
+
+
+def drive(program: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends.
+
+    >>> async def seven():
+    ...     return 7
+    >>> drive(seven())
+    7
+    """
+    __tracebackhide__ = True
+    try:
+        program.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    program.close()
+    raise RuntimeError("a blocking program was suspended")

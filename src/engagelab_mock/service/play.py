@@ -1,0 +1,106 @@
+"""One send under way: what is still on the clock, what is being delivered, and who is told when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from engagelab_mock.clock import Timer
+from engagelab_mock.delivery.dispatcher import Dispatcher
+from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.pace import Pace
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.render import not_acknowledged
+from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
+from engagelab_mock.delivery.schedule import Planned
+from engagelab_mock.protocol.callback import encode
+from engagelab_mock.protocol.dialect import Dialect
+from engagelab_mock.protocol.events import Event
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """Say how a play's callbacks are delivered; `DeliverOptions`, resolved."""
+
+    checked: bool = True
+    retry: RetryPolicy = NO_RETRY
+    faults: tuple[Fault, ...] = ()
+    total: int | None = None
+
+
+class Play:
+    """Put planned callbacks on the clock and see their deliveries through.
+
+    When checked, a delivery that is given up raises `NotAcknowledged` there and then, and takes the rest back.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        receivers: Callable[[], Sequence[Receiver]],
+        dialect: Dialect,
+        manner: Manner,
+        message_id: str = "",
+    ) -> None:
+        self.deliveries: list[Delivery] = []
+        self._dispatcher = dispatcher
+        self._receivers = receivers
+        self._dialect = dialect
+        self._manner = manner
+        self._message_id = message_id
+        self._shared = [self.deliveries]
+        self._timers: list[Timer] = []
+        self._afterwards: list[Timer] = []
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing more will be sent or tried, but for what was put `afterwards`."""
+        return not self._timers and all(delivery.closed for delivery in self.deliveries)
+
+    def share(self, deliveries: list[Delivery]) -> None:
+        """Enter deliveries in this list, too."""
+        self._shared.append(deliveries)
+
+    def plan(self, planned: Iterable[Planned]) -> None:
+        """Put callbacks on the clock."""
+        for callback in planned:
+            self._put(callback, self._timers)
+
+    def afterwards(self, planned: Planned) -> None:
+        """Put a callback on the clock that the play does not wait for."""
+        self._put(planned, self._afterwards)
+
+    def _put(self, planned: Planned, timers: list[Timer]) -> None:
+        async def program(pace: Pace) -> None:
+            __tracebackhide__ = True
+            timers.remove(timer)
+            await self.deliver(pace, planned.events)
+
+        label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
+        timer = self._dispatcher.at(planned.at, program, label=label)
+        timers.append(timer)
+
+    async def deliver(self, pace: Pace, events: Sequence[Event]) -> None:
+        """Send one callback, now, to every receiver that wants any of its events, with those it wants."""
+        __tracebackhide__ = True
+        for receiver in self._receivers():
+            wanted = tuple(self._dialect.spell(event) for event in events if receiver.settings.wants(event))
+            if wanted:
+                await self._dispatcher.deliver(pace, self._open(receiver, wanted), self._given_up)
+
+    def _open(self, receiver: Receiver, events: tuple[Event, ...]) -> Delivery:
+        manner = self._manner
+        body = encode(events, total=manner.total)
+        delivery = Delivery(receiver, events, body, self._message_id, manner.retry, manner.faults)
+        for deliveries in self._shared:
+            deliveries.append(delivery)
+        return delivery
+
+    def _given_up(self, delivery: Delivery) -> None:
+        __tracebackhide__ = True
+        if self._manner.checked:
+            for timer in (*self._timers, *self._afterwards):
+                timer.cancel()
+            self._timers.clear()
+            raise not_acknowledged(delivery)
