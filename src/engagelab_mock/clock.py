@@ -39,6 +39,12 @@ def check_delay(seconds: float, *, where: str) -> float:
     return float(seconds)
 
 
+def _check_moment(when: float, *, where: str) -> float:
+    if not math.isfinite(when):
+        raise InvalidDelay(f"{when!r} is no Unix time", where=where)
+    return when
+
+
 class SystemClock:
     """Follow the machine's clock, `speed` times as fast.
 
@@ -133,6 +139,7 @@ class VirtualClock:
         >>> VirtualClock(0).advance(days=1, seconds=1)
         86401.0
         """
+        __tracebackhide__ = True
         delay = check_delay(seconds + 60 * minutes + 3600 * hours + 86400 * days, where="clock.advance")
         return self.advance_to(self._now + delay)
 
@@ -142,6 +149,8 @@ class VirtualClock:
         >>> VirtualClock(0).advance_to(90)
         90.0
         """
+        __tracebackhide__ = True
+        _check_moment(when, where="clock.advance_to")
         if when < self._now:
             raise InvalidDelay(
                 f"the clock stands at {self._now:.3f} and cannot go back to {when:.3f}",
@@ -164,7 +173,8 @@ class VirtualClock:
         >>> _ = clock.advance(10)
         five
         """
-        timer = Timer(when, action, label)
+        # A moment that is not a number would be neither before nor after any other, and hold up the agenda.
+        timer = Timer(_check_moment(when, where="clock.call_at"), action, label)
         self._scheduled += 1
         heapq.heappush(self._agenda, (when, self._scheduled, timer))
         return timer

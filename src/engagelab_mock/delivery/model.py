@@ -9,7 +9,7 @@ import msgspec
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ class Run(msgspec.Struct, eq=False):
         return self.message.to
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[StatusEvent]:
         """Return every event sent, in order."""
-        return [event for delivery in self.deliveries for event in delivery.events]
+        return [event for delivery in self.deliveries for event in delivery.events if isinstance(event, StatusEvent)]
 
     @property
     def statuses(self) -> list[str]:

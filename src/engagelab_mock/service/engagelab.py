@@ -12,7 +12,7 @@ from engagelab_mock.delivery.model import Delivery, Run
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.delivery.sender import FORM, Sender
-from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.errors import EngageLabMockError, InvalidSettings, UnknownName
 from engagelab_mock.generate import Generator
 from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
 from engagelab_mock.lifecycle.message import Message
@@ -21,6 +21,7 @@ from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.dialect import dialect as find_dialect
 from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.settings import fits_header
 from engagelab_mock.protocol.status import Status
 
 #: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
@@ -151,6 +152,8 @@ class EngageLab:
         __tracebackhide__ = True
         if body is not None and body not in PINGS:
             raise self._refused(UnknownName("ping body", body, PINGS, where="validate_address"))
+        if not fits_header(content_type):
+            raise self._refused(InvalidSettings(f"{content_type!r} cannot stand in a header", where="content_type"))
         content = self.dialect.ping if body is None else PINGS[body]
         delivery = self._sender.ping(self.receiver, content, signed=signed, content_type=content_type)
         if self._checked(check) and not delivery.acknowledged:
@@ -177,7 +180,7 @@ class EngageLab:
         __tracebackhide__ = True
         try:
             chosen = find_scenario(scenario)
-            if channel is not None and channel not in set(Channel):
+            if channel is not None and channel not in list(Channel):
                 raise UnknownName("channel", channel, Channel, where="channel")
             message = Message(
                 id=self.generate.message_id(),
@@ -210,7 +213,7 @@ class EngageLab:
 
         def expire() -> None:
             __tracebackhide__ = True
-            channel = list(run.scenario.steps(run.message.default_channel))[-1].channel
+            channel = run.events[-1].status.status_data.current_send_channel
             timeout = Transition(Status.VERIFIED_TIMEOUT, channel=channel)
             delivery = self._sender.deliver(self.receiver, self._events(run, timeout), message_id=run.message_id)
             run.deliveries.append(delivery)
