@@ -55,6 +55,12 @@ def check_delay(seconds: float, *, where: str) -> float:
     return float(seconds)
 
 
+def _check_moment(when: float, *, where: str) -> float:
+    if not math.isfinite(when):
+        raise InvalidDelay(f"{when!r} is no Unix time", where=where)
+    return when
+
+
 class Timer:
     """Hold an action that a clock runs when its time comes; `cancel` takes it back.
 
@@ -119,7 +125,8 @@ class _Agenda:
         >>> _ = clock.advance(10)
         five
         """
-        timer = Timer(when, action, label, aaction)
+        # A moment that is not a number would be neither before nor after any other, and hold up the agenda.
+        timer = Timer(_check_moment(when, where="clock.call_at"), action, label, aaction)
         self._scheduled += 1
         heapq.heappush(self._agenda, (when, self._scheduled, timer))
         return timer
@@ -261,6 +268,7 @@ class VirtualClock(_Agenda):
         90.0
         """
         __tracebackhide__ = True
+        _check_moment(when, where="clock.advance_to")
         if when < self._now:
             raise InvalidDelay(
                 f"the clock stands at {self._now:.3f} and cannot go back to {when:.3f}",

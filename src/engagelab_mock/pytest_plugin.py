@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from engagelab_mock import EngageLab, Receiver
+    from engagelab_mock.pytest_settings import TestSettings
 
 _OPTIONS = {
     "url": "send callbacks to this URL, over a real socket",
@@ -17,6 +18,10 @@ _OPTIONS = {
     "authorization": "send this Authorization header, verbatim",
     "seed": "make other ids and data; the same seed makes the same",
 }
+
+_SETTINGS = pytest.StashKey["TestSettings"]()
+#: Under what name an xdist worker hands its usage errors to the controller.
+_PROBLEMS = "engagelab_problems"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,52 +41,79 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Stop at a misspelt marker argument before any test runs."""
-    marked = [item for item in items if item.get_closest_marker("engagelab")]
-    if marked:
-        from engagelab_mock.pytest_settings import check_markers
+    marked = [item for item in items if "engagelab" in item.keywords]
+    if not marked:
+        return
+    from engagelab_mock.pytest_settings import marker_problems
 
-        check_markers(marked)
+    problems = marker_problems(marked)
+    if not problems:
+        return
+    workeroutput = getattr(config, "workeroutput", None)
+    if workeroutput is None:
+        raise pytest.UsageError(problems)
+    # Nobody reads what a worker says, and xdist takes one that raises for crashed: the controller has to say it.
+    workeroutput[_PROBLEMS] = problems
+    items.clear()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Report what an xdist worker found wrong with the markers."""
+    problems = getattr(node, "workeroutput", {}).get(_PROBLEMS)
+    if problems:
+        raise pytest.UsageError(problems)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show a failing test's deliveries and seed."""
-    report = yield
-    if report.failed and "engagelab" in getattr(item, "fixturenames", ()):
-        from engagelab_mock.pytest_settings import report_section
+    """Show a failing test's deliveries and seed, and end the traceback of our own errors at the test's line."""
+    if call.excinfo is not None and call.excinfo.type.__module__ == "engagelab_mock.errors":
+        from engagelab_mock.pytest_settings import end_at_caller
 
-        report.sections.extend(report_section(item))
+        if not item.config.getoption("fulltrace"):
+            end_at_caller(call.excinfo.value)
+    report = yield
+    settings = item.stash.get(_SETTINGS, None) if report.failed else None
+    if settings is not None:
+        report.sections.append(("EngageLab deliveries", settings.report()))
     return report
+
+
+def _settings(item: pytest.Item) -> TestSettings:
+    from engagelab_mock.pytest_settings import TestSettings
+
+    if _SETTINGS not in item.stash:
+        item.stash[_SETTINGS] = TestSettings(item)
+    return item.stash[_SETTINGS]
 
 
 @pytest.fixture
 def engagelab_receiver(request: pytest.FixtureRequest) -> Receiver:
     """Say who gets the callbacks; override it in your conftest.py to return your own Receiver.
 
-    Left alone it is --engagelab-url, or else a bundled receiver that verifies and records, in process:
+    Left alone it is --engagelab-url, or else a bundled receiver that verifies and records, in process. Your own:
 
         @pytest.fixture
         def engagelab_receiver(app):
             return Receiver.wsgi(app, path="/engagelab", username="acme", secret="s3cret")
     """
-    from engagelab_mock.pytest_settings import settings_of
-
-    return settings_of(request.node).default_receiver()
+    return _settings(request.node).default_receiver()
 
 
 @pytest.fixture
 def engagelab(request: pytest.FixtureRequest, engagelab_receiver: Receiver) -> Iterator[EngageLab]:
     """Play EngageLab towards the receiver under test, in virtual time, with a journal of its own.
 
-    def test_verified(engagelab):
-        run = engagelab.send("+6591234567")
-        assert run.statuses == ["plan", "sent", "delivered", "verified"]
-    """
-    from engagelab_mock.pytest_settings import settings_of
+    A delivery that is not acknowledged fails the test at the line that sent it:
 
-    with settings_of(request.node).build(engagelab_receiver) as engagelab:
+        def test_verified(engagelab):
+            run = engagelab.send("+6591234567")
+            assert run.statuses == ["plan", "sent", "delivered", "verified"]
+    """
+    with _settings(request.node).build(engagelab_receiver) as engagelab:
         yield engagelab

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
 
 import pytest
 
@@ -12,8 +16,9 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import journal_table
+from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
-from engagelab_mock.lifecycle.catalogue import scenario
+from engagelab_mock.lifecycle.catalogue import CATALOGUE, scenario
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.dialect import dialect
 from engagelab_mock.protocol.recipient import check_recipient
@@ -21,10 +26,11 @@ from engagelab_mock.service.engagelab import EngageLab
 
 #: What the marker takes: defaults for `send`, the receiver's settings, and the engine's own.
 SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "check")
-RECEIVER_ARGUMENTS = ("url", "username", "secret", "authorization")
-ENGINE_ARGUMENTS = ("seed", "dialect", "code_ttl")
+CREDENTIALS = ("username", "secret", "authorization")
+ENGINE_ARGUMENTS = ("dialect", "code_ttl")
+MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS)
 
-_KEY = pytest.StashKey["TestSettings"]()
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class TestSettings:
@@ -34,20 +40,26 @@ class TestSettings:
 
     def __init__(self, item: pytest.Item) -> None:
         self._config = item.config
-        self._nodeid = item.nodeid
-        self._marked: dict[str, object] = {}
+        # Not the item's own id: xdist appends the group to it under --dist=loadgroup, and the data must not change.
+        self._test = f"{item.parent.nodeid}::{item.name}" if item.parent else item.nodeid
+        self._marked: dict[str, Any] = {}
         for mark in reversed(list(item.iter_markers("engagelab"))):
             self._marked.update(mark.kwargs)
+        self._receiver: Receiver | None = None
         #: Kept from before anything is built, so that what could not be built is in it.
         self.journal = Journal()
-        base = self._option("seed") or "0"
-        self.seed = self._marked.get("seed", base)
 
     def default_receiver(self) -> Receiver:
         """Make the receiver used when a project overrides none."""
-        given = {name: value for name in RECEIVER_ARGUMENTS if (value := self._setting(name))}
+        given = {name: value for name in CREDENTIALS if (value := self._setting(name)) is not None}
+        url = self._setting("url")
         with self._refusals():
-            return _receiver(given)
+            if url is not None:
+                return Receiver.http(url, **given)
+            if "username" in given or "secret" in given:
+                # The bundled receiver's own credentials are a pair; half of it is no use to the other half.
+                given = {"username": "", "secret": ""} | given
+            return Receiver.recording(**given)
 
     @contextmanager
     def build(self, receiver: Receiver) -> Iterator[EngageLab]:
@@ -58,38 +70,53 @@ class TestSettings:
                     f"the engagelab_receiver fixture returned {receiver!r}, which is no Receiver",
                     hint="return Receiver.wsgi(app, path=…), Receiver.asgi(app, path=…) or Receiver.http(url)",
                 )
+            self._receiver = self._override(receiver)
             engagelab = EngageLab(
-                self._override(receiver),
-                seed=f"{self.seed}:{self._nodeid}",
-                dialect=self._marked.get("dialect", "2023-03"),  # type: ignore[arg-type]
-                code_ttl=self._marked.get("code_ttl", 300.0),  # type: ignore[arg-type]
+                self._receiver,
+                seed=f"{self._seed}:{self._test}",
                 defaults={name: self._marked[name] for name in SEND_ARGUMENTS if name in self._marked},
                 journal=self.journal,
+                **{name: self._marked[name] for name in ENGINE_ARGUMENTS if name in self._marked},
             )
         with engagelab:
             yield engagelab
 
+    def report(self) -> str:
+        """Describe for a failing test who was sent what, and how to have the same data again."""
+        if "seed" in self._marked:
+            seed = f"seed: {self._seed}, from the marker"
+        else:
+            seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
+        receiver = [] if self._receiver is None else [f"receiver: {_describe(self._receiver)}"]
+        return "\n".join([*receiver, journal_table(self.journal), seed])
+
+    @property
+    def _seed(self) -> str:
+        seed = self._setting("seed")
+        return "0" if seed is None else str(seed)
+
     def _override(self, receiver: Receiver) -> Receiver:
-        over = {name: value for name in RECEIVER_ARGUMENTS if (value := self._explicit(name)) is not None}
-        if not over:
-            return receiver
-        url = over.pop("url", None)
+        own = {name: getattr(receiver.settings, name) for name in CREDENTIALS}
+        wanted = {}
+        for name, value in own.items():
+            explicit = self._explicit(name)
+            # The ini file speaks for a whole project: it only fills in what the fixture leaves open.
+            wanted[name] = (value or self._ini(name) or "") if explicit is None else explicit
+        url = self._explicit("url")
         if url is not None and url != receiver.address:
-            kept = receiver.settings
-            given = {"username": kept.username, "secret": kept.secret, "authorization": kept.authorization}
-            return _receiver({**given, **over, "url": url})
-        return receiver.with_settings(**over)
+            return Receiver.http(url, **wanted, limit=receiver.limit, signature_clock=receiver.signature_clock)
+        return receiver if wanted == own else receiver.with_settings(**wanted)
 
-    def _option(self, name: str) -> str | None:
-        value = self._config.getoption(f"--engagelab-{name}")
-        return str(value) if value is not None else self._config.getini(f"engagelab_{name}") or None
+    def _setting(self, name: str) -> Any:
+        explicit = self._explicit(name)
+        return self._ini(name) if explicit is None else explicit
 
-    def _explicit(self, name: str) -> object:
+    def _explicit(self, name: str) -> Any:
         """Return what the marker or the command line says, leaving out the ini file."""
-        return self._marked.get(name, self._config.getoption(f"--engagelab-{name}"))
+        return self._marked[name] if name in self._marked else self._config.getoption(f"--engagelab-{name}")
 
-    def _setting(self, name: str) -> object:
-        return self._marked.get(name, self._option(name))
+    def _ini(self, name: str) -> str | None:
+        return self._config.getini(f"engagelab_{name}") or None
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -97,60 +124,72 @@ class TestSettings:
             yield
         except EngageLabMockError as error:
             self.journal.refuse(error, at=time.time())
-            raise
+            # No line of the test's is to blame, and no line of ours would help: the message is all there is to show.
+            raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
 
 
-def settings_of(item: pytest.Item) -> TestSettings:
-    """Return a test's settings, the same object each time."""
-    if _KEY not in item.stash:
-        item.stash[_KEY] = TestSettings(item)
-    return item.stash[_KEY]
-
-
-def check_markers(items: Sequence[pytest.Item]) -> None:
-    """Raise `pytest.UsageError` naming every marker argument that cannot be used, and the nearest that can."""
-    problems = []
+def marker_problems(items: Iterable[pytest.Item]) -> str:
+    """Describe every marker argument that cannot be used, and the nearest that can; return nothing if all is well."""
+    tests: dict[str, list[str]] = {}
     for item in items:
         for mark in item.iter_markers("engagelab"):
             try:
                 _check_mark(mark)
             except EngageLabMockError as error:
-                problems.append(f"{item.nodeid}: {error}")
-    if problems:
-        raise pytest.UsageError("\n".join(dict.fromkeys(problems)))
+                tests.setdefault(str(error), []).append(item.nodeid)
+    return "\n".join(f"{_name(nodeids)}: {problem}" for problem, nodeids in tests.items())
 
 
-def report_section(item: pytest.Item) -> list[tuple[str, str]]:
-    """Return the section that a failing test's report gets, if the test got as far as to have settings."""
-    settings = item.stash.get(_KEY, None)
-    if settings is None:
-        return []
-    seed = f"seed: {settings.seed} (the same data again: --engagelab-seed={settings.seed})"
-    return [("EngageLab deliveries", f"{journal_table(settings.journal)}\n{seed}")]
+def end_at_caller(error: BaseException | None) -> None:
+    """Cut this package's frames out of an error's traceback, and its causes': it is about the line that called us."""
+    seen: list[int] = []
+    while error is not None and id(error) not in seen:
+        seen.append(id(error))
+        error.__traceback__ = _foreign(error.__traceback__)
+        entry = error.__traceback__
+        while entry is not None:
+            entry.tb_next = _foreign(entry.tb_next)
+            entry = entry.tb_next
+        error = error.__cause__
+
+
+def _foreign(entry: TracebackType | None) -> TracebackType | None:
+    """Return the first entry that is not of this package."""
+    while entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        entry = entry.tb_next
+    return entry
+
+
+def _name(nodeids: list[str]) -> str:
+    others = len(nodeids) - 1
+    return nodeids[0] + (f" and {others} more" if others else "")
+
+
+def _describe(receiver: Receiver) -> str:
+    settings = receiver.settings
+    how = "" if receiver.transport.name == "http" else f" (in process, {receiver.transport.name})"
+    identity = f"signed as {settings.username!r}" if settings.signs else "unsigned"
+    return f"{receiver.address}{how}, {identity}{' with Authorization' if settings.authorization else ''}"
 
 
 def _check_mark(mark: pytest.Mark) -> None:
     where = "engagelab marker"
     if mark.args:
-        raise UsageError(f"takes keyword arguments only, not {mark.args[0]!r}", where=where, hint="scenario=…?")
-    known = (*SEND_ARGUMENTS, *RECEIVER_ARGUMENTS, *ENGINE_ARGUMENTS)
+        first = mark.args[0]
+        guess = f"did you mean scenario={first!r}?" if first in list(CATALOGUE) else "write it as name=value"
+        raise UsageError(f"takes keyword arguments only, not {first!r}", where=where, hint=guess)
     for name, value in mark.kwargs.items():
-        if name not in known:
-            raise UnknownName("argument", name, known, where=where)
+        if name not in MARKER_ARGUMENTS:
+            raise UnknownName("argument", name, MARKER_ARGUMENTS, where=where)
         if name == "scenario":
             scenario(value, where=where)
-        elif name == "channel" and value not in set(Channel):
+        elif name == "channel" and value not in list(Channel):
             raise UnknownName("channel", value, Channel, where=where)
         elif name == "dialect":
             dialect(value, where=where)
         elif name == "to":
             check_recipient(value, where=where)
+        elif name == "url":
+            split_address(value, where=where)
         elif name == "code_ttl" and value is not None:
             check_delay(value, where=where)
-
-
-def _receiver(given: dict[str, object]) -> Receiver:
-    url = given.pop("url", None)
-    if url is not None:
-        return Receiver.http(str(url), **given)  # type: ignore[arg-type]
-    return Receiver.recording(**given)  # type: ignore[arg-type]

@@ -52,7 +52,10 @@ def _for_status(delivery: Delivery, attempt: Attempt, status: int, text: str) ->
     if status == 400 and ("ALLOWED_HOSTS" in text or "Invalid host" in text or "DisallowedHost" in text):
         return "the app refuses the Host header: pass the host it expects as base_url='http://…'"
     if status in {400, 415, 422}:
-        return "the receiver could not read the body: it is JSON, with the rows under 'rows'"
+        unread = "the receiver could not read the body: it is JSON, with the rows under 'rows'"
+        if status == 400 and delivery.receiver.transport.name != "http":
+            unread += "; or it refuses the Host header (Django's ALLOWED_HOSTS): base_url='http://…' sets another"
+        return unread
     if status == 404:
         return f"no route matches {delivery.receiver.address}: check the path the receiver was given"
     if status == 405:

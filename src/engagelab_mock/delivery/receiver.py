@@ -16,6 +16,8 @@ from engagelab_mock.protocol.settings import CallbackSettings
 from engagelab_mock.protocol.signature import Signer
 
 if TYPE_CHECKING:
+    import os
+
     from _typeshed.wsgi import WSGIApplication
 
     from engagelab_mock.delivery.transport.lifespan import AsgiApp
@@ -71,7 +73,7 @@ class Receiver:
         secret: str = "",
         authorization: str = "",
         description: str = "",
-        tls_verify: bool | str = True,
+        tls_verify: bool | str | os.PathLike[str] = True,
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
         skew: float = 0.0,

@@ -12,6 +12,7 @@ from engagelab_mock.errors import NotAcknowledged
 
 _BODY_LINES = 40
 _ANSWER_CHARACTERS = 1000
+_ERROR_CHARACTERS = 200
 
 
 def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
@@ -42,17 +43,23 @@ def journal_table(entries: Iterable[Delivery | Refusal]) -> str:
     'nothing was sent'
     """
     rows: list[Sequence[str]] = []
-    notes: list[str] = []
     for entry in entries:
         if isinstance(entry, Refusal):
-            rows.append(("-", "refused", "", "", "-", type(entry.error).__name__))
-            notes.append(str(entry))
+            rows.append(("", "-", "", "", "-", f"not accepted: {str(entry).splitlines()[0]}"))
             continue
         rows.extend(_row(entry, attempt) for attempt in entry.attempts)
     if not rows:
         return "nothing was sent"
-    table = _align([("#", "event", "to", "channel", "http", "outcome"), *_numbered(rows)])
-    return "\n".join([*table, *notes])
+    return "\n".join(_align([("#", "event", "to", "channel", "http", "outcome"), *_numbered(rows)]))
+
+
+def printable(text: str) -> str:
+    """Escape what would act on a terminal instead of showing on it; line breaks and tabs stay.
+
+    >>> print(printable("red: \\x1b[31m"))
+    red: \\x1b[31m
+    """
+    return "".join([c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text])
 
 
 def _numbered(rows: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
@@ -68,8 +75,12 @@ def _row(delivery: Delivery, attempt: Attempt) -> Sequence[str]:
         getattr(first, "to", ""),
         status.status_data.current_send_channel if status is not None else "",
         str(attempt.response.status) if attempt.response else "-",
-        f"{attempt.outcome} in {attempt.elapsed * 1000:.1f} ms" + (f": {attempt.error}" if attempt.error else ""),
+        f"{attempt.outcome} in {attempt.elapsed * 1000:.1f} ms" + _why(attempt),
     )
+
+
+def _why(attempt: Attempt) -> str:
+    return ": " + textwrap.shorten(attempt.error, _ERROR_CHARACTERS, placeholder=" …") if attempt.error else ""
 
 
 def _align(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -90,9 +101,10 @@ def _response(attempt: Attempt) -> list[str]:
     response = attempt.response
     if response is None:
         return [f"response: none ({attempt.outcome} after {attempt.elapsed:.3f} s)"]
-    lines = [f"response: {response.status} {response.reason}".rstrip() + f"  (after {response.elapsed:.3f} s)"]
-    lines += [f"  {name}: {value}" for name, value in response.headers.pairs]
-    text = response.text.strip()
+    status_line = printable(f"{response.status} {response.reason}".rstrip())
+    lines = [f"response: {status_line}  (after {response.elapsed:.3f} s)"]
+    lines += [printable(f"  {name}: {value}") for name, value in response.headers.pairs]
+    text = printable(response.text.strip())
     shown = text[:_ANSWER_CHARACTERS] + ("…" if len(text) > _ANSWER_CHARACTERS else "")
     return [*lines, *(_indent(shown) if shown else ["  (empty body)"])]
 

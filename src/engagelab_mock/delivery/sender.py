@@ -14,6 +14,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery, Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.pace import Pace
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.render import printable
 from engagelab_mock.generate import Generator
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
@@ -148,7 +149,7 @@ def _judge(attempt: Attempt, response: Response, limit: float | None) -> None:
     else:
         redirect = 300 <= response.status < 400
         attempt.outcome = Outcome.REDIRECT if redirect else Outcome.NOT_200
-        answered = f"answered {response.status} {response.reason}".rstrip()
+        answered = printable(f"answered {response.status} {response.reason}".rstrip())
         what = "a redirect is not followed" if redirect else "only 200 acknowledges"
         attempt.error = f"{answered}; {what}"
 

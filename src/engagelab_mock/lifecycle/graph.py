@@ -51,7 +51,8 @@ class TransitionGraph(msgspec.Struct, frozen=True):
                 hint=f"{after} {allowed}. To send it all the same, make the scenario with graph=None",
             )
         if self.fallback_changes_channel and last in _CHANNEL_FAILURES and transition.status in _SENDING:
-            failed = before[-1].channel
+            # A step that names no channel stays on the one the steps before it used.
+            failed = next((step.channel for step in reversed(before) if step.channel), None)
             if transition.channel is None or transition.channel == failed:
                 raise IllegalTransition(
                     f"{transition.status!r} after {last!r} is a fallback, and a fallback takes another channel"

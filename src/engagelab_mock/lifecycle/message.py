@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from engagelab_mock.errors import UsageError
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import Billing, ErrorDetail, MessageStatus, StatusData, StatusEvent
@@ -30,6 +31,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_recipient(self.to)
+        if self.custom_args is not None:
+            _check_custom_args(self.custom_args)
 
     @property
     def default_channel(self) -> Channel:
@@ -76,3 +79,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
                 error_detail=ErrorDetail(message=error_message) if error_message else UNSET,
             ),
         )
+
+
+def _check_custom_args(custom_args: object) -> None:
+    if not isinstance(custom_args, dict):
+        raise UsageError(f"an object is needed, not {custom_args!r:.100}", where="custom_args", hint="pass a dict")
+    try:
+        msgspec.json.encode(custom_args)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise UsageError(f"cannot be written as JSON: {error}", where="custom_args") from None

@@ -53,6 +53,8 @@ class Scenario(msgspec.Struct, frozen=True):
     graph: TransitionGraph | None = INFERRED
 
     def __post_init__(self) -> None:
+        for step, transition in enumerate(self.transitions, 1):
+            check_delay(transition.after, where=f"scenario {self.name!r}, step {step}")
         if self.graph is None:
             return
         for index, transition in enumerate(self.transitions):
@@ -76,9 +78,9 @@ class Scenario(msgspec.Struct, frozen=True):
         ['verified', 'plan']
         """
         where = f"scenario {self.name!r}, step {len(self.transitions) + 1}"
-        if status not in set(Status):
+        if status not in list(Status):
             raise UnknownName("status", status, Status, where=where)
-        if channel is not None and channel not in set(Channel):
+        if channel is not None and channel not in list(Channel):
             raise UnknownName("channel", channel, Channel, where=where)
         code = _DEFAULT_ERRORS.get(Status(status), 0) if error is None else error
         step = Transition(

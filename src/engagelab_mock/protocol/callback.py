@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -44,7 +45,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 class _Wire(msgspec.Struct):
     total: int
-    rows: Sequence[Event]
+    rows: Sequence[Event | dict[str, Any]]
 
 
 class _RawEnvelope(msgspec.Struct):
@@ -55,7 +56,6 @@ class _RawEnvelope(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_RawEnvelope)
 _row_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_kind_decoders = {key: msgspec.json.Decoder(kind) for key, kind in KINDS.items()}
 
 
 def encode(events: Sequence[Event], *, total: int | None = None) -> bytes:
@@ -64,7 +64,9 @@ def encode(events: Sequence[Event], *, total: int | None = None) -> bytes:
     >>> encode([])
     b'{"total":0,"rows":[]}'
     """
-    return _encoder.encode(_Wire(len(events) if total is None else total, events))
+    # A row of an unknown kind goes out as it came in, not wrapped in the record that keeps it.
+    rows = [event.row if type(event) is UnknownEvent else event for event in events]
+    return _encoder.encode(_Wire(len(events) if total is None else total, rows))
 
 
 def decode(body: bytes | str) -> Envelope:
@@ -83,13 +85,19 @@ def decode(body: bytes | str) -> Envelope:
     return Envelope(envelope.total, rows)
 
 
+@cache
+def _kind_decoder(key: str) -> msgspec.json.Decoder[Event]:
+    """Return the decoder of one kind, made when it is first needed: who only sends needs none."""
+    return msgspec.json.Decoder(KINDS[key])
+
+
 def _decode_row(raw: msgspec.Raw, index: int) -> Event:
     where = f"body.rows[{index}]"
     try:
         row = _row_decoder.decode(raw)
-        for key, decoder in _kind_decoders.items():
+        for key in KINDS:
             if key in row:
-                return decoder.decode(raw)
+                return _kind_decoder(key).decode(raw)
         known: dict[str, Any] = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidBody(str(error), where=where) from error

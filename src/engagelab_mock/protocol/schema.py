@@ -24,6 +24,9 @@ def callback_schema() -> dict[str, Any]:
     '#/$defs/StatusEvent'
     """
     references, definitions = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        # The docstring's first sentence; the Python example after it is not for readers of the schema.
+        definition["description"] = definition["description"].partition("\n\n")[0]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "EngageLab OTP callback",

@@ -55,14 +55,16 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.secret and not self.username:
             raise InvalidSettings("the secret has no username", where="username", hint="give both or neither")
-        if not self.username.isascii() or not self.username.isprintable() or ";" in self.username:
+        if not _fits_part(self.username):
             # How EngageLab puts other characters into the header is not documented, so none is made up here.
             raise InvalidSettings(
                 f"username {self.username!r} cannot stand in an X-CALLBACK-ID header",
                 where="username",
-                hint="use printable ASCII without ';'",
+                hint="use printable ASCII without ';' and without outer blanks",
             )
-        if not _fits_header(self.authorization):
+        if any("\ud800" <= character <= "\udfff" for character in self.secret):
+            raise InvalidSettings("the secret is not valid Unicode text", where="secret", hint="give it as UTF-8")
+        if not fits_header(self.authorization):
             raise InvalidSettings(
                 "the Authorization value cannot stand in a header",
                 where="authorization",
@@ -79,5 +81,15 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.username)
 
 
-def _fits_header(value: str) -> bool:
+def _fits_part(username: str) -> bool:
+    # Receivers strip the header's parts [K]: a name with outer blanks would never be the one they know.
+    return username.isascii() and username.isprintable() and ";" not in username and username == username.strip()
+
+
+def fits_header(value: str) -> bool:
+    """Tell whether a value can stand in a header: latin-1 text, nothing in it that would begin another header.
+
+    >>> fits_header("Basic YTpi"), fits_header("a\\r\\nX-Evil: 1")
+    (True, False)
+    """
     return all((" " <= character <= "\xff" and character != "\x7f") or character == "\t" for character in value)

@@ -17,7 +17,7 @@ from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.schedule import Planned, schedule
 from engagelab_mock.delivery.sender import Sender
-from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.errors import EngageLabMockError, InvalidSettings, UnknownName
 from engagelab_mock.generate import Generator
 from engagelab_mock.lifecycle.account import Account
 from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
@@ -27,6 +27,7 @@ from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.dialect import dialect as find_dialect
 from engagelab_mock.protocol.events import Event, StatusEvent
+from engagelab_mock.protocol.settings import fits_header
 from engagelab_mock.protocol.status import Status
 from engagelab_mock.service.batch import Batching
 from engagelab_mock.service.crowd import Crowd
@@ -301,7 +302,7 @@ class EngageLab:
             for receiver in self.receivers:
                 fault.check_transport(receiver.transport.name)
         manner = Manner(
-            checked=bool(options.get("check", not struck)),
+            checked=not struck if options.get("check") is None else bool(options["check"]),
             retry=retry_policy(options.get("retry")),
             faults=struck,
             total=options.get("total"),
@@ -319,7 +320,7 @@ class EngageLab:
         __tracebackhide__ = True
         try:
             check_options(given, where="send")
-            options: dict[str, Any] = {**self.defaults, **given}
+            options = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
             to = options.pop("to", None) if to is None else to
             scenario = find_scenario(options.get("scenario", "verified"))
             channel = options.get("channel")
@@ -394,6 +395,8 @@ class EngageLab:
         __tracebackhide__ = True
         if body is not None and body not in PINGS:
             raise self._refused(UnknownName("ping body", body, PINGS, where="validate_address"))
+        if not fits_header(content_type):
+            raise self._refused(InvalidSettings(f"{content_type!r} cannot stand in a header", where="content_type"))
         content = self.dialect.ping if body is None else PINGS[body]
         target = self.receiver if receiver is None else receiver
         delivery = Delivery(target, (), content, signed=signed, content_type=content_type)

@@ -15,7 +15,7 @@ ScenarioChoice = str | Scenario | Sequence[str]
 
 
 class DeliverOptions(TypedDict, total=False):
-    """Say how callbacks are delivered; every key can be left out."""
+    """Say how callbacks are delivered; every key can be left out, or be None for its default."""
 
     #: What happens after a callback that was not acknowledged: a `RetryPolicy`, or waits in seconds. None is no retry.
     retry: RetryPolicy | Sequence[float] | None
@@ -24,20 +24,20 @@ class DeliverOptions(TypedDict, total=False):
     #: The envelope's `total`, when it is to be wrong.
     total: int | None
     #: Whether a delivery that is given up raises `NotAcknowledged`: True unless a fault is declared.
-    check: bool
+    check: bool | None
 
 
 class SendOptions(DeliverOptions, total=False):
-    """Say what is sent; every key can be left out."""
+    """Say what is sent; every key can be left out, or be None for its default."""
 
     #: A scenario's name, a `Scenario`, or a list of statuses; "verified" unless given.
-    scenario: ScenarioChoice
+    scenario: ScenarioChoice | None
     #: The template's key; the account's own unless given.
-    template: str
+    template: str | None
     #: The channel used where the scenario names none: sms, or email for an address [?].
-    channel: str
+    channel: str | None
     #: Echoed in each row [D].
-    custom_args: dict[str, Any]
+    custom_args: dict[str, Any] | None
     #: How many events one callback carries, or "all".
     batch: Batch
 

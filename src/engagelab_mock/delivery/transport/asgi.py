@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import types
+from collections.abc import Awaitable, Coroutine, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
@@ -69,14 +70,11 @@ class AsgiTransport:
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app in the running loop and collect its answer."""
-        exchange = _Exchange(callback.body)
-        scope = self._prepare(callback)
+        exchange = _Exchange(callback.body, limit)
         try:
-            async with asyncio.timeout(limit) as timer:
-                exchange.timer = timer
-                await self.app(scope, exchange.receive, exchange.send)
+            await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
         except TimeoutError as error:
-            if not timer.expired():
+            if not exchange.expired:
                 return exchange.failed(error)
             reason = f"no complete answer within {limit:g} s"
             raise TransportFailure(Outcome.TIMEOUT, reason) from None
@@ -152,17 +150,37 @@ class AsgiTransport:
 class _Exchange:
     """One request and its answer, as the app sees them through `receive` and `send`."""
 
-    __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_start", "_started", "timer")
+    __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_limit", "_start", "_started", "_timer")
 
-    timer: asyncio.Timeout
-
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, limit: float | None) -> None:
         self._started = perf_counter()
         self._body: bytes | None = body
+        self._limit = limit
+        self._timer: asyncio.Timeout | None = None
         self._start: Message | None = None
         self._chunks: list[bytes] = []
         self._complete: asyncio.Event | None = None
         self._elapsed = -1.0
+
+    async def run(self, answering: Awaitable[None]) -> None:
+        """Await the app, with a timer from its first wait on: many never wait, and a timer costs more than they do."""
+        steps = answering.__await__()
+        try:
+            waits_for = next(steps)
+        except StopIteration:
+            return
+        async with asyncio.timeout(self._time_left()) as self._timer:
+            await _resume(steps, waits_for)
+
+    @property
+    def expired(self) -> bool:
+        return self._timer is not None and self._timer.expired()
+
+    def _time_left(self) -> float | None:
+        # What the app does in the background after its answer is not bound by the limit.
+        if self._limit is None or self._elapsed >= 0:
+            return None
+        return self._limit - (perf_counter() - self._started)
 
     async def receive(self) -> Message:
         if self._body is not None:
@@ -183,8 +201,8 @@ class _Exchange:
             self._chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
                 self._elapsed = perf_counter() - self._started
-                # What the app does in the background after its answer is not bound by the limit.
-                self.timer.reschedule(None)
+                if self._timer is not None:
+                    self._timer.reschedule(None)
                 if self._complete is not None:
                     self._complete.set()
 
@@ -192,15 +210,36 @@ class _Exchange:
         if self._start is None or self._elapsed < 0:
             what = "sent no response" if self._start is None else "did not finish its response"
             raise TransportFailure(Outcome.MALFORMED, f"the app returned and {what}")
-        pairs = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in self._start.get("headers", ())]
-        status = int(self._start["status"])
-        return Response(status, "", Headers(pairs), b"".join(self._chunks), self._elapsed, raised)
+        try:
+            status = int(self._start["status"])
+            headers = self._start.get("headers", ())
+            pairs = [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers]
+            body = b"".join(self._chunks)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"the app's response breaks ASGI: {type(error).__name__}: {error}"
+            raise TransportFailure(Outcome.MALFORMED, reason) from raised
+        return Response(status, "", Headers(pairs), body, self._elapsed, raised)
 
     def failed(self, error: Exception) -> Response:
         """Return the answer of an app that raised after completing it, as servers do; else say that it raised."""
         if self._elapsed >= 0:
             return self.response(raised=error)
         raise TransportFailure(Outcome.APP_RAISED, f"the app raised {type(error).__name__}: {error}") from error
+
+
+@types.coroutine
+def _resume(steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Await the rest of an app's steps: hand to the loop what it waits for, and to the app what comes of that."""
+    try:
+        while True:
+            try:
+                yield waits_for
+            except BaseException as error:
+                waits_for = steps.throw(error)
+            else:
+                waits_for = next(steps)
+    except StopIteration:
+        return
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

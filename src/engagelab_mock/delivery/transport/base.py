@@ -89,6 +89,6 @@ def split_address(url: str, *, where: str) -> SplitResult:
             where=where,
             hint="EngageLab sends an Authorization header verbatim: pass it as authorization='Basic …'",
         )
-    if any(character <= " " or character > "~" for character in url):
+    if not (url.isascii() and url.isprintable()) or " " in url:
         raise InvalidSettings(f"{url!r} holds blanks or non-ASCII characters", where=where, hint="percent-encode them")
     return parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import os
 import select
 import socket
 from collections import deque
@@ -15,12 +16,18 @@ from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import BODY_LIMIT, exchange_in_threads, split_address
 from engagelab_mock.delivery.transport.wire import Wire
+from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
     import ssl
 
+#: How long an idle connection is kept, in seconds: less than any usual server does, whose closing would otherwise
+#: cross our next request on the way.
+_IDLE_LIMIT = 1.0
+_SHOWN_CHARACTERS = 200
+#: The wire as it is when no fault changes it.
 _PLAIN = Wire()
 
 
@@ -35,7 +42,7 @@ class HttpTransport:
 
     name = "http"
 
-    def __init__(self, address: str, *, tls_verify: bool | str = True) -> None:
+    def __init__(self, address: str, *, tls_verify: bool | str | os.PathLike[str] = True) -> None:
         parts = split_address(address, where="url")
         self.address = address
         self.tls_verify = tls_verify
@@ -44,7 +51,8 @@ class HttpTransport:
         self._tls: ssl.SSLContext | None = _tls_context(tls_verify) if parts.scheme == "https" else None
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
-        self._idle: deque[socket.socket] = deque()
+        #: Connections that wait for a next callback, each with the moment its last answer was complete.
+        self._idle: deque[tuple[socket.socket, float]] = deque()
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
@@ -59,7 +67,7 @@ class HttpTransport:
             response, keep = _converse(connection, self._render(callback), callback.body, wire, deadline, limit)
         finally:
             if keep:
-                self._idle.append(connection)
+                self._idle.append((connection, perf_counter()))
             else:
                 connection.close()
         return Response(
@@ -82,20 +90,26 @@ class HttpTransport:
 
     def close(self) -> None:
         """Close the idle connections; a later exchange opens new ones."""
-        while self._idle:
-            self._idle.pop().close()
+        while (idle := self._pop_idle()) is not None:
+            idle[0].close()
 
     def _render(self, callback: Callback) -> str:
         return self._head + "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
 
     def _reuse(self) -> socket.socket | None:
-        while self._idle:
-            connection = self._idle.pop()
+        while (idle := self._pop_idle()) is not None:
+            connection, since = idle
             # Readable while idle means closed by the receiver, or bytes nobody asked for: of no use either way.
-            if not select.select([connection], [], [], 0)[0]:
+            if perf_counter() - since < _IDLE_LIMIT and not select.select([connection], [], [], 0)[0]:
                 return connection
             connection.close()
         return None
+
+    def _pop_idle(self) -> tuple[socket.socket, float] | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked for, not looked before: other threads take connections too
+            return None
 
     def _connect(self, deadline: float | None, limit: float | None) -> socket.socket:
         where = f"{self._host}:{self._port}"
@@ -107,7 +121,7 @@ class HttpTransport:
         except ConnectionRefusedError as error:
             raise TransportFailure(Outcome.REFUSED, f"connection refused: nothing listens on {where}") from error
         except TimeoutError as error:
-            raise TransportFailure(Outcome.CONNECT_TIMEOUT, f"no connection to {where} within {limit:g} s") from error
+            raise TransportFailure(Outcome.CONNECT_TIMEOUT, f"no connection to {where}{_within(limit)}") from error
         except (OSError, UnicodeError) as error:
             raise TransportFailure(Outcome.UNREACHABLE, f"no connection to {where}: {error}") from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,7 +132,7 @@ class HttpTransport:
             return self._tls.wrap_socket(connection, server_hostname=self._host)
         except TimeoutError as error:
             connection.close()
-            reason = f"no TLS session with {where} within {limit:g} s"
+            reason = f"no TLS session with {where}{_within(limit)}"
             raise TransportFailure(Outcome.CONNECT_TIMEOUT, reason) from error
         except OSError as error:
             connection.close()
@@ -132,6 +146,7 @@ class _Deadline(io.RawIOBase):
         self._connection = connection
         self._deadline = deadline
         self.received = 0
+        self.buffer: _Buffer
         self.at_end = False
 
     def readable(self) -> bool:
@@ -144,9 +159,24 @@ class _Deadline(io.RawIOBase):
         self.at_end = count == 0
         return count
 
+    def tell(self) -> int:
+        return self.received
+
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
         """Stand in for the socket's own method, which is all that `HTTPResponse` asks of a socket."""
-        return io.BufferedReader(self)
+        self.buffer = _Buffer(self)
+        return self.buffer
+
+
+class _Buffer(io.BufferedReader):
+    """Know, once the answer has been read, how many bytes came beyond it."""
+
+    left_over = 0
+
+    def close(self) -> None:
+        if not self.closed:
+            self.left_over = self.raw.tell() - self.tell()
+        super().close()
 
 
 def _converse(
@@ -166,20 +196,24 @@ def _converse(
         if reader.at_end:
             raise TransportFailure(Outcome.INCOMPLETE, "the connection was closed in the middle of the headers")
         answered = _read_body(answer)
-        headers = Headers(answer.headers.items())
-        return Response(answer.status, answer.reason, headers, answered), not answer.will_close
+        answer.close()
+        keep = not answer.will_close and not reader.buffer.left_over
+        return Response(answer.status, answer.reason, Headers(answer.headers.items()), answered), keep
     except TimeoutError:
         arrived = f"; {reader.received} bytes had arrived" if reader.received else ""
-        reason = f"no complete answer within {limit:g} s{arrived}"
+        reason = f"no complete answer{_within(limit)}{arrived}"
         raise TransportFailure(Outcome.TIMEOUT, reason) from None
     except http.client.RemoteDisconnected as error:
         raise TransportFailure(Outcome.CLOSED, "the connection was closed without an answer") from error
     except http.client.IncompleteRead as error:
+        if not reader.at_end:
+            raise TransportFailure(Outcome.MALFORMED, "the answer is not HTTP: its chunks are malformed") from error
         expected = f" of {len(error.partial) + error.expected}" if error.expected is not None else ""
         reason = f"the connection was closed in the middle of the answer: {len(error.partial)}{expected} body bytes"
         raise TransportFailure(Outcome.INCOMPLETE, reason) from error
     except (http.client.HTTPException, ValueError) as error:
-        reason = f"the answer is not HTTP: {type(error).__name__}: {error}"
+        shown = ascii(str(error))[:_SHOWN_CHARACTERS]
+        reason = f"the answer is not HTTP: {type(error).__name__}: {shown}"
         raise TransportFailure(Outcome.MALFORMED, reason) from error
     except OSError as error:
         raise TransportFailure(Outcome.RESET, f"the connection broke: {error.strerror or error}") from error
@@ -207,10 +241,23 @@ def _remaining(deadline: float | None) -> float | None:
     return left
 
 
-def _tls_context(tls_verify: bool | str) -> ssl.SSLContext:
+def _within(limit: float | None) -> str:
+    # Without a limit of ours the system's own may still end an attempt.
+    return "" if limit is None else f" within {limit:g} s"
+
+
+def _tls_context(tls_verify: bool | str | os.PathLike[str]) -> ssl.SSLContext:
     import ssl  # half the cost of this module's imports, and most receivers in tests are plain http
 
-    context = ssl.create_default_context(cafile=tls_verify if isinstance(tls_verify, str) else None)
+    bundle = None if isinstance(tls_verify, bool) else os.fspath(tls_verify)
+    try:
+        context = ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise InvalidSettings(
+            f"the CA bundle {bundle!r} cannot be used: {error}",
+            where="tls_verify",
+            hint="it is a file of certificates in PEM form",
+        ) from None
     if tls_verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

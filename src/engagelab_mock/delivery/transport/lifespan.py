@@ -9,7 +9,8 @@ from typing import Any
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 
 Message = MutableMapping[str, Any]
-AsgiApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+#: An ASGI app. Each framework types scope, receive and send in a way of its own, so no closer type takes them all.
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Lifespan:
@@ -31,8 +32,12 @@ class Lifespan:
         self._task = asyncio.create_task(self._run(scope))
         message = await self._say("lifespan.startup")
         if message is not None and message["type"] == "lifespan.startup.failed":
-            reason = message.get("message") or "it gave no reason"
-            raise TransportFailure(Outcome.APP_RAISED, f"the app's lifespan start-up failed: {reason}")
+            # Frameworks put the whole traceback there; its last line says what happened.
+            reason = (message.get("message") or "").strip().rpartition("\n")[2] or "it gave no reason"
+            await asyncio.wait({self._task}, timeout=0)
+            raised = self._raised()
+            self._task.cancel()  # what could not start is not asked to stop
+            raise TransportFailure(Outcome.APP_RAISED, f"the app's lifespan start-up failed: {reason}") from raised
 
     async def shutdown(self) -> None:
         """Stop the app, if it is running."""
@@ -40,6 +45,12 @@ class Lifespan:
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._raised()
+
+    def _raised(self) -> BaseException | None:
+        """Return what ended the app's task, if it has ended so; asked for, asyncio does not complain of it later."""
+        task = self._task
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
     async def _run(self, scope: Message) -> None:
         await self._app(scope, self._to_app.get, self._from_app.put)
@@ -55,5 +66,5 @@ class Lifespan:
             return answer.result()
         answer.cancel()
         # An app without lifespan raises or returns at once; the specification says to carry on without.
-        self._task.exception() if self._task.done() and not self._task.cancelled() else None
+        self._raised()
         return None

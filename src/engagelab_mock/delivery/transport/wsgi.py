@@ -61,7 +61,7 @@ class WsgiTransport:
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer."""
         started = perf_counter()
-        answer: list[tuple[str, list[tuple[str, str]]]] = []
+        answer: list[tuple[Any, Any]] = []  # whatever the app gave; judged when all is over
         written: list[bytes] = []
 
         def start_response(
@@ -69,22 +69,33 @@ class WsgiTransport:
         ) -> Callable[[bytes], object]:
             if answer and exc_info is None:
                 raise AssertionError("start_response was called twice without exc_info")
+            if exc_info is not None and any(written):
+                # PEP 3333: the first status is on its way with the first bytes, and cannot be taken back.
+                raise exc_info[1].with_traceback(exc_info[2])
             answer[:] = [(status, headers)]
             return written.append
 
         try:
             chunks = self.app(self._prepare(callback), start_response)
             body = self._collect(chunks, written)
+        except TransportFailure:
+            raise
         except Exception as error:
             reason = f"the app raised {type(error).__name__}: {error}"
             raise TransportFailure(Outcome.APP_RAISED, reason) from error
         if not answer:
             raise TransportFailure(Outcome.MALFORMED, "the app answered without calling start_response")
+        elapsed = perf_counter() - started
         status, headers = answer[0]
-        code, _, phrase = status.partition(" ")
+        code, _, phrase = status.partition(" ") if isinstance(status, str) else ("", "", "")
         if len(code) != 3 or not code.isdecimal():
             raise TransportFailure(Outcome.MALFORMED, f"the app answered with the status {status!r}")
-        return Response(int(code), phrase, Headers(headers), body, perf_counter() - started)
+        try:
+            pairs = [(name, value) for name, value in headers]
+        except (TypeError, ValueError):
+            reason = f"the app answered with headers that are no list of pairs: {headers!r}"
+            raise TransportFailure(Outcome.MALFORMED, reason) from None
+        return Response(int(code), phrase, Headers(pairs), body, elapsed)
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app as `exchange` does; a WSGI app blocks the loop while it runs."""
@@ -119,10 +130,18 @@ class WsgiTransport:
     @staticmethod
     def _collect(chunks: Iterable[bytes], written: list[bytes]) -> bytes:
         try:
-            for chunk in chunks:
+            iterator = iter(chunks)
+        except TypeError:
+            reason = f"the app returned {chunks!r:.100}, not an iterable of bytes"
+            raise TransportFailure(Outcome.MALFORMED, reason) from None
+        try:
+            for chunk in iterator:
                 written.append(chunk)
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
-        return b"".join(written)
+        try:
+            return b"".join(written)
+        except TypeError as error:
+            raise TransportFailure(Outcome.MALFORMED, f"the app answered with what is not bytes: {error}") from None

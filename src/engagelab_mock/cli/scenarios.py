@@ -1,0 +1,56 @@
+"""`engagelab-mock scenarios`: what there is to send."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from engagelab_mock.cli.exitcode import ExitCode
+from engagelab_mock.cli.options import output_options
+from engagelab_mock.cli.output import Marks, Output
+from engagelab_mock.lifecycle.catalogue import CATALOGUE
+from engagelab_mock.lifecycle.scenario import Scenario
+
+
+@click.command()
+@output_options
+def scenarios(format: str) -> int:
+    """List the built-in scenarios."""
+    output = Output(format)
+    if not output.json:
+        output.results.print(_table(Marks(output.results.encoding)))
+        return ExitCode.OK
+    for scenario in CATALOGUE.values():
+        output.record(
+            name=scenario.name,
+            statuses=scenario.statuses,
+            description=scenario.description,
+            delays=[transition.after for transition in scenario.transitions],
+            channels=[transition.channel for transition in scenario.transitions],
+            error_codes=[transition.error_code for transition in scenario.transitions],
+        )
+    return ExitCode.OK
+
+
+def _table(marks: Marks) -> Table:
+    table = Table(box=None, padding=(0, 2, 1, 0), header_style="dim")
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("what happens; its statuses, and the seconds before each")
+    for scenario in CATALOGUE.values():
+        what = Text.assemble(scenario.description, "\n", _course(scenario, marks))
+        table.add_row(Text(scenario.name, "bold"), what)
+    return table
+
+
+def _course(scenario: Scenario, marks: Marks) -> Text:
+    """Write the transitions as a line; a channel where the scenario names one."""
+    if not scenario.transitions:
+        return Text("no callback", "dim")
+    line = Text()
+    for index, transition in enumerate(scenario.transitions):
+        line.append(f" {marks.arrow} " if index else "", "dim")
+        line.append(f"+{transition.after:g} " if transition.after else "", "dim")
+        line.append(transition.status, "green")
+        line.append(f" {transition.channel}" if transition.channel else "", "cyan")
+    return line

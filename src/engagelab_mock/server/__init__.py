@@ -1,0 +1,1 @@
+"""Real sockets: the only part that knows Werkzeug."""

@@ -1,0 +1,419 @@
+"""The documentation is true: its examples run, its tables are current, and every name has its place."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import engagelab_mock
+from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, EngageLab, Outcome, Reason, Receiver, Status, UnknownName
+from engagelab_mock.cli import main
+from engagelab_mock.cli.engine import course
+from engagelab_mock.cli.exitcode import ExitCode
+from engagelab_mock.cli.group import group
+from engagelab_mock.config import SETTINGS
+from engagelab_mock.lifecycle.catalogue import scenario
+from engagelab_mock.pytest_settings import MARKER_ARGUMENTS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+CI = ROOT / ".ci" / "run"
+
+THE_TWO_COMMANDS = [
+    "python -m pip install . && engagelab-mock demo",
+    "python -m pip install -e '.[test]' && python -m pytest",
+]
+#: Every page a reader gets, as (name, text).
+PAGES = [
+    (str(page.relative_to(ROOT)), page.read_text(encoding="utf-8"))
+    for page in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+]
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    """Return the fenced blocks of these languages."""
+    return re.findall(rf"^```(?:{'|'.join(languages)})\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def reference(name: str) -> str:
+    return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands under a heading, up to the next of its rank or above."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found, f"no section {heading!r}"
+    return found[1]
+
+
+# --- The README's own promises
+
+
+def test_the_readme_and_the_ci_script_have_the_two_commands() -> None:
+    lines = "".join(blocks(README, "sh")).splitlines()
+    script = CI.read_text(encoding="utf-8")
+    for command in THE_TWO_COMMANDS:
+        assert command in lines
+        assert command in script
+
+
+@pytest.fixture(scope="module")
+def broken_views(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Run the README's and the tutorial's test files as they are, and broken in the ways that the pages name."""
+    directory = tmp_path_factory.mktemp("docs")
+    [readme] = blocks(README, "python")
+    tutorial = (ROOT / "tests" / "examples" / "test_tutorial.py").read_text(encoding="utf-8")
+    files = {
+        "readme": readme,
+        "readme_broken": replaced(readme, 'return "", 200', "pass"),
+        "tutorial": tutorial,
+        "tutorial_broken": replaced(tutorial, 'return "", 200', "pass"),
+        "tutorial_plain": replaced(tutorial, "get_json(force=True, silent=True) or {}", "get_json()"),
+    }
+    for name, text in files.items():
+        (directory / f"test_{name}.py").write_text(text, encoding="utf-8")
+    # Neither an ini file nor a plugin that the README does not ask for.
+    arguments = ["-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faker", "--rootdir=."]
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], cwd=directory, capture_output=True, text=True, timeout=60
+    )
+    return finished.stdout
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+def test_the_documented_test_files_pass_and_fail_as_documented(broken_views: str) -> None:
+    tests = re.findall(r"^(test_\w+\.py) ([.FE]+)", broken_views, re.MULTILINE)
+    assert dict(tests) == {
+        "test_readme.py": ".",
+        "test_readme_broken.py": "F",
+        "test_tutorial.py": "...",
+        "test_tutorial_broken.py": "FFF",
+        "test_tutorial_plain.py": "..F",
+    }
+    assert "the address validation was not acknowledged: answered 415 UNSUPPORTED MEDIA TYPE" in broken_views
+
+
+@pytest.mark.parametrize("page", [README, TUTORIAL], ids=["README", "tutorial"])
+def test_a_documented_failure_is_what_pytest_says(page: str, broken_views: str) -> None:
+    [documented] = blocks(page, "text")
+    said = comparable(broken_views)
+    for line in comparable(documented):
+        assert line == "..." or line in said
+
+
+def comparable(text: str) -> list[str]:
+    """Return the lines without what differs from run to run: how long something took."""
+    return [re.sub(r"\d+\.\d+(?= m?s\b)", "N", line.rstrip()) for line in text.splitlines()]
+
+
+def test_links_out_of_the_top_level_pages_lead_somewhere() -> None:
+    # Sphinx looks after those between its own pages.
+    for name, text in PAGES:
+        if "/" not in name:
+            for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+                assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+# --- Commands
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield every command line in a shell block, as (page, words)."""
+    for page, text in PAGES:
+        for line in "".join(blocks(text, "sh", "console")).splitlines():
+            for command in line.removeprefix("$ ").split(" && "):
+                words = shlex.split(command, comments=True)
+                if words:
+                    yield page, words
+
+
+MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if words[0] == "engagelab-mock"}
+
+
+def check_command(words: list[str]) -> None:
+    """Raise if the command line would not be taken."""
+    name, *arguments = words
+    context = group.commands[name].make_context(name, arguments)
+    if name == "send":
+        scenario(course(context.params["scenario"]))
+
+
+@pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)
+def test_a_documented_command_line_is_one_that_the_command_takes(words: list[str]) -> None:
+    check_command(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sned verified",
+        "send verfied --url http://127.0.0.1/",
+        "send verified --ulr http://127.0.0.1/",
+        "listen --port x",
+    ],
+)
+def test_a_command_line_that_the_command_does_not_take_is_noticed(line: str) -> None:
+    with pytest.raises((KeyError, click.UsageError, UnknownName)):
+        check_command(line.split())
+
+
+def test_documented_pytest_options_exist(pytestconfig: pytest.Config) -> None:
+    used = {word.partition("=")[0] for _, words in commands() for word in words if word.startswith("--engagelab")}
+    assert used
+    for option in used:
+        pytestconfig.getoption(option)
+
+
+# --- Every name has its place
+
+
+def missing(names: list[str], text: str) -> list[str]:
+    """Return the names that do not stand in a text between backticks."""
+    return [name for name in names if f"`{name}`" not in text]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    documented = set(re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: (\w+)", reference("api"), re.MULTILINE))
+    assert sorted(name for name in dir(engagelab_mock) if name not in documented) == []
+
+
+def test_the_reference_documents_no_name_that_is_gone() -> None:
+    documented = re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: (\w+)", reference("api"), re.MULTILINE)
+    assert [name for name in documented if name not in {*dir(engagelab_mock), "engagelab_mock"}] == []
+
+
+def test_every_fixture_is_in_the_reference() -> None:
+    plugin = ast.parse((Path(engagelab_mock.__file__).parent / "pytest_plugin.py").read_text(encoding="utf-8"))
+    fixtures = [
+        node.name
+        for node in plugin.body
+        if isinstance(node, ast.FunctionDef)
+        and "fixture" in {ast.unparse(d).split(".")[-1] for d in node.decorator_list}
+    ]
+    assert "engagelab" in fixtures
+    assert missing(fixtures, section(reference("fixtures"), "Fixtures")) == []
+
+
+def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Config) -> None:
+    names = [name for name in vars(pytestconfig.option) if name.startswith("engagelab_")]
+    assert names
+    text = section(reference("fixtures"), "Options and ini keys")
+    assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
+    assert missing(names, text) == []
+    for key in re.findall(r"`(engagelab_\w+)`", text):
+        pytestconfig.getini(key)
+
+
+def test_every_marker_argument_is_in_the_reference() -> None:
+    text = section(reference("fixtures"), "Marker")
+    assert missing(list(MARKER_ARGUMENTS), text) == []
+    rows = "".join(re.findall(r"^\| (`.+?) \|", text, re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(MARKER_ARGUMENTS)
+
+
+def test_every_command_option_and_setting_is_in_the_reference() -> None:
+    text = reference("cli")
+    for name, command in group.commands.items():
+        options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+        assert [option for option in options if f"`{option}" not in section(text, name)] == []
+    assert missing([known.environment for known in SETTINGS.values()], text) == []
+    assert missing([name.replace("_", "-") for name in SETTINGS], section(text, "Settings")) == []
+    assert missing(["NO_COLOR", "FORCE_COLOR", *Reason], text) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("scenarios", list(CATALOGUE)),
+        ("outcomes", list(Outcome)),
+        ("protocol", [*Status, *DIALECTS]),
+    ],
+)
+def test_every_name_is_on_the_page_of_its_kind(page: str, names: list[str]) -> None:
+    assert missing(names, reference(page)) == []
+
+
+def test_every_code_is_in_the_reference() -> None:
+    errors, exits = section(reference("protocol"), "Error codes"), section(reference("cli"), "Exit codes")
+    assert [code for code in ERROR_CODES if f"| {code} |" not in errors] == []
+    assert [code for code in ExitCode if f"| {int(code)} |" not in exits] == []
+
+
+def test_the_readme_and_the_tutorial_count_right() -> None:
+    assert len(CATALOGUE) == 11
+    assert "eleven built-in scenarios" in README
+    assert "[Eleven scenarios]" in TUTORIAL
+    assert len(Outcome) == 15
+    assert "fifteen outcomes" in README
+
+
+def test_every_known_source_tag_is_explained() -> None:
+    known = (DOCS / "explanation" / "known-and-unknown.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| \[(.)\] \|", known, re.MULTILINE))
+    used = {tag for _, text in PAGES for tag in re.findall(r"(?<!`)\[([A-Z?])\](?!\()", text)}
+    assert explained == set("SDKXCP?")
+    assert used <= explained
+
+
+# --- Tables and JSON
+
+
+def test_the_tables_are_current() -> None:
+    tables = runpy.run_path(str(DOCS / "tables.py"))
+    pages = tables["pages"]()
+    assert len(pages) >= 4
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert tables["render"](text) == text, f"run `python docs/tables.py`: {page.name} is out of date"
+
+
+def test_a_table_out_of_date_is_noticed() -> None:
+    tables = runpy.run_path(str(DOCS / "tables.py"))
+    text = reference("scenarios")
+    assert tables["render"](text.replace("| `lost` |", "| `found` |")) == text
+
+
+def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    signer = ["--username", "acme", "--secret", "s3cret"]
+    for arguments in (
+        ["demo"],
+        ["send", "sent_failed", "--url", "http://127.0.0.1:1/", "--validate"],
+        ["scenarios"],
+        ["sign", *signer],
+        ["verify", "timestamp=1", *signer],
+        ["send", "verfied", "--url", "http://127.0.0.1:1/"],
+    ):
+        main([*arguments, "--format", "json"])
+        printed = capsys.readouterr().out.splitlines()
+        assert printed
+        for line in printed:
+            check_fields(arguments[0], json.loads(line))
+
+
+def test_the_reference_has_the_fields_of_what_listen_prints() -> None:
+    command = [sys.executable, "-m", "engagelab_mock", "listen", "--count", "1", "--format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        listening = json.loads(process.stdout.readline())
+        with EngageLab(Receiver.http(listening["url"])) as engagelab:
+            engagelab.send("+6591234567", scenario=["plan"])
+        callback = json.loads(process.stdout.readline())
+        assert process.wait(timeout=10) == 0
+    check_fields("listen", listening)
+    check_fields("listen", callback)
+
+
+def check_fields(command: str, printed: dict[str, object]) -> None:
+    """Compare an object's fields with what its command's section says, in a table or in a sentence."""
+    kind = printed.pop("type", None)
+    text = section(reference("cli"), "Errors" if kind == "error" else command)
+    row = re.search(rf"^\| `{kind}`[^|]*\| (.+) \|$", text, re.MULTILINE)
+    if row:
+        assert re.findall(r"`(\w+)`", row[1]) == list(printed)
+    else:
+        assert missing(list(printed), text) == []
+
+
+# --- The other pages
+
+
+def test_every_example_is_shown_on_a_page() -> None:
+    shown = {name for _, text in PAGES for name in re.findall(r"tests/examples/(\w+\.py)", text)}
+    examples = {path.name for path in (ROOT / "tests" / "examples").glob("test_*.py")}
+    assert examples == shown
+
+
+def test_the_architecture_page_is_short_and_names_what_there_is() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    named = re.findall(r"`([\w./]+(?:/|\.py|\.pyi|\.json))`", text)
+    assert len(named) > 10
+    package = ROOT / "src" / "engagelab_mock"
+    homes = (ROOT, package, package / "protocol", package / "lifecycle", package / "delivery")
+    assert [name for name in named if not any((home / name).exists() for home in homes)] == []
+
+
+# --- The CI script, with stand-ins for Python that write down how they are called
+
+STAND_IN = """#!/bin/sh
+call="$(basename "$0") $*"
+echo "$call" >> "$CALLS"
+case "$call" in
+    "python3 -m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$0" "$3/bin/engagelab-mock" ;;
+    "$FAILING"*) exit 7 ;;
+esac
+"""
+STEPS = [
+    "python -m pip install .",
+    "engagelab-mock demo",
+    "python -m pip install -e .[test]",
+    "python -m pytest",
+    "python -m ruff check",
+    "python -m ruff format --check",
+    "python -m mypy",
+    "python -m pip install .[docs]",
+    "python -m sphinx",
+]
+
+
+def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
+    """Run the script with everything replaced; return its exit code and what it called."""
+    calls, temporary, programs = directory / "calls", directory / "tmp", directory / "bin"
+    temporary.mkdir()
+    programs.mkdir()
+    stand_in = programs / "python3"
+    stand_in.write_text(STAND_IN, encoding="utf-8")
+    stand_in.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "TMPDIR": str(temporary),
+        "CALLS": str(calls),
+        "FAILING": failing,
+    }
+    finished = subprocess.run(["bash", str(CI)], env=environment, capture_output=True, text=True, timeout=60)
+    assert list(temporary.iterdir()) == [], "the temporary directory was left behind"
+    return finished.returncode, calls.read_text(encoding="utf-8").splitlines()
+
+
+def steps_of(calls: list[str]) -> list[str]:
+    """Return the calls made in virtual environments, without the arguments that hold paths."""
+    return [call.partition(" -W ")[0] for call in calls if not call.startswith("python3 ")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the script is for a POSIX shell")
+def test_the_ci_script_takes_every_step_in_new_environments(tmp_path: Path) -> None:
+    code, calls = ci_run(tmp_path, failing="nothing")
+    assert code == 0
+    assert steps_of(calls) == STEPS
+    assert calls[-1].startswith("python -m sphinx -W ")
+    assert len({call for call in calls if call.startswith("python3 -m venv ")}) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the script is for a POSIX shell")
+@pytest.mark.parametrize("step", STEPS)
+def test_the_ci_script_stops_at_a_step_that_fails(step: str, tmp_path: Path) -> None:
+    code, calls = ci_run(tmp_path, failing=step)
+    assert code == 7
+    assert steps_of(calls) == STEPS[: STEPS.index(step) + 1]
+
+
+def test_the_ci_script_can_be_run() -> None:
+    assert os.access(CI, os.X_OK)
