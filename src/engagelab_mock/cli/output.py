@@ -88,6 +88,8 @@ def coloured(terminal: bool, environ: Mapping[str, str]) -> bool:
 
     >>> coloured(True, {"NO_COLOR": "1", "FORCE_COLOR": "1"}), coloured(False, {"FORCE_COLOR": "1"})
     (False, True)
+    >>> coloured(True, {"TERM": "xterm"}), coloured(True, {"TERM": "dumb"})
+    (True, False)
     """
     if environ.get("NO_COLOR"):
         return False

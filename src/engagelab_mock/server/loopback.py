@@ -75,6 +75,8 @@ class LoopbackServer:
         if self._thread is None:
             self._server.server_close()
             return
+        self._server.shutdown()
+        self._thread.join(_JOIN)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -66,5 +66,4 @@ class Lifespan:
             return answer.result()
         answer.cancel()
         # An app without lifespan raises or returns at once; the specification says to carry on without.
-        self._raised()
         return None

@@ -1,0 +1,161 @@
+"""An ASGI app's lifespan: started before the first callback, stopped at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+
+from engagelab_mock import EngageLab, Outcome, Receiver
+from tests.failures import failure_of
+
+
+class Shop:
+    """A FastAPI app with a lifespan that counts, and leaves state for its requests."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.seen: list[str] = []
+        self.app = FastAPI(lifespan=self.lifespan)
+        self.app.post("/engagelab")(self.view)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[dict[str, str]]:
+        self.events.append("started")
+        yield {"pool": f"pool {len(self.events)}"}
+        self.events.append("stopped")
+
+    async def view(self, request: Request) -> None:
+        self.seen.append(request.state.pool)
+
+
+def test_it_is_started_once_and_stopped_at_the_end() -> None:
+    shop = Shop()
+    with EngageLab(Receiver.asgi(shop.app, "/engagelab")) as engagelab:
+        assert shop.events == []
+        assert engagelab.send("+6591234567").acknowledged
+        assert engagelab.send("+6591234567", scenario="delivered").acknowledged
+        assert shop.events == ["started"]
+    assert shop.events == ["started", "stopped"]
+    assert shop.seen == ["pool 1"] * 7
+
+
+def test_it_is_started_anew_after_a_close() -> None:
+    shop = Shop()
+    with EngageLab(Receiver.asgi(shop.app, "/engagelab")) as engagelab:
+        engagelab.send(scenario=["plan"])
+        engagelab.close()
+        engagelab.send(scenario=["plan"])
+    assert shop.events == ["started", "stopped", "started", "stopped"]
+    assert shop.seen == ["pool 1", "pool 3"]
+
+
+def test_it_can_be_left_out() -> None:
+    events: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        events.append(scope["type"])
+        assert "state" not in scope
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    with EngageLab(Receiver.asgi(app, lifespan=False)) as engagelab:
+        assert engagelab.send(scenario=["plan"]).acknowledged
+    assert events == ["http"]
+
+
+@pytest.mark.asyncio
+async def test_in_a_running_loop_it_is_the_callers() -> None:
+    events: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        events.append(scope["type"])
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    with EngageLab(Receiver.asgi(app)) as engagelab:
+        assert (await engagelab.asend(scenario=["plan"])).acknowledged
+    assert events == ["http"]
+
+
+@pytest.mark.parametrize("refusal", ["raise", "return", "raise later"])
+def test_an_app_without_lifespan_is_used_without(refusal: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            if refusal == "return":
+                return
+            if refusal == "raise later":
+                await receive()
+            raise NotImplementedError("only http")
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    with EngageLab(Receiver.asgi(app)) as engagelab:
+        assert engagelab.send(scenario=["plan"]).acknowledged
+    gc.collect()  # that is when asyncio complains of an exception nobody asked for
+    assert not caplog.records
+
+
+def failing_first(failures: list[Exception]) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    """Make a lifespan that raises these, one at each start, before it works."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if failures:
+            raise failures.pop()
+        yield
+
+    return lifespan
+
+
+def test_a_start_up_that_fails_is_shown_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI(lifespan=failing_first([ConnectionError("no database")]))
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        error = failure_of(Receiver.asgi(app, "/engagelab"))
+    attempt = error.delivery.attempts[0]
+    assert attempt.outcome is Outcome.APP_RAISED
+    assert attempt.error == "the app's lifespan start-up failed: ConnectionError: no database"
+    assert type(error.__cause__) is ConnectionError
+    assert error.hint == "the app's own exception is the cause shown with this failure"
+    gc.collect()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_start_up_that_fails_without_a_reason() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+        await asyncio.Event().wait()
+
+    error = failure_of(Receiver.asgi(app))
+    assert error.what.endswith("the app's lifespan start-up failed: it gave no reason")
+    assert error.__cause__ is None
+
+
+def test_a_start_up_that_failed_is_tried_again_by_the_next_callback() -> None:
+    app = FastAPI(lifespan=failing_first([ConnectionError("not yet")]))
+    app.post("/engagelab")(lambda: None)
+    with EngageLab(Receiver.asgi(app, "/engagelab")) as engagelab:
+        assert not engagelab.send(scenario=["plan"], check=False).acknowledged
+        assert engagelab.send(scenario=["plan"]).acknowledged
+
+
+def test_a_stop_that_fails_does_not_spoil_the_close() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.failed", "message": "sorry"})
+            raise RuntimeError("sorry")
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    with EngageLab(Receiver.asgi(app)) as engagelab:
+        assert engagelab.send(scenario=["plan"]).acknowledged
