@@ -30,7 +30,7 @@ BESIDE: dict[str, set[str]] = {
     "strategies": {*LAYERS},
 }
 #: Modules that are one part under two names.
-SAME = {"pytest_plugin": "pytest", "pytest_settings": "pytest", "__main__": "cli"}
+SAME = {"pytest_plugin": "pytest", "pytest_settings": "pytest", "pytest_compare": "pytest", "__main__": "cli"}
 #: Where a library may be imported; nowhere else, and a library not named here wherever it is needed.
 HOMES: dict[str, set[str]] = {
     "werkzeug": {"server"},

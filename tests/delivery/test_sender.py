@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engagelab_mock import EngageLab, Generator, Journal, Outcome, Receiver, Recorder, VirtualClock, decode
+from engagelab_mock import (
+    Delivery,
+    EngageLab,
+    Event,
+    Generator,
+    Journal,
+    Outcome,
+    Receiver,
+    Recorder,
+    VirtualClock,
+    decode,
+    encode,
+)
+from engagelab_mock.delivery.pace import AWAITING, BLOCKING, drive
 from engagelab_mock.delivery.sender import Sender
 
 if TYPE_CHECKING:
@@ -19,11 +32,17 @@ def sender() -> Sender:
     return Sender(journal=Journal(), clock=VirtualClock(1_700_000_000), generate=Generator.seeded(0))
 
 
+def attempted(sender: Sender, receiver: Receiver, events: Sequence[Event] = ()) -> Delivery:
+    delivery = Delivery(receiver, tuple(events), encode(events), message_id="7")
+    drive(sender.attempt(BLOCKING, delivery))
+    return delivery
+
+
 def test_several_events_go_in_one_callback(sender: Sender) -> None:
     receiver = Receiver.recording()
     with EngageLab() as engagelab:
         events = engagelab.send("+6591234567").events
-    delivery = sender.deliver(receiver, events, message_id="7")
+    delivery = attempted(sender, receiver, events)
     assert delivery.acknowledged
     assert delivery.message_id == "7"
     assert delivery.statuses == ["plan", "sent", "delivered", "verified"]
@@ -35,25 +54,26 @@ def test_several_events_go_in_one_callback(sender: Sender) -> None:
 
 def test_headers_go_by_the_settings(sender: Sender) -> None:
     app = Recorder()
-    plain = sender.deliver(Receiver.wsgi(app), []).callback.headers
+    plain = attempted(sender, Receiver.wsgi(app)).callback.headers
     assert list(plain) == ["Content-Type", "User-Agent"]
     assert plain["Content-Type"] == "application/json"
-    signed = sender.deliver(Receiver.wsgi(app, username="acme", secret="s3cret"), []).callback.headers
+    signed = attempted(sender, Receiver.wsgi(app, username="acme", secret="s3cret")).callback.headers
     assert list(signed) == ["Content-Type", "User-Agent", "X-CALLBACK-ID"]
-    authorized = sender.deliver(Receiver.wsgi(app, authorization="Bearer  x"), []).callback.headers
+    authorized = attempted(sender, Receiver.wsgi(app, authorization="Bearer  x")).callback.headers
     assert list(authorized) == ["Content-Type", "User-Agent", "Authorization"]
     assert authorized["Authorization"] == "Bearer  x"
 
 
 def test_every_callback_has_a_nonce_of_its_own(sender: Sender) -> None:
     receiver = Receiver.recording()
-    headers = {sender.deliver(receiver, []).callback.headers["X-CALLBACK-ID"] for _ in range(20)}
+    headers = {attempted(sender, receiver).callback.headers["X-CALLBACK-ID"] for _ in range(20)}
     assert len({header.split(";")[1] for header in headers}) == 20
 
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_a_ping_is_signed_on_request_only(sender: Sender, signed: bool) -> None:
-    delivery = sender.ping(Receiver.recording(), b"{}", signed=signed)
+    delivery = Delivery(Receiver.recording(), (), b"{}", signed=signed)
+    drive(sender.attempt(BLOCKING, delivery))
     assert delivery.acknowledged
     assert ("X-CALLBACK-ID" in delivery.callback.headers) is signed
     assert delivery.callback.body == b"{}"
@@ -85,7 +105,7 @@ def test_exactly_200_acknowledges(sender: Sender, status: str, outcome: Outcome,
         start_response(status, [])
         return []
 
-    delivery = sender.deliver(Receiver.wsgi(app), [])
+    delivery = attempted(sender, Receiver.wsgi(app))
     assert (delivery.outcome, delivery.attempts[0].error) == (outcome, error)
     assert delivery.acknowledged is (outcome is Outcome.ACKNOWLEDGED)
 
@@ -93,6 +113,7 @@ def test_exactly_200_acknowledges(sender: Sender, status: str, outcome: Outcome,
 @pytest.mark.asyncio
 async def test_from_a_running_loop_it_is_the_same(sender: Sender) -> None:
     receiver = Receiver.recording()
-    delivery = await sender.adeliver(receiver, [], message_id="7")
+    delivery = Delivery(receiver, (), encode([]), message_id="7")
+    await sender.attempt(AWAITING, delivery)
     assert delivery.acknowledged
     assert delivery.message_id == "7"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from engagelab_otp import WebhookVerifier
@@ -38,7 +40,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("given_settings", "where", "said"), REFUSED)
-def test_settings_that_cannot_be_used_are_refused(given_settings: dict[str, str], where: str, said: str) -> None:
+def test_settings_that_cannot_be_used_are_refused(given_settings: dict[str, Any], where: str, said: str) -> None:
     with pytest.raises(InvalidSettings, match=said) as caught:
         CallbackSettings(**given_settings)
     assert caught.value.where == where

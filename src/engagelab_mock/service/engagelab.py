@@ -96,6 +96,16 @@ class EngageLab:
         return self.receivers[0]
 
     @property
+    def business_id(self) -> str:
+        """Return the account's business id."""
+        return self.account.business_id
+
+    @property
+    def template_key(self) -> str:
+        """Return the key of the template used when none is named."""
+        return self.account.template_key
+
+    @property
     def pending(self) -> list[Timer]:
         """Return what is still to be sent, earliest first: retries, expiries.
 

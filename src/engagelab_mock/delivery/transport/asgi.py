@@ -107,7 +107,12 @@ class AsgiTransport:
                 where="Receiver.asgi",
                 hint="in an async test use the async twin: `await engagelab.asend(...)`",
             )
-        return (self._loop or self._open()).run_until_complete(program)
+        try:
+            loop = self._loop or self._open()
+        except BaseException:
+            program.close()
+            raise
+        return loop.run_until_complete(program)
 
     def close(self) -> None:
         """Stop the app and close the loop; a later exchange opens them anew."""
