@@ -12,7 +12,7 @@ from engagelab_mock.cli.engine import clock_for, course, custom_args, refusals, 
 from engagelab_mock.cli.exitcode import exit_code_of
 from engagelab_mock.cli.options import message_options, output_options, pace_options, receiver_options, setting
 from engagelab_mock.cli.output import Output
-from engagelab_mock.cli.progress import pace
+from engagelab_mock.cli.progress import Pacer, pace
 from engagelab_mock.cli.send_report import JsonReport, Report, Sent, TextReport
 from engagelab_mock.config import SETTINGS
 from engagelab_mock.delivery.journal import Journal
@@ -73,12 +73,12 @@ def send(**given: Any) -> int:
         engagelab = EngageLab(
             receiver, clock=pacer.clock, seed=seed, dialect=options.dialect, code_ttl=None, journal=journal
         )
-        echoed = custom_args(options.custom_arg)
+        message = message_from(options)
     report: Report = JsonReport(output, seed) if output.json else TextReport(output, receiver, scenario, seed)
     report.begin(engagelab.clock.time())
     journal.listeners.append(pacer.between(report.attempt))
-    with engagelab, pacer:
-        play(engagelab, scenario, options, echoed, report)
+    with engagelab:
+        play(engagelab, scenario, message, pacer, report, validate=options.validate)
     return exit_code_of(journal.attempts)
 
 
@@ -101,21 +101,26 @@ def receiver_from(options: SendOptions) -> Receiver:
     )
 
 
+def message_from(options: SendOptions) -> dict[str, Any]:
+    """Return what `EngageLab.send` is told about the message."""
+    return {
+        "to": options.to,
+        "template": options.template,
+        "channel": options.channel,
+        "custom_args": custom_args(options.custom_arg),
+    }
+
+
 def play(
-    engagelab: EngageLab, scenario: Scenario, options: SendOptions, echoed: dict[str, str] | None, report: Report
+    engagelab: EngageLab, scenario: Scenario, message: dict[str, Any], pacer: Pacer, report: Report, *, validate: bool
 ) -> None:
     """Send the whole scenario, whatever the answers are, and report what is known even when interrupted."""
     try:
-        if options.validate:
-            engagelab.validate_address(check=False)
-        run = engagelab.send(
-            options.to,
-            scenario=scenario,
-            template=options.template,
-            channel=options.channel,
-            custom_args=echoed,
-            check=False,
-        )
+        # The display ends with the sending: what is reported after it would meet it on the terminal.
+        with pacer:
+            if validate:
+                engagelab.validate_address(check=False)
+            run = engagelab.send(scenario=scenario, **message, check=False)
     except KeyboardInterrupt:
         report.run(Sent.so_far(scenario, engagelab.journal))
         raise

@@ -1,0 +1,53 @@
+"""The command line: `python -m benchmarks [--quick] [--only G4,G5] [--format text|json] [--json FILE]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from benchmarks import fixture, generation, http_delivery, inprocess, session, startup
+from benchmarks.row import Row
+from benchmarks.table import print_table, to_json
+from benchmarks.timing import FULL, QUICK, Effort
+
+#: What measures each goal.
+GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
+    "G1": startup.measure,
+    "G2": fixture.measure,
+    "G3": session.measure,
+    "G4": inprocess.wsgi,
+    "G5": inprocess.flask,
+    "G6": inprocess.asgi,
+    "G7": generation.measure,
+    "G8": http_delivery.measure,
+}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Measure for seconds rather than minutes; the ratios are rough.")
+@click.option("--only", metavar="G4,G5", help="Measure these goals only.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="What to print.")
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here as well.")
+def main(quick: bool, only: str | None, form: str, file: Path | None) -> None:
+    """Measure what engagelab-mock costs and print it beside its budgets."""
+    chosen = list(GOALS) if only is None else [goal.strip().upper() for goal in only.split(",")]
+    for goal in chosen:
+        if goal not in GOALS:
+            raise click.BadParameter(f"there is no goal {goal!r}; there are {', '.join(GOALS)}", param_hint="--only")
+    rows = []
+    for goal in chosen:
+        click.echo(f"measuring {goal} …", err=True)
+        for row in GOALS[goal](QUICK if quick else FULL):
+            rows.append(row)
+            if form == "json":
+                click.echo(to_json(row))
+    if form == "text":
+        print_table(rows)
+    if file is not None:
+        file.write_text("".join(f"{to_json(row)}\n" for row in rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""G8: signed callbacks over one kept-alive HTTP connection, beside `requests` and, where it is installed, wrk."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import requests
+
+from benchmarks import subject
+from benchmarks.row import Row
+from benchmarks.timing import Effort, collector_off
+from engagelab_mock import Callback, Journal, Receiver
+
+
+def measure(effort: Effort) -> Iterator[Row]:
+    """Let each client in turn send for a moment, to a receiver on another core; that is what the budgets are for.
+
+    Between two cores a request waits for an idle core to wake up, twice, which can take longer than the work and makes
+    all clients look alike. The context has the rates on one core as well, where nobody waits.
+    wrk and `requests` send one fixed callback; ours makes and signs each anew, and keeps it in its journal.
+    """
+    client_core, receiver_core = _cores()
+    rates = _rates(effort, client_core, receiver_core)
+    shared = _rates(effort, client_core, client_core)
+    context = {f"{name}_per_second": statistics.median(figures) for name, figures in rates.items()}
+    context |= {f"{name}_per_second_on_one_core": statistics.median(figures) for name, figures in shared.items()}
+    yield Row(
+        goal="G8",
+        what="signed callbacks per second over HTTP / requests.Session",
+        value=_median_ratio(rates["engagelab_mock"], rates["requests"]),
+        budget=3,
+        sense="at least",
+        context=context,
+    )
+    if "wrk" in rates:
+        yield Row(
+            goal="G8",
+            what="signed callbacks per second over HTTP / wrk -t1 -c1",
+            value=_median_ratio(rates["engagelab_mock"], rates["wrk"]),
+            budget=0.35,
+            sense="at least",
+            context=context,
+        )
+
+
+def _rates(effort: Effort, client_core: int, receiver_core: int) -> dict[str, list[float]]:
+    with _receiver(receiver_core) as url, _pinned(client_core), collector_off():
+        return _rates_of_clients(effort, url)
+
+
+def _rates_of_clients(effort: Effort, url: str) -> dict[str, list[float]]:
+    receiver = Receiver.http(url, username=subject.USERNAME, secret=subject.SECRET)
+    journal = Journal()
+    sender, events = subject.sender(journal), (subject.event(),)
+    callback = subject.signed_callback(receiver)
+    session, headers = requests.Session(), dict(callback.headers)
+    clients: dict[str, Callable[[], float]] = {
+        "engagelab_mock": lambda: _rate(effort.seconds, lambda: sender.deliver(receiver, events)),
+        "requests": lambda: _rate(effort.seconds, lambda: session.post(url, data=callback.body, headers=headers)),
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        if shutil.which("wrk"):
+            script = Path(directory) / "callback.lua"
+            script.write_text(_lua(callback), encoding="utf-8")
+            clients["wrk"] = lambda: _wrk(effort.seconds, url, script)
+        rates: dict[str, list[float]] = {name: [] for name in clients}
+        for _ in range(effort.http_rounds):
+            for name, client in clients.items():
+                rates[name].append(client())
+                journal.clear()
+    assert sender.deliver(receiver, events).acknowledged
+    receiver.close()
+    session.close()
+    return rates
+
+
+def _median_ratio(measured: Sequence[float], reference: Sequence[float]) -> float:
+    """Return the median of the ratios of rates taken in the same round."""
+    return statistics.median(one / other for one, other in zip(measured, reference, strict=True))
+
+
+def _rate(seconds: float, send: Callable[[], object]) -> float:
+    send()
+    sent, started = 0, perf_counter()
+    while perf_counter() - started < seconds:
+        send()
+        sent += 1
+    return sent / (perf_counter() - started)
+
+
+def _wrk(seconds: float, url: str, script: Path) -> float:
+    """Return wrk's own rate; it takes whole seconds only."""
+    command = ["wrk", "-t1", "-c1", f"-d{math.ceil(seconds)}s", "-s", str(script), url]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    counted = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if counted is None or "Non-2xx" in output:
+        raise RuntimeError(f"wrk was not answered as it should be: {output}")
+    return float(counted[1])
+
+
+def _lua(callback: Callback) -> str:
+    headers = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in callback.headers.pairs)
+    return f'wrk.method = "POST"\nwrk.body = [[{callback.body.decode()}]]\n{headers}'
+
+
+@contextmanager
+def _receiver(core: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.http_receiver", str(core)]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}{subject.PATH}"
+        process.stdin.close()
+
+
+def _cores() -> tuple[int, int]:
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    return available[0], available[-1]
+
+
+@contextmanager
+def _pinned(core: int) -> Iterator[None]:
+    """Keep this process, and what it starts, on one core."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,85 @@
+"""Take times in turn, so that the machine's drift falls on everything alike."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+
+import msgspec
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """Say how often each thing is measured; more makes the ratios steadier."""
+
+    #: Rounds of a loop of calls, and calls in a loop.
+    rounds: int
+    calls: int
+    #: Pytest sessions, and tests of each kind in one of them.
+    sessions: int
+    tests: int
+    #: Fresh processes.
+    processes: int
+    #: Rounds over HTTP, and the seconds that each client has in one of them.
+    http_rounds: int
+    seconds: float
+    #: Whether to count instructions, which takes valgrind some fifty times as long as the run itself.
+    instructions: bool
+
+
+FULL = Effort(rounds=60, calls=200, sessions=7, tests=300, processes=11, http_rounds=5, seconds=0.7, instructions=True)
+QUICK = Effort(rounds=5, calls=50, sessions=2, tests=60, processes=3, http_rounds=2, seconds=0.2, instructions=False)
+
+
+def interleaved(
+    effort: Effort, calls: Mapping[str, Callable[[], object]], *, between: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Return the seconds that each call takes in its best round; `between` clears up after each loop of calls.
+
+    Whatever else the machine does makes a loop longer, never shorter, so the best is the one that repeats.
+    """
+    best = dict.fromkeys(calls, math.inf)
+    with collector_off():
+        for call in calls.values():
+            call()
+        for _ in range(effort.rounds):
+            for name, call in calls.items():
+                started = perf_counter()
+                for _ in range(effort.calls):
+                    call()
+                best[name] = min(best[name], (perf_counter() - started) / effort.calls)
+                between()
+    return best
+
+
+async def ainterleaved(effort: Effort, calls: Mapping[str, Callable[[], Awaitable[object]]]) -> dict[str, float]:
+    """Do what `interleaved` does, in the running event loop."""
+    best = dict.fromkeys(calls, math.inf)
+    with collector_off():
+        for call in calls.values():
+            await call()
+        for _ in range(effort.rounds):
+            for name, call in calls.items():
+                started = perf_counter()
+                for _ in range(effort.calls):
+                    await call()
+                best[name] = min(best[name], (perf_counter() - started) / effort.calls)
+    return best
+
+
+def microseconds(taken: Mapping[str, float]) -> dict[str, float]:
+    """Return each in microseconds, named for a row's context."""
+    return {f"{name}_us": seconds * 1e6 for name, seconds in taken.items()}
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Keep the garbage collector out of what is timed."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,80 @@
+"""The benchmarks run and yield every row; how fast anything is, is not tested here."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from benchmarks.__main__ import GOALS, main
+from benchmarks.installed import Installed
+from benchmarks.row import Row, Sense
+from benchmarks.timing import Effort
+from click.testing import CliRunner
+
+TINY = Effort(rounds=2, calls=2, sessions=1, tests=15, processes=1, http_rounds=1, seconds=0.05, instructions=False)
+#: How many rows each goal has; wrk, which adds one to G8, need not be installed.
+ROWS = {"G1": 2, "G2": 1, "G3": 3, "G4": 2, "G5": 1, "G6": 2, "G7": 1, "G8": 2 if shutil.which("wrk") else 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", ROWS)
+def test_each_goal_yields_its_rows(goal: str) -> None:
+    rows = list(GOALS[goal](TINY))
+    assert len(rows) == ROWS[goal]
+    for row in rows:
+        assert row.goal == goal
+        assert math.isfinite(row.value)
+        assert row.budget > 0
+        assert row.verdict.split(" by ")[0] in {"meets", "misses"}
+        assert row.context
+        assert all(math.isfinite(value) for value in row.context.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "sense", "verdict"),
+    [
+        (1.0, "at most", "meets"),
+        (1.5, "at most", "misses by 0.5 x"),
+        (1.0, "at least", "meets"),
+        (0.75, "at least", "misses by 0.25 x"),
+    ],
+)
+def test_a_verdict_says_by_how_much(value: float, sense: Sense, verdict: str) -> None:
+    assert Row(goal="G0", what="", value=value, budget=1.0, sense=sense).verdict == verdict
+
+
+@pytest.mark.slow
+def test_only_one_of_the_two_start_ups_has_the_plugin(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    for path, expected in ((installed.without, False), (installed.with_plugin, True)):
+        environment = installed.environment(path, write_bytecode=False)
+        command = installed.command("--markers")
+        ran = subprocess.run(command, cwd=installed.empty, env=environment, capture_output=True, text=True, check=True)
+        assert ("@pytest.mark.engagelab" in ran.stdout) is expected
+
+
+def test_json_is_printed_and_written_a_row_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    result = CliRunner().invoke(main, ["--quick", "--only", "g7", "--format", "json", "--json", str(file)])
+    assert result.exit_code == 0
+    (row,) = map(json.loads, result.stdout.splitlines())
+    assert set(row) == {"goal", "what", "value", "budget", "sense", "unit", "context", "meets", "verdict"}
+    assert file.read_text() == result.stdout
+
+
+def test_the_table_names_goal_budget_and_verdict() -> None:
+    result = CliRunner().invoke(main, ["--quick", "--only", "G7"])
+    assert result.exit_code == 0
+    assert "G7" in result.stdout
+    assert "≥ 3 x" in result.stdout
+    assert "meets" in result.stdout or "misses by" in result.stdout
+
+
+def test_a_goal_that_is_none_is_refused() -> None:
+    result = CliRunner().invoke(main, ["--only", "G99"])
+    assert result.exit_code == 2
+    assert "there is no goal 'G99'" in result.stderr

@@ -1,0 +1,142 @@
+"""The command line as a user runs it: in this process, or as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+from engagelab_otp import WebhookVerifier
+
+from engagelab_mock.cli import main
+from engagelab_mock.server.loopback import LoopbackServer
+
+#: How long a program may take before it is ended, in seconds.
+PATIENCE = 20.0
+
+_OURS = ("ENGAGELAB_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Command = Callable[..., Result]
+Program = subprocess.Popen[str]
+Spawn = Callable[..., Program]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in an empty directory, without settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(_OURS)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command in this process."""
+
+    def run(*arguments: str) -> Result:
+        capsys.readouterr()
+        code = main(arguments)
+        said = capsys.readouterr()
+        return Result(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def spawn() -> Iterator[Spawn]:
+    """Start a program; it is ended with the test, or when it takes too long."""
+    programs: list[Program] = []
+    watchdogs: list[threading.Timer] = []
+
+    def start(*arguments: str, stderr: int = subprocess.PIPE) -> Program:
+        # A suite run in the background ignores SIGINT, and would pass that on.
+        ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            program = subprocess.Popen(
+                [sys.executable, "-X", "dev", "-W", "error", "-m", "engagelab_mock", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, ours)
+        watchdog = threading.Timer(PATIENCE, program.kill)
+        watchdog.start()
+        programs.append(program)
+        watchdogs.append(watchdog)
+        return program
+
+    yield start
+    for program, watchdog in zip(programs, watchdogs, strict=True):
+        watchdog.cancel()
+        with program:
+            program.kill()
+
+
+@pytest.fixture
+def program(spawn: Spawn) -> Command:
+    """Run a program to its end."""
+
+    def run(*arguments: str) -> Result:
+        process = spawn(*arguments)
+        out, err = process.communicate()
+        return Result(process.returncode, out, err)
+
+    return run
+
+
+@dataclass(frozen=True)
+class SdkApp:
+    """A Flask app whose receiver is the official SDK's own."""
+
+    url: str
+    #: Every event its handler saw, in order.
+    events: list[Any]
+
+
+@pytest.fixture
+def sdk_app() -> Iterator[SdkApp]:
+    events: list[Any] = []
+    app = flask.Flask("receiver")
+    view = WebhookVerifier("acme", "s3cret").flask_view(events.extend)
+    app.add_url_rule("/engagelab", "engagelab", view, methods=["POST"])
+    with LoopbackServer(app) as server:
+        yield SdkApp(f"{server.url}/engagelab", events)
+
+
+@pytest.fixture
+def failing_url() -> Iterator[str]:
+    """The address of a receiver that answers 500 to everything."""
+    app = flask.Flask("failing")
+    app.add_url_rule("/", "failing", lambda: ("", 500), methods=["POST"])
+    with LoopbackServer(app) as server:
+        yield f"{server.url}/"
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """The address of a port at which nobody listens."""
+    server = LoopbackServer(flask.Flask("gone"))
+    server.stop()
+    return f"{server.url}/"

@@ -1,0 +1,283 @@
+"""What cannot be used: exit code 2, a message with the next step, and in JSON an object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engagelab_mock import EngageLabMockError, Journal, UsageError
+from engagelab_mock.cli.engine import refusals
+from tests.cli.conftest import Command
+
+URL = ("--url", "http://127.0.0.1:9/")
+
+BAD = [
+    pytest.param(
+        ["send", "verified", "--url", "htps://example.com/"],
+        "InvalidSettings",
+        "url: 'htps://example.com/' has the scheme 'htps', not http or https",
+        "did you mean 'https'?",
+        id="wrong scheme",
+    ),
+    pytest.param(
+        ["send", "verified", "--url", "http:///engagelab"],
+        "InvalidSettings",
+        "url: 'http:///engagelab' names no host",
+        "an address looks like",
+        id="no host",
+    ),
+    pytest.param(
+        ["send", "verified"],
+        "UsageError",
+        "--url: nothing says where callbacks go",
+        "ENGAGELAB_MOCK_URL",
+        id="no url",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--username", "acme"],
+        "InvalidSettings",
+        "username 'acme' has no secret",
+        "give both or neither",
+        id="username without secret",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--to", "+65 9123 4567"],
+        "InvalidRecipient",
+        "'+65 9123 4567' is not an E.164 phone number",
+        "did you mean '+6591234567'?",
+        id="invalid number",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--to", "someone@nowhere"],
+        "InvalidRecipient",
+        "'someone@nowhere' is not an e-mail address",
+        "user@example.com",
+        id="invalid address",
+    ),
+    pytest.param(
+        ["send", "verfied", *URL],
+        "UnknownName",
+        "scenario: unknown scenario 'verfied'",
+        "did you mean 'verified'?",
+        id="unknown scenario",
+    ),
+    pytest.param(
+        ["send", "plan,snet", *URL], "UnknownName", "unknown status 'snet'", "did you mean 'sent'?", id="unknown status"
+    ),
+    pytest.param(
+        ["send", "verified,plan", *URL],
+        "IllegalTransition",
+        "'verified' cannot follow 'start'",
+        "a scenario starts with plan",
+        id="illegal transition",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--dialect", "newr"],
+        "UnknownName",
+        "unknown dialect 'newr'",
+        "did you mean 'newer'?",
+        id="unknown dialect",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--channel", "smss"],
+        "UnknownName",
+        "unknown channel 'smss'",
+        "did you mean 'sms'?",
+        id="unknown channel",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--speed", "-1"],
+        "InvalidDelay",
+        "a clock cannot run -1.0 times as fast",
+        "give a speed above 0",
+        id="negative speed",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--speed", "nan"],
+        "InvalidDelay",
+        "a clock cannot run nan times as fast",
+        "give a speed above 0",
+        id="no number for speed",
+    ),
+    pytest.param(
+        ["demo", "--speed", "inf"],
+        "InvalidDelay",
+        "a clock cannot run inf times as fast",
+        "give a speed above 0",
+        id="infinite speed",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--timeout", "-3"],
+        "InvalidDelay",
+        "limit: a delay of -3.0 s cannot pass",
+        "zero or more",
+        id="negative timeout",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--custom-arg", "order"],
+        "UsageError",
+        "--custom-arg: 'order' is not KEY=VALUE",
+        "order=42",
+        id="custom arg without value",
+    ),
+    pytest.param(
+        ["send", "verified", *URL, "--insecure", "--ca", __file__],
+        "UsageError",
+        "--insecure trusts any certificate",
+        "give one of the two",
+        id="insecure and ca",
+    ),
+    pytest.param(
+        ["send", "verified", "--url", "https://127.0.0.1:9/", "--ca", __file__],
+        "InvalidSettings",
+        "cannot be used",
+        "PEM",
+        id="a ca that is none",
+    ),
+    pytest.param(
+        ["listen", "--secret", "s3cret"],
+        "InvalidSettings",
+        "the secret has no username",
+        "give both or neither",
+        id="secret without username",
+    ),
+    pytest.param(
+        ["listen", "--host", "192.0.2.1"],
+        "UsageError",
+        "192.0.2.1 is not an address of this machine",
+        "127.0.0.1",
+        id="somebody else's host",
+    ),
+    pytest.param(
+        ["sign", "--username", "acme"], "InvalidSettings", "username 'acme' has no secret", "both", id="sign halfway"
+    ),
+    pytest.param(
+        ["sign"],
+        "InvalidSettings",
+        "a username and a secret are needed",
+        "ENGAGELAB_WEBHOOK_SECRET",
+        id="sign with nothing",
+    ),
+    pytest.param(
+        ["sign", "--username", "acme", "--secret", "s3cret", "--nonce", "a;b"],
+        "UsageError",
+        "nonce 'a;b' make no readable header",
+        "without ';'",
+        id="a nonce that ends the header",
+    ),
+    pytest.param(
+        ["sign", "--username", "acme", "--secret", "s3cret", "--timestamp", "-1"],
+        "UsageError",
+        "timestamp -1",
+        "Unix seconds",
+        id="a time before all",
+    ),
+    pytest.param(
+        ["verify", "timestamp=1", "--username", "acme", "--secret", "s3cret", "--now", "nan"],
+        "UsageError",
+        "--now: nan is not a time",
+        "1681991058",
+        id="no time",
+    ),
+    pytest.param(
+        ["verify", "timestamp=1", "--username", "acme", "--secret", "s3cret", "--tolerance", "nan"],
+        "InvalidDelay",
+        "--tolerance: a delay of nan s cannot pass",
+        "zero or more",
+        id="no tolerance",
+    ),
+    pytest.param(["sned"], "UnknownName", "unknown command 'sned'", "did you mean 'send'?", id="unknown command"),
+    pytest.param(
+        ["send", "verified", "--ulr", "x"],
+        "UsageError",
+        "No such option",
+        "see 'engagelab-mock send --help'",
+        id="unknown option",
+    ),
+    pytest.param(
+        ["send"], "UsageError", "Missing argument 'SCENARIO'", "see 'engagelab-mock send --help'", id="no scenario"
+    ),
+    pytest.param(
+        ["listen", "--port", "65536"], "UsageError", "65536", "see 'engagelab-mock listen --help'", id="no such port"
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message", "hint"), BAD)
+def test_it_is_said_with_the_next_step(
+    command: Command, arguments: list[str], error: str, message: str, hint: str
+) -> None:
+    text = command(*arguments)
+    json = command(*arguments, "--format", "json")
+
+    assert (text.code, json.code) == (2, 2)
+    assert text.out == "", "nothing but talk"
+    assert "Error: " in text.err
+    assert message in text.err
+    (told,) = json.objects
+    assert (told["type"], told["error"]) == ("error", error)
+    assert message in told["message"]
+    assert hint in told["hint"]
+    if error != "UsageError":
+        assert f"hint: {told['hint']}" in text.err
+    assert "s3cret" not in text.err + json.out + json.err
+
+
+def test_an_option_nearly_right_is_suggested(command: Command) -> None:
+    said = command("send", "verified", "--ulr", "x").err
+
+    assert "Did you mean" in said
+    assert "--url" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ("[tool.engagelab-mock]\nusrname = 'acme'", "unknown key 'usrname'", "did you mean 'username'?"),
+        ("[tool.engagelab-mock\n", "this is not TOML", "correct the file"),
+        ("[tool.engagelab-mock]\nspeed = 'fast'", "speed: the value is a string, not a number", ""),
+        ("[tool]\nengagelab-mock = 1", "tool.engagelab-mock is not a table", "[tool.engagelab-mock]"),
+    ],
+    ids=["unknown key", "broken TOML", "wrong type", "no table"],
+)
+@pytest.mark.parametrize("arguments", [["send", "verified"], ["demo"], ["listen"], ["scenarios"], ["sign"]])
+def test_a_project_file_that_cannot_be_used_is_named(
+    command: Command, tmp_path: Path, arguments: list[str], content: str, message: str, hint: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+
+    text = command(*arguments)
+    (told,) = command(*arguments, "--format=json").objects
+
+    assert text.code == 2
+    assert text.err.startswith(f"Error: {tmp_path / 'pyproject.toml'}: ")
+    assert message in text.err
+    assert hint in text.err
+    assert message in told["message"]
+
+
+def test_help_needs_no_usable_project_file(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.engagelab-mock\n")
+
+    assert (command("--help").code, command("--version").code) == (0, 0)
+
+
+def test_what_is_refused_before_there_is_an_engine_is_in_the_journal() -> None:
+    journal = Journal()
+    error = UsageError("no such thing")
+
+    with pytest.raises(UsageError, match="no such thing"), refusals(journal):
+        raise error
+
+    assert [refusal.error for refusal in journal.refusals] == [error]
+
+
+def test_what_is_no_error_of_ours_is_not_in_the_journal() -> None:
+    journal = Journal()
+
+    with pytest.raises(ZeroDivisionError), refusals(journal):
+        raise ZeroDivisionError
+
+    assert not issubclass(ZeroDivisionError, EngageLabMockError)
+    assert len(journal) == 0

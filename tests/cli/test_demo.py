@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+
+from engagelab_mock import CATALOGUE, EngageLab, Receiver, Recorder
+from engagelab_mock.cli.demo import Demo
+from engagelab_mock.cli.demo_report import JsonReport, TextReport
+from engagelab_mock.cli.output import Output
+from tests.cli.conftest import Command
+
+
+def demonstrate(receiver: Receiver, recorder: Recorder, *, form: str = "json") -> bool:
+    """Play the demo to another receiver than the one it brings along."""
+    output = Output(form)
+    report = JsonReport(output) if output.json else TextReport(output, receiver)
+    with EngageLab(receiver, code_ttl=None) as engagelab:
+        return Demo(engagelab, recorder, report).play().good
+
+
+def test_the_program_plays_every_scenario_and_all_of_it_is_good(program: Command) -> None:
+    result = program("demo", "--format", "json")
+
+    runs = [entry for entry in result.objects if entry["type"] == "run"]
+    assert (result.code, result.err) == (0, "")
+    assert [run["scenario"] for run in runs] == list(CATALOGUE)
+    assert [run["statuses"] for run in runs] == [scenario.statuses for scenario in CATALOGUE.values()]
+    assert all(run["acknowledged"] for run in runs)
+    assert len({run["message_id"] for run in runs}) == len(CATALOGUE)
+    assert result.objects[-1] == {
+        "type": "summary",
+        "runs": len(CATALOGUE),
+        "acknowledged": len(CATALOGUE),
+        "signatures_valid": True,
+        "callbacks": sum(len(scenario.statuses) for scenario in CATALOGUE.values()),
+        "interrupted": False,
+    }
+
+
+def test_the_address_is_validated_first_with_both_documented_bodies(command: Command) -> None:
+    pings = command("demo", "--format", "json").objects[:2]
+
+    assert [(ping["type"], ping["body"], ping["http_status"]) for ping in pings] == [
+        ("validation", "", 200),
+        ("validation", "{}", 200),
+    ]
+
+
+def test_the_timeline_tells_when_what_and_how_it_was_answered(program: Command) -> None:
+    result = program("demo")
+
+    lines = [line.split() for line in result.out.splitlines()]
+    assert (result.code, result.err) == (0, "")
+    for scenario in CATALOGUE.values():
+        assert f"{scenario.name}  {scenario.description}" in result.out
+    read = lines[lines.index(["read", *CATALOGUE["read"].description.split()]) :]
+    assert [line[:-2] for line in read[1:5]] == [
+        ["✓", "+0", "s", "plan", "signature", "valid", "200"],
+        ["✓", "+2", "s", "sent", "whatsapp", "signature", "valid", "200"],
+        ["✓", "+5", "s", "delivered", "whatsapp", "signature", "valid", "200"],
+        ["✓", "+15", "s", "read", "whatsapp", "signature", "valid", "200"],
+    ]
+    assert ["5001", "sender", "config", "is", "invalid"] in lines
+    assert "39 callbacks in 11 scenarios: all acknowledged, every signature valid" in result.out
+    assert "engagelab-mock send verified" in result.out
+    assert "✗" not in result.out
+
+
+def test_a_seed_makes_the_same_ids_again(command: Command) -> None:
+    def ids(seed: str) -> list[str]:
+        result = command("demo", "--seed", seed, "--format", "json")
+        return [entry["message_id"] for entry in result.objects if entry["type"] == "run"]
+
+    first = ids("a")
+    assert ids("a") == first
+    assert ids("b") != first
+
+
+def test_it_takes_its_time_when_told_to(command: Command) -> None:
+    result = command("demo", "--speed", "100000", "--format", "json")
+
+    assert (result.code, result.objects[-1]["runs"]) == (0, 11)
+
+
+def test_a_receiver_that_refuses_the_signature_makes_it_fail() -> None:
+    receiver = Receiver.recording(username="acme", secret="s3cret").with_settings(secret="another")
+    assert receiver.recorder is not None
+
+    assert not demonstrate(receiver, receiver.recorder)
+
+
+def test_callbacks_that_never_arrived_were_never_valid() -> None:
+    assert not demonstrate(Receiver.recording(), Recorder())
+
+
+def test_a_refused_signature_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    receiver = Receiver.recording(username="acme", secret="s3cret").with_settings(secret="another")
+    assert receiver.recorder is not None
+
+    demonstrate(receiver, receiver.recorder, form="text")
+
+    said = capsys.readouterr().out
+    assert "✗   +0 s  plan                        signature mismatch  401" in said
+    assert "the signature was not made with this secret" in said
+    assert "1 of 11 acknowledged, not every signature valid" in said
+
+
+def test_a_receiver_that_answers_otherwise_makes_it_fail() -> None:
+    receiver = Receiver.recording()
+    assert receiver.recorder is not None
+    receiver.recorder.answer = 204
+
+    assert not demonstrate(receiver, receiver.recorder)
+
+
+def test_a_refused_address_validation_makes_it_fail() -> None:
+    receiver = Receiver.recording()
+    recorder = receiver.recorder
+    assert recorder is not None
+    recorder.answer = 503
+    recorder.on_received = lambda received: setattr(recorder, "answer", 200 if len(recorder.received) >= 2 else 503)
+
+    assert not demonstrate(receiver, recorder)
+    assert {received.status for received in recorder.received if not received.ping} == {200}
+
+
+def test_a_receiver_as_it_should_be_passes() -> None:
+    receiver = Receiver.recording()
+    assert receiver.recorder is not None
+
+    assert demonstrate(receiver, receiver.recorder)

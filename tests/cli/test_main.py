@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from engagelab_mock import __version__
+from engagelab_mock.cli import main
+from tests.cli.conftest import Command
+
+COMMANDS = ("demo", "listen", "scenarios", "send", "sign", "verify")
+
+
+def test_the_version_is_the_packages(command: Command) -> None:
+    assert command("--version").out == f"engagelab-mock {__version__}\n"
+
+
+def test_help_lists_every_command_and_the_exit_codes(command: Command) -> None:
+    result = command("--help")
+
+    assert result.code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in result.out
+    assert "3 receiver" in result.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(command: Command, name: str) -> None:
+    result = command(name, "--help")
+
+    assert result.code == 0
+    assert "--format [text|json]" in result.out
+
+
+def test_no_command_at_all_is_an_error_of_usage(command: Command) -> None:
+    result = command()
+
+    assert (result.code, result.out) == (2, "")
+    assert "Commands:" in result.err
+
+
+def test_it_runs_beside_the_main_thread_too(capsys: pytest.CaptureFixture[str]) -> None:
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(main(["scenarios", "--format", "json"])))
+    thread.start()
+    thread.join()
+
+    assert codes == [0]
+
+
+def test_a_reader_that_leaves_early_is_no_disaster() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "engagelab_mock", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.readline()
+        program.stdout.close()
+        said = program.stderr.read()
+
+    assert b"Traceback" not in said
+
+
+def test_the_package_itself_needs_none_of_it() -> None:
+    heavy = {"click", "rich", "werkzeug"}
+    code = f"import engagelab_mock, sys; print(sorted({heavy!r} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

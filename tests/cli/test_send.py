@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trustme
+from werkzeug.serving import make_server
+
+from engagelab_mock import EngageLab, Receiver, Recorder, VirtualClock
+from engagelab_mock.cli.send_report import Sent
+from engagelab_mock.server.loopback import LoopbackServer
+from tests.cli.conftest import Command, SdkApp
+from tests.peers import Conversation, Peer
+
+SIGNED = ("--username", "acme", "--secret", "s3cret")
+
+
+def test_the_sdk_receiver_sees_every_status_in_order(program: Command, sdk_app: SdkApp) -> None:
+    result = program("send", "verified", "--url", sdk_app.url, *SIGNED, "--to", "+6591234567", "--format", "json")
+
+    assert (result.code, result.err) == (0, "")
+    assert [event.status for event in sdk_app.events] == ["plan", "sent", "delivered", "verified"]
+    assert {event.to for event in sdk_app.events} == {"+6591234567"}
+    attempts, run = result.objects[:-1], result.objects[-1]
+    assert [(one["type"], one["statuses"], one["http_status"], one["acknowledged"]) for one in attempts] == [
+        ("attempt", [status], 200, True) for status in ("plan", "sent", "delivered", "verified")
+    ]
+    assert all(one["error"] is None and one["elapsed_ms"] > 0 for one in attempts)
+    assert run["message_id"] == sdk_app.events[0].message_id
+    assert (run["type"], run["scenario"], run["acknowledged"]) == ("run", "verified", True)
+    assert run["statuses"] == ["plan", "sent", "delivered", "verified"]
+
+
+def test_another_secret_is_refused_and_told(command: Command, sdk_app: SdkApp) -> None:
+    result = command("send", "verified", "--url", sdk_app.url, "--username", "acme", "--secret", "wrong-s3cret")
+
+    assert result.code == 1
+    assert sdk_app.events == []
+    assert "answered 401 UNAUTHORIZED; only 200 acknowledges" in result.out
+    assert "hint: it was signed as 'acme': does the receiver use the same username and secret?" in result.out
+    assert "✗ 0 of 4 callbacks acknowledged" in result.out
+    assert "wrong-s3cret" not in result.out + result.err
+
+
+def test_a_closed_port_is_unreachable(program: Command, closed_url: str) -> None:
+    result = program("send", "verified", "--url", closed_url, "--format", "json")
+
+    assert result.code == 3
+    assert [one["http_status"] for one in result.objects[:-1]] == [None] * 4
+    assert "connection refused" in result.objects[0]["error"]
+    assert result.objects[0]["outcome"] == "refused"
+    assert result.objects[-1]["acknowledged"] is False
+
+
+def test_a_receiver_that_answers_500_falls_short(program: Command, failing_url: str) -> None:
+    result = program("send", "delivered", "--url", failing_url, "--format", "json")
+
+    assert result.code == 1
+    assert [one["http_status"] for one in result.objects[:-1]] == [500, 500, 500]
+    assert "the handler failed" in result.objects[0]["hint"]
+
+
+def test_the_whole_scenario_is_played_whatever_the_answers(command: Command) -> None:
+    answers = iter([500, 200, 200, 200])
+    recorder = Recorder()
+    recorder.on_received = lambda received: setattr(recorder, "answer", next(answers, 200))
+    recorder.answer = 503
+    with LoopbackServer(recorder) as server:
+        result = command("send", "verified", "--url", server.url, "--format", "json")
+
+    assert [one["http_status"] for one in result.objects[:-1]] == [503, 500, 200, 200]
+    assert (result.code, result.objects[-1]["acknowledged"]) == (1, False)
+
+
+def test_a_person_reads_one_line_an_attempt(command: Command, sdk_app: SdkApp) -> None:
+    result = command("send", "delivered", "--url", sdk_app.url, *SIGNED, "--seed", "7")
+
+    lines = [line.split() for line in result.out.splitlines() if line]
+    assert lines[0] == ["delivered", "→", sdk_app.url, "(signed", "as", "acme)"]
+    assert [line[:-2] for line in lines[1:4]] == [
+        ["✓", "+0", "s", "plan", "200"],
+        ["✓", "+2", "s", "sent", "sms", "200"],
+        ["✓", "+5", "s", "delivered", "sms", "200"],
+    ]
+    assert " ".join(lines[4]) == "✓ 3 of 3 callbacks acknowledged"
+    assert lines[5][-3:] == ["again:", "--seed", "7"]
+    assert "s3cret" not in result.out + result.err
+
+
+def test_what_is_wrong_again_is_told_once(command: Command, closed_url: str) -> None:
+    result = command("send", "verified", "--url", closed_url)
+
+    assert result.out.count("refused  ") == 4
+    assert result.out.count("nothing listens on") == 1
+    assert result.out.count("start the receiver first") == 1
+
+
+def test_statuses_can_be_given_instead_of_a_name(command: Command, sdk_app: SdkApp) -> None:
+    result = command("send", "plan, sent,verified_failed", "--url", sdk_app.url, *SIGNED, "--format", "json")
+
+    assert result.code == 0
+    assert [event.status for event in sdk_app.events] == ["plan", "sent", "verified_failed"]
+
+
+def test_nothing_follows_a_message_that_is_lost(command: Command, sdk_app: SdkApp) -> None:
+    text = command("send", "lost", "--url", sdk_app.url, *SIGNED)
+    result = command("send", "lost", "--url", sdk_app.url, *SIGNED, "--format", "json")
+
+    assert (text.code, result.code) == (0, 0)
+    assert "no callback follows" in text.out
+    assert [one["type"] for one in result.objects] == ["run"]
+
+
+def test_what_is_given_is_what_arrives(command: Command, sdk_app: SdkApp) -> None:
+    options = ("--to", "someone@example.com", "--template", "tpl", "--channel", "voice", "--dialect", "newer")
+    echoed = ("--custom-arg", "order=42", "--custom-arg", "note=a=b")
+    command("send", "sent_failed", "--url", sdk_app.url, *SIGNED, *options, *echoed)
+
+    event = sdk_app.events[-1]
+    assert (event.to, event.template_key, event.current_send_channel) == ("someone@example.com", "tpl", "voice")
+    assert event.custom_args == {"order": "42", "note": "a=b"}
+    assert (event.status, event.server) == ("sent_fail", "sms")
+
+
+def test_the_authorization_is_sent_verbatim(command: Command) -> None:
+    recorder = Recorder(authorization="Bearer of-news")
+    with LoopbackServer(recorder) as server:
+        right = command("send", "delivered", "--url", server.url, "--authorization", "Bearer of-news")
+        wrong = command("send", "delivered", "--url", server.url, "--authorization", "Bearer of-rumours")
+
+    assert (right.code, wrong.code) == (0, 1)
+
+
+def test_a_secret_may_hold_any_character(command: Command) -> None:
+    recorder = Recorder(username="acme", secret="schlüssel-秘密")
+    with LoopbackServer(recorder) as server:
+        result = command("send", "verified", "--url", server.url, "--username", "acme", "--secret", "schlüssel-秘密")
+
+    assert (result.code, len(recorder.received)) == (0, 4)
+
+
+def test_a_seed_makes_the_same_message_and_none_another_each_time(command: Command, sdk_app: SdkApp) -> None:
+    def message_id(*seed: str) -> str:
+        result = command("send", "lost", "--url", sdk_app.url, *seed, "--format", "json")
+        return str(result.objects[-1]["message_id"])
+
+    assert message_id("--seed", "7") == message_id("--seed", "7")
+    assert message_id() != message_id()
+
+
+def test_the_seed_that_was_drawn_is_told(command: Command, sdk_app: SdkApp) -> None:
+    first = command("send", "lost", "--url", sdk_app.url, "--format", "json").objects[-1]
+    again = command("send", "lost", "--url", sdk_app.url, "--seed", first["seed"], "--format", "json").objects[-1]
+
+    assert again["message_id"] == first["message_id"]
+
+
+def test_the_address_is_validated_first_when_asked(command: Command) -> None:
+    recorder = Recorder(username="acme", secret="s3cret")
+    with LoopbackServer(recorder) as server:
+        result = command("send", "plan,sent", "--url", server.url, *SIGNED, "--validate", "--format", "json")
+        text = command("send", "plan,sent", "--url", server.url, *SIGNED, "--validate", "--dialect", "newer")
+
+    assert [one["type"] for one in result.objects] == ["validation", "attempt", "attempt", "run"]
+    assert [received.body for received in recorder.received if received.ping] == [b"", b"{}"]
+    assert "ping  body {}" in text.out
+
+
+def test_a_refused_validation_is_a_shortcoming_too(command: Command, sdk_app: SdkApp) -> None:
+    # The SDK's view answers 401 to the unsigned ping of the vendor's own document.
+    result = command("send", "delivered", "--url", sdk_app.url, *SIGNED, "--validate", "--format", "json")
+
+    assert result.code == 1
+    assert [one["acknowledged"] for one in result.objects] == [False, True, True, True, True]
+
+
+def test_the_timeout_is_the_receivers(command: Command) -> None:
+    def never_answer(conversation: Conversation) -> None:
+        conversation.request()
+        conversation.await_departure()
+
+    with Peer(never_answer) as peer:
+        result = command("send", "plan,sent", "--url", peer.url, "--timeout", "0.2", "--format", "json")
+
+    assert result.code == 1
+    assert result.objects[0]["error"] == "no complete answer within 0.2 s"
+    assert result.objects[0]["outcome"] == "timeout"
+
+
+def test_delays_pass_in_real_time_when_asked(command: Command, sdk_app: SdkApp) -> None:
+    result = command("send", "delivered", "--url", sdk_app.url, *SIGNED, "--speed", "100", "--format", "json")
+
+    assert result.code == 0
+    assert result.err == "", "no terminal, no progress display"
+    plan, sent, delivered = (event.timestamp for event in sdk_app.events)
+    assert (sent - plan >= 2, delivered - sent >= 3) == (True, True)
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def test_certificates_are_verified_unless_told_otherwise(
+    command: Command, authority: trustme.CA, tmp_path: Path
+) -> None:
+    import ssl
+    import threading
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    server = make_server("127.0.0.1", 0, Recorder(), threaded=True, ssl_context=context)
+    thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{server.port}/"
+        unknown = command("send", "plan,sent", "--url", url)
+        trusted = command("send", "plan,sent", "--url", url, "--ca", str(bundle))
+        unverified = command("send", "plan,sent", "--url", url, "--insecure")
+    finally:
+        server.shutdown()
+        thread.join(5)
+
+    assert (unknown.code, trusted.code, unverified.code) == (3, 0, 0)
+    assert "--insecure" in unknown.out
+
+
+def test_an_interrupted_run_sums_up_what_was_answered() -> None:
+    receiver = Receiver.recording()
+    with EngageLab(receiver, clock=VirtualClock()) as engagelab:
+        whole = engagelab.send("+6591234567", scenario="fallback")
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        engagelab.journal.clear()
+        engagelab.journal.listeners.append(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            engagelab.send("+6591234567", scenario="fallback")
+        sent = Sent.so_far(whole.scenario, engagelab.journal)
+
+    assert (sent.statuses, sent.acknowledged_callbacks, sent.acknowledged) == (["plan"], 1, False)
+    assert Sent.of(whole).acknowledged

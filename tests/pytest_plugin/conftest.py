@@ -1,0 +1,37 @@
+"""Runs of pytest inside the suite, and test files to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import engagelab_mock
+
+# An inner run forgets what it was the first to import: the next would import it again, into a second copy.
+for name in ("engagelab_mock.pytest_settings", "engagelab_mock.delivery.transport.asgi", "fastapi", "flask"):
+    import_module(name)
+
+#: Warnings are errors; pytest-asyncio would warn that its options are not set.
+STRICT = ("-W", "error", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
+#: Plugins that take longer to start than an inner run does.
+QUICK = ("-p", "no:faker", "-p", "no:hypothesispytest")
+
+#: What a frame of this package would show in a traceback.
+OWN_FRAME = f"{Path(engagelab_mock.__file__).parent.name}/"
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    """Run pytest in this process over one file, with these arguments; `given` is the text before its tests."""
+
+    def run(tests: str, *arguments: str, given: str = "") -> pytest.RunResult:
+        pytester.makepyfile(test_inner=dedent(given) + dedent(tests))
+        return pytester.runpytest_inprocess(*STRICT, *QUICK, *arguments)
+
+    return run

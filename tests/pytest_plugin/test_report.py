@@ -1,0 +1,189 @@
+"""The section "EngageLab deliveries" of a failing test's report."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pytest_plugin.conftest import Run
+
+TITLE = "EngageLab deliveries"
+
+
+def section(result: pytest.RunResult) -> list[str]:
+    """Return the lines of the only such section."""
+    [start] = [number for number, line in enumerate(result.outlines) if TITLE in line]
+    rest = result.outlines[start + 1 :]
+    return rest[: next(number for number, line in enumerate(rest) if line.startswith(("=", "_", "-")))]
+
+
+def test_it_lists_every_attempt_with_its_channel(run: Run) -> None:
+    text = """
+        def test_it(engagelab):
+            engagelab.send("+6591234567", scenario="fallback")
+            engagelab.validate_address()
+            assert False
+    """
+    result = run(text)
+    result.assert_outcomes(failed=1)
+    receiver, head, *rows, seed = section(result)
+    assert receiver == "receiver: http://testserver/engagelab (in process, wsgi), signed as 'sandbox_demo'"
+    assert head.split() == ["#", "event", "to", "channel", "http", "outcome"]
+    columns = [head.index(title) for title in ("event", "to", "channel", "http", "outcome")]
+    assert [_cells(row, columns) for row in rows] == [
+        ["1", "plan", "+6591234567", "", "200", "acknowledged"],
+        ["2", "sent", "+6591234567", "whatsapp", "200", "acknowledged"],
+        ["3", "delivered_failed", "+6591234567", "whatsapp", "200", "acknowledged"],
+        ["4", "sent", "+6591234567", "sms", "200", "acknowledged"],
+        ["5", "delivered", "+6591234567", "sms", "200", "acknowledged"],
+        ["6", "verified", "+6591234567", "sms", "200", "acknowledged"],
+        ["7", "ping", "", "", "200", "acknowledged"],
+    ]
+    assert seed == "seed: 0 (the same data again: --engagelab-seed=0)"
+
+
+def _cells(row: str, columns: list[int]) -> list[str]:
+    """Cut a row at the columns of the head; of the outcome leave the word."""
+    ends = [*columns, len(row)]
+    cells = [row[start:end].strip() for start, end in zip([0, *columns], ends, strict=True)]
+    return [*cells[:-1], cells[-1].split(" in ")[0]]
+
+
+def test_it_shows_refused_inputs_and_failures_where_they_occurred(run: Run) -> None:
+    text = """
+        import pytest
+
+        def test_it(engagelab):
+            engagelab.receiver.recorder.answer = 204
+            with pytest.raises(ValueError):
+                engagelab.send("+65 9123 4567")
+            engagelab.send("+6591234567", scenario=["plan"], check=False)
+            with pytest.raises(ValueError):
+                engagelab.send(scenario="verfied")
+            assert False
+    """
+    result = run(text)
+    result.assert_outcomes(failed=1)
+    _, head, *rows, _ = section(result)
+    outcome = head.index("outcome")
+    assert [row[:2] for row in rows] == ["1 ", "2 ", "3 "]
+    assert rows[0][outcome:] == "not accepted: to: '+65 9123 4567' is not an E.164 phone number"
+    assert rows[1][outcome:].startswith("not_200 in ")
+    assert rows[1].endswith(": answered 204 No Content; only 200 acknowledges")
+    assert rows[2][outcome:] == "not accepted: scenario: unknown scenario 'verfied'"
+
+
+def test_it_says_where_callbacks_went_and_with_which_identity(run: Run) -> None:
+    text = """
+        import pytest
+        from engagelab_mock import Receiver
+
+        @pytest.fixture
+        def engagelab_receiver():
+            return Receiver.http("http://127.0.0.1:1/own", authorization="Bearer s3cret")
+
+        def test_it(engagelab):
+            engagelab.send()
+    """
+    result = run(text)
+    assert section(result)[0] == "receiver: http://127.0.0.1:1/own, unsigned with Authorization"
+    assert "Bearer s3cret" not in "\n".join(section(result))
+
+
+def test_it_is_there_when_nothing_was_sent(run: Run) -> None:
+    result = run("def test_it(engagelab): assert False")
+    assert section(result)[1:] == ["nothing was sent", "seed: 0 (the same data again: --engagelab-seed=0)"]
+
+
+def test_it_is_there_when_the_fixture_is_only_asked_for_by_name(run: Run) -> None:
+    text = """
+        def test_it(request):
+            request.getfixturevalue("engagelab").send(scenario=["plan"])
+            assert False
+    """
+    assert section(run(text))[2].startswith("1  plan ")
+
+
+@pytest.mark.parametrize(
+    ("fixture", "outcomes"),
+    [
+        ("engagelab.send(scenario=['plan']); raise RuntimeError; yield", {"errors": 1}),
+        ("engagelab.send(scenario=['plan']); yield; raise RuntimeError", {"passed": 1, "errors": 1}),
+    ],
+)
+def test_it_is_there_when_the_set_up_or_the_teardown_fails(run: Run, fixture: str, outcomes: dict[str, int]) -> None:
+    text = f"""
+        import pytest
+
+        @pytest.fixture
+        def broken(engagelab):
+            {fixture}
+
+        def test_it(broken):
+            pass
+    """
+    result = run(text)
+    result.assert_outcomes(**outcomes)
+    assert section(result)[2].startswith("1  plan ")
+
+
+def test_a_delivery_that_fails_during_teardown_fails_at_its_line(run: Run) -> None:
+    text = """
+        import pytest
+
+        @pytest.fixture
+        def late(engagelab):
+            yield
+            engagelab.receiver.recorder.answer = 503
+            engagelab.send()
+
+        def test_it(late):
+            pass
+    """
+    result = run(text)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([">       engagelab.send()", "E*NotAcknowledged: plan was not acknowledged*"])
+    assert " 503 " in section(result)[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcomes"),
+    [
+        ("def test_it(engagelab): engagelab.send()", {"passed": 1}),
+        ("def test_it(engagelab): engagelab.send(); pytest.skip()", {"skipped": 1}),
+        ("@pytest.mark.xfail\ndef test_it(engagelab): engagelab.send(); assert False", {"xfailed": 1}),
+        ("def test_it(): assert False", {"failed": 1}),
+        ("@pytest.mark.engagelab(seed=1)\ndef test_it(): assert False", {"failed": 1}),
+    ],
+)
+def test_it_is_not_there_for_tests_that_did_not_fail_or_did_not_use_it(
+    run: Run, text: str, outcomes: dict[str, int]
+) -> None:
+    result = run(text, "-rA", "-v", given="import pytest\n")
+    result.assert_outcomes(**outcomes)
+    assert TITLE not in result.stdout.str()
+
+
+def test_a_test_that_should_have_failed_and_passed_has_it(run: Run) -> None:
+    text = """
+        import pytest
+
+        @pytest.mark.xfail(strict=True)
+        def test_it(engagelab):
+            engagelab.send(scenario=["plan"])
+    """
+    result = run(text)
+    result.assert_outcomes(failed=1)
+    assert section(result)[2].startswith("1  plan ")
+
+
+@pytest.mark.parametrize(
+    ("marker", "option", "line"),
+    [
+        ("", "--engagelab-seed=blue", "seed: blue (the same data again: --engagelab-seed=blue)"),
+        ("", "--engagelab-seed=a b", "seed: a b (the same data again: --engagelab-seed='a b')"),
+        ("@pytest.mark.engagelab(seed=7)", "--engagelab-seed=blue", "seed: 7, from the marker"),
+    ],
+)
+def test_it_tells_how_to_have_the_same_data_again(run: Run, marker: str, option: str, line: str) -> None:
+    result = run(f"{marker}\ndef test_it(engagelab): assert False", option, given="import pytest\n")
+    assert section(result)[-1] == line
