@@ -30,6 +30,7 @@ CREDENTIALS = ("username", "secret", "authorization")
 ENGINE_ARGUMENTS = ("dialect", "code_ttl")
 MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS)
 
+_GIVEN = pytest.StashKey[tuple[dict[str, Any], dict[str, str]]]()
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
@@ -39,19 +40,21 @@ class TestSettings:
     __test__ = False
 
     def __init__(self, item: pytest.Item) -> None:
-        self._config = item.config
+        self._explicit, self._ini = _given(item.config)
         # Not the item's own id: xdist appends the group to it under --dist=loadgroup, and the data must not change.
         self._test = f"{item.parent.nodeid}::{item.name}" if item.parent else item.nodeid
         self._marked: dict[str, Any] = {}
         for mark in reversed(list(item.iter_markers("engagelab"))):
             self._marked.update(mark.kwargs)
+        if self._marked:
+            self._explicit = self._explicit | self._marked
         self._receiver: Receiver | None = None
         #: Kept from before anything is built, so that what could not be built is in it.
         self.journal = Journal()
 
     def default_receiver(self) -> Receiver:
         """Make the receiver used when a project overrides none."""
-        given = {name: value for name in CREDENTIALS if (value := self._setting(name)) is not None}
+        given: dict[str, Any] = {name: value for name in CREDENTIALS if (value := self._setting(name)) is not None}
         url = self._setting("url")
         with self._refusals():
             if url is not None:
@@ -96,27 +99,29 @@ class TestSettings:
         return "0" if seed is None else str(seed)
 
     def _override(self, receiver: Receiver) -> Receiver:
+        if not self._explicit and not self._ini:
+            return receiver
         own = {name: getattr(receiver.settings, name) for name in CREDENTIALS}
         wanted = {}
         for name, value in own.items():
-            explicit = self._explicit(name)
+            explicit = self._explicit.get(name)
             # The ini file speaks for a whole project: it only fills in what the fixture leaves open.
-            wanted[name] = (value or self._ini(name) or "") if explicit is None else explicit
-        url = self._explicit("url")
+            wanted[name] = (value or self._ini.get(name) or "") if explicit is None else explicit
+        url = self._explicit.get("url")
         if url is not None and url != receiver.address:
-            return Receiver.http(url, **wanted, limit=receiver.limit, signature_clock=receiver.signature_clock)
+            return Receiver.http(
+                url,
+                **wanted,
+                limit=receiver.limit,
+                signature_clock=receiver.signature_clock,
+                skew=receiver.skew,
+                events=receiver.settings.events,
+            )
         return receiver if wanted == own else receiver.with_settings(**wanted)
 
     def _setting(self, name: str) -> Any:
-        explicit = self._explicit(name)
-        return self._ini(name) if explicit is None else explicit
-
-    def _explicit(self, name: str) -> Any:
-        """Return what the marker or the command line says, leaving out the ini file."""
-        return self._marked[name] if name in self._marked else self._config.getoption(f"--engagelab-{name}")
-
-    def _ini(self, name: str) -> str | None:
-        return self._config.getini(f"engagelab_{name}") or None
+        explicit = self._explicit.get(name)
+        return self._ini.get(name) if explicit is None else explicit
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -126,6 +131,19 @@ class TestSettings:
             self.journal.refuse(error, at=time.time())
             # No line of the test's is to blame, and no line of ours would help: the message is all there is to show.
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
+
+
+def _given(config: pytest.Config) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the command line says and what the ini file says, looked up once a session."""
+    if _GIVEN not in config.stash:
+        names = ("url", *CREDENTIALS, "seed")
+        options = {name: config.getoption(f"--engagelab-{name}") for name in names}
+        keys = {name: config.getini(f"engagelab_{name}") for name in names}
+        config.stash[_GIVEN] = (
+            {name: value for name, value in options.items() if value is not None},
+            {name: value for name, value in keys.items() if value},
+        )
+    return config.stash[_GIVEN]
 
 
 def marker_problems(items: Iterable[pytest.Item]) -> str:
