@@ -66,7 +66,7 @@ def _rates_of_clients(effort: Effort, url: str) -> dict[str, list[float]]:
     callback = subject.signed_callback(receiver)
     session, headers = requests.Session(), dict(callback.headers)
     clients: dict[str, Callable[[], float]] = {
-        "engagelab_mock": lambda: _rate(effort.seconds, lambda: sender.deliver(receiver, events)),
+        "engagelab_mock": lambda: _rate(effort.seconds, lambda: subject.deliver(sender, receiver, events)),
         "requests": lambda: _rate(effort.seconds, lambda: session.post(url, data=callback.body, headers=headers)),
     }
     with tempfile.TemporaryDirectory() as directory:
@@ -79,7 +79,7 @@ def _rates_of_clients(effort: Effort, url: str) -> dict[str, list[float]]:
             for name, client in clients.items():
                 rates[name].append(client())
                 journal.clear()
-    assert sender.deliver(receiver, events).acknowledged
+    assert subject.deliver(sender, receiver, events).acknowledged
     receiver.close()
     session.close()
     return rates

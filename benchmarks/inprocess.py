@@ -30,7 +30,7 @@ def wsgi(effort: Effort) -> Iterator[Row]:
         effort,
         {
             "bare": lambda: subject.wsgi_app(environ, _start_response),
-            "signed": lambda: sender.deliver(receiver, events),
+            "signed": lambda: subject.deliver(sender, receiver, events),
             "send_of_two": lambda: engagelab.send("+6591234567", scenario="sent_failed"),
             "werkzeug_client": lambda: client.post(subject.PATH, data=callback.body, content_type="application/json"),
         },
@@ -75,12 +75,12 @@ def flask(effort: Effort) -> Iterator[Row]:
         effort,
         {
             "bare": bare,
-            "signed": lambda: sender.deliver(receiver, events),
+            "signed": lambda: subject.deliver(sender, receiver, events),
             "test_client": lambda: client.post(subject.PATH, data=callback.body, headers=headers),
         },
         between=journal.clear,
     )
-    assert sender.deliver(receiver, events).acknowledged
+    assert subject.deliver(sender, receiver, events).acknowledged
     yield Row(
         goal="G5",
         what="signed callback into a Flask app / bare call of that app",

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 
-from engagelab_mock import Callback, Generator, Headers, Journal, Message, Receiver, StatusEvent, VirtualClock, encode
+from engagelab_mock import (
+    Callback,
+    Delivery,
+    Generator,
+    Headers,
+    Journal,
+    Message,
+    Receiver,
+    StatusEvent,
+    VirtualClock,
+    encode,
+)
+from engagelab_mock.delivery.pace import BLOCKING, drive
 from engagelab_mock.delivery.sender import Sender
 
 if TYPE_CHECKING:
@@ -32,6 +44,13 @@ def event() -> StatusEvent:
 
 def sender(journal: Journal) -> Sender:
     return Sender(journal=journal, clock=VirtualClock(), generate=Generator.seeded(0))
+
+
+def deliver(sender: Sender, receiver: Receiver, events: tuple[StatusEvent, ...]) -> Delivery:
+    """Encode, sign, enter in the journal, send and judge: one attempt, as the engine makes it."""
+    delivery = Delivery(receiver, events, encode(events))
+    drive(sender.attempt(BLOCKING, delivery))
+    return delivery
 
 
 def signed_callback(receiver: Receiver) -> Callback:

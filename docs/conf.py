@@ -11,7 +11,7 @@ import engagelab_mock
 from engagelab_mock.delivery import model
 
 # Autodoc evaluates the signatures of these records, which name types they import for type checkers only.
-vars(model).update({name: getattr(engagelab_mock, name) for name in ("Message", "Receiver", "Scenario")})
+vars(model).update({name: getattr(engagelab_mock, name) for name in ("Fault", "Message", "Receiver", "Scenario")})
 
 project = "engagelab-mock"
 author = "The engagelab-mock authors"
@@ -36,8 +36,16 @@ python_use_unqualified_type_names = True
 # Without a network there is no inventory of Python's documentation, nor of the libraries'.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec)\..*"),
+    # The engine's own machinery, which stands in signatures and has no page.
+    (
+        r"py:class",
+        r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft))",
+    ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
-    (r"py:class", r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType)"),
+    (
+        r"py:class",
+        r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
+    ),
 ]
 
 

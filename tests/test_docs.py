@@ -257,8 +257,8 @@ def test_the_readme_and_the_tutorial_count_right() -> None:
     assert len(CATALOGUE) == 11
     assert "eleven built-in scenarios" in README
     assert "[Eleven scenarios]" in TUTORIAL
-    assert len(Outcome) == 15
-    assert "fifteen outcomes" in README
+    assert len(Outcome) == 16
+    assert "sixteen outcomes" in README
 
 
 def test_every_known_source_tag_is_explained() -> None:

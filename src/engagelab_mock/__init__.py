@@ -12,7 +12,7 @@ _HOMES = {
     "clock": "Clock SystemClock VirtualClock",
     "delivery.fault.catalogue": "FAULTS fault",
     "delivery.fault.model": "Fault",
-    "delivery.journal": "Journal",
+    "delivery.journal": "Filters Journal",
     "delivery.model": "Attempt Delivery Refusal Response Run",
     "delivery.outcome": "Outcome",
     "delivery.receiver": "Receiver",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,16 @@ def pytest_runtest_makereport(
     if settings is not None:
         report.sections.append(("EngageLab deliveries", settings.report()))
     return report
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain two status sequences, or two events, that are not equal."""
+    # Only who has used the engine can hold either, and nobody else pays for the import.
+    if op != "==" or "engagelab_mock.protocol.events" not in sys.modules:
+        return None
+    from engagelab_mock.pytest_compare import explain
+
+    return explain(left, right)
 
 
 def _settings(item: pytest.Item) -> TestSettings:

@@ -61,7 +61,7 @@ def test_the_option_that_a_failing_test_shows_brings_the_same_data_back(run: Run
     """
     result = run(text, "--engagelab-seed=it's blue")
     result.assert_outcomes(failed=1)
-    [message_id] = set(re.findall(r"\d{19}", result.stdout.str()))
+    [message_id] = set(re.findall(r"(?<![\d.])\d{19}(?!\d)", result.stdout.str()))
     [option] = re.findall(r"the same data again: (.*)\)", result.stdout.str())
     assert message_id in run(text, *shlex.split(option)).stdout.str()
     assert message_id not in run(text).stdout.str()

@@ -59,8 +59,9 @@ class Journal:
 
     def complete(self, delivery: Delivery, attempt: Attempt) -> None:
         """Tell the listeners that an attempt has its outcome."""
-        for listener in tuple(self.listeners):
-            listener(delivery, attempt)
+        if self.listeners:
+            for listener in tuple(self.listeners):
+                listener(delivery, attempt)
 
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""

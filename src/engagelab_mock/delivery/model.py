@@ -40,6 +40,9 @@ class Response(msgspec.Struct, frozen=True, eq=False):
         """Return the body as text, undecodable bytes replaced."""
         return self.body.decode("utf-8", "replace")
 
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes, in {self.elapsed:.3f} s>"
+
 
 class Attempt(msgspec.Struct, eq=False):
     """Hold one request and what came of it; `at` is in Unix seconds of the engine's clock, `elapsed` in seconds.
@@ -64,6 +67,9 @@ class Attempt(msgspec.Struct, eq=False):
     def acknowledged(self) -> bool:
         """Tell whether the receiver answered 200 in time."""
         return self.outcome is Outcome.ACKNOWLEDGED
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.number}: {self.outcome}{f', {self.error}' if self.error else ''}>"
 
 
 class Delivery(msgspec.Struct, eq=False):
@@ -109,6 +115,9 @@ class Delivery(msgspec.Struct, eq=False):
         """Return the events' names, in the order of `rows`."""
         return [event.name for event in self.events]
 
+    def __repr__(self) -> str:
+        return f"<Delivery of {', '.join(self.statuses) or 'a ping'}: {self.outcome}, attempts: {len(self.attempts)}>"
+
 
 class Refusal(msgspec.Struct, frozen=True, eq=False):
     """Record an input that could not be used; `at` is in Unix seconds of the engine's clock."""
@@ -151,3 +160,6 @@ class Run(msgspec.Struct, eq=False):
     def acknowledged(self) -> bool:
         """Tell whether every delivery was acknowledged."""
         return all(delivery.acknowledged for delivery in self.deliveries)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.scenario.name!r} of {self.message_id} to {self.to}: {', '.join(self.statuses)}>"

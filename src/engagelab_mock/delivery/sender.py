@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from engagelab_mock.clock import Clock
 from engagelab_mock.delivery.journal import Journal
@@ -41,7 +40,7 @@ class Sender:
         self._clock = clock
         self._generate = generate
         #: The last callback each receiver acknowledged, for faults that replay it.
-        self._earlier: WeakKeyDictionary[Receiver, Callback] = WeakKeyDictionary()
+        self._earlier: dict[Receiver, Callback] = {}
 
     async def attempt(self, pace: Pace, delivery: Delivery) -> Attempt:
         """Make a delivery's next attempt; the outcome is in the attempt, nothing is raised."""

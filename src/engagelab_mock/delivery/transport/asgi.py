@@ -105,7 +105,7 @@ class AsgiTransport:
             raise UsageError(
                 "the app cannot be called synchronously from inside a running event loop",
                 where="Receiver.asgi",
-                hint="in an async test use the async twin: `await engagelab.asend(...)`",
+                hint="in an async test use `await engagelab.asend(...)`, or the async twin of what you called",
             )
         try:
             loop = self._loop or self._open()

@@ -1,0 +1,105 @@
+"""Validating the addresses of receivers, as the console does."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.render import not_acknowledged
+from engagelab_mock.errors import InvalidSettings, UnknownName
+from engagelab_mock.protocol.settings import fits_header
+from engagelab_mock.service.core import Core
+
+#: The content type of the ping: what `curl -d ''`, the document's own form of it, sends [?].
+FORM = "application/x-www-form-urlencoded"
+#: The bodies an address-validation ping can have: the document's [S] and the newer pages' [D].
+PINGS = {"empty": b"", "json": b"{}"}
+
+
+class Addresses(Core):
+    """Validate, save and refresh receivers' addresses."""
+
+    def validate_address(
+        self,
+        body: Literal["empty", "json"] | None = None,
+        *,
+        receiver: Receiver | None = None,
+        signed: bool = False,
+        content_type: str = FORM,
+        check: bool | None = None,
+    ) -> Delivery:
+        """Ping a receiver, the first unless given, as EngageLab does when a callback's address is saved [S].
+
+        `body` is "empty" [S] or "json" [D], by default the dialect's; `signed` adds X-CALLBACK-ID, which the documents
+        leave open. The answer sets the receiver's `state`. Raises `NotAcknowledged` if it is not 200 in time, unless
+        `check` is False.
+
+        >>> from engagelab_mock import EngageLab
+        >>> with EngageLab() as engagelab:
+        ...     engagelab.validate_address("json", signed=True).acknowledged
+        True
+        """
+        __tracebackhide__ = True
+        return drive(self._validate(BLOCKING, body, receiver, signed, content_type, check))
+
+    async def avalidate_address(
+        self,
+        body: Literal["empty", "json"] | None = None,
+        *,
+        receiver: Receiver | None = None,
+        signed: bool = False,
+        content_type: str = FORM,
+        check: bool | None = None,
+    ) -> Delivery:
+        """Do what `validate_address` does, in the running event loop."""
+        __tracebackhide__ = True
+        return await self._validate(AWAITING, body, receiver, signed, content_type, check)
+
+    def save_receiver(self, receiver: Receiver, *, signed: bool = False) -> Delivery:
+        """Add a receiver as the console does on "save": its address is validated, and its `state` says how it went.
+
+        >>> from engagelab_mock import EngageLab
+        >>> with EngageLab() as engagelab:
+        ...     _ = engagelab.save_receiver(Receiver.recording())
+        ...     [receiver.state for receiver in engagelab.receivers]
+        ['unvalidated', 'normal']
+        """
+        self.receivers.append(receiver)
+        return self.validate_address(receiver=receiver, signed=signed, check=False)
+
+    def refresh(self, *, signed: bool = False) -> list[Delivery]:
+        """Validate every receiver's address again, as the console's "refresh" does [D].
+
+        >>> from engagelab_mock import EngageLab
+        >>> with EngageLab() as engagelab:
+        ...     [delivery] = engagelab.refresh()
+        >>> delivery.receiver.state
+        'normal'
+        """
+        return [self.validate_address(receiver=receiver, signed=signed, check=False) for receiver in self.receivers]
+
+    async def _validate(
+        self,
+        pace: Pace,
+        body: str | None,
+        receiver: Receiver | None,
+        signed: bool,
+        content_type: str,
+        check: bool | None,
+    ) -> Delivery:
+        __tracebackhide__ = True
+        if body is not None and body not in PINGS:
+            raise self._refused(UnknownName("ping body", body, PINGS, where="validate_address"))
+        if not fits_header(content_type):
+            raise self._refused(InvalidSettings(f"{content_type!r} cannot stand in a header", where="content_type"))
+        content = self.dialect.ping if body is None else PINGS[body]
+        target = self.receiver if receiver is None else receiver
+        delivery = Delivery(target, (), content, signed=signed, content_type=content_type)
+        await self._sender.attempt(pace, delivery)
+        target.state = "normal" if delivery.acknowledged else "abnormal"
+        checked = self.defaults.get("check", True) if check is None else check
+        if checked and not delivery.acknowledged:
+            raise not_acknowledged(delivery)
+        return delivery

@@ -1,0 +1,182 @@
+"""The state that everything EngageLab sends has in common, and the way it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+
+from engagelab_mock.clock import Clock, Timer, VirtualClock, check_delay
+from engagelab_mock.delivery.dispatcher import Dispatcher
+from engagelab_mock.delivery.fault.catalogue import faults
+from engagelab_mock.delivery.journal import Journal
+from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.retry import retry_policy
+from engagelab_mock.delivery.schedule import Planned
+from engagelab_mock.delivery.sender import Sender
+from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.generate import Generator
+from engagelab_mock.lifecycle.account import Account
+from engagelab_mock.protocol.dialect import Dialect
+from engagelab_mock.protocol.dialect import dialect as find_dialect
+from engagelab_mock.protocol.events import Event
+from engagelab_mock.service.options import DeliverOptions, check_options
+from engagelab_mock.service.play import Manner, Play
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.batch import Batching
+
+#: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
+CODE_TTL = 300.0
+
+
+class Core:
+    """Hold receivers, clock, journal and seed, and send any events; `EngageLab` is made of it."""
+
+    def __init__(
+        self,
+        receiver: Receiver | Sequence[Receiver] | None = None,
+        *,
+        clock: Clock | None = None,
+        seed: object = 0,
+        dialect: str | Dialect = "2023-03",
+        code_ttl: float | None = CODE_TTL,
+        abnormal: Literal["deliver", "skip"] = "deliver",
+        defaults: Mapping[str, Any] | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        given = Receiver.recording() if receiver is None else receiver
+        #: Who gets callbacks.
+        self.receivers = [given] if isinstance(given, Receiver) else list(given)
+        # Users call `clock.advance`, which only the virtual clock has; which clock it is, only they know.
+        self.clock: Any = VirtualClock() if clock is None else clock
+        self.seed = seed
+        self.dialect = find_dialect(dialect)
+        self.code_ttl = None if code_ttl is None else check_delay(code_ttl, where="code_ttl")
+        if abnormal not in {"deliver", "skip"}:
+            raise UnknownName("way with abnormal receivers", abnormal, ["deliver", "skip"], where="abnormal")
+        self.abnormal = abnormal
+        self.defaults = dict(defaults or {})
+        check_options({name: value for name, value in self.defaults.items() if name != "to"}, where="defaults")
+        #: Everything that happened.
+        self.journal = Journal() if journal is None else journal
+        self.generate = Generator.seeded(seed)
+        #: The account's ids, and the events that are about it.
+        self.account = Account(self.generate)
+        self.batching: Batching | None = None
+        self._sender = Sender(journal=self.journal, clock=self.clock, generate=self.generate)
+        self._dispatcher = Dispatcher(self.clock, self._sender)
+        self._crowds = 0
+
+    @property
+    def receiver(self) -> Receiver:
+        """Return the receiver, or the first of several; setting it leaves it the only one."""
+        return self.receivers[0]
+
+    @receiver.setter
+    def receiver(self, receiver: Receiver) -> None:
+        self.receivers = [receiver]
+
+    @property
+    def business_id(self) -> str:
+        """Return the account's business id."""
+        return self.account.business_id
+
+    @property
+    def template_key(self) -> str:
+        """Return the key of the template used when none is named."""
+        return self.account.template_key
+
+    @property
+    def pending(self) -> list[Timer]:
+        """Return what is still to be sent, earliest first: retries, expiries.
+
+        >>> from engagelab_mock import EngageLab
+        >>> with EngageLab() as engagelab:
+        ...     run = engagelab.send("+6591234567", scenario="delivered")
+        ...     [timer.label.split()[0] for timer in engagelab.pending]
+        ['verified_timeout']
+        """
+        pending: list[Timer] = self.clock.pending
+        return pending
+
+    def deliver(self, events: Sequence[Event], **options: Unpack[DeliverOptions]) -> list[Delivery]:
+        """Send any events, of one kind or several, in one callback.
+
+        >>> from engagelab_mock import EngageLab
+        >>> with EngageLab() as engagelab:
+        ...     low = engagelab.account.notification("insufficient_balance", at=engagelab.clock.time())
+        ...     [delivery] = engagelab.deliver([low, low], total=5, check=False)
+        >>> delivery.callback.body[:10]
+        b'{"total":5'
+        """
+        __tracebackhide__ = True
+        return drive(self._deliver(BLOCKING, events, options))
+
+    async def adeliver(self, events: Sequence[Event], **options: Unpack[DeliverOptions]) -> list[Delivery]:
+        """Do what `deliver` does, in the running event loop."""
+        __tracebackhide__ = True
+        return await self._deliver(AWAITING, events, options)
+
+    def close(self) -> None:
+        """Give up the receivers' connections and loops; the journal stays."""
+        for receiver in self.receivers:
+            receiver.close()
+
+    def begin(self, options: DeliverOptions, message_id: str = "") -> Play:
+        """Make a play for callbacks delivered in the manner that the options say."""
+        struck = faults(options.get("fault"))
+        for fault in struck:
+            for receiver in self.receivers:
+                fault.check_transport(receiver.transport.name)
+        manner = Manner(
+            checked=not struck if options.get("check") is None else bool(options["check"]),
+            retry=retry_policy(options.get("retry")),
+            faults=struck,
+            total=options.get("total"),
+        )
+        return Play(self._dispatcher, self._open_receivers, self.dialect, manner, message_id)
+
+    async def see_through(self, pace: Pace, play: Play) -> None:
+        """Let the clock pass until the play is closed."""
+        __tracebackhide__ = True
+        while not play.closed and await pace.run_next(self.clock):
+            pass
+
+    async def _deliver(self, pace: Pace, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
+        __tracebackhide__ = True
+        try:
+            play = self.begin(options)
+        except EngageLabMockError as error:
+            raise self._refused(error) from None
+        now = self.clock.time()
+        if self.batching is not None:
+            self.batching.collect([(now, event) for event in events], play.deliveries)
+        else:
+            play.plan([Planned(now, tuple(events))])
+            await self.see_through(pace, play)
+        return play.deliveries
+
+    def _open_receivers(self) -> Sequence[Receiver]:
+        if self.abnormal == "deliver":
+            return self.receivers
+        return [receiver for receiver in self.receivers if receiver.state != "abnormal"]
+
+    def _refused(self, error: EngageLabMockError) -> EngageLabMockError:
+        """Enter what cannot be used in the journal; without its traceback, it shows at the caller's own line."""
+        self.journal.refuse(error, at=self.clock.time())
+        return error.with_traceback(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        towards = ", ".join(map(repr, self.receivers))
+        return f"<EngageLab towards {towards}, {len(self.journal)} journal entries>"
