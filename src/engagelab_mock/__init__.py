@@ -15,7 +15,7 @@ _HOMES = {
     "delivery.journal": "Filters Journal",
     "delivery.model": "Attempt Delivery Refusal Response Run",
     "delivery.outcome": "Outcome",
-    "delivery.receiver": "Receiver",
+    "delivery.receiver": "Receiver ReceiverOptions",
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "

@@ -17,6 +17,7 @@ from engagelab_mock.delivery.model import Response as Response
 from engagelab_mock.delivery.model import Run as Run
 from engagelab_mock.delivery.outcome import Outcome as Outcome
 from engagelab_mock.delivery.receiver import Receiver as Receiver
+from engagelab_mock.delivery.receiver import ReceiverOptions as ReceiverOptions
 from engagelab_mock.delivery.recorder import Received as Received
 from engagelab_mock.delivery.recorder import Recorder as Recorder
 from engagelab_mock.delivery.retry import RetryPolicy as RetryPolicy

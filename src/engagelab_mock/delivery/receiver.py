@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import msgspec
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.transport.base import Transport
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.protocol.settings import CallbackSettings
 from engagelab_mock.protocol.signature import Signer
 
@@ -29,6 +29,24 @@ SANDBOX_USERNAME = "sandbox_demo"
 SANDBOX_SECRET = "sandbox_webhook_secret"
 
 SignatureClock = Literal["wall", "virtual"]
+
+
+class ReceiverOptions(TypedDict, total=False):
+    """Say what a receiver's callbacks carry and when they count; every key can be left out."""
+
+    description: str
+    username: str
+    secret: str
+    #: Sent verbatim as the Authorization header [S].
+    authorization: str
+    #: The ticked callback events: kinds of event, or names of statuses and events; none ticked is all.
+    events: Sequence[str]
+    #: Seconds the receiver has for its whole answer: 3 unless given; None waits for ever.
+    limit: float | None
+    #: Whose time the signature carries: "wall", which receivers compare with, or "virtual", the engine's.
+    signature_clock: SignatureClock
+    #: Seconds added to the signature's timestamp.
+    skew: float
 
 
 class Receiver:
@@ -66,18 +84,7 @@ class Receiver:
 
     @classmethod
     def http(
-        cls,
-        url: str,
-        *,
-        username: str = "",
-        secret: str = "",
-        authorization: str = "",
-        description: str = "",
-        tls_verify: bool | str | os.PathLike[str] = True,
-        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
-        signature_clock: SignatureClock = "wall",
-        skew: float = 0.0,
-        events: Sequence[str] = (),
+        cls, url: str, *, tls_verify: bool | str | os.PathLike[str] = True, **options: Unpack[ReceiverOptions]
     ) -> Receiver:
         """Reach a receiver by its URL, over a real socket.
 
@@ -92,15 +99,7 @@ class Receiver:
         """
         from engagelab_mock.delivery.transport.http import HttpTransport
 
-        settings = CallbackSettings(
-            address=url,
-            description=description,
-            username=username,
-            secret=secret,
-            authorization=authorization,
-        )
-        transport = HttpTransport(url, tls_verify=tls_verify)
-        return cls(transport, settings, limit=limit, signature_clock=signature_clock, skew=skew)
+        return cls._reached_by(HttpTransport(url, tls_verify=tls_verify), options)
 
     @classmethod
     def wsgi(
@@ -108,15 +107,8 @@ class Receiver:
         app: WSGIApplication,
         path: str = "/",
         *,
-        username: str = "",
-        secret: str = "",
-        authorization: str = "",
-        description: str = "",
         base_url: str = "http://testserver",
-        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
-        signature_clock: SignatureClock = "wall",
-        skew: float = 0.0,
-        events: Sequence[str] = (),
+        **options: Unpack[ReceiverOptions],
     ) -> Receiver:
         """Call a WSGI app (Flask, Django) in process, on the test's own thread.
 
@@ -132,16 +124,7 @@ class Receiver:
             raise UsageError(f"a WSGI app is callable, {app!r} is not", where="Receiver.wsgi")
         if iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__):
             raise UsageError(f"{app!r} is an ASGI app", where="Receiver.wsgi", hint="use Receiver.asgi(app, …)")
-        transport = WsgiTransport(app, _join(base_url, path))
-        settings = CallbackSettings(
-            address=transport.address,
-            description=description,
-            username=username,
-            secret=secret,
-            authorization=authorization,
-            events=tuple(events),
-        )
-        return cls(transport, settings, limit=limit, signature_clock=signature_clock, skew=skew)
+        return cls._reached_by(WsgiTransport(app, _join(base_url, path)), options)
 
     @classmethod
     def asgi(
@@ -149,16 +132,9 @@ class Receiver:
         app: AsgiApp,
         path: str = "/",
         *,
-        username: str = "",
-        secret: str = "",
-        authorization: str = "",
-        description: str = "",
         base_url: str = "http://testserver",
         lifespan: bool = True,
-        limit: float | None = ACKNOWLEDGEMENT_LIMIT,
-        signature_clock: SignatureClock = "wall",
-        skew: float = 0.0,
-        events: Sequence[str] = (),
+        **options: Unpack[ReceiverOptions],
     ) -> Receiver:
         """Call an ASGI app (FastAPI, Starlette, Django) in process.
 
@@ -172,16 +148,7 @@ class Receiver:
 
         if not callable(app):
             raise UsageError(f"an ASGI app is callable, {app!r} is not", where="Receiver.asgi")
-        transport = AsgiTransport(app, _join(base_url, path), lifespan=lifespan)
-        settings = CallbackSettings(
-            address=transport.address,
-            description=description,
-            username=username,
-            secret=secret,
-            authorization=authorization,
-            events=tuple(events),
-        )
-        return cls(transport, settings, limit=limit, signature_clock=signature_clock, skew=skew)
+        return cls._reached_by(AsgiTransport(app, _join(base_url, path), lifespan=lifespan), options)
 
     @classmethod
     def recording(
@@ -203,6 +170,16 @@ class Receiver:
         )
         receiver.recorder = recorder
         return receiver
+
+    @classmethod
+    def _reached_by(cls, transport: Transport, options: ReceiverOptions) -> Receiver:
+        given: dict[str, Any] = {**options}
+        for name in given:
+            if name not in ReceiverOptions.__annotations__:
+                raise UnknownName("argument", name, ReceiverOptions.__annotations__, where=f"Receiver.{transport.name}")
+        own = {name: given.pop(name) for name in ("limit", "signature_clock", "skew") if name in given}
+        given["events"] = tuple(given.get("events", ()))
+        return cls(transport, CallbackSettings(address=transport.address, **given), **own)
 
     @property
     def address(self) -> str:
