@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks [--quick] [--only G4,G5] [--format text|json] [--json FILE]`."""
+"""The command line: `python -m benchmarks [--quick] [--only G4,M1] [--deliveries N] [--format text|json]`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import msgspec
 
-from benchmarks import fixture, generation, http_delivery, inprocess, session, startup
+from benchmarks import fixture, generation, http_delivery, inprocess, memory, session, startup
 from benchmarks.row import Row
 from benchmarks.table import print_table, to_json
 from benchmarks.timing import FULL, QUICK, Effort
@@ -22,6 +23,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "G6": inprocess.asgi,
     "G7": generation.measure,
     "G8": http_delivery.measure,
+    "M1": memory.measure,
 }
 
 
@@ -30,16 +32,20 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
 @click.option("--only", metavar="G4,G5", help="Measure these goals only.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="What to print.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here as well.")
-def main(quick: bool, only: str | None, form: str, file: Path | None) -> None:
+@click.option("--deliveries", type=click.IntRange(6), help="Weigh memory over this many deliveries.")
+def main(quick: bool, only: str | None, form: str, file: Path | None, deliveries: int | None) -> None:
     """Measure what engagelab-mock costs and print it beside its budgets."""
     chosen = list(GOALS) if only is None else [goal.strip().upper() for goal in only.split(",")]
     for goal in chosen:
         if goal not in GOALS:
             raise click.BadParameter(f"there is no goal {goal!r}; there are {', '.join(GOALS)}", param_hint="--only")
+    effort = QUICK if quick else FULL
+    if deliveries is not None:
+        effort = msgspec.structs.replace(effort, deliveries=deliveries)
     rows = []
     for goal in chosen:
         click.echo(f"measuring {goal} …", err=True)
-        for row in GOALS[goal](QUICK if quick else FULL):
+        for row in GOALS[goal](effort):
             rows.append(row)
             if form == "json":
                 click.echo(to_json(row))

@@ -18,8 +18,9 @@ from engagelab_mock.delivery.transport.asgi import AsgiTransport
 
 
 def wsgi(effort: Effort) -> Iterator[Row]:
-    """G4: encode, sign, enter in the journal and call, for an app that does nothing."""
+    """G4: encode, sign, enter in the journal and call, for an app that does nothing; the context has one that reads."""
     receiver = Receiver.wsgi(subject.wsgi_app, subject.PATH, username=subject.USERNAME, secret=subject.SECRET)
+    reading = Receiver.wsgi(subject.reading_wsgi_app, subject.PATH, username=subject.USERNAME, secret=subject.SECRET)
     journal = Journal()
     sender, events = subject.sender(journal), (subject.event(),)
     callback = subject.signed_callback(receiver)
@@ -31,6 +32,10 @@ def wsgi(effort: Effort) -> Iterator[Row]:
         {
             "bare": lambda: subject.wsgi_app(environ, _start_response),
             "signed": lambda: subject.deliver(sender, receiver, events),
+            "bare_reading": lambda: subject.reading_wsgi_app(
+                {**environ, "wsgi.input": BytesIO(callback.body)}, _start_response
+            ),
+            "signed_reading": lambda: subject.deliver(sender, reading, events),
             "send_of_two": lambda: engagelab.send("+6591234567", scenario="sent_failed"),
             "werkzeug_client": lambda: client.post(subject.PATH, data=callback.body, content_type="application/json"),
         },
@@ -91,13 +96,21 @@ def flask(effort: Effort) -> Iterator[Row]:
 
 
 def asgi(effort: Effort) -> Iterator[Row]:
-    """G6: the driver alone, in a running loop and from synchronous code."""
+    """G6: the driver alone, in a running loop and from synchronous code; the context has an app that reads."""
     transport = AsgiTransport(subject.asgi_app, f"http://testserver{subject.PATH}")
+    reading = AsgiTransport(subject.reading_asgi_app, f"http://testserver{subject.PATH}")
     receiver = Receiver.asgi(subject.asgi_app, subject.PATH, username=subject.USERNAME, secret=subject.SECRET)
     callback = subject.signed_callback(receiver)
-    in_loop = asyncio.run(_in_loop(effort, transport, callback))
-    with_sync = interleaved(effort, {"sync": lambda: transport.exchange(callback, receiver.limit)})
+    in_loop = asyncio.run(_in_loop(effort, transport, reading, callback))
+    with_sync = interleaved(
+        effort,
+        {
+            "sync": lambda: transport.exchange(callback, receiver.limit),
+            "sync_reading": lambda: reading.exchange(callback, receiver.limit),
+        },
+    )
     transport.close()
+    reading.close()
     context = microseconds(in_loop | with_sync)
     yield Row(
         goal="G6",
@@ -115,7 +128,9 @@ def asgi(effort: Effort) -> Iterator[Row]:
     )
 
 
-async def _in_loop(effort: Effort, transport: AsgiTransport, callback: Callback) -> dict[str, float]:
+async def _in_loop(
+    effort: Effort, transport: AsgiTransport, reading: AsgiTransport, callback: Callback
+) -> dict[str, float]:
     scope = {
         "type": "http",
         "method": "POST",
@@ -130,6 +145,8 @@ async def _in_loop(effort: Effort, transport: AsgiTransport, callback: Callback)
             {
                 "bare": lambda: subject.asgi_app(scope, _receive, _send),
                 "driver": lambda: transport.aexchange(callback, 3.0),
+                "bare_reading": lambda: subject.reading_asgi_app(scope, _receive, _send),
+                "driver_reading": lambda: reading.aexchange(callback, 3.0),
                 "httpx": lambda: client.post(subject.PATH, content=callback.body),
             },
         )

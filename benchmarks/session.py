@@ -57,8 +57,9 @@ def measure(effort: Effort) -> Iterator[Row]:
     """
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in _SUBJECTS}
     with tempfile.TemporaryDirectory() as cache:
-        for name in _SUBJECTS:
-            _child(name, cache)  # fills the bytecode cache
+        if effort.processes > 1:
+            for name in _SUBJECTS:
+                _child(name, cache)  # fills the bytecode cache
         for _ in range(effort.processes):
             for name, figures in taken.items():
                 figures.append(_child(name, cache))

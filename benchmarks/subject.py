@@ -61,10 +61,15 @@ def signed_callback(receiver: Receiver) -> Callback:
 
 
 def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Do the least a receiver can: read the body and answer 200."""
-    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    """Do the least an app can: answer 200, whatever the body is."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
+
+
+def reading_wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Do the least a receiver can: read the body and answer 200."""
+    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    return wsgi_app(environ, start_response)
 
 
 async def asgi_app(
@@ -72,11 +77,20 @@ async def asgi_app(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """Do the least a receiver can: read the body and answer 200."""
-    await receive()
+    """Do the least an app can: answer 200, whatever the body is."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def reading_asgi_app(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    """Do the least a receiver can: read the body and answer 200."""
+    await receive()
+    await asgi_app(scope, receive, send)
 
 
 def flask_app() -> Flask:

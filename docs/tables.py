@@ -6,19 +6,25 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+from msgspec import UNSET
 
-from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, INFERRED, START, Outcome, Scenario, Status
+from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, FAULTS, INFERRED, START, Outcome, Scenario, Status
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.group import group
 from engagelab_mock.config import SETTINGS
+from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 
 DOCS = Path(__file__).parent
+#: What `python -m tests.real.stacks` measured.
+_WIRE_MATRIX = DOCS.parent / "tests" / "real" / "stacks" / "matrix.json"
 _REGION = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+) -->\n.*?(?=\n<!-- end of table -->)", re.DOTALL)
 
 
@@ -98,15 +104,149 @@ def options_of(command: click.Command) -> str:
     return _table(["option", "meaning", "environment variable"], rows)
 
 
+def wire_stacks() -> str:
+    rows = (
+        [
+            stack,
+            row["versions"],
+            "on the same connection" if row["cells"]["plain"]["then"] == "kept" else "the server closes after each",
+            ["never", "once", "twice"][row["continues"]],
+        ]
+        for stack, row in _wire_matrix().items()
+    )
+    return _table(["stack", "measured with", "a second callback", "says `100 Continue`"], rows)
+
+
+def wire_agreed() -> str:
+    rows = ([*_sent(stimulus), _reached(cells[0])] for stimulus, cells in _stimuli() if _agree(cells))
+    return _table(["fault", "what is sent", "on every stack"], rows)
+
+
+def wire_differing() -> str:
+    differing = [(stimulus, cells) for stimulus, cells in _stimuli() if not _agree(cells)]
+    rows = (
+        [stack, *(_reached(cells[number], beside=cells) for _, cells in differing)]
+        for number, stack in enumerate(_wire_matrix())
+    )
+    return _table(["stack", *(f"`{stimulus}`" for stimulus, _ in differing)], rows)
+
+
+def wire_unread_chunks() -> str:
+    return "\n".join(f"- {name}" for name, row in _wire_matrix().items() if row["cells"]["chunked"]["body"] == "empty")
+
+
+def events() -> str:
+    rows = ([f"`{known.name}`", f"`{known.kind}`", known.meaning, f"`{known.call}`"] for known in EVENTS.values())
+    return _table(["event", "kind", "what it reports", "the line that sends it"], rows)
+
+
+def status_fields() -> str:
+    return _table(["field", "stands in", "type", "comes from", "source"], map(_event_field, EVENTS["plan"].fields))
+
+
+def account_fields() -> str:
+    sections = []
+    for known in EVENTS.values():
+        if known.kind != "status":
+            table = _table(["argument", "stands in", "type", "default", "source"], map(_event_field, known.fields))
+            sections.append(f"### `{known.name}`\n\n{table}")
+    return "\n\n".join(sections)
+
+
+def _event_field(field: Field) -> Sequence[str]:
+    key = f" as `{field.key}`" if field.key else ""
+    kind = " ".join(f"`{choice}`" for choice in field.choices) or field.type
+    return [
+        f"`{field.name}`",
+        (f"`{field.section}`" if field.section else "the row") + key,
+        kind,
+        _default(field),
+        f"[{field.source}]",
+    ]
+
+
+def _default(field: Field) -> str:
+    if isinstance(field.default, Made):
+        return field.default.value
+    return "absent" if field.default is UNSET else f"`{json.dumps(field.default)}`"
+
+
+def faults(family: str) -> str:
+    rows = (
+        [
+            f"`{known.name}`",
+            _sentence(known.description),
+            ", ".join(f"`{name}={value!r}`" for name, value in known.options.items()),
+            "any" if len(known.transports) == 3 else ", ".join(sorted(known.transports)),
+        ]
+        for known in FAULTS.values()
+        if known.family == family
+    )
+    return _table(["fault", "what goes wrong", "options, with their defaults", "transport"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "events": events,
+    "status-fields": status_fields,
+    "account-fields": account_fields,
     "scenarios": scenarios,
     "statuses": statuses,
     "error-codes": error_codes,
     "dialects": dialects,
     "outcomes": outcomes,
+    "faults-signature": partial(faults, "signature"),
+    "faults-body": partial(faults, "body"),
+    "faults-wire": partial(faults, "wire"),
+    "faults-exchange": partial(faults, "exchange"),
     "exit-codes": exit_codes,
     "settings": settings,
+    "wire-stacks": wire_stacks,
+    "wire-agreed": wire_agreed,
+    "wire-differing": wire_differing,
+    "wire-unread-chunks": wire_unread_chunks,
 } | {f"options-{name}": partial(options_of, command) for name, command in group.commands.items()}
+
+
+def _wire_matrix() -> dict[str, dict[str, Any]]:
+    matrix: dict[str, dict[str, Any]] = json.loads(_WIRE_MATRIX.read_text(encoding="utf-8"))
+    return matrix
+
+
+def _stimuli() -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return what was sent, each with its cell for every stack."""
+    rows = list(_wire_matrix().values())
+    return [(stimulus, [row["cells"][stimulus] for row in rows]) for stimulus in rows[0]["cells"]]
+
+
+def _sent(stimulus: str) -> tuple[str, str]:
+    return (f"`{stimulus}`", FAULTS[stimulus].description) if stimulus in FAULTS else ("none", "a callback as usual")
+
+
+def _agree(cells: list[dict[str, Any]]) -> bool:
+    """Tell whether the same reached the app on every stack; connections are another matter."""
+    return all({**cell, "then": ""} == {**cells[0], "then": ""} for cell in cells)
+
+
+def _reached(cell: dict[str, Any], *, beside: Sequence[dict[str, Any]] = ()) -> str:
+    """Say what reached the app: all of it, or what is not the same in the other cells."""
+    if not cell["calls"]:
+        return "the app is not called"
+    words = {
+        "status": f"answered {cell['status']}" if cell["status"] else cell["outcome"],
+        "body": _BODIES.get(cell["body"], f"reading it raises `{cell['body']}`"),
+        "header": _HEADERS.get(cell["header"], f"header `{cell['header']}`"),
+    }
+    others = [other for other in beside if other["calls"]]
+    return ", ".join(text for key, text in words.items() if not others or any(o[key] != cell[key] for o in others))
+
+
+_BODIES = {
+    "whole": "the whole body",
+    "empty": "**no body**",
+    "compressed": "the compressed body",
+    "part": "**half a body**",
+}
+_HEADERS = {"sent": "the header as sent", "": "no header"}
 
 
 def _key(name: str) -> str:

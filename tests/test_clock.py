@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagelab_mock import Clock, InvalidDelay, SystemClock, UsageError, VirtualClock
-from engagelab_mock.clock import check_delay
+from engagelab_mock.clock import check_delay, stopwatch
 
 PROPERTY = settings(derandomize=True, max_examples=80, deadline=None)
 NO_DELAYS = [-1, -0.001, math.nan, math.inf, -math.inf]
@@ -223,3 +223,34 @@ def test_the_system_clock_really_waits() -> None:
 def test_a_speed_that_is_none_is_refused(speed: float) -> None:
     with pytest.raises(InvalidDelay, match="give a speed above 0"):
         SystemClock(speed)
+
+
+@pytest.mark.asyncio
+async def test_awaited_actions_run_in_order_each_at_its_own_time(clock: VirtualClock, diary: Diary) -> None:
+    async def write() -> None:
+        diary.note("awaited")()
+
+    clock.call_at(1005, diary.note("blocking"), aaction=write)
+    clock.call_at(1003, diary.note("plain"))
+    clock.call_at(1020, diary.note("later"))
+    assert await clock.aadvance(seconds=10) == 1010
+    assert diary.entries == [("plain", 1003), ("awaited", 1005)]
+    assert await clock.aadvance_to(1020) == 1020
+    assert [name for name, _ in diary.entries] == ["plain", "awaited", "later"]
+    assert not await clock.arun_next()
+
+
+@pytest.mark.asyncio
+async def test_awaiting_cannot_go_back_either(clock: VirtualClock) -> None:
+    with pytest.raises(InvalidDelay, match="cannot go back"):
+        await clock.aadvance_to(999)
+    with pytest.raises(InvalidDelay, match="is no Unix time"):
+        await clock.aadvance_to(math.nan)
+
+
+def test_the_stopwatch_runs_whatever_the_time_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("time", "monotonic", "perf_counter"):
+        monkeypatch.setattr(time, name, lambda: 0.0)
+    started = stopwatch()
+    time.sleep(0.001)
+    assert 0.001 <= stopwatch() - started < 60

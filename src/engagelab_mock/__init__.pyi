@@ -8,7 +8,7 @@ from engagelab_mock.clock import VirtualClock as VirtualClock
 from engagelab_mock.delivery.fault.catalogue import FAULTS as FAULTS
 from engagelab_mock.delivery.fault.catalogue import fault as fault
 from engagelab_mock.delivery.fault.model import Fault as Fault
-from engagelab_mock.delivery.journal import Filters as Filters
+from engagelab_mock.delivery.filters import Filters as Filters
 from engagelab_mock.delivery.journal import Journal as Journal
 from engagelab_mock.delivery.model import Attempt as Attempt
 from engagelab_mock.delivery.model import Delivery as Delivery

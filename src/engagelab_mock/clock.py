@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, runtime_checkable
 
+from engagelab_mock import eventloop
 from engagelab_mock.errors import InvalidDelay
+
+
+def _unpatched() -> Callable[[], float]:
+    # Libraries that freeze or move time replace `time.monotonic` and `time.perf_counter` wherever they find them.
+    if sys.platform == "win32":
+        return functools.partial(time.perf_counter)
+    return functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
+
+#: Seconds that pass, from no particular moment: an attempt's limit is about real ones, whatever the date is said to be.
+stopwatch: Callable[[], float] = _unpatched()
 
 
 @runtime_checkable
@@ -40,6 +54,16 @@ class Clock(Protocol):
 
     async def arun_next(self) -> bool:
         """Do what `run_next` does, in the running event loop."""
+
+    @property
+    def pending(self) -> list[Timer]:
+        """Return what is still to come, earliest first."""
+
+    def take_over(self, timers: Iterable[Timer]) -> None:
+        """Run what another clock would have run."""
+
+    def branch(self) -> Clock:
+        """Return another clock that shows the same time, and has nothing to run."""
 
 
 def check_delay(seconds: float, *, where: str) -> float:
@@ -140,6 +164,19 @@ class _Agenda:
         """
         return [timer for _, _, timer in sorted(self._agenda, key=lambda entry: entry[:2]) if not timer.cancelled]
 
+    def take_over(self, timers: Iterable[Timer]) -> None:
+        """Run what another clock would have run.
+
+        >>> clock, other = VirtualClock(0), VirtualClock(0)
+        >>> timer = other.call_at(5, lambda: print("five"))
+        >>> clock.take_over(other.pending)
+        >>> _ = clock.advance(10)
+        five
+        """
+        for timer in timers:
+            self._scheduled += 1
+            heapq.heappush(self._agenda, (timer.when, self._scheduled, timer))
+
     def _pop(self, until: float = math.inf) -> Timer | None:
         """Take the next action that is due by then off the agenda."""
         while self._agenda and self._agenda[0][0] <= until:
@@ -198,14 +235,22 @@ class SystemClock(_Agenda):
     async def arun_next(self) -> bool:
         """Do what `run_next` does, leaving the event loop free while waiting."""
         __tracebackhide__ = True
-        import asyncio  # synchronous callers never need it
-
         timer = self._pop()
         if timer is None:
             return False
-        await asyncio.sleep(max(0.0, timer.when - self.time()) / self.speed)
+        await eventloop.sleep(max(0.0, timer.when - self.time()) / self.speed)
         await timer.arun()
         return True
+
+    def branch(self) -> SystemClock:
+        """Return another clock that shows the same time, as fast, and has nothing to run.
+
+        >>> SystemClock(speed=60).branch().speed
+        60
+        """
+        other = SystemClock(self.speed)
+        other._start = self._start
+        return other
 
 
 class VirtualClock(_Agenda):
@@ -254,12 +299,7 @@ class VirtualClock(_Agenda):
         60.0
         """
         __tracebackhide__ = True
-        when = self._now + _span(seconds, minutes, hours, days)
-        while timer := self._pop(when):
-            self._now = max(self._now, timer.when)
-            await timer.arun()
-        self._now = max(self._now, when)
-        return self._now
+        return await self.aadvance_to(self._now + _span(seconds, minutes, hours, days))
 
     def advance_to(self, when: float) -> float:
         """Move time forward to a Unix time, running what falls due on the way.
@@ -268,18 +308,44 @@ class VirtualClock(_Agenda):
         90.0
         """
         __tracebackhide__ = True
-        _check_moment(when, where="clock.advance_to")
-        if when < self._now:
-            raise InvalidDelay(
-                f"the clock stands at {self._now:.3f} and cannot go back to {when:.3f}",
-                where="clock.advance_to",
-            )
+        self._check_forward(when)
         while timer := self._pop(when):
             # A nested advance, made by an earlier action, may have passed this one's time already.
             self._now = max(self._now, timer.when)
             timer.action()
         self._now = max(self._now, float(when))
         return self._now
+
+    async def aadvance_to(self, when: float) -> float:
+        """Do what `advance_to` does, running what falls due in the event loop.
+
+        >>> import asyncio
+        >>> asyncio.run(VirtualClock(0).aadvance_to(90))
+        90.0
+        """
+        __tracebackhide__ = True
+        self._check_forward(when)
+        while timer := self._pop(when):
+            self._now = max(self._now, timer.when)
+            await timer.arun()
+        self._now = max(self._now, float(when))
+        return self._now
+
+    def branch(self) -> VirtualClock:
+        """Return another clock that stands at the same time, and has nothing to run.
+
+        >>> VirtualClock(12).branch().time()
+        12.0
+        """
+        return VirtualClock(self._now)
+
+    def _check_forward(self, when: float) -> None:
+        _check_moment(when, where="clock.advance_to")
+        if when < self._now:
+            raise InvalidDelay(
+                f"the clock stands at {self._now:.3f} and cannot go back to {when:.3f}",
+                where="clock.advance_to",
+            )
 
     def run_next(self) -> bool:
         """Move time to the next action and run it; say whether there was one.

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from engagelab_mock.protocol.dialect import DIALECTS
+from engagelab_mock.protocol.event_table import EVENTS
 from engagelab_mock.protocol.events import Event
-from engagelab_mock.protocol.status import Status
 
-_STATUSES = frozenset({*map(str, Status), "sent_fail"})
+#: What `run.statuses` and `journal.statuses` can hold.
+_NAMES = frozenset({*EVENTS, *(known.sent_failed for known in DIALECTS.values())})
 
 
 def explain(left: object, right: object) -> list[str] | None:
@@ -27,7 +29,7 @@ def explain(left: object, right: object) -> list[str] | None:
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(each) is str and each in _STATUSES for each in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each in _NAMES for each in value)
 
 
 def _sequences(left: Any, right: Any) -> list[str]:
@@ -50,8 +52,9 @@ def _sequences(left: Any, right: Any) -> list[str]:
 def _events(left: Event, right: Event) -> list[str]:
     if type(left).__name__ != type(right).__name__:
         return [f"{left.name} ({left.kind}) == {right.name} ({right.kind})", "the events are of different kinds"]
-    got = dict(_fields(msgspec.to_builtins(left), ""))
-    wanted = dict(_fields(msgspec.to_builtins(right), ""))
+    # What is no JSON can stand in an event all the same, and an explanation that raises is none.
+    got = dict(_fields(msgspec.to_builtins(left, enc_hook=repr), ""))
+    wanted = dict(_fields(msgspec.to_builtins(right, enc_hook=repr), ""))
     lines = [f"{left.name} == {right.name}, two events of kind {left.kind}"]
     for path in [*got, *(path for path in wanted if path not in got)]:
         if got.get(path, _ABSENT) != wanted.get(path, _ABSENT):

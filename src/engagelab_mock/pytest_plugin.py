@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "engagelab(*, scenario, to, template, channel, custom_args, check, url, username, secret, authorization, "
-        "seed, dialect, code_ttl): defaults for the `engagelab` fixture in this test.",
+        "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
+        "secret, authorization, seed, dialect, code_ttl): defaults for the `engagelab` fixture in this test.",
     )
 
 
@@ -112,12 +112,14 @@ def engagelab_receiver(request: pytest.FixtureRequest) -> Receiver:
         @pytest.fixture
         def engagelab_receiver(app):
             return Receiver.wsgi(app, path="/engagelab", username="acme", secret="s3cret")
+
+    A list of receivers does for an account with several callbacks.
     """
     return _settings(request.node).default_receiver()
 
 
 @pytest.fixture
-def engagelab(request: pytest.FixtureRequest, engagelab_receiver: Receiver) -> Iterator[EngageLab]:
+def engagelab(request: pytest.FixtureRequest, engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[EngageLab]:
     """Play EngageLab towards the receiver under test, in virtual time, with a journal of its own.
 
     A delivery that is not acknowledged fails the test at the line that sent it:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.fault.catalogue import faults
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import journal_table
+from engagelab_mock.delivery.retry import retry_policy
+from engagelab_mock.delivery.schedule import check_batch
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.lifecycle.catalogue import CATALOGUE, scenario
@@ -25,12 +28,14 @@ from engagelab_mock.protocol.recipient import check_recipient
 from engagelab_mock.service.engagelab import EngageLab
 
 #: What the marker takes: defaults for `send`, the receiver's settings, and the engine's own.
-SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "check")
+SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "retry", "batch", "fault", "check")
 CREDENTIALS = ("username", "secret", "authorization")
 ENGINE_ARGUMENTS = ("dialect", "code_ttl")
 MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS)
 
 _GIVEN = pytest.StashKey[tuple[dict[str, Any], dict[str, str]]]()
+#: How many attempts a failing test's report shows.
+_REPORTED = 100
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
@@ -48,7 +53,7 @@ class TestSettings:
             self._marked.update(mark.kwargs)
         if self._marked:
             self._explicit = self._explicit | self._marked
-        self._receiver: Receiver | None = None
+        self._receivers: list[Receiver] = []
         #: Kept from before anything is built, so that what could not be built is in it.
         self.journal = Journal()
 
@@ -65,17 +70,24 @@ class TestSettings:
             return Receiver.recording(**given)
 
     @contextmanager
-    def build(self, receiver: Receiver) -> Iterator[EngageLab]:
-        """Make the engine; what the marker and the command line say of the receiver goes over what its fixture says."""
+    def build(self, given: Receiver | Sequence[Receiver]) -> Iterator[EngageLab]:
+        """Make the engine; what the marker and the command line say of receivers goes over what their fixture says."""
         with self._refusals():
-            if not isinstance(receiver, Receiver):
+            receivers = [given] if isinstance(given, Receiver) else given
+            if not isinstance(receivers, (list, tuple)) or not all(isinstance(each, Receiver) for each in receivers):
                 raise UsageError(
-                    f"the engagelab_receiver fixture returned {receiver!r}, which is no Receiver",
+                    f"the engagelab_receiver fixture returned {given!r}, which is no Receiver",
                     hint="return Receiver.wsgi(app, path=…), Receiver.asgi(app, path=…) or Receiver.http(url)",
                 )
-            self._receiver = self._override(receiver)
+            if len(receivers) != 1 and self._explicit.get("url") is not None:
+                raise UsageError(
+                    f"one url does not say where {len(receivers)} receivers are",
+                    where="url",
+                    hint="leave --engagelab-url and the marker's url out, or have engagelab_receiver return one",
+                )
+            self._receivers = [self._override(receiver) for receiver in receivers]
             engagelab = EngageLab(
-                self._receiver,
+                self._receivers,
                 seed=f"{self._seed}:{self._test}",
                 defaults={name: self._marked[name] for name in SEND_ARGUMENTS if name in self._marked},
                 journal=self.journal,
@@ -90,8 +102,8 @@ class TestSettings:
             seed = f"seed: {self._seed}, from the marker"
         else:
             seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
-        receiver = [] if self._receiver is None else [f"receiver: {_describe(self._receiver)}"]
-        return "\n".join([*receiver, journal_table(self.journal), seed])
+        receivers = [f"receiver: {_describe(receiver)}" for receiver in self._receivers]
+        return "\n".join([*receivers, journal_table(self.journal, most=_REPORTED), seed])
 
     @property
     def _seed(self) -> str:
@@ -185,9 +197,13 @@ def _name(nodeids: list[str]) -> str:
 
 def _describe(receiver: Receiver) -> str:
     settings = receiver.settings
+    name = f"{settings.description}, " if settings.description else ""
     how = "" if receiver.transport.name == "http" else f" (in process, {receiver.transport.name})"
     identity = f"signed as {settings.username!r}" if settings.signs else "unsigned"
-    return f"{receiver.address}{how}, {identity}{' with Authorization' if settings.authorization else ''}"
+    also = " with Authorization" if settings.authorization else ""
+    ticked = f", gets {', '.join(settings.events)}" if settings.events else ""
+    state = ", abnormal" if receiver.state == "abnormal" else ""
+    return f"{name}{receiver.address}{how}, {identity}{also}{ticked}{state}"
 
 
 def _check_mark(mark: pytest.Mark) -> None:
@@ -205,6 +221,12 @@ def _check_mark(mark: pytest.Mark) -> None:
             raise UnknownName("channel", value, Channel, where=where)
         elif name == "dialect":
             dialect(value, where=where)
+        elif name == "retry":
+            retry_policy(value, where=where)
+        elif name == "batch" and value != "all":
+            check_batch(value)
+        elif name == "fault":
+            faults(value)
         elif name == "to":
             check_recipient(value, where=where)
         elif name == "url":

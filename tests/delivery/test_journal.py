@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engagelab_mock import Attempt, Delivery, EngageLab, InvalidRecipient, Journal, Outcome, Receiver, Refusal
+from engagelab_mock import (
+    Attempt,
+    Delivery,
+    EngageLab,
+    InvalidDelay,
+    InvalidRecipient,
+    Journal,
+    Message,
+    Outcome,
+    Receiver,
+    Refusal,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: How long anything here may take before the test is called stuck, in seconds.
+PATIENCE = 10.0
 
 
 def test_an_entry_is_there_and_pending_while_the_receiver_works() -> None:
@@ -65,3 +83,314 @@ def test_a_journal_can_be_shared() -> None:
         with EngageLab(journal=journal) as engagelab:
             engagelab.send(scenario=["plan"])
     assert journal.statuses == ["plan", "plan"]
+
+
+@pytest.fixture
+def mixed() -> Iterator[EngageLab]:
+    """Two messages, one of them refused at its end, a notification and a ping."""
+    app = refusing("verified")
+    with EngageLab(Receiver.wsgi(app), seed="mixed") as engagelab:
+        engagelab.send("+6591234567", scenario="delivered")
+        engagelab.send("user@example.com", scenario="verified", check=False)
+        engagelab.notify("insufficient_balance")
+        engagelab.validate_address()
+        yield engagelab
+
+
+def refusing(*statuses: str) -> Callable[..., Iterable[bytes]]:
+    """Make an app that answers 503 to callbacks with any of these statuses."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
+        found = any(f'"message_status":"{status}"' in body for status in statuses)
+        start_response("503 Busy" if found else "200 OK", [])
+        return []
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("filters", "statuses"),
+    [
+        ({"status": "sent"}, ["sent", "sent"]),
+        ({"status": "insufficient_balance"}, ["insufficient_balance"]),
+        ({"status": "sent_fail"}, []),
+        ({"kind": "status"}, ["plan", "sent", "delivered"] * 2 + ["verified"]),
+        ({"kind": "notification"}, ["insufficient_balance"]),
+        ({"kind": "response"}, []),
+        ({"to": "+6591234567"}, ["plan", "sent", "delivered"]),
+        ({"to": "nobody@example.com"}, []),
+        ({"outcome": "not_200"}, ["verified"]),
+        ({"outcome": Outcome.ACKNOWLEDGED}, ["plan", "sent", "delivered"] * 2 + ["insufficient_balance"]),
+        ({"status": "sent", "to": "user@example.com"}, ["sent"]),
+        ({"status": "sent", "to": "user@example.com", "outcome": "not_200"}, []),
+        ({"kind": "notification", "status": "sent"}, []),
+    ],
+)
+def test_filters_choose_and_add_up(mixed: EngageLab, filters: Any, statuses: list[str]) -> None:
+    assert mixed.journal.where(**filters).statuses == statuses
+
+
+def test_without_filters_every_delivery_is_chosen_and_no_refusal(mixed: EngageLab) -> None:
+    with pytest.raises(InvalidRecipient):
+        mixed.send("nobody")
+    assert list(mixed.journal.where()) == mixed.journal.deliveries
+    assert len(mixed.journal) == len(mixed.journal.where()) + 1
+    assert "not accepted: to: 'nobody' is not" in str(mixed.journal)
+    assert "not accepted" not in str(mixed.journal.where())
+
+
+def test_a_message_is_found_by_its_id(mixed: EngageLab) -> None:
+    run = mixed.send("+6591234567", scenario="sent_failed")
+    assert mixed.journal.where(message_id=run.message_id).deliveries == run.deliveries
+    assert len(mixed.journal.where(message_id="0")) == 0
+
+
+def test_receivers_are_told_apart() -> None:
+    one, other = Receiver.recording(), Receiver.recording()
+    with EngageLab([one, other]) as engagelab:
+        engagelab.send(scenario=["plan"])
+        engagelab.receiver = other
+        engagelab.send(scenario=["plan"])
+        assert [len(engagelab.journal.where(receiver=each)) for each in (one, other)] == [1, 2]
+        assert len(engagelab.journal.where(receiver=Receiver.recording())) == 0
+
+
+def test_a_callback_of_several_events_fits_by_any_of_them() -> None:
+    with EngageLab() as engagelab:
+        engagelab.send("+6591234567", batch="all")
+        assert len(engagelab.journal.where(status="plan")) == 1
+        assert len(engagelab.journal.where(status="verified")) == 1
+        assert len(engagelab.journal.where(status="sent_failed")) == 0
+
+
+@pytest.mark.parametrize(
+    ("filters", "what"),
+    [
+        ({"statuss": "sent"}, r"unknown filter 'statuss'\n  hint: did you mean 'status'"),
+        ({"status": "delivred"}, r"unknown status 'delivred'\n  hint: did you mean 'delivered'"),
+        ({"kind": "notifications"}, r"unknown kind 'notifications'\n  hint: did you mean 'notification'"),
+        ({"outcome": "timeot"}, r"unknown outcome 'timeot'\n  hint: did you mean 'timeout'"),
+    ],
+)
+@pytest.mark.parametrize("method", ["where", "wait_for", "assert_delivered", "assert_nothing_sent"])
+def test_a_misspelt_filter_is_refused(mixed: EngageLab, method: str, filters: dict[str, str], what: str) -> None:
+    if method == "assert_delivered" and "outcome" in filters:
+        what = "what is delivered is acknowledged"
+    with pytest.raises(UsageError, match=what):
+        getattr(mixed.journal, method)(**filters)
+
+
+def test_a_name_that_was_sent_can_be_asked_for() -> None:
+    with EngageLab() as engagelab:
+        event = Message(id="1", to="+6591234567").event("brand_new", at=0)
+        engagelab.deliver([event])
+        engagelab.journal.assert_delivered(status="brand_new", times=1)
+
+
+def test_what_was_delivered_is_returned_and_counted(mixed: EngageLab) -> None:
+    journal = mixed.journal
+    assert [each.statuses for each in journal.assert_delivered(to="+6591234567")] == [["plan"], ["sent"], ["delivered"]]
+    assert len(journal.assert_delivered(status="sent", times=2)) == 2
+    assert journal.assert_delivered(status="verified", times=0) == []
+    assert journal.assert_delivered(status="sent_failed", times=0) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"status": "verified"},
+            "no acknowledged delivery with status='verified'; the nearest is verified, whose outcome is not_200",
+        ),
+        (
+            {"status": "sent", "to": "+6500000000"},
+            "no acknowledged delivery with status='sent', to='+6500000000'; the nearest is sent, whose to is "
+            "user@example.com",
+        ),
+        ({"status": "sent_failed", "to": "+6500000000"}, "no acknowledged delivery with status='sent_failed', to="),
+        ({"status": "sent", "times": 1}, "2 times instead of 1: acknowledged delivery with status='sent'"),
+        ({"status": "sent", "times": 0}, "2 times instead of 0"),
+        ({"status": "verified", "times": 1}, "0 times instead of 1"),
+        ({"status": "sent", "times": 3}, "2 times instead of 3"),
+    ],
+)
+def test_what_was_not_delivered_fails_with_the_table_and_the_nearest_miss(
+    mixed: EngageLab, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AssertionError) as caught:
+        mixed.journal.assert_delivered(**arguments)
+    first, _, table = str(caught.value).partition("\n\n")
+    assert first.startswith(message)
+    assert table == str(mixed.journal)
+    assert "answered 503 Busy" in table
+
+
+@pytest.mark.parametrize("times", [-1, 1.0, True, "1"])
+def test_a_number_of_times_is_one(mixed: EngageLab, times: Any) -> None:
+    with pytest.raises(UsageError, match="times is a number from 0"):
+        mixed.journal.assert_delivered(times=times)
+
+
+def test_nothing_sent_holds_only_while_nothing_is() -> None:
+    with EngageLab(Receiver.wsgi(refusing("plan"))) as engagelab:
+        engagelab.journal.assert_nothing_sent()
+        with pytest.raises(InvalidRecipient):
+            engagelab.send("nobody")
+        engagelab.journal.assert_nothing_sent()  # what is refused is not sent
+        engagelab.send("+6591234567", scenario=["plan"], check=False)
+        engagelab.journal.assert_nothing_sent(to="+6500000000")
+        with pytest.raises(AssertionError, match=r"1 callback was sent, with to='\+6591234567'\n\n.*\n1  plan"):
+            engagelab.journal.assert_nothing_sent(to="+6591234567")
+        engagelab.validate_address()
+        with pytest.raises(AssertionError, match="2 callbacks were sent\n"):
+            engagelab.journal.assert_nothing_sent()
+
+
+def test_waiting_ends_when_another_thread_sends() -> None:
+    waiting = threading.Event()
+
+    class Watched(Journal):
+        @property
+        def deliveries(self) -> list[Delivery]:
+            waiting.set()
+            return super().deliveries
+
+    with EngageLab(journal=Watched()) as engagelab:
+
+        def send() -> None:
+            assert waiting.wait(PATIENCE)
+            engagelab.send("+6591234567", scenario="delivered")
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        found = engagelab.journal.wait_for(status="sent", to="+6591234567", timeout=PATIENCE)
+        sending.join(PATIENCE)
+        assert found.statuses == ["sent"]
+        assert found.acknowledged
+        assert engagelab.journal.listeners == []
+
+
+def test_waiting_is_for_what_is_acknowledged_unless_another_outcome_is_named(mixed: EngageLab) -> None:
+    assert mixed.journal.wait_for(status="verified", outcome="not_200", timeout=0).attempts[0].error
+    with pytest.raises(AssertionError) as caught:
+        mixed.journal.wait_for(status="verified", timeout=0.01)
+    assert str(caught.value).startswith(
+        "no acknowledged delivery with status='verified' within 0.01 s; the nearest is verified, whose outcome is "
+        "not_200\n\n#  event"
+    )
+    assert mixed.journal.listeners == []
+
+
+@pytest.mark.parametrize("timeout", [-1, math.inf, math.nan, "3", None])
+def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+    with pytest.raises(InvalidDelay, match="wait_for, timeout"):
+        Journal().wait_for(timeout=timeout)
+
+
+@pytest.mark.asyncio
+async def test_an_event_loop_waits_without_standing_still() -> None:
+    with EngageLab() as engagelab:
+        waiting = asyncio.create_task(engagelab.journal.await_for(status="delivered", timeout=PATIENCE))
+        while not engagelab.journal.listeners:
+            await asyncio.sleep(0)
+        await engagelab.asend("+6591234567", scenario="delivered")
+        assert (await waiting).statuses == ["delivered"]
+        # What is there already is there at once, and what another thread sends is heard of, too.
+        assert (await engagelab.journal.await_for(status="sent", timeout=0)).statuses == ["sent"]
+        waiting = asyncio.create_task(engagelab.journal.await_for(status="sent_failed", timeout=PATIENCE))
+        await asyncio.to_thread(engagelab.send, scenario="sent_failed")
+        assert (await waiting).statuses == ["sent_failed"]
+        assert engagelab.journal.listeners == []
+
+
+@pytest.mark.asyncio
+async def test_waiting_in_an_event_loop_fails_like_waiting_outside(mixed: EngageLab) -> None:
+    with pytest.raises(AssertionError) as caught:
+        await mixed.journal.await_for(status="verified", timeout=0.01)
+    with pytest.raises(AssertionError) as expected:
+        mixed.journal.wait_for(status="verified", timeout=0.01)
+    assert str(caught.value) == str(expected.value)
+    assert mixed.journal.listeners == []
+
+
+def test_waiting_in_an_event_loop_can_be_called_off() -> None:
+    journal = Journal()
+
+    async def main() -> None:
+        waiting = asyncio.create_task(journal.await_for(status="sent", timeout=3600))
+        while not journal.listeners:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    running = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    running.start()
+    running.join(PATIENCE)
+    assert not running.is_alive()  # a thread that waited on would hold up the end of its loop
+    assert journal.listeners == []
+
+
+def test_what_a_listener_raises_reaches_who_sent_and_the_journal_is_whole() -> None:
+    def object_to(delivery: Delivery, attempt: Attempt) -> None:
+        if delivery.statuses == ["sent"]:
+            raise LookupError("not that one")
+
+    with EngageLab() as engagelab:
+        engagelab.journal.listeners.append(object_to)
+        with pytest.raises(LookupError, match="not that one"):
+            engagelab.send()
+        assert [attempt.outcome for attempt in engagelab.journal.attempts] == [Outcome.ACKNOWLEDGED] * 2
+
+
+@pytest.mark.parametrize("limit", [None, 50])
+def test_the_journal_is_read_while_others_write(limit: int | None) -> None:
+    journal = Journal(limit)
+    with EngageLab(journal=journal) as engagelab:
+        sending = threading.Thread(target=lambda: engagelab.send_many(300, scenario="delivered", concurrency=4))
+        sending.start()
+        torn = 0
+        while sending.is_alive():
+            for delivery in journal.deliveries:
+                torn += not delivery.attempts
+                for attempt in delivery.attempts:
+                    torn += attempt.outcome is not Outcome.PENDING and attempt.response is None
+            assert len(list(journal)) <= (limit or 900)
+            str(journal.where(status="sent", outcome="acknowledged"))
+        sending.join()
+    assert torn == 0
+    assert len(journal) == (limit or 900)
+
+
+def test_a_limit_forgets_the_oldest() -> None:
+    with EngageLab(journal=Journal(limit=3)) as engagelab:
+        first, last = engagelab.send(), engagelab.send()
+        with pytest.raises(InvalidRecipient):
+            engagelab.send("nobody")
+        assert len(first.deliveries) == 4
+        assert engagelab.journal.deliveries == last.deliveries[-2:]
+        assert len(engagelab.journal.refusals) == 1
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, "5", True])
+def test_a_limit_is_a_number_of_entries(limit: Any) -> None:
+    with pytest.raises(UsageError, match="a limit is a number of entries from 1"):
+        Journal(limit)
+
+
+def test_a_long_table_keeps_the_end_and_what_went_wrong() -> None:
+    numbers = [f"+6591000{number:03d}" for number in range(300)]
+    with EngageLab(Receiver.wsgi(refusing("delivered"))) as engagelab:
+        for number in numbers:
+            engagelab.send(
+                number, scenario=["plan"] if number[-2:] != "07" else ["plan", "sent", "delivered"], check=False
+            )
+        with pytest.raises(AssertionError) as caught:
+            engagelab.journal.assert_delivered(status="verified")
+        lines = str(caught.value).splitlines()
+        assert len(lines) < 120
+        assert sum("503" in line for line in lines) == 3
+        assert "… 9 more" in lines
+        assert lines[-1].split()[:3] == ["306", "plan", "+6591000299"]
+        assert len(str(engagelab.journal).splitlines()) == 307

@@ -34,6 +34,9 @@ from tests.pytest_plugin.conftest import Run
             "authorization='Bearer x'",
             "assert engagelab.send().deliveries[0].callback.headers.get('Authorization') == 'Bearer x'",
         ),
+        ("retry=[60]", "engagelab.receiver.recorder.answer = 500; assert len(retried(engagelab)) == 2"),
+        ("batch='all'", "assert len(engagelab.send().deliveries) == 1"),
+        ("fault='missing_signature'", "assert 'X-CALLBACK-ID' not in engagelab.send().deliveries[0].callback.headers"),
         ("seed=7", "assert engagelab.seed.startswith('7:')"),
         (
             "dialect='newer'",
@@ -62,6 +65,9 @@ def test_each_argument_sets_its_default(run: Run, arguments: str, statement: str
 
         def test_unmarked(engagelab):
             {statement}
+
+        def retried(engagelab):
+            return engagelab.send(check=False).deliveries[0].attempts
     """
     result = run(text, "-v")
     result.assert_outcomes(passed=1, failed=1)
@@ -157,6 +163,13 @@ def test_a_parametrized_test_takes_a_marker_from_its_parameters(run: Run) -> Non
             ["'+65 9123 4567' is not an E.164 phone number", "  hint: did you mean '+6591234567'[?]"],
         ),
         ("url='htp://127.0.0.1'", ["'htp://127.0.0.1' has the scheme 'htp', *", "  hint: did you mean 'http'[?]"]),
+        (
+            "retry='vendor'",
+            ["retry is a RetryPolicy or a list *", "  hint: the vendor's ladder is RetryPolicy.vendor()"],
+        ),
+        ("retry=[60, -1]", ["RetryPolicy, wait 2: a delay of -1 s cannot pass", "  hint: *"]),
+        ("fault='stael'", ["fault: unknown fault 'stael'", "  hint: did you mean 'stale'[?] Known: *"]),
+        ("batch=0", ["*a batch is a number of events*not 0", "  hint: *"]),
         ("code_ttl=-1", ["a delay of -1 s cannot pass", "  hint: give zero or more seconds"]),
         (
             "'delivered'",

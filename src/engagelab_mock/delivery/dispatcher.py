@@ -22,7 +22,7 @@ class Dispatcher:
     """
 
     def __init__(self, clock: Clock, sender: Sender) -> None:
-        self._clock = clock
+        self.clock = clock
         self._sender = sender
 
     def at(self, when: float, program: Program, *, label: str) -> Timer:
@@ -32,10 +32,19 @@ class Dispatcher:
             __tracebackhide__ = True
             drive(program(BLOCKING))
 
-        return self._clock.call_at(when, action, label=label, aaction=lambda: program(AWAITING))
+        return self.clock.call_at(when, action, label=label, aaction=lambda: program(AWAITING))
 
-    async def deliver(self, pace: Pace, delivery: Delivery, on_given_up: Callable[[Delivery], object]) -> None:
-        """Make the delivery's next attempt; if it fails, put the one after on the clock or give up."""
+    async def deliver(
+        self,
+        pace: Pace,
+        delivery: Delivery,
+        on_given_up: Callable[[Delivery], object],
+        timers: list[Timer],
+    ) -> None:
+        """Make the delivery's next attempt; if it fails, put the one after on the clock or give up.
+
+        What is on the clock is in `timers`, too, so that it can be taken back.
+        """
         __tracebackhide__ = True
         attempt = await self._sender.attempt(pace, delivery)
         if attempt.acknowledged:
@@ -48,7 +57,11 @@ class Dispatcher:
 
         async def again(later: Pace) -> None:
             __tracebackhide__ = True
-            await self.deliver(later, delivery, on_given_up)
+            timers.remove(timer)
+            await self.deliver(later, delivery, on_given_up, timers)
 
         names = ", ".join(delivery.statuses)
-        self.at(self._clock.time() + wait, again, label=f"attempt {attempt.number + 1} of {names}")
+        whose = delivery.message_id or "the account"
+        label = f"attempt {attempt.number + 1} of {names} of {whose}"
+        timer = self.at(self.clock.time() + wait, again, label=label)
+        timers.append(timer)

@@ -5,32 +5,22 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import Any, Unpack
 
+from engagelab_mock import eventloop
+from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.filters import Filters, check_filters, describe, fits, list_filters, nearest_miss
 from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import journal_table
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UsageError
 from engagelab_mock.protocol.events import Event
 
-if TYPE_CHECKING:
-    from engagelab_mock.delivery.receiver import Receiver
-
-
-class Filters(TypedDict, total=False):
-    """Say which deliveries are meant; every key can be left out, and those given must all fit."""
-
-    #: A status, or another event's name, that the callback carries.
-    status: str
-    #: A kind of event that the callback carries: status, notification, response, system_event.
-    kind: str
-    #: The recipient of an event that the callback carries.
-    to: str
-    message_id: str
-    receiver: Receiver
-    #: What came of the last attempt.
-    outcome: str
+#: How many attempts a failing assertion shows.
+_SHOWN = 100
 
 
 class Journal:
@@ -42,20 +32,24 @@ class Journal:
     ...     engagelab.journal.statuses
     ['plan', 'sent', 'delivered']
 
-    With a `limit`, the oldest entries are forgotten once there are more.
+    With a `limit`, the oldest entries are forgotten once there are more. It can be read while others write.
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        if limit is not None and limit < 1:
-            raise UsageError(f"a journal keeps at least one entry, not {limit!r}", where="limit")
+        given: Any = limit
+        if limit is not None and (isinstance(given, bool) or not isinstance(given, int) or limit < 1):
+            raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
+        self._lock = threading.Lock()
         #: Deliveries and refusals, oldest first.
         self.entries: MutableSequence[Delivery | Refusal] = [] if limit is None else deque(maxlen=limit)
-        #: Called with every attempt, and the delivery it belongs to, once it is completed.
+        #: Called with every attempt, and the delivery it belongs to, once it is completed and from the thread that
+        #: sent it; what one raises reaches whoever sent.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
 
     def open(self, delivery: Delivery) -> None:
         """Enter a delivery before its first request."""
-        self.entries.append(delivery)
+        with self._lock:
+            self.entries.append(delivery)
 
     def complete(self, delivery: Delivery, attempt: Attempt) -> None:
         """Tell the listeners that an attempt has its outcome."""
@@ -65,17 +59,18 @@ class Journal:
 
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""
-        self.entries.append(Refusal(at, error))
+        with self._lock:
+            self.entries.append(Refusal(at, error))
 
     @property
     def deliveries(self) -> list[Delivery]:
         """Return the deliveries, oldest first."""
-        return [entry for entry in list(self.entries) if isinstance(entry, Delivery)]
+        return [entry for entry in self._snapshot() if isinstance(entry, Delivery)]
 
     @property
     def refusals(self) -> list[Refusal]:
         """Return the refused inputs, oldest first."""
-        return [entry for entry in list(self.entries) if isinstance(entry, Refusal)]
+        return [entry for entry in self._snapshot() if isinstance(entry, Refusal)]
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -101,16 +96,17 @@ class Journal:
         ...     engagelab.journal.where(status="sent", to="+6591234567").statuses
         ['sent']
         """
-        _check(filters)
+        __tracebackhide__ = True
+        check_filters(filters, self.statuses)
         part = Journal()
-        part.entries.extend(delivery for delivery in self.deliveries if _fits(delivery, filters))
+        part.entries.extend(self._fitting(filters))
         return part
 
     def wait_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
-        """Return the first acknowledged delivery that fits, waiting up to `timeout` seconds of real time for it.
+        """Return the first delivery that fits, waiting up to `timeout` seconds of real time for it.
 
-        Raises `AssertionError` with the journal's table when none came. For what is sent from another thread: what
-        this thread sent is there already.
+        It is an acknowledged one, unless `outcome` asks for another. Raises `AssertionError` with the journal's table
+        when none came. For what is sent from another thread: what this thread sent is there already.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -119,31 +115,34 @@ class Journal:
         ['delivered']
         """
         __tracebackhide__ = True
-        _check(filters)
+        wanted = self._wanted(filters)
+        deadline = monotonic() + check_delay(timeout, where="wait_for, timeout")
         came = threading.Event()
-
-        def listen(delivery: Delivery, attempt: Attempt) -> None:
-            came.set()
-
-        deadline = monotonic() + timeout
-        self.listeners.append(listen)
-        try:
+        with self._listening(came.set):
             while True:
                 came.clear()
-                for delivery in self.deliveries:
-                    if delivery.acknowledged and _fits(delivery, filters):
-                        return delivery
-                if not came.wait(max(0.0, deadline - monotonic())):
-                    raise AssertionError(f"no {_describe(filters)} within {timeout:g} s\n\n{journal_table(self)}")
-        finally:
-            self.listeners.remove(listen)
+                for delivery in self._fitting(wanted):
+                    return delivery
+                # `max`: a wait of less than nothing would be one for ever.
+                if not came.wait(min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)):
+                    raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted)
 
     async def await_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
         """Do what `wait_for` does, leaving the running event loop free while waiting."""
         __tracebackhide__ = True
-        import asyncio  # there is a running loop, so it is loaded already
-
-        return await asyncio.to_thread(self.wait_for, timeout=timeout, **filters)
+        wanted = self._wanted(filters)
+        seconds = check_delay(timeout, where="await_for, timeout")
+        call_soon = eventloop.caller()
+        try:
+            async with eventloop.limited(seconds):
+                while True:
+                    came = eventloop.flag()
+                    with self._listening(partial(_let_know, call_soon, came.set)):
+                        for delivery in self._fitting(wanted):
+                            return delivery
+                        await came.wait()
+        except TimeoutError:
+            raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted) from None
 
     def assert_delivered(self, *, times: int | None = None, **filters: Unpack[Filters]) -> list[Delivery]:
         """Return the acknowledged deliveries that fit; fail if there is none, or not that many.
@@ -154,15 +153,22 @@ class Journal:
         ...     [delivery] = engagelab.journal.assert_delivered(status="verified", times=1)
         """
         __tracebackhide__ = True
-        _check(filters)
-        fitting = [delivery for delivery in self.deliveries if delivery.acknowledged and _fits(delivery, filters)]
-        if (times is None and not fitting) or (times is not None and len(fitting) != times):
-            wanted = "no" if times is None else f"{len(fitting)} instead of {times} times a"
-            raise AssertionError(f"{wanted} {_describe(filters)}\n\n{journal_table(self)}")
+        if "outcome" in filters:
+            hint = "of others, see journal.where(outcome=…)"
+            raise UsageError("what is delivered is acknowledged, and nothing else is", where="outcome", hint=hint)
+        given: Any = times
+        if times is not None and (isinstance(given, bool) or not isinstance(given, int) or times < 0):
+            raise UsageError(f"times is a number from 0, not {times!r}", where="assert_delivered")
+        wanted = self._wanted(filters)
+        fitting = list(self._fitting(wanted))
+        if times is None and not fitting:
+            raise self._missing(f"no {describe(wanted)}", wanted)
+        if times is not None and len(fitting) != times:
+            raise self._missing(f"{len(fitting)} times instead of {times}: {describe(wanted)}", wanted)
         return fitting
 
     def assert_nothing_sent(self, **filters: Unpack[Filters]) -> None:
-        """Fail if any callback that fits was sent, acknowledged or not.
+        """Fail if any callback that fits was sent, acknowledged or not; an address validation counts as well.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -171,14 +177,17 @@ class Journal:
         __tracebackhide__ = True
         sent = self.where(**filters)
         if sent.entries:
-            raise AssertionError(f"{len(sent)} callbacks were sent\n\n{journal_table(sent)}")
+            what = "1 callback was sent" if len(sent) == 1 else f"{len(sent)} callbacks were sent"
+            with_what = f", with {list_filters(filters)}" if filters else ""
+            raise AssertionError(f"{what}{with_what}\n\n{journal_table(sent, most=_SHOWN)}")
 
     def clear(self) -> None:
         """Forget everything."""
-        self.entries.clear()
+        with self._lock:
+            self.entries.clear()
 
     def __iter__(self) -> Iterator[Delivery | Refusal]:
-        return iter(list(self.entries))
+        return iter(self._snapshot())
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -186,32 +195,36 @@ class Journal:
     def __str__(self) -> str:
         return journal_table(self)
 
+    def _snapshot(self) -> list[Delivery | Refusal]:
+        # Others may append meanwhile, and what they append to cannot be gone through.
+        with self._lock:
+            return list(self.entries)
 
-def _fits(delivery: Delivery, filters: Filters) -> bool:
-    if "status" in filters and not any(event.name == filters["status"] for event in delivery.events):
-        return False
-    if "kind" in filters and not any(event.kind == filters["kind"] for event in delivery.events):
-        return False
-    if "to" in filters and not any(getattr(event, "to", None) == filters["to"] for event in delivery.events):
-        return False
-    if "message_id" in filters and not any(
-        getattr(event, "message_id", None) == filters["message_id"] for event in delivery.events
-    ):
-        return False
-    if "receiver" in filters and delivery.receiver is not filters["receiver"]:
-        return False
-    return "outcome" not in filters or delivery.outcome == filters["outcome"]
+    def _wanted(self, filters: Filters) -> Filters:
+        """Return the filters, checked, with `outcome` set to acknowledged unless it is given."""
+        __tracebackhide__ = True
+        check_filters(filters, self.statuses)
+        return {"outcome": Outcome.ACKNOWLEDGED, **filters}
+
+    def _fitting(self, filters: Filters) -> Iterator[Delivery]:
+        return (delivery for delivery in self.deliveries if fits(delivery, filters))
+
+    @contextmanager
+    def _listening(self, tell: Callable[[], object]) -> Iterator[None]:
+        def listener(delivery: Delivery, attempt: Attempt) -> None:
+            tell()
+
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)
+
+    def _missing(self, what: str, wanted: Filters) -> AssertionError:
+        nearest = nearest_miss(self.deliveries, wanted)
+        return AssertionError(f"{what}{nearest and f'; {nearest}'}\n\n{journal_table(self, most=_SHOWN)}")
 
 
-def _check(filters: Filters) -> None:
-    for name in filters:
-        if name not in Filters.__annotations__:
-            raise UnknownName("filter", name, Filters.__annotations__, where="journal")
-    outcome = filters.get("outcome")
-    if outcome is not None and outcome not in list(Outcome):
-        raise UnknownName("outcome", outcome, Outcome, where="journal")
-
-
-def _describe(filters: Filters) -> str:
-    shown = ", ".join(f"{name}={value!r}" for name, value in filters.items())
-    return f"acknowledged delivery with {shown}" if shown else "acknowledged delivery"
+def _let_know(call_soon: Callable[[Callable[[], object]], object], tell: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the waiting loop may have ended meanwhile, which is not the sender's problem
+        call_soon(tell)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import gather, in_loop
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ T = TypeVar("T")
 
 class Pace(Protocol):
     """Do what takes time, in one of two ways."""
+
+    def check(self, transport: Transport) -> None:
+        """Raise `UsageError` where the transport cannot be used in this way."""
 
     async def exchange(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
@@ -39,6 +44,15 @@ class Pace(Protocol):
 
 
 class _Blocking:
+    def check(self, transport: Transport) -> None:
+        if transport.name == "asgi" and in_loop():
+            raise UsageError(
+                "the app cannot be called synchronously from inside a running event loop",
+                where="Receiver.asgi",
+                hint="every verb has an async twin, with an a in front: in an async test use "
+                "`await engagelab.asend(...)`, `await engagelab.anotify(...)`, `await engagelab.clock.aadvance(...)`",
+            )
+
     async def exchange(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
     ) -> Response:
@@ -50,10 +64,14 @@ class _Blocking:
         return transport.exchange_many(callback, limit, wire, copies)
 
     async def run_next(self, clock: Clock) -> bool:
+        __tracebackhide__ = True
         return clock.run_next()
 
 
 class _Awaiting:
+    def check(self, transport: Transport) -> None:
+        pass
+
     async def exchange(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
     ) -> Response:
@@ -62,17 +80,16 @@ class _Awaiting:
     async def exchange_many(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
-        import asyncio  # there is a running loop, so it is loaded already
-
         async def one() -> Response | TransportFailure:
             try:
                 return await transport.aexchange(callback, limit, wire)
             except TransportFailure as failure:
                 return failure
 
-        return await asyncio.gather(*[one() for _ in range(copies)])
+        return await gather(one() for _ in range(copies))
 
     async def run_next(self, clock: Clock) -> bool:
+        __tracebackhide__ = True
         return await clock.arun_next()
 
 

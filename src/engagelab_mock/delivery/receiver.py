@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import msgspec
 
 from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.transport.base import Transport
-from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.protocol.settings import CallbackSettings
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.protocol.settings import CallbackSettings, ticked
 from engagelab_mock.protocol.signature import Signer
 
 if TYPE_CHECKING:
@@ -138,7 +140,8 @@ class Receiver:
     ) -> Receiver:
         """Call an ASGI app (FastAPI, Starlette, Django) in process.
 
-        `lifespan` says whether synchronous sends start and stop the app's lifespan.
+        `lifespan` says whether synchronous sends start and stop the app's lifespan; for awaited ones it lasts as long
+        as the test's own `async with receiver.lifespan()`.
 
         >>> async def app(scope, receive, send): ...
         >>> Receiver.asgi(app, path="/engagelab").transport.name
@@ -152,7 +155,13 @@ class Receiver:
 
     @classmethod
     def recording(
-        cls, *, username: str = SANDBOX_USERNAME, secret: str = SANDBOX_SECRET, authorization: str = ""
+        cls,
+        *,
+        username: str = SANDBOX_USERNAME,
+        secret: str = SANDBOX_SECRET,
+        authorization: str = "",
+        description: str = "",
+        events: Sequence[str] = (),
     ) -> Receiver:
         """Use the bundled receiver: it verifies, records and acknowledges, in process.
 
@@ -166,7 +175,8 @@ class Receiver:
             username=username,
             secret=secret,
             authorization=authorization,
-            description="bundled receiver",
+            description=description,
+            events=events,
         )
         receiver.recorder = recorder
         return receiver
@@ -178,7 +188,7 @@ class Receiver:
             if name not in ReceiverOptions.__annotations__:
                 raise UnknownName("argument", name, ReceiverOptions.__annotations__, where=f"Receiver.{transport.name}")
         own = {name: given.pop(name) for name in ("limit", "signature_clock", "skew") if name in given}
-        given["events"] = tuple(given.get("events", ()))
+        given["events"] = ticked(given.get("events", ()))
         return cls(transport, CallbackSettings(address=transport.address, **given), **own)
 
     @property
@@ -192,6 +202,8 @@ class Receiver:
         >>> Receiver.recording().with_settings(secret="wrong").settings.secret
         'wrong'
         """
+        if "events" in changes:
+            changes["events"] = ticked(changes["events"])
         settings = msgspec.structs.replace(self.settings, **changes)
         return Receiver(
             self.transport,
@@ -202,12 +214,42 @@ class Receiver:
             recorder=self.recorder,
         )
 
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
+        """Start an ASGI app's lifespan in the running event loop, and stop it at the end of the `async with` block.
+
+        Gives the state that the app's start-up left for its requests. For `asend` and its fellows, which call the app
+        in that very loop; synchronous sends start the lifespan themselves, in the loop they have.
+
+        >>> import asyncio
+        >>> async def app(scope, receive, send):
+        ...     if scope["type"] == "lifespan":
+        ...         scope["state"]["pool"] = "ready"
+        ...         await send({"type": "lifespan.startup.complete"})
+        >>> async def test():
+        ...     async with Receiver.asgi(app).lifespan() as state:
+        ...         print(state)
+        >>> asyncio.run(test())
+        {'pool': 'ready'}
+        """
+        from engagelab_mock.delivery.transport.asgi import AsgiTransport
+
+        if not isinstance(self.transport, AsgiTransport):
+            raise UsageError(f"only ASGI apps have a lifespan, {self!r} has none", where="Receiver.lifespan")
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                state = await stack.enter_async_context(self.transport.lifespan())
+            except TransportFailure as failure:
+                raise EngageLabMockError(failure.reason, where="Receiver.lifespan") from failure.__cause__
+            yield state
+
     def close(self) -> None:
         """Give up connections and loops; the next delivery opens them anew."""
         self.transport.close()
 
     def __repr__(self) -> str:
-        return f"<Receiver {self.transport.name} {self.address}>"
+        described = f" {self.settings.description!r}" if self.settings.description else ""
+        return f"<Receiver{described} {self.transport.name} {self.address}>"
 
 
 def _join(base_url: str, path: str) -> str:

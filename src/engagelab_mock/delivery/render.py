@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from engagelab_mock.delivery.hint import hint_for
 from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
@@ -13,6 +14,9 @@ from engagelab_mock.errors import NotAcknowledged
 _BODY_LINES = 40
 _ANSWER_CHARACTERS = 1000
 _ERROR_CHARACTERS = 200
+
+#: What a line of the journal's table shows.
+_Line = Refusal | tuple[Delivery, Attempt]
 
 
 def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
@@ -26,8 +30,11 @@ def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
     """
     attempt = delivery.attempts[-1]
     what = ", ".join(delivery.statuses) or "the address validation"
+    described = delivery.receiver.settings.description
+    by = f" by {described!r}" if described else ""
+    tries = f" in {attempt.number} attempts" if attempt.number > 1 else ""
     error = NotAcknowledged(
-        f"{what} was not acknowledged: {attempt.error}",
+        f"{what} was not acknowledged{by}{tries}: {attempt.error}",
         delivery=delivery,
         hint=hint_for(delivery),
         detail="\n".join([*_request(delivery, attempt), "", *_response(attempt)]),
@@ -36,21 +43,30 @@ def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
     return error
 
 
-def journal_table(entries: Iterable[Delivery | Refusal]) -> str:
+def journal_table(entries: Iterable[Delivery | Refusal], *, most: int | None = None) -> str:
     """Draw a table of attempts, one line each, with refused inputs where they occurred.
+
+    Of more than `most` lines, half are the last ones and half the first that were not acknowledged.
 
     >>> journal_table([])
     'nothing was sent'
     """
-    rows: list[Sequence[str]] = []
+    lines: list[_Line] = []
     for entry in entries:
-        if isinstance(entry, Refusal):
-            rows.append(("", "-", "", "", "-", f"not accepted: {str(entry).splitlines()[0]}"))
-            continue
-        rows.extend(_row(entry, attempt) for attempt in entry.attempts)
-    if not rows:
+        lines.extend([entry] if isinstance(entry, Refusal) else [(entry, attempt) for attempt in entry.attempts])
+    if not lines:
         return "nothing was sent"
-    return "\n".join(_align([("#", "event", "to", "channel", "http", "outcome"), *_numbered(rows)]))
+    chosen = range(len(lines)) if most is None or len(lines) <= most else _choose(lines, most)
+    rows = [("#", "event", "to", "channel", "http", "outcome"), *[_row(lines[index], index + 1) for index in chosen]]
+    drawn = _align(_with_receivers(rows, [lines[index] for index in chosen]))
+    table = drawn[:1]
+    previous = -1
+    for index, row in zip(chosen, drawn[1:], strict=True):
+        if index > previous + 1:
+            table.append(f"… {index - previous - 1} more")
+        table.append(row)
+        previous = index
+    return "\n".join(table)
 
 
 def printable(text: str) -> str:
@@ -62,15 +78,28 @@ def printable(text: str) -> str:
     return "".join([c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text])
 
 
-def _numbered(rows: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
-    return ((str(number), *row[1:]) for number, row in enumerate(rows, 1))
+def _choose(lines: Sequence[_Line], most: int) -> Sequence[int]:
+    troubled = (index for index, line in enumerate(lines) if isinstance(line, Refusal) or not line[1].acknowledged)
+    return sorted({*islice(troubled, most // 2), *range(len(lines) - (most - most // 2), len(lines))})
 
 
-def _row(delivery: Delivery, attempt: Attempt) -> Sequence[str]:
+def _with_receivers(rows: list[tuple[str, ...]], lines: Sequence[_Line]) -> Sequence[Sequence[str]]:
+    """Add a column that tells the receivers apart, where there are several."""
+    receivers = [None if isinstance(line, Refusal) else line[0].receiver for line in lines]
+    if len({*receivers} - {None}) < 2:
+        return rows
+    names = [receiver.settings.description or receiver.address if receiver else "" for receiver in receivers]
+    return [(*row[:2], name, *row[2:]) for row, name in zip(rows, ["receiver", *names], strict=True)]
+
+
+def _row(line: _Line, number: int) -> tuple[str, ...]:
+    if isinstance(line, Refusal):
+        return (str(number), "-", "", "", "-", f"not accepted: {str(line).splitlines()[0]}")
+    delivery, attempt = line
     first = delivery.events[0] if delivery.events else None
     status = getattr(first, "status", None)
     return (
-        "",
+        str(number),
         ", ".join(delivery.statuses) or "ping",
         getattr(first, "to", ""),
         status.status_data.current_send_channel if status is not None else "",

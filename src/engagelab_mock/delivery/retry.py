@@ -25,6 +25,9 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     waits: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        waits: object = self.waits
+        if isinstance(waits, str) or not isinstance(waits, Sequence):
+            raise UsageError(f"waits are a list of seconds, not {self.waits!r}", where="RetryPolicy", hint="(60, 600)")
         for number, wait in enumerate(self.waits, 1):
             check_delay(wait, where=f"RetryPolicy, wait {number}")
 
@@ -45,6 +48,9 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         >>> RetryPolicy.every(5, times=2).waits
         (5, 5)
         """
+        number: object = times
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise UsageError(f"times is a number from 0, not {times!r}", where="RetryPolicy.every")
         return cls((seconds,) * times)
 
     def wait_after(self, attempts: int) -> float | None:

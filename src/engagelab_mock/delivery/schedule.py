@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import UsageError, did_you_mean
 from engagelab_mock.protocol.events import Event
 
 Batch = int | Literal["all"]
@@ -42,5 +42,8 @@ def check_batch(batch: Batch) -> int:
     2
     """
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise UsageError(f"a batch is a number of events or 'all', not {batch!r}", where="batch", hint="batch=2")
+        hint = did_you_mean(batch, ["all"]) if isinstance(batch, str) else ""
+        raise UsageError(
+            f"a batch is a number of events from 1, or 'all', not {batch!r}", where="batch", hint=hint or "batch=2"
+        )
     return batch

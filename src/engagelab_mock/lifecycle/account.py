@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.generate import Generator
+from engagelab_mock.lifecycle.particulars import check_fields, extended
+from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent, Made, names_of
 from engagelab_mock.protocol.events import (
     AccountLogin,
     ApiCall,
@@ -29,22 +29,12 @@ from engagelab_mock.protocol.events import (
     TemplateManage,
 )
 from engagelab_mock.protocol.recipient import check_recipient
-from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 
-S = TypeVar("S", bound=Section)
-
-#: What each notification says unless told otherwise; None is filled in from the account [S][X].
-NOTIFICATIONS: dict[str, dict[str, Any]] = {
-    "insufficient_balance": {"business_id": None, "remain_balance": -0.005, "balance_threshold": 2},
-    "insufficient_verification_rate": {"business_id": None, "rate": 0.42, "threshold": 0.6},
-    "template_audit_result": {"template_id": None, "status": "approved", "reason": ""},
-}
-
-#: What can be done, by system event [D]; the documents' examples also use the short forms.
-ACTIONS: dict[str, tuple[str, ...]] = {
-    "account_login": ("login_success", "login_failed", "logout"),
-    "key_manage": ("create", "create api_key", "update api_key", "delete api_key", "view api_secret"),
-    "template_manage": ("create", "update", "delete", "create template", "update template", "delete template"),
+_DETAILS: dict[str, type[Section]] = {
+    "account_login": AccountLogin,
+    "key_manage": KeyManage,
+    "template_manage": TemplateManage,
+    "api_call": ApiCall,
 }
 
 
@@ -53,6 +43,9 @@ class Account:
 
     >>> Account(Generator.seeded(0)).notification("insufficient_balance", at=1712458844).name
     'insufficient_balance'
+
+    Fields of the documents have defaults and are checked; a field that no document names is added as it is, in the
+    object that holds the event's own.
     """
 
     def __init__(self, generate: Generator) -> None:
@@ -60,119 +53,114 @@ class Account:
         self.business_id = generate.business_id()
         self.org_id = generate.business_id()
         self.template_key = generate.template_key()
+        self._makers: dict[Made, Callable[[], str]] = {
+            Made.BUSINESS_ID: lambda: self.business_id,
+            Made.ORG_ID: lambda: self.org_id,
+            Made.TEMPLATE_KEY: lambda: self.template_key,
+            Made.MESSAGE_SID: lambda: f"SM{self._hex()}",
+            Made.ACCOUNT_SID: lambda: f"AC{self._hex()}",
+            Made.RECIPIENT: generate.recipient,
+            Made.API_KEY: lambda: self._hex()[:24],
+            Made.EMAIL: generate.email,
+        }
 
     def notification(self, event: str, *, at: float, **fields: Any) -> NotificationEvent:
-        """Make a notification at a Unix time; fields it does not document are added as they are.
+        """Make a notification at a Unix time.
 
         >>> account = Account(Generator.seeded(0))
         >>> event = account.notification("insufficient_balance", at=0, remain_balance=1.5)
         >>> event.notification.notification_data.remain_balance
         1.5
         """
-        if event not in NOTIFICATIONS:
-            raise UnknownName("notification", event, NOTIFICATIONS, where="notify")
-        own = {"business_id": self.business_id, "template_id": self.template_key}
-        filled: dict[str, Any] = {
-            name: own[name] if value is None else value for name, value in NOTIFICATIONS[event].items()
-        }
-        data = _fill(NotificationData(**filled), fields, where=f"notify({event!r})")
+        known = _find("notification", "notification", event, where="notify")
+        check_fields(known, fields, where=f"notify({event!r})")
+        [(_, values)] = self._sections(known, fields).items()
+        data = extended(NotificationData, values)
         return NotificationEvent(itime=int(at), notification=Notification(event=event, notification_data=data))
 
-    def uplink(self, sender: str, *, body: str, at: float, to: str | None = None, **fields: Any) -> ResponseEvent:
+    def uplink(self, sender: str, *, body: str, at: float, **fields: Any) -> ResponseEvent:
         """Make the event of a user writing back, such as STOP, UNSUBSCRIBE or HELP [X].
 
         >>> Account(Generator.seeded(0)).uplink("+6591234567", body="STOP", at=0).response.response_data.sender
         '+6591234567'
         """
-        data = ResponseData(
-            message_sid=f"SM{self._hex()}",
-            account_sid=f"AC{self._hex()}",
-            sender=check_recipient(sender, where="uplink"),
-            to=self.generate.recipient() if to is None else to,
-            body=body,
-        )
-        reply = Reply(response_data=_fill(data, fields, where="uplink"))
-        return ResponseEvent(itime=int(at), response=reply)
+        known = EVENTS["uplink_message"]
+        given = {"sender": check_recipient(sender, where="uplink"), "body": body, **fields}
+        check_fields(known, given, where="uplink")
+        sections = self._sections(known, given)
+        data = extended(ResponseData, sections["response.response_data"])
+        return ResponseEvent(itime=int(at), response=Reply(response_data=data), **sections[""])
 
-    def system_event(
-        self,
-        event: str,
-        *,
-        at: float,
-        action: str | None = None,
-        email: str | None = None,
-        operator_api_key: str | None = None,
-        ip_address: str = "203.0.113.7",
-        **fields: Any,
-    ) -> SystemEvent:
+    def system_event(self, event: str, *, at: float, **fields: Any) -> SystemEvent:
         """Make a system event at a Unix time: who did what in the console, or with an API key.
+
+        `email`, `operator_api_key` and `ip_address` say who did it, and from where.
 
         >>> account = Account(Generator.seeded(0))
         >>> event = account.system_event("account_login", at=0, action="login_failed", fail_reason="wrong password")
         >>> event.system_event.data.account_login.fail_reason
         'wrong password'
         """
+        known = _find("system_event", "system event", event, where="system_event")
         where = f"system_event({event!r})"
-        details: dict[str, Any] = {event: self._details(event, action, fields, where)}
-        if operator_api_key is None and email is None:
-            email = self.generate.email()
+        check_fields(known, fields, where=where)
+        sections = self._sections(known, fields)
+        own = sections.get(f"system_event.data.{event}", {})
+        if event == "account_login":
+            _settle_reason(own, where=where)
+        operator = sections["system_event.data.operator"]
+        details: Any = extended(_DETAILS[event], own) if event in _DETAILS else own
         data = SystemEventData(
-            business_id=self.business_id,
-            org_id=self.org_id,
-            operator=Operator(
-                email=UNSET if email is None else email,
-                api_key=UNSET if operator_api_key is None else operator_api_key,
-                ip_address=ip_address,
-            ),
-            **details,
+            **sections["system_event.data"], operator=Operator(**_spelt(known, operator)), **{event: details}
         )
         return SystemEvent(itime=int(at), system_event=SystemEventSection(event=event, data=data))
 
-    def _details(self, event: str, action: str | None, fields: dict[str, Any], where: str) -> Section | dict[str, Any]:
-        """Make the object that stands under the event's own name."""
-        if event not in ACCOUNT_EVENTS["system_event"]:
-            raise UnknownName("system event", event, ACCOUNT_EVENTS["system_event"], where="system_event")
-        if event not in ACTIONS:
-            if action is not None:
-                raise UsageError("has no action", where=where, hint=f"these have one: {', '.join(ACTIONS)}")
-        elif action is None:
-            action = ACTIONS[event][0]
-        elif action not in ACTIONS[event]:
-            raise UnknownName("action", action, ACTIONS[event], where=where)
-        if event == "msg_history":
-            return fields
-        return _fill(self._example(event, action or ""), fields, where=where)
+    def _sections(self, known: KnownEvent, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Sort what was given, and the defaults of what was not, into the objects that they stand in."""
+        own = {field.section for field in known.fields}
+        sections: dict[str, dict[str, Any]] = {section: {} for section in own}
+        for field in known.fields:
+            value = given[field.name] if field.name in given else self._default(field, given)
+            if value is not UNSET:
+                sections[field.section][field.name] = value
+        extra = {name: value for name, value in given.items() if known.field(name) is None}
+        if extra:
+            sections.setdefault(known.own_section, {}).update(extra)
+        return sections
 
-    def _example(self, event: str, action: str) -> Section:
-        if event == "account_login":
-            failed = action == "login_failed"
-            return AccountLogin(action=action, fail_reason="wrong password" if failed else UNSET)
-        if event == "key_manage":
-            return KeyManage(action=action, api_key=self._hex()[:24])
-        if event == "template_manage":
-            return TemplateManage(action=action, template_id=self.template_key, template_name="login code")
-        return ApiCall(api_path="/v1/messages", method="POST")
+    def _default(self, field: Field, given: dict[str, Any]) -> Any:
+        if field.default is Made.EMAIL and "operator_api_key" in given:
+            return UNSET
+        return self._makers[field.default]() if field.default in self._makers else field.default
 
     def _hex(self) -> str:
         return f"{self.generate.random.getrandbits(128):032x}"
 
 
-def _fill(section: S, fields: Mapping[str, Any], *, where: str) -> S:
-    """Return the section with some fields changed; an undocumented one is added, a misspelt one refused."""
-    known = section.__struct_fields__
-    extra = {name: value for name, value in fields.items() if name not in known}
-    for name in extra:
-        if difflib.get_close_matches(name, known, n=1, cutoff=0.8):
-            raise UnknownName("field", name, known, where=where)
-    values = {name: getattr(section, name) for name in known} | dict(fields)
-    if not extra:
-        return type(section)(**values)
-    kind: Any = msgspec.defstruct(
-        type(section).__name__,
-        [(name, Any) for name in extra],
-        bases=(type(section),),
-        frozen=True,
-        kw_only=True,
-    )
-    made: S = kind(**values)
-    return made
+def _find(kind: str, noun: str, event: object, *, where: str) -> KnownEvent:
+    names = names_of(kind)
+    if not isinstance(event, str) or event not in names:
+        raise UnknownName(noun, event, names, where=where)
+    return EVENTS[event]
+
+
+def _settle_reason(login: dict[str, Any], *, where: str) -> None:
+    """Give a failed login its reason, and no other login one [D]."""
+    given = login["fail_reason"] is not Made.FAIL_REASON
+    failed = login["action"] == "login_failed"
+    if given and not failed:
+        raise UsageError(
+            f"fail_reason goes with action 'login_failed' only, not with {login['action']!r}",
+            where=where,
+            hint="add action='login_failed', or leave fail_reason out",
+        )
+    if not failed:
+        del login["fail_reason"]
+    elif not given:
+        login["fail_reason"] = "wrong password"
+
+
+def _spelt(known: KnownEvent, values: dict[str, Any]) -> dict[str, Any]:
+    """Return values under their keys in the JSON rather than the names they are given by."""
+    keys = {field.name: field.key for field in known.fields if field.key}
+    return {keys.get(name, name): value for name, value in values.items()}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from engagelab_mock.errors import InvalidSettings, UnknownName
+from engagelab_mock.protocol.event_table import EVENTS, names_of
 from engagelab_mock.protocol.events import KINDS, Event
-from engagelab_mock.protocol.status import Status
 
-#: What is not a message status, by kind: every event the documents name [S][D][X].
-ACCOUNT_EVENTS = {
-    "notification": ("insufficient_balance", "insufficient_verification_rate", "template_audit_result"),
-    "response": ("uplink_message",),
-    "system_event": ("account_login", "key_manage", "template_manage", "api_call", "msg_history"),
-}
-#: Everything that can be ticked for a callback.
-TICKABLE = (*KINDS, *map(str, Status), *(name for names in ACCOUNT_EVENTS.values() for name in names))
+#: Everything that can be ticked for a callback: a whole kind, a message status, or another event by its name.
+TICKABLE = (*KINDS, *EVENTS)
+#: What is not a message status, by kind.
+ACCOUNT_EVENTS = {kind: names_of(kind) for kind in KINDS if kind != "status"}
 
 
 class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +77,19 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     def signs(self) -> bool:
         """Tell whether callbacks carry `X-CALLBACK-ID`: they do once username and secret are set [S]."""
         return bool(self.username)
+
+
+def ticked(events: Iterable[str]) -> tuple[str, ...]:
+    """Return ticked events as the settings keep them; raise `InvalidSettings` for what is no list.
+
+    >>> ticked(["delivered", "notification"])
+    ('delivered', 'notification')
+    """
+    if isinstance(events, str) or not isinstance(events, Iterable):
+        raise InvalidSettings(
+            f"the ticked events are a list of names, not {events!r}", where="events", hint='write events=["delivered"]'
+        )
+    return tuple(events)
 
 
 def _fits_part(username: str) -> bool:

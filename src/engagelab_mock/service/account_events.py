@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.service.core import Core
-from engagelab_mock.service.options import DeliverOptions
+from engagelab_mock.service.options import split_options
 
 
 class AccountEvents(Core):
@@ -75,9 +75,9 @@ class AccountEvents(Core):
     ) -> list[Delivery]:
         """Make an event about the account and deliver it; `fields` hold the event's and the delivery's options."""
         __tracebackhide__ = True
-        options = {name: fields.pop(name) for name in DeliverOptions.__annotations__ if name in fields}
         try:
-            event = make(*arguments, at=self.clock.time(), **fields)
+            options, own = split_options(fields, where=make.__name__)
+            event = make(*arguments, at=self.clock.time(), **own)
         except EngageLabMockError as error:
             raise self._refused(error) from None
-        return await self._deliver(pace, [event], cast("DeliverOptions", options))
+        return await self._deliver(pace, [event], options)

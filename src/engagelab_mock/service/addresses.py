@@ -8,9 +8,9 @@ from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
-from engagelab_mock.errors import InvalidSettings, UnknownName
+from engagelab_mock.errors import EngageLabMockError, InvalidSettings, UnknownName
 from engagelab_mock.protocol.settings import fits_header
-from engagelab_mock.service.core import Core
+from engagelab_mock.service.core import Core, check_receivers
 
 #: The content type of the ping: what `curl -d ''`, the document's own form of it, sends [?].
 FORM = "application/x-www-form-urlencoded"
@@ -60,14 +60,21 @@ class Addresses(Core):
     def save_receiver(self, receiver: Receiver, *, signed: bool = False) -> Delivery:
         """Add a receiver as the console does on "save": its address is validated, and its `state` says how it went.
 
+        It is added either way, "normal" or "abnormal"; one that is there already is only validated again.
+
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
         ...     _ = engagelab.save_receiver(Receiver.recording())
         ...     [receiver.state for receiver in engagelab.receivers]
         ['unvalidated', 'normal']
         """
-        self.receivers.append(receiver)
-        return self.validate_address(receiver=receiver, signed=signed, check=False)
+        __tracebackhide__ = True
+        return drive(self._save(BLOCKING, receiver, signed))
+
+    async def asave_receiver(self, receiver: Receiver, *, signed: bool = False) -> Delivery:
+        """Do what `save_receiver` does, in the running event loop."""
+        __tracebackhide__ = True
+        return await self._save(AWAITING, receiver, signed)
 
     def refresh(self, *, signed: bool = False) -> list[Delivery]:
         """Validate every receiver's address again, as the console's "refresh" does [D].
@@ -78,7 +85,34 @@ class Addresses(Core):
         >>> delivery.receiver.state
         'normal'
         """
-        return [self.validate_address(receiver=receiver, signed=signed, check=False) for receiver in self.receivers]
+        __tracebackhide__ = True
+        return drive(self._refresh(BLOCKING, signed))
+
+    async def arefresh(self, *, signed: bool = False) -> list[Delivery]:
+        """Do what `refresh` does, in the running event loop."""
+        __tracebackhide__ = True
+        return await self._refresh(AWAITING, signed)
+
+    async def _save(self, pace: Pace, receiver: Receiver, signed: bool) -> Delivery:
+        __tracebackhide__ = True
+        try:
+            [checked] = check_receivers([receiver], where="save_receiver")
+        except EngageLabMockError as error:
+            raise self._refused(error) from None
+        if checked not in self.receivers:
+            self.receivers.append(checked)
+        return await self._validate(pace, None, checked, signed, FORM, check=False)
+
+    async def _refresh(self, pace: Pace, signed: bool) -> list[Delivery]:
+        return [
+            await self._validate(pace, None, receiver, signed, FORM, check=False) for receiver in list(self.receivers)
+        ]
+
+    def _first(self) -> Receiver:
+        try:
+            return self.receiver
+        except EngageLabMockError as error:
+            raise self._refused(error) from None
 
     async def _validate(
         self,
@@ -95,11 +129,10 @@ class Addresses(Core):
         if not fits_header(content_type):
             raise self._refused(InvalidSettings(f"{content_type!r} cannot stand in a header", where="content_type"))
         content = self.dialect.ping if body is None else PINGS[body]
-        target = self.receiver if receiver is None else receiver
+        target = self._first() if receiver is None else receiver
         delivery = Delivery(target, (), content, signed=signed, content_type=content_type)
         await self._sender.attempt(pace, delivery)
         target.state = "normal" if delivery.acknowledged else "abnormal"
-        checked = self.defaults.get("check", True) if check is None else check
-        if checked and not delivery.acknowledged:
+        if self.is_checked(check) and not delivery.acknowledged:
             raise not_acknowledged(delivery)
         return delivery

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -33,11 +33,19 @@ class Batching:
         self._options = options
         self._timed: list[tuple[float, Event]] = []
         self._waiting: list[list[Delivery]] = []
+        self._afterwards: list[Callable[[], object]] = []
 
-    def collect(self, timed: Sequence[tuple[float, Event]], deliveries: list[Delivery]) -> None:
-        """Take events in; the delivery they end up in is entered in `deliveries`."""
+    def collect(
+        self,
+        timed: Sequence[tuple[float, Event]],
+        deliveries: list[Delivery],
+        afterwards: Callable[[], object] | None = None,
+    ) -> None:
+        """Take events in; the delivery they end up in is entered in `deliveries`, and `afterwards` is called."""
         self._timed.extend(timed)
         self._waiting.append(deliveries)
+        if afterwards is not None:
+            self._afterwards.append(afterwards)
 
     async def _flush(self, pace: Pace) -> None:
         __tracebackhide__ = True
@@ -49,9 +57,13 @@ class Batching:
             play.share(deliveries)
         play.plan([planned])
         await self._engagelab.see_through(pace, play)
+        for afterwards in self._afterwards:
+            afterwards()
 
     def __enter__(self) -> Self:
-        self._engagelab.batching = self
+        __tracebackhide__ = True
+        self._engagelab.begin_batch(self)
+        self._timed, self._waiting, self._afterwards = [], [], []
         return self
 
     def __exit__(
@@ -63,6 +75,7 @@ class Batching:
             drive(self._flush(BLOCKING))
 
     async def __aenter__(self) -> Self:
+        __tracebackhide__ = True
         return self.__enter__()
 
     async def __aexit__(

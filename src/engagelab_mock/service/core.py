@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
 from engagelab_mock.clock import Clock, Timer, VirtualClock, check_delay
 from engagelab_mock.delivery.dispatcher import Dispatcher
@@ -16,14 +16,21 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.delivery.sender import Sender
-from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.generate import Generator
 from engagelab_mock.lifecycle.account import Account
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.dialect import dialect as find_dialect
 from engagelab_mock.protocol.events import Event
-from engagelab_mock.service.options import DeliverOptions, check_options
+from engagelab_mock.service.options import (
+    DeliverOptions,
+    check_deliver_options,
+    check_joins_batch,
+    check_options,
+    check_total,
+)
 from engagelab_mock.service.play import Manner, Play
+from engagelab_mock.service.turns import Turns
 
 if TYPE_CHECKING:
     from engagelab_mock.service.batch import Batching
@@ -49,7 +56,7 @@ class Core:
     ) -> None:
         given = Receiver.recording() if receiver is None else receiver
         #: Who gets callbacks.
-        self.receivers = [given] if isinstance(given, Receiver) else list(given)
+        self.receivers = check_receivers([given] if isinstance(given, Receiver) else given, where="EngageLab")
         # Users call `clock.advance`, which only the virtual clock has; which clock it is, only they know.
         self.clock: Any = VirtualClock() if clock is None else clock
         self.seed = seed
@@ -68,11 +75,14 @@ class Core:
         self.batching: Batching | None = None
         self._sender = Sender(journal=self.journal, clock=self.clock, generate=self.generate)
         self._dispatcher = Dispatcher(self.clock, self._sender)
+        self._turns = Turns()
         self._crowds = 0
 
     @property
     def receiver(self) -> Receiver:
         """Return the receiver, or the first of several; setting it leaves it the only one."""
+        if not self.receivers:
+            raise UsageError("there is no receiver yet", where="EngageLab", hint="engagelab.save_receiver(…) adds one")
         return self.receivers[0]
 
     @receiver.setter
@@ -125,29 +135,49 @@ class Core:
         for receiver in self.receivers:
             receiver.close()
 
+    def move_to(self, clock: Clock) -> None:
+        """Live by another clock from now on, and take there what is still to be sent."""
+        clock.take_over(self.clock.pending)
+        self.clock = self._dispatcher.clock = self._sender.clock = clock
+
     def begin(self, options: DeliverOptions, message_id: str = "") -> Play:
-        """Make a play for callbacks delivered in the manner that the options say."""
+        """Make a play for callbacks delivered in the manner that the options, and the defaults, say."""
+        given = {name: value for name, value in options.items() if value is not None}
+        usual = {name: self.defaults[name] for name in DeliverOptions.__annotations__ if name in self.defaults}
+        options = cast("DeliverOptions", {**usual, **given})
         struck = faults(options.get("fault"))
         for fault in struck:
             for receiver in self.receivers:
-                fault.check_transport(receiver.transport.name)
+                fault.check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
         manner = Manner(
-            checked=not struck if options.get("check") is None else bool(options["check"]),
+            check=options.get("check"),
             retry=retry_policy(options.get("retry")),
             faults=struck,
-            total=options.get("total"),
+            total=check_total(options.get("total")),
         )
         return Play(self._dispatcher, self._open_receivers, self.dialect, manner, message_id)
 
     async def see_through(self, pace: Pace, play: Play) -> None:
         """Let the clock pass until the play is closed."""
         __tracebackhide__ = True
-        while not play.closed and await pace.run_next(self.clock):
-            pass
+        try:
+            if pace is AWAITING:
+                await self._turns.see_through(self.clock, play)
+            else:
+                while not play.closed and await pace.run_next(self.clock):
+                    pass
+        except BaseException:
+            # Failed, cancelled or interrupted: the rest is not to surprise whoever lets time pass later.
+            play.take_back()
+            raise
 
     async def _deliver(self, pace: Pace, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
         __tracebackhide__ = True
         try:
+            check_deliver_options(options, where="deliver")
+            check_events(events)
+            if self.batching is not None:
+                check_joins_batch(options, where="deliver")
             play = self.begin(options)
         except EngageLabMockError as error:
             raise self._refused(error) from None
@@ -158,6 +188,11 @@ class Core:
             play.plan([Planned(now, tuple(events))])
             await self.see_through(pace, play)
         return play.deliveries
+
+    def is_checked(self, check: bool | None) -> bool:
+        """Tell whether what is not acknowledged is raised; None is the default."""
+        default = self.defaults.get("check")
+        return (default is None or bool(default)) if check is None else check
 
     def _open_receivers(self) -> Sequence[Receiver]:
         if self.abnormal == "deliver":
@@ -180,3 +215,33 @@ class Core:
     def __repr__(self) -> str:
         towards = ", ".join(map(repr, self.receivers))
         return f"<EngageLab towards {towards}, {len(self.journal)} journal entries>"
+
+
+def check_receivers(given: object, *, where: str) -> list[Receiver]:
+    """Return receivers as a list, or raise `UsageError` for what is none.
+
+    >>> [receiver.state for receiver in check_receivers([Receiver.recording()], where="EngageLab")]
+    ['unvalidated']
+    """
+    hint = "Receiver.wsgi(app, path=…), Receiver.asgi(app, path=…) or Receiver.http(url), or a list of them"
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UsageError(f"{given!r} is no Receiver", where=where, hint=hint)
+    receivers = list(given)
+    for receiver in receivers:
+        if not isinstance(receiver, Receiver):
+            raise UsageError(f"{receiver!r} is no Receiver", where=where, hint=hint)
+    return receivers
+
+
+def check_events(given: object) -> None:
+    """Raise `UsageError` for what is no list of events, or an empty one.
+
+    >>> check_events([])
+    Traceback (most recent call last):
+    ...
+    engagelab_mock.errors.UsageError: deliver: a callback carries at least one event
+    """
+    if not isinstance(given, Sequence) or not all(isinstance(event, Event) for event in given):
+        raise UsageError(f"events are a list of Event, not {given!r:.100}", where="deliver", hint="deliver([event])")
+    if not given:
+        raise UsageError("a callback carries at least one event", where="deliver")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count as counting
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.clock import SystemClock, VirtualClock
+from engagelab_mock.clock import Clock, VirtualClock
 from engagelab_mock.delivery.model import Run
+from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import gather
+from engagelab_mock.protocol.recipient import check_recipient
 
 if TYPE_CHECKING:
     from engagelab_mock.service.engagelab import EngageLab
@@ -15,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Crowd:
-    """Send a number of messages concurrently; how they interleave is left to the machine, what they say is not."""
+    """Send a number of messages concurrently; how they interleave is left to the machine, what they say is not.
+
+    After the first that fails no further one is started; those under way finish.
+    """
 
     def __init__(
         self, engagelab: EngageLab, count: int, to: Sequence[str] | None, concurrency: int, *, seed: str
@@ -24,53 +31,69 @@ class Crowd:
         for name, number, least in bounds:
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise UsageError(f"{name} is a number from {least}, not {number!r}", where="send_many")
-        if to is not None and (isinstance(to, str) or not to):
+        given: Any = to
+        if to is not None and (isinstance(given, str) or not isinstance(given, Sequence) or not given):
             raise UsageError(f"to is a list of recipients, not {to!r}", where="send_many")
+        for index, recipient in enumerate(to or ()):
+            check_recipient(recipient, where=f"send_many, to[{index}]")
+        if engagelab.batching is not None:
+            raise UsageError("one callback cannot be sent concurrently", where="send_many, in a batch")
         self._engagelab = engagelab
         self._count = count
         self._to = to
-        self._concurrency = concurrency
-        self._members = [self._member(f"{seed}:{index}") for index in range(count)]
+        self._seed = seed
+        #: How many are sent at once.
+        self._abreast = min(concurrency, count)
+        self._turns = counting()
+        self._stopped = False
+        self._runs: dict[int, Run] = {}
+        self._errors: dict[int, Exception] = {}
+        #: Members that have something left to send, such as the expiry of a code.
+        self._staying: dict[int, EngageLab] = {}
 
     def send(self, options: SendOptions) -> list[Run]:
         """Send from threads; an in-process ASGI app is called concurrently in its own loop instead."""
         __tracebackhide__ = True
-        for receiver in self._engagelab.receivers:
-            run_in_loop = getattr(receiver.transport, "run", None)
-            if run_in_loop is not None:
-                runs: list[Run] = run_in_loop(self.asend(options))
-                return runs
-        from concurrent.futures import ThreadPoolExecutor  # only crowds need it
-
-        with ThreadPoolExecutor(self._concurrency) as pool:
-            runs = list(
-                pool.map(lambda index: self._members[index].send(self._recipient(index), **options), range(self._count))
-            )
-        self._rejoin()
-        return runs
+        apps: list[Any] = [
+            receiver.transport for receiver in self._engagelab.receivers if receiver.transport.name == "asgi"
+        ]
+        if apps:
+            if any(app is not apps[0] for app in apps):
+                raise UsageError(
+                    "two ASGI apps in process have a loop each, which cannot run at once",
+                    where="send_many",
+                    hint="in an async test use `await engagelab.asend_many(...)`: there both run in the test's loop",
+                )
+            runs: list[Run] = apps[0].run(self.asend(options))
+            return runs
+        latest = self._send_from_threads(options)
+        clock = self._rejoin()
+        try:
+            if isinstance(clock, VirtualClock):
+                clock.advance_to(max(latest, clock.time()))
+        finally:
+            self._raise_first()
+        return [self._runs[index] for index in range(self._count)]
 
     async def asend(self, options: SendOptions) -> list[Run]:
         """Send from tasks of the running event loop."""
-        import asyncio  # there is a running loop, so it is loaded already
+        __tracebackhide__ = True
+        times = await gather(self._work(AWAITING, options) for _ in range(self._abreast))
+        clock = self._rejoin()
+        try:
+            if isinstance(clock, VirtualClock):
+                await clock.aadvance_to(max([clock.time(), *times]))
+        finally:
+            self._raise_first()
+        return [self._runs[index] for index in range(self._count)]
 
-        gate = asyncio.Semaphore(self._concurrency)
-
-        async def one(index: int) -> Run:
-            async with gate:
-                return await self._members[index].asend(self._recipient(index), **options)
-
-        runs = await asyncio.gather(*[one(index) for index in range(self._count)])
-        self._rejoin()
-        return runs
-
-    def _member(self, seed: str) -> EngageLab:
+    def member(self, index: int) -> EngageLab:
         """Make an EngageLab of the same account, towards the same receivers, that shares the journal."""
         whole = self._engagelab
-        clock = whole.clock
         member = type(whole)(
             whole.receivers,
-            clock=VirtualClock(clock.time()) if isinstance(clock, VirtualClock) else SystemClock(clock.speed),
-            seed=seed,
+            clock=whole.clock.branch(),
+            seed=f"{self._seed}:{index}",
             dialect=whole.dialect,
             code_ttl=whole.code_ttl,
             abnormal=whole.abnormal,
@@ -80,15 +103,46 @@ class Crowd:
         member.account = whole.account
         return member
 
-    def _recipient(self, index: int) -> str | None:
+    def recipient(self, index: int) -> str | None:
+        """Return who gets a message; None is somebody made up."""
         return self._to[index % len(self._to)] if self._to else None
 
-    def _rejoin(self) -> None:
-        """Let the whole's clock catch up with its members', and take over what they still have to send."""
-        clock = self._engagelab.clock
-        latest = max((member.clock.time() for member in self._members), default=clock.time())
-        for member in self._members:
-            for timer in member.clock.pending:
-                clock.call_at(timer.when, timer.action, label=timer.label, aaction=timer.aaction)
-        if isinstance(clock, VirtualClock):
-            clock.advance_to(max(latest, clock.time()))
+    def _send_from_threads(self, options: SendOptions) -> float:
+        from concurrent.futures import ThreadPoolExecutor  # only crowds need it
+
+        with ThreadPoolExecutor(self._abreast or 1, thread_name_prefix="engagelab") as pool:
+            workers = [pool.submit(lambda: drive(self._work(BLOCKING, options))) for _ in range(self._abreast)]
+            try:
+                return max((worker.result() for worker in workers), default=0.0)
+            finally:
+                # An interrupted test does not want the rest.
+                self._stopped = True
+
+    async def _work(self, pace: Pace, options: SendOptions) -> float:
+        """Send a message when it is this worker's turn, as long as there are any; return the latest of their times."""
+        latest = 0.0
+        while not self._stopped and (index := next(self._turns)) < self._count:
+            member = self.member(index)
+            try:
+                self._runs[index] = await member.see_send_through(pace, self.recipient(index), options)
+            except Exception as error:
+                self._stopped = True
+                error.add_note(f"in message {index + 1} of {self._count}")
+                self._errors[index] = error
+            latest = max(latest, member.clock.time())
+            if member.pending:
+                self._staying[index] = member
+        return latest
+
+    def _rejoin(self) -> Clock:
+        """Have the whole's clock run what its members have left, in their order."""
+        clock: Clock = self._engagelab.clock
+        for _, member in sorted(self._staying.items()):
+            member.move_to(clock)
+        return clock
+
+    def _raise_first(self) -> None:
+        """Raise the error of the earliest message that failed; all before it were started, so it is always the same."""
+        __tracebackhide__ = True
+        if self._errors:
+            raise self._errors[min(self._errors)]

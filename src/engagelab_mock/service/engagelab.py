@@ -7,9 +7,9 @@ from typing import Unpack, cast
 
 from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.model import Run
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, drive
+from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.schedule import Planned, schedule
-from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.lifecycle.timeline import timeline
@@ -20,7 +20,13 @@ from engagelab_mock.service.account_events import AccountEvents
 from engagelab_mock.service.addresses import Addresses
 from engagelab_mock.service.batch import Batching
 from engagelab_mock.service.crowd import Crowd
-from engagelab_mock.service.options import DeliverOptions, SendOptions, check_options
+from engagelab_mock.service.options import (
+    DeliverOptions,
+    SendOptions,
+    check_deliver_options,
+    check_joins_batch,
+    check_options,
+)
 from engagelab_mock.service.play import Play
 
 
@@ -42,7 +48,7 @@ class EngageLab(AccountEvents, Addresses):
 
         `to` is an E.164 number or an e-mail address, made up when left out; the options are those of `SendOptions`.
         Raises `NotAcknowledged` at the first callback that is given up without an HTTP 200 in time, unless `check` is
-        False or a fault is declared; raises a `UsageError` for what EngageLab would not accept.
+        False or a fault struck it; raises a `UsageError` for what EngageLab would not accept.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="sent_failed")
@@ -50,9 +56,7 @@ class EngageLab(AccountEvents, Addresses):
         'sender config is invalid'
         """
         __tracebackhide__ = True
-        run, play = self._accept(to, options)
-        drive(self.see_through(BLOCKING, play))
-        return run
+        return drive(self.see_send_through(BLOCKING, to, options))
 
     async def asend(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:
         """Do what `send` does, in the running event loop: an ASGI app is called in that very loop.
@@ -62,17 +66,33 @@ class EngageLab(AccountEvents, Addresses):
         ['plan', 'sent', 'delivered']
         """
         __tracebackhide__ = True
-        run, play = self._accept(to, options)
-        await self.see_through(AWAITING, play)
-        return run
+        return await self.see_send_through(AWAITING, to, options)
 
     def batch(self, **options: Unpack[DeliverOptions]) -> Batching:
         """Collect what is sent inside a `with` block, and deliver it as one callback at its end.
 
+        `async with` does the same in the running event loop. The callback goes out when the last of its events has
+        happened, with the events in the order in which they were sent. An exception that leaves the block sends
+        nothing.
+
         >>> with EngageLab() as engagelab, engagelab.batch(total=7, check=False):
         ...     run = engagelab.send("+6591234567")
         """
+        __tracebackhide__ = True
+        try:
+            check_deliver_options(options, where="batch")
+            self.begin(options)
+        except EngageLabMockError as error:
+            raise self._refused(error) from None
         return Batching(self, options)
+
+    def begin_batch(self, batching: Batching) -> None:
+        """Let a batch collect what is sent from now on."""
+        __tracebackhide__ = True
+        if self.batching is not None:
+            hint = "one block collects everything; leave the inner one out"
+            raise self._refused(UsageError("batches do not nest", where="batch", hint=hint))
+        self.batching = batching
 
     def send_many(
         self, count: int, *, to: Sequence[str] | None = None, concurrency: int = 16, **options: Unpack[SendOptions]
@@ -80,27 +100,38 @@ class EngageLab(AccountEvents, Addresses):
         """Send `count` messages, up to `concurrency` at once, and return their runs in order.
 
         Each message has its own virtual time and its own data from the seed, so the runs are the same whatever the
-        order in which they finish. `to` gives the recipients in turn.
+        order in which they finish; the clock then stands where the last of them ended. `to` gives the recipients in
+        turn. After a `NotAcknowledged` no further message is started, those under way finish, and the earliest
+        message's error is raised.
 
         >>> with EngageLab() as engagelab:
         ...     len(engagelab.send_many(3, scenario="delivered", concurrency=2))
         3
         """
         __tracebackhide__ = True
-        return self._crowd(count, to, concurrency).send(options)
+        return self._crowd(count, to, concurrency, options).send(options)
 
     async def asend_many(
         self, count: int, *, to: Sequence[str] | None = None, concurrency: int = 16, **options: Unpack[SendOptions]
     ) -> list[Run]:
         """Do what `send_many` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._crowd(count, to, concurrency).asend(options)
+        return await self._crowd(count, to, concurrency, options).asend(options)
+
+    async def see_send_through(self, pace: Pace, to: str | None, options: SendOptions) -> Run:
+        """Do what `send` and `asend` do, in a pace of the caller's choice."""
+        __tracebackhide__ = True
+        run, play = self._accept(to, options)
+        await self.see_through(pace, play)
+        return run
 
     def _accept(self, to: str | None, given: SendOptions) -> tuple[Run, Play]:
         """Validate what `send` was given, as the API would, make the message, and put its callbacks on the clock."""
         __tracebackhide__ = True
         try:
             check_options(given, where="send")
+            if self.batching is not None:
+                check_joins_batch(given, where="send")
             options = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
             to = options.pop("to", None) if to is None else to
             scenario = find_scenario(options.get("scenario", "verified"))
@@ -121,7 +152,7 @@ class EngageLab(AccountEvents, Addresses):
         except EngageLabMockError as error:
             raise self._refused(error) from None
         if self.batching is not None:
-            self.batching.collect(timed, play.deliveries)
+            self.batching.collect(timed, play.deliveries, lambda: self._await_code(message, timed, play))
         else:
             play.plan(planned)
             self._await_code(message, timed, play)
@@ -138,6 +169,13 @@ class EngageLab(AccountEvents, Addresses):
             expired = message.event(Status.VERIFIED_TIMEOUT, at=when, channel=channel)
             play.afterwards(Planned(when, (expired,)))
 
-    def _crowd(self, count: int, to: Sequence[str] | None, concurrency: int) -> Crowd:
+    def _crowd(self, count: int, to: Sequence[str] | None, concurrency: int, options: SendOptions) -> Crowd:
+        __tracebackhide__ = True
+        try:
+            crowd = Crowd(self, count, to, concurrency, seed=f"{self.seed}:crowd {self._crowds}")
+        except EngageLabMockError as error:
+            raise self._refused(error) from None
+        # What would not be accepted is refused here, once, and not by each of them.
+        crowd.member(0)._accept(crowd.recipient(0), options)
         self._crowds += 1
-        return Crowd(self, count, to, concurrency, seed=f"{self.seed}:crowd {self._crowds}")
+        return crowd

@@ -15,6 +15,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.schedule import Planned
+from engagelab_mock.errors import UsageError
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.events import Event
@@ -23,7 +24,8 @@ from engagelab_mock.protocol.events import Event
 class Manner(msgspec.Struct, frozen=True):
     """Say how a play's callbacks are delivered; `DeliverOptions`, resolved."""
 
-    checked: bool = True
+    #: Whether a delivery that is given up raises; None is: unless a fault struck its last attempt.
+    check: bool | None = None
     retry: RetryPolicy = NO_RETRY
     faults: tuple[Fault, ...] = ()
     total: int | None = None
@@ -32,7 +34,7 @@ class Manner(msgspec.Struct, frozen=True):
 class Play:
     """Put planned callbacks on the clock and see their deliveries through.
 
-    When checked, a delivery that is given up raises `NotAcknowledged` there and then, and takes the rest back.
+    If it is to be checked, a delivery that is given up raises `NotAcknowledged` at once, and takes the rest back.
     """
 
     def __init__(
@@ -58,6 +60,17 @@ class Play:
         """Tell whether nothing more will be sent or tried, but for what was put `afterwards`."""
         return not self._timers and all(delivery.closed for delivery in self.deliveries)
 
+    def owns(self, timer: Timer) -> bool:
+        """Tell whether the play waits for what a timer does."""
+        return timer in self._timers
+
+    def take_back(self) -> None:
+        """Take everything off the clock that is still to be sent or tried."""
+        for timer in (*self._timers, *self._afterwards):
+            timer.cancel()
+        self._timers.clear()
+        self._afterwards.clear()
+
     def share(self, deliveries: list[Delivery]) -> None:
         """Enter deliveries in this list, too."""
         self._shared.append(deliveries)
@@ -75,19 +88,29 @@ class Play:
         async def program(pace: Pace) -> None:
             __tracebackhide__ = True
             timers.remove(timer)
-            await self.deliver(pace, planned.events)
+            await self.deliver(pace, planned.events, timers)
 
         label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
         timer = self._dispatcher.at(planned.at, program, label=label)
         timers.append(timer)
 
-    async def deliver(self, pace: Pace, events: Sequence[Event]) -> None:
-        """Send one callback, now, to every receiver that wants any of its events, with those it wants."""
+    async def deliver(self, pace: Pace, events: Sequence[Event], timers: list[Timer]) -> None:
+        """Send one callback, now, to every receiver that wants any of its events, with those it wants.
+
+        Retries are entered in `timers` while they are on the clock.
+        """
         __tracebackhide__ = True
         for receiver in self._receivers():
             wanted = tuple(self._dialect.spell(event) for event in events if receiver.settings.wants(event))
-            if wanted:
-                await self._dispatcher.deliver(pace, self._open(receiver, wanted), self._given_up)
+            if not wanted:
+                continue
+            delivery = self._open(receiver, wanted)
+            try:
+                await self._dispatcher.deliver(pace, delivery, self._given_up, timers)
+            except UsageError:
+                delivery.given_up = True
+                self.take_back()
+                raise
 
     def _open(self, receiver: Receiver, events: tuple[Event, ...]) -> Delivery:
         manner = self._manner
@@ -99,8 +122,7 @@ class Play:
 
     def _given_up(self, delivery: Delivery) -> None:
         __tracebackhide__ = True
-        if self._manner.checked:
-            for timer in (*self._timers, *self._afterwards):
-                timer.cancel()
-            self._timers.clear()
+        check = self._manner.check
+        if check or (check is None and not delivery.attempts[-1].faults):
+            self.take_back()
             raise not_acknowledged(delivery)

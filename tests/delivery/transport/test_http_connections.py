@@ -139,7 +139,7 @@ def test_a_peer_that_leaves_between_deliveries_spoils_none(how: str) -> None:
 
 def test_an_idle_connection_is_not_trusted_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(http_module, "perf_counter", lambda: now)
+    monkeypatch.setattr(http_module, "stopwatch", lambda: now)
     with Peer(answering(answer(), answer())) as peer, EngageLab(Receiver.http(peer.url)) as engagelab:
         assert plan(engagelab)
         now += 0.5

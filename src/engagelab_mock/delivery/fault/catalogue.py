@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from engagelab_mock.delivery.fault.body import BODY_FAULTS
-from engagelab_mock.delivery.fault.model import Fault, with_options
+from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.delivery.fault.option import with_options
 from engagelab_mock.delivery.fault.signature import SIGNATURE_FAULTS
 from engagelab_mock.delivery.fault.wire import EXCHANGE_FAULTS, WIRE_FAULTS
-from engagelab_mock.errors import UnknownName
+from engagelab_mock.errors import UnknownName, UsageError
 
 #: Every fault, by its name.
 FAULTS: dict[str, Fault] = {
@@ -25,10 +26,11 @@ def fault(name: str | Fault, *, on: str | Sequence[str] = (), attempts: int | No
     >>> print(fault("stale", by=900, on="delivered"))
     stale(by=900)
 
-    Raises `UnknownName` with the nearest name for a misspelt fault or option.
+    A `Fault` is taken as it is, with the options given changed. Raises `UnknownName` with the nearest name for a
+    misspelt fault, option, status or event, and `UsageError` for a value that an option cannot have.
     """
     if isinstance(name, Fault):
-        return name
+        return with_options(name, options, on=on or name.on, attempts=name.attempts if attempts is None else attempts)
     try:
         known = FAULTS[name]
     except (KeyError, TypeError):
@@ -46,4 +48,6 @@ def faults(chosen: FaultChoice | None) -> tuple[Fault, ...]:
         return ()
     if isinstance(chosen, (str, Fault)):
         return (fault(chosen),)
+    if not isinstance(chosen, Sequence):
+        raise UsageError(f"a fault is a name or a fault(…), or a list of them, not {chosen!r}", where="fault")
     return tuple(fault(each) for each in chosen)

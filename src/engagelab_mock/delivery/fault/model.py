@@ -9,16 +9,14 @@ from typing import Any, Literal
 import msgspec
 
 from engagelab_mock.delivery.transport.wire import Wire
-from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.events import Event
+from engagelab_mock.errors import UsageError
 
 Family = Literal["signature", "body", "wire", "exchange"]
 #: When, in the making of an attempt, a fault does its work; faults of one stage work in the order they are given.
 STAGES = ("rows", "body", "signing", "headers", "wire", "exchange")
 Stage = Literal["rows", "body", "signing", "headers", "wire", "exchange"]
 
-_ANYWHERE = frozenset({"http", "wsgi", "asgi"})
+ANYWHERE = frozenset({"http", "wsgi", "asgi"})
 OVER_HTTP = frozenset({"http"})
 
 
@@ -27,7 +25,6 @@ class Draft:
 
     def __init__(
         self,
-        events: Sequence[Event],
         *,
         body: bytes,
         content_type: str,
@@ -38,13 +35,12 @@ class Draft:
         headers: list[tuple[str, str]],
         authorization: str,
         random: Random,
-        earlier: Callback | None,
+        earlier: str | None,
     ) -> None:
-        self.events = tuple(events)
-        #: The rows as plain data, for faults of the stage "rows"; encoded when that stage is over.
-        self.rows: list[Any] = []
-        self.total: Any = len(events)
         self.body = body
+        #: The body's rows and total as plain data, for faults of the stage "rows"; encoded when that stage is over.
+        self.rows: list[Any] = []
+        self.total: Any = 0
         self.content_type = content_type
         self.username = username
         self.secret = secret
@@ -59,27 +55,32 @@ class Draft:
         #: Whether the answer is thrown away after it came.
         self.lose_answer = False
         self.random = random
-        #: The last callback this receiver acknowledged, to replay; None when there is none.
+        #: The genuine signature header that this receiver acknowledged last, to replay; None when there is none.
         self.earlier = earlier
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one thing that goes wrong: what it is called, what it does, how it is done.
 
     >>> from engagelab_mock import fault
     >>> fault("stale", by=900).options
     {'by': 900}
 
-    `on` limits it to callbacks that carry one of these statuses, `attempts` to a delivery's first attempts.
+    `on` limits it to callbacks that carry one of these statuses or events, `attempts` to a delivery's first attempts.
     """
 
     name: str
     family: Family
     stage: Stage
+    #: What it does, in a few words.
     description: str
     work: Callable[..., None]
+    #: What can be varied about it; each option's type stands in the signature of `work`.
     options: Mapping[str, Any] = {}
-    transports: frozenset[str] = _ANYWHERE
+    #: The transports that can express it.
+    transports: frozenset[str] = ANYWHERE
+    #: Whether it is about the signature, which only a receiver with username and secret gets.
+    needs_signature: bool = False
     on: tuple[str, ...] = ()
     attempts: int | None = None
 
@@ -92,27 +93,22 @@ class Fault(msgspec.Struct, frozen=True):
         """Do the fault's work on an attempt in the making."""
         self.work(draft, **self.options)
 
-    def check_transport(self, transport: str) -> None:
-        """Raise `UsageError` naming the transport that can, if this one cannot express the fault."""
+    def check_receiver(self, *, transport: str, signs: bool) -> None:
+        """Raise `UsageError` if the fault cannot strike over this transport, or without a signature."""
         if transport not in self.transports:
             able = ", ".join(f"Receiver.{name}(…)" for name in sorted(self.transports))
             raise UsageError(
-                f"the fault {self.name!r} cannot be expressed by the {transport} transport",
+                f"the {transport} transport cannot express the fault {self.name!r}",
                 where="fault",
                 hint=f"use {able}: there is no wire in process",
+            )
+        if self.needs_signature and not signs:
+            raise UsageError(
+                f"the fault {self.name!r} is about the signature, and this receiver gets none",
+                where="fault",
+                hint="give the receiver a username and a secret",
             )
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         return f"{self.name}({given})" if given else self.name
-
-
-def with_options(fault: Fault, options: Mapping[str, Any], *, on: str | Sequence[str], attempts: object) -> Fault:
-    """Return the fault with other options, or raise `UnknownName` for an option it does not have."""
-    for name in options:
-        if name not in fault.options:
-            raise UnknownName("option", name, [*fault.options, "on", "attempts"], where=f"fault {fault.name!r}")
-    if attempts is not None and not (isinstance(attempts, int) and attempts >= 1):
-        raise UsageError(f"attempts is a number from 1, not {attempts!r}", where=f"fault {fault.name!r}")
-    names = (on,) if isinstance(on, str) else tuple(on)
-    return msgspec.structs.replace(fault, options={**fault.options, **options}, on=names, attempts=attempts)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from engagelab_mock.delivery.fault.model import OVER_HTTP, Draft, Fault
+import gzip
+from functools import partial
+
+from engagelab_mock.delivery.fault.model import ANYWHERE, OVER_HTTP, Draft, Fault
+from engagelab_mock.delivery.fault.option import Copies, Count, Seconds
+from engagelab_mock.protocol.signature import HEADER
+
+
+def _gzip(draft: Draft) -> None:
+    draft.body = gzip.compress(draft.body, mtime=0)
+    draft.headers.append(("Content-Encoding", "gzip"))
 
 
 def _chunked(draft: Draft) -> None:
     draft.wire.chunked = True
 
 
-def _expect(draft: Draft) -> None:
-    draft.wire.expect = True
+def _expect(draft: Draft, wait: Seconds) -> None:
+    draft.wire.expect = wait
 
 
-def _slow_body(draft: Draft, pieces: int, pause: float) -> None:
+def _slow_body(draft: Draft, pieces: Count, pause: Seconds) -> None:
     draft.wire.body_pieces = pieces
-    draft.wire.pause = pause
+    draft.wire.body_pause = pause
 
 
-def _split_header(draft: Draft, pieces: int, pause: float) -> None:
+def _split_header(draft: Draft, pieces: Count, pause: Seconds) -> None:
     draft.wire.head_pieces = pieces
-    draft.wire.pause = pause
+    draft.wire.head_pause = pause
 
 
 def _short_body(draft: Draft) -> None:
@@ -37,24 +47,28 @@ def _lowercase(draft: Draft) -> None:
 
 def _underscore(draft: Draft) -> None:
     draft.headers = [
-        (name.replace("-", "_") if name.startswith("X-") else name, value) for name, value in draft.headers
+        (name.replace("-", "_") if name.upper() == HEADER else name, value) for name, value in draft.headers
     ]
 
 
-def _big_headers(draft: Draft, size: int) -> None:
+def _big_headers(draft: Draft, size: Count) -> None:
     line = 1000
     draft.headers += [(f"X-Padding-{number}", "x" * line) for number in range(-(-size // line))]
 
 
 def _new_connection(draft: Draft) -> None:
-    draft.wire.fresh = True
+    draft.wire.connection = "new"
+
+
+def _kept_connection(draft: Draft) -> None:
+    draft.wire.connection = "kept"
 
 
 def _reset(draft: Draft) -> None:
     draft.wire.reset = True
 
 
-def _give_up(draft: Draft, after: float) -> None:
+def _give_up(draft: Draft, after: Seconds) -> None:
     draft.wire.abandon_after = after
 
 
@@ -62,82 +76,108 @@ def _ack_lost(draft: Draft) -> None:
     draft.lose_answer = True
 
 
-def _duplicate(draft: Draft, copies: int) -> None:
+def _duplicate(draft: Draft, copies: Copies) -> None:
     draft.copies = copies
 
 
+_WIRE = partial(Fault, family="wire", stage="wire", transports=OVER_HTTP)
+_EXCHANGE = partial(Fault, family="exchange", stage="exchange")
+
 WIRE_FAULTS = (
-    Fault("chunked", "wire", "wire", "Transfer-Encoding: chunked instead of a length", _chunked, {}, OVER_HTTP),
-    Fault(
-        "expect_continue",
-        "wire",
-        "wire",
-        "Expect: 100-continue, and the body after the receiver agrees",
-        _expect,
-        {},
-        OVER_HTTP,
+    _WIRE(
+        name="chunked",
+        description="`Transfer-Encoding: chunked` instead of a length",
+        work=_chunked,
     ),
-    Fault(
-        "slow_body",
-        "wire",
-        "wire",
-        "the body in pieces, with pauses",
-        _slow_body,
-        {"pieces": 4, "pause": 0.05},
-        OVER_HTTP,
+    _WIRE(
+        name="expect_continue",
+        description="`Expect: 100-continue`, and the body once the receiver agrees or `wait` seconds have passed",
+        work=_expect,
+        options={"wait": 1.0},
     ),
-    Fault(
-        "split_header",
-        "wire",
-        "wire",
-        "the head in pieces, with pauses",
-        _split_header,
-        {"pieces": 4, "pause": 0.05},
-        OVER_HTTP,
+    _WIRE(
+        name="slow_body",
+        description="the body in pieces, with pauses of so many seconds",
+        work=_slow_body,
+        options={"pieces": 4, "pause": 0.05},
     ),
-    Fault(
-        "short_body",
-        "wire",
-        "wire",
-        "half of the announced body, and then the connection closes",
-        _short_body,
-        {},
-        OVER_HTTP,
+    _WIRE(
+        name="split_header",
+        description="the head in pieces, with pauses of so many seconds",
+        work=_split_header,
+        options={"pieces": 4, "pause": 0.05},
     ),
-    Fault("http_1_0", "wire", "wire", "an HTTP/1.0 request", _http_1_0, {}, OVER_HTTP),
-    Fault(
-        "new_connection",
-        "wire",
-        "wire",
-        "a connection of its own instead of a kept-alive one",
-        _new_connection,
-        {},
-        OVER_HTTP,
+    _WIRE(
+        name="short_body",
+        description="half of the announced body, and then the connection closes",
+        work=_short_body,
     ),
-    Fault("lowercase_headers", "wire", "headers", "header names in lower case", _lowercase),
-    Fault(
-        "underscore_header",
-        "wire",
-        "headers",
-        "X_CALLBACK_ID, which some servers mistake for X-CALLBACK-ID",
-        _underscore,
-        {},
-        OVER_HTTP,
+    _WIRE(
+        name="http_1_0",
+        description="an HTTP/1.0 request",
+        work=_http_1_0,
     ),
-    Fault("big_headers", "wire", "headers", "eight kilobytes of further headers", _big_headers, {"size": 8192}),
+    _WIRE(
+        name="kept_connection",
+        description="the connection of the callback before, even if the receiver has closed it since",
+        work=_kept_connection,
+    ),
+    _WIRE(
+        name="new_connection",
+        description="a connection of its own, beside those kept alive",
+        work=_new_connection,
+    ),
+    _WIRE(
+        name="lowercase_headers",
+        description="header names in lower case",
+        work=_lowercase,
+        transports=ANYWHERE,
+    ),
+    _WIRE(
+        name="underscore_header",
+        description="`X_CALLBACK_ID`, which some servers mistake for `X-CALLBACK-ID`",
+        work=_underscore,
+        needs_signature=True,
+    ),
+    _WIRE(
+        name="big_headers",
+        description="so many bytes of further headers",
+        work=_big_headers,
+        options={"size": 8192},
+        transports=ANYWHERE,
+    ),
+    _WIRE(
+        name="gzip",
+        description="a gzip-compressed body, announced as such",
+        work=_gzip,
+        stage="headers",
+        transports=ANYWHERE,
+    ),
 )
 
 EXCHANGE_FAULTS = (
-    Fault("ack_lost", "exchange", "exchange", "the receiver answers, and the answer never arrives", _ack_lost),
-    Fault(
-        "give_up",
-        "exchange",
-        "exchange",
-        "the sender stops waiting while the handler still works",
-        _give_up,
-        {"after": 0.05},
-        OVER_HTTP,
+    _EXCHANGE(
+        name="ack_lost",
+        description="the receiver answers, and the answer never arrives",
+        work=_ack_lost,
     ),
-    Fault("reset", "exchange", "exchange", "the connection is reset once the request is out", _reset, {}, OVER_HTTP),
-    Fault("duplicate", "exchange", "exchange", "the same callback several times at once", _duplicate, {"copies": 2}),
+    _EXCHANGE(
+        name="give_up",
+        description="the sender stops waiting, so many seconds after the request is out, while the handler still works",
+        work=_give_up,
+        options={"after": 0.05},
+        transports=OVER_HTTP,
+    ),
+    _EXCHANGE(
+        name="reset",
+        description="the connection is reset once the request is out",
+        work=_reset,
+        transports=OVER_HTTP,
+    ),
+    _EXCHANGE(
+        name="duplicate",
+        description="the same callback several times at once",
+        work=_duplicate,
+        options={"copies": 2},
+    ),
 )

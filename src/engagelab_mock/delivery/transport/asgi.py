@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
-from collections.abc import Awaitable, Coroutine, Generator
-from time import perf_counter
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
+from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.delivery.transport.lifespan import AsgiApp, Lifespan, Message
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import Flag, Limit, background, flag, gather, in_loop, in_trio, limited
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
 
@@ -27,7 +29,8 @@ class AsgiTransport:
     """Drive an app by hand, as the ASGI specification says.
 
     From synchronous code the app runs in one loop that stays open between callbacks, with its lifespan started before
-    the first. From a running loop (`aexchange`) it runs in that loop, and its lifespan is the caller's.
+    the first. From a running loop, of asyncio or trio, it runs in that loop (`aexchange`), and its lifespan lasts for
+    the caller's `async with transport.lifespan()`.
 
     >>> async def app(scope, receive, send):
     ...     await send({"type": "http.response.start", "status": 200})
@@ -62,6 +65,8 @@ class AsgiTransport:
         self._host = (b"host", parts.netloc.encode("ascii"))
         self._wants_lifespan = lifespan
         self._lifespan: Lifespan | None = None
+        #: The state of the app's lifespan in the caller's own loop, while it lasts there.
+        self._state: dict[str, Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -93,14 +98,24 @@ class AsgiTransport:
             except TransportFailure as failure:
                 return failure
 
-        async def all_of_them() -> list[Response | TransportFailure]:
-            return await asyncio.gather(*[one() for _ in range(copies)])
+        return self.run(gather(one() for _ in range(copies)))
 
-        return self.run(all_of_them())
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
+        """Start the app in the running loop, and stop it at the end of the `async with` block."""
+        async with background() as start:
+            lifespan = Lifespan(self.app)
+            await lifespan.startup(start)
+            before, self._state = self._state, lifespan.state
+            try:
+                yield lifespan.state
+            finally:
+                self._state = before
+                await lifespan.shutdown()
 
     def run(self, program: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the app's own loop, starting the app if need be."""
-        if asyncio._get_running_loop() is not None:
+        if in_loop():
             program.close()
             raise UsageError(
                 "the app cannot be called synchronously from inside a running event loop",
@@ -131,10 +146,13 @@ class AsgiTransport:
 
     def _open(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
+        with contextlib.suppress(AttributeError):  # not every kind of loop can be given a clock
+            # An app that waits does so by this clock, whether or not the test has stopped Python's own.
+            self._loop.time = stopwatch  # type: ignore[method-assign]
         if self._wants_lifespan:
             self._lifespan = Lifespan(self.app)
             try:
-                self._loop.run_until_complete(self._lifespan.startup())
+                self._loop.run_until_complete(self._lifespan.startup(self._loop.create_task))
             except BaseException:
                 self.close()
                 raise
@@ -147,8 +165,10 @@ class AsgiTransport:
             (b"content-length", b"%d" % len(callback.body)),
             *[(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in callback.headers.pairs],
         ]
-        if self._lifespan is not None:
-            scope["state"] = self._lifespan.state.copy()
+        own = self._loop is not None and asyncio._get_running_loop() is self._loop
+        state = self._state if not own else self._lifespan.state if self._lifespan is not None else None
+        if state is not None:
+            scope["state"] = state.copy()
         return scope
 
 
@@ -158,23 +178,28 @@ class _Exchange:
     __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_limit", "_start", "_started", "_timer")
 
     def __init__(self, body: bytes, limit: float | None) -> None:
-        self._started = perf_counter()
+        self._started = stopwatch()
         self._body: bytes | None = body
         self._limit = limit
-        self._timer: asyncio.Timeout | None = None
+        self._timer: Limit | None = None
         self._start: Message | None = None
         self._chunks: list[bytes] = []
-        self._complete: asyncio.Event | None = None
+        self._complete: Flag | None = None
         self._elapsed = -1.0
 
     async def run(self, answering: Awaitable[None]) -> None:
         """Await the app, with a timer from its first wait on: many never wait, and a timer costs more than they do."""
+        if in_trio():
+            # Trio's scopes must be closed in the order in which they were opened: this one before any of the app's.
+            async with limited(self._limit) as self._timer:
+                await answering
+            return
         steps = answering.__await__()
         try:
             waits_for = next(steps)
         except StopIteration:
             return
-        async with asyncio.timeout(self._time_left()) as self._timer:
+        async with limited(self._time_left()) as self._timer:
             await _resume(steps, waits_for)
 
     @property
@@ -185,7 +210,7 @@ class _Exchange:
         # What the app does in the background after its answer is not bound by the limit.
         if self._limit is None or self._elapsed >= 0:
             return None
-        return self._limit - (perf_counter() - self._started)
+        return self._limit - (stopwatch() - self._started)
 
     async def receive(self) -> Message:
         if self._body is not None:
@@ -194,7 +219,7 @@ class _Exchange:
         if self._elapsed < 0:
             # The client stays connected until it has its answer.
             if self._complete is None:
-                self._complete = asyncio.Event()
+                self._complete = flag()
             await self._complete.wait()
         return {"type": "http.disconnect"}
 
@@ -205,7 +230,7 @@ class _Exchange:
         elif kind == "http.response.body" and self._elapsed < 0:
             self._chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
-                self._elapsed = perf_counter() - self._started
+                self._elapsed = stopwatch() - self._started
                 if self._timer is not None:
                     self._timer.reschedule(None)
                 if self._complete is not None:

@@ -9,24 +9,31 @@ import os
 import select
 import socket
 from collections import deque
-from time import perf_counter
 from typing import TYPE_CHECKING
 
+from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import BODY_LIMIT, exchange_in_threads, split_address
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import InvalidSettings
+from engagelab_mock.eventloop import in_trio, to_thread
 from engagelab_mock.protocol.callback import Callback
 from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
     import ssl
+    from concurrent.futures import ThreadPoolExecutor
 
 #: How long an idle connection is kept, in seconds: less than any usual server does, whose closing would otherwise
 #: cross our next request on the way.
 _IDLE_LIMIT = 1.0
 _SHOWN_CHARACTERS = 200
+#: How many callbacks an event loop can have under way to one address at once, each in a thread.
+_MOST_AT_ONCE = 1000
+#: On Linux. A server that writes its answer in pieces on a kept-alive connection, as Django's runserver does, waits
+#: before the second piece for our system to acknowledge the first, which would otherwise take it 40 ms.
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 #: The wire as it is when no fault changes it.
 _PLAIN = Wire()
 
@@ -53,21 +60,21 @@ class HttpTransport:
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         #: Connections that wait for a next callback, each with the moment its last answer was complete.
         self._idle: deque[tuple[socket.socket, float]] = deque()
+        self._threads: ThreadPoolExecutor | None = None
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
-        started = perf_counter()
         wire = wire or _PLAIN
-        if wire.abandon_after is not None:
-            limit = wire.abandon_after if limit is None else min(limit, wire.abandon_after)
+        # What the sender spends on pauses is not the receiver's time.
+        started = stopwatch() + wire.pauses
         deadline = None if limit is None else started + limit
-        connection = (None if wire.fresh else self._reuse()) or self._connect(deadline, limit)
+        connection = self._reuse(wire) or self._connect(deadline, limit)
         keep = False
         try:
             response, keep = _converse(connection, self._render(callback), callback.body, wire, deadline, limit)
         finally:
             if keep:
-                self._idle.append((connection, perf_counter()))
+                self._idle.append((connection, stopwatch()))
             else:
                 connection.close()
         return Response(
@@ -75,12 +82,19 @@ class HttpTransport:
             response.reason,
             response.headers,
             response.body,
-            perf_counter() - started,
+            max(0.0, stopwatch() - started),
         )
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback from a thread, leaving the loop free for a receiver that may run in it."""
-        return await asyncio.to_thread(self.exchange, callback, limit, wire)
+        if in_trio():
+            return await to_thread(self.exchange, callback, limit, wire)
+        if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor  # only loops need it
+
+            # The loop's own pool has a handful of threads, and others use it.
+            self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="engagelab")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.exchange, callback, limit, wire)
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
@@ -89,18 +103,24 @@ class HttpTransport:
         return exchange_in_threads(self, callback, limit, wire, copies)
 
     def close(self) -> None:
-        """Close the idle connections; a later exchange opens new ones."""
+        """Close the idle connections, and end the threads; a later exchange opens new ones."""
+        if self._threads is not None:
+            # Threads that still wait for an answer nobody wants any more end with it, or at the limit.
+            self._threads.shutdown(wait=False)
+            self._threads = None
         while (idle := self._pop_idle()) is not None:
             idle[0].close()
 
     def _render(self, callback: Callback) -> str:
         return self._head + "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
 
-    def _reuse(self) -> socket.socket | None:
-        while (idle := self._pop_idle()) is not None:
+    def _reuse(self, wire: Wire) -> socket.socket | None:
+        while wire.connection != "new" and (idle := self._pop_idle()) is not None:
             connection, since = idle
+            if wire.connection == "kept":
+                return connection
             # Readable while idle means closed by the receiver, or bytes nobody asked for: of no use either way.
-            if perf_counter() - since < _IDLE_LIMIT and not select.select([connection], [], [], 0)[0]:
+            if stopwatch() - since < _IDLE_LIMIT and not select.select([connection], [], [], 0)[0]:
                 return connection
             connection.close()
         return None
@@ -148,6 +168,15 @@ class _Deadline(io.RawIOBase):
         self.received = 0
         self.buffer: _Buffer
         self.at_end = False
+        #: Whether it is not the deadline that ends the waiting.
+        self.gives_up = False
+
+    def expect_within(self, seconds: float) -> None:
+        """Wait no longer than that from now on, if the deadline is not earlier."""
+        moment = stopwatch() + seconds
+        self.gives_up = self._deadline is None or moment < self._deadline
+        if self.gives_up:
+            self._deadline = moment
 
     def readable(self) -> bool:
         return True
@@ -192,14 +221,22 @@ def _converse(
             connection.sendall(framed + content)
         else:
             wire.put(connection, framed, content)
+        if _QUICK_ACK is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+        if wire.abandon_after is not None:
+            reader.expect_within(wire.abandon_after)
         answer.begin()
         if reader.at_end:
             raise TransportFailure(Outcome.INCOMPLETE, "the connection was closed in the middle of the headers")
         answered = _read_body(answer)
         answer.close()
-        keep = not answer.will_close and not reader.buffer.left_over
+        # A receiver may have left unread what came in an unusual way, and would take it for the next request.
+        keep = (wire is _PLAIN or wire.reusable) and not answer.will_close and not reader.buffer.left_over
         return Response(answer.status, answer.reason, Headers(answer.headers.items()), answered), keep
     except TimeoutError:
+        if reader.gives_up:
+            reason = f"no answer was waited for, on purpose, longer than {wire.abandon_after:g} s"
+            raise TransportFailure(Outcome.ABANDONED, reason) from None
         arrived = f"; {reader.received} bytes had arrived" if reader.received else ""
         reason = f"no complete answer{_within(limit)}{arrived}"
         raise TransportFailure(Outcome.TIMEOUT, reason) from None
@@ -235,7 +272,7 @@ def _read_body(answer: http.client.HTTPResponse) -> bytes:
 def _remaining(deadline: float | None) -> float | None:
     if deadline is None:
         return None
-    left = deadline - perf_counter()
+    left = deadline - stopwatch()
     if left <= 0:
         raise TimeoutError
     return left

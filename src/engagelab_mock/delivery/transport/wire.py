@@ -7,41 +7,51 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 
-#: How long an Expect waits for the receiver to agree before the body goes out all the same, in seconds.
-_CONTINUE_WAIT = 1.0
-
 
 class Wire(msgspec.Struct):
-    """Say how a request is put on the wire; `pause` and `abandon_after` are in seconds. Only HTTP has a wire."""
+    """Say how a request is put on the wire; times are in seconds. Only HTTP has a wire."""
 
     version: str = "1.1"
     chunked: bool = False
-    expect: bool = False
+    #: Ask for leave to send the body, and send it all the same when no word has come for this long.
+    expect: float | None = None
     #: Into how many pieces head and body are cut, with a pause before each but the first.
     head_pieces: int = 1
+    head_pause: float = 0.0
     body_pieces: int = 1
-    pause: float = 0.0
+    body_pause: float = 0.0
     #: Stop after this many bytes of the body and close.
     cut_after: int | None = None
     #: Reset the connection once the request is out, without reading the answer.
     reset: bool = False
-    #: Give up waiting for the answer after this long.
+    #: Give up waiting for the answer this long after the request is out.
     abandon_after: float | None = None
-    #: Use a connection of its own, closed afterwards.
-    fresh: bool = False
+    #: Keep connections alive and take one that still is; or take "kept" ones unseen, or a "new" one, closed afterwards.
+    connection: Literal["alive", "kept", "new"] = "alive"
+
+    @property
+    def reusable(self) -> bool:
+        """Tell whether the connection is as good as before afterwards, with nothing unusual having been done on it."""
+        return self.connection != "new" and self == Wire(connection=self.connection)
+
+    @property
+    def pauses(self) -> float:
+        """Return how long the sender dawdles on its own account, at most."""
+        return (self.head_pieces - 1) * self.head_pause + (self.body_pieces - 1) * self.body_pause
 
     def frame(self, head: str, body: bytes) -> tuple[bytes, bytes]:
         """Return head and body as bytes; the head comes as "METHOD target HTTP/1.1" and headers, unfinished."""
         if self.version != "1.1":
             head = head.replace("HTTP/1.1", f"HTTP/{self.version}", 1)
-        if self.expect:
+        if self.expect is not None:
             head += "Expect: 100-continue\r\n"
-        if self.fresh:
+        if self.connection == "new":
             head += "Connection: close\r\n"
         if self.chunked:
             middle = -(-len(body) // 2)
@@ -53,36 +63,40 @@ class Wire(msgspec.Struct):
         return f"{head}\r\n".encode("latin-1"), body
 
     def put(self, connection: socket.socket, head: bytes, body: bytes) -> None:
-        """Send a framed request; raises `TransportFailure` where the wire says to break off."""
-        for number, piece in enumerate(_pieces(head, self.head_pieces)):
-            if number:
-                time.sleep(self.pause)
-            connection.sendall(piece)
-        if self.expect and not _may_continue(connection):
+        """Send a framed request, without its body if the receiver refuses it.
+
+        Raises `TransportFailure` where the wire says to break off.
+        """
+        _send(connection, head, self.head_pieces, self.head_pause)
+        if self.expect is not None and not _may_continue(connection, self.expect):
             return
         if self.cut_after is not None:
             connection.sendall(body[: self.cut_after])
             reason = f"broken off on purpose after {min(self.cut_after, len(body))} of {len(body)} body bytes"
             raise TransportFailure(Outcome.ABANDONED, reason)
-        for number, piece in enumerate(_pieces(body, self.body_pieces)):
-            if number:
-                time.sleep(self.pause)
-            connection.sendall(piece)
+        _send(connection, body, self.body_pieces, self.body_pause)
         if self.reset:
             # Lingering for no time makes close() send a reset instead of an orderly end.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise TransportFailure(Outcome.ABANDONED, "the connection was reset on purpose once the request was out")
 
 
-def _pieces(data: bytes, count: int) -> Iterator[bytes]:
-    size = max(1, -(-len(data) // count))
+def _send(connection: socket.socket, data: bytes, pieces: int, pause: float) -> None:
+    for number, piece in enumerate(_cut(data, pieces)):
+        if number:
+            time.sleep(pause)
+        connection.sendall(piece)
+
+
+def _cut(data: bytes, pieces: int) -> Iterator[bytes]:
+    size = max(1, -(-len(data) // pieces))
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
-def _may_continue(connection: socket.socket) -> bool:
+def _may_continue(connection: socket.socket, wait: float) -> bool:
     """Wait for an interim answer; a final one, which refuses the body, means that it need not be sent."""
-    readable, _, _ = select.select([connection], [], [], _CONTINUE_WAIT)
+    readable, _, _ = select.select([connection], [], [], wait)
     if not readable or type(connection) is not socket.socket:
         return True
     line = connection.recv(12, socket.MSG_PEEK)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import exchange_in_threads, split_address
@@ -52,7 +52,7 @@ class WsgiTransport:
             "HTTP_HOST": parts.netloc,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": parts.scheme,
-            "wsgi.multithread": False,
+            "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
@@ -60,7 +60,7 @@ class WsgiTransport:
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer."""
-        started = perf_counter()
+        started = stopwatch()
         answer: list[tuple[Any, Any]] = []  # whatever the app gave; judged when all is over
         written: list[bytes] = []
 
@@ -85,7 +85,7 @@ class WsgiTransport:
             raise TransportFailure(Outcome.APP_RAISED, reason) from error
         if not answer:
             raise TransportFailure(Outcome.MALFORMED, "the app answered without calling start_response")
-        elapsed = perf_counter() - started
+        elapsed = stopwatch() - started
         status, headers = answer[0]
         code, _, phrase = status.partition(" ") if isinstance(status, str) else ("", "", "")
         if len(code) != 3 or not code.isdecimal():

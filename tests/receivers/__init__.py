@@ -1,0 +1,1 @@
+"""A gallery of receivers: a correct one, and mutants of it with one bug each."""
