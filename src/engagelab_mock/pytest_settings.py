@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from engagelab_mock.clock import check_delay
-from engagelab_mock.delivery.fault.catalogue import faults
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import journal_table
@@ -226,6 +225,8 @@ def _check_mark(mark: pytest.Mark) -> None:
         elif name == "batch" and value != "all":
             check_batch(value)
         elif name == "fault":
+            from engagelab_mock.delivery.fault.catalogue import faults  # few markers name one
+
             faults(value)
         elif name == "to":
             check_recipient(value, where=where)

@@ -140,7 +140,7 @@ class Sender:
     def _begin(self, delivery: Delivery, attempt: Attempt) -> Attempt:
         # The attempt first: whoever reads the journal from another thread never finds a delivery without one.
         delivery.attempts.append(attempt)
-        if attempt.number == 1:
+        if len(delivery.attempts) == 1:
             self._journal.open(delivery)
         return attempt
 

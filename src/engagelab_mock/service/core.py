@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
 from engagelab_mock.clock import Clock, Timer, VirtualClock, check_delay
 from engagelab_mock.delivery.dispatcher import Dispatcher
-from engagelab_mock.delivery.fault.catalogue import faults
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
@@ -33,6 +32,8 @@ from engagelab_mock.service.play import Manner, Play
 from engagelab_mock.service.turns import Turns
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.fault.catalogue import FaultChoice
+    from engagelab_mock.delivery.fault.model import Fault
     from engagelab_mock.service.batch import Batching
 
 #: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
@@ -145,10 +146,7 @@ class Core:
         given = {name: value for name, value in options.items() if value is not None}
         usual = {name: self.defaults[name] for name in DeliverOptions.__annotations__ if name in self.defaults}
         options = cast("DeliverOptions", {**usual, **given})
-        struck = faults(options.get("fault"))
-        for fault in struck:
-            for receiver in self.receivers:
-                fault.check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
+        struck = self._faults(options.get("fault"))
         manner = Manner(
             check=options.get("check"),
             retry=retry_policy(options.get("retry")),
@@ -156,6 +154,18 @@ class Core:
             total=check_total(options.get("total")),
         )
         return Play(self._dispatcher, self._open_receivers, self.dialect, manner, message_id)
+
+    def _faults(self, chosen: FaultChoice | None) -> tuple[Fault, ...]:
+        """Return the faults that are meant, having made sure that every receiver can be sent them."""
+        if chosen is None:
+            return ()
+        from engagelab_mock.delivery.fault.catalogue import faults  # a third of the engine's imports, and few need it
+
+        struck = faults(chosen)
+        for fault in struck:
+            for receiver in self.receivers:
+                fault.check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
+        return struck
 
     async def see_through(self, pace: Pace, play: Play) -> None:
         """Let the clock pass until the play is closed."""

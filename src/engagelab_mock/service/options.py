@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from engagelab_mock.delivery.fault.catalogue import FaultChoice
 from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.delivery.schedule import Batch
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.lifecycle.scenario import Scenario
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.fault.catalogue import FaultChoice
 
 ScenarioChoice = str | Scenario | Sequence[str]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from engagelab_mock.clock import Timer
 from engagelab_mock.delivery.dispatcher import Dispatcher
-from engagelab_mock.delivery.fault.model import Fault
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import Pace
 from engagelab_mock.delivery.receiver import Receiver
@@ -19,6 +19,9 @@ from engagelab_mock.errors import UsageError
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.events import Event
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.fault.model import Fault
 
 
 class Manner(msgspec.Struct, frozen=True):
