@@ -106,13 +106,13 @@ class NotAcknowledged(EngageLabMockError, AssertionError):
         self.delivery = delivery
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name nearest to a misspelt one, or nothing.
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Suggest the known name nearest to a misspelt one, or nothing; `cutoff` is how alike they must be, 0 to 1.
 
     >>> did_you_mean("delivred", ["sent", "delivered"])
     "did you mean 'delivered'?"
     """
     import difflib  # only ever needed on the way to an error
 
-    nearest = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    nearest = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
     return f"did you mean '{nearest[0]}'?" if nearest else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import UnknownName, UsageError, did_you_mean
 from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent
 from engagelab_mock.protocol.events import Section
 
@@ -71,7 +70,7 @@ def _check_extra(known: KnownEvent, name: str, value: Any, where: str) -> None:
     if name == "from":
         raise UsageError("'from' is the sender, the first argument", where=where)
     names = [field.name for field in known.fields]
-    if difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE):
+    if did_you_mean(name, names, cutoff=_ALIKE):
         raise UnknownName("field", name, names, where=where)
     if not name.isidentifier():
         raise UsageError(f"{name!r} is no name for a field", where=where, hint="letters, digits and '_'")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.delivery.schedule import Batch
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import UnknownName, UsageError, did_you_mean
 from engagelab_mock.lifecycle.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def split_options(given: dict[str, Any], *, where: str) -> tuple[DeliverOptions,
     known = DeliverOptions.__annotations__
     fields = {name: value for name, value in given.items() if name not in known}
     for name in fields:
-        if difflib.get_close_matches(name, known, n=1, cutoff=0.66):
+        if did_you_mean(name, known, cutoff=0.66):
             raise UnknownName("argument", name, known, where=where)
         if name == "at":
             raise UsageError("itime is the clock's", where=where, hint="engagelab.clock.advance(…) moves it")
