@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engagelab_mock import Receiver
+
+START = 1_700_000_000
+#: Long enough for anything here, in seconds; then a test is stuck.
+PATIENCE = 10
+
 #: An ASGI app.
 App = Callable[[Any, Any, Any], Any]
 
@@ -21,3 +27,8 @@ def answering(status: int = 200, before: Callable[[], Any] | None = None) -> App
         await send({"type": "http.response.body", "body": b""})
 
     return app
+
+
+def asgi(app: Any, **settings: Any) -> Receiver:
+    """Reach an app in process, signed."""
+    return Receiver.asgi(app, "/engagelab", username="acme", secret="s3cret", **settings)

@@ -200,7 +200,7 @@ def test_every_fixture_is_in_the_reference() -> None:
     plugin = ast.parse((Path(engagelab_mock.__file__).parent / "pytest_plugin.py").read_text(encoding="utf-8"))
     fixtures = [
         node.name
-        for node in plugin.body
+        for node in ast.walk(plugin)
         if isinstance(node, ast.FunctionDef)
         and "fixture" in {ast.unparse(d).split(".")[-1] for d in node.decorator_list}
     ]

@@ -21,7 +21,6 @@ _OPTIONS = {
 }
 
 _SETTINGS = pytest.StashKey["TestSettings"]()
-_ITEM = pytest.StashKey[pytest.Item]()
 #: Under what name an xdist worker hands its usage errors to the controller.
 _PROBLEMS = "engagelab_problems"
 
@@ -35,7 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker and the fixtures."""
+    config.pluginmanager.register(Fixtures(), "engagelab_mock_fixtures")
     config.addinivalue_line(
         "markers",
         "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
@@ -96,45 +96,47 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     return explain(left, right)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Keep the test that is about to run where the fixtures find it: asking for `request` costs them 40 µs each."""
-    item.config.stash[_ITEM] = item
+class Fixtures:
+    """The fixtures, and the test they are made for: asking for `request` or `pytestconfig` would cost 60 µs a test."""
 
+    _item: pytest.Item
 
-def _settings(config: pytest.Config) -> TestSettings:
-    from engagelab_mock.pytest_settings import TestSettings
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Keep the test that is about to run."""
+        self._item = item
 
-    item = config.stash[_ITEM]
-    if _SETTINGS not in item.stash:
-        item.stash[_SETTINGS] = TestSettings(item)
-    return item.stash[_SETTINGS]
+    @pytest.fixture
+    def engagelab_receiver(self) -> Receiver:
+        """Say who gets the callbacks; override it in your conftest.py to return your own Receiver.
 
+        Left alone it is --engagelab-url, or else a bundled receiver that verifies and records, in process. Your own:
 
-@pytest.fixture
-def engagelab_receiver(pytestconfig: pytest.Config) -> Receiver:
-    """Say who gets the callbacks; override it in your conftest.py to return your own Receiver.
+            @pytest.fixture
+            def engagelab_receiver(app):
+                return Receiver.wsgi(app, path="/engagelab", username="acme", secret="s3cret")
 
-    Left alone it is --engagelab-url, or else a bundled receiver that verifies and records, in process. Your own:
+        A list of receivers does for an account with several callbacks.
+        """
+        return self._settings().default_receiver()
 
-        @pytest.fixture
-        def engagelab_receiver(app):
-            return Receiver.wsgi(app, path="/engagelab", username="acme", secret="s3cret")
+    @pytest.fixture
+    def engagelab(self, engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[EngageLab]:
+        """Play EngageLab towards the receiver under test, in virtual time, with a journal of its own.
 
-    A list of receivers does for an account with several callbacks.
-    """
-    return _settings(pytestconfig).default_receiver()
+        A delivery that is not acknowledged fails the test at the line that sent it:
 
+            def test_verified(engagelab):
+                run = engagelab.send("+6591234567")
+                assert run.statuses == ["plan", "sent", "delivered", "verified"]
+        """
+        with self._settings().build(engagelab_receiver) as engagelab:
+            yield engagelab
 
-@pytest.fixture
-def engagelab(pytestconfig: pytest.Config, engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[EngageLab]:
-    """Play EngageLab towards the receiver under test, in virtual time, with a journal of its own.
+    def _settings(self) -> TestSettings:
+        from engagelab_mock.pytest_settings import TestSettings
 
-    A delivery that is not acknowledged fails the test at the line that sent it:
-
-        def test_verified(engagelab):
-            run = engagelab.send("+6591234567")
-            assert run.statuses == ["plan", "sent", "delivered", "verified"]
-    """
-    with _settings(pytestconfig).build(engagelab_receiver) as engagelab:
-        yield engagelab
+        stash = self._item.stash
+        if _SETTINGS not in stash:
+            stash[_SETTINGS] = TestSettings(self._item)
+        return stash[_SETTINGS]

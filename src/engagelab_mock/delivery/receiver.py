@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -82,7 +83,6 @@ class Receiver:
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: What the bundled receiver recorded; None for your own.
         self.recorder = recorder
-        self.signer = Signer(settings.username, settings.secret) if settings.signs else None
 
     @classmethod
     def http(
@@ -190,6 +190,11 @@ class Receiver:
         own = {name: given.pop(name) for name in ("limit", "signature_clock", "skew") if name in given}
         given["events"] = ticked(given.get("events", ()))
         return cls(transport, CallbackSettings(address=transport.address, **given), **own)
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """Return what signs for the receiver; None if its callbacks are not signed."""
+        return Signer(self.settings.username, self.settings.secret) if self.settings.signs else None
 
     @property
     def address(self) -> str:

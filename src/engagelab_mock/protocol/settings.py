@@ -60,7 +60,7 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
                 where="username",
                 hint="use printable ASCII without ';' and without outer blanks",
             )
-        if any("\ud800" <= character <= "\udfff" for character in self.secret):
+        if not _is_unicode(self.secret):
             raise InvalidSettings("the secret is not valid Unicode text", where="secret", hint="give it as UTF-8")
         if not fits_header(self.authorization):
             raise InvalidSettings(
@@ -104,3 +104,11 @@ def fits_header(value: str) -> bool:
     (True, False)
     """
     return all((" " <= character <= "\xff" and character != "\x7f") or character == "\t" for character in value)
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate: what Python makes of undecodable bytes in the environment
+        return False
+    return True

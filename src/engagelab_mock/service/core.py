@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
@@ -70,14 +71,29 @@ class Core:
         check_options({name: value for name, value in self.defaults.items() if name != "to"}, where="defaults")
         #: Everything that happened.
         self.journal = Journal() if journal is None else journal
-        self.generate = Generator.seeded(seed)
-        #: The account's ids, and the events that are about it.
-        self.account = Account(self.generate)
         self.batching: Batching | None = None
-        self._sender = Sender(journal=self.journal, clock=self.clock, generate=self.generate)
-        self._dispatcher = Dispatcher(self.clock, self._sender)
         self._turns = Turns()
         self._crowds = 0
+
+    # What follows is made when it is first used: many a test asks for the fixture and sends nothing.
+
+    @cached_property
+    def generate(self) -> Generator:
+        """Return what draws ids and data from the seed."""
+        return Generator.seeded(self.seed)
+
+    @cached_property
+    def account(self) -> Account:
+        """Return the account's ids, which makes the events that are about it."""
+        return Account(Generator.seeded(self.seed, "account"))
+
+    @cached_property
+    def _sender(self) -> Sender:
+        return Sender(journal=self.journal, clock=self.clock, generate=self.generate)
+
+    @cached_property
+    def _dispatcher(self) -> Dispatcher:
+        return Dispatcher(self.clock, self._sender)
 
     @property
     def receiver(self) -> Receiver:
