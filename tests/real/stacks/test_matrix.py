@@ -14,7 +14,7 @@ import pytest
 
 from engagelab_mock import EngageLab
 from tests.real.stacks.matrix import Row, stored
-from tests.real.stacks.measure import STIMULI, Cell, interim_answers, measure
+from tests.real.stacks.measure import STIMULI, Cell, interim_answers, measure, versions
 from tests.real.stacks.process import PATIENCE, Stack, running
 from tests.real.stacks.servers import STACKS
 
@@ -48,7 +48,11 @@ def differences(stack: Stack, row: Row) -> dict[str, tuple[Cell, Cell]]:
 
 def test_what_reaches_the_app_is_what_the_matrix_says(stack: Stack) -> None:
     row = ROWS[stack.name]
-    assert differences(stack, row) == {}, f"measured with {row.versions}; python -m tests.real.stacks measures anew"
+    found = differences(stack, row)
+    if found and versions(stack.name) != row.versions:
+        # What a server does is its own business; a new release of one is news for the page, not a fault of ours.
+        pytest.xfail(f"measured with {row.versions}, here is {versions(stack.name)}: `python -m tests.real.stacks`")
+    assert found == {}
     assert interim_answers(stack, patience=PATIENCE if row.continues else NEVER) == row.continues
 
 
