@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.row import Row
+from benchmarks.why import WHY
 
 _SIGNS = {"at most": "≤", "at least": "≥"}
 
@@ -28,12 +29,18 @@ def print_table(rows: Sequence[Row]) -> None:
     console.print(table)
     for line in dict.fromkeys(f"{row.goal}: {_context(row)}" for row in rows):
         console.print(line, soft_wrap=True)
+    for goal in dict.fromkeys(row.goal for row in rows if not row.meets and row.goal in WHY):
+        console.print(f"why {goal} misses: {WHY[goal]}", soft_wrap=True)
 
 
 def to_json(row: Row) -> str:
     """Write a row with its verdict on one line."""
     fields: dict[str, Any] = msgspec.to_builtins(row)
-    return msgspec.json.encode({**fields, "meets": row.meets, "verdict": row.verdict}).decode()
+    return msgspec.json.encode({**fields, "meets": row.meets, "verdict": row.verdict, "why": _why(row)}).decode()
+
+
+def _why(row: Row) -> str:
+    return "" if row.meets else WHY.get(row.goal, "")
 
 
 def _context(row: Row) -> str:

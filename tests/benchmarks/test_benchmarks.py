@@ -12,7 +12,9 @@ import pytest
 from benchmarks.__main__ import GOALS, main
 from benchmarks.installed import Installed
 from benchmarks.row import Row, Sense
+from benchmarks.table import print_table, to_json
 from benchmarks.timing import Effort
+from benchmarks.why import WHY
 from click.testing import CliRunner
 
 TINY = Effort(
@@ -73,7 +75,7 @@ def test_json_is_printed_and_written_a_row_a_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--quick", "--only", "g7", "--format", "json", "--json", str(file)])
     assert result.exit_code == 0
     (row,) = map(json.loads, result.stdout.splitlines())
-    assert set(row) == {"goal", "what", "value", "budget", "sense", "unit", "context", "meets", "verdict"}
+    assert set(row) == {"goal", "what", "value", "budget", "sense", "unit", "context", "meets", "verdict", "why"}
     assert file.read_text() == result.stdout
 
 
@@ -89,3 +91,14 @@ def test_a_goal_that_is_none_is_refused() -> None:
     result = CliRunner().invoke(main, ["--only", "G99"])
     assert result.exit_code == 2
     assert "there is no goal 'G99'" in result.stderr
+
+
+def test_a_miss_says_why_and_a_hit_has_nothing_to_say(capsys: pytest.CaptureFixture[str]) -> None:
+    missed = Row(goal="G2", what="", value=4.0, budget=1.2)
+    met = Row(goal="G3", what="", value=10.0, budget=20.0)
+    print_table([missed, met])
+    printed = capsys.readouterr().out
+    assert f"why G2 misses: {WHY['G2']}" in printed
+    assert "why G3" not in printed
+    assert json.loads(to_json(missed))["why"] == WHY["G2"]
+    assert json.loads(to_json(met))["why"] == ""
