@@ -259,6 +259,7 @@ def test_the_readme_and_the_tutorial_count_right() -> None:
     assert "[Eleven scenarios]" in TUTORIAL
     assert len(Outcome) == 16
     assert "sixteen outcomes" in README
+    assert f"{len(engagelab_mock.FAULTS)} faults" in README
 
 
 def test_every_known_source_tag_is_explained() -> None:
