@@ -126,6 +126,7 @@ class TestSettings:
                 limit=receiver.limit,
                 signature_clock=receiver.signature_clock,
                 skew=receiver.skew,
+                observe=receiver.observe,
                 events=receiver.settings.events,
             )
         return receiver if wanted == own else receiver.with_settings(**wanted)

@@ -139,3 +139,18 @@ def test_the_bundled_receiver_wants_its_authorization() -> None:
 )
 def test_its_repr_names_the_way_and_the_address(receiver: Receiver, shown: str) -> None:
     assert repr(receiver) == shown
+
+
+def test_who_can_look_at_the_app_s_state_is_kept_with_the_receiver() -> None:
+    def observe(message_id: str) -> str:
+        return f"state of {message_id}"
+
+    receiver = Receiver.wsgi(app, observe=observe)
+    assert receiver.observe is observe
+    assert receiver.with_settings(description="the shop").observe is observe
+    assert Receiver.wsgi(app).observe is None
+
+
+def test_observe_is_something_to_call() -> None:
+    with pytest.raises(UsageError, match="observe is called with a message's id, 'status' cannot be"):
+        Receiver.wsgi(app, observe="status")  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
@@ -32,6 +32,8 @@ SANDBOX_USERNAME = "sandbox_demo"
 SANDBOX_SECRET = "sandbox_webhook_secret"
 
 SignatureClock = Literal["wall", "virtual"]
+#: The options that are the receiver's own; the others are its callback settings.
+_OWN = ("limit", "signature_clock", "skew", "observe")
 
 
 class ReceiverOptions(TypedDict, total=False):
@@ -50,6 +52,8 @@ class ReceiverOptions(TypedDict, total=False):
     signature_clock: SignatureClock
     #: Seconds added to the signature's timestamp.
     skew: float
+    #: Called with a message's id, returns what the receiver's app holds of it: what it is judged by.
+    observe: Callable[[str], Any] | None
 
 
 class Receiver:
@@ -68,10 +72,17 @@ class Receiver:
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
         skew: float = 0.0,
+        observe: Callable[[str], Any] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         if signature_clock not in {"wall", "virtual"}:
             raise UsageError(f"signature_clock is 'wall' or 'virtual', not {signature_clock!r}", where="Receiver")
+        given: Any = observe
+        if given is not None and not callable(given):
+            hint = "observe=lambda message_id: Message.get(message_id).status"
+            raise UsageError(
+                f"observe is called with a message's id, {observe!r} cannot be", where="Receiver", hint=hint
+            )
         self.transport = transport
         self.settings = settings
         #: Seconds the receiver has for its whole answer; None waits for ever, for a debugger's sake.
@@ -79,6 +90,8 @@ class Receiver:
         self.signature_clock = signature_clock
         #: Seconds added to the signature's timestamp: a sender whose clock is wrong.
         self.skew = skew
+        #: Returns, for a message's id, the state that the receiver's app is in; None where nobody can look.
+        self.observe = observe
         #: Whether the address is usable, by its last validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: What the bundled receiver recorded; None for your own.
@@ -187,7 +200,7 @@ class Receiver:
         for name in given:
             if name not in ReceiverOptions.__annotations__:
                 raise UnknownName("argument", name, ReceiverOptions.__annotations__, where=f"Receiver.{transport.name}")
-        own = {name: given.pop(name) for name in ("limit", "signature_clock", "skew") if name in given}
+        own = {name: given.pop(name) for name in _OWN if name in given}
         given["events"] = ticked(given.get("events", ()))
         return cls(transport, CallbackSettings(address=transport.address, **given), **own)
 
@@ -216,6 +229,7 @@ class Receiver:
             limit=self.limit,
             signature_clock=self.signature_clock,
             skew=self.skew,
+            observe=self.observe,
             recorder=self.recorder,
         )
 
