@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "clock": "Clock SystemClock VirtualClock",
+    "clock.live": "LiveClock",
     "delivery.fault.catalogue": "FAULTS fault",
     "delivery.fault.model": "Fault",
     "delivery.filters": "Filters",

@@ -5,6 +5,7 @@ from typing import Final
 from engagelab_mock.clock import Clock as Clock
 from engagelab_mock.clock import SystemClock as SystemClock
 from engagelab_mock.clock import VirtualClock as VirtualClock
+from engagelab_mock.clock.live import LiveClock as LiveClock
 from engagelab_mock.delivery.fault.catalogue import FAULTS as FAULTS
 from engagelab_mock.delivery.fault.catalogue import fault as fault
 from engagelab_mock.delivery.fault.model import Fault as Fault
