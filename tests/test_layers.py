@@ -42,6 +42,7 @@ HOMES: dict[str, set[str]] = {
     "pytest": {"pytest"},
     "hypothesis": {"strategies"},
     "locust": {"load"},
+    "sqlite3": {"service"},
 }
 
 
