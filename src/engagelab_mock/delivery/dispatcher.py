@@ -6,10 +6,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from engagelab_mock.clock import Clock, Timer
+from engagelab_mock.clock.delay import check_moment
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.sender import Sender
 
+#: Something of a delivery's to do, at once or by somebody else.
+Post = Callable[[Delivery, Callable[[], object]], object]
 #: Something to do when its time comes, in either pace.
 Program = Callable[[Pace], Coroutine[Any, Any, None]]
 
@@ -24,15 +27,29 @@ class Dispatcher:
     def __init__(self, clock: Clock, sender: Sender) -> None:
         self.clock = clock
         self._sender = sender
+        #: Who makes attempts instead of whoever lets time pass; nobody, unless a postman works.
+        self.post: Post | None = None
 
-    def at(self, when: float, program: Program, *, label: str) -> Timer:
-        """Run a program at a Unix time."""
+    def at(self, when: float, program: Program, timers: list[Timer], *, label: str) -> Timer:
+        """Run a program at a Unix time; until then its timer is in `timers`, so that it can be taken back."""
+
+        async def held(pace: Pace) -> None:
+            __tracebackhide__ = True
+            try:
+                timers.remove(timer)
+            except ValueError:
+                return  # another thread has taken it back meanwhile
+            await program(pace)
 
         def action() -> None:
             __tracebackhide__ = True
-            drive(program(BLOCKING))
+            drive(held(BLOCKING))
 
-        return self.clock.call_at(when, action, label=label, aaction=lambda: program(AWAITING))
+        timer = Timer(check_moment(when, where="clock.call_at"), action, label, lambda: held(AWAITING))
+        # In this order: on a live clock, another thread runs at once what is due.
+        timers.append(timer)
+        self.clock.take_over([timer])
+        return timer
 
     async def deliver(
         self,
@@ -46,6 +63,33 @@ class Dispatcher:
         What is on the clock is in `timers`, too, so that it can be taken back.
         """
         __tracebackhide__ = True
+        if self.post is None:
+            await self._attempt(pace, delivery, on_given_up, timers)
+        else:
+            self.post(delivery, lambda: drive(self._attempt(BLOCKING, delivery, on_given_up, timers)))
+
+    def deliver_at(
+        self, when: float, delivery: Delivery, on_given_up: Callable[[Delivery], object], timers: list[Timer]
+    ) -> None:
+        """Make the delivery's next attempt at a Unix time."""
+
+        async def again(later: Pace) -> None:
+            __tracebackhide__ = True
+            await self.deliver(later, delivery, on_given_up, timers)
+
+        names = ", ".join(delivery.statuses)
+        whose = delivery.message_id or "the account"
+        number = delivery.attempts[-1].number + 1 if delivery.attempts else 1
+        self.at(when, again, timers, label=f"attempt {number} of {names} of {whose}")
+
+    async def _attempt(
+        self,
+        pace: Pace,
+        delivery: Delivery,
+        on_given_up: Callable[[Delivery], object],
+        timers: list[Timer],
+    ) -> None:
+        __tracebackhide__ = True
         attempt = await self._sender.attempt(pace, delivery)
         if attempt.acknowledged:
             return
@@ -53,15 +97,5 @@ class Dispatcher:
         if wait is None:
             delivery.given_up = True
             on_given_up(delivery)
-            return
-
-        async def again(later: Pace) -> None:
-            __tracebackhide__ = True
-            timers.remove(timer)
-            await self.deliver(later, delivery, on_given_up, timers)
-
-        names = ", ".join(delivery.statuses)
-        whose = delivery.message_id or "the account"
-        label = f"attempt {attempt.number + 1} of {names} of {whose}"
-        timer = self.at(self.clock.time() + wait, again, label=label)
-        timers.append(timer)
+        else:
+            self.deliver_at(self.clock.time() + wait, delivery, on_given_up, timers)

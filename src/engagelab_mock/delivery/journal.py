@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from engagelab_mock import eventloop
 from engagelab_mock.clock import check_delay
@@ -21,6 +21,19 @@ from engagelab_mock.protocol.events import Event
 
 #: How many attempts a failing assertion shows.
 _SHOWN = 100
+
+
+class Keeper(Protocol):
+    """Keep what happens where it outlives the process."""
+
+    def begun(self, delivery: Delivery) -> None:
+        """Keep an attempt, the delivery's last, before its request goes out."""
+
+    def completed(self, delivery: Delivery) -> None:
+        """Keep what came of an attempt."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """Keep an input that could not be used."""
 
 
 class Journal:
@@ -45,22 +58,34 @@ class Journal:
         #: Called with every attempt, and the delivery it belongs to, once it is completed and from the thread that
         #: sent it; what one raises reaches whoever sent.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
+        #: Who keeps it all for another process; nobody, unless there is a store.
+        self.keeper: Keeper | None = None
 
     def open(self, delivery: Delivery) -> None:
         """Enter a delivery before its first request."""
         with self._lock:
             self.entries.append(delivery)
 
+    def begin(self, delivery: Delivery) -> None:
+        """Have an attempt kept before its request goes out."""
+        if self.keeper is not None:
+            self.keeper.begun(delivery)
+
     def complete(self, delivery: Delivery, attempt: Attempt) -> None:
-        """Tell the listeners that an attempt has its outcome."""
+        """Have an attempt's outcome kept, and tell the listeners."""
+        if self.keeper is not None:
+            self.keeper.completed(delivery)
         if self.listeners:
             for listener in tuple(self.listeners):
                 listener(delivery, attempt)
 
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""
+        refusal = Refusal(at, error)
         with self._lock:
-            self.entries.append(Refusal(at, error))
+            self.entries.append(refusal)
+        if self.keeper is not None:
+            self.keeper.refused(refusal)
 
     @property
     def deliveries(self) -> list[Delivery]:

@@ -89,6 +89,8 @@ class Delivery(msgspec.Struct, eq=False):
     signed: bool = True
     attempts: list[Attempt] = []
     given_up: bool = False
+    #: What it is kept under, where there is a store.
+    key: str = ""
 
     @property
     def acknowledged(self) -> bool:

@@ -142,6 +142,7 @@ class Sender:
         delivery.attempts.append(attempt)
         if len(delivery.attempts) == 1:
             self._journal.open(delivery)
+        self._journal.begin(delivery)
         return attempt
 
     def _complete(

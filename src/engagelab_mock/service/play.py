@@ -90,12 +90,10 @@ class Play:
     def _put(self, planned: Planned, timers: list[Timer]) -> None:
         async def program(pace: Pace) -> None:
             __tracebackhide__ = True
-            timers.remove(timer)
             await self.deliver(pace, planned.events, timers)
 
         label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
-        timer = self._dispatcher.at(planned.at, program, label=label)
-        timers.append(timer)
+        self._dispatcher.at(planned.at, program, timers, label=label)
 
     async def deliver(self, pace: Pace, events: Sequence[Event], timers: list[Timer]) -> None:
         """Send one callback, now, to every receiver that wants any of its events, with those it wants.
