@@ -35,11 +35,12 @@ class Dispatcher:
 
         async def held(pace: Pace) -> None:
             __tracebackhide__ = True
-            try:
-                timers.remove(timer)
-            except ValueError:
-                return  # another thread has taken it back meanwhile
-            await program(pace)
+            if self.post is not None:
+                # Off the list when it is posted, and not before: others look whether there is anything to wait for.
+                await program(pace)
+                _remove(timers, timer)
+            elif _remove(timers, timer):
+                await program(pace)
 
         def action() -> None:
             __tracebackhide__ = True
@@ -99,3 +100,12 @@ class Dispatcher:
             on_given_up(delivery)
         else:
             self.deliver_at(self.clock.time() + wait, delivery, on_given_up, timers)
+
+
+def _remove(timers: list[Timer], timer: Timer) -> bool:
+    """Take a timer off a list, if no other thread has taken it back meanwhile."""
+    try:
+        timers.remove(timer)
+    except ValueError:
+        return False
+    return True

@@ -6,9 +6,11 @@ without an event loop; paced by `AWAITING` they run in the caller's loop.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from engagelab_mock import eventloop
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.errors import UsageError
@@ -42,6 +44,9 @@ class Pace(Protocol):
     async def run_next(self, clock: Clock) -> bool:
         """Run the clock's next action, and say whether there was one."""
 
+    async def pause(self, seconds: float) -> None:
+        """Wait, in seconds of the machine, while others work."""
+
 
 class _Blocking:
     def check(self, transport: Transport) -> None:
@@ -67,6 +72,9 @@ class _Blocking:
         __tracebackhide__ = True
         return clock.run_next()
 
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 class _Awaiting:
     def check(self, transport: Transport) -> None:
@@ -91,6 +99,9 @@ class _Awaiting:
     async def run_next(self, clock: Clock) -> bool:
         __tracebackhide__ = True
         return await clock.arun_next()
+
+    async def pause(self, seconds: float) -> None:
+        await eventloop.sleep(seconds)
 
 
 BLOCKING: Pace = _Blocking()

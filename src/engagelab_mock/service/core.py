@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
 from engagelab_mock.clock import Clock, Timer, VirtualClock, check_delay
-from engagelab_mock.delivery.dispatcher import Dispatcher
+from engagelab_mock.delivery.dispatcher import Dispatcher, Post
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
+#: How often somebody who waits for a postman looks, in seconds.
+_GLANCE = 0.005
 
 
 class Core:
@@ -157,6 +159,10 @@ class Core:
         clock.take_over(self.clock.pending)
         self.clock = self._dispatcher.clock = self._sender.clock = clock
 
+    def employ(self, post: Post) -> None:
+        """Have attempts made by somebody else than whoever lets time pass: a `Postman`."""
+        self._dispatcher.post = post
+
     def begin(self, options: DeliverOptions, message_id: str = "") -> Play:
         """Make a play for callbacks delivered in the manner that the options, and the defaults, say."""
         given = {name: value for name, value in options.items() if value is not None}
@@ -187,7 +193,10 @@ class Core:
         """Let the clock pass until the play is closed."""
         __tracebackhide__ = True
         try:
-            if pace is AWAITING:
+            if self._dispatcher.post is not None:
+                while not play.closed:
+                    await pace.pause(_GLANCE)
+            elif pace is AWAITING:
                 await self._turns.see_through(self.clock, play)
             else:
                 while not play.closed and await pace.run_next(self.clock):
