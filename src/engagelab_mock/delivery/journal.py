@@ -52,6 +52,8 @@ class Journal:
         given: Any = limit
         if limit is not None and (isinstance(given, bool) or not isinstance(given, int) or limit < 1):
             raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
+        #: How many entries are kept; None is all.
+        self.limit = limit
         self._lock = threading.Lock()
         #: Deliveries and refusals, oldest first.
         self.entries: MutableSequence[Delivery | Refusal] = [] if limit is None else deque(maxlen=limit)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.fault.catalogue import FaultChoice
     from engagelab_mock.delivery.fault.model import Fault
     from engagelab_mock.service.batch import Batching
+    from engagelab_mock.service.ledger import Ledger
 
 #: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
@@ -74,6 +75,8 @@ class Core:
         #: Everything that happened.
         self.journal = Journal() if journal is None else journal
         self.batching: Batching | None = None
+        #: What keeps callbacks for another process; nothing, unless `restore` was given a store.
+        self.ledger: Ledger | None = None
         self._turns = Turns()
         self._crowds = 0
 
@@ -175,7 +178,11 @@ class Core:
             faults=struck,
             total=check_total(options.get("total")),
         )
-        return Play(self._dispatcher, self._open_receivers, self.dialect, manner, message_id)
+        return self.begin_in(manner, message_id)
+
+    def begin_in(self, manner: Manner, message_id: str = "") -> Play:
+        """Make a play for callbacks delivered in a manner."""
+        return Play(self._dispatcher, self._open_receivers, self.dialect, manner, message_id, self.ledger)
 
     def _faults(self, chosen: FaultChoice | None) -> tuple[Fault, ...]:
         """Return the faults that are meant, having made sure that every receiver can be sent them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,13 +15,14 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.schedule import Planned
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import NotAcknowledged, UsageError
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.fault.model import Fault
+    from engagelab_mock.service.ledger import Ledger
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class Play:
         dialect: Dialect,
         manner: Manner,
         message_id: str = "",
+        ledger: Ledger | None = None,
     ) -> None:
         self.deliveries: list[Delivery] = []
         self._dispatcher = dispatcher
@@ -54,14 +56,28 @@ class Play:
         self._dialect = dialect
         self._manner = manner
         self._message_id = message_id
+        self._ledger = ledger
+        #: What the ledger keeps the callbacks under that are still to go out, each with whereto its timer goes.
+        self._kept: dict[str, list[Timer]] = {}
         self._shared = [self.deliveries]
         self._timers: list[Timer] = []
         self._afterwards: list[Timer] = []
+        #: What is not on the clock yet, whereto it goes, and what the ledger keeps it under.
+        self._held: list[tuple[Planned, list[Timer], str]] = []
+        #: Who is told of a delivery that is given up, instead of its being raised.
+        self.on_lost: Callable[[NotAcknowledged], object] | None = None
+        #: When the last of what was planned is due, in Unix seconds.
+        self.until = 0.0
 
     @property
     def closed(self) -> bool:
         """Tell whether nothing more will be sent or tried, but for what was put `afterwards`."""
-        return not self._timers and all(delivery.closed for delivery in self.deliveries)
+        return not self._timers and not self._held and all(delivery.closed for delivery in self.deliveries)
+
+    @property
+    def held(self) -> bool:
+        """Tell whether something waits for `release`."""
+        return bool(self._held)
 
     def owns(self, timer: Timer) -> bool:
         """Tell whether the play waits for what a timer does."""
@@ -73,39 +89,88 @@ class Play:
             timer.cancel()
         self._timers.clear()
         self._afterwards.clear()
+        self._held.clear()
+        if self._ledger is not None:
+            self._ledger.withdrawn(self._kept, self.deliveries)
+        self._kept.clear()
+
+    def take_back_afterwards(self) -> None:
+        """Take off the clock what was put there `afterwards`: a code that was used does not expire."""
+        for timer in self._afterwards:
+            timer.cancel()
+        self._afterwards.clear()
+        self._held = [held for held in self._held if held[1] is not self._afterwards]
+        if self._ledger is not None:
+            keys = [key for key, timers in tuple(self._kept.items()) if timers is self._afterwards]
+            self._ledger.withdrawn(keys)
+            for key in keys:
+                self._kept.pop(key, None)
 
     def share(self, deliveries: list[Delivery]) -> None:
         """Enter deliveries in this list, too."""
         self._shared.append(deliveries)
 
-    def plan(self, planned: Iterable[Planned]) -> None:
-        """Put callbacks on the clock."""
+    def plan(self, planned: Iterable[Planned], *, held: bool = False) -> None:
+        """Put callbacks on the clock, or hold them until `release`."""
         for callback in planned:
-            self._put(callback, self._timers)
+            self.until = max(self.until, callback.at)
+            self._keep(callback, self._timers, held=held)
 
-    def afterwards(self, planned: Planned) -> None:
-        """Put a callback on the clock that the play does not wait for."""
-        self._put(planned, self._afterwards)
+    def afterwards(self, planned: Planned, *, held: bool = False) -> None:
+        """Put a callback on the clock that the play does not wait for, or hold it until `release`."""
+        self._keep(planned, self._afterwards, held=held)
 
-    def _put(self, planned: Planned, timers: list[Timer]) -> None:
+    def release(self) -> None:
+        """Put on the clock what was held."""
+        held = self._held
+        for planned, timers, key in held:
+            self._put(planned, timers, key)
+        self._held = self._held[len(held) :]
+
+    def resume(self, planned: Planned, key: str, *, afterwards: bool = False) -> None:
+        """Put a callback on the clock that the ledger has kept under that key."""
+        timers = self._afterwards if afterwards else self._timers
+        self._kept[key] = timers
+        self._put(planned, timers, key)
+
+    def retry(self, delivery: Delivery, when: float) -> None:
+        """Make the next attempt of a delivery that was opened before, at a Unix time."""
+        self.deliveries.append(delivery)
+        self._dispatcher.deliver_at(when, delivery, self._given_up, self._timers)
+
+    def _keep(self, planned: Planned, timers: list[Timer], *, held: bool) -> None:
+        """Have a callback kept by the ledger, if there is one, and put it on the clock or hold it."""
+        key = ""
+        if self._ledger is not None:
+            afterwards = timers is self._afterwards
+            key = self._ledger.planned(planned, self._message_id, self._manner, afterwards=afterwards)
+            self._kept[key] = timers
+        if held:
+            self._held.append((planned, timers, key))
+        else:
+            self._put(planned, timers, key)
+
+    def _put(self, planned: Planned, timers: list[Timer], key: str) -> None:
         async def program(pace: Pace) -> None:
             __tracebackhide__ = True
-            await self.deliver(pace, planned.events, timers)
+            await self.deliver(pace, planned.events, timers, key)
 
         label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
         self._dispatcher.at(planned.at, program, timers, label=label)
 
-    async def deliver(self, pace: Pace, events: Sequence[Event], timers: list[Timer]) -> None:
+    async def deliver(self, pace: Pace, events: Sequence[Event], timers: list[Timer], key: str = "") -> None:
         """Send one callback, now, to every receiver that wants any of its events, with those it wants.
 
-        Retries are entered in `timers` while they are on the clock.
+        Retries are entered in `timers` while they are on the clock; `key` is what the ledger keeps it under.
         """
         __tracebackhide__ = True
-        for receiver in self._receivers():
-            wanted = tuple(self._dialect.spell(event) for event in events if receiver.settings.wants(event))
-            if not wanted:
-                continue
-            delivery = self._open(receiver, wanted)
+        deliveries = self._openings(events)
+        if self._ledger is not None:
+            # All or none are kept, in the place of what was planned, so that each goes to everybody once.
+            with self._ledger.due(key):
+                deliveries = iter(list(deliveries))
+            self._kept.pop(key, None)
+        for delivery in deliveries:
             try:
                 await self._dispatcher.deliver(pace, delivery, self._given_up, timers)
             except UsageError:
@@ -113,10 +178,19 @@ class Play:
                 self.take_back()
                 raise
 
+    def _openings(self, events: Sequence[Event]) -> Iterator[Delivery]:
+        """Open a delivery for every receiver that wants any of the events, each when it is asked for."""
+        for receiver in self._receivers():
+            wanted = tuple(self._dialect.spell(event) for event in events if receiver.settings.wants(event))
+            if wanted:
+                yield self._open(receiver, wanted)
+
     def _open(self, receiver: Receiver, events: tuple[Event, ...]) -> Delivery:
         manner = self._manner
         body = encode(events, total=manner.total)
         delivery = Delivery(receiver, events, body, self._message_id, manner.retry, manner.faults)
+        if self._ledger is not None:
+            self._ledger.opened(delivery)
         for deliveries in self._shared:
             deliveries.append(delivery)
         return delivery
@@ -126,4 +200,6 @@ class Play:
         check = self._manner.check
         if check or (check is None and not delivery.attempts[-1].faults):
             self.take_back()
-            raise not_acknowledged(delivery)
+            if self.on_lost is None:
+                raise not_acknowledged(delivery)
+            self.on_lost(not_acknowledged(delivery))
