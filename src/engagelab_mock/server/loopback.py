@@ -9,9 +9,10 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 from engagelab_mock.errors import UsageError
+from engagelab_mock.server.handler import REQUEST_LIMIT, RequestHandler
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -31,15 +32,17 @@ class LoopbackServer:
     ...     engagelab.send("+6591234567").acknowledged
     True
 
-    The port is bound and listens once this is constructed, so a request made at any time after waits its turn.
+    The port is bound and listens once this is constructed, so a request made at any time after waits its turn. A
+    request that has not arrived `request_limit` seconds after its connection is answered 408.
     """
 
-    def __init__(self, app: WSGIApplication, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: WSGIApplication, host: str = "127.0.0.1", port: int = 0, *, request_limit: float = REQUEST_LIMIT
+    ) -> None:
+        handler = type("LimitedHandler", (RequestHandler,), {"limit": request_limit})
         # Werkzeug answers a port in use by ending the process, so the socket is opened here and handed over.
         with _listening_socket(host, port) as listening:
-            self._server = make_server(
-                host, port, app, threaded=True, request_handler=_QuietHandler, fd=listening.fileno()
-            )
+            self._server = make_server(host, port, app, threaded=True, request_handler=handler, fd=listening.fileno())
         self.host = host
         self.port = self._server.port
         self._thread: threading.Thread | None = None
@@ -88,13 +91,6 @@ class LoopbackServer:
 
     def __repr__(self) -> str:
         return f"<LoopbackServer {self.url}>"
-
-
-class _QuietHandler(WSGIRequestHandler):
-    """Log failures and not every request."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
 
 
 def is_loopback(host: str) -> bool:
