@@ -135,3 +135,12 @@ def is_over(delivery: Delivery) -> bool:
     if last is None or last.outcome is Outcome.PENDING:
         return False
     return delivery.retry.wait_after(last.number) is None
+
+
+def ordinal(key: str) -> list[int]:
+    """Return what sorts keys in the order in which they were given.
+
+    >>> sorted(["10.1", "9.10", "9.9"], key=ordinal)
+    ['9.9', '9.10', '10.1']
+    """
+    return [int(part) for part in key.split(".")]

@@ -57,6 +57,9 @@ class Postman:
             if isinstance(self._clock, LiveClock):
                 self._engagelab.employ(self._post)
                 work = partial(self._follow, self._clock)
+            else:
+                self._engagelab.on_release.append(self._released.set)  # type: ignore[attr-defined]
+                self._released.set()  # for what was released before
             self._thread = threading.Thread(target=work, name="Postman", daemon=True)
             self._thread.start()
         return self
@@ -70,7 +73,9 @@ class Postman:
         deadline = stopwatch() + grace
         if isinstance(self._clock, LiveClock):
             self._clock.interrupt()
-        self._released.set()
+        else:
+            self._engagelab.on_release.remove(self._released.set)  # type: ignore[attr-defined]
+            self._released.set()
         with self._lock:
             desks = tuple(self._lanes.values())
         for desk in desks:
@@ -96,7 +101,7 @@ class Postman:
         """Let virtual time pass for what was accepted, one thing after the other."""
         while self._released.wait() and not self._stopped:
             self._released.clear()
-            self._try(self._engagelab.settle)  # type: ignore[attr-defined]
+            self._try(self._engagelab.work_off)  # type: ignore[attr-defined]
 
     def _post(self, delivery: Delivery, job: Callable[[], object]) -> None:
         """Have an attempt made by a thread of the receiver's own."""

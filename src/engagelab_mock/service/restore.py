@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engagelab_mock import errors
 from engagelab_mock.clock.live import LiveClock, Setting
 from engagelab_mock.delivery.model import Delivery, Refusal
@@ -15,7 +17,7 @@ from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.generate import Generator
 from engagelab_mock.protocol.callback import decode
-from engagelab_mock.service.ledger import DELIVERY, PLANNED, REFUSAL, Ledger, is_over
+from engagelab_mock.service.ledger import DELIVERY, PLANNED, REFUSAL, Ledger, is_over, ordinal
 from engagelab_mock.service.play import Manner, Play
 from engagelab_mock.service.records import KeptDelivery, KeptFault, KeptPlan, KeptReceiver, KeptRefusal
 
@@ -55,9 +57,8 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
         plays = _Plays(engagelab)
         _restore_journal(engagelab, ledger, plays)
         for plan in store.load(PLANNED, KeptPlan):
-            manner = Manner(False, RetryPolicy(plan.retry), KeptFault.restored(plan.faults), plan.total)
-            planned = Planned(plan.at, decode(plan.events).rows)
-            plays.of(plan.message_id, manner).resume(planned, plan.key, afterwards=plan.afterwards)
+            play = plays.of(plan.message_id, plan.retry, plan.faults, plan.total)
+            play.resume(Planned(plan.at, decode(plan.events).rows), plan.key, afterwards=plan.afterwards)
         engagelab.journal.keeper = ledger
 
 
@@ -81,34 +82,38 @@ class _Plays:
 
     def __init__(self, engagelab: EngageLab) -> None:
         self._engagelab = engagelab
-        self._plays: dict[tuple[str, Manner], Play] = {}
+        self._plays: dict[bytes, Play] = {}
 
-    def of(self, message_id: str, manner: Manner) -> Play:
+    def of(self, message_id: str, retry: tuple[float, ...], faults: tuple[KeptFault, ...], total: int | None) -> Play:
         """Return the play of a message."""
-        play = self._plays.get((message_id, manner))
+        key = msgspec.json.encode((message_id, retry, faults, total))
+        play = self._plays.get(key)
         if play is None:
-            play = self._plays[message_id, manner] = self._engagelab.begin_in(manner, message_id)
+            # There is no line of a test any more at which what is given up could be raised.
+            manner = Manner(False, RetryPolicy(retry), KeptFault.restored(faults), total)
+            play = self._plays[key] = self._engagelab.begin_in(manner, message_id)
         return play
 
 
 def _restore_journal(engagelab: EngageLab, ledger: Ledger, plays: _Plays) -> None:
     """Enter what happened in the journal, in order, and put what is not over on the clock."""
     receiver = _receivers(engagelab)
-    entries: list[tuple[float, Delivery | Refusal]] = []
+    entries: list[tuple[float, list[int], Delivery | Refusal]] = []
     for kept in ledger.store.load(DELIVERY, KeptDelivery):
         delivery = kept.restored(receiver(kept.receiver))
         if delivery.attempts:
-            entries.append((delivery.attempts[0].at, delivery))
+            entries.append((delivery.attempts[0].at, ordinal(kept.key), delivery))
         if is_over(delivery):
+            delivery.given_up = bool(delivery.events) and not delivery.acknowledged
             ledger.retire(DELIVERY, delivery.key)
         else:
-            manner = Manner(False, delivery.retry, delivery.faults)
-            plays.of(delivery.message_id, manner).retry(delivery, _due(kept, delivery, engagelab.clock.time()))
+            play = plays.of(kept.message_id, kept.retry, kept.faults, None)
+            play.retry(delivery, _due(kept, delivery, engagelab.clock.time()))
     for refusal in ledger.store.load(REFUSAL, KeptRefusal):
-        entries.append((refusal.at, Refusal(refusal.at, _error(refusal))))
+        entries.append((refusal.at, ordinal(refusal.key), Refusal(refusal.at, _error(refusal))))
         ledger.retire(REFUSAL, refusal.key)
-    entries.sort(key=lambda entry: entry[0])
-    engagelab.journal.entries.extend(entry for _, entry in entries)
+    entries.sort(key=lambda entry: entry[:2])
+    engagelab.journal.entries.extend(entry for _, _, entry in entries)
 
 
 def _due(kept: KeptDelivery, delivery: Delivery, now: float) -> float:
