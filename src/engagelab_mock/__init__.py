@@ -21,14 +21,16 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "NotAcknowledged UnknownName UsageError",
+    "NotAcknowledged NothingReceived UnknownName UsageError",
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
     "lifecycle.account": "Account",
     "lifecycle.catalogue": "CATALOGUE",
     "lifecycle.graph": "INFERRED START TransitionGraph",
     "lifecycle.message": "Message",
+    "lifecycle.sandbox": "MAGIC Magic",
     "lifecycle.scenario": "Scenario Transition",
+    "lifecycle.template": "CodeConfig Template",
     "protocol.callback": "Callback Envelope decode encode",
     "protocol.channel": "Channel",
     "protocol.dialect": "DIALECTS Dialect",
@@ -40,7 +42,11 @@ _HOMES = {
     "protocol.signature": "Reason Signature Verdict parse sign verify",
     "protocol.status": "Status",
     "service.engagelab": "EngageLab",
+    "service.inbox": "Inbox InboxMessage",
     "service.options": "DeliverOptions SendOptions",
+    "service.rest.exchange": "ApiAnswer ApiError ApiRequest",
+    "service.rest.settings": "ApiSettings",
+    "service.rules": "Rule",
 }
 
 

@@ -29,6 +29,7 @@ from engagelab_mock.errors import InvalidDelay as InvalidDelay
 from engagelab_mock.errors import InvalidRecipient as InvalidRecipient
 from engagelab_mock.errors import InvalidSettings as InvalidSettings
 from engagelab_mock.errors import NotAcknowledged as NotAcknowledged
+from engagelab_mock.errors import NothingReceived as NothingReceived
 from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
@@ -39,8 +40,12 @@ from engagelab_mock.lifecycle.graph import INFERRED as INFERRED
 from engagelab_mock.lifecycle.graph import START as START
 from engagelab_mock.lifecycle.graph import TransitionGraph as TransitionGraph
 from engagelab_mock.lifecycle.message import Message as Message
+from engagelab_mock.lifecycle.sandbox import MAGIC as MAGIC
+from engagelab_mock.lifecycle.sandbox import Magic as Magic
 from engagelab_mock.lifecycle.scenario import Scenario as Scenario
 from engagelab_mock.lifecycle.scenario import Transition as Transition
+from engagelab_mock.lifecycle.template import CodeConfig as CodeConfig
+from engagelab_mock.lifecycle.template import Template as Template
 from engagelab_mock.protocol.callback import Callback as Callback
 from engagelab_mock.protocol.callback import Envelope as Envelope
 from engagelab_mock.protocol.callback import decode as decode
@@ -67,7 +72,14 @@ from engagelab_mock.protocol.signature import sign as sign
 from engagelab_mock.protocol.signature import verify as verify
 from engagelab_mock.protocol.status import Status as Status
 from engagelab_mock.service.engagelab import EngageLab as EngageLab
+from engagelab_mock.service.inbox import Inbox as Inbox
+from engagelab_mock.service.inbox import InboxMessage as InboxMessage
 from engagelab_mock.service.options import DeliverOptions as DeliverOptions
 from engagelab_mock.service.options import SendOptions as SendOptions
+from engagelab_mock.service.rest.exchange import ApiAnswer as ApiAnswer
+from engagelab_mock.service.rest.exchange import ApiError as ApiError
+from engagelab_mock.service.rest.exchange import ApiRequest as ApiRequest
+from engagelab_mock.service.rest.settings import ApiSettings as ApiSettings
+from engagelab_mock.service.rules import Rule as Rule
 
 __version__: Final[str]

@@ -106,6 +106,14 @@ class NotAcknowledged(EngageLabMockError, AssertionError):
         self.delivery = delivery
 
 
+class NothingReceived(EngageLabMockError, AssertionError):
+    """Fail the test at the line that looks for a message or a code in an inbox and finds none.
+
+    >>> issubclass(NothingReceived, AssertionError)
+    True
+    """
+
+
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Suggest the known name nearest to a misspelt one, or nothing; `cutoff` is how alike they must be, 0 to 1.
 

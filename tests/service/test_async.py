@@ -147,7 +147,10 @@ TWINS = {
     SystemClock: ["run_next"],
 }
 #: Public methods that neither wait nor send.
-ALONE = {"close", "batch", "begin", "begin_batch", "is_checked", "see_through", "move_to"}
+ALONE = {
+    *("close", "batch", "begin", "begin_in", "begin_batch", "begin_send", "employ", "is_checked", "see_through"),
+    *("move_to", "adopt_play", "inbox_as_it_is", "let_pass", "raise_late", "reset", "rule", "work_off"),
+}
 
 
 def blocking_verbs(kind: type) -> list[str]:

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+)
+from typing import Protocol
 
 from engagelab_mock.clock.delay import check_delay, check_moment, span
 from engagelab_mock.clock.timer import Agenda
 from engagelab_mock.errors import InvalidDelay
+
+
+class Companion(Protocol):
+    """Do something of one's own before and after a clock is moved on purpose."""
+
+    def moving(self) -> AbstractContextManager[None]:
+        """Surround a move."""
+
+    def amoving(self) -> AbstractAsyncContextManager[None]:
+        """Surround a move in the running event loop."""
 
 
 class VirtualClock(Agenda):
@@ -22,6 +41,8 @@ class VirtualClock(Agenda):
     def __init__(self, start: float | None = None) -> None:
         super().__init__()
         self._now = time.time() if start is None else float(start)
+        #: Who has something to do before and after time is moved on purpose.
+        self.companions: list[Companion] = []
 
     def time(self) -> float:
         """Return the time in Unix seconds.
@@ -45,7 +66,10 @@ class VirtualClock(Agenda):
         86401.0
         """
         __tracebackhide__ = True
-        return self.advance_to(self._now + span(seconds, minutes, hours, days))
+        by = span(seconds, minutes, hours, days)
+        with self._accompanied():
+            self._check_forward(self._now + by)
+            return self._move(self._now + by)
 
     async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
         """Do what `advance` does, running what falls due in the event loop.
@@ -55,7 +79,10 @@ class VirtualClock(Agenda):
         60.0
         """
         __tracebackhide__ = True
-        return await self.aadvance_to(self._now + span(seconds, minutes, hours, days))
+        by = span(seconds, minutes, hours, days)
+        async with self._aaccompanied():
+            self._check_forward(self._now + by)
+            return await self._amove(self._now + by)
 
     def advance_to(self, when: float) -> float:
         """Move time forward to a Unix time, running what falls due on the way.
@@ -65,6 +92,11 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
+        with self._accompanied():
+            return self._move(when)
+
+    def _move(self, when: float) -> float:
+        __tracebackhide__ = True
         while timer := self._pop(when):
             # A nested advance, made by an earlier action, may have passed this one's time already.
             self._now = max(self._now, timer.when)
@@ -81,11 +113,29 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
+        async with self._aaccompanied():
+            return await self._amove(when)
+
+    async def _amove(self, when: float) -> float:
+        __tracebackhide__ = True
         while timer := self._pop(when):
             self._now = max(self._now, timer.when)
             await timer.arun()
         self._now = max(self._now, float(when))
         return self._now
+
+    def _accompanied(self) -> AbstractContextManager[object]:
+        stack = ExitStack()
+        for companion in self.companions:
+            stack.enter_context(companion.moving())
+        return stack
+
+    @asynccontextmanager
+    async def _aaccompanied(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for companion in self.companions:
+                await stack.enter_async_context(companion.amoving())
+            yield
 
     def branch(self) -> VirtualClock:
         """Return another clock that stands at the same time, and has nothing to run.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -22,6 +24,7 @@ from engagelab_mock.lifecycle.account import Account
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.dialect import dialect as find_dialect
 from engagelab_mock.protocol.events import Event
+from engagelab_mock.service.deferred import GLANCE, Deferred
 from engagelab_mock.service.options import (
     DeliverOptions,
     check_deliver_options,
@@ -30,13 +33,17 @@ from engagelab_mock.service.options import (
     check_total,
 )
 from engagelab_mock.service.play import Manner, Play
+from engagelab_mock.service.store import MemoryStore, Store
 from engagelab_mock.service.turns import Turns
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.fault.catalogue import FaultChoice
     from engagelab_mock.delivery.fault.model import Fault
     from engagelab_mock.service.batch import Batching
+    from engagelab_mock.service.intake import Sent
     from engagelab_mock.service.ledger import Ledger
+    from engagelab_mock.service.rest.settings import ApiSettings
+    from engagelab_mock.service.store import Store
 
 #: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
@@ -58,6 +65,9 @@ class Core:
         abnormal: Literal["deliver", "skip"] = "deliver",
         defaults: Mapping[str, Any] | None = None,
         journal: Journal | None = None,
+        api: ApiSettings | None = None,
+        store: Store | None = None,
+        keep: int | None = None,
     ) -> None:
         given = Receiver.recording() if receiver is None else receiver
         #: Who gets callbacks.
@@ -72,12 +82,23 @@ class Core:
         self.abnormal = abnormal
         self.defaults = dict(defaults or {})
         check_options({name: value for name, value in self.defaults.items() if name != "to"}, where="defaults")
-        #: Everything that happened.
-        self.journal = Journal() if journal is None else journal
+        #: How many messages, and how many journal entries, are kept at most; None keeps all.
+        self.keep = keep
+        self._journal = Journal(keep) if journal is None else journal
+        #: How the REST API is set up; None is as usual.
+        self.api_settings = api
+        #: Where the state is kept for another process: nowhere, unless told.
+        self.store: Store = MemoryStore() if store is None else store
         self.batching: Batching | None = None
         #: What keeps callbacks for another process; nothing, unless `restore` was given a store.
         self.ledger: Ledger | None = None
-        self._turns = Turns()
+        self.turns = Turns()
+        #: What was accepted and is still to be sent.
+        self.deferred = Deferred(self)
+        #: What `send` sent and nobody has looked for in the inbox yet.
+        self.sent: deque[Sent] = deque(maxlen=keep)
+        #: Whoever changes what was accepted holds it, and never while something is delivered.
+        self.state = threading.RLock()
         self._crowds = 0
 
     # What follows is made when it is first used: many a test asks for the fixture and sends nothing.
@@ -88,17 +109,35 @@ class Core:
         return Generator.seeded(self.seed)
 
     @cached_property
+    def draw(self) -> Generator:
+        """Return what the REST API draws from: what it is asked changes nothing of what `send` makes."""
+        return Generator.seeded(self.seed, "api")
+
+    @cached_property
     def account(self) -> Account:
         """Return the account's ids, which makes the events that are about it."""
         return Account(Generator.seeded(self.seed, "account"))
 
     @cached_property
     def _sender(self) -> Sender:
-        return Sender(journal=self.journal, clock=self.clock, generate=self.generate)
+        return Sender(journal=self._journal, clock=self.clock, generate=self.generate)
 
     @cached_property
     def _dispatcher(self) -> Dispatcher:
         return Dispatcher(self.clock, self._sender)
+
+    @property
+    def journal(self) -> Journal:
+        """Return everything that happened, once what the API accepted has been delivered, as `settle` does it."""
+        __tracebackhide__ = True
+        if self.deferred.waiting:
+            self.deferred.glance()
+        return self._journal
+
+    @property
+    def journal_as_it_is(self) -> Journal:
+        """Return everything that has happened so far, and have nothing happen."""
+        return self._journal
 
     @property
     def receiver(self) -> Receiver:
@@ -203,18 +242,30 @@ class Core:
             if self._dispatcher.post is not None:
                 while not play.closed:
                     await pace.pause(_GLANCE)
-            elif pace is AWAITING:
-                await self._turns.see_through(self.clock, play)
-            else:
-                while not play.closed and await pace.run_next(self.clock):
-                    pass
+                return
+            entered = await self.deferred.passage.enter(pace, GLANCE)
+            try:
+                await self._pass(pace, play)
+            finally:
+                if entered:
+                    self.deferred.passage.leave()
         except BaseException:
             # Failed, cancelled or interrupted: the rest is not to surprise whoever lets time pass later.
             play.take_back()
             raise
 
+    async def _pass(self, pace: Pace, play: Play) -> None:
+        __tracebackhide__ = True
+        if pace is AWAITING:
+            await self.turns.see_through(self.clock, play)
+            return
+        with self.turns.marked():
+            while not play.closed and await pace.run_next(self.clock):
+                self.turns.steps += 1
+
     async def _deliver(self, pace: Pace, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
         __tracebackhide__ = True
+        await self.deferred.settle(pace)
         try:
             check_deliver_options(options, where="deliver")
             check_events(events)
@@ -243,7 +294,7 @@ class Core:
 
     def _refused(self, error: EngageLabMockError) -> EngageLabMockError:
         """Enter what cannot be used in the journal; without its traceback, it shows at the caller's own line."""
-        self.journal.refuse(error, at=self.clock.time())
+        self._journal.refuse(error, at=self.clock.time())
         return error.with_traceback(None)
 
     def __enter__(self) -> Self:
@@ -256,7 +307,7 @@ class Core:
 
     def __repr__(self) -> str:
         towards = ", ".join(map(repr, self.receivers))
-        return f"<EngageLab towards {towards}, {len(self.journal)} journal entries>"
+        return f"<EngageLab towards {towards}, {len(self._journal)} journal entries>"
 
 
 def check_receivers(given: object, *, where: str) -> list[Receiver]:

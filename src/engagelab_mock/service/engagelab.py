@@ -16,10 +16,11 @@ from engagelab_mock.lifecycle.timeline import timeline
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.events import StatusEvent
 from engagelab_mock.protocol.status import Status
-from engagelab_mock.service.account_events import AccountEvents
+from engagelab_mock.service.accepting import Accepting
 from engagelab_mock.service.addresses import Addresses
 from engagelab_mock.service.batch import Batching
 from engagelab_mock.service.crowd import Crowd
+from engagelab_mock.service.intake import Sent
 from engagelab_mock.service.options import (
     DeliverOptions,
     SendOptions,
@@ -28,9 +29,10 @@ from engagelab_mock.service.options import (
     check_options,
 )
 from engagelab_mock.service.play import Play
+from engagelab_mock.service.settling import Settling
 
 
-class EngageLab(AccountEvents, Addresses):
+class EngageLab(Accepting, Addresses, Settling):
     """Play EngageLab towards one or more receivers, with a clock, a journal and a seed of its own.
 
     >>> with EngageLab() as engagelab:
@@ -67,6 +69,27 @@ class EngageLab(AccountEvents, Addresses):
         """
         __tracebackhide__ = True
         return await self.see_send_through(AWAITING, to, options)
+
+    def begin_send(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:
+        """Accept a message as `send` does, and let no time pass: its callbacks go out when somebody settles.
+
+        On a clock that is not virtual they go out when they are due, if a `Postman` works. What is not acknowledged is
+        raised by whoever settles.
+
+        >>> with EngageLab() as engagelab:
+        ...     run = engagelab.begin_send("+6591234567", scenario="delivered")
+        ...     before = run.statuses
+        ...     engagelab.settle()
+        >>> before, run.statuses
+        ([], ['plan', 'sent', 'delivered'])
+        """
+        __tracebackhide__ = True
+        with self.state, self.store.transaction():
+            run, play = self._accept(to, options, held=True)
+            self.deferred.accept(play)
+            self.intake.take_in_sent(keep=True)
+        self.deferred.release([play])
+        return run
 
     def batch(self, **options: Unpack[DeliverOptions]) -> Batching:
         """Collect what is sent inside a `with` block, and deliver it as one callback at its end.
@@ -121,11 +144,13 @@ class EngageLab(AccountEvents, Addresses):
     async def see_send_through(self, pace: Pace, to: str | None, options: SendOptions) -> Run:
         """Do what `send` and `asend` do, in a pace of the caller's choice."""
         __tracebackhide__ = True
+        if self.deferred.waiting:
+            await self.deferred.settle(pace)
         run, play = self._accept(to, options)
         await self.see_through(pace, play)
         return run
 
-    def _accept(self, to: str | None, given: SendOptions) -> tuple[Run, Play]:
+    def _accept(self, to: str | None, given: SendOptions, *, held: bool = False) -> tuple[Run, Play]:
         """Validate what `send` was given, as the API would, make the message, and put its callbacks on the clock."""
         __tracebackhide__ = True
         try:
@@ -154,20 +179,23 @@ class EngageLab(AccountEvents, Addresses):
         if self.batching is not None:
             self.batching.collect(timed, play.deliveries, lambda: self._await_code(message, timed, play))
         else:
-            play.plan(planned)
-            self._await_code(message, timed, play)
+            play.plan(planned, held=held)
+            self._await_code(message, timed, play, held=held)
+        self.sent.append(Sent(message, timed, play))
         return Run(message, scenario, play.deliveries), play
 
-    def _await_code(self, message: Message, timed: Sequence[tuple[float, StatusEvent]], play: Play) -> None:
+    def _await_code(
+        self, message: Message, timed: Sequence[tuple[float, StatusEvent]], play: Play, *, held: bool = False
+    ) -> None:
         """Let the code expire in virtual time, if the message arrives and the scenario leaves it at that."""
         last = timed[-1][1].status if timed else None
         if last is None or last.message_status not in {Status.DELIVERED, Status.READ}:
             return
-        if self.code_ttl is not None and isinstance(self.clock, VirtualClock):
+        if self.code_ttl is not None and (held or isinstance(self.clock, VirtualClock)):
             when = message.accepted + self.code_ttl
             channel = last.status_data.current_send_channel
             expired = message.event(Status.VERIFIED_TIMEOUT, at=when, channel=channel)
-            play.afterwards(Planned(when, (expired,)))
+            play.afterwards(Planned(when, (expired,)), held=held)
 
     def _crowd(self, count: int, to: Sequence[str] | None, concurrency: int, options: SendOptions) -> Crowd:
         __tracebackhide__ = True

@@ -10,6 +10,7 @@ import msgspec
 from engagelab_mock.clock import Timer
 from engagelab_mock.delivery.dispatcher import Dispatcher
 from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.pace import Pace
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
@@ -78,6 +79,12 @@ class Play:
     def held(self) -> bool:
         """Tell whether something waits for `release`."""
         return bool(self._held)
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether the first of what was planned was sent and answered, or there is nothing to send."""
+        first = self.deliveries[0] if self.deliveries else None
+        return self.closed if first is None else first.outcome is not Outcome.PENDING
 
     def owns(self, timer: Timer) -> bool:
         """Tell whether the play waits for what a timer does."""

@@ -58,7 +58,7 @@ class Postman:
                 self._engagelab.employ(self._post)
                 work = partial(self._follow, self._clock)
             else:
-                self._engagelab.on_release.append(self._released.set)  # type: ignore[attr-defined]
+                self._engagelab.on_release.append(self._released.set)
                 self._released.set()  # for what was released before
             self._thread = threading.Thread(target=work, name="Postman", daemon=True)
             self._thread.start()
@@ -74,7 +74,7 @@ class Postman:
         if isinstance(self._clock, LiveClock):
             self._clock.interrupt()
         else:
-            self._engagelab.on_release.remove(self._released.set)  # type: ignore[attr-defined]
+            self._engagelab.on_release.remove(self._released.set)
             self._released.set()
         with self._lock:
             desks = tuple(self._lanes.values())
@@ -101,7 +101,7 @@ class Postman:
         """Let virtual time pass for what was accepted, one thing after the other."""
         while self._released.wait() and not self._stopped:
             self._released.clear()
-            self._try(self._engagelab.work_off)  # type: ignore[attr-defined]
+            self._try(self._engagelab.work_off)
 
     def _post(self, delivery: Delivery, job: Callable[[], object]) -> None:
         """Have an attempt made by a thread of the receiver's own."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from engagelab_mock.clock import Clock, VirtualClock
@@ -17,14 +19,30 @@ class Turns:
     """Let plays share a clock: what is due at one moment goes out at once, and the clock moves when all is answered."""
 
     def __init__(self) -> None:
+        #: How many actions were run so far.
+        self.steps = 0
         self._plays: list[Play] = []
         self._under_way = 0
         self._change: Flag | None = None
 
+    @property
+    def delivering(self) -> bool:
+        """Tell whether the caller was itself called by what is being delivered."""
+        return self in _DELIVERING.get()
+
+    @contextmanager
+    def marked(self) -> Iterator[None]:
+        """Have those who are called inside the block know that something is being delivered."""
+        delivering = _DELIVERING.set((*_DELIVERING.get(), self))
+        try:
+            yield
+        finally:
+            _DELIVERING.reset(delivering)
+
     async def see_through(self, clock: Clock, play: Play) -> None:
         """Let the clock pass until the play is closed."""
         __tracebackhide__ = True
-        if self in _DELIVERING.get():
+        if self.delivering:
             # Called by the receiver itself: who delivers to it waits for this, so this waits for nobody.
             while not play.closed and await AWAITING.run_next(clock):
                 pass
@@ -53,6 +71,7 @@ class Turns:
         __tracebackhide__ = True
         self._under_way += 1
         delivering = _DELIVERING.set((*_DELIVERING.get(), self))
+        self.steps += 1
         self._tell()  # the next action is off the agenda before anybody else runs
         try:
             return await AWAITING.run_next(clock)

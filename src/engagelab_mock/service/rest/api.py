@@ -1,0 +1,130 @@
+"""The REST API: from a request to an answer, and never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.service.rest.auth import authenticate
+from engagelab_mock.service.rest.body import Fields, read_object
+from engagelab_mock.service.rest.call import Call, Content
+from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest
+from engagelab_mock.service.rest.messages import send_code, send_custom, send_message
+from engagelab_mock.service.rest.templates import create_template, delete_template, get_template, list_templates
+from engagelab_mock.service.rest.verifications import verify
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.accepting import Accepting
+
+
+class Operation(NamedTuple):
+    """One thing that can be asked of the API; `call` is its name in rules."""
+
+    method: str
+    path: str
+    call: str
+    work: Callable[[Call], Content]
+    has_body: bool = True
+
+
+#: Everything that can be asked of the API [D].
+OPERATIONS = (
+    Operation("POST", "/v1/messages", "messages", send_message),
+    Operation("POST", "/v1/codes", "codes", send_code),
+    Operation("POST", "/v1/custom-messages", "custom-messages", send_custom),
+    Operation("POST", "/v1/verifications", "verifications", verify),
+    Operation("POST", "/v1/template-configs", "template-configs", create_template),
+    Operation("GET", "/v1/template-configs", "template-configs", list_templates, has_body=False),
+    Operation("GET", "/v1/template-configs/{template_id}", "template-configs", get_template, has_body=False),
+    Operation("DELETE", "/v1/template-configs/{template_id}", "template-configs", delete_template, has_body=False),
+)
+
+_TEMPLATE = "/v1/template-configs/"
+
+
+class RestApi:
+    """Answer requests as `https://otp.api.engagelab.cc` does.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     answer = engagelab.api.handle(ApiRequest("GET", "/v1/messages"))
+    >>> answer.status, answer.headers[1]
+    (405, ('Allow', 'POST'))
+    """
+
+    def __init__(self, engagelab: Accepting) -> None:
+        self._engagelab = engagelab
+
+    def handle(self, request: ApiRequest) -> ApiAnswer:
+        """Answer a request; `written` is to be called on the answer once it is on its way.
+
+        What cannot be used gets the documented error object, and is entered in the journal. What was accepted goes out
+        after `written`, or before this returns if the settings say `callback_before_response`.
+        """
+        where = f"{request.method} {request.path}"[:200]
+        try:
+            operation, resource = _find(request)
+            self.authenticate(request.authorization)
+            fields = Fields(read_object(request.body) if operation.has_body else {})
+            return self._do(operation, Call(self._engagelab, operation.call, fields, resource))
+        except ApiError as error:
+            self._enter(EngageLabMockError(error.what, where=where, hint=error.hint))
+            return error.answer()
+        except Exception as error:
+            failed = EngageLabMockError(f"{type(error).__name__}: {error}", where=where)
+            failed.__cause__ = error
+            self._enter(failed)
+            self._engagelab.deferred.keep(failed)
+            return ApiError(1000).answer()
+
+    def authenticate(self, authorization: str | None) -> None:
+        """Raise `ApiError` unless an Authorization header holds a pair that is let in."""
+        authenticate(authorization, self._engagelab.intake.settings)
+
+    def _do(self, operation: Operation, call: Call) -> ApiAnswer:
+        engagelab = self._engagelab
+        written = engagelab.deferred.hold(call.plays)
+        try:
+            answer = self._work(operation, call)
+        except BaseException:
+            for play in call.plays:
+                play.take_back()
+            written()
+            raise
+        if not call.plays:
+            written()
+        elif engagelab.intake.settings.callback_before_response:
+            written()
+            engagelab.deferred.play_now(call.plays)
+        else:
+            answer.after = written
+        return answer
+
+    def _work(self, operation: Operation, call: Call) -> ApiAnswer:
+        with self._engagelab.state, self._engagelab.store.transaction():
+            try:
+                return ApiAnswer.of(operation.work(call))
+            except ApiError as error:
+                # What was counted on the way to a refusal is kept.
+                refused = error
+        raise refused
+
+    def _enter(self, error: EngageLabMockError) -> None:
+        self._engagelab.journal_as_it_is.refuse(error, at=self._engagelab.clock.time())
+
+
+def _find(request: ApiRequest) -> tuple[Operation, str]:
+    """Return what is asked for, and the resource that the path names."""
+    resource = request.path.removeprefix(_TEMPLATE) if request.path.startswith(_TEMPLATE) else ""
+    path = f"{_TEMPLATE}{{template_id}}" if resource else request.path
+    known = [operation for operation in OPERATIONS if operation.path == path]
+    if not known:
+        # Which error the real service answers here is not documented [?].
+        raise ApiError(4001, f"there is no {request.path[:200]}", http_status=404)
+    for operation in known:
+        if operation.method == request.method:
+            return operation, resource
+    allowed = ", ".join(operation.method for operation in known)
+    message = f"{request.method[:20]} is not allowed here: {allowed} is"
+    raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))

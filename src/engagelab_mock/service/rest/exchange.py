@@ -1,0 +1,96 @@
+"""What goes into the REST API and what comes out of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.protocol.errorcodes import ERROR_CODES
+
+Pairs = tuple[tuple[str, str], ...]
+
+_JSON = ("Content-Type", "application/json")
+
+
+class ApiRequest(msgspec.Struct, frozen=True):
+    """Hold a request to the REST API; `path` is decoded and has no query.
+
+    >>> ApiRequest("GET", "/v1/template-configs").body
+    b''
+    """
+
+    method: str
+    path: str
+    authorization: str | None = None
+    body: bytes = b""
+
+
+class ApiAnswer(msgspec.Struct, eq=False):
+    """Hold the REST API's answer to a request.
+
+    >>> ApiAnswer.of({"code": 0, "message": "success"}).body
+    b'{"code":0,"message":"success"}'
+    """
+
+    status: int
+    body: bytes
+    headers: Pairs = (_JSON,)
+    #: What waits for the answer to be on its way.
+    after: Callable[[], object] | None = None
+
+    @classmethod
+    def of(cls, content: Any, status: int = 200, headers: Pairs = ()) -> ApiAnswer:
+        """Make an answer of what can be written as JSON."""
+        return cls(status, msgspec.json.encode(content), (_JSON, *headers))
+
+    def written(self) -> None:
+        """Let the callbacks of what was accepted go out: to be called once the answer is on its way.
+
+        A second time does nothing, and any thread may call it.
+        """
+        with _WRITING:
+            after, self.after = self.after, None
+        if after is not None:
+            after()
+
+    def __repr__(self) -> str:
+        return f"<ApiAnswer {self.status}, {len(self.body)} bytes>"
+
+
+_WRITING = threading.Lock()
+
+
+class ApiError(EngageLabMockError):
+    """Report what the REST API refuses, with the code and the HTTP status that it answers.
+
+    >>> error = ApiError(4001, "config not exist")
+    >>> error.http_status, error.answer().body
+    (400, b'{"code":4001,"message":"config not exist"}')
+
+    Without a message it is the documented one; without `http_status`, the one documented for the code.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        message: str = "",
+        *,
+        http_status: int | None = None,
+        headers: Pairs = (),
+        where: str = "",
+        hint: str = "",
+    ) -> None:
+        known = ERROR_CODES.get(code)
+        self.code = code
+        self.http_status = http_status or (known.http_status if known else 400)
+        self.headers = headers
+        self.message = message or (known.message if known else "error")
+        super().__init__(f"{self.code}, {self.message}", where=where, hint=hint)
+
+    def answer(self) -> ApiAnswer:
+        """Return the error object as an answer."""
+        return ApiAnswer.of({"code": self.code, "message": self.message}, self.http_status, self.headers)
