@@ -20,7 +20,7 @@ FACES: dict[str, set[str]] = {
     "server": set(),
     "intercept": set(),
     "cli": {"server"},
-    "pytest": set(),
+    "pytest": {"server", "intercept"},
     "load": set(),
 }
 #: What stands beside the layers, and all it may import.
@@ -132,7 +132,8 @@ BAD = [
     ("delivery.sender", "import importlib\nimportlib.import_module('engagelab_mock.cli')", "cli"),
     ("service.engagelab", "from engagelab_mock.config import SETTINGS", "config.SETTINGS"),
     ("server.loopback", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
-    ("pytest_plugin", "from engagelab_mock.server.loopback import LoopbackServer", "server.loopback.LoopbackServer"),
+    ("pytest_plugin", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
+    ("intercept", "from engagelab_mock.server.app import create_app", "server.app.create_app"),
     ("cli.send", "from engagelab_mock.pytest_settings import settings_of", "pytest_settings.settings_of"),
     ("faker_provider", "from engagelab_mock.protocol.status import Status", "protocol.status.Status"),
     ("generate", "from engagelab_mock.faker_provider import EngageLabProvider", "faker_provider.EngageLabProvider"),

@@ -1,0 +1,301 @@
+"""The control API: the same state as the engine's, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from engagelab_mock import CATALOGUE, EngageLab, LiveClock, __version__
+from engagelab_mock.server import ApiServer
+from tests.server.conftest import PATIENCE, Talk, message
+
+
+def lines(body: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in body.splitlines() if line]
+
+
+def test_it_is_ready(talk: Talk) -> None:
+    assert talk("GET", "/_mock/readyz").json == {"status": "ready", "version": __version__}
+    assert talk("HEAD", "/_mock/readyz").status == 200
+
+
+def test_the_journal_has_what_the_engine_sent(talk: Talk, engagelab: EngageLab) -> None:
+    run = engagelab.send("+6591234567", scenario="delivered")
+    answer = talk("GET", "/_mock/journal")
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    first, *rest = lines(answer.body)
+    assert [record["statuses"] for record in (first, *rest)] == [["plan"], ["sent"], ["delivered"]]
+    assert first["message_id"] == run.message_id
+    assert first["body"] == run.deliveries[0].callback.body.decode()
+    assert first["headers"]["X-CALLBACK-ID"] == run.deliveries[0].callback.headers["X-CALLBACK-ID"]
+    assert (first["type"], first["to"], first["number"], first["http_status"], first["outcome"], first["hint"]) == (
+        *("attempt", "+6591234567", 1, 200, "acknowledged"),
+        None,
+    )
+
+
+def test_the_journal_has_what_was_refused_and_what_failed(talk: Talk, engagelab: EngageLab) -> None:
+    with pytest.raises(ValueError, match=r"E\.164"):
+        engagelab.send("+65 9123")
+    assert engagelab.receiver.recorder is not None
+    engagelab.receiver.recorder.answer = 500
+    engagelab.validate_address(check=False)
+    refusal, validation = lines(talk("GET", "/_mock/journal").body)
+    assert (refusal["type"], refusal["error"]) == ("refusal", "InvalidRecipient")
+    assert (validation["type"], validation["http_status"], validation["acknowledged"]) == ("validation", 500, False)
+    assert validation["hint"]
+
+
+@pytest.mark.parametrize(
+    ("query", "statuses"),
+    [
+        ("status=sent", ["sent"]),
+        ("to=%2B6591234567", ["plan", "sent", "delivered"]),
+        ("to=%2B6500000000", []),
+        ("outcome=acknowledged&kind=status", ["plan", "sent", "delivered"]),
+        ("outcome=not_200", []),
+        ("limit=2", ["sent", "delivered"]),
+        ("follow=0", ["plan", "sent", "delivered"]),
+        ("follow=0&limit=1", ["delivered"]),
+    ],
+)
+def test_the_journal_can_be_filtered(talk: Talk, engagelab: EngageLab, query: str, statuses: list[str]) -> None:
+    engagelab.send("+6591234567", scenario="delivered")
+    records = lines(talk("GET", f"/_mock/journal?{query}").body)
+    assert [record["statuses"] for record in records] == [[status] for status in statuses]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("staus=sent", "did you mean 'status'?"),
+        ("status=delivred", "did you mean 'delivered'?"),
+        ("outcome=acknowleged", "did you mean 'acknowledged'?"),
+        ("limit=0", "limit is a number from 1"),
+        ("limit=many", "limit is a number from 1"),
+        ("follow=-1", "follow is a number from 0"),
+        ("follow=nan", "follow is a number from 0"),
+        ("to=a&to=b", "to is given more than once"),
+    ],
+)
+def test_a_query_that_cannot_be_used(talk: Talk, query: str, said: str) -> None:
+    answer = talk("GET", f"/_mock/journal?{query}")
+    assert answer.error == (400, 3002)
+    assert said in answer.json["message"]
+
+
+def test_the_journal_can_be_followed_until_the_server_stops(engagelab: EngageLab) -> None:
+    engagelab.send("+6591234567", scenario=["plan"])
+    with ApiServer(engagelab) as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+        connection.request("GET", "/_mock/journal?follow")
+        response = connection.getresponse()
+        assert json.loads(response.readline())["statuses"] == ["plan"]
+        engagelab.send("+6591234567", scenario=["plan", "sent"])
+        assert [json.loads(_next(response))["statuses"] for _ in range(2)] == [["plan"], ["sent"]]
+    assert response.read().strip() == b""
+    connection.close()
+
+
+def _next(response: http.client.HTTPResponse) -> bytes:
+    """Return the next line that says something."""
+    while not (line := response.readline()).strip():
+        assert line, "the answer has ended"
+    return line
+
+
+def test_what_a_call_of_the_api_brings_is_in_the_inbox(talk: Talk) -> None:
+    sent = talk("POST", "/v1/messages", message()).json
+    inbox = talk("GET", "/_mock/inbox/+6591234567").json
+    [received] = inbox["messages"]
+    assert received["message_id"] == sent["message_id"]
+    assert (inbox["to"], inbox["code"], inbox["text"]) == ("+6591234567", received["code"], received["text"])
+    assert received["code"] in received["text"]
+    assert talk("GET", "/_mock/inbox").json == {"messages": [received]}
+    verification = {"message_id": sent["message_id"], "verify_code": inbox["code"]}
+    assert talk("POST", "/v1/verifications", verification).json["verified"] is True
+
+
+def test_an_empty_inbox_is_no_error(talk: Talk) -> None:
+    assert talk("GET", "/_mock/inbox/+6591234567").json == {
+        "to": "+6591234567",
+        "code": None,
+        "text": None,
+        "messages": [],
+    }
+
+
+def test_the_inbox_can_be_waited_for(talk: Talk, engagelab: EngageLab) -> None:
+    assert talk("GET", "/_mock/inbox/+6591234567?wait=0.01").json["messages"] == []
+    later = threading.Timer(0.05, engagelab.send, args=["+6591234567"])
+    later.start()
+    assert talk("GET", "/_mock/inbox/+6591234567?wait=9").json["code"]
+    later.join(PATIENCE)
+
+
+def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab: EngageLab) -> None:
+    talk("POST", "/v1/messages", message())
+    talk("GET", "/_mock/inbox")
+    before = talk("GET", "/_mock/clock").json
+    assert (before["kind"], before["frozen"], before["speed"], before["pending"]) == ("virtual", True, None, 1)
+    assert before["next"][0]["what"].startswith("verified_timeout")
+
+    after = talk("POST", "/_mock/clock/advance", {"minutes": 5, "seconds": 1}).json
+
+    assert after["time"] == pytest.approx(before["time"] + 301)
+    assert after["pending"] == 0
+    assert engagelab.journal.statuses[-1] == "verified_timeout"
+
+
+@pytest.mark.parametrize("body", [{"minutes": -1}, {"seconds": "5"}, {"minuts": 5}, [], {"days": 1e400}])
+def test_an_advance_that_cannot_be(talk: Talk, body: Any) -> None:
+    status, code = talk("POST", "/_mock/clock/advance", body).error
+    assert (status, code) in {(400, 3002), (400, 3001)}
+
+
+def test_a_virtual_clock_neither_resumes_nor_hurries(talk: Talk) -> None:
+    assert talk("POST", "/_mock/clock/freeze").json["frozen"] is True
+    assert talk("POST", "/_mock/clock/resume").error == (409, 3003)
+    assert talk("POST", "/_mock/clock/speed", {"speed": 2}).error == (409, 3003)
+
+
+def test_a_live_clock_is_frozen_resumed_hurried_and_advanced() -> None:
+    with EngageLab(clock=LiveClock()) as engagelab, ApiServer(engagelab) as server:
+        talk = Talk(server)
+        frozen = talk("POST", "/_mock/clock/freeze").json
+        assert (frozen["kind"], frozen["frozen"], frozen["speed"]) == ("live", True, 1.0)
+        assert talk("POST", "/_mock/clock/advance", {"hours": 1}).json["time"] == pytest.approx(frozen["time"] + 3600)
+        assert talk("POST", "/_mock/clock/resume").json["frozen"] is False
+        assert talk("POST", "/_mock/clock/speed", {"speed": 60}).json["speed"] == 60
+        assert talk("POST", "/_mock/clock/speed", {"speed": 0}).error == (400, 3002)
+
+
+def test_the_scenarios_are_listed(talk: Talk) -> None:
+    listed = talk("GET", "/_mock/scenarios").json
+    assert {scenario["name"]: scenario["statuses"] for scenario in listed} == {
+        scenario.name: scenario.statuses for scenario in CATALOGUE.values()
+    }
+
+
+def test_a_rule_is_added_applies_is_listed_and_removed(talk: Talk, engagelab: EngageLab) -> None:
+    added = talk("POST", "/_mock/rules", {"to": "+6591234567", "error": 5013})
+    assert added.status == 201
+    assert talk("GET", "/_mock/rules").json["rules"] == [added.json]
+    assert len(engagelab.rules) == 1
+    assert talk("POST", "/v1/messages", message()).error == (400, 5013)
+    assert talk("POST", "/v1/messages", message("+6500000001")).status == 200
+
+    assert talk("DELETE", f"/_mock/rules/{added.json['id']}").status == 200
+    assert talk("DELETE", f"/_mock/rules/{added.json['id']}").error == (404, 4001)
+    assert talk("POST", "/v1/messages", message()).status == 200
+
+
+def test_a_rule_plays_a_scenario(talk: Talk, engagelab: EngageLab) -> None:
+    talk("POST", "/_mock/rules", {"template": "my-template", "scenario": "sent_failed", "times": 1})
+    talk("POST", "/v1/messages", message())
+    assert engagelab.journal.statuses == ["plan", "sent_failed"]
+
+
+def test_all_rules_can_be_removed(talk: Talk, engagelab: EngageLab) -> None:
+    engagelab.rule(error=5013)
+    engagelab.rule(error=5014)
+    assert talk("DELETE", "/_mock/rules").json == {"rules": []}
+    assert list(engagelab.rules) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"scenario": "verfied"}, "did you mean 'verified'?"),
+        ({"eror": 5013}, "did you mean 'error'?"),
+        ({"error": 4711}, "4711"),
+        ({"call": "mesages", "error": 5013}, "did you mean 'messages'?"),
+        ({"error": "5013"}, "int"),
+    ],
+)
+def test_a_rule_that_cannot_be(talk: Talk, engagelab: EngageLab, body: Any, said: str) -> None:
+    answer = talk("POST", "/_mock/rules", body)
+    assert answer.error == (400, 3002)
+    assert said in answer.json["message"]
+    assert list(engagelab.rules) == []
+
+
+def test_a_scenario_is_played(talk: Talk, engagelab: EngageLab) -> None:
+    sent = talk("POST", "/_mock/send", {"to": "+6591234567", "scenario": "fallback"}).json
+    assert (sent["to"], sent["scenario"]) == ("+6591234567", "fallback")
+    assert sent["statuses"] == CATALOGUE["fallback"].statuses
+    assert {delivery["outcome"] for delivery in sent["deliveries"]} == {"acknowledged"}
+    assert engagelab.journal.statuses == CATALOGUE["fallback"].statuses
+
+
+def test_a_scenario_is_played_with_every_option(talk: Talk) -> None:
+    options = {
+        "scenario": ["plan", "sent"],
+        "template": "t",
+        "channel": "voice",
+        "custom_args": {"order": 7},
+        "batch": "all",
+        "retry": [60],
+        "fault": ["duplicate"],
+    }
+    sent = talk("POST", "/_mock/send", options).json
+    assert [delivery["statuses"] for delivery in sent["deliveries"]] == [["plan", "sent"]]
+    assert talk("POST", "/_mock/send").json["scenario"] == "verified"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"to": "+65 9123"}, "E.164"),
+        ({"scenario": "verfied"}, "did you mean 'verified'?"),
+        ({"fault": "duplicat"}, "did you mean 'duplicate'?"),
+        ({"channel": "sns"}, "did you mean 'sms'?"),
+        ({"batch": 0}, "batch"),
+        ({"chanel": "sms"}, "did you mean 'channel'?"),
+    ],
+)
+def test_a_send_that_cannot_be(talk: Talk, body: Any, said: str) -> None:
+    answer = talk("POST", "/_mock/send", body)
+    assert answer.error == (400, 3002)
+    assert said in answer.json["message"]
+
+
+def test_a_reset_forgets_everything_but_who_is_called(talk: Talk, engagelab: EngageLab) -> None:
+    receiver = engagelab.receiver
+    engagelab.rule(error=5013, call="codes")
+    talk("POST", "/v1/messages", message())
+    assert talk("POST", "/_mock/reset").status == 200
+    assert talk("GET", "/_mock/journal").body == b""
+    assert talk("GET", "/_mock/inbox").json == {"messages": []}
+    assert talk("GET", "/_mock/rules").json == {"rules": []}
+    assert talk("GET", "/_mock/clock").json["pending"] == 0
+    assert engagelab.receiver is receiver
+    assert talk("POST", "/v1/messages", message()).status == 200
+
+
+def test_a_path_that_is_none_names_the_nearest(talk: Talk) -> None:
+    answer = talk("GET", "/_mock/jurnal")
+    assert answer.error == (404, 4001)
+    assert "did you mean '/_mock/journal'?" in answer.json["message"]
+
+
+def test_the_webhook_says_who_gets_the_callbacks(talk: Talk, engagelab: EngageLab) -> None:
+    wanted = {"url": "http://127.0.0.1:1/engagelab", "username": "acme", "secret": "s3cret"}
+    assert talk("PUT", "/v1/sandbox/webhook", wanted).json == {"code": 0, "message": "success"}
+    assert [receiver.address for receiver in engagelab.receivers] == ["http://127.0.0.1:1/engagelab"]
+    assert engagelab.receiver.settings.username == "acme"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"url": "htps://x"}, {"url": "http://x", "username": "acme"}, {"url": "http://x", "secrt": "s"}, "{"]
+)
+def test_a_webhook_that_cannot_be(talk: Talk, engagelab: EngageLab, body: Any) -> None:
+    receiver = engagelab.receiver
+    assert talk("PUT", "/v1/sandbox/webhook", body).status == 400
+    assert engagelab.receiver is receiver
+    assert talk("PUT", "/v1/sandbox/webhook", {"url": "http://x"}, api=False).error == (401, 2001)

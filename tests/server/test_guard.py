@@ -1,0 +1,89 @@
+"""Who may use the control API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engagelab_mock import EngageLab
+from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.server import ApiServer
+from engagelab_mock.server.exchange import HttpRequest
+from engagelab_mock.server.guard import Guard
+from engagelab_mock.service.rest.exchange import ApiError
+from tests.server.conftest import Talk
+
+
+def asked(host: str = "127.0.0.1:8420", **more: Any) -> HttpRequest:
+    return HttpRequest(**{"method": "GET", "path": "/_mock/clock", "host": host, "peer": "127.0.0.1", **more})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8420", "localhost", "LOCALHOST:1", "[::1]:80", "127.9.9.9", ""])
+def test_without_a_token_this_machine_by_its_own_names(host: str) -> None:
+    Guard().check(asked(host=host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8420", "10.0.0.1", "0.0.0.0", "[::1", "a@b"],
+)
+def test_a_name_that_leads_here_from_elsewhere_is_refused(host: str) -> None:
+    with pytest.raises(ApiError, match="is not a name of this machine") as caught:
+        Guard().check(asked(host=host))
+    assert (caught.value.code, caught.value.http_status) == (2004, 403)
+
+
+def test_another_machine_is_refused() -> None:
+    with pytest.raises(ApiError, match="for this machine alone"):
+        Guard().check(asked(peer="10.0.0.7"))
+
+
+@pytest.mark.parametrize("token", ["", "t0ken"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://localhost:8420", "http://["]
+)
+def test_a_web_page_of_another_origin_is_refused(origin: str, token: str) -> None:
+    with pytest.raises(ApiError, match="web page"):
+        Guard(token).check(asked(origin=origin, authorization="Bearer t0ken"))
+
+
+def test_a_web_page_of_the_server_s_own_is_not() -> None:
+    Guard().check(asked(origin="http://127.0.0.1:8420"))
+
+
+def test_whoever_has_the_token_may_come_from_anywhere() -> None:
+    Guard("t0ken").check(asked(host="mock.example", peer="10.0.0.7", authorization="Bearer t0ken"))
+    Guard("t0ken").check(asked(authorization="bearer t0ken"))
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer ", "Bearer t0ken2", "Basic t0ken", "t0ken", "Bearer \xff"]
+)
+def test_without_the_right_token_nobody_may(authorization: str | None) -> None:
+    with pytest.raises(ApiError) as caught:
+        Guard("t0ken").check(asked(authorization=authorization))
+    assert (caught.value.code, caught.value.http_status) == (2001, 401)
+    assert caught.value.headers == (("WWW-Authenticate", "Bearer"),)
+    assert isinstance(caught.value, EngageLabMockError)
+
+
+@pytest.fixture
+def guarded(engagelab: EngageLab) -> Iterator[Talk]:
+    with ApiServer(engagelab, token="t0ken") as server:
+        yield Talk(server)
+
+
+def test_the_token_is_for_all_of_the_control_api_and_for_nothing_else(guarded: Talk) -> None:
+    for path in ("/_mock/readyz", "/_mock/journal", "/_mock", "/_mock/nothing"):
+        assert guarded("GET", path).error == (401, 2001)
+    assert guarded("GET", "/_mock/readyz", headers={"Authorization": "Bearer t0ken"}).status == 200
+    assert guarded("GET", "/openapi.json").status == 200
+    assert guarded("GET", "/v1/template-configs").status == 200
+
+
+def test_over_a_socket_a_foreign_host_and_a_foreign_page_are_refused(talk: Talk) -> None:
+    assert talk("POST", "/_mock/reset", {}, headers={"Host": "rebound.example"}).error == (403, 2004)
+    assert talk("POST", "/_mock/reset", {}, headers={"Origin": "https://evil.example"}).error == (403, 2004)
+    assert talk("POST", "/_mock/reset", {}).status == 200

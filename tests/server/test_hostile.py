@@ -1,0 +1,167 @@
+"""Whatever a client sends: the documented error object and status, no traceback, and the server goes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+from typing import Any
+
+import pytest
+
+from engagelab_mock import EngageLab
+from tests.server.conftest import BASIC, PATIENCE, Talk, message
+
+DEEP = b"[" * 200_000 + b"]" * 200_000
+HUGE = b'{"to": "' + b"9" * 10_000_000 + b'"}'
+
+
+def assert_alive(talk: Talk) -> None:
+    assert talk("GET", "/v1/template-configs").status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        pytest.param(b"", (400, 3001), id="nothing"),
+        pytest.param(b"{", (400, 3001), id="half an object"),
+        pytest.param(b"\xff\xfe", (400, 3001), id="no text"),
+        pytest.param(b'{"to": "\xff"}', (400, 3001), id="no UTF-8"),
+        pytest.param(b"to=%2B6591234567", (400, 3001), id="a form"),
+        pytest.param(DEEP, (400, 3002), id="deep nesting"),
+        pytest.param(b'{"template": ' + DEEP + b"}", (400, 3002), id="deep nesting in a field"),
+        pytest.param(HUGE, (413, 3002), id="ten megabytes"),
+        pytest.param(b"null", (400, 3002), id="null"),
+        pytest.param(b"[]", (400, 3002), id="a list"),
+        pytest.param(b'"text"', (400, 3002), id="text"),
+        pytest.param(b"{}", (400, 3002), id="no fields"),
+        pytest.param({"to": "+6591234567"}, (400, 3002), id="no template"),
+        pytest.param({"to": "+6591234567", "template": {}}, (400, 3002), id="no template id"),
+        pytest.param({"to": "+6591234567", "template": "my-template"}, (400, 3002), id="a template that is text"),
+        pytest.param({"to": 6591234567, "template": {"id": "t"}}, (400, 3002), id="a recipient that is a number"),
+        pytest.param({"to": ["+6591234567"], "template": {"id": "t"}}, (400, 3002), id="several recipients"),
+        pytest.param({"to": None, "template": {"id": "t"}}, (400, 3002), id="a recipient that is null"),
+        pytest.param(
+            {"to": "+6591234567", "template": {"id": "t", "params": {"a": 1}}}, (400, 3002), id="a param of a number"
+        ),
+        pytest.param(
+            {"to": "+6591234567", "template": {"id": "t", "language": "xx"}}, (400, 3002), id="an unknown language"
+        ),
+        pytest.param({"to": "+65 9123", "template": {"id": "t"}}, (400, 5011), id="a number that is none"),
+    ],
+)
+def test_a_body_that_cannot_be_used(talk: Talk, body: Any, error: tuple[int, int]) -> None:
+    assert talk("POST", "/v1/messages", body).error == error
+    assert_alive(talk)
+
+
+def test_a_field_that_nobody_knows_is_passed_over(talk: Talk) -> None:
+    assert talk("POST", "/v1/messages", message() | {"unknown": 1}).status == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Basic " + "A" * 60_000,
+        "Basic " + base64.b64encode(b"no colon").decode(),
+        "Basic " + base64.b64encode(b":secret").decode(),
+        "Basic " + base64.b64encode(b"key:").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe").decode(),
+        "Bearer token",
+        "Digest username=x",
+        "\x80\x81",
+    ],
+)
+def test_credentials_that_are_none(talk: Talk, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = talk("POST", "/v1/messages", message(), headers=headers, api=False)
+    assert answer.error == (401, 2001)
+    assert_alive(talk)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/messages", "POST"),
+        ("PATCH", "/v1/template-configs", "GET, POST"),
+        ("BREW", "/v1/verifications", "POST"),
+        ("POST", "/_mock/readyz", "GET"),
+        ("PUT", "/_mock/rules", "DELETE, GET, POST"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have(talk: Talk, method: str, path: str, allowed: str) -> None:
+    answer = talk(method, path, {})
+    assert answer.error == (405, 3002)
+    assert sorted(answer.headers["Allow"].split(", ")) == allowed.split(", ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1", "/v1/", "/v2/messages", "/v1/messages/", "/_mock", "/_mock/", "/%00", "/v1/%ff"],
+)
+def test_a_path_that_is_none(talk: Talk, path: str) -> None:
+    assert talk("POST", path, {}, headers={"Authorization": BASIC}).error == (404, 4001)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "error"),
+    [
+        pytest.param("Content-Length: 100", b'{"to":', (400, 3002), id="half a body"),
+        pytest.param("Content-Length: -1", b"", (400, 3002), id="a negative length"),
+        pytest.param("Content-Length: lots", b"", (400, 3002), id="a length that is no number"),
+        pytest.param("Transfer-Encoding: chunked", b"zz\r\n{}\r\n0\r\n", (400, 3002), id="a chunk without length"),
+        pytest.param("Transfer-Encoding: chunked", b"ff\r\n{}", (400, 3002), id="half a chunk"),
+    ],
+)
+def test_a_body_that_does_not_arrive_as_announced(talk: Talk, head: str, body: bytes, error: tuple[int, int]) -> None:
+    host, _, port = talk.server.url.removeprefix("http://").partition(":")
+    request = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\n{head}\r\n\r\n".encode()
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(request + body)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as answer:
+            first, _, content = answer.read().partition(b"\r\n\r\n")
+    assert (int(first.split()[1]), json.loads(content)["code"]) == error
+    assert_alive(talk)
+
+
+def test_a_chunked_body_is_read(talk: Talk) -> None:
+    host, _, port = talk.server.url.removeprefix("http://").partition(":")
+    body = json.dumps(message()).encode()
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(head.encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        with connection.makefile("rb") as answer:
+            assert answer.readline().split()[1] == b"200"
+
+
+def test_a_fault_of_ours_is_an_internal_error_and_in_the_log(
+    engagelab: EngageLab, talk: Talk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(request: object) -> None:
+        raise RuntimeError("a secret")
+
+    with monkeypatch.context() as context:
+        context.setattr(engagelab.api, "handle", broken)
+        answer = talk("POST", "/v1/messages", message())
+    assert answer.error == (500, 1000)
+    assert b"secret" not in answer.body
+    assert "a secret" in caplog.text
+    assert_alive(talk)
+
+
+def test_every_request_is_a_line_of_the_access_log(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="engagelab_mock.server"):
+        talk("POST", "/v1/messages", message())
+        talk("GET", "/%0a%1b[31mforged", api=False)
+    lines = [record.getMessage() for record in caplog.records if record.name == "engagelab_mock.server"]
+    assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in lines] == [
+        "127.0.0.1 POST /v1/messages 200",
+        "127.0.0.1 GET /\\n\\x1b[31mforged 404",
+    ]

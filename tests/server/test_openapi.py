@@ -1,0 +1,136 @@
+"""The OpenAPI document: it is valid, it has every call, and the server does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from engagelab_mock import CATALOGUE, ERROR_CODES, EngageLab
+from engagelab_mock.server import ApiServer
+from engagelab_mock.server.control.routes import ROUTES
+from engagelab_mock.server.openapi import openapi
+from engagelab_mock.service.rest.api import OPERATIONS
+from engagelab_mock.service.rest.settings import ApiSettings
+from tests.server.conftest import Talk, message
+
+DOCUMENT = openapi()
+CALLS = [(method, path, call) for path, calls in DOCUMENT["paths"].items() for method, call in calls.items()]
+OPERATION_CALLS = [entry for entry in CALLS if entry[0] != "parameters"]
+
+
+def schema(reference: str) -> dict[str, Any]:
+    """Return a schema that stands on its own."""
+    return {"$ref": f"#/components/schemas/{reference}", "components": DOCUMENT["components"]}
+
+
+def test_every_call_that_is_answered_is_in_the_document_and_no_other() -> None:
+    answered = {(route.method, route.path) for route in ROUTES}
+    answered |= {(each.method, each.path.replace("template_id", "templateId")) for each in OPERATIONS}
+    answered |= {("PUT", "/v1/sandbox/webhook")}
+    assert {(method.upper(), path) for method, path, _ in OPERATION_CALLS} == answered
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    text = json.dumps(DOCUMENT)
+    for name, each in schemas.items():
+        Draft202012Validator.check_schema(each)
+        assert f'"#/components/schemas/{name}"' in text, f"{name} is used nowhere"
+    for part in text.split('"$ref": "')[1:]:
+        assert part.partition('"')[0].removeprefix("#/components/schemas/") in schemas
+
+
+def test_names_of_operations_are_unique_and_examples_fit_their_schemas() -> None:
+    names = [call["operationId"] for _, _, call in OPERATION_CALLS]
+    assert len(set(names)) == len(names)
+    for _, _, call in OPERATION_CALLS:
+        for described in call.get("requestBody", {}).get("content", {}).values():
+            if "example" in described:
+                whole = {**described["schema"], "components": DOCUMENT["components"]}
+                Draft202012Validator(whole).validate(described["example"])
+
+
+def test_the_document_names_what_there_is() -> None:
+    text = json.dumps(DOCUMENT)
+    assert [code for code in ERROR_CODES if str(code) not in text] == []
+    assert [name for name in CATALOGUE if f'"{name}"' not in text] == []
+
+
+def test_it_is_served_to_anybody(talk: Talk) -> None:
+    answer = talk("GET", "/openapi.json", api=False)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.json == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "name"),
+    [
+        ("POST", "/v1/messages", message(), "Accepted"),
+        ("GET", "/_mock/inbox/+6591234567", None, "Inbox"),
+        ("GET", "/_mock/clock", None, "Clock"),
+        ("POST", "/_mock/rules", {"scenario": ["plan", "sent"]}, "Rule"),
+        ("POST", "/_mock/send", {"to": "+6591234567"}, "Sent"),
+        ("POST", "/v1/messages", {}, "Error"),
+    ],
+)
+def test_answers_are_as_described(talk: Talk, method: str, path: str, body: Any, name: str) -> None:
+    talk("POST", "/v1/messages", message(template="another"))
+    Draft202012Validator(schema(name)).validate(talk(method, path, body).json)
+
+
+def test_lines_of_the_journal_are_as_described(talk: Talk, engagelab: EngageLab) -> None:
+    engagelab.send("+6591234567")
+    engagelab.validate_address()
+    with pytest.raises(ValueError, match="unknown"):
+        engagelab.send(scenario="verfied")
+    lines = talk("GET", "/_mock/journal").body.splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        Draft202012Validator(schema("Record")).validate(json.loads(line))
+
+
+#: What a run of Schemathesis is told: EngageLab's API says 400 also of what is well-formed, as of unknown ids [D].
+SETTINGS = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "403", "404", "409"]
+
+[parameters]
+"query.follow" = 0
+"query.wait" = 0
+"""
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text(SETTINGS)
+    # Any pair of credentials would do otherwise, and Schemathesis tries one that should not.
+    api = ApiSettings(dev_key="key", dev_secret="secret")
+    with EngageLab(api=api) as engagelab, ApiServer(engagelab) as server:
+        program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
+        assert program is not None
+        finished = subprocess.run(
+            [
+                *(program, "--config-file", str(settings), "--no-color"),
+                *("run", f"{server.url}/openapi.json", "--auth", "key:secret", "--max-examples", "8"),
+                *("--generation-deterministic", "--suppress-health-check", "all", "--request-timeout", "5"),
+                *("--warnings", "off"),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert Talk(server)("GET", "/_mock/readyz").status == 200
+    assert finished.returncode == 0, finished.stdout[-6000:] + finished.stderr[-2000:]
+    assert "No issues found" in finished.stdout
