@@ -10,7 +10,9 @@ import pytest
 
 if TYPE_CHECKING:
     from engagelab_mock import EngageLab, Receiver
+    from engagelab_mock.intercept import Interception
     from engagelab_mock.pytest_settings import TestSettings
+    from engagelab_mock.server.running import ApiServer
 
 _OPTIONS = {
     "url": "send callbacks to this URL, over a real socket",
@@ -39,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
-        "secret, authorization, seed, dialect, code_ttl): defaults for the `engagelab` fixture in this test.",
+        "secret, authorization, seed, dialect, code_ttl, dev_key, dev_secret, strict_templates, "
+        "callback_before_response): defaults for the `engagelab` fixture in this test.",
     )
 
 
@@ -67,6 +70,19 @@ def pytest_testnodedown(node: object) -> None:
     problems = getattr(node, "workeroutput", {}).get(_PROBLEMS)
     if problems:
         raise pytest.UsageError(problems)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that has passed so far if a callback of its app's own calls was not acknowledged.
+
+    It is the innermost of all that wrap the call: what is sent here is captured and logged as the test's own.
+    """
+    result = yield
+    settings = item.stash.get(_SETTINGS, None)
+    if settings is not None:
+        settings.raise_late()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -132,6 +148,39 @@ class Fixtures:
         """
         with self._settings().build(engagelab_receiver) as engagelab:
             yield engagelab
+
+    @pytest.fixture
+    def engagelab_server(self, engagelab: EngageLab) -> Iterator[ApiServer]:
+        """Serve EngageLab's REST API on a free port of 127.0.0.1, for an app in any process and any language.
+
+        It shares its state with `engagelab`, and one line points the official SDK at it:
+
+            def test_login(engagelab, engagelab_server, monkeypatch):
+                monkeypatch.setattr(OTPClient, "BASE_URL", engagelab_server.base_url)
+                message = OTPClient("key", "secret").send("+6591234567", "my-template")
+                assert engagelab.inbox("+6591234567").code
+
+        `engagelab_server.env` has environment variables for an app that is told by them.
+        """
+        from engagelab_mock.server.running import ApiServer
+
+        with ApiServer(engagelab) as server:
+            yield server
+
+    @pytest.fixture
+    def engagelab_api(self, engagelab: EngageLab) -> Iterator[Interception]:
+        """Answer what the app sends to https://otp.api.engagelab.cc with `requests`: in process, without a socket.
+
+        It shares its state with `engagelab`; what goes to other hosts is let alone:
+
+            def test_login(engagelab, engagelab_api):
+                shop.log_in("+6591234567")
+                assert shop.enter(engagelab.inbox("+6591234567").code)
+        """
+        from engagelab_mock.intercept import Interception
+
+        with Interception(engagelab) as interception:
+            yield interception
 
     def _settings(self) -> TestSettings:
         from engagelab_mock.pytest_settings import TestSettings

@@ -30,7 +30,8 @@ from engagelab_mock.service.engagelab import EngageLab
 SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "retry", "batch", "fault", "check")
 CREDENTIALS = ("username", "secret", "authorization")
 ENGINE_ARGUMENTS = ("dialect", "code_ttl")
-MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS)
+API_ARGUMENTS = ("dev_key", "dev_secret", "strict_templates", "callback_before_response")
+MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS, *API_ARGUMENTS)
 
 _GIVEN = pytest.StashKey[tuple[dict[str, Any], dict[str, str]]]()
 #: How many attempts a failing test's report shows.
@@ -53,6 +54,7 @@ class TestSettings:
         if self._marked:
             self._explicit = self._explicit | self._marked
         self._receivers: list[Receiver] = []
+        self._engagelab: EngageLab | None = None
         #: Kept from before anything is built, so that what could not be built is in it.
         self.journal = Journal()
 
@@ -91,9 +93,29 @@ class TestSettings:
                 defaults={name: self._marked[name] for name in SEND_ARGUMENTS if name in self._marked},
                 journal=self.journal,
                 **{name: self._marked[name] for name in ENGINE_ARGUMENTS if name in self._marked},
+                **self._api(),
             )
+        self._engagelab = engagelab
         with engagelab:
             yield engagelab
+
+    def raise_late(self) -> None:
+        """Send what the app's own calls still have to bring, and fail the test for what is not acknowledged."""
+        if self._engagelab is None:
+            return
+        try:
+            self._engagelab.settle()
+        except EngageLabMockError as error:
+            # It was no line of the test's that sent it.
+            raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
+
+    def _api(self) -> dict[str, Any]:
+        given = {name: self._marked[name] for name in API_ARGUMENTS if name in self._marked}
+        if not given:
+            return {}
+        from engagelab_mock.service.rest.settings import ApiSettings  # few tests have any
+
+        return {"api": ApiSettings(**given)}
 
     def report(self) -> str:
         """Describe for a failing test who was sent what, and how to have the same data again."""
@@ -235,3 +257,12 @@ def _check_mark(mark: pytest.Mark) -> None:
             split_address(value, where=where)
         elif name == "code_ttl" and value is not None:
             check_delay(value, where=where)
+        elif name in {"dev_key", "dev_secret"}:
+            _check_kind(name, value, str, "a string")
+        elif name in {"strict_templates", "callback_before_response"}:
+            _check_kind(name, value, bool, "True or False")
+
+
+def _check_kind(name: str, value: object, kind: type, described: str) -> None:
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} is {described}, not {value!r}", where="engagelab marker")

@@ -12,13 +12,16 @@ import pytest
 import engagelab_mock
 
 # An inner run forgets what it was the first to import: the next would import it again, into a second copy.
-for name in ("engagelab_mock.pytest_settings", "engagelab_mock.delivery.transport.asgi", "fastapi", "flask"):
+for name in (
+    *("engagelab_mock.pytest_settings", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
+    *("engagelab_mock.intercept", "engagelab_mock.server.openapi", "fastapi", "flask"),
+):
     import_module(name)
 
 #: Warnings are errors; pytest-asyncio would warn that its options are not set.
 STRICT = ("-W", "error", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
 #: Plugins that take longer to start than an inner run does.
-QUICK = ("-p", "no:faker", "-p", "no:hypothesispytest")
+QUICK = ("-p", "no:faker", "-p", "no:hypothesispytest", "-p", "no:schemathesis")
 
 #: What a frame of this package would show in a traceback.
 OWN_FRAME = f"{Path(engagelab_mock.__file__).parent.name}/"

@@ -157,7 +157,7 @@ def test_full_trace_shows_all(run: Run) -> None:
             engagelab.clock.advance(-1)
     """
     result = run(text, "--full-trace")
-    result.stdout.fnmatch_lines([f"*{OWN_FRAME}clock.py:*"])
+    result.stdout.fnmatch_lines([f"*{OWN_FRAME}clock/*.py:*"])
 
 
 def test_an_error_that_is_not_ours_keeps_its_frames(run: Run) -> None:

@@ -82,7 +82,9 @@ def test_each_fixture_has_a_docstring(run: Run) -> None:
     section = output.partition("fixtures defined from engagelab_mock.pytest_plugin")[2].partition("\n---")[0]
     assert sorted(re.findall(r"^(engagelab\S*) -- ", section, flags=re.MULTILINE)) == [
         "engagelab",
+        "engagelab_api",
         "engagelab_receiver",
+        "engagelab_server",
     ]
     assert "no docstring available" not in section
     assert "    Say who gets the callbacks; override it in your conftest.py to return your own Receiver.\n" in section

@@ -1,0 +1,236 @@
+"""The fixtures `engagelab_server` and `engagelab_api`, their marker arguments, and what fails a test late."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pytest_plugin.conftest import QUICK, STRICT, Run
+
+GIVEN = """
+    import json, os
+    import pytest
+    import requests
+    from urllib.request import Request, urlopen
+
+    MESSAGE = {"to": "+6591234567", "template": {"id": "my-template", "language": "default", "params": {}}}
+
+    def call(engagelab_server, path, body, auth="a2V5OnNlY3JldA=="):
+        headers = {"Authorization": f"Basic {auth}", "Content-Type": "application/json"}
+        request = Request(engagelab_server.base_url + path, json.dumps(body).encode(), headers)
+        with urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def post(body=MESSAGE, path="messages", auth=("key", "secret")):
+        return requests.post(f"https://otp.api.engagelab.cc/v1/{path}", json=body, auth=auth, timeout=10)
+"""
+
+
+def test_all_fixtures_have_one_state(run: Run) -> None:
+    text = """
+        def test_it(engagelab, engagelab_server, engagelab_api):
+            over_a_socket = call(engagelab_server, "/messages", MESSAGE)
+            code = engagelab.inbox("+6591234567").code
+            verification = {"message_id": over_a_socket["message_id"], "verify_code": code}
+            assert post(verification, "verifications").json()["verified"]
+            assert engagelab.journal.statuses == ["plan", "sent", "delivered", "verified"]
+
+        def test_the_next_starts_afresh(engagelab, engagelab_server):
+            assert not engagelab.inbox()
+            assert engagelab.journal.statuses == []
+    """
+    run(text, given=GIVEN).assert_outcomes(passed=2)
+
+
+def test_the_server_says_all_that_an_app_has_to_know(run: Run) -> None:
+    text = """
+        def test_it(engagelab_server):
+            env = engagelab_server.env
+            assert env["ENGAGELAB_BASE_URL"] == engagelab_server.base_url == engagelab_server.url + "/v1"
+            assert env["ENGAGELAB_MOCK_SERVER"] == engagelab_server.url
+            assert env["ENGAGELAB_DEV_KEY"] and env["ENGAGELAB_DEV_SECRET"]
+            assert (env["ENGAGELAB_WEBHOOK_USERNAME"], env["ENGAGELAB_WEBHOOK_SECRET"]) == (
+                "sandbox_demo", "sandbox_webhook_secret")
+            with urlopen(engagelab_server.url + "/openapi.json", timeout=10) as served:
+                assert json.load(served) == engagelab_server.openapi
+
+        @pytest.mark.engagelab(dev_key="mine", dev_secret="s3cret", username="acme", secret="another")
+        def test_what_the_marker_says(engagelab_server):
+            env = engagelab_server.env
+            assert (env["ENGAGELAB_DEV_KEY"], env["ENGAGELAB_DEV_SECRET"]) == ("mine", "s3cret")
+            assert (env["ENGAGELAB_WEBHOOK_USERNAME"], env["ENGAGELAB_WEBHOOK_SECRET"]) == ("acme", "another")
+    """
+    run(text, given=GIVEN).assert_outcomes(passed=2)
+
+
+def test_the_marker_s_arguments_for_the_api(run: Run) -> None:
+    text = """
+        @pytest.mark.engagelab(dev_key="mine", dev_secret="s3cret")
+        def test_credentials(engagelab_api):
+            assert post().json()["code"] == 2001
+            assert post(auth=("mine", "s3cret")).status_code == 200
+
+        @pytest.mark.engagelab(strict_templates=True)
+        def test_templates(engagelab_api):
+            assert post().json()["code"] == 4001
+
+        @pytest.mark.engagelab(strict_templates=False)
+        def test_lax_templates(engagelab_api):
+            assert post().status_code == 200
+
+        @pytest.mark.engagelab(callback_before_response=True)
+        def test_callbacks_before(engagelab, engagelab_api):
+            seen = []
+            engagelab.journal.listeners.append(lambda delivery, attempt: seen.append(delivery.statuses))
+            assert post().status_code == 200
+            assert ["plan"] in seen
+    """
+    run(text, given=GIVEN).assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("dev_kye='x'", "did you mean 'dev_key'?"),
+        ("dev_key=1", "dev_key is a string, not 1"),
+        ("strict_templates='yes'", "strict_templates is True or False, not 'yes'"),
+        ("callback_before_response=None", "callback_before_response is True or False, not None"),
+    ],
+)
+def test_a_marker_argument_that_cannot_be_used_stops_the_run(run: Run, argument: str, said: str) -> None:
+    text = f"""
+        @pytest.mark.engagelab({argument})
+        def test_it(engagelab):
+            raise RuntimeError("this must not run")
+    """
+    result = run(text, given=GIVEN)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert said in result.stderr.str()
+
+
+REFUSING = (
+    GIVEN
+    + """
+    @pytest.fixture
+    def refusing(engagelab):
+        engagelab.receiver.recorder.answer = 500
+"""
+)
+
+
+def test_a_late_delivery_that_is_not_acknowledged_fails_the_test_itself(run: Run) -> None:
+    text = """
+        def test_late(engagelab_api, refusing):
+            assert post().status_code == 200
+
+        def test_late_over_a_socket(engagelab_server, refusing):
+            call(engagelab_server, "/messages", MESSAGE)
+
+        def test_that_follows(engagelab, engagelab_api):
+            assert post().status_code == 200
+    """
+    result = run(text, given=REFUSING)
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_late _*",
+            "NotAcknowledged: plan was not acknowledged: answered 500 *",
+            "*EngageLab deliveries*",
+            "1 * plan *+6591234567 *500 * not_200 *",
+        ]
+    )
+    assert "pytest_plugin.py" not in result.stdout.str()
+    result.stdout.no_fnmatch_line("*ERROR*")
+
+
+def test_a_delivery_that_a_line_of_the_test_has_sent_fails_at_that_line(run: Run) -> None:
+    text = """
+        def test_it(engagelab, engagelab_api, refusing):
+            post()
+            engagelab.inbox("+6591234567")
+            raise RuntimeError("this must not run")
+    """
+    result = run(text, given=REFUSING)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([">*engagelab.inbox*", "E*NotAcknowledged: plan was not acknowledged*"])
+
+
+def test_the_test_s_own_failure_is_not_masked(run: Run) -> None:
+    text = """
+        def test_it(engagelab_api, refusing):
+            post()
+            assert False, "mine"
+    """
+    result = run(text, given=REFUSING)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*AssertionError: mine"])
+    assert "NotAcknowledged" not in result.stdout.str()
+
+
+def test_what_fails_late_can_be_expected_to(run: Run) -> None:
+    text = """
+        @pytest.mark.xfail(strict=True)
+        def test_it(engagelab_api, refusing):
+            post()
+
+        def test_one_that_is_skipped(engagelab_api, refusing):
+            post()
+            pytest.skip("not today")
+
+        @pytest.mark.engagelab(check=False)
+        def test_one_that_does_not_check(engagelab_api, refusing):
+            post()
+    """
+    run(text, given=REFUSING).assert_outcomes(xfailed=1, skipped=1, passed=1)
+
+
+def test_what_is_sent_at_the_end_is_captured_as_the_test_s(run: Run) -> None:
+    text = """
+        from engagelab_mock import Receiver
+
+        @pytest.fixture
+        def engagelab_receiver():
+            def app(environ, start_response):
+                print("the app was called")
+                start_response("500 Oops", [])
+                return []
+            return Receiver.wsgi(app)
+
+        def test_it(engagelab_api):
+            post()
+    """
+    result = run(text, given=GIVEN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Captured stdout call*", "the app was called"])
+
+
+def test_under_xdist_it_is_the_same(run: Run, pytester: pytest.Pytester) -> None:
+    text = """
+        @pytest.mark.parametrize("number", range(4))
+        def test_passing(engagelab, engagelab_server, number):
+            call(engagelab_server, "/messages", MESSAGE)
+            assert engagelab.inbox("+6591234567").code
+
+        def test_late(engagelab_api, refusing):
+            post()
+    """
+    run(text, given=REFUSING).assert_outcomes(passed=4, failed=1)
+    result = pytester.runpytest_subprocess(*STRICT, *QUICK, "-n2")
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["NotAcknowledged: plan was not acknowledged*"])
+
+
+def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester: pytest.Pytester) -> None:
+    text = """
+        import sys
+
+        def test_it(engagelab):
+            engagelab.send("+6591234567")
+            heavy = {"werkzeug", "responses", "requests", "sqlite3", "engagelab_mock.server"}
+            assert not heavy & set(sys.modules)
+
+        def test_server(engagelab_server):
+            assert not {"responses", "requests", "sqlite3", "engagelab_mock.server.openapi"} & set(sys.modules)
+    """
+    pytester.makepyfile(test_inner=text)
+    # Neither another plugin nor this suite's own modules are to have loaded any of it.
+    pytester.runpytest_subprocess(*STRICT, *QUICK, "-p", "no:pytest_httpserver").assert_outcomes(passed=2)
