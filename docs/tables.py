@@ -60,6 +60,38 @@ def error_codes() -> str:
     return _table(["code", "message", "HTTP status in the REST API", "retryable for the SDK [K]", "source"], rows)
 
 
+#: What the REST API gives an error code for by itself; the others are for rules and scenarios.
+_REASONS = {
+    1000: "what is not foreseen: please report it",
+    2001: "no credentials, malformed ones, or others than were set",
+    3001: "a body that is not JSON",
+    3002: "a field that is missing, of another type, or out of its limits",
+    3003: "a code that is used or expired; a template without a configuration for a channel of its strategy",
+    3004: "the same template and recipient again while the code is valid; `+10000000099`",
+    3013: "a template that is not approved",
+    4001: "an unknown message; with `strict_templates`, an unknown template",
+    5011: "a recipient that is neither a number nor an address; `+10000000001`",
+    5012: "in a callback: `+10000000002`",
+    5013: "`+10000000011`",
+    5018: "in a callback: `+10000000018`",
+    5019: "`+10000000012`",
+}
+
+
+def api_errors() -> str:
+    rows = (
+        [
+            str(entry.code),
+            str(entry.http_status),
+            entry.message,
+            _yes(entry.retryable or entry.http_status >= 500),
+            _REASONS.get(entry.code, ""),
+        ]
+        for entry in ERROR_CODES.values()
+    )
+    return _table(["code", "HTTP", "message", "try again", "given for, besides a rule"], rows)
+
+
 def dialects() -> str:
     rows = (
         [
@@ -191,6 +223,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "account-fields": account_fields,
     "scenarios": scenarios,
     "statuses": statuses,
+    "api-errors": api_errors,
     "error-codes": error_codes,
     "dialects": dialects,
     "outcomes": outcomes,
