@@ -38,16 +38,18 @@ python_use_unqualified_type_names = True
 
 # Without a network there is no inventory of Python's documentation, nor of the libraries'.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec)\..*"),
+    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|responses)\..*"),
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
-        r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft))",
+        r"engagelab_mock\.(service\.(play\.(Play|Manner)|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft"
+        r"|journal\.Keeper)|lifecycle\.template\.Rendered|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
-        r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
+        r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure"
+        r"|Accepting|AcceptedMessages|Intake|Ledger|Play|RestApi|Rules|ScenarioChoice|Store|Templates)",
     ),
 ]
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, FAULTS, INFERRED, START, Outcome, Scenario, Status
+from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, FAULTS, INFERRED, MAGIC, START, Outcome, Scenario, Status
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.group import group
 from engagelab_mock.config import SETTINGS
@@ -90,6 +90,10 @@ def api_errors() -> str:
         for entry in ERROR_CODES.values()
     )
     return _table(["code", "HTTP", "message", "try again", "given for, besides a rule"], rows)
+
+
+def sandbox() -> str:
+    return _table(["recipient", "what happens"], ([f"`{to}`", magic.behaviour] for to, magic in MAGIC.items()))
 
 
 def dialects() -> str:
@@ -224,6 +228,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scenarios": scenarios,
     "statuses": statuses,
     "api-errors": api_errors,
+    "sandbox": sandbox,
     "error-codes": error_codes,
     "dialects": dialects,
     "outcomes": outcomes,

@@ -34,6 +34,7 @@ from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
+from engagelab_mock.intercept import Interception as Interception
 from engagelab_mock.lifecycle.account import Account as Account
 from engagelab_mock.lifecycle.catalogue import CATALOGUE as CATALOGUE
 from engagelab_mock.lifecycle.graph import INFERRED as INFERRED
@@ -71,6 +72,7 @@ from engagelab_mock.protocol.signature import parse as parse
 from engagelab_mock.protocol.signature import sign as sign
 from engagelab_mock.protocol.signature import verify as verify
 from engagelab_mock.protocol.status import Status as Status
+from engagelab_mock.server.running import ApiServer as ApiServer
 from engagelab_mock.service.engagelab import EngageLab as EngageLab
 from engagelab_mock.service.inbox import Inbox as Inbox
 from engagelab_mock.service.inbox import InboxMessage as InboxMessage

@@ -8,8 +8,7 @@ import pytest
 import requests
 import responses
 
-from engagelab_mock import EngageLab
-from engagelab_mock.intercept import Interception
+from engagelab_mock import EngageLab, Interception
 
 # [app]
 API = "https://otp.api.engagelab.cc/v1"

@@ -14,8 +14,7 @@ from engagelab_otp import EngagelabError, MessageStatusEvent, OTPClient, Webhook
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from engagelab_mock import EngageLab, Receiver
-from engagelab_mock.server import ApiServer
+from engagelab_mock import ApiServer, EngageLab, Receiver
 
 
 # [app]

@@ -6,11 +6,15 @@ import base64
 import json
 import logging
 import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from engagelab_mock import EngageLab
+from engagelab_mock.server import create_app
+from engagelab_mock.server.loopback import LoopbackServer
 from tests.server.conftest import BASIC, PATIENCE, Talk, message
 
 DEEP = b"[" * 200_000 + b"]" * 200_000
@@ -165,3 +169,38 @@ def test_every_request_is_a_line_of_the_access_log(talk: Talk, caplog: pytest.Lo
         "127.0.0.1 POST /v1/messages 200",
         "127.0.0.1 GET /\\n\\x1b[31mforged 404",
     ]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/_mock/send", "/v1/sandbox/webhook"])
+def test_a_body_that_never_ends_is_answered_408(engagelab: EngageLab, path: str) -> None:
+    with LoopbackServer(create_app(engagelab), request_limit=0.2) as server:
+        request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+        with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
+            connection.sendall(request.encode())
+            with connection.makefile("rb") as answer:
+                first, _, content = answer.read().partition(b"\r\n\r\n")
+    assert (int(first.split()[1]), json.loads(content)["code"]) == (408, 3002)
+    engagelab.journal.assert_nothing_sent()
+
+
+def test_a_client_that_goes_away_gets_its_callbacks_all_the_same(engagelab: EngageLab, talk: Talk) -> None:
+    host, _, port = talk.server.url.removeprefix("http://").partition(":")
+    body = json.dumps(message()).encode()
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        # Closed with a reset: whatever is still to be written finds nobody.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(head.encode() + body)
+    assert engagelab.inbox("+6591234567").wait(timeout=PATIENCE).code
+    assert engagelab.journal.statuses == ["plan", "sent", "delivered"]
+    assert_alive(talk)
+
+
+def test_many_clients_at_once_get_each_their_own(engagelab: EngageLab, talk: Talk) -> None:
+    numbers = [f"+65{number:08}" for number in range(60)]
+    with ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda to: talk("POST", "/v1/messages", message(to)), numbers))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.json["message_id"] for answer in answers}) == len(numbers)
+    received = {each.to: each.message_id for each in engagelab.inbox()}
+    assert received == {to: answer.json["message_id"] for to, answer in zip(numbers, answers, strict=True)}

@@ -55,13 +55,12 @@ class ApiServer:
 
         The credentials are those that the server wants, or the vendor's sandbox's if it takes any.
         """
-        api = self.engagelab.api_settings
-        key, secret = (api.dev_key, api.dev_secret) if api is not None and api.pinned else (DEV_KEY, DEV_SECRET)
+        api = self.engagelab.intake.settings
         settings = self.engagelab.receivers[0].settings if self.engagelab.receivers else None
         return {
             "ENGAGELAB_BASE_URL": self.base_url,
-            "ENGAGELAB_DEV_KEY": key,
-            "ENGAGELAB_DEV_SECRET": secret,
+            "ENGAGELAB_DEV_KEY": api.dev_key or DEV_KEY,
+            "ENGAGELAB_DEV_SECRET": api.dev_secret or DEV_SECRET,
             "ENGAGELAB_WEBHOOK_USERNAME": settings.username if settings else SANDBOX_USERNAME,
             "ENGAGELAB_WEBHOOK_SECRET": settings.secret if settings else SANDBOX_SECRET,
             "ENGAGELAB_MOCK_SERVER": self.url,

@@ -9,7 +9,7 @@ from engagelab_mock.clock import stopwatch
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server.control.call import Call, answer, number, refused
 from engagelab_mock.server.exchange import HttpAnswer
-from engagelab_mock.service.inbox import Inbox, InboxMessage
+from engagelab_mock.service.inbox import InboxMessage
 
 #: How often somebody who waits looks, in seconds.
 _GLANCE = 0.01
@@ -39,10 +39,9 @@ def read_inbox_of(call: Call) -> HttpAnswer:
 
 
 def _arrived(call: Call, to: str | None) -> list[InboxMessage]:
-    # Not by `EngageLab.inbox`: it raises what went wrong, which is for the test to hear of.
     call.engagelab.work_off()
     try:
-        return list(Inbox(call.engagelab, to))
+        return list(call.engagelab.inbox_as_it_is(to))
     except EngageLabMockError as error:
         raise refused(error) from None
 
