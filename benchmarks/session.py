@@ -30,6 +30,15 @@ _SUBJECTS = {
         "server.__exit__(None, None, None)",
         "server.port",
     ),
+    "engagelab_server": (
+        "from engagelab_mock.pytest_settings import TestSettings\n"
+        "from engagelab_mock import EngageLab\n"
+        "from engagelab_mock.server.running import ApiServer\n"
+        "engagelab = EngageLab().__enter__()\n"
+        "server = ApiServer(engagelab).__enter__()",
+        "server.__exit__(None, None, None)\nengagelab.close()",
+        "int(server.url.rpartition(':')[2])",
+    ),
     "httpserver": (
         "from pytest_httpserver import HTTPServer\nserver = HTTPServer(port=0)\nserver.start()",
         "server.clear()\nserver.stop()",
@@ -75,6 +84,9 @@ def measure(effort: Effort) -> Iterator[Row]:
     yield row("session set-up and tear-down, in process", up["in_process"] + down["in_process"], 20)
     yield row("session set-up and tear-down, with a socket server", up["socket_server"] + down["socket_server"], 80)
     yield row("stopping the socket server", down["socket_server"], 5)
+    api = up["engagelab_server"] + down["engagelab_server"]
+    yield row("session set-up and tear-down of engagelab_server, the REST API on a socket", api, 80)
+    yield row("stopping engagelab_server", down["engagelab_server"], 5)
 
 
 def _child(name: str, cache: str) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME
 from engagelab_mock.server.app import create_app
 from engagelab_mock.server.loopback import LoopbackServer
@@ -29,7 +30,7 @@ class ApiServer:
     200
 
     If a receiver is reached over HTTP, a `Postman` calls it; one in process is called when the test next asks for the
-    inbox or the journal, on the test's own thread.
+    inbox or the journal, on the test's own thread. With a clock that runs by itself a `Postman` calls all of them.
     """
 
     def __init__(self, engagelab: EngageLab, *, host: str = "127.0.0.1", port: int = 0, token: str = "") -> None:
@@ -101,8 +102,9 @@ class ApiServer:
         return f"<ApiServer {self.url}>"
 
     def _employ(self) -> None:
-        """Have callbacks sent by threads of their own, once somebody is elsewhere to receive them."""
-        if not any(receiver.transport.name == "http" for receiver in self.engagelab.receivers):
+        """Have callbacks sent by threads of their own, once somebody is elsewhere to receive them, or time runs."""
+        elsewhere = any(receiver.transport.name == "http" for receiver in self.engagelab.receivers)
+        if isinstance(self.engagelab.clock, VirtualClock) and not elsewhere:
             return
         from engagelab_mock.service.postman import Postman  # most tests' receivers are in process
 

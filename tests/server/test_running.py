@@ -1,0 +1,114 @@
+"""The REST API on a socket: what an app is told, who calls the receivers, and that it ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from engagelab_mock import ApiServer, ApiSettings, EngageLab, LiveClock, Receiver, Recorder
+from engagelab_mock.server.loopback import LoopbackServer
+from tests.server.conftest import PATIENCE, Talk, message
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.002)
+
+
+def postmen() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "Postman"]
+
+
+def test_an_app_is_told_where_it_is_and_who_it_is() -> None:
+    receiver = Receiver.recording(username="acme", secret="s3cret")
+    api = ApiSettings(dev_key="mine", dev_secret="another")
+    with EngageLab(receiver, api=api) as engagelab, ApiServer(engagelab) as server:
+        assert server.env == {
+            "ENGAGELAB_BASE_URL": f"{server.url}/v1",
+            "ENGAGELAB_DEV_KEY": "mine",
+            "ENGAGELAB_DEV_SECRET": "another",
+            "ENGAGELAB_WEBHOOK_USERNAME": "acme",
+            "ENGAGELAB_WEBHOOK_SECRET": "s3cret",
+            "ENGAGELAB_MOCK_SERVER": server.url,
+        }
+        assert repr(server) == f"<ApiServer {server.url}>"
+
+
+def test_the_vendor_s_sandbox_is_named_where_anybody_may_call() -> None:
+    with EngageLab([]) as engagelab, ApiServer(engagelab) as server:
+        assert server.env["ENGAGELAB_DEV_KEY"] == "engagelab_sandbox_demo"
+        assert server.env["ENGAGELAB_WEBHOOK_USERNAME"] == "sandbox_demo"
+
+
+def test_a_receiver_in_process_is_called_when_the_test_asks_and_on_its_thread() -> None:
+    threads: list[str] = []
+
+    def app(environ: object, start_response: Callable[..., object]) -> list[bytes]:
+        threads.append(threading.current_thread().name)
+        start_response("200 OK", [])
+        return []
+
+    with EngageLab(Receiver.wsgi(app)) as engagelab, ApiServer(engagelab) as server:
+        assert Talk(server)("POST", "/v1/messages", message()).status == 200
+        assert threads == []
+        assert postmen() == []
+        assert engagelab.inbox("+6591234567").code
+    assert threads == [threading.current_thread().name] * 3
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["from the start", "set after the start"])
+def test_a_receiver_over_http_is_called_without_being_asked_for(late: bool) -> None:
+    recorder = Recorder()
+    with LoopbackServer(recorder) as elsewhere, EngageLab() as engagelab:
+        receiver = Receiver.http(elsewhere.url, username=recorder.username, secret=recorder.secret)
+        if not late:
+            engagelab.receiver = receiver
+        with ApiServer(engagelab) as server:
+            engagelab.receiver = receiver
+            Talk(server)("POST", "/v1/messages", message())
+            until(lambda: len(recorder.received) == 3)
+            assert len(postmen()) == 1
+    assert [received.statuses for received in recorder.received] == [["plan"], ["sent"], ["delivered"]]
+    until(lambda: postmen() == [])
+
+
+def test_with_a_clock_that_runs_receivers_in_process_are_called_by_themselves() -> None:
+    receiver = Receiver.recording()
+    with EngageLab(receiver, clock=LiveClock(speed=1000)) as engagelab, ApiServer(engagelab) as server:
+        talk = Talk(server)
+        talk("POST", "/v1/messages", message())
+        assert talk("GET", "/_mock/inbox/+6591234567?wait=9").json["code"]
+        sent = talk("POST", "/_mock/send", {"to": "+6500000001", "scenario": "sent_failed"}).json
+        assert sent["statuses"] == ["plan", "sent_failed"]
+        assert receiver.recorder is not None
+        recorder = receiver.recorder
+        until(lambda: [r.statuses for r in recorder.received][-1:] == [["sent_failed"]])
+
+
+def test_stopping_frees_the_port_at_once_and_can_be_repeated() -> None:
+    with EngageLab() as engagelab:
+        server = ApiServer(engagelab).start()
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        server.stop()
+        server.stop()
+        with socket.socket() as client:
+            assert client.connect_ex(address) != 0
+        # Nothing of it is left with the engine.
+        assert engagelab.on_release == []
+
+
+def test_one_that_was_never_started_can_be_stopped() -> None:
+    with EngageLab() as engagelab:
+        ApiServer(engagelab).stop()
+
+
+def test_two_servers_of_one_engine_share_its_state() -> None:
+    with EngageLab() as engagelab, ApiServer(engagelab) as one, ApiServer(engagelab) as other:
+        Talk(one)("POST", "/v1/messages", message())
+        assert Talk(other)("GET", "/_mock/inbox/+6591234567").json["code"]
