@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.lifecycle.template import CodeConfig, Template
-from engagelab_mock.protocol.events import StatusEvent
-from engagelab_mock.protocol.status import Status
-from engagelab_mock.service.accepted import AcceptedMessages
 from engagelab_mock.service.account_events import AccountEvents
-from engagelab_mock.service.inbox import Inbox
-from engagelab_mock.service.intake import Intake
-from engagelab_mock.service.rules import Rule, Rules
-from engagelab_mock.service.templates import Templates
 
 if TYPE_CHECKING:
+    from engagelab_mock.service.accepted import AcceptedMessages
+    from engagelab_mock.service.inbox import Inbox
+    from engagelab_mock.service.intake import Intake
     from engagelab_mock.service.options import ScenarioChoice
     from engagelab_mock.service.play import Play
     from engagelab_mock.service.rest.api import RestApi
-
-Timed = Sequence[tuple[float, StatusEvent]]
-
-#: How long the code of the sandbox's recipient is valid, in seconds [X].
-_MAGIC_TTL = 300.0
-_ARRIVED = frozenset({Status.DELIVERED, Status.READ})
-_PLAIN = Template(template_id="", send_channel_strategy="sms", verify_code_config=CodeConfig())
+    from engagelab_mock.service.rules import Rule, Rules
+    from engagelab_mock.service.templates import Templates
 
 
 class Accepting(AccountEvents):
@@ -42,6 +31,8 @@ class Accepting(AccountEvents):
     def intake(self) -> Intake:
         """Return what keeps the messages that were accepted, and decides what becomes of them."""
         if self._intake is None:
+            from engagelab_mock.service.intake import Intake  # whoever only sends does without
+
             with self.state:
                 if self._intake is None:
                     self._intake = Intake(self)
@@ -56,7 +47,7 @@ class Accepting(AccountEvents):
         ...     engagelab.api.handle(ApiRequest("GET", "/v1/template-configs")).status
         401
         """
-        from engagelab_mock.service.rest.api import RestApi  # whoever only sends does without
+        from engagelab_mock.service.rest.api import RestApi
 
         return RestApi(self)
 
@@ -143,7 +134,7 @@ class Accepting(AccountEvents):
     async def _inbox(self, pace: Pace, to: str | None) -> Inbox:
         __tracebackhide__ = True
         try:
-            inbox = Inbox(self, to)
+            inbox = self.inbox_as_it_is(to)
         except EngageLabMockError as error:
             raise self._refused(error) from None
         await self.deferred.settle(pace)
@@ -151,6 +142,8 @@ class Accepting(AccountEvents):
 
     def inbox_as_it_is(self, to: str | None = None) -> Inbox:
         """Return an inbox with what has arrived so far, and have nothing happen."""
+        from engagelab_mock.service.inbox import Inbox
+
         return Inbox(self, to)
 
     def audit_template(self, template_id: str, status: str, *, reason: str = "") -> list[Delivery]:
@@ -192,7 +185,9 @@ class Accepting(AccountEvents):
         """
         with self.state, self.store.transaction():
             self.deferred.clear()
-            self.intake.clear()
+            self.sent.clear()
+            if self._intake is not None:
+                self._intake.clear()
             for timer in self.pending:
                 timer.cancel()
             self._journal.clear()

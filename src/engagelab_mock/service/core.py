@@ -39,8 +39,9 @@ from engagelab_mock.service.turns import Turns
 if TYPE_CHECKING:
     from engagelab_mock.delivery.fault.catalogue import FaultChoice
     from engagelab_mock.delivery.fault.model import Fault
+    from engagelab_mock.lifecycle.message import Message
+    from engagelab_mock.protocol.events import StatusEvent
     from engagelab_mock.service.batch import Batching
-    from engagelab_mock.service.intake import Sent
     from engagelab_mock.service.ledger import Ledger
     from engagelab_mock.service.rest.settings import ApiSettings
     from engagelab_mock.service.store import Store
@@ -96,7 +97,7 @@ class Core:
         #: What was accepted and is still to be sent.
         self.deferred = Deferred(self)
         #: What `send` sent and nobody has looked for in the inbox yet.
-        self.sent: deque[Sent] = deque(maxlen=keep)
+        self.sent: deque[tuple[Message, Sequence[tuple[float, StatusEvent]], Play]] = deque(maxlen=keep)
         #: Whoever changes what was accepted holds it, and never while something is delivered.
         self.state = threading.RLock()
         self._crowds = 0
@@ -110,7 +111,7 @@ class Core:
 
     @cached_property
     def draw(self) -> Generator:
-        """Return what the REST API draws from: what it is asked changes nothing of what `send` makes."""
+        """Return what the REST API draws ids and codes from."""
         return Generator.seeded(self.seed, "api")
 
     @cached_property

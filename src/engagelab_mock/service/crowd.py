@@ -98,9 +98,10 @@ class Crowd:
             code_ttl=whole.code_ttl,
             abnormal=whole.abnormal,
             defaults=whole.defaults,
-            journal=whole.journal,
+            journal=whole.journal_as_it_is,
         )
         member.account = whole.account
+        member.sent = whole.sent
         return member
 
     def recipient(self, index: int) -> str | None:

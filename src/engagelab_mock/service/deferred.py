@@ -109,9 +109,9 @@ class Deferred:
     def glance(self) -> None:
         """Settle if that is possible at once, or nearly: for those who only look."""
         __tracebackhide__ = True
-        if self._core.turns.delivering:
+        if self._core.turns.delivering or not self._virtual:
             return
-        if self._open and self._virtual:
+        if self._open:
             try:
                 self._check(BLOCKING)
             except UsageError:

@@ -20,7 +20,6 @@ from engagelab_mock.service.accepting import Accepting
 from engagelab_mock.service.addresses import Addresses
 from engagelab_mock.service.batch import Batching
 from engagelab_mock.service.crowd import Crowd
-from engagelab_mock.service.intake import Sent
 from engagelab_mock.service.options import (
     DeliverOptions,
     SendOptions,
@@ -132,6 +131,7 @@ class EngageLab(Accepting, Addresses, Settling):
         3
         """
         __tracebackhide__ = True
+        drive(self.deferred.settle(BLOCKING))
         return self._crowd(count, to, concurrency, options).send(options)
 
     async def asend_many(
@@ -139,6 +139,7 @@ class EngageLab(Accepting, Addresses, Settling):
     ) -> list[Run]:
         """Do what `send_many` does, in the running event loop."""
         __tracebackhide__ = True
+        await self.deferred.settle(AWAITING)
         return await self._crowd(count, to, concurrency, options).asend(options)
 
     async def see_send_through(self, pace: Pace, to: str | None, options: SendOptions) -> Run:
@@ -181,7 +182,7 @@ class EngageLab(Accepting, Addresses, Settling):
         else:
             play.plan(planned, held=held)
             self._await_code(message, timed, play, held=held)
-        self.sent.append(Sent(message, timed, play))
+        self.sent.append((message, timed, play))
         return Run(message, scenario, play.deliveries), play
 
     def _await_code(

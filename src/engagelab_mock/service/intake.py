@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.schedule import Planned, schedule
@@ -35,14 +35,6 @@ Timed = Sequence[tuple[float, StatusEvent]]
 _MAGIC_TTL = 300.0
 _ARRIVED = frozenset({Status.DELIVERED, Status.READ})
 _PLAIN = Template(template_id="", send_channel_strategy="sms", verify_code_config=CodeConfig())
-
-
-class Sent(NamedTuple):
-    """Keep what `send` did until somebody looks into the inbox; most never do."""
-
-    message: Message
-    timed: Timed
-    play: Play
 
 
 class Intake:
@@ -134,13 +126,12 @@ class Intake:
             return
         with self._core.state:
             while self._core.sent:
-                sent = self._core.sent.popleft()
+                message, timed, play = self._core.sent.popleft()
                 take_in = self.accepted.add if keep else self.accepted.adopt
-                take_in(self._accepted_of(sent))
-                self.adopt_play(sent.message.id, sent.play)
+                take_in(self._accepted_of(message, timed))
+                self.adopt_play(message.id, play)
 
-    def _accepted_of(self, sent: Sent) -> Accepted:
-        message, timed, _ = sent
+    def _accepted_of(self, message: Message, timed: Timed) -> Accepted:
         template = self.templates.find(message.template_key) or _PLAIN
         config = template.verify_code_config or CodeConfig()
         statuses = {event.name for _, event in timed}

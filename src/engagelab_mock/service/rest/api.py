@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.service.rest.auth import authenticate
 from engagelab_mock.service.rest.body import Fields, read_object
@@ -62,7 +63,7 @@ class RestApi:
         What cannot be used gets the documented error object, and is entered in the journal. What was accepted goes out
         after `written`, or before this returns if the settings say `callback_before_response`.
         """
-        where = f"{request.method} {request.path}"[:200]
+        where = printable(f"{request.method} {request.path}"[:200])
         try:
             operation, resource = _find(request)
             self.authenticate(request.authorization)

@@ -31,6 +31,9 @@ def read_object(body: bytes) -> dict[str, Any]:
         content = msgspec.json.decode(body)
     except RecursionError:
         raise _too_deep() from None
+    except msgspec.ValidationError as error:
+        # It is JSON, with a number in it that nothing here holds.
+        raise ApiError(3002, f"the body cannot be used: {error}") from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise ApiError(3001, f"the body is not JSON: {error}") from None
     if not isinstance(content, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +46,7 @@ class ApiAnswer(msgspec.Struct, eq=False):
     @classmethod
     def of(cls, content: Any, status: int = 200, headers: Pairs = ()) -> ApiAnswer:
         """Make an answer of what can be written as JSON."""
-        return cls(status, msgspec.json.encode(content), (_JSON, *headers))
+        return cls(status, _encode(content), (_JSON, *headers))
 
     def written(self) -> None:
         """Let the callbacks of what was accepted go out: to be called once the answer is on its way.
@@ -62,6 +63,13 @@ class ApiAnswer(msgspec.Struct, eq=False):
 
 
 _WRITING = threading.Lock()
+
+
+def _encode(content: Any) -> bytes:
+    try:
+        return msgspec.json.encode(content)
+    except UnicodeEncodeError:  # a path can hold what is no Unicode text
+        return json.dumps(content).encode()
 
 
 class ApiError(EngageLabMockError):

@@ -1,0 +1,139 @@
+"""What a phone or a mailbox received."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from engagelab_mock import EngageLab, LiveClock, NothingReceived, UsageError
+from engagelab_mock.service.postman import Postman
+from tests.service.rest.client import TO, Client
+
+
+@pytest.fixture
+def engagelab() -> Iterator[EngageLab]:
+    with EngageLab() as engagelab:
+        yield engagelab
+
+
+def test_it_holds_what_was_delivered_oldest_first(engagelab: EngageLab) -> None:
+    first = engagelab.send(TO, template="login")
+    second = engagelab.send(TO, scenario="delivered")
+    engagelab.send("user@example.com", scenario="delivered")
+    inbox = engagelab.inbox(TO)
+    assert [message.message_id for message in inbox] == [first.message_id, second.message_id]
+    assert (inbox.code, inbox.text) == (inbox[-1].code, inbox[-1].text)
+    assert (inbox[0].template, inbox[0].channel, inbox[0].to) == ("login", "sms", TO)
+    assert int(inbox[0].at) == first.events[2].itime
+    assert [message.channel for message in engagelab.inbox()] == ["sms", "sms", "email"]
+    assert len(inbox[:1]) == 1
+    assert inbox[0] in inbox
+
+
+@pytest.mark.parametrize(
+    "scenario", ["sent_failed", "delivered_failed", "target_invalid", "lost", "fallback_exhausted"]
+)
+def test_what_failed_is_not_in_it(engagelab: EngageLab, scenario: str) -> None:
+    engagelab.send(TO, scenario=scenario)
+    assert list(engagelab.inbox(TO)) == []
+
+
+def test_the_channel_is_the_one_that_delivered(engagelab: EngageLab) -> None:
+    engagelab.send(TO, scenario="fallback")
+    assert engagelab.inbox(TO)[0].channel == "sms"
+
+
+def test_codes_are_the_seed_s_and_each_message_s_own() -> None:
+    def codes(seed: str) -> list[str]:
+        with EngageLab(seed=seed) as engagelab:
+            engagelab.send_many(5, concurrency=3)
+            return sorted(message.code for message in engagelab.inbox())
+
+    assert codes("a") == codes("a") != codes("b")
+    assert len(set(codes("a"))) == 5
+
+
+def test_a_batch_arrives_too(engagelab: EngageLab) -> None:
+    with engagelab.batch():
+        engagelab.send(TO)
+    assert len(engagelab.inbox(TO)) == 1
+
+
+def test_it_grows(engagelab: EngageLab) -> None:
+    inbox = engagelab.inbox(TO)
+    assert len(inbox) == 0
+    engagelab.send(TO)
+    assert len(inbox) == 1
+
+
+class TestNothing:
+    """Errors say what did arrive, for whom, and what to do."""
+
+    def test_nothing_at_all(self, engagelab: EngageLab) -> None:
+        with pytest.raises(NothingReceived, match="nothing was sent at all") as caught:
+            _ = engagelab.inbox(TO).code
+        assert ".wait()" in caught.value.hint
+
+    def test_something_for_somebody_else(self, engagelab: EngageLab) -> None:
+        engagelab.send("+6591234568")
+        with pytest.raises(NothingReceived, match=r"messages went to \+6591234568") as caught:
+            _ = engagelab.inbox(TO).text
+        assert "written the same" in caught.value.hint
+
+    def test_something_that_failed(self, engagelab: EngageLab) -> None:
+        engagelab.send(TO, scenario="delivered_failed")
+        with pytest.raises(NothingReceived, match=r"accepted: \d+, delivered_failed \(5012\)"):
+            _ = engagelab.inbox(TO).latest
+
+    def test_something_that_is_due(self) -> None:
+        with EngageLab(clock=LiveClock()) as engagelab:
+            engagelab.begin_send(TO)
+            with pytest.raises(NothingReceived, match=r"due in [0-9.]+ s"):
+                _ = engagelab.inbox(TO).code
+
+    def test_a_message_without_a_code(self, engagelab: EngageLab) -> None:
+        Client(engagelab).send_custom(template="note")
+        with pytest.raises(NothingReceived, match="has no code"):
+            _ = engagelab.inbox(TO).code
+
+    def test_too_few(self, engagelab: EngageLab) -> None:
+        engagelab.send(TO)
+        with pytest.raises(NothingReceived, match="1 of 2 messages have arrived within 0 s"):
+            engagelab.inbox(TO).wait(timeout=0, count=2)
+
+    def test_it_fails_the_test_like_an_assertion(self) -> None:
+        assert issubclass(NothingReceived, AssertionError)
+
+    def test_a_recipient_that_is_none_is_a_mistake(self, engagelab: EngageLab) -> None:
+        with pytest.raises(UsageError, match="did you mean '\\+6591234567'"):
+            engagelab.inbox("+65 9123 4567")
+        with pytest.raises(UsageError, match="from 1"):
+            engagelab.inbox().wait(count=0)
+        assert len(engagelab.journal.refusals) == 1
+
+
+def test_it_waits_for_an_app_that_sends_from_elsewhere(engagelab: EngageLab) -> None:
+    app = threading.Timer(0.05, Client(engagelab).send)
+    app.start()
+    assert engagelab.inbox(TO).wait(timeout=10).to == TO
+    app.join()
+
+
+def test_it_waits_for_a_live_clock() -> None:
+    with EngageLab(clock=LiveClock(speed=50)) as engagelab, Postman(engagelab):
+        Client(engagelab).sent()
+        assert len(engagelab.inbox(TO)) == 0
+        assert engagelab.inbox(TO).wait(timeout=10).code
+
+
+@pytest.mark.anyio
+async def test_it_waits_in_an_event_loop(engagelab: EngageLab) -> None:
+    app = threading.Timer(0.05, Client(engagelab).send)
+    app.start()
+    inbox = await engagelab.ainbox(TO)
+    assert (await inbox.await_(timeout=10)).to == TO
+    app.join()
+    with pytest.raises(NothingReceived, match="within 0 s"):
+        await inbox.await_(timeout=0, count=2)
