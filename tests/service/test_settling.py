@@ -159,20 +159,14 @@ def test_a_receiver_that_calls_the_api_from_its_handler_does_not_wait_for_itself
         engagelab.settle()
         assert len(engagelab.inbox()) <= 2
         assert engagelab.journal is engagelab.journal_as_it_is
-        if status == "delivered":
+        if status == "delivered" and not answers:
             in_thread(lambda: answers.append(client.verify(message_id, "123456")))
             answers.append(client.send("+6591234568"))
 
     app.handle = handle
     engagelab.settle()
     assert [answer.status for answer in answers] == [200, 200]
-    assert app.statuses == [*SENT, "verified", *SENT] or app.statuses == [
-        *SENT,
-        "plan",
-        "verified",
-        "sent",
-        "delivered",
-    ]
+    assert app.statuses == [*SENT, "verified", *SENT]
 
 
 def test_a_receiver_that_calls_the_api_during_a_send_does_not_wait_for_it(app: App, engagelab: EngageLab) -> None:
