@@ -120,7 +120,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
         finished = subprocess.run(
             [
                 *(program, "--config-file", str(settings), "--no-color"),
-                *("run", f"{server.url}/openapi.json", "--auth", "key:secret", "--max-examples", "8"),
+                *("run", f"{server.url}/openapi.json", "--auth", "key:secret", "--max-examples", "4"),
                 *("--generation-deterministic", "--suppress-health-check", "all", "--request-timeout", "5"),
                 *("--warnings", "off"),
             ],

@@ -10,14 +10,15 @@ from engagelab_mock.lifecycle.catalogue import CATALOGUE
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS
-from engagelab_mock.server.openapi.parts import Json, answers, body, errors, nullable, opened, ref, strict
+from engagelab_mock.protocol.status import Status
+from engagelab_mock.server.openapi.parts import Json, answers, body, errors, nullable, opened, optional, ref, strict
 
 #: The calls that a rule can be about.
 CALLS = ("messages", "codes", "custom-messages", "verifications", "template-configs")
 _SCENARIO = {
     "anyOf": [
         {"enum": list(CATALOGUE)},
-        {"type": "array", "items": {"type": "string"}, "description": "Statuses, one second apart."},
+        {"type": "array", "items": {"enum": [*Status]}, "description": "Statuses, one second apart."},
         {"type": "null"},
     ]
 }
@@ -117,7 +118,7 @@ CONTROL_SCHEMAS: dict[str, Any] = {
     ),
     "NewRule": strict(
         {
-            "to": nullable("string", description="Only for this recipient."),
+            "to": {**optional(ref("Recipient")), "description": "Only for this recipient."},
             "template": nullable("string", description="Only for this template."),
             "call": {"enum": [*CALLS, None], "description": "Only for this call."},
             "scenario": _SCENARIO,
@@ -141,7 +142,7 @@ CONTROL_SCHEMAS: dict[str, Any] = {
     "Rules": opened({"rules": {"type": "array", "items": ref("Rule")}}, "rules"),
     "NewSend": strict(
         {
-            "to": nullable("string", description="The recipient; made up if there is none."),
+            "to": {**optional(ref("Recipient")), "description": "Made up if there is none."},
             "scenario": _SCENARIO,
             "template": nullable("string"),
             "channel": {"enum": [*Channel, None]},
@@ -202,7 +203,7 @@ def _parameter(name: str, description: str, schema: Json, *, where: str = "query
 _NOTHING = body(ref("Nothing"), required=False)
 _CLOCK = answers("The clock as it is now.", ref("Clock"))
 _LIVE = {"http_409": "3003: the clock is virtual, and does not run."}
-_TO = _parameter("to", "A phone number or e-mail address.", {"type": "string", "minLength": 1}, where="path")
+_TO = _parameter("to", "A phone number or e-mail address.", ref("Recipient"), where="path")
 _WAIT = _parameter(
     "wait", "Seconds to wait for a first message.", {"type": "number", "minimum": 0, "maximum": 600, "default": 0}
 )

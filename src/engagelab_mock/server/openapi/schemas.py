@@ -42,7 +42,8 @@ SCHEMAS: dict[str, Any] = {
     ),
     "Success": opened({"code": {"const": 0}, "message": {"const": "success"}}, "code", "message"),
     "Recipient": {
-        **_TEXT,
+        "type": "string",
+        "anyOf": [{"pattern": r"^\+[1-9][0-9]{6,14}$"}, {"pattern": r"^[^@\s]+@[^@\s]+\.[A-Za-z0-9-]+$"}],
         "description": "A phone number in E.164 form, or an e-mail address.",
         "examples": ["+6591234567", "user@example.com"],
     },
@@ -63,7 +64,12 @@ SCHEMAS: dict[str, Any] = {
     ),
     "NewCustomMessage": opened(
         {
-            "to": {"anyOf": [ref("Recipient"), {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1000}]},
+            "to": {
+                "anyOf": [
+                    ref("Recipient"),
+                    {"type": "array", "items": ref("Recipient"), "minItems": 1, "maxItems": 1000},
+                ]
+            },
             "template": ref("Template"),
             "custom_args": _CUSTOM_ARGS,
         },
