@@ -137,7 +137,7 @@ class Accepting(AccountEvents):
             inbox = self.inbox_as_it_is(to)
         except EngageLabMockError as error:
             raise self._refused(error) from None
-        await self.deferred.settle(pace)
+        await self.settle_first(pace)
         return inbox
 
     def inbox_as_it_is(self, to: str | None = None) -> Inbox:
@@ -184,7 +184,8 @@ class Accepting(AccountEvents):
         (0, 0)
         """
         with self.state, self.store.transaction():
-            self.deferred.clear()
+            if self._deferred is not None:
+                self._deferred.clear()
             self.sent.clear()
             if self._intake is not None:
                 self._intake.clear()

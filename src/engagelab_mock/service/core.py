@@ -94,8 +94,7 @@ class Core:
         #: What keeps callbacks for another process; nothing, unless `restore` was given a store.
         self.ledger: Ledger | None = None
         self.turns = Turns()
-        #: What was accepted and is still to be sent.
-        self.deferred = Deferred(self)
+        self._deferred: Deferred | None = None
         #: What `send` sent and nobody has looked for in the inbox yet.
         self.sent: deque[tuple[Message, Sequence[tuple[float, StatusEvent]], Play]] = deque(maxlen=keep)
         #: Whoever changes what was accepted holds it, and never while something is delivered.
@@ -128,11 +127,20 @@ class Core:
         return Dispatcher(self.clock, self._sender)
 
     @property
+    def deferred(self) -> Deferred:
+        """Return what was accepted and is still to be sent."""
+        if self._deferred is None:
+            with self.state:
+                if self._deferred is None:
+                    self._deferred = Deferred(self)
+        return self._deferred
+
+    @property
     def journal(self) -> Journal:
         """Return everything that happened, once what the API accepted has been delivered, as `settle` does it."""
         __tracebackhide__ = True
-        if self.deferred.waiting:
-            self.deferred.glance()
+        if self._deferred is not None and self._deferred.waiting:
+            self._deferred.glance()
         return self._journal
 
     @property
@@ -244,12 +252,13 @@ class Core:
                 while not play.closed:
                     await pace.pause(_GLANCE)
                 return
-            entered = await self.deferred.passage.enter(pace, GLANCE)
+            passage = None if self._deferred is None else self._deferred.passage
+            entered = passage is not None and await passage.enter(pace, GLANCE)
             try:
                 await self._pass(pace, play)
             finally:
-                if entered:
-                    self.deferred.passage.leave()
+                if passage is not None and entered:
+                    passage.leave()
         except BaseException:
             # Failed, cancelled or interrupted: the rest is not to surprise whoever lets time pass later.
             play.take_back()
@@ -260,13 +269,22 @@ class Core:
         if pace is AWAITING:
             await self.turns.see_through(self.clock, play)
             return
-        with self.turns.marked():
+        token = self.turns.mark()
+        try:
             while not play.closed and await pace.run_next(self.clock):
                 self.turns.steps += 1
+        finally:
+            self.turns.unmark(token)
+
+    async def settle_first(self, pace: Pace) -> None:
+        """Settle before something else is sent."""
+        __tracebackhide__ = True
+        if self._deferred is not None:
+            await self._deferred.settle(pace)
 
     async def _deliver(self, pace: Pace, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
         __tracebackhide__ = True
-        await self.deferred.settle(pace)
+        await self.settle_first(pace)
         try:
             check_deliver_options(options, where="deliver")
             check_events(events)

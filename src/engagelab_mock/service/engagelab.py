@@ -131,7 +131,7 @@ class EngageLab(Accepting, Addresses, Settling):
         3
         """
         __tracebackhide__ = True
-        drive(self.deferred.settle(BLOCKING))
+        drive(self.settle_first(BLOCKING))
         return self._crowd(count, to, concurrency, options).send(options)
 
     async def asend_many(
@@ -139,14 +139,14 @@ class EngageLab(Accepting, Addresses, Settling):
     ) -> list[Run]:
         """Do what `send_many` does, in the running event loop."""
         __tracebackhide__ = True
-        await self.deferred.settle(AWAITING)
+        await self.settle_first(AWAITING)
         return await self._crowd(count, to, concurrency, options).asend(options)
 
     async def see_send_through(self, pace: Pace, to: str | None, options: SendOptions) -> Run:
         """Do what `send` and `asend` do, in a pace of the caller's choice."""
         __tracebackhide__ = True
-        if self.deferred.waiting:
-            await self.deferred.settle(pace)
+        if self._deferred is not None:
+            await self._deferred.settle(pace)
         run, play = self._accept(to, options)
         await self.see_through(pace, play)
         return run

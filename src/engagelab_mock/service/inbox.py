@@ -88,7 +88,7 @@ class Inbox(Sequence[InboxMessage]):
         __tracebackhide__ = True
         deadline = stopwatch() + _check(timeout, count)
         while True:
-            drive(self._engagelab.deferred.settle(BLOCKING))
+            drive(self._engagelab.settle_first(BLOCKING))
             messages = self._arrived()
             if len(messages) >= count:
                 return messages[-1]
@@ -101,7 +101,7 @@ class Inbox(Sequence[InboxMessage]):
         __tracebackhide__ = True
         deadline = stopwatch() + _check(timeout, count)
         while True:
-            await self._engagelab.deferred.settle(AWAITING)
+            await self._engagelab.settle_first(AWAITING)
             messages = self._arrived()
             if len(messages) >= count:
                 return messages[-1]

@@ -26,12 +26,12 @@ class Settling(Core):
         ['plan', 'sent', 'delivered']
         """
         __tracebackhide__ = True
-        drive(self.deferred.settle(BLOCKING))
+        drive(self.settle_first(BLOCKING))
 
     async def asettle(self) -> None:
         """Do what `settle` does, in the running event loop."""
         __tracebackhide__ = True
-        await self.deferred.settle(AWAITING)
+        await self.settle_first(AWAITING)
 
     def raise_late(self) -> None:
         """Raise what was given up since somebody settled last, and let nothing happen.

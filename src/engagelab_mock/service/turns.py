@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from engagelab_mock.clock import Clock, VirtualClock
 from engagelab_mock.delivery.pace import AWAITING
@@ -33,11 +33,19 @@ class Turns:
     @contextmanager
     def marked(self) -> Iterator[None]:
         """Have those who are called inside the block know that something is being delivered."""
-        delivering = _DELIVERING.set((*_DELIVERING.get(), self))
+        token = self.mark()
         try:
             yield
         finally:
-            _DELIVERING.reset(delivering)
+            self.unmark(token)
+
+    def mark(self) -> Token[tuple[Turns, ...]]:
+        """Do what `marked` does, until `unmark` is called with the result."""
+        return _DELIVERING.set((*_DELIVERING.get(), self))
+
+    def unmark(self, token: Token[tuple[Turns, ...]]) -> None:
+        """Take a mark back."""
+        _DELIVERING.reset(token)
 
     async def see_through(self, clock: Clock, play: Play) -> None:
         """Let the clock pass until the play is closed."""
@@ -70,13 +78,13 @@ class Turns:
     async def _step(self, clock: Clock) -> bool:
         __tracebackhide__ = True
         self._under_way += 1
-        delivering = _DELIVERING.set((*_DELIVERING.get(), self))
+        token = self.mark()
         self.steps += 1
         self._tell()  # the next action is off the agenda before anybody else runs
         try:
             return await AWAITING.run_next(clock)
         finally:
-            _DELIVERING.reset(delivering)
+            self.unmark(token)
             self._under_way -= 1
             self._tell()
 
