@@ -123,7 +123,7 @@ def take(engagelab: EngageLab, app: App, step: tuple[str, Any]) -> None:
 
 
 @given(STEPS, STEPS)
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(derandomize=True, max_examples=30, deadline=None)
 def test_what_is_restored_is_what_was(
     tmp_path_factory: pytest.TempPathFactory, first: list[tuple[str, Any]], second: list[tuple[str, Any]]
 ) -> None:

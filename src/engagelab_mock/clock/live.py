@@ -48,6 +48,8 @@ class LiveClock(Agenda):
         self._setting = Setting(now, now, _check_speed(speed), frozen=False)
         self._changed = threading.Condition(self._lock)
         self._interrupted = False
+        #: Held by who sets the clock, and by nobody who only reads it or waits.
+        self._setting_it = threading.Lock()
         self.on_change: Callable[[Setting], object] | None = None
 
     def time(self) -> float:
@@ -211,18 +213,20 @@ class LiveClock(Agenda):
         return other
 
     def _set(self, *, by: float = 0.0, speed: float | None = None, frozen: bool | None = None) -> float:
-        with self._changed:
+        with self._setting_it:
             was = self._setting
-            self._setting = Setting(
+            setting = Setting(
                 self.time() + by,
                 time.time(),
                 was.speed if speed is None else speed,
                 was.frozen if frozen is None else frozen,
             )
-            setting = self._setting
-            self._changed.notify_all()
-        if self.on_change is not None:
-            self.on_change(setting)
+            # Before anything comes of it: whoever keeps it must not know less than has happened.
+            if self.on_change is not None:
+                self.on_change(setting)
+            with self._changed:
+                self._setting = setting
+                self._changed.notify_all()
         return setting.shown
 
     def _enter(self, timer: Timer) -> None:

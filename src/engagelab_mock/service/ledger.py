@@ -15,11 +15,12 @@ from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.protocol.callback import encode
-from engagelab_mock.service.records import KeptDelivery, KeptFault, KeptPlan, KeptRefusal
+from engagelab_mock.service.records import KeptDelivery, KeptFault, KeptPlan, KeptReceiver, KeptRefusal, KeptWebhook
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.service.play import Manner
-    from engagelab_mock.service.store import Store
+    from engagelab_mock.service.sqlite_store import SqliteStore
 
 PLANNED, DELIVERY, REFUSAL = "planned", "delivery", "refusal"
 
@@ -33,7 +34,7 @@ class Ledger:
     many refusals, are kept at most.
     """
 
-    def __init__(self, store: Store, now: Callable[[], float], *, start: int, keep: int | None = None) -> None:
+    def __init__(self, store: SqliteStore, now: Callable[[], float], *, start: int, keep: int | None = None) -> None:
         self.store = store
         self._now = now
         self._prefix = f"{start}."
@@ -41,6 +42,8 @@ class Ledger:
         self._keep = keep
         self._lock = threading.Lock()
         self._closed: dict[str, deque[str]] = {DELIVERY: deque(), REFUSAL: deque()}
+        #: The addresses that the process was started with.
+        self.configured: tuple[str, ...] = ()
 
     def planned(self, planned: Planned, message_id: str, manner: Manner, *, afterwards: bool) -> str:
         """Keep a callback that is to go out, and return its key."""
@@ -105,6 +108,10 @@ class Ledger:
                 REFUSAL, key, KeptRefusal(key, refusal.at, type(error).__name__, error.what, error.where, error.hint)
             )
             self.retire(REFUSAL, key)
+
+    def webhook(self, receiver: Receiver) -> None:
+        """Keep the receiver that the app has set itself, for as long as the process is started with the same ones."""
+        self.store.remember("webhook", KeptWebhook(KeptReceiver.of(receiver), self.configured))
 
     def retire(self, kind: str, key: str) -> None:
         """Forget the oldest of what is over, once there is more of it than is to be kept."""

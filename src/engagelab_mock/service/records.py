@@ -232,3 +232,10 @@ class KeptRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
     what: str
     where: str = ""
     hint: str = ""
+
+
+class KeptWebhook(msgspec.Struct, frozen=True):
+    """Keep the receiver that the app set itself, and the addresses that were configured then."""
+
+    receiver: KeptReceiver
+    configured: tuple[str, ...]

@@ -16,10 +16,13 @@ from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.generate import Generator
+from engagelab_mock.lifecycle.template import Template
 from engagelab_mock.protocol.callback import decode
+from engagelab_mock.service.accepted import Accepted
 from engagelab_mock.service.ledger import DELIVERY, PLANNED, REFUSAL, Ledger, is_over, ordinal
 from engagelab_mock.service.play import Manner, Play
-from engagelab_mock.service.records import KeptDelivery, KeptFault, KeptPlan, KeptReceiver, KeptRefusal
+from engagelab_mock.service.records import KeptDelivery, KeptFault, KeptPlan, KeptReceiver, KeptRefusal, KeptWebhook
+from engagelab_mock.service.rules import KeptRule
 
 if TYPE_CHECKING:
     from engagelab_mock.service.engagelab import EngageLab
@@ -50,10 +53,13 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
         store.remember("starts", start)
         if start > 1:
             engagelab.generate = Generator.seeded(engagelab.seed, "start", start)
+            engagelab.draw = Generator.seeded(engagelab.seed, "api", "start", start)
         if isinstance(engagelab.clock, LiveClock):
             _continue_clock(engagelab.clock, store)
         ledger = Ledger(store, engagelab.clock.time, start=start, keep=engagelab.journal.limit)
         engagelab.ledger = ledger
+        _restore_webhook(engagelab, ledger)
+        _restore_api(engagelab, store)
         plays = _Plays(engagelab)
         _restore_journal(engagelab, ledger, plays)
         for plan in store.load(PLANNED, KeptPlan):
@@ -77,6 +83,25 @@ def _continue_clock(clock: LiveClock, store: SqliteStore) -> None:
     clock.on_change = remember
 
 
+def _restore_webhook(engagelab: EngageLab, ledger: Ledger) -> None:
+    """Let the receiver that the app set itself be the one, unless others are configured than were then."""
+    ledger.configured = tuple(receiver.address for receiver in engagelab.receivers)
+    kept = ledger.store.recall("webhook", KeptWebhook)
+    if kept is not None and kept.configured == ledger.configured:
+        engagelab.receiver = kept.receiver.restored()
+
+
+def _restore_api(engagelab: EngageLab, store: SqliteStore) -> None:
+    """Let the REST API know the templates, rules and messages that it knew."""
+    engagelab.store = store
+    for template in store.load("template", Template):
+        engagelab.templates.adopt(template)
+    for rule in store.load("rule", KeptRule):
+        engagelab.rules.adopt(rule.restored())
+    for accepted in store.load("message", Accepted):
+        engagelab.accepted.adopt(accepted)
+
+
 class _Plays:
     """Make one play for each message, and manner, that something is left of."""
 
@@ -92,6 +117,8 @@ class _Plays:
             # There is no line of a test any more at which what is given up could be raised.
             manner = Manner(False, RetryPolicy(retry), KeptFault.restored(faults), total)
             play = self._plays[key] = self._engagelab.begin_in(manner, message_id)
+            if message_id:
+                self._engagelab.adopt_play(message_id, play)
         return play
 
 
