@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from engagelab_mock.config import SETTINGS, project_settings, read_settings
+from engagelab_mock.config import SETTINGS, project_settings, read_file, read_settings
 from engagelab_mock.errors import UnknownName, UsageError
 
 
@@ -118,9 +120,64 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, com
     assert caught.value.hint
 
 
-def test_the_variables_are_ours_but_for_the_vendors_two() -> None:
+def test_the_variables_are_ours_but_for_the_vendors_four() -> None:
     environments = {name: setting.environment for name, setting in SETTINGS.items()}
 
     assert environments.pop("username") == "ENGAGELAB_WEBHOOK_USERNAME"
     assert environments.pop("secret") == "ENGAGELAB_WEBHOOK_SECRET"
+    assert environments.pop("dev_key") == "ENGAGELAB_DEV_KEY"
+    assert environments.pop("dev_secret") == "ENGAGELAB_DEV_SECRET"
     assert all(environment == f"ENGAGELAB_MOCK_{name.upper()}" for name, environment in environments.items())
+
+
+RECEIVERS = """
+[[tool.engagelab-mock.receivers]]
+url = "http://127.0.0.1:5000/engagelab"
+username = "acme"
+secret = "s3cret"
+events = ["status"]
+ca = "ca.pem"
+
+[[tool.engagelab-mock.receivers]]
+url = "http://127.0.0.1:5001/engagelab"
+"""
+
+
+def test_receivers_are_tables(tmp_path: Path) -> None:
+    first, second = cast("list[dict[str, object]]", read_settings(write(tmp_path, RECEIVERS))["receivers"])
+
+    assert first == {
+        "url": "http://127.0.0.1:5000/engagelab",
+        "username": "acme",
+        "secret": "s3cret",
+        "events": ["status"],
+        "ca": str(tmp_path / "ca.pem"),
+    }
+    assert second == {"url": "http://127.0.0.1:5001/engagelab"}
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ('receivers = "http://127.0.0.1"', "receivers: receivers are an array of tables"),
+        ("receivers = [1]", "receivers: receivers are an array of tables"),
+        ('[[receivers]]\nurl = "http://a"\n[[receivers]]\nurll = "http://b"', "number 2: unknown key 'urll'"),
+        ('[[receivers]]\nusername = "acme"', "number 1: there is no url"),
+        ("[[receivers]]\nurl = 5000", "number 1, url: the value is an integer, not a string"),
+        ('recievers = "http://127.0.0.1"', "did you mean 'receivers'"),
+    ],
+)
+def test_receivers_that_are_none_are_named(tmp_path: Path, content: str, what: str) -> None:
+    path = tmp_path / "serve.toml"
+    path.write_text(content)
+
+    with pytest.raises(UsageError, match=re.escape(what)) as caught:
+        read_file(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_of_one_s_own_has_the_keys_at_its_top_level_or_in_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "serve.toml"
+    path.write_text("port = 8080\ndb = 'mock.sqlite'")
+    assert read_file(path) == {"port": 8080, "db": str(tmp_path / "mock.sqlite")}
+    assert read_file(write(tmp_path, "[tool.engagelab-mock]\nport = 8081\n[tool.other]\nx = 1")) == {"port": 8081}

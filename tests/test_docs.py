@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -147,7 +148,9 @@ MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if word
 def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
     name, *arguments = words
-    context = group.commands[name].make_context(name, arguments)
+    # Where the files are that the pages show.
+    with contextlib.chdir(ROOT / "tests" / "examples"):
+        context = group.commands[name].make_context(name, arguments)
     if name == "send":
         scenario(course(context.params["scenario"]))
 

@@ -50,20 +50,36 @@ _TOML_NAMES = {
 }
 
 _KINDS = {
-    "a string": "url authorization to template channel dialect format host",
-    "a path": "ca",
+    "a string": "url authorization to template channel dialect format host callback_url retry token",
+    "a path": "ca db",
     "a string or an integer": "seed",
-    "an integer": "port answer",
+    "an integer": "port answer keep",
     "a number": "speed timeout tolerance",
-    "true or false": "insecure validate",
+    "true or false": "insecure validate strict_templates callback_before_response",
     "a list of strings": "custom_arg",
 }
 
-#: Every setting by name. The vendor has names of its own for two variables; they are kept.
+#: Every setting by name. The vendor has names of its own for four variables; they are kept.
 SETTINGS: Mapping[str, Setting] = {
     "username": Setting("a string", "ENGAGELAB_WEBHOOK_USERNAME"),
     "secret": Setting("a string", "ENGAGELAB_WEBHOOK_SECRET"),
+    "dev_key": Setting("a string", "ENGAGELAB_DEV_KEY"),
+    "dev_secret": Setting("a string", "ENGAGELAB_DEV_SECRET"),
 } | {name: Setting(kind, f"ENGAGELAB_MOCK_{name.upper()}") for kind, names in _KINDS.items() for name in names.split()}
+
+#: The array of tables that lists receivers, and what each of them can have; "url" it must.
+RECEIVERS = "receivers"
+RECEIVER_KEYS: Mapping[str, str] = {
+    "url": "a string",
+    "description": "a string",
+    "username": "a string",
+    "secret": "a string",
+    "authorization": "a string",
+    "events": "a list of strings",
+    "timeout": "a number",
+    "insecure": "true or false",
+    "ca": "a path",
+}
 
 
 def project_settings(start: Path | None = None) -> dict[str, object]:
@@ -83,25 +99,65 @@ def project_settings(start: Path | None = None) -> dict[str, object]:
 
 def read_settings(path: Path) -> dict[str, object]:
     """Return the settings in one pyproject.toml, checked and by the names used in `SETTINGS`."""
-    table = _table(path)
-    where = f"{path}: [{TABLE}]"
+    document = _document(path)
+    return _settings(_table(document, path), path, where=f"{path}: [{TABLE}]")
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """Return the settings in a file of one's own: at its top level, or in the table that pyproject.toml has."""
+    document = _document(path)
+    if "tool" in document:
+        return read_settings(path)
+    return _settings(document, path, where=str(path))
+
+
+def _settings(table: Mapping[str, object], path: Path, *, where: str) -> dict[str, object]:
     settings: dict[str, object] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name not in SETTINGS:
-            raise UnknownName("key", key, SETTINGS, where=where)
-        settings[name] = _checked(value, SETTINGS[name].kind, where=f"{where} {key}", base=path.parent)
+        if name == RECEIVERS:
+            settings[name] = _receivers(value, path, where=where)
+        elif name in SETTINGS:
+            settings[name] = _checked(value, SETTINGS[name].kind, where=f"{where} {key}", base=path.parent)
+        else:
+            raise UnknownName("key", key, [*SETTINGS, RECEIVERS], where=where)
     return settings
 
 
-def _table(path: Path) -> dict[str, object]:
+def _receivers(value: object, path: Path, *, where: str) -> list[dict[str, object]]:
+    """Return the tables that list receivers, checked."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        hint = f"write each as [[{TABLE}.{RECEIVERS}]], one key a line"
+        raise UsageError("receivers are an array of tables", where=f"{where} {RECEIVERS}", hint=hint)
+    receivers = []
+    for number, table in enumerate(value, 1):
+        place = f"{where} {RECEIVERS}, number {number}"
+        for key in table:
+            if key not in RECEIVER_KEYS:
+                raise UnknownName("key", key, RECEIVER_KEYS, where=place)
+        if "url" not in table:
+            raise UsageError("there is no url", where=place, hint='url = "http://127.0.0.1:5000/engagelab"')
+        receivers.append(
+            {
+                key: _checked(given, RECEIVER_KEYS[key], where=f"{place}, {key}", base=path.parent)
+                for key, given in table.items()
+            }
+        )
+    return receivers
+
+
+def _document(path: Path) -> dict[str, object]:
     try:
-        document: object = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"this is not TOML: {error}", where=str(path), hint="correct the file") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"the file cannot be read: {reason}", where=str(path), hint="check its permissions") from error
+
+
+def _table(whole: dict[str, object], path: Path) -> dict[str, object]:
+    document: object = whole
     for part in TABLE.split("."):
         document = document.get(part, {}) if isinstance(document, dict) else document
     if not isinstance(document, dict):

@@ -9,6 +9,7 @@ from engagelab_mock.cli.demo import demo
 from engagelab_mock.cli.listen import listen
 from engagelab_mock.cli.scenarios import scenarios
 from engagelab_mock.cli.send import send
+from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.sign import sign
 from engagelab_mock.cli.verify import verify
 from engagelab_mock.config import project_settings
@@ -51,5 +52,5 @@ def group(context: click.Context) -> None:
     context.default_map = {name: dict(settings) for name in group.commands}
 
 
-for _command in (demo, send, listen, scenarios, sign, verify):
+for _command in (demo, send, serve, listen, scenarios, sign, verify):
     group.add_command(_command)

@@ -1,0 +1,341 @@
+"""`serve` as a user runs it: the URL first, then an API, callbacks, and an end in good order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from engagelab_mock import Recorder
+from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.sqlite_store import SqliteStore
+from tests.cli.conftest import Command, Program, Result, Spawn
+
+PATIENCE = 10.0
+BASIC = "Basic " + base64.b64encode(b"key:secret").decode()
+
+
+class Client:
+    """Talk to a server, in JSON."""
+
+    def __init__(self, url: str, authorization: str = BASIC) -> None:
+        self.url = url
+        self.authorization = authorization
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
+        with urlopen(Request(self.url + path, data, headers, method=method), timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def send(self, to: str = "+6591234567", template: str = "tpl") -> dict[str, Any]:
+        sent: dict[str, Any] = self.call("POST", "/v1/messages", {"to": to, "template": {"id": template}})
+        return sent
+
+    def refused(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        with pytest.raises(HTTPError) as caught:
+            self.call(method, path, body)
+        with caught.value as error:
+            return error.code, json.load(error)
+
+
+class Inbound(Recorder):
+    """A receiver that can be waited for."""
+
+    def statuses(self) -> list[str]:
+        return [event.name for received in self.received for event in received.events]
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[Inbound, str]]:
+    recorder = Inbound(username="acme", secret="s3cret")
+    with LoopbackServer(recorder) as server:
+        yield recorder, f"{server.url}/engagelab"
+
+
+def towards(url: str) -> tuple[str, ...]:
+    return ("--callback-url", url, "--username", "acme", "--secret", "s3cret")
+
+
+Serving = Callable[..., tuple[Program, Client]]
+
+
+@pytest.fixture
+def serving(spawn: Spawn) -> Serving:
+    """Start `serve --format json`, and wait for the line that says where."""
+
+    def start(*arguments: str) -> tuple[Program, Client]:
+        program = spawn("serve", "--port", "0", "--format", "json", *arguments)
+        assert program.stdout is not None
+        first = json.loads(program.stdout.readline())
+        assert first["type"] == "serving"
+        return program, Client(first["url"])
+
+    return start
+
+
+def end(program: Program, number: int = signal.SIGTERM) -> Result:
+    program.send_signal(number)
+    out, err = program.communicate()
+    return Result(program.returncode, out, err)
+
+
+def wait_for_lines(program: Program, pattern: str, count: int) -> None:
+    """Read the log until so many lines fit; the program's end, or the watchdog's, ends it as well."""
+    assert program.stderr is not None
+    while count:
+        line = program.stderr.readline()
+        assert line, "the program ended before that was logged"
+        count -= bool(re.search(pattern, line))
+
+
+def test_an_app_sends_and_is_called_back(serving: Serving, receiver: tuple[Inbound, str]) -> None:
+    inbound, url = receiver
+    program, client = serving(*towards(url), "--speed", "1000", "--seed", "7")
+
+    sent = client.send()
+    wait_for_lines(program, "delivered .* acknowledged", 1)
+    assert inbound.statuses() == ["plan", "sent", "delivered"]
+    assert all(received.verdict for received in inbound.received)
+
+    (message,) = client.call("GET", "/_mock/inbox/+6591234567")["messages"]
+    verified = client.call(
+        "POST", "/v1/verifications", {"message_id": sent["message_id"], "verify_code": message["code"]}
+    )
+    assert verified["verified"] is True
+    wait_for_lines(program, "verified .* acknowledged", 1)
+    ended = end(program)
+    assert (ended.code, ended.out) == (143, "")
+    assert "4 callbacks sent, 4 of them acknowledged" in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it(serving: Serving, number: int, code: int) -> None:
+    program, client = serving()
+    assert client.call("GET", "/_mock/readyz")
+    ended = end(program, number)
+    assert (ended.code, ended.out) == (code, "")
+    assert "0 callbacks sent" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_text_says_where_first(spawn: Spawn) -> None:
+    program = spawn("serve", "--port", "0")
+    assert program.stdout is not None
+    assert re.fullmatch(r"Serving on http://127\.0\.0\.1:\d+\n", program.stdout.readline())
+    assert "callbacks go to nowhere: give --callback-url" in end(program).err
+
+
+def test_every_request_and_every_callback_is_logged(serving: Serving, receiver: tuple[Inbound, str]) -> None:
+    program, client = serving(*towards(receiver[1]), "--speed", "1000")
+    assert client.refused("GET", "/v1/nothing")[0] == 404
+    client.send("+6591234567")
+    wait_for_lines(program, r"GET /v1/nothing 404 \d+\.\d ms", 1)
+    wait_for_lines(program, r"plan \+6591234567 -> http://127\.0\.0\.1:\d+/engagelab acknowledged", 1)
+    end(program)
+
+
+def test_a_stopped_receiver_gets_its_callbacks_later(serving: Serving, receiver: tuple[Inbound, str]) -> None:
+    inbound, url = receiver
+    inbound.answer = 503
+    program, client = serving(*towards(url), "--speed", "1000", "--retry", "600")
+    client.send()
+    wait_for_lines(program, "not_200", 3)
+    inbound.answer = 200
+    client.call("POST", "/_mock/clock/advance", {"minutes": 10})
+    wait_for_lines(program, " acknowledged", 3)
+    end(program)
+
+
+def test_the_clock_can_be_frozen_moved_and_hurried(serving: Serving, receiver: tuple[Inbound, str]) -> None:
+    program, client = serving(*towards(receiver[1]))
+    client.call("POST", "/_mock/clock/freeze")
+    before = client.call("GET", "/_mock/clock")["time"]
+    client.send()
+    wait_for_lines(program, "plan .* acknowledged", 1)
+    assert client.call("GET", "/_mock/clock")["time"] == before
+    client.call("POST", "/_mock/clock/advance", {"seconds": 60})
+    wait_for_lines(program, "delivered .* acknowledged", 1)
+    client.call("POST", "/_mock/clock/resume")
+    client.call("POST", "/_mock/clock/speed", {"speed": 1000})
+    wait_for_lines(program, "verified_timeout .* acknowledged", 1)
+    end(program)
+
+
+def test_a_file_can_list_receivers(serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path) -> None:
+    inbound, url = receiver
+    file = tmp_path / "serve.toml"
+    file.write_text(
+        f'''
+        speed = 1000
+        retry = "none"
+        [[receivers]]
+        url = "{url}/signed"
+        username = "acme"
+        secret = "s3cret"
+        events = ["delivered"]
+        [[receivers]]
+        url = "{url}/plain"
+        description = "plain"
+        '''
+    )
+    program, client = serving("--config", str(file))
+    client.send()
+    wait_for_lines(program, "-> .*(/plain|/signed)", 4)
+    assert sorted((received.path, bool(received.verdict)) for received in inbound.received) == [
+        ("/engagelab/plain", False),
+        ("/engagelab/plain", False),
+        ("/engagelab/plain", False),
+        ("/engagelab/signed", True),
+    ]
+    end(program)
+
+
+def test_one_pair_of_credentials_can_be_pinned(serving: Serving) -> None:
+    _, client = serving("--dev-key", "key", "--dev-secret", "secret", "--strict-templates")
+    assert client.refused("POST", "/v1/messages", {"to": "+6591234567", "template": {"id": "none"}})[1]["code"] == 4001
+    client.authorization = "Basic " + base64.b64encode(b"key:wrong").decode()
+    status, error = client.refused("POST", "/v1/messages", {})
+    assert (status, error["code"]) == (401, 2001)
+
+
+def test_other_machines_need_a_token_for_the_control_api(spawn: Spawn) -> None:
+    program = spawn("serve", "--host", "0.0.0.0", "--port", "0", "--format", "json")
+    assert program.stdout is not None
+    first = json.loads(program.stdout.readline())
+    client = Client(first["url"])
+    assert client.refused("GET", "/_mock/journal")[0] == 401
+    client.authorization = f"Bearer {first['token']}"
+    assert client.call("GET", "/_mock/clock")
+    err = end(program).err
+    assert "Notice: whoever reaches this port can use the API" in err
+    assert f"token for /_mock: {first['token']}" in err
+
+
+def test_it_goes_on_with_what_is_in_the_file(serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path) -> None:
+    db = str(tmp_path / "mock.sqlite")
+    given = ("--db", db, *towards(receiver[1]), "--speed", "1000")
+    program, client = serving(*given)
+    client.call("POST", "/v1/template-configs", TEMPLATE)
+    sent = client.send(template="login")
+    wait_for_lines(program, "delivered .* acknowledged", 1)
+    inbox = client.call("GET", "/_mock/inbox/+6591234567")
+    client.call("POST", "/_mock/clock/freeze")
+    assert end(program).code == 143
+
+    program, client = serving(*given)
+    assert client.call("GET", "/v1/template-configs/login")["template_id"] == "login"
+    assert client.call("GET", "/_mock/inbox/+6591234567") == inbox
+    assert client.call("GET", "/_mock/clock")["frozen"] is True
+    verified = client.call(
+        "POST", "/v1/verifications", {"message_id": sent["message_id"], "verify_code": inbox["code"]}
+    )
+    assert verified["verified"] is True
+    client.call("POST", "/_mock/clock/resume")
+    wait_for_lines(program, "verified .* acknowledged", 1)
+    again = client.send("+6591234568", "login")
+    assert again["message_id"] != sent["message_id"]
+    assert end(program).code == 143
+    # A code that was used does not expire, in no process.
+    program, client = serving(*given)
+    client.call("POST", "/_mock/clock/advance", {"hours": 1})
+    wait_for_lines(program, "verified_timeout \\+6591234568", 1)
+    assert "verified_timeout +6591234567" not in end(program).err
+
+
+TEMPLATE = {
+    "template_id": "login",
+    "description": "log in",
+    "send_channel_strategy": "sms",
+    "brand_name": "Acme",
+    "verify_code_config": {"verify_code_type": 1, "verify_code_len": 6, "verify_code_ttl": 5},
+    "sms_config": {"template_type": 1, "template_default_config": {"contain_security": False, "contain_expire": False}},
+}
+
+
+def test_a_webhook_set_by_the_app_stays_until_another_is_configured(
+    serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
+) -> None:
+    inbound, url = receiver
+    given = ("--db", str(tmp_path / "mock.sqlite"), "--speed", "1000")
+    program, client = serving(*given)
+    client.call("PUT", "/v1/sandbox/webhook", {"url": f"{url}/set", "username": "acme", "secret": "s3cret"})
+    end(program)
+
+    program, client = serving(*given)
+    client.send()
+    wait_for_lines(program, "-> .*/set acknowledged", 3)
+    assert all(received.verdict for received in inbound.received)
+    end(program)
+
+    program, client = serving(*given, *towards(f"{url}/configured"))
+    client.send("+6591234568")
+    wait_for_lines(program, "/engagelab/configured acknowledged", 3)
+    end(program)
+
+
+def test_two_servers_cannot_have_one_file(serving: Serving, command: Command, tmp_path: Path) -> None:
+    db = str(tmp_path / "mock.sqlite")
+    serving("--db", db)
+    result = command("serve", "--port", "0", "--db", db)
+    assert result.code == 2
+    assert "mock.sqlite: the file is in use" in result.err
+
+
+BAD = {
+    "policy": (("--retry", "vendr"), "--retry: 'vendr' is no policy", "did you mean 'vendor'?"),
+    "wait": (("--retry", "5,-1"), "a delay of -1.0 s cannot pass", "zero or more"),
+    "speed": (("--speed", "0"), "a clock cannot run 0.0 times as fast", "above 0"),
+    "url": (("--callback-url", "htps://example.com"), "'htps', not http or https", "did you mean 'https'?"),
+    "secret": (("--callback-url", "http://127.0.0.1:1/", "--username", "acme"), "secret", ""),
+    "key": (("--dev-key", "key"), "dev_secret is missing", "both, or neither"),
+    "file": (("--config", "nowhere.toml"), "does not exist", ""),
+    "keep": (("--keep", "0"), "0 is not in the range", ""),
+    "host": (("--host", "203.0.113.7"), "not an address of this machine", "127.0.0.1"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "what", "hint"), BAD.values(), ids=BAD)
+def test_what_cannot_be_used_is_told(command: Command, arguments: tuple[str, ...], what: str, hint: str) -> None:
+    result = command("serve", "--port", "0", "--format", "json", *arguments)
+    assert result.code == 2
+    (error,) = result.objects
+    assert what in error["message"]
+    assert hint in error["hint"]
+
+
+def test_a_port_in_use_is_told_and_leaves_the_file_free(command: Command, tmp_path: Path) -> None:
+    db = tmp_path / "mock.sqlite"
+    with LoopbackServer(Recorder()) as taken:
+        result = command("serve", "--port", str(taken.port), "--db", str(db))
+    assert result.code == 2
+    assert f"port {taken.port} is in use" in result.err
+    SqliteStore(db).close()
+
+
+def test_a_file_of_another_program_is_told(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mock.sqlite").write_text("something else" * 100)
+    result = command("serve", "--port", "0", "--db", str(tmp_path / "mock.sqlite"))
+    assert result.code == 2
+    assert "this is no usable store: file is not a database" in result.err
+
+
+def test_only_so_much_is_kept(serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path) -> None:
+    db = tmp_path / "mock.sqlite"
+    program, client = serving(*towards(receiver[1]), "--keep", "10", "--speed", "1000", "--db", str(db))
+    for number in range(30):
+        client.send(f"+65912345{number:02}")
+    wait_for_lines(program, "delivered .* acknowledged", 30)
+    assert len(client.call("GET", "/_mock/inbox")["messages"]) <= 10
+    end(program)
+    with SqliteStore(db) as store:
+        ((count,),) = store._database.execute("SELECT count(*) FROM entry WHERE kind = 'delivery'")
+    assert count <= 10
