@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from benchmarks import fixture, generation, http_delivery, inprocess, memory, retries, session, startup
+from benchmarks import fixture, generation, http_delivery, inprocess, memory, retries, server, session, startup
 from benchmarks.row import Row
 from benchmarks.table import print_table, to_json
 from benchmarks.timing import FULL, QUICK, Effort
@@ -24,6 +24,10 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "G7": generation.measure,
     "G8": http_delivery.measure,
     "M1": memory.measure,
+    "S1": server.throughput,
+    "S2": server.endurance,
+    "S3": server.stopping,
+    "S4": server.starting,
     "T1": retries.measure,
 }
 

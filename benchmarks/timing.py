@@ -29,6 +29,9 @@ class Effort(msgspec.Struct, frozen=True):
     instructions: bool
     #: Callbacks sent while memory is weighed, which makes each some five times as slow.
     deliveries: int
+    #: Seconds that a crowd of clients has with each server, and with ours alone while it is weighed.
+    crowd_seconds: float = 4.0
+    endurance_seconds: float = 30.0
 
 
 FULL = Effort(
@@ -52,6 +55,8 @@ QUICK = Effort(
     seconds=0.2,
     instructions=False,
     deliveries=6_000,
+    crowd_seconds=1.0,
+    endurance_seconds=6.0,
 )
 
 
