@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -38,7 +38,8 @@ def under_waitress(engagelab: EngageLab) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.effective_port}/v1"
     finally:
-        server.trigger.pull_trigger(server.close)
+        with suppress(OSError):  # awake for another reason, it has closed before it is woken for this one
+            server.trigger.pull_trigger(server.close)
         thread.join(PATIENCE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,7 @@ class Play:
         self._afterwards: list[Timer] = []
         #: What is not on the clock yet, whereto it goes, and what the ledger keeps it under.
         self._held: list[tuple[Planned, list[Timer], str]] = []
+        self._releasing = threading.Lock()
         #: Who is told of a delivery that is given up, instead of its being raised.
         self.on_lost: Callable[[NotAcknowledged], object] | None = None
         #: When the last of what was planned is due, in Unix seconds.
@@ -128,11 +130,13 @@ class Play:
         self._keep(planned, self._afterwards, held=held)
 
     def release(self) -> None:
-        """Put on the clock what was held."""
-        held = self._held
-        for planned, timers, key in held:
-            self._put(planned, timers, key)
-        self._held = self._held[len(held) :]
+        """Put on the clock what was held; whoever has written the answer and whoever settles may do so at once."""
+        with self._releasing:
+            held = self._held
+            for planned, timers, key in held:
+                self._put(planned, timers, key)
+            # Only now: until it is on the clock, what is not held any more would count as sent.
+            self._held = self._held[len(held) :]
 
     def resume(self, planned: Planned, key: str, *, afterwards: bool = False) -> None:
         """Put a callback on the clock that the ledger has kept under that key."""
