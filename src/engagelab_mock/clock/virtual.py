@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    ExitStack,
-    asynccontextmanager,
-)
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from engagelab_mock.clock.delay import check_delay, check_moment, span
@@ -21,11 +15,11 @@ from engagelab_mock.errors import InvalidDelay
 class Companion(Protocol):
     """Do something of one's own before and after a clock is moved on purpose."""
 
-    def moving(self) -> AbstractContextManager[None]:
-        """Surround a move."""
+    def around(self, move: Callable[[], float]) -> float:
+        """Move the clock, and return the new time."""
 
-    def amoving(self) -> AbstractAsyncContextManager[None]:
-        """Surround a move in the running event loop."""
+    async def aaround(self, move: Callable[[], Awaitable[float]]) -> float:
+        """Move the clock in the running event loop, and return the new time."""
 
 
 class VirtualClock(Agenda):
@@ -67,9 +61,8 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         by = span(seconds, minutes, hours, days)
-        with self._accompanied():
-            self._check_forward(self._now + by)
-            return self._move(self._now + by)
+        self._check_forward(self._now + by)
+        return self._accompanied(lambda: self._move(self._now + by))
 
     async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
         """Do what `advance` does, running what falls due in the event loop.
@@ -80,9 +73,8 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         by = span(seconds, minutes, hours, days)
-        async with self._aaccompanied():
-            self._check_forward(self._now + by)
-            return await self._amove(self._now + by)
+        self._check_forward(self._now + by)
+        return await self._aaccompanied(lambda: self._amove(self._now + by))
 
     def advance_to(self, when: float) -> float:
         """Move time forward to a Unix time, running what falls due on the way.
@@ -92,8 +84,7 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
-        with self._accompanied():
-            return self._move(when)
+        return self._accompanied(lambda: self._move(when))
 
     def _move(self, when: float) -> float:
         __tracebackhide__ = True
@@ -113,8 +104,7 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
-        async with self._aaccompanied():
-            return await self._amove(when)
+        return await self._aaccompanied(lambda: self._amove(when))
 
     async def _amove(self, when: float) -> float:
         __tracebackhide__ = True
@@ -124,18 +114,19 @@ class VirtualClock(Agenda):
         self._now = max(self._now, float(when))
         return self._now
 
-    def _accompanied(self) -> AbstractContextManager[object]:
-        stack = ExitStack()
-        for companion in self.companions:
-            stack.enter_context(companion.moving())
-        return stack
+    # No context managers: their frames would stand between a failure and the caller's line.
 
-    @asynccontextmanager
-    async def _aaccompanied(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for companion in self.companions:
-                await stack.enter_async_context(companion.amoving())
-            yield
+    def _accompanied(self, move: Callable[[], float]) -> float:
+        __tracebackhide__ = True
+        for companion in self.companions:
+            move = partial(companion.around, move)
+        return move()
+
+    async def _aaccompanied(self, move: Callable[[], Awaitable[float]]) -> float:
+        __tracebackhide__ = True
+        for companion in self.companions:
+            move = partial(companion.aaround, move)
+        return await move()
 
     def branch(self) -> VirtualClock:
         """Return another clock that stands at the same time, and has nothing to run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, stopwatch
@@ -215,36 +215,42 @@ class Deferred:
         if companions is not None and self not in companions:
             companions.append(self)
 
-    @contextlib.contextmanager
-    def moving(self) -> Iterator[None]:
+    def around(self, move: Callable[[], float]) -> float:
         """Play what was accepted before the clock is moved, and what is accepted meanwhile after."""
         __tracebackhide__ = True
         if self._core.turns.delivering:
-            yield
-            return
+            return move()
         drive(self.settle(BLOCKING))
         entered = drive(self.passage.enter(BLOCKING, GLANCE))
+        token = self._core.turns.mark()
         try:
-            with self._core.turns.marked():
-                yield
+            moved = move()
         finally:
+            self._core.turns.unmark(token)
             if entered:
                 self.passage.leave()
+        if not self.waiting:
+            return moved
         drive(self.settle(BLOCKING))
+        now: float = self._core.clock.time()
+        return now
 
-    @contextlib.asynccontextmanager
-    async def amoving(self) -> AsyncIterator[None]:
-        """Do what `moving` does, in the running event loop."""
+    async def aaround(self, move: Callable[[], Awaitable[float]]) -> float:
+        """Do what `around` does, in the running event loop."""
         __tracebackhide__ = True
         if self._core.turns.delivering:
-            yield
-            return
+            return await move()
         await self.settle(AWAITING)
         entered = await self.passage.enter(AWAITING, GLANCE)
+        token = self._core.turns.mark()
         try:
-            with self._core.turns.marked():
-                yield
+            moved = await move()
         finally:
+            self._core.turns.unmark(token)
             if entered:
                 self.passage.leave()
+        if not self.waiting:
+            return moved
         await self.settle(AWAITING)
+        now: float = self._core.clock.time()
+        return now
