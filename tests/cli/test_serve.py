@@ -6,9 +6,10 @@ import base64
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -18,6 +19,9 @@ from engagelab_mock import Recorder
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.sqlite_store import SqliteStore
 from tests.cli.conftest import Command, Program, Result, Spawn
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PATIENCE = 10.0
 BASIC = "Basic " + base64.b64encode(b"key:secret").decode()
@@ -199,6 +203,14 @@ def test_a_file_can_list_receivers(serving: Serving, receiver: tuple[Inbound, st
     end(program)
 
 
+def test_the_race_of_a_callback_before_the_answer_can_be_had(serving: Serving, receiver: tuple[Inbound, str]) -> None:
+    inbound, url = receiver
+    program, client = serving(*towards(url), "--callback-before-response")
+    client.send()
+    assert inbound.statuses() == ["plan"]
+    end(program)
+
+
 def test_one_pair_of_credentials_can_be_pinned(serving: Serving) -> None:
     _, client = serving("--dev-key", "key", "--dev-secret", "secret", "--strict-templates")
     assert client.refused("POST", "/v1/messages", {"to": "+6591234567", "template": {"id": "none"}})[1]["code"] == 4001
@@ -259,6 +271,30 @@ TEMPLATE = {
     "verify_code_config": {"verify_code_type": 1, "verify_code_len": 6, "verify_code_ttl": 5},
     "sms_config": {"template_type": 1, "template_default_config": {"contain_security": False, "contain_expire": False}},
 }
+
+
+def test_what_is_under_way_when_it_is_ended_stays_pending_and_is_sent_again(serving: Serving, tmp_path: Path) -> None:
+    arrived, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        arrived.release()
+        go_on.wait(PATIENCE)
+        start_response("200 OK", [])
+        return []
+
+    with LoopbackServer(slow) as server:
+        given = ("--db", str(tmp_path / "mock.sqlite"), "--callback-url", f"{server.url}/", "--retry", "none")
+        program, client = serving(*given)
+        client.send()
+        assert arrived.acquire(timeout=PATIENCE)
+        assert end(program).code == 143
+        go_on.set()
+        program, client = serving(*given)
+        wait_for_lines(program, "plan .* acknowledged", 1)
+        with urlopen(f"{client.url}/_mock/journal?status=plan", timeout=PATIENCE) as journal:
+            attempts = [json.loads(line) for line in journal]
+        end(program)
+    assert [(attempt["number"], attempt["outcome"]) for attempt in attempts] == [(1, "pending"), (2, "acknowledged")]
 
 
 def test_a_webhook_set_by_the_app_stays_until_another_is_configured(
