@@ -100,7 +100,7 @@ class Play:
         self._afterwards.clear()
         self._held.clear()
         if self._ledger is not None:
-            self._ledger.withdrawn(self._kept, self.deliveries)
+            self._ledger.withdrawn(tuple(self._kept), tuple(self.deliveries))
         self._kept.clear()
 
     def take_back_afterwards(self) -> None:
