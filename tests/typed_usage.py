@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import assert_type
 
 from engagelab_mock import (
+    ApiServer,
     Attempt,
     Callback,
     Delivery,
     EngageLab,
     Envelope,
     Event,
+    Interception,
     Journal,
     Message,
     NotAcknowledged,
@@ -30,6 +32,8 @@ from engagelab_mock import (
     sign,
     verify,
 )
+from engagelab_mock.server import create_app
+from engagelab_mock.server.app import ServerApp
 
 
 def a_test(engagelab: EngageLab) -> None:
@@ -44,6 +48,15 @@ def a_test(engagelab: EngageLab) -> None:
     assert_type(engagelab.journal.statuses, list[str])
     engagelab.send("+6591234567", scenario=Scenario("mine").then("plan").then("sent", after=2, channel="whatsapp"))
     engagelab.send(scenario=["plan", "sent"], check=False)
+
+
+def a_test_of_the_whole_loop(engagelab: EngageLab, engagelab_server: ApiServer, engagelab_api: Interception) -> None:
+    assert_type(engagelab_server.url, str)
+    assert_type(engagelab_server.env, dict[str, str])
+    assert_type(engagelab_api.url, str)
+    assert_type(create_app(engagelab, token="t0ken"), ServerApp)
+    with ApiServer(engagelab, port=0) as server:
+        assert_type(server, ApiServer)
 
 
 async def an_asynchronous_test(engagelab: EngageLab) -> None:
