@@ -43,7 +43,8 @@ nitpick_ignore_regex = [
     (
         r"py:class",
         r"engagelab_mock\.(service\.(play\.(Play|Manner)|batch\.Batching|deferred\.Deferred)"
-        r"|delivery\.(pace\.Pace|fault\.model\.Draft|journal\.Keeper)|lifecycle\.template\.Rendered|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda))",
+        r"|delivery\.(pace\.Pace|fault\.model\.Draft|journal\.Keeper)|lifecycle\.template\.Rendered"
+        r"|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
