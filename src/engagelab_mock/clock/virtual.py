@@ -62,7 +62,7 @@ class VirtualClock(Agenda):
         __tracebackhide__ = True
         by = span(seconds, minutes, hours, days)
         self._check_forward(self._now + by)
-        return self._accompanied(lambda: self._move(self._now + by))
+        return self._accompanied(partial(self._move_by, by))
 
     async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
         """Do what `advance` does, running what falls due in the event loop.
@@ -74,7 +74,7 @@ class VirtualClock(Agenda):
         __tracebackhide__ = True
         by = span(seconds, minutes, hours, days)
         self._check_forward(self._now + by)
-        return await self._aaccompanied(lambda: self._amove(self._now + by))
+        return await self._aaccompanied(partial(self._amove_by, by))
 
     def advance_to(self, when: float) -> float:
         """Move time forward to a Unix time, running what falls due on the way.
@@ -84,7 +84,16 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
-        return self._accompanied(lambda: self._move(when))
+        return self._accompanied(partial(self._move, when))
+
+    def _move_by(self, seconds: float) -> float:
+        __tracebackhide__ = True
+        # From where it stands by then: what was accepted before has been played.
+        return self._move(self._now + seconds)
+
+    async def _amove_by(self, seconds: float) -> float:
+        __tracebackhide__ = True
+        return await self._amove(self._now + seconds)
 
     def _move(self, when: float) -> float:
         __tracebackhide__ = True
@@ -104,7 +113,7 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
-        return await self._aaccompanied(lambda: self._amove(when))
+        return await self._aaccompanied(partial(self._amove, when))
 
     async def _amove(self, when: float) -> float:
         __tracebackhide__ = True
