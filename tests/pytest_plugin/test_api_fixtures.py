@@ -234,3 +234,45 @@ def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester
     pytester.makepyfile(test_inner=text)
     # Neither another plugin nor this suite's own modules are to have loaded any of it.
     pytester.runpytest_subprocess(*STRICT, *QUICK, "-p", "no:pytest_httpserver").assert_outcomes(passed=2)
+
+
+def test_in_async_tests_an_asgi_receiver_is_called_by_whoever_awaits_and_at_the_end(run: Run) -> None:
+    text = """
+        from engagelab_mock import Receiver
+
+        seen = []
+
+        async def app(scope, receive, send):
+            body = (await receive())["body"]
+            seen.append(json.loads(body)["rows"][0]["status"]["message_status"])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        @pytest.fixture
+        def engagelab_receiver():
+            seen.clear()
+            return Receiver.asgi(app, lifespan=False)
+
+        @pytest.mark.asyncio
+        async def test_awaited(engagelab, engagelab_server, engagelab_api):
+            message = post().json()
+            code = (await engagelab.ainbox("+6591234567")).code
+            assert seen == ["plan", "sent", "delivered"]
+            verification = {"message_id": message["message_id"], "verify_code": code}
+            assert post(verification, "verifications").json()["verified"]
+            # What tells of it is left to the end of the test, which has no event loop any more.
+
+        @pytest.mark.asyncio
+        async def test_asked_over_a_socket(engagelab, engagelab_server, engagelab_api):
+            post()
+            with urlopen(engagelab_server.url + "/_mock/inbox/+6591234567?wait=5", timeout=10) as answer:
+                assert json.load(answer)["code"]
+            assert seen == ["plan", "sent", "delivered"]
+
+        @pytest.mark.asyncio
+        async def test_asked_without_awaiting(engagelab, engagelab_api):
+            post()
+            with pytest.raises(ValueError, match="async twin"):
+                engagelab.inbox("+6591234567")
+    """
+    run(text, given=GIVEN).assert_outcomes(passed=3)
