@@ -123,14 +123,6 @@ class VirtualClock(Agenda):
         self._now = max(self._now, float(when))
         return self._now
 
-    def _move_by(self, seconds: float) -> float:
-        __tracebackhide__ = True
-        return self._move(self._now + seconds)
-
-    async def _amove_by(self, seconds: float) -> float:
-        __tracebackhide__ = True
-        return await self._amove(self._now + seconds)
-
     # No context managers: their frames would stand between a failure and the caller's line.
 
     def _accompanied(self, move: Callable[[], float]) -> float:
