@@ -14,7 +14,7 @@ PACKAGE = "engagelab_mock"
 SOURCE = Path(engagelab_mock.__file__).parent
 
 #: Each may import those before it, and itself.
-LAYERS = ["errors", "eventloop", "clock", "generate", "protocol", "lifecycle", "delivery", "service", "checks"]
+LAYERS = ["errors", "eventloop", "clock", "generate", "protocol", "lifecycle", "delivery", "service", "explore", "checks"]
 #: Each may import every layer and the configuration, and none of its fellows but those named here.
 FACES: dict[str, set[str]] = {
     "server": set(),

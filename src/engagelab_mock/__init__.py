@@ -20,7 +20,14 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "NotAcknowledged UnknownName UsageError",
+    "NotAcknowledged ScheduleFailed UnknownName UsageError",
+    "explore.engagelab": "EngageLab",
+    "explore.exploration": "Exploration Failure",
+    "explore.explorer": "ExploreOptions",
+    "explore.invariants": "Invariant Violation converges eventually exactly_once idempotent never_regresses",
+    "explore.played": "Played Record",
+    "explore.schedule": "Schedule Step",
+    "explore.schedules": "AT_LEAST_ONCE Schedules schedules",
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
     "lifecycle.account": "Account",
@@ -38,7 +45,6 @@ _HOMES = {
     "protocol.settings": "CallbackSettings",
     "protocol.signature": "Reason Signature Verdict parse sign verify",
     "protocol.status": "Status",
-    "service.engagelab": "EngageLab",
     "service.options": "DeliverOptions SendOptions",
 }
 

@@ -28,8 +28,27 @@ from engagelab_mock.errors import InvalidDelay as InvalidDelay
 from engagelab_mock.errors import InvalidRecipient as InvalidRecipient
 from engagelab_mock.errors import InvalidSettings as InvalidSettings
 from engagelab_mock.errors import NotAcknowledged as NotAcknowledged
+from engagelab_mock.errors import ScheduleFailed as ScheduleFailed
 from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
+from engagelab_mock.explore.engagelab import EngageLab as EngageLab
+from engagelab_mock.explore.exploration import Exploration as Exploration
+from engagelab_mock.explore.exploration import Failure as Failure
+from engagelab_mock.explore.explorer import ExploreOptions as ExploreOptions
+from engagelab_mock.explore.invariants import Invariant as Invariant
+from engagelab_mock.explore.invariants import Violation as Violation
+from engagelab_mock.explore.invariants import converges as converges
+from engagelab_mock.explore.invariants import eventually as eventually
+from engagelab_mock.explore.invariants import exactly_once as exactly_once
+from engagelab_mock.explore.invariants import idempotent as idempotent
+from engagelab_mock.explore.invariants import never_regresses as never_regresses
+from engagelab_mock.explore.played import Played as Played
+from engagelab_mock.explore.played import Record as Record
+from engagelab_mock.explore.schedule import Schedule as Schedule
+from engagelab_mock.explore.schedule import Step as Step
+from engagelab_mock.explore.schedules import AT_LEAST_ONCE as AT_LEAST_ONCE
+from engagelab_mock.explore.schedules import Schedules as Schedules
+from engagelab_mock.explore.schedules import schedules as schedules
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
 from engagelab_mock.lifecycle.account import Account as Account
@@ -65,7 +84,6 @@ from engagelab_mock.protocol.signature import parse as parse
 from engagelab_mock.protocol.signature import sign as sign
 from engagelab_mock.protocol.signature import verify as verify
 from engagelab_mock.protocol.status import Status as Status
-from engagelab_mock.service.engagelab import EngageLab as EngageLab
 from engagelab_mock.service.options import DeliverOptions as DeliverOptions
 from engagelab_mock.service.options import SendOptions as SendOptions
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Delivery
+    from engagelab_mock.explore.exploration import Failure
 
 
 class EngageLabMockError(Exception):
@@ -104,6 +105,20 @@ class NotAcknowledged(EngageLabMockError, AssertionError):
     def __init__(self, what: str, *, delivery: Delivery, hint: str = "", detail: str = "") -> None:
         super().__init__(what, hint=hint, detail=detail)
         self.delivery = delivery
+
+
+class ScheduleFailed(EngageLabMockError, AssertionError):
+    """Fail the test at the calling line: what must hold in every schedule does not hold in this one.
+
+    The `failure` attribute holds the schedule as it was found, the smallest that fails as well, and what each did.
+
+    >>> issubclass(ScheduleFailed, AssertionError)
+    True
+    """
+
+    def __init__(self, what: str, *, failure: Failure, hint: str = "", detail: str = "") -> None:
+        super().__init__(what, hint=hint, detail=detail)
+        self.failure = failure
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -20,11 +20,11 @@ from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.schedule import check_batch
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.lifecycle.catalogue import CATALOGUE, scenario
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.dialect import dialect
 from engagelab_mock.protocol.recipient import check_recipient
-from engagelab_mock.service.engagelab import EngageLab
 
 #: What the marker takes: defaults for `send`, the receiver's settings, and the engine's own.
 SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "retry", "batch", "fault", "check")

@@ -18,9 +18,9 @@ from engagelab_mock.config import SETTINGS
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
+from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
 from engagelab_mock.lifecycle.scenario import Scenario
-from engagelab_mock.service.engagelab import EngageLab
 
 
 @dataclass(frozen=True, kw_only=True)
