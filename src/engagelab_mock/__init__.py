@@ -20,7 +20,7 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "NotAcknowledged ScheduleFailed UnknownName UsageError",
+    "InvalidTape NotAcknowledged ScheduleFailed UnknownName UsageError",
     "explore.engagelab": "EngageLab",
     "explore.exploration": "Exploration Failure",
     "explore.explorer": "ExploreOptions",
@@ -28,6 +28,9 @@ _HOMES = {
     "explore.played": "Played Record",
     "explore.schedule": "Schedule Step",
     "explore.schedules": "AT_LEAST_ONCE Schedules schedules",
+    "explore.tape.entry": "TapeEntry",
+    "explore.tape.reading": "TapeProblem",
+    "explore.tape.tape": "Tape",
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
     "lifecycle.account": "Account",

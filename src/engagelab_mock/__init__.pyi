@@ -27,6 +27,7 @@ from engagelab_mock.errors import InvalidBody as InvalidBody
 from engagelab_mock.errors import InvalidDelay as InvalidDelay
 from engagelab_mock.errors import InvalidRecipient as InvalidRecipient
 from engagelab_mock.errors import InvalidSettings as InvalidSettings
+from engagelab_mock.errors import InvalidTape as InvalidTape
 from engagelab_mock.errors import NotAcknowledged as NotAcknowledged
 from engagelab_mock.errors import ScheduleFailed as ScheduleFailed
 from engagelab_mock.errors import UnknownName as UnknownName
@@ -49,6 +50,9 @@ from engagelab_mock.explore.schedule import Step as Step
 from engagelab_mock.explore.schedules import AT_LEAST_ONCE as AT_LEAST_ONCE
 from engagelab_mock.explore.schedules import Schedules as Schedules
 from engagelab_mock.explore.schedules import schedules as schedules
+from engagelab_mock.explore.tape.entry import TapeEntry as TapeEntry
+from engagelab_mock.explore.tape.reading import TapeProblem as TapeProblem
+from engagelab_mock.explore.tape.tape import Tape as Tape
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
 from engagelab_mock.lifecycle.account import Account as Account

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.explore.exploration import Failure
+    from engagelab_mock.explore.tape.tape import Tape
 
 
 class EngageLabMockError(Exception):
@@ -91,6 +92,20 @@ class InvalidBody(EngageLabMockError, ValueError):
     >>> issubclass(InvalidBody, ValueError)
     True
     """
+
+
+class InvalidTape(UsageError):
+    """Report a tape that is broken off, or a file that is none: which line, and what is wrong with it.
+
+    The `tape` attribute holds what can be used of it.
+
+    >>> issubclass(InvalidTape, UsageError)
+    True
+    """
+
+    def __init__(self, what: str, *, tape: Tape, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.tape = tape
 
 
 class NotAcknowledged(EngageLabMockError, AssertionError):

@@ -147,7 +147,7 @@ TWINS = {
     SystemClock: ["run_next"],
 }
 #: Public methods that neither wait nor send.
-ALONE = {"close", "batch", "begin", "begin_batch", "is_checked", "see_through", "move_to"}
+ALONE = {"tape", "close", "batch", "begin", "begin_batch", "is_checked", "see_through", "move_to"}
 
 
 def blocking_verbs(kind: type) -> list[str]:

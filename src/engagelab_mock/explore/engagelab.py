@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from engagelab_mock.explore.played import Played
     from engagelab_mock.explore.progress import Listener
     from engagelab_mock.explore.schedule import Schedule
+    from engagelab_mock.explore.tape.tape import Tape
     from engagelab_mock.protocol.events import Event
 
 
@@ -35,6 +37,8 @@ class EngageLab(Service):
 
     #: A token that every exploration plays instead of its own schedules; None plays them.
     replaying: str | None = None
+    #: The schedule that was played last, of an exploration the one that failed.
+    played: Schedule | None = None
     #: Is told how far an exploration has got; None is a line on stderr where that is a terminal.
     progress: Listener | None = None
     #: How many schedules were played or explorations made, so that no two of them are about the same messages.
@@ -118,6 +122,26 @@ class EngageLab(Service):
         """Do what `replay` does, in the running event loop."""
         __tracebackhide__ = True
         return await self._replay(AWAITING, token, options)
+
+    def tape(self, path: str | os.PathLike[str], *, strict: bool = True) -> Tape:
+        """Open a tape that `engagelab-mock record` made, to look at it and to send it again.
+
+        Raises `InvalidTape`, naming the line, for one that is broken off or no tape at all; with `strict=False` the
+        lines that can be used are there, and `problems` lists the others.
+
+        >>> with EngageLab() as engagelab:
+        ...     engagelab.tape("day.jsonl")
+        Traceback (most recent call last):
+        ...
+        engagelab_mock.errors.UsageError: day.jsonl: the tape cannot be read: No such file or directory
+        """
+        __tracebackhide__ = True
+        from engagelab_mock.explore.tape.tape import Tape
+
+        try:
+            return Tape.open(self, path, strict=strict)
+        except EngageLabMockError as error:
+            raise self._entered(error) from None
 
     async def _play(
         self,

@@ -91,23 +91,23 @@ class Play:
         async def program(pace: Pace) -> None:
             __tracebackhide__ = True
             timers.remove(timer)
-            await self.deliver(pace, planned.events, timers)
+            await self.deliver(pace, planned, timers)
 
         label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
         timer = self._dispatcher.at(planned.at, program, label=label)
         timers.append(timer)
 
-    async def deliver(self, pace: Pace, events: Sequence[Event], timers: list[Timer]) -> None:
+    async def deliver(self, pace: Pace, planned: Planned, timers: list[Timer]) -> None:
         """Send one callback, now, to every receiver that wants any of its events, with those it wants.
 
         Retries are entered in `timers` while they are on the clock.
         """
         __tracebackhide__ = True
         for receiver in self._receivers():
-            wanted = tuple(self._dialect.spell(event) for event in events if receiver.settings.wants(event))
-            if not wanted:
+            wanted = tuple(event for event in planned.events if receiver.settings.wants(event))
+            if not wanted and (planned.events or planned.verbatim is None):
                 continue
-            delivery = self._open(receiver, wanted)
+            delivery = self._open(receiver, wanted, planned)
             try:
                 await self._dispatcher.deliver(pace, delivery, self._given_up, timers)
             except UsageError:
@@ -115,10 +115,17 @@ class Play:
                 self.take_back()
                 raise
 
-    def _open(self, receiver: Receiver, events: tuple[Event, ...]) -> Delivery:
-        manner = self._manner
-        body = encode(events, total=manner.total)
-        delivery = Delivery(receiver, events, body, self._message_id, manner.retry, manner.faults)
+    def _open(self, receiver: Receiver, events: tuple[Event, ...], planned: Planned) -> Delivery:
+        manner, verbatim = self._manner, planned.verbatim
+        if verbatim is None:
+            events = tuple(self._dialect.spell(event) for event in events)
+            body = encode(events, total=manner.total)
+            delivery = Delivery(receiver, events, body, self._message_id, manner.retry, manner.faults)
+        else:
+            body = verbatim.body if len(events) == len(planned.events) else encode(events)
+            faults = (*manner.faults, *verbatim.faults)
+            delivery = Delivery(receiver, events, body, self._message_id, manner.retry, faults)
+            delivery.content_type, delivery.signed = verbatim.content_type, verbatim.signed
         for deliveries in self._shared:
             deliveries.append(delivery)
         return delivery
