@@ -17,7 +17,18 @@ import click
 import pytest
 
 import engagelab_mock
-from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, EngageLab, Outcome, Reason, Receiver, Status, UnknownName
+from engagelab_mock import (
+    CATALOGUE,
+    DIALECTS,
+    ERROR_CODES,
+    EngageLab,
+    Outcome,
+    Reason,
+    Receiver,
+    Schedule,
+    Status,
+    UnknownName,
+)
 from engagelab_mock.cli import main
 from engagelab_mock.cli.engine import course
 from engagelab_mock.cli.exitcode import ExitCode
@@ -148,8 +159,10 @@ def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
     name, *arguments = words
     context = group.commands[name].make_context(name, arguments)
-    if name == "send":
+    if name == "send" and context.params["replay"] is None:
         scenario(course(context.params["scenario"]))
+    elif name == "send":
+        Schedule.parse(context.params["replay"])
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)

@@ -148,5 +148,5 @@ def test_steps_that_are_none(steps: list[Any], said: str) -> None:
 def test_a_schedule_made_by_hand_is_looked_at() -> None:
     with pytest.raises(UsageError, match="it is 'sent/sms'"):
         Schedule((CATALOGUE["fallback"],), (Step(("sent.2",)),))
-    with pytest.raises(UsageError, match="Schedule.of takes any scenario"):
+    with pytest.raises(UsageError, match=r"Schedule\.of takes any scenario"):
         Schedule((Scenario("mine", graph=None).then("plan"),), ())

@@ -12,7 +12,16 @@ from engagelab_mock.delivery.pace import AWAITING, Pace
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.exploration import Exploration, Failure
-from engagelab_mock.explore.invariants import Invariant, Violation, check_invariants, converges, needs_state
+from engagelab_mock.explore.invariants import (
+    ACKNOWLEDGED,
+    Invariant,
+    Violation,
+    check_invariants,
+    compares,
+    converges,
+    given_up,
+    needs_state,
+)
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.played import Played
 from engagelab_mock.explore.player import Player, Script
@@ -68,6 +77,7 @@ class Explorer:
         self._options = options
         self._receiver = engine.receiver
         self._invariants = self._chosen_invariants(options.get("invariants"))
+        self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
         self._reset = options.get("reset")
         if self._reset is not None and not callable(self._reset):
@@ -75,15 +85,7 @@ class Explorer:
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
         engine.explorations += 1
-        # A journal of its own, which forgets: what is of interest is entered in the engine's when something fails.
-        self._player = Player(
-            engine,
-            self._receiver,
-            journal=Journal(limit=1),
-            clock=VirtualClock(engine.clock.time()),
-            generate=Generator.seeded(engine.seed, "explore", engine.explorations),
-            retry=retry_policy(options.get("retry")),
-        )
+        self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._scripts: dict[tuple[str, ...], Script] = {}
         self._in_order: dict[tuple[tuple[str, ...], frozenset[str]], Played] = {}
 
@@ -91,6 +93,8 @@ class Explorer:
         """Play the schedules until one fails, or all are played, or time is up."""
         __tracebackhide__ = True
         plan = self._plan(chosen)
+        # A journal of its own, which forgets: what is of interest is entered in the engine's when something fails.
+        self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(self._engine.clock.time()))
         exploration = Exploration(total=len(plan), failures=[])
         progress = Progress(self._engine.progress)
         ends = None if self._budget is None else stopwatch() + self._budget
@@ -144,10 +148,16 @@ class Explorer:
     async def _one(self, pace: Pace, schedule: Schedule, check: bool) -> Played:
         __tracebackhide__ = True
         played, violation = await self._judged(pace, schedule)
-        self._enter(played)
+        self._engine.played = schedule
         if violation is not None and check:
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
         return played
+
+    def _made_player(self, *, journal: Journal, clock: Any) -> Player:
+        engine = self._engine
+        generate = Generator.seeded(engine.seed, "explore", engine.explorations)
+        retry = retry_policy(self._options.get("retry"))
+        return Player(engine, self._receiver, journal=journal, clock=clock, generate=generate, retry=retry)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._receiver.observe is not None
@@ -199,13 +209,13 @@ class Explorer:
             limit=options.get("limit"),
         )
 
-    async def _judged(self, pace: Pace, schedule: Schedule) -> tuple[Played, Violation | None]:
-        """Play a schedule and return what is wrong with it, if anything is."""
+    async def _judged(self, pace: Pace, schedule: Schedule, only: str | None = None) -> tuple[Played, Violation | None]:
+        """Play a schedule and return what is wrong with it, if anything is; by one invariant, if one is named."""
         __tracebackhide__ = True
         played = await self._play(pace, schedule)
-        if self._invariants:
+        if self._compares:
             played.in_order = await self._usual(pace, schedule, played)
-        return played, await self._judge(pace, played)
+        return played, await self._judge(pace, played, only)
 
     async def _play(self, pace: Pace, schedule: Schedule) -> Played:
         __tracebackhide__ = True
@@ -232,17 +242,15 @@ class Explorer:
             self._in_order[key] = usual
         return usual
 
-    async def _judge(self, pace: Pace, played: Played) -> Violation | None:
+    async def _judge(self, pace: Pace, played: Played, only: str | None) -> Violation | None:
         __tracebackhide__ = True
-        for record in played.records:
-            if not record.attempt.acknowledged and record.delivery.given_up:
-                what = f"the callback was given up: {record.attempt.error}"
-                return Violation(
-                    invariant="acknowledged", what=what, record=record, before=record.before, after=record.after
-                )
+        if only is None or only == ACKNOWLEDGED:
+            for record in played.records:
+                if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
+                    return given_up(record)
         for invariant in self._invariants:
             found = await _ask(invariant, played, pace)
-            if found is not None:
+            if found is not None and only in {None, found.invariant}:
                 return found
         return None
 
@@ -257,8 +265,8 @@ class Explorer:
 
             async def fails(candidate: Schedule) -> bool:
                 nonlocal smallest
-                again, wrong = await self._judged(pace, candidate)
-                if wrong is None or wrong.invariant != violation.invariant:
+                again, wrong = await self._judged(pace, candidate, only=violation.invariant)
+                if wrong is None:
                     return False
                 smallest = (again, wrong)
                 return True
@@ -278,6 +286,7 @@ class Explorer:
 
     def _enter(self, played: Played) -> None:
         """Enter in the engine's journal what was sent."""
+        self._engine.played = played.schedule
         for delivery in played.deliveries:
             self._engine.journal.open(delivery)
 

@@ -39,11 +39,23 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     after: Any = None
 
 
+#: The name under which it is reported that a callback was not acknowledged, which holds without being asked for.
+ACKNOWLEDGED = "acknowledged"
+
+
+def given_up(record: Record) -> Violation:
+    """Say that a callback was not acknowledged, and will not be sent again."""
+    what = f"the callback was given up: {record.attempt.error}"
+    return Violation(invariant=ACKNOWLEDGED, what=what, record=record, before=record.before, after=record.after)
+
+
 class _Invariant:
     """An invariant of a name; made by the functions of this module."""
 
-    def __init__(self, name: str, judge: Callable[[Played], Violation | None]) -> None:
+    def __init__(self, name: str, judge: Callable[[Played], Violation | None], *, compares: bool = False) -> None:
         self.__name__ = name
+        #: Whether it looks at what the same events come to in order.
+        self.compares = compares
         self._judge = judge
 
     def __call__(self, played: Played) -> Violation | None:
@@ -70,11 +82,12 @@ def converges(part: Part = None) -> Invariant:
         for message in range(len(played.messages)):
             expected, final = take(_of(usual, usual.final, message)), take(_of(played, played.final, message))
             if expected != final and _anonymous(expected, usual) != _anonymous(final, played):
-                what = f"the final state is {final!r}, and {expected!r} where the same events come in order"
+                ours, theirs = _different(final, expected)
+                what = f"the final state is {ours!r}, and {theirs!r} where the same events come in order"
                 return Violation(invariant="converges", what=what, record=_last(played), before=expected, after=final)
         return None
 
-    return _Invariant("converges", judge)
+    return _Invariant("converges", judge, compares=True)
 
 
 def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> Invariant:
@@ -143,7 +156,7 @@ def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
                 )
         return None
 
-    return _Invariant("exactly_once", judge)
+    return _Invariant("exactly_once", judge, compares=when is None)
 
 
 def idempotent(part: Part = None) -> Invariant:
@@ -161,7 +174,8 @@ def idempotent(part: Part = None) -> Invariant:
                 for message in range(len(played.messages)):
                     before, after = (take(_of(played, state, message)) for state in (record.before, record.after))
                     if before != after:
-                        what = f"a repeated {', '.join(record.events)} changes the state from {before!r} to {after!r}"
+                        was, became = _different(before, after)
+                        what = f"a repeated {', '.join(record.events)} changes the state from {was!r} to {became!r}"
                         return Violation(invariant="idempotent", what=what, record=record, before=before, after=after)
             if record.processed:
                 processed.update(record.events)
@@ -205,6 +219,15 @@ def needs_state(invariant: Invariant) -> bool:
     True
     """
     return isinstance(invariant, _Invariant)
+
+
+def compares(invariant: Invariant) -> bool:
+    """Tell whether an invariant may look at what the same events come to in order; one of the user's own may.
+
+    >>> compares(converges()), compares(never_regresses())
+    (True, False)
+    """
+    return not isinstance(invariant, _Invariant) or invariant.compares
 
 
 def check_invariants(given: object) -> list[Invariant]:
@@ -283,6 +306,14 @@ def _delivered(played: Played, message: int, *, last: bool = False) -> Iterator[
             whose, index = places[label]
             if whose == message and (not last or index == len(scenario.transitions) - 1):
                 yield scenario.transitions[index].status
+
+
+def _different(one: Any, other: Any) -> tuple[Any, Any]:
+    """Return two states with only what differs in them."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return one, other
+    keys = [key for key in {**one, **other} if key not in one or key not in other or one[key] != other[key]]
+    return {key: one[key] for key in keys if key in one}, {key: other[key] for key in keys if key in other}
 
 
 def _anonymous(state: Any, played: Played) -> Any:

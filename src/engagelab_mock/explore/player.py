@@ -39,20 +39,23 @@ class Script:
     def __init__(
         self, lifecycles: Sequence[Scenario], player: Player, events: Mapping[str, Event] | None = None
     ) -> None:
-        now, generate, account = player.clock.time(), player.generate, player.engine.account
+        account, defaults = player.engine.account, player.engine.defaults
+        # Every playing has the same data, but for the message's id: what differs is the schedule's doing.
+        generate = Generator.seeded(player.engine.seed, "schedule")
         self.messages: tuple[Message, ...] = tuple(
             Message(
-                id=generate.message_id(),
-                to=generate.recipient(),
-                template_key=account.template_key,
+                id=player.generate.message_id(),
+                to=generate.recipient() if defaults.get("to") is None else defaults["to"],
+                template_key=defaults.get("template") or account.template_key,
                 business_id=account.business_id,
                 # All of it has happened by now: what varies is when it is delivered.
-                accepted=now - scenario.duration,
+                accepted=player.started - scenario.duration,
+                custom_args=defaults.get("custom_args"),
             )
             for scenario in lifecycles
         )
         timelines = [
-            timeline(message, scenario, message.default_channel, generate)
+            timeline(message, scenario, defaults.get("channel") or message.default_channel, generate)
             for message, scenario in zip(self.messages, lifecycles, strict=True)
         ]
         places = labels_of(lifecycles).places
@@ -93,6 +96,7 @@ class Player(Sender):
         self.engine = engine
         self.receiver = receiver
         self.generate = generate
+        self.started = clock.time()
         self._dispatcher = Dispatcher(clock, self)
         self._retry = retry
         self._faults: dict[str, tuple[Fault, ...]] = {"": ()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.delivery.render import printable
@@ -56,9 +57,10 @@ def attempts_table(played: Played, blamed: Record | None = None) -> str:
     1  plan      200   None    None
     """
     rows = [("#", "delivery", "http", "before", "after", "")]
+    show = _shower(played)
     for number, record in enumerate(played.records[:_SHOWN], 1):
         mark = "<-- here" if record is blamed else ""
-        rows.append((str(number), _what(record), _answer(record), _show(record.before), _show(record.after), mark))
+        rows.append((str(number), _what(record), _answer(record), show(record.before), show(record.after), mark))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     more = len(played.records) - _SHOWN
@@ -81,8 +83,37 @@ def _answer(record: Record) -> str:
     return "-" if response is None else str(response.status)
 
 
-def _show(state: Any) -> str:
-    return textwrap.shorten(printable(repr(state)), _STATE_CHARACTERS, placeholder=" …")
+def _shower(played: Played) -> Callable[[Any], str]:
+    """Return what writes a state into a cell; of mappings it writes the keys whose values change at all."""
+    flat = [_flat(state, len(played.messages)) for state in played.states]
+    known = [state for state in flat if state is not None]
+    if not known or not all(isinstance(state, Mapping) for state in known):
+        return _short
+    keys = list(dict.fromkeys(key for state in known for key in state))
+    changing = [key for key in keys if any(state.get(key) != known[0].get(key) for state in known)] or keys
+
+    def show(state: Any) -> str:
+        entries = _flat(state, len(played.messages))
+        if entries is None:
+            return "None"
+        return _shorten(" ".join(f"{key}={entries[key]!r}" for key in changing if key in entries))
+
+    return show
+
+
+def _flat(state: Any, messages: int) -> Any:
+    """Return one mapping of the states of several messages, if they are mappings."""
+    if messages == 1 or state is None or not all(isinstance(each, (Mapping, type(None))) for each in state):
+        return state
+    return {f"{key}#{number}": each[key] for number, each in enumerate(state, 1) for key in each or ()}
+
+
+def _short(state: Any) -> str:
+    return _shorten(repr(state))
+
+
+def _shorten(text: str) -> str:
+    return textwrap.shorten(printable(text), _STATE_CHARACTERS, placeholder=" …")
 
 
 def _origin(failure: Failure) -> list[str]:

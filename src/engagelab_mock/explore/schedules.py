@@ -58,6 +58,9 @@ class Schedules:
         every = (schedule for family in self._families for schedule in family)
         return islice(every, self.limit)
 
+    def __contains__(self, schedule: object) -> bool:
+        return any(each == schedule for each in self)
+
     def __repr__(self) -> str:
         return f"<Schedules: {len(self)} of {self.total}>"
 

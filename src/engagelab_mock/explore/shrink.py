@@ -9,6 +9,7 @@ import msgspec
 
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
+from engagelab_mock.explore.token import usual_lifecycle
 
 #: Plays a schedule and tells whether it fails in the way that is looked for.
 Fails = Callable[[Schedule], Awaitable[bool]]
@@ -37,7 +38,8 @@ def simpler(schedule: Schedule) -> Iterator[Schedule]:
     """Yield every schedule that is simpler by one thing, those that are simpler by most first.
 
     A delivery, or an event of one, is left out; a fault, or a delay; a batch is delivered one by one; two deliveries
-    that follow each other against the order of the lifecycle change places; a message without deliveries goes.
+    that follow each other against the order of the lifecycle change places; a message without deliveries goes; the
+    lifecycle is the one that the token need not name.
 
     >>> [str(each) for each in simpler(Schedule.parse("eg1:sent,plan!ackloss"))]
     ['eg1:plan!ackloss', 'eg1:sent', 'eg1:sent,plan', 'eg1:plan!ackloss,sent']
@@ -45,6 +47,9 @@ def simpler(schedule: Schedule) -> Iterator[Schedule]:
     steps = expand(schedule)
     if (fewer := _without_idle_messages(schedule)) is not None:
         yield fewer
+    usual = usual_lifecycle(schedule.events) if len(schedule.lifecycles) == 1 and steps else None
+    if usual is not None and usual is not schedule.lifecycles[0]:
+        yield Schedule((usual,), schedule.steps)
     for index in range(len(steps)):
         yield _made(schedule, [*steps[:index], *steps[index + 1 :]])
     for index, step in enumerate(steps):

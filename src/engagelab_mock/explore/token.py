@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.fault.catalogue import FAULTS
@@ -36,7 +36,7 @@ def write(schedule: Schedule) -> str:
     """
     steps = ",".join(map(_write_step, schedule.steps))
     names = ",".join(scenario.name for scenario in schedule.lifecycles)
-    if len(schedule.lifecycles) == 1 and schedule.steps and _usual(schedule.events) == schedule.lifecycles[0]:
+    if len(schedule.lifecycles) == 1 and schedule.steps and usual_lifecycle(schedule.events) == schedule.lifecycles[0]:
         return f"{VERSION}:{steps}"
     return f"{VERSION}:{names}:{steps}"
 
@@ -64,7 +64,9 @@ def read(token: str) -> Schedule:
     if colon:
         lifecycles = tuple(_lifecycle(name, at) for name, at in _parts(names, len(VERSION) + 1))
     else:
-        lifecycles = (_usual([_plain(name) for part, _ in parts for name in _events(part)]) or _nearest(parts),)
+        lifecycles = (
+            usual_lifecycle([_plain(name) for part, _ in parts for name in _events(part)]) or _nearest(parts),
+        )
     return Schedule(lifecycles, tuple(_read_step(part, at, lifecycles) for part, at in parts if spelt))
 
 
@@ -165,8 +167,12 @@ def _lifecycle(name: str, at: int) -> Scenario:
         raise UsageError(error.what, where=where, hint=error.hint) from None
 
 
-def _usual(events: list[str]) -> Scenario | None:
-    """Return the first built-in lifecycle that has all of these events."""
+def usual_lifecycle(events: Iterable[str]) -> Scenario | None:
+    """Return the first built-in lifecycle that has all of these events, which tokens do not name.
+
+    >>> usual_lifecycle(["plan", "sent/sms"]).name
+    'fallback'
+    """
     wanted = set(events)
     for scenario in CATALOGUE.values():
         if wanted <= set(labels_of([scenario]).all):
