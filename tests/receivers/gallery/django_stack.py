@@ -127,7 +127,7 @@ class DjangoShop:
         return self.ledger.observe(message_id)
 
     def reset(self) -> None:
-        self.ledger.reset()
+        self.orders.reset()
 
     def close(self) -> None:
         self.ledger.close()

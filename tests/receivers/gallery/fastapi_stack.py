@@ -33,7 +33,7 @@ class FastAPIShop:
         return self.ledger.observe(message_id)
 
     def reset(self) -> None:
-        self.ledger.reset()
+        self.orders.reset()
 
     def close(self) -> None:
         self.ledger.close()

@@ -32,7 +32,7 @@ class FlaskShop:
         return self.ledger.observe(message_id)
 
     def reset(self) -> None:
-        self.ledger.reset()
+        self.orders.reset()
 
     def close(self) -> None:
         self.ledger.close()

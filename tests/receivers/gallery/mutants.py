@@ -140,6 +140,10 @@ class Flaky(Orders):
         self.asked: set[str] = set()
         self.downstream = self._fail_once
 
+    def reset(self) -> None:
+        super().reset()
+        self.asked.clear()
+
     def _fail_once(self, message_id: str) -> None:
         if message_id not in self.asked:
             self.asked.add(message_id)

@@ -86,6 +86,10 @@ class Orders:
         self.downstream: Callable[[str], object] = lambda message_id: None
         self.nonce = ""
 
+    def reset(self) -> None:
+        """Forget everything, as a fixture does between tests."""
+        self.ledger.reset()
+
     def receive(self, header: str | None, body: bytes) -> int:
         """Answer one request with an HTTP status."""
         if body in {b"", b"{}"}:
