@@ -50,7 +50,7 @@ _TOML_NAMES = {
 }
 
 _KINDS = {
-    "a string": "url authorization to template channel dialect format host",
+    "a string": "url authorization to template channel dialect format host forward pseudonym_key",
     "a path": "ca",
     "a string or an integer": "seed",
     "an integer": "port answer",
