@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import msgspec
@@ -100,20 +100,19 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
     never_regresses()
     """
     take = _status if part is None else _taker(part)
-    ranks: list[tuple[Any, int]] = []
+    ranks: dict[Any, int] = {None: -1}
     for rank, entry in enumerate(order):
         alike = entry if isinstance(entry, (set, frozenset, tuple, list)) else [entry]
-        ranks.extend((state, rank) for state in alike)
-
-    def rank_of(state: Any) -> int | None:
-        return next((rank for known, rank in ranks if known == state), None)
+        ranks.update((state, rank) for state in alike)
 
     def judge(played: Played) -> Violation | None:
         for message in range(len(played.messages)):
             highest, best = -1, None
             for record in played.records:
+                if record.after is record.before:
+                    continue  # as most repeated ones leave it
                 state = take(_of(played, record.after, message))
-                rank = -1 if state is None else rank_of(state)
+                rank = ranks.get(state) if isinstance(state, Hashable) else None
                 if rank is not None and rank < highest:
                     what = f"the state goes back from {best!r} to {state!r}"
                     return Violation(invariant="never_regresses", what=what, record=record, before=best, after=state)
@@ -140,6 +139,8 @@ def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
     def judge(played: Played) -> Violation | None:
         for message in range(len(played.messages)):
             for record in played.records:
+                if record.after is record.before:
+                    continue
                 if (count := _count(take(_of(played, record.after, message)))) > 1:
                     return Violation(
                         invariant="exactly_once",
@@ -170,7 +171,7 @@ def idempotent(part: Part = None) -> Invariant:
     def judge(played: Played) -> Violation | None:
         processed: set[str] = set()
         for record in played.records:
-            if processed.issuperset(record.events):
+            if record.after is not record.before and processed.issuperset(record.events):
                 for message in range(len(played.messages)):
                     before, after = (take(_of(played, state, message)) for state in (record.before, record.after))
                     if before != after:

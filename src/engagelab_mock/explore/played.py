@@ -15,8 +15,10 @@ from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 
-#: Types whose values cannot change, so that they need no copy.
+#: Types whose values cannot change, so that they need no copy; and of plain values in a row.
 _FIXED = frozenset({str, int, float, bool, bytes, type(None)})
+_ROWS = frozenset({tuple, list, set, frozenset})
+_PLAIN = frozenset({*_FIXED, *_ROWS, dict})
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
@@ -95,8 +97,10 @@ def snapshot(state: Any) -> Any:
 
     Raises `UsageError` for what cannot be copied, or does not equal its copy.
     """
-    if type(state) in _FIXED:
-        return state
+    try:
+        return _copied(state)
+    except (_NotPlain, RecursionError):
+        pass
     hint = "return plain values, such as a str, a tuple or a dict"
     try:
         copied = deepcopy(state)
@@ -110,21 +114,52 @@ def snapshot(state: Any) -> Any:
     return copied
 
 
+class _NotPlain(Exception):
+    """Something that is not made of plain values alone, which takes longer to copy."""
+
+
+def _copied(state: Any) -> Any:
+    kind = type(state)
+    if kind in _FIXED:
+        return state
+    if kind is dict:
+        return {_copied(key): _copied(value) for key, value in state.items()}
+    if kind in _ROWS:
+        return kind([_copied(entry) for entry in state])
+    raise _NotPlain
+
+
+def look_again(state: Any, before: Any) -> Any:
+    """Return a snapshot of a state that is looked at after every attempt: the one before, where nothing has changed.
+
+    >>> before = {"status": "sent"}
+    >>> look_again({"status": "sent"}, before) is before
+    True
+    """
+    kind = type(state)
+    if kind is type(before) and kind in _PLAIN and state == before:
+        return before
+    if kind not in _PLAIN and isinstance(state, Awaitable):
+        getattr(state, "close", lambda: None)()
+        hint = "await the async twin, with an a in front"
+        raise UsageError("observe is asynchronous, and this call is not", where="observe", hint=hint)
+    return snapshot(state)
+
+
 Observe = Callable[[str], Any]
 
 
-async def look(observe: Observe | None, messages: tuple[Message, ...], *, awaiting: bool) -> Any:
+def look(observe: Observe, messages: tuple[Message, ...], before: Any) -> Any:
     """Return a snapshot of the receiver's state, or of one state for each of several messages."""
-    if observe is None:
-        return None
+    if len(messages) == 1:
+        return look_again(observe(messages[0].id), before)
+    return tuple(look_again(observe(message.id), None) for message in messages)
+
+
+async def alook(observe: Observe, messages: tuple[Message, ...]) -> Any:
+    """Do what `look` does, in the running event loop: `observe` may be a coroutine function."""
     states = []
     for message in messages:
         state = observe(message.id)
-        if isinstance(state, Awaitable):
-            if not awaiting:
-                getattr(state, "close", lambda: None)()
-                hint = "await the async twin, with an a in front"
-                raise UsageError("observe is asynchronous, and this call is not", where="observe", hint=hint)
-            state = await state
-        states.append(snapshot(state))
+        states.append(snapshot(await state if isinstance(state, Awaitable) else state))
     return states[0] if len(states) == 1 else tuple(states)

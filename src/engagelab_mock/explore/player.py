@@ -15,7 +15,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import Sender
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.played import Played, Record, look
+from engagelab_mock.explore.played import Played, Record, alook, look
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.generate import Generator
 from engagelab_mock.lifecycle.message import Message
@@ -108,9 +108,11 @@ class Player(Sender):
     async def play(self, pace: Pace, schedule: Schedule, script: Script) -> Played:
         """Deliver every step, then everything that is still to be sent again."""
         __tracebackhide__ = True
-        awaiting = pace is AWAITING
         self._where.clear()
-        self._state = await look(self.receiver.observe, script.messages, awaiting=awaiting)
+        observe, messages = self.receiver.observe, script.messages
+        self._state = None
+        if observe is not None:
+            self._state = await alook(observe, messages) if pace is AWAITING else look(observe, messages, None)
         self._played = played = Played(schedule, self.receiver, script.messages, self._state, [])
         try:
             for index, step in enumerate(schedule.steps):
@@ -133,7 +135,8 @@ class Player(Sender):
         played, before = self._played, self._state
         observe = self.receiver.observe
         if observe is not None:
-            self._state = await look(observe, played.messages, awaiting=pace is AWAITING)
+            messages = played.messages
+            self._state = await alook(observe, messages) if pace is AWAITING else look(observe, messages, before)
         index, labels = self._where[id(delivery)]
         played.records.append(Record(index, labels, delivery, attempt, before, self._state))
         return attempt
