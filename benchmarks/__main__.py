@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from benchmarks import fixture, generation, http_delivery, inprocess, memory, retries, session, startup
+from benchmarks import explore, fixture, generation, http_delivery, inprocess, memory, retries, session, startup
 from benchmarks.row import Row
 from benchmarks.table import print_table, to_json
 from benchmarks.timing import FULL, QUICK, Effort
@@ -25,6 +25,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "G8": http_delivery.measure,
     "M1": memory.measure,
     "T1": retries.measure,
+    "E1": explore.measure,
 }
 
 
