@@ -42,12 +42,13 @@ nitpick_ignore_regex = [
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
-        r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft))",
+        r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft)"
+        r"|explore\.schedules\.Family)",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
-        r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
+        r"(WSGIApplication|AsgiApp|SignatureClock|Listener|Explored|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
     ),
 ]
 

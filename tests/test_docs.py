@@ -226,7 +226,8 @@ def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Confi
     assert names
     text = section(reference("fixtures"), "Options and ini keys")
     assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
-    assert missing(names, text) == []
+    # Which schedule is replayed is a question of one run, and no project's setting.
+    assert missing([name for name in names if name != "engagelab_replay"], text) == []
     for key in re.findall(r"`(engagelab_\w+)`", text):
         pytestconfig.getini(key)
 
