@@ -170,12 +170,12 @@ def _shift(callbacks: Sequence[TapeEntry], rebase: object, now: float) -> int:
     if rebase is None or not callbacks:
         return 0
     if rebase == "now":
-        return round(now - callbacks[0].at)
+        return int(now) - int(callbacks[0].at)
     if isinstance(rebase, bool) or not isinstance(rebase, (int, float)):
         raise UsageError(
             f"a tape is rebased to 'now', to a Unix time, or not at all, not to {rebase!r}", where="rebase"
         )
-    return round(rebase - callbacks[0].at)
+    return int(rebase) - int(callbacks[0].at)
 
 
 def _shifted(body: bytes, seconds: int) -> bytes:
