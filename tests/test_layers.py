@@ -27,7 +27,7 @@ FACES: dict[str, set[str]] = {
 BESIDE: dict[str, set[str]] = {
     "config": {"errors"},
     "faker_provider": {"generate"},
-    "strategies": {*LAYERS},
+    "strategies": {*LAYERS, "strategies"},
 }
 #: Modules that are one part under two names.
 SAME = {"pytest_plugin": "pytest", "pytest_settings": "pytest", "pytest_compare": "pytest", "__main__": "cli"}
