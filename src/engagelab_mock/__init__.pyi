@@ -35,14 +35,13 @@ from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.explore.engagelab import EngageLab as EngageLab
 from engagelab_mock.explore.exploration import Exploration as Exploration
 from engagelab_mock.explore.exploration import Failure as Failure
-from engagelab_mock.explore.explorer import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.invariants import Invariant as Invariant
-from engagelab_mock.explore.invariants import Violation as Violation
 from engagelab_mock.explore.invariants import converges as converges
 from engagelab_mock.explore.invariants import eventually as eventually
 from engagelab_mock.explore.invariants import exactly_once as exactly_once
 from engagelab_mock.explore.invariants import idempotent as idempotent
 from engagelab_mock.explore.invariants import never_regresses as never_regresses
+from engagelab_mock.explore.plan import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.played import Played as Played
 from engagelab_mock.explore.played import Record as Record
 from engagelab_mock.explore.schedule import Schedule as Schedule
@@ -53,6 +52,7 @@ from engagelab_mock.explore.schedules import schedules as schedules
 from engagelab_mock.explore.tape.entry import TapeEntry as TapeEntry
 from engagelab_mock.explore.tape.reading import TapeProblem as TapeProblem
 from engagelab_mock.explore.tape.tape import Tape as Tape
+from engagelab_mock.explore.violation import Violation as Violation
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
 from engagelab_mock.lifecycle.account import Account as Account

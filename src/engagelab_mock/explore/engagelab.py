@@ -13,8 +13,8 @@ from engagelab_mock.service.engagelab import EngageLab as Service
 if TYPE_CHECKING:
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration
-    from engagelab_mock.explore.explorer import Explored, ExploreOptions
     from engagelab_mock.explore.invariants import Invariant
+    from engagelab_mock.explore.plan import Explored, ExploreOptions
     from engagelab_mock.explore.played import Played
     from engagelab_mock.explore.progress import Listener
     from engagelab_mock.explore.schedule import Schedule

@@ -7,10 +7,10 @@ from typing import Literal
 import msgspec
 
 from engagelab_mock.errors import ScheduleFailed
-from engagelab_mock.explore.invariants import Violation
 from engagelab_mock.explore.played import Played
 from engagelab_mock.explore.report import schedule_failed
 from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.violation import Violation
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -3,76 +3,42 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay, stopwatch
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.pace import AWAITING, Pace
-from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.delivery.retry import retry_policy
+from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.exploration import Exploration, Failure
 from engagelab_mock.explore.invariants import (
-    ACKNOWLEDGED,
     Invariant,
-    Violation,
     check_invariants,
     compares,
     converges,
-    given_up,
     needs_state,
 )
 from engagelab_mock.explore.lifecycle import labels_of
+from engagelab_mock.explore.plan import Explored, ExploreOptions, check_explore_options, planned
 from engagelab_mock.explore.played import Played
 from engagelab_mock.explore.player import Player, Script
 from engagelab_mock.explore.progress import Progress
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules
 from engagelab_mock.explore.shrink import shrink
+from engagelab_mock.explore.violation import ACKNOWLEDGED, Violation, given_up
 from engagelab_mock.generate import Generator
-from engagelab_mock.lifecycle.scenario import Scenario
 
 if TYPE_CHECKING:
     from engagelab_mock.explore.engagelab import EngageLab
     from engagelab_mock.protocol.events import Event
-
-#: What `explore` is given: lifecycles as `schedules` takes them, or schedules.
-Explored = LifecycleChoice | Schedule | Iterable[Schedule]
-
-
-class ExploreOptions(TypedDict, total=False):
-    """Say what is explored, and what must hold; every key can be left out."""
-
-    #: What must hold in every schedule; unless given, `converges()` for a receiver with an `observe`.
-    invariants: Sequence[Invariant] | Invariant | None
-    #: Whether the events come in every order, or in the lifecycle's own only.
-    orderings: bool
-    #: How many events are delivered once more, at most: 1 unless given.
-    duplicates: int
-    #: Whether several events go out in one callback, in every way.
-    batchings: bool
-    #: What strikes one delivery of a schedule: "at-least-once", or a list of names; None is nothing.
-    faults: FaultsChoice
-    #: Is called before every schedule and brings the receiver's app back to where it was; then all schedules are about
-    #: the same message. Without it, each is about a message of its own.
-    reset: Callable[[], Any] | None
-    #: How many schedules are played, at most.
-    limit: int | None
-    #: How many seconds are spent, at most; the schedule under way is finished.
-    time_budget: float | None
-    #: When a callback is sent again that was not acknowledged, as `send` takes it; None is not at all.
-    retry: RetryPolicy | Sequence[float] | None
-    #: Whether the first failure is raised: unless False.
-    check: bool | None
 
 
 class Explorer:
     """Hold what one exploration needs: a player, the invariants, and what the events come to in order."""
 
     def __init__(self, engine: EngageLab, options: ExploreOptions) -> None:
-        for name in options:
-            if name not in ExploreOptions.__annotations__:
-                raise UnknownName("argument", name, ExploreOptions.__annotations__, where="explore")
+        check_explore_options(options)
         self._engine = engine
         self._options = options
         self._receiver = engine.receiver
@@ -92,7 +58,7 @@ class Explorer:
     async def explore(self, pace: Pace, chosen: Sequence[Explored]) -> Exploration:
         """Play the schedules until one fails, or all are played, or time is up."""
         __tracebackhide__ = True
-        plan = self._plan(chosen)
+        plan = planned(self._engine.replaying, chosen, self._options)
         # A journal of its own, which forgets: what is of interest is entered in the engine's when something fails.
         self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(self._engine.clock.time()))
         exploration = Exploration(total=len(plan), failures=[])
@@ -172,42 +138,6 @@ class Explorer:
                 hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
             )
         return invariants
-
-    def _plan(self, chosen: Sequence[Explored]) -> Schedules | list[Schedule]:
-        if self._engine.replaying is not None:
-            return [Schedule.parse(self._engine.replaying)]
-        given: list[Schedule] = []
-        lifecycles: list[LifecycleChoice] = []
-        for each in chosen:
-            if isinstance(each, Schedules):
-                if len(chosen) == 1:
-                    return each
-                given.extend(each)
-            elif isinstance(each, Schedule):
-                given.append(each)
-            elif isinstance(each, (str, Scenario)) or not isinstance(each, Iterable):
-                lifecycles.append(each)
-            else:
-                several: list[Any] = list(each)
-                if several and all(isinstance(one, Schedule) for one in several):
-                    given.extend(several)
-                else:
-                    lifecycles.append(several)
-        if given and lifecycles:
-            raise UsageError("either lifecycles or schedules", where="explore", hint="schedules('verified') makes them")
-        limit = self._options.get("limit")
-        return given[:limit] if given else self._every(lifecycles)
-
-    def _every(self, lifecycles: list[LifecycleChoice]) -> Schedules:
-        options = self._options
-        return schedules(
-            *lifecycles,
-            orderings=options.get("orderings", True),
-            duplicates=options.get("duplicates", 1),
-            batchings=options.get("batchings", False),
-            faults=options.get("faults"),
-            limit=options.get("limit"),
-        )
 
     async def _judged(self, pace: Pace, schedule: Schedule, only: str | None = None) -> tuple[Played, Violation | None]:
         """Play a schedule and return what is wrong with it, if anything is; by one invariant, if one is named."""

@@ -78,11 +78,8 @@ class WsgiTransport:
         try:
             environ = self._prepare(callback)
             if wire is not None:
-                from engagelab_mock.delivery.transport.hangup import break_off_wsgi  # only faults need it
-
-                break_off_wsgi(self.app, environ, start_response, callback, wire)
-            chunks = self.app(environ, start_response)
-            body = self._collect(chunks, written)
+                self._break_off(environ, start_response, callback, wire)
+            body = self._collect(self.app(environ, start_response), written)
         except TransportFailure:
             raise
         except Exception as error:
@@ -114,6 +111,11 @@ class WsgiTransport:
 
     def close(self) -> None:
         """Do nothing: nothing is kept open."""
+
+    def _break_off(self, environ: dict[str, Any], start_response: Any, callback: Callback, wire: Wire) -> None:
+        from engagelab_mock.delivery.transport.hangup import break_off_wsgi  # only faults need it
+
+        break_off_wsgi(self.app, environ, start_response, callback, wire)
 
     def _prepare(self, callback: Callback) -> dict[str, Any]:
         environ = self._environ.copy()
