@@ -38,17 +38,17 @@ python_use_unqualified_type_names = True
 
 # Without a network there is no inventory of Python's documentation, nor of the libraries'.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec)\..*"),
+    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|hypothesis)\..*"),
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
         r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft)"
-        r"|explore\.schedules\.Family)",
+        r"|explore\.(schedules\.Family|tape\.entry\.(Head|Answer)))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
-        r"(WSGIApplication|AsgiApp|SignatureClock|Listener|Explored|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
+        r"(WSGIApplication|AsgiApp|SignatureClock|Core|Contents|LifecycleChoice|FaultsChoice|Listener|Explored|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
     ),
 ]
 

@@ -21,6 +21,7 @@ from engagelab_mock.explore.tape.writer import TapeWriter
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.server.recording import RecordingProxy
 from tests.cli.conftest import Command, Program, Result, SdkApp, Spawn
+from tests.test_docs import check_fields
 
 SIGNED: Any = {"username": "acme", "secret": "s3cret", "authorization": "Bearer 5f3a-hush"}
 
@@ -34,7 +35,9 @@ def recording(spawn: Spawn, sdk_app: SdkApp) -> Callable[..., tuple[Program, str
         assert program.stdout is not None
         first = json.loads(program.stdout.readline())
         assert (first["type"], first["forward"], first["out"]) == ("listening", forward, "day.jsonl")
-        return program, first["url"]
+        url: str = first["url"]
+        check_fields("record", first)
+        return program, url
 
     return start
 
@@ -73,6 +76,7 @@ def test_a_tape_of_all_there_is_holds_nobody_s_data_and_satisfies_the_sdk_when_i
     assert (heard.code, heard.err.strip()) == (130, f"{len(heard.objects)} requests recorded in day.jsonl")
     assert len(heard.objects) == len(Path("day.jsonl").read_text().splitlines()) - 1
     assert all(each["recorded"] and each["answered"] == 200 for each in heard.objects)
+    check_fields("record", heard.objects[0])
     for text in (Path("day.jsonl").read_text(), heard.out):
         scan(text)
 
