@@ -13,9 +13,9 @@ from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.errors import ScheduleFailed
 from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.explore.exploration import Failure
-from engagelab_mock.explore.plan import ExploreOptions
 from engagelab_mock.explore.invariants import Invariant, converges
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
+from engagelab_mock.explore.plan import ExploreOptions
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, check_faults
 from engagelab_mock.strategies.schedule import steps
