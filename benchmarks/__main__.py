@@ -8,7 +8,18 @@ from pathlib import Path
 import click
 import msgspec
 
-from benchmarks import fixture, generation, http_delivery, inprocess, memory, retries, server, session, startup
+from benchmarks import (
+    explore,
+    fixture,
+    generation,
+    http_delivery,
+    inprocess,
+    memory,
+    retries,
+    server,
+    session,
+    startup,
+)
 from benchmarks.row import Row
 from benchmarks.table import print_table, to_json
 from benchmarks.timing import FULL, QUICK, Effort
@@ -29,6 +40,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "S3": server.stopping,
     "S4": server.starting,
     "T1": retries.measure,
+    "E1": explore.measure,
 }
 
 

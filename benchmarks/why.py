@@ -21,6 +21,11 @@ WHY = {
         "what surrounds the call takes about twice as long around Flask as around a trivial app; cold caches are "
         "suspected, and not proven."
     ),
+    "E1": (
+        "signing, the records, a look at the state and the invariants cost little by themselves, as exploring a "
+        "trivial app shows. Between two calls of a real one they take several times as long, and the app itself takes "
+        "longer, too: measured alternately, each drives the other out of the processor's caches."
+    ),
     "G6": (
         "from synchronous code the event loop's own run_until_complete takes more than half. In the loop, scope, "
         "answer and the limit on both take several times what the bare app does."

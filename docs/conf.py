@@ -38,19 +38,21 @@ python_use_unqualified_type_names = True
 
 # Without a network there is no inventory of Python's documentation, nor of the libraries'.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|responses)\..*"),
+    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|responses|hypothesis)\..*"),
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
         r"engagelab_mock\.(service\.(play\.(Play|Manner)|batch\.Batching|deferred\.Deferred)"
         r"|delivery\.(pace\.Pace|fault\.model\.Draft|journal\.Keeper)|lifecycle\.template\.Rendered"
-        r"|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda))",
+        r"|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda)"
+        r"|explore\.(schedules\.Family|tape\.entry\.(Head|Answer)))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
         r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure"
-        r"|Accepting|AcceptedMessages|Intake|Ledger|Play|RestApi|Rules|ScenarioChoice|Store|Templates)",
+        r"|Accepting|AcceptedMessages|Intake|Ledger|Play|RestApi|Rules|ScenarioChoice|Store|Templates"
+        r"|Core|Contents|LifecycleChoice|FaultsChoice|Listener|Explored)",
     ),
 ]
 

@@ -14,7 +14,18 @@ PACKAGE = "engagelab_mock"
 SOURCE = Path(engagelab_mock.__file__).parent
 
 #: Each may import those before it, and itself.
-LAYERS = ["errors", "eventloop", "clock", "generate", "protocol", "lifecycle", "delivery", "service", "checks"]
+LAYERS = [
+    "errors",
+    "eventloop",
+    "clock",
+    "generate",
+    "protocol",
+    "lifecycle",
+    "delivery",
+    "service",
+    "explore",
+    "checks",
+]
 #: Each may import every layer and the configuration, and none of its fellows but those named here.
 FACES: dict[str, set[str]] = {
     "server": set(),
@@ -27,7 +38,7 @@ FACES: dict[str, set[str]] = {
 BESIDE: dict[str, set[str]] = {
     "config": {"errors"},
     "faker_provider": {"generate"},
-    "strategies": {*LAYERS},
+    "strategies": {*LAYERS, "strategies"},
 }
 #: Modules that are one part under two names.
 SAME = {"pytest_plugin": "pytest", "pytest_settings": "pytest", "pytest_compare": "pytest", "__main__": "cli"}
@@ -58,7 +69,7 @@ def allowed_to(part: str) -> set[str]:
         return set(LAYERS[: LAYERS.index(part) + 1])
     if part in FACES:
         return {*LAYERS, "config", part, *FACES[part]}
-    return BESIDE.get(part, set())
+    return {*BESIDE[part], part} if part in BESIDE else set()
 
 
 def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:

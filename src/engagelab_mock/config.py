@@ -50,7 +50,8 @@ _TOML_NAMES = {
 }
 
 _KINDS = {
-    "a string": "url authorization to template channel dialect format host callback_url retry token",
+    "a string": "url authorization to template channel dialect format host callback_url retry token forward"
+    " pseudonym_key",
     "a path": "ca db",
     "a string or an integer": "seed",
     "an integer": "port answer keep",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Delivery
+    from engagelab_mock.explore.exploration import Failure
+    from engagelab_mock.explore.tape.tape import Tape
 
 
 class EngageLabMockError(Exception):
@@ -92,6 +94,20 @@ class InvalidBody(EngageLabMockError, ValueError):
     """
 
 
+class InvalidTape(UsageError):
+    """Report a tape that is broken off, or a file that is none: which line, and what is wrong with it.
+
+    The `tape` attribute holds what can be used of it.
+
+    >>> issubclass(InvalidTape, UsageError)
+    True
+    """
+
+    def __init__(self, what: str, *, tape: Tape, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.tape = tape
+
+
 class NotAcknowledged(EngageLabMockError, AssertionError):
     """Fail the test at the calling line: a delivery was not answered with HTTP 200 in time.
 
@@ -112,6 +128,20 @@ class NothingReceived(EngageLabMockError, AssertionError):
     >>> issubclass(NothingReceived, AssertionError)
     True
     """
+
+
+class ScheduleFailed(EngageLabMockError, AssertionError):
+    """Fail the test at the calling line: what must hold in every schedule does not hold in this one.
+
+    The `failure` attribute holds the schedule as it was found, the smallest that fails as well, and what each did.
+
+    >>> issubclass(ScheduleFailed, AssertionError)
+    True
+    """
+
+    def __init__(self, what: str, *, failure: Failure, hint: str = "", detail: str = "") -> None:
+        super().__init__(what, hint=hint, detail=detail)
+        self.failure = failure
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, text in _OPTIONS.items():
         group.addoption(f"--engagelab-{name}", metavar=name.upper(), help=text)
         parser.addini(f"engagelab_{name}", f"{text} (--engagelab-{name})", default=None)
+    group.addoption("--engagelab-replay", metavar="TOKEN", help="of all schedules, play only this one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,13 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Stop at a misspelt marker argument before any test runs."""
+    """Stop at a misspelt marker argument, or token, before any test runs; leave out what is not to be replayed."""
     marked = [item for item in items if "engagelab" in item.keywords]
-    if not marked:
+    token = config.getoption("engagelab_replay")
+    if not marked and token is None:
         return
-    from engagelab_mock.pytest_settings import marker_problems
+    from engagelab_mock.pytest_settings import keep_replayed, marker_problems
 
-    problems = marker_problems(marked)
+    problems = marker_problems(marked) or (keep_replayed(config, items, token) if token is not None else "")
     if not problems:
         return
     workeroutput = getattr(config, "workeroutput", None)
@@ -100,6 +102,11 @@ def pytest_runtest_makereport(
     if settings is not None:
         report.sections.append(("EngageLab deliveries", settings.report()))
     return report
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test after the token of its schedule."""
+    return str(val) if type(val).__module__ == "engagelab_mock.explore.schedule" else None
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

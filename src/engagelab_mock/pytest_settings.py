@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,11 +21,15 @@ from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.schedule import check_batch
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.lifecycle.catalogue import CATALOGUE, scenario
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.dialect import dialect
 from engagelab_mock.protocol.recipient import check_recipient
-from engagelab_mock.service.engagelab import EngageLab
+
+if TYPE_CHECKING:
+    from engagelab_mock.explore.exploration import Exploration
+    from engagelab_mock.explore.progress import Listener
 
 #: What the marker takes: defaults for `send`, the receiver's settings, and the engine's own.
 SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "retry", "batch", "fault", "check")
@@ -54,6 +59,8 @@ class TestSettings:
         if self._marked:
             self._explicit = self._explicit | self._marked
         self._receivers: list[Receiver] = []
+        self._config = item.config
+        self._replaying: str | None = item.config.getoption("engagelab_replay")
         self._engagelab: EngageLab | None = None
         #: Kept from before anything is built, so that what could not be built is in it.
         self.journal = Journal()
@@ -95,6 +102,8 @@ class TestSettings:
                 **{name: self._marked[name] for name in ENGINE_ARGUMENTS if name in self._marked},
                 **self._api(),
             )
+            engagelab.replaying = self._replaying
+            engagelab.progress = progress_of(self._config)
         self._engagelab = engagelab
         with engagelab:
             yield engagelab
@@ -124,7 +133,14 @@ class TestSettings:
         else:
             seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
         receivers = [f"receiver: {_describe(receiver)}" for receiver in self._receivers]
-        return "\n".join([*receivers, journal_table(self.journal, most=_REPORTED), seed])
+        return "\n".join([*receivers, journal_table(self.journal, most=_REPORTED), *self._schedule(), seed])
+
+    def _schedule(self) -> list[str]:
+        """Say which schedule was played last, and how it is played again."""
+        played = self._engagelab.played if self._engagelab is not None else None
+        if played is None:
+            return []
+        return [f"schedule: {played} (this one again: --engagelab-replay={shlex.quote(str(played))})"]
 
     @property
     def _seed(self) -> str:
@@ -190,6 +206,45 @@ def marker_problems(items: Iterable[pytest.Item]) -> str:
             except EngageLabMockError as error:
                 tests.setdefault(str(error), []).append(item.nodeid)
     return "\n".join(f"{_name(nodeids)}: {problem}" for problem, nodeids in tests.items())
+
+
+def keep_replayed(config: pytest.Config, items: list[pytest.Item], token: str) -> str:
+    """Deselect the tests that have another schedule than the token's as a parameter; return what is wrong with it."""
+    from engagelab_mock.explore.schedule import Schedule
+
+    try:
+        wanted = Schedule.parse(token)
+    except EngageLabMockError as error:
+        return f"--engagelab-replay: {error}"
+    kept: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        given = [value for value in callspec.params.values() if isinstance(value, Schedule)] if callspec else []
+        (kept if not given or wanted in given else others).append(item)
+    if others and not kept:
+        return f"--engagelab-replay: no test has {token} as a parameter"
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept
+    return ""
+
+
+def progress_of(config: pytest.Config) -> Listener | None:
+    """Return what shows on the terminal, past pytest's capturing, how far an exploration has got; -v asks for it."""
+    terminal = sys.__stderr__
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if config.get_verbosity() < 1 or hasattr(config, "workerinput") or terminal is None or not terminal.isatty():
+        return None
+
+    def show(exploration: Exploration, over: bool) -> None:
+        from engagelab_mock.explore.progress import progress_line
+
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            terminal.write("\r\x1b[2K" + ("" if over else progress_line(exploration)))
+            terminal.flush()
+
+    return show
 
 
 def end_at_caller(error: BaseException | None) -> None:

@@ -83,9 +83,8 @@ def test_a_variable_that_cannot_be_used_is_named(command: Command, monkeypatch: 
 
 
 def test_every_setting_is_an_option_whose_help_names_its_variable(command: Command) -> None:
-    shown = "".join(
-        command(name, "--help").out for name in ("demo", "send", "serve", "listen", "scenarios", "sign", "verify")
-    )
+    names = ("demo", "send", "serve", "listen", "record", "scenarios", "sign", "verify")
+    shown = "".join(command(name, "--help").out for name in names)
 
     joined = "".join(shown.split())
     for name, setting in SETTINGS.items():

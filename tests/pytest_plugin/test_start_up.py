@@ -103,7 +103,7 @@ def test_the_options_have_a_group_of_their_own_and_ini_keys(run: Run) -> None:
     output = run("", "--help").stdout.str()
     group = output.partition("EngageLab OTP (engagelab-mock):")[2].partition("\n\n")[0]
     names = ["url", "username", "secret", "authorization", "seed"]
-    assert re.findall(r"--engagelab-(\w+)=[A-Z]+", group) == names
+    assert re.findall(r"--engagelab-(\w+)=[A-Z]+", group) == [*names, "replay"]
     assert re.findall(r"^  engagelab_(\w+) \(string\):", output, flags=re.MULTILINE) == names
 
 

@@ -148,7 +148,18 @@ TWINS = {
 }
 #: Public methods that neither wait nor send.
 ALONE = {
-    *("close", "batch", "begin", "begin_in", "begin_batch", "begin_send", "employ", "is_checked", "see_through"),
+    *(
+        "tape",
+        "close",
+        "batch",
+        "begin",
+        "begin_in",
+        "begin_batch",
+        "begin_send",
+        "employ",
+        "is_checked",
+        "see_through",
+    ),
     *("move_to", "adopt_play", "inbox_as_it_is", "let_pass", "raise_late", "reset", "rule", "work_off"),
 }
 

@@ -7,6 +7,7 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.demo import demo
 from engagelab_mock.cli.listen import listen
+from engagelab_mock.cli.record import record
 from engagelab_mock.cli.scenarios import scenarios
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
@@ -52,5 +53,5 @@ def group(context: click.Context) -> None:
     context.default_map = {name: dict(settings) for name in group.commands}
 
 
-for _command in (demo, send, serve, listen, scenarios, sign, verify):
+for _command in (demo, send, serve, listen, record, scenarios, sign, verify):
     group.add_command(_command)

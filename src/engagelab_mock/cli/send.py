@@ -16,18 +16,21 @@ from engagelab_mock.cli.progress import Pacer, pace
 from engagelab_mock.cli.send_report import JsonReport, Report, Sent, TextReport
 from engagelab_mock.config import SETTINGS
 from engagelab_mock.delivery.journal import Journal
+from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
+from engagelab_mock.explore.engagelab import EngageLab
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
-from engagelab_mock.lifecycle.scenario import Scenario
-from engagelab_mock.service.engagelab import EngageLab
+from engagelab_mock.lifecycle.scenario import Scenario, Transition
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendOptions:
     """Hold what the command was given."""
 
-    scenario: str
+    scenario: str | None
+    replay: str | None
     url: str | None
     username: str
     secret: str
@@ -47,7 +50,8 @@ class SendOptions:
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", required=False)
+@click.option("--replay", metavar="TOKEN", help="Deliver what this token says instead, such as eg1:sent,plan!ackloss.")
 @receiver_options
 @message_options
 @pace_options
@@ -57,7 +61,7 @@ def send(**given: Any) -> int:
     """Play one scenario to a receiver.
 
     SCENARIO is a built-in name, such as verified (see `engagelab-mock scenarios`), or statuses separated by commas,
-    such as plan,sent,delivered.
+    such as plan,sent,delivered. With --replay there is none: the token says it all.
 
     Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
     """
@@ -67,19 +71,44 @@ def send(**given: Any) -> int:
     # A receiver that remembers nonces would take two runs of one seed for a replay, so each run draws its own.
     seed = options.seed or secrets.token_hex(4)
     with refusals(journal):
-        scenario = find_scenario(course(options.scenario))
+        scenario, schedule = course_of(options)
         receiver = receiver_from(options)
         pacer = pace(clock_for(options.speed), scenario)
         engagelab = EngageLab(
-            receiver, clock=pacer.clock, seed=seed, dialect=options.dialect, code_ttl=None, journal=journal
+            receiver,
+            clock=pacer.clock,
+            seed=seed,
+            dialect=options.dialect,
+            code_ttl=None,
+            defaults=message_from(options),
+            journal=journal,
         )
-        message = message_from(options)
     report: Report = JsonReport(output, seed) if output.json else TextReport(output, receiver, scenario, seed)
     report.begin(engagelab.clock.time())
     journal.listeners.append(pacer.between(report.attempt))
     with engagelab:
-        play(engagelab, scenario, message, pacer, report, validate=options.validate)
-    return exit_code_of(journal.attempts)
+        play(engagelab, scenario, schedule, pacer, report, validate=options.validate)
+    return exit_code_of(journal.attempts if schedule is None else last_attempts(journal))
+
+
+def course_of(options: SendOptions) -> tuple[Scenario, Schedule | None]:
+    """Return what is sent: a scenario, or a schedule and what stands for it in the report."""
+    if options.replay is None:
+        if options.scenario is None:
+            raise click.MissingParameter(
+                ctx=click.get_current_context(), param_hint="'SCENARIO'", param_type="argument"
+            )
+        return find_scenario(course(options.scenario)), None
+    if options.scenario is not None:
+        raise UsageError("a token says it all", where="--replay", hint=f"leave {options.scenario!r} out")
+    schedule = Schedule.parse(options.replay)
+    waits = (Transition("plan", after=step.delay) for step in schedule.steps)
+    return Scenario(schedule.token, transitions=tuple(waits), graph=None), schedule
+
+
+def last_attempts(journal: Journal) -> list[Attempt]:
+    """Return what the deliveries came to: that a fault strikes an attempt is not the receiver's doing."""
+    return [delivery.attempts[-1] for delivery in journal.deliveries]
 
 
 def receiver_from(options: SendOptions) -> Receiver:
@@ -102,7 +131,7 @@ def receiver_from(options: SendOptions) -> Receiver:
 
 
 def message_from(options: SendOptions) -> dict[str, Any]:
-    """Return what `EngageLab.send` is told about the message."""
+    """Return what `EngageLab` is told about the message."""
     return {
         "to": options.to,
         "template": options.template,
@@ -112,7 +141,13 @@ def message_from(options: SendOptions) -> dict[str, Any]:
 
 
 def play(
-    engagelab: EngageLab, scenario: Scenario, message: dict[str, Any], pacer: Pacer, report: Report, *, validate: bool
+    engagelab: EngageLab,
+    scenario: Scenario,
+    schedule: Schedule | None,
+    pacer: Pacer,
+    report: Report,
+    *,
+    validate: bool,
 ) -> None:
     """Send the whole scenario, whatever the answers are, and report what is known even when interrupted."""
     try:
@@ -120,8 +155,11 @@ def play(
         with pacer:
             if validate:
                 engagelab.validate_address(check=False)
-            run = engagelab.send(scenario=scenario, **message, check=False)
+            if schedule is None:
+                sent = Sent.of(engagelab.send(scenario=scenario, check=False))
+            else:
+                sent = Sent.of_schedule(engagelab.play(schedule, check=False))
     except KeyboardInterrupt:
         report.run(Sent.so_far(scenario, engagelab.journal))
         raise
-    report.run(Sent.of(run))
+    report.run(sent)

@@ -14,6 +14,7 @@ from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.explore.played import Played
 from engagelab_mock.lifecycle.scenario import Scenario
 
 
@@ -44,6 +45,19 @@ class Sent:
             statuses=run.statuses,
             callbacks=len(run.deliveries),
             acknowledged_callbacks=sum(delivery.acknowledged for delivery in run.deliveries),
+        )
+
+    @classmethod
+    def of_schedule(cls, played: Played) -> Self:
+        """Sum up a schedule that came to its end."""
+        deliveries = played.deliveries
+        return cls(
+            scenario=played.schedule.token,
+            message_id=", ".join(message.id for message in played.messages),
+            to=", ".join(message.to for message in played.messages),
+            statuses=[status for delivery in deliveries for status in delivery.statuses],
+            callbacks=len(deliveries),
+            acknowledged_callbacks=sum(delivery.acknowledged for delivery in deliveries),
         )
 
     @classmethod

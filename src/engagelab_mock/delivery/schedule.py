@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from engagelab_mock.errors import UsageError, did_you_mean
 from engagelab_mock.protocol.events import Event
 
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.fault.model import Fault
+
 Batch = int | Literal["all"]
+
+
+class Verbatim(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a callback that was taped is to go out with; a receiver that wants all of its events gets that body."""
+
+    body: bytes
+    content_type: str
+    signed: bool
+    faults: tuple[Fault, ...] = ()
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -18,6 +30,8 @@ class Planned(msgspec.Struct, frozen=True):
 
     at: float
     events: tuple[Event, ...]
+    #: What it goes out with; None is what the events, the dialect and the play's options make.
+    verbatim: Verbatim | None = None
 
 
 def schedule(events: Iterable[tuple[float, Event]], *, batch: Batch = 1) -> list[Planned]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.fault.model import Draft, Fault
 
 _USER_AGENT = ("User-Agent", "engagelab-mock")
+#: The reason phrase of an answer that a fault put in the place of the receiver's 200.
+REPLACED = "in place of the receiver's 200"
 
 
 class Sender:
@@ -87,6 +89,8 @@ class Sender:
         started = stopwatch()
         answers = await pace.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
         elapsed = stopwatch() - started
+        if draft.answer_with is not None:
+            answers = [_replace(answer, draft.answer_with) for answer in answers]
         if draft.lose_answer:
             answers = [_lose(answer) for answer in answers]
         for attempt, answer in zip(attempts, answers, strict=True):
@@ -166,6 +170,12 @@ def _lose(answer: Response | TransportFailure) -> TransportFailure:
         return answer
     reason = f"the answer, {answer.status}, was lost on purpose"
     return TransportFailure(Outcome.ABANDONED, reason, response=answer)
+
+
+def _replace(answer: Response | TransportFailure, status: int) -> Response | TransportFailure:
+    if isinstance(answer, TransportFailure) or answer.status != 200:
+        return answer
+    return Response(status, REPLACED, Headers(), b"", answer.elapsed, answer.raised)
 
 
 def _judge(attempt: Attempt, response: Response, limit: float | None) -> None:

@@ -41,7 +41,7 @@ class LoopbackServer:
     ) -> None:
         handler = type("LimitedHandler", (RequestHandler,), {"limit": request_limit})
         # Werkzeug answers a port in use by ending the process, so the socket is opened here and handed over.
-        with _listening_socket(host, port) as listening:
+        with listening_socket(host, port) as listening:
             self._server = make_server(host, port, app, threaded=True, request_handler=handler, fd=listening.fileno())
         self.host = host
         self.port = self._server.port
@@ -107,7 +107,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens already, or raise `UsageError` saying why it cannot.
+
+    >>> with listening_socket("127.0.0.1", 0) as listening:
+    ...     listening.getsockname()[0]
+    '127.0.0.1'
+    """
     where = f"{host}:{port}"
     if not 0 <= port <= 65535:
         raise UsageError(f"there is no port {port}", where=where, hint="ports go from 0 (any free one) to 65535")

@@ -164,18 +164,18 @@ class Play:
     def _put(self, planned: Planned, timers: list[Timer], key: str) -> None:
         async def program(pace: Pace) -> None:
             __tracebackhide__ = True
-            await self.deliver(pace, planned.events, timers, key)
+            await self.deliver(pace, planned, timers, key)
 
         label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
         self._dispatcher.at(planned.at, program, timers, label=label)
 
-    async def deliver(self, pace: Pace, events: Sequence[Event], timers: list[Timer], key: str = "") -> None:
+    async def deliver(self, pace: Pace, planned: Planned, timers: list[Timer], key: str = "") -> None:
         """Send one callback, now, to every receiver that wants any of its events, with those it wants.
 
         Retries are entered in `timers` while they are on the clock; `key` is what the ledger keeps it under.
         """
         __tracebackhide__ = True
-        deliveries = self._openings(events)
+        deliveries = self._openings(planned)
         if self._ledger is not None:
             # All or none are kept, in the place of what was planned, so that each goes to everybody once.
             with self._ledger.due(key):
@@ -189,17 +189,24 @@ class Play:
                 self.take_back()
                 raise
 
-    def _openings(self, events: Sequence[Event]) -> Iterator[Delivery]:
+    def _openings(self, planned: Planned) -> Iterator[Delivery]:
         """Open a delivery for every receiver that wants any of the events, each when it is asked for."""
         for receiver in self._receivers():
-            wanted = tuple(self._dialect.spell(event) for event in events if receiver.settings.wants(event))
-            if wanted:
-                yield self._open(receiver, wanted)
+            wanted = tuple(event for event in planned.events if receiver.settings.wants(event))
+            if wanted or (planned.verbatim is not None and not planned.events):
+                yield self._open(receiver, wanted, planned)
 
-    def _open(self, receiver: Receiver, events: tuple[Event, ...]) -> Delivery:
-        manner = self._manner
-        body = encode(events, total=manner.total)
-        delivery = Delivery(receiver, events, body, self._message_id, manner.retry, manner.faults)
+    def _open(self, receiver: Receiver, events: tuple[Event, ...], planned: Planned) -> Delivery:
+        manner, verbatim = self._manner, planned.verbatim
+        if verbatim is None:
+            events = tuple(self._dialect.spell(event) for event in events)
+            body = encode(events, total=manner.total)
+            delivery = Delivery(receiver, events, body, self._message_id, manner.retry, manner.faults)
+        else:
+            body = verbatim.body if len(events) == len(planned.events) else encode(events)
+            faults = (*manner.faults, *verbatim.faults)
+            delivery = Delivery(receiver, events, body, self._message_id, manner.retry, faults)
+            delivery.content_type, delivery.signed = verbatim.content_type, verbatim.signed
         if self._ledger is not None:
             self._ledger.opened(delivery)
         for deliveries in self._shared:

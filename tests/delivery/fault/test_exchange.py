@@ -93,11 +93,12 @@ def test_the_sender_gives_up_while_the_handler_still_works(
 
 
 @either_kind
+@pytest.mark.parametrize("serving", [in_process, on_werkzeug])
 def test_a_reset_leaves_the_receiver_with_what_it_committed(
-    kind: type[CorrectReceiver], effects: list[str], store: Store
+    serving: Serving, kind: type[CorrectReceiver], effects: list[str], store: Store
 ) -> None:
     receiver = Finishing(kind(store))
-    with on_werkzeug(receiver) as target, EngageLab(target) as engagelab:
+    with serving(receiver) as target, EngageLab(target) as engagelab:
         run = engagelab.send("+6591234567", scenario=["plan"])
         receiver.finished.clear()
         [struck] = engagelab.deliver([run.message.event("sent", at=0)], fault="reset")
@@ -111,14 +112,51 @@ def test_a_reset_leaves_the_receiver_with_what_it_committed(
 @pytest.mark.parametrize(
     ("kind", "effects"), [(CorrectReceiver, []), (AppliesRowsAsTheyCome, ["plan"])], ids=["correct", "mutant"]
 )
-def test_half_a_body_has_no_effect(kind: type[CorrectReceiver], effects: list[str], store: Store) -> None:
+@pytest.mark.parametrize("serving", [in_process, on_werkzeug])
+def test_half_a_body_has_no_effect(
+    serving: Serving, kind: type[CorrectReceiver], effects: list[str], store: Store
+) -> None:
     receiver = Finishing(kind(store))
-    with on_werkzeug(receiver) as target, EngageLab(target) as engagelab:
+    with serving(receiver) as target, EngageLab(target) as engagelab:
         [struck] = engagelab.send("+6591234567", scenario="delivered", batch="all", fault="short_body").deliveries
         assert struck.outcome is Outcome.ABANDONED
         assert "broken off on purpose after" in struck.attempts[0].error
         assert receiver.finished.wait(PATIENCE)
     assert store.effects == effects
+
+
+@either_kind
+@pytest.mark.parametrize("serving", [in_process, on_werkzeug])
+def test_an_error_after_the_commit_brings_the_callback_again(
+    serving: Serving, kind: type[CorrectReceiver], effects: list[str], store: Store
+) -> None:
+    struck = fault("bad_gateway", status=503, on="sent", attempts=1)
+    with serving(kind(store).app) as target, EngageLab(target) as engagelab:
+        run = engagelab.send("+6591234567", scenario="delivered", retry=[60], fault=struck)
+    assert run.acknowledged
+    first, again = run.deliveries[1].attempts
+    assert (first.outcome, again.outcome) == (Outcome.NOT_200, Outcome.ACKNOWLEDGED)
+    assert first.error == "answered 503 in place of the receiver's 200; only 200 acknowledges"
+    assert sorted(store.effects) == sorted(effects)
+
+
+def test_what_the_receiver_refused_stays_refused(store: Store) -> None:
+    with in_process(CorrectReceiver(store).app) as target, EngageLab(target) as engagelab:
+        [delivery] = engagelab.send("+6591234567", scenario=["plan"], fault=["wrong_secret", "bad_gateway"]).deliveries
+    assert delivery.attempts[0].error == "answered 401 UNAUTHORIZED; only 200 acknowledges"
+
+
+@either_kind
+@pytest.mark.parametrize("serving", [in_process, on_werkzeug])
+def test_a_request_that_is_lost_comes_again_once(
+    serving: Serving, kind: type[CorrectReceiver], effects: list[str], store: Store
+) -> None:
+    lost = fault("request_lost", on="sent", attempts=1)
+    with serving(kind(store).app) as target, EngageLab(target) as engagelab:
+        run = engagelab.send("+6591234567", scenario="delivered", retry=[60], fault=lost)
+    assert run.acknowledged
+    assert run.deliveries[1].attempts[0].response is None
+    assert sorted(store.effects) == sorted(ONCE)
 
 
 @pytest.mark.parametrize("serving", [in_process, on_werkzeug])

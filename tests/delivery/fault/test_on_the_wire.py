@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from engagelab_mock import FAULTS, EngageLab, Reason, Receiver, fault, parse, sign, verify
+from engagelab_mock import FAULTS, EngageLab, Outcome, Reason, Receiver, fault, parse, sign, verify
 from engagelab_mock.protocol.signature import Signature, Verdict
 from tests.peers import Conversation, Peer, answer
 
@@ -297,6 +298,7 @@ LOOKS: dict[str, Callable[[Request], None]] = {
     "underscore_header": underscore_header,
     "big_headers": big_headers,
     "ack_lost": whole,
+    "bad_gateway": whole,
     "give_up": whole,
     "reset": whole,
     "duplicate": whole,
@@ -338,4 +340,21 @@ def test_what_a_fault_puts_on_the_wire(name: str) -> None:
 
 
 def test_no_fault_is_left_out() -> None:
-    assert sorted(LOOKS) == sorted(FAULTS)
+    assert sorted([*LOOKS, "request_lost"]) == sorted(FAULTS)
+
+
+def test_of_a_request_that_is_lost_nothing_arrives() -> None:
+    silent = threading.Event()
+
+    def expecting_nothing(conversation: Conversation) -> None:
+        if not conversation.request():
+            silent.set()
+
+    with Peer(expecting_nothing) as peer:
+        receiver = Receiver.http(f"{peer.url}/engagelab", username=USERNAME, secret=SECRET)
+        with EngageLab(receiver) as engagelab:
+            [delivery] = engagelab.send("+6591234567", scenario=["plan"], fault="request_lost").deliveries
+        assert silent.wait(10)
+    assert peer.requests == []
+    assert delivery.outcome is Outcome.ABANDONED
+    assert delivery.attempts[0].error == "the connection was closed on purpose before the request was sent"

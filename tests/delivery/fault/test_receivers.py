@@ -185,7 +185,7 @@ def test_a_mutant_that_believes_the_body_changes_its_mind_about_the_recipient(st
 
 
 #: What test_exchange.py is about: who knows what of an exchange takes more than a row of a table.
-ELSEWHERE = ["short_body", "ack_lost", "give_up", "reset", "duplicate"]
+ELSEWHERE = ["short_body", "request_lost", "ack_lost", "bad_gateway", "give_up", "reset", "duplicate"]
 
 
 def test_no_fault_is_left_out() -> None:

@@ -54,6 +54,8 @@ class Draft:
         self.copies = 1
         #: Whether the answer is thrown away after it came.
         self.lose_answer = False
+        #: The status that a proxy in between answers with, in place of the receiver's 200; None leaves the answer.
+        self.answer_with: int | None = None
         self.random = random
         #: The genuine signature header that this receiver acknowledged last, to replay; None when there is none.
         self.earlier = earlier

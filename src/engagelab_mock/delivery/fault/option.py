@@ -21,6 +21,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 28)]
 #: How many at once, from two.
 Copies = Annotated[int, msgspec.Meta(ge=2, le=100)]
+#: A status by which a server says that it is its own fault.
+ServerError = Annotated[int, msgspec.Meta(ge=500, le=599)]
 #: How many digits of a signature of 64.
 Digits = Annotated[int, msgspec.Meta(ge=0, le=63)]
 #: Text that can stand in a header, outer blanks and line breaks excepted.

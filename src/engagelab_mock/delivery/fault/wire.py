@@ -6,7 +6,7 @@ import gzip
 from functools import partial
 
 from engagelab_mock.delivery.fault.model import ANYWHERE, OVER_HTTP, Draft, Fault
-from engagelab_mock.delivery.fault.option import Copies, Count, Seconds
+from engagelab_mock.delivery.fault.option import Copies, Count, Seconds, ServerError
 from engagelab_mock.protocol.signature import HEADER
 
 
@@ -72,6 +72,14 @@ def _give_up(draft: Draft, after: Seconds) -> None:
     draft.wire.abandon_after = after
 
 
+def _request_lost(draft: Draft) -> None:
+    draft.wire.silent = True
+
+
+def _bad_gateway(draft: Draft, status: ServerError) -> None:
+    draft.answer_with = status
+
+
 def _ack_lost(draft: Draft) -> None:
     draft.lose_answer = True
 
@@ -111,6 +119,7 @@ WIRE_FAULTS = (
         name="short_body",
         description="half of the announced body, and then the connection closes",
         work=_short_body,
+        transports=ANYWHERE,
     ),
     _WIRE(
         name="http_1_0",
@@ -157,9 +166,20 @@ WIRE_FAULTS = (
 
 EXCHANGE_FAULTS = (
     _EXCHANGE(
+        name="request_lost",
+        description="the connection closes before anything of the request is sent",
+        work=_request_lost,
+    ),
+    _EXCHANGE(
         name="ack_lost",
         description="the receiver answers, and the answer never arrives",
         work=_ack_lost,
+    ),
+    _EXCHANGE(
+        name="bad_gateway",
+        description="the receiver answers 200, and a proxy in between makes it an error of this status",
+        work=_bad_gateway,
+        options={"status": 502},
     ),
     _EXCHANGE(
         name="give_up",
@@ -172,7 +192,6 @@ EXCHANGE_FAULTS = (
         name="reset",
         description="the connection is reset once the request is out",
         work=_reset,
-        transports=OVER_HTTP,
     ),
     _EXCHANGE(
         name="duplicate",

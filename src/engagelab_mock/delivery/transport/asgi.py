@@ -71,10 +71,12 @@ class AsgiTransport:
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer; not to be used inside a running loop."""
-        return self.run(self.aexchange(callback, limit))
+        return self.run(self.aexchange(callback, limit, wire))
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app in the running loop and collect its answer."""
+        if wire is not None:
+            await self._break_off(callback, limit, wire)
         exchange = _Exchange(callback.body, limit)
         try:
             await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
@@ -87,6 +89,21 @@ class AsgiTransport:
             return exchange.failed(error)
         return exchange.response()
 
+    async def _break_off(self, callback: Callback, limit: float | None, wire: Wire) -> None:
+        """Call the app as far as the wire lets it, and raise `TransportFailure`; return where it does not break off."""
+        from engagelab_mock.delivery.transport.hangup import failure_of  # only faults need it
+
+        failure = failure_of(wire, len(callback.body))
+        if failure is None:
+            return
+        cut = wire.cut_after
+        exchange = _BrokenExchange(callback.body if cut is None else callback.body[:cut], limit, whole=cut is None)
+        try:
+            await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
+        except Exception as error:
+            raise failure from error
+        raise failure
+
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
@@ -94,7 +111,7 @@ class AsgiTransport:
 
         async def one() -> Response | TransportFailure:
             try:
-                return await self.aexchange(callback, limit)
+                return await self.aexchange(callback, limit, wire)
             except TransportFailure as failure:
                 return failure
 
@@ -255,6 +272,26 @@ class _Exchange:
         if self._elapsed >= 0:
             return self.response(raised=error)
         raise TransportFailure(Outcome.APP_RAISED, f"the app raised {type(error).__name__}: {error}") from error
+
+
+class _BrokenExchange(_Exchange):
+    """A request whose client hangs up: nothing comes after the part of the body, and nothing can be sent."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, body: bytes, limit: float | None, *, whole: bool) -> None:
+        super().__init__(body, limit)
+        self._whole = whole
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            return {"type": "http.disconnect"}
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": not self._whole}
+
+    async def send(self, message: Message) -> None:
+        # What the ASGI specification has servers do when the connection is closed.
+        raise ConnectionResetError("the client closed the connection")
 
 
 @types.coroutine

@@ -55,7 +55,7 @@ class HttpTransport:
         self.tls_verify = tls_verify
         self._host: str = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls: ssl.SSLContext | None = _tls_context(tls_verify) if parts.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = tls_context(tls_verify) if parts.scheme == "https" else None
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         #: Connections that wait for a next callback, each with the moment its last answer was complete.
@@ -283,7 +283,12 @@ def _within(limit: float | None) -> str:
     return "" if limit is None else f" within {limit:g} s"
 
 
-def _tls_context(tls_verify: bool | str | os.PathLike[str]) -> ssl.SSLContext:
+def tls_context(tls_verify: bool | str | os.PathLike[str]) -> ssl.SSLContext:
+    """Return what verifies certificates: those of the system's, of a bundle, or none.
+
+    >>> tls_context(False).check_hostname
+    False
+    """
     import ssl  # half the cost of this module's imports, and most receivers in tests are plain http
 
     bundle = None if isinstance(tls_verify, bool) else os.fspath(tls_verify)

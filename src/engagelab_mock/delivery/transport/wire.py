@@ -13,9 +13,16 @@ import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 
+#: Why nothing came of an exchange that was broken off.
+BEFORE_REQUEST = "the connection was closed on purpose before the request was sent"
+BEFORE_ANSWER = "the connection was reset on purpose once the request was out"
+
 
 class Wire(msgspec.Struct):
-    """Say how a request is put on the wire; times are in seconds. Only HTTP has a wire."""
+    """Say how a request is put on the wire; times are in seconds.
+
+    Only HTTP has a wire; in process, what breaks an exchange off is an exception where the app meets its server.
+    """
 
     version: str = "1.1"
     chunked: bool = False
@@ -26,6 +33,8 @@ class Wire(msgspec.Struct):
     head_pause: float = 0.0
     body_pieces: int = 1
     body_pause: float = 0.0
+    #: Close without having sent anything.
+    silent: bool = False
     #: Stop after this many bytes of the body and close.
     cut_after: int | None = None
     #: Reset the connection once the request is out, without reading the answer.
@@ -67,18 +76,23 @@ class Wire(msgspec.Struct):
 
         Raises `TransportFailure` where the wire says to break off.
         """
+        if self.silent:
+            raise TransportFailure(Outcome.ABANDONED, BEFORE_REQUEST)
         _send(connection, head, self.head_pieces, self.head_pause)
         if self.expect is not None and not _may_continue(connection, self.expect):
             return
         if self.cut_after is not None:
             connection.sendall(body[: self.cut_after])
-            reason = f"broken off on purpose after {min(self.cut_after, len(body))} of {len(body)} body bytes"
-            raise TransportFailure(Outcome.ABANDONED, reason)
+            raise TransportFailure(Outcome.ABANDONED, self.mid_body(len(body)))
         _send(connection, body, self.body_pieces, self.body_pause)
         if self.reset:
             # Lingering for no time makes close() send a reset instead of an orderly end.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raise TransportFailure(Outcome.ABANDONED, "the connection was reset on purpose once the request was out")
+            raise TransportFailure(Outcome.ABANDONED, BEFORE_ANSWER)
+
+    def mid_body(self, length: int) -> str:
+        """Say that a body of so many bytes was broken off."""
+        return f"broken off on purpose after {min(self.cut_after or 0, length)} of {length} body bytes"
 
 
 def _send(connection: socket.socket, data: bytes, pieces: int, pause: float) -> None:

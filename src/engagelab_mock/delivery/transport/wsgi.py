@@ -76,8 +76,10 @@ class WsgiTransport:
             return written.append
 
         try:
-            chunks = self.app(self._prepare(callback), start_response)
-            body = self._collect(chunks, written)
+            environ = self._prepare(callback)
+            if wire is not None:
+                self._break_off(environ, start_response, callback, wire)
+            body = self._collect(self.app(environ, start_response), written)
         except TransportFailure:
             raise
         except Exception as error:
@@ -99,7 +101,7 @@ class WsgiTransport:
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app as `exchange` does; a WSGI app blocks the loop while it runs."""
-        return self.exchange(callback, limit)
+        return self.exchange(callback, limit, wire)
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
@@ -109,6 +111,11 @@ class WsgiTransport:
 
     def close(self) -> None:
         """Do nothing: nothing is kept open."""
+
+    def _break_off(self, environ: dict[str, Any], start_response: Any, callback: Callback, wire: Wire) -> None:
+        from engagelab_mock.delivery.transport.hangup import break_off_wsgi  # only faults need it
+
+        break_off_wsgi(self.app, environ, start_response, callback, wire)
 
     def _prepare(self, callback: Callback) -> dict[str, Any]:
         environ = self._environ.copy()

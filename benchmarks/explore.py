@@ -1,0 +1,109 @@
+"""E1: what exploring a Flask app costs, beside the same calls of the app alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from tests.receivers.gallery.flask_stack import FlaskShop
+from tests.receivers.gallery.orders import PATH, SECRET, USERNAME
+
+from benchmarks.row import Row
+from benchmarks.timing import Effort, interleaved
+from engagelab_mock import (
+    EngageLab,
+    Exploration,
+    Receiver,
+    converges,
+    exactly_once,
+    idempotent,
+    never_regresses,
+    schedules,
+)
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Call = Callable[[], object]
+
+
+def measure(effort: Effort) -> Iterator[Row]:
+    """Explore every lifecycle, smallest schedules first, with the invariants; then make the same calls by hand.
+
+    Both look at the state as often, and reset as often; the calls by hand are signed already.
+    """
+    shop = FlaskShop()
+    limit = 2 * effort.calls
+    calls: list[Call] = []
+    recorded = _explore(_recording(shop.app, calls), _noted(shop.observe, calls), _noted(shop.reset, calls), limit)
+    taken = interleaved(
+        _once(effort),
+        {
+            "bare": lambda: _make(calls),
+            "explore": lambda: _explore(shop.app, shop.observe, shop.reset, limit),
+        },
+    )
+    callbacks = recorded.deliveries
+    yield Row(
+        goal="E1",
+        what="exploring a Flask app with SQLite / the same calls of the app alone",
+        value=taken["explore"] / taken["bare"],
+        budget=1.2,
+        context={
+            "schedules": float(recorded.schedules),
+            "callbacks": float(callbacks),
+            "bare_us": taken["bare"] / callbacks * 1e6,
+            "explore_us": taken["explore"] / callbacks * 1e6,
+        },
+    )
+
+
+def _explore(app: WSGIApplication, observe: Callable[[str], Any], reset: Call, limit: int) -> Exploration:
+    receiver = Receiver.wsgi(app, PATH, username=USERNAME, secret=SECRET, observe=observe)
+    invariants = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
+    with EngageLab(receiver) as engagelab:
+        return engagelab.explore(schedules(duplicates=1, limit=limit), invariants=invariants, reset=reset)
+
+
+def _recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:
+    """Keep every call of the app, to be made again."""
+
+    def recording(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].getvalue()
+        again = {**environ}
+        calls.append(lambda: _call(app, again, body))
+        return app(environ, start_response)
+
+    return recording
+
+
+def _make(calls: list[Call]) -> None:
+    for call in calls:
+        call()
+
+
+def _call(app: WSGIApplication, environ: WSGIEnvironment, body: bytes) -> None:
+    answer: Any = app({**environ, "wsgi.input": BytesIO(body)}, _start_response)
+    b"".join(answer)
+    answer.close()
+
+
+def _noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any]:
+    """Keep every call of a function, to be made again."""
+
+    def noted(*arguments: Any) -> Any:
+        calls.append(lambda: function(*arguments))
+        return function(*arguments)
+
+    return noted
+
+
+def _once(effort: Effort) -> Effort:
+    """Make one call a round: it is a whole exploration."""
+    return msgspec.structs.replace(effort, calls=1)
+
+
+def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+    return lambda chunk: None

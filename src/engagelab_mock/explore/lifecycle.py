@@ -1,0 +1,167 @@
+"""The lifecycle that a schedule is about: a scenario that a token can spell, and a label for each of its events."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from urllib.parse import quote, unquote
+
+from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.lifecycle.catalogue import CATALOGUE
+from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
+from engagelab_mock.lifecycle.scenario import Scenario, Transition
+from engagelab_mock.protocol.channel import Channel
+
+_STEP = re.compile(
+    r"(?P<status>[a-z_]+)(?:/(?P<channel>[a-z]+))?(?:\+(?P<after>[0-9]+(?:\.[0-9]+)?))?"
+    r"(?:%(?P<error>[0-9]+)(?:=(?P<text>[^-]*))?)?"
+)
+
+
+def lifecycle(chosen: str | Scenario | Sequence[str], *, where: str = "lifecycle") -> Scenario:
+    """Return a scenario that a token can name: a built-in one, or one named by the spelling of its steps.
+
+    >>> lifecycle("verified").name
+    'verified'
+    >>> lifecycle(["plan", "sent"]).name
+    'plan-sent+1'
+
+    A string with a hyphen, or that names no scenario but a status, is read as such a spelling.
+    """
+    if isinstance(chosen, str) and chosen not in CATALOGUE:
+        return _read(chosen, where=where)
+    scenario = find_scenario(chosen, where=where)
+    if CATALOGUE.get(scenario.name) == scenario:
+        return scenario
+    return _named(tuple(_checked(step) for step in scenario.transitions))
+
+
+def spell(seconds: float) -> str:
+    """Write a number of seconds without an exponent.
+
+    >>> spell(3.0), spell(1e-05)
+    ('3', '0.00001')
+    """
+    text = format(Decimal(repr(float(seconds))), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Labels:
+    """Name every event of one or more messages: its status, and what else is needed to tell it from the others.
+
+    >>> Labels((CATALOGUE["fallback"],)).all[:4]
+    ('plan', 'sent/whatsapp', 'delivered_failed', 'sent/sms')
+    """
+
+    def __init__(self, scenarios: Sequence[Scenario]) -> None:
+        self._meant: dict[str, list[str]] = {}
+        #: For each label, which message it is about, counted from 0, and which of its events it is.
+        self.places: dict[str, tuple[int, int]] = {}
+        for message, scenario in enumerate(scenarios):
+            suffix = f"#{message + 1}" if message else ""
+            for index, names in enumerate(_names(scenario)):
+                label = f"{names[0]}{suffix}"
+                self.places[label] = (message, index)
+                for name in names:
+                    self._meant.setdefault(f"{name}{suffix}", []).append(label)
+        #: Every label, in the order in which a sender that makes no mistake sends the events.
+        self.all = tuple(self.places)
+
+    def find(self, name: str, *, where: str = "schedule") -> str:
+        """Return the label that a name means; raise `UnknownName` for none, `UsageError` for more than one."""
+        if name in self.places:
+            return name
+        meant = self._meant.get(name.removesuffix("#1"), [])
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            raise UsageError(
+                f"{name!r} happens {len(meant)} times in this lifecycle", where=where, hint=f"say {' or '.join(meant)}"
+            )
+        raise UnknownName("event", name, self.all, where=where)
+
+
+@lru_cache(maxsize=256)
+def _labels(names: tuple[str, ...]) -> Labels:
+    return Labels([lifecycle(name) for name in names])
+
+
+def labels_of(scenarios: Sequence[Scenario]) -> Labels:
+    """Return the labels of lifecycles as `lifecycle` returns them; made once for each combination.
+
+    >>> labels_of([lifecycle("delivered")] * 2).all
+    ('plan', 'sent', 'delivered', 'plan#2', 'sent#2', 'delivered#2')
+    """
+    # A lifecycle's name says everything about it.
+    return _labels(tuple(scenario.name for scenario in scenarios))
+
+
+def _names(scenario: Scenario) -> Iterator[list[str]]:
+    """Yield what each event can be called, the shortest name that is its own first."""
+    steps = list(scenario.steps(Channel.SMS))
+    broad = [step.status for step in steps]
+    narrow = [f"{step.status}/{step.channel}" if step.channel else step.status for step in steps]
+    count = Counter([*broad, *(name for name in narrow if "/" in name)])
+    seen: Counter[str] = Counter()
+    for status, channelled in zip(broad, narrow, strict=True):
+        seen[status] += 1
+        names = [status, channelled, f"{status}.{seen[status]}"]
+        first = next((name for name in names if count[name] == 1), names[-1])
+        yield list(dict.fromkeys([first, *names]))
+
+
+def _checked(step: Transition) -> Transition:
+    """Return a step as `Scenario.then` makes it, which looks at the names in it."""
+    made = Scenario("lifecycle", graph=None).then(
+        step.status, after=step.after, channel=step.channel, error=step.error_code, message=step.error_message
+    )
+    return made.transitions[0]
+
+
+@lru_cache(maxsize=256)
+def _named(steps: tuple[Transition, ...]) -> Scenario:
+    name = "-".join(map(_write, steps)) or "-"
+    if name in CATALOGUE:
+        name += "+0"  # the status alone, not the built-in lifecycle of that name
+    return Scenario(name, transitions=steps, graph=None)
+
+
+def _write(step: Transition) -> str:
+    text = step.status
+    if step.channel:
+        text += f"/{step.channel}"
+    if step.after:
+        text += f"+{spell(step.after)}"
+    usual = Scenario("", graph=None).then(step.status).transitions[0].error_code
+    if step.error_code != usual or step.error_message is not None:
+        text += f"%{step.error_code}"
+    if step.error_message is not None:
+        text += "=" + quote(step.error_message, safe="").replace("-", "%2D")
+    return text
+
+
+def _read(text: str, *, where: str) -> Scenario:
+    steps: list[Transition] = []
+    for part in text.split("-") if text != "-" else []:
+        found = _STEP.fullmatch(part)
+        if found is None:
+            raise UnknownName("scenario", text, CATALOGUE, where=where)
+        groups: Mapping[str, str | None] = found.groupdict()
+        message = groups["text"]
+        try:
+            made = Scenario("lifecycle", graph=None).then(
+                str(groups["status"]),
+                after=float(groups["after"] or 0),
+                channel=groups["channel"],
+                error=None if groups["error"] is None else int(groups["error"]),
+                message=None if message is None else unquote(message),
+            )
+        except UnknownName as error:
+            if "-" in text:
+                raise error.with_traceback(None) from None
+            raise UnknownName("scenario", text, CATALOGUE, where=where) from None
+        steps.append(made.transitions[0])
+    return _named(tuple(steps))

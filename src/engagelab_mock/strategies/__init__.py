@@ -1,0 +1,60 @@
+"""Hypothesis strategies for everything that EngageLab sends, and a state machine that tests a receiver with them.
+
+They need Hypothesis, which comes with the extra: `pip install engagelab-mock[hypothesis]`.
+"""
+
+from __future__ import annotations
+
+from engagelab_mock.strategies.callback import (
+    bodies,
+    callbacks,
+    nearly_bodies,
+    nearly_signature_headers,
+    signature_headers,
+)
+from engagelab_mock.strategies.event import (
+    events,
+    notification_events,
+    response_events,
+    status_events,
+    system_events,
+    unknown_events,
+)
+from engagelab_mock.strategies.machine import ReceiverMachine
+from engagelab_mock.strategies.message import (
+    channels,
+    custom_args,
+    message_ids,
+    messages,
+    nearly_recipients,
+    nearly_statuses,
+    recipients,
+    statuses,
+)
+from engagelab_mock.strategies.schedule import faults, scenarios, schedules
+
+__all__ = [
+    "ReceiverMachine",
+    "bodies",
+    "callbacks",
+    "channels",
+    "custom_args",
+    "events",
+    "faults",
+    "message_ids",
+    "messages",
+    "nearly_bodies",
+    "nearly_recipients",
+    "nearly_signature_headers",
+    "nearly_statuses",
+    "notification_events",
+    "recipients",
+    "response_events",
+    "scenarios",
+    "schedules",
+    "signature_headers",
+    "status_events",
+    "statuses",
+    "system_events",
+    "unknown_events",
+]

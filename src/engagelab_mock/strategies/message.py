@@ -1,0 +1,167 @@
+"""Strategies for messages and what they are made of; `nearly_…` gives what is almost one, and is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from engagelab_mock.errors import InvalidRecipient
+from engagelab_mock.generate import Generator
+from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.protocol.recipient import check_recipient
+from engagelab_mock.protocol.status import Status
+
+#: Unix seconds: from 2023, when the protocol was written down, for some decades.
+MOMENTS = st.integers(1_678_000_000, 2_500_000_000)
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+_SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _TEXT
+
+
+def statuses() -> st.SearchStrategy[Status]:
+    """Draw a message status.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(statuses())
+    ... def test(drawn):
+    ...     assert drawn in Status
+    >>> test()
+    """
+    return st.sampled_from(Status)
+
+
+def nearly_statuses() -> st.SearchStrategy[str]:
+    """Draw what is no status and looks like one: misspelt, cut short, in capitals, or new.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(nearly_statuses())
+    ... def test(drawn):
+    ...     assert drawn not in list(Status)
+    >>> test()
+    """
+    changes = st.sampled_from([str.upper, str.title, lambda text: text[:-1], lambda text: f"{text}_x", lambda text: ""])
+    known = set(Status)
+    changed = st.builds(lambda status, change: str(change(str(status))), st.sampled_from(Status), changes)
+    return (changed | st.sampled_from(["sent_fail", "queued", "expired"])).filter(lambda status: status not in known)
+
+
+def channels() -> st.SearchStrategy[Channel]:
+    """Draw a channel.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(channels())
+    ... def test(drawn):
+    ...     assert drawn in Channel
+    >>> test()
+    """
+    return st.sampled_from(Channel)
+
+
+def recipients() -> st.SearchStrategy[str]:
+    """Draw a phone number that is kept for fiction, or an e-mail address in a reserved domain: nobody's.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(recipients())
+    ... def test(drawn):
+    ...     assert check_recipient(drawn) == drawn
+    >>> test()
+    """
+    phones = st.builds(Generator.recipient, _generators())
+    emails = st.integers(0, 999_999).map(lambda number: f"user{number:06d}@example.com")
+    return phones | emails
+
+
+def nearly_recipients() -> st.SearchStrategy[str]:
+    """Draw what EngageLab takes for no recipient, and looks like one.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(nearly_recipients())
+    ... def test(drawn):
+    ...     assert isinstance(drawn, str)
+    >>> test()
+    """
+    changes = st.sampled_from(
+        [
+            lambda to: to.replace("+", ""),
+            lambda to: to.replace("+", "00"),
+            lambda to: f"{to[:4]} {to[4:]}",
+            lambda to: f"+0{to[1:]}",
+            lambda to: f"{to}0000000000",
+            lambda to: to[:4],
+            lambda to: to.replace("@", ""),
+            lambda to: to.replace("@", "@@"),
+            lambda to: to.replace(".com", ""),
+        ]
+    )
+    return st.builds(lambda to, change: str(change(to)), recipients(), changes).filter(_is_none)
+
+
+def message_ids() -> st.SearchStrategy[str]:
+    """Draw a message id of 18 or 19 digits [S].
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(message_ids())
+    ... def test(drawn):
+    ...     assert len(drawn) in {18, 19}
+    >>> test()
+    """
+    return st.integers(10**17, 10**19 - 1).map(str)
+
+
+def custom_args() -> st.SearchStrategy[dict[str, Any]]:
+    """Draw what may be echoed in a row [D]: any JSON object.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(custom_args())
+    ... def test(drawn):
+    ...     assert isinstance(drawn, dict)
+    >>> test()
+    """
+    values = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | _objects(inner), max_leaves=5)
+    return _objects(values)
+
+
+def messages() -> st.SearchStrategy[Message]:
+    """Draw a message that EngageLab accepted.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(messages())
+    ... def test(drawn):
+    ...     assert drawn.event("plan", at=drawn.accepted).to == drawn.to
+    >>> test()
+    """
+    return st.builds(
+        Message,
+        id=message_ids(),
+        to=recipients(),
+        template_key=st.builds(Generator.template_key, _generators()),
+        business_id=st.builds(Generator.business_id, _generators()),
+        accepted=MOMENTS.map(float),
+        custom_args=st.none() | custom_args(),
+    )
+
+
+def _generators() -> st.SearchStrategy[Generator]:
+    return st.integers(0, 9999).map(Generator.seeded)
+
+
+def _objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(_TEXT, values, max_size=3)
+
+
+def _is_none(to: str) -> bool:
+    try:
+        check_recipient(to)
+    except InvalidRecipient:
+        return True
+    return False

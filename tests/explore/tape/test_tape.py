@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from engagelab_mock import (
+    EngageLab,
+    Headers,
+    InvalidTape,
+    NotAcknowledged,
+    Receiver,
+    Schedule,
+    UsageError,
+    VirtualClock,
+    converges,
+    never_regresses,
+)
+from engagelab_mock.explore.tape.writer import TapeWriter
+from tests.explore.tape.recorded import receiver, write
+from tests.receivers.gallery.mutants import LastWriteWins
+from tests.receivers.gallery.stacks import shop
+
+MONTH = 30 * 24 * 3600.0
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """A tape of a month ago: a message over two channels, a notification, a reply, a ping."""
+    with EngageLab(receiver(), clock=VirtualClock(VirtualClock().time() - MONTH)) as engagelab:
+        engagelab.validate_address()
+        engagelab.send("+6591234567", scenario="fallback")
+        engagelab.notify("insufficient_balance")
+        engagelab.uplink("+6591234567", body="STOP")
+        return write(tmp_path / "day.jsonl", engagelab)
+
+
+def test_a_tape_says_what_is_on_it(day: Path) -> None:
+    with EngageLab() as engagelab:
+        tape = engagelab.tape(day)
+
+    assert tape.head is not None
+    assert tape.head.sanitised
+    assert len(tape.callbacks) == 9
+    assert tape.statuses[:3] == ["plan", "sent", "delivered_failed"]
+    assert tape.statuses[-2:] == ["insufficient_balance", "uplink_message"]
+    assert tape.duration == pytest.approx(30)
+    assert {entry.answer.status for entry in tape.entries if entry.answer} == {200}
+    assert repr(tape) == "<Tape of 9 callbacks>"
+
+
+def test_a_replay_sends_the_same_again_signed_anew_and_as_if_it_were_now(day: Path) -> None:
+    target = receiver()
+    with EngageLab(target) as engagelab:
+        start = engagelab.clock.time()
+        tape = engagelab.tape(day)
+        deliveries = tape.replay()
+
+    assert target.recorder is not None
+    received = target.recorder.received
+    assert [delivery.acknowledged for delivery in deliveries] == [True] * 9
+    assert [each.ping for each in received] == [True] + [False] * 8
+    assert [each.verdict.reason for each in received] == ["valid"] * 9
+    assert "X-Callback-Id" not in received[0].headers
+    assert [name for each in received for name in each.statuses] == tape.statuses
+    gaps = [delivery.attempts[0].at - start for delivery in deliveries]
+    assert gaps == pytest.approx([entry.at - tape.entries[0].at for entry in tape.callbacks])
+    times = [event.itime for each in received for event in each.events if hasattr(event, "itime")]
+    assert min(times) == pytest.approx(start, abs=2)
+
+
+def test_bodies_go_out_byte_for_byte_where_nothing_is_rebased(day: Path) -> None:
+    target = receiver()
+    with EngageLab(target) as engagelab:
+        tape = engagelab.tape(day)
+        tape.replay(rebase=None)
+
+    assert target.recorder is not None
+    assert [each.body for each in target.recorder.received] == [entry.content for entry in tape.callbacks]
+
+
+def test_a_tape_can_be_rebased_to_any_time(day: Path) -> None:
+    target = receiver()
+    with EngageLab(target) as engagelab:
+        engagelab.tape(day).replay(rebase=1_000_000_000.0)
+
+    assert target.recorder is not None
+    first = json.loads(target.recorder.received[1].body)["rows"][0]
+    assert (first["itime"], first["status"]["status_data"]["msg_time"]) == (1_000_000_000, 1_000_000_000)
+
+
+def test_the_async_twin_does_the_same(day: Path) -> None:
+    target = receiver()
+
+    async def replayed() -> int:
+        with EngageLab(target) as engagelab:
+            return len(await engagelab.tape(day).areplay())
+
+    assert asyncio.run(replayed()) == 9
+    assert target.recorder is not None
+    assert all(each.verdict for each in target.recorder.received)
+
+
+def test_a_receiver_gets_what_it_ticked(day: Path) -> None:
+    with EngageLab(Receiver.recording(events=["notification"])) as engagelab:
+        deliveries = engagelab.tape(day).replay()
+
+    assert [delivery.statuses for delivery in deliveries] == [[], ["insufficient_balance"]]
+
+
+def test_what_a_receiver_refuses_is_raised_or_returned(day: Path) -> None:
+    def refusing() -> EngageLab:
+        return EngageLab(receiver().with_settings(secret="another"))
+
+    with refusing() as engagelab, pytest.raises(NotAcknowledged):
+        engagelab.tape(day).replay()
+    with refusing() as engagelab:
+        assert not all(delivery.acknowledged for delivery in engagelab.tape(day).replay(check=False))
+
+
+def test_options_of_a_delivery_hold_for_a_replay(day: Path) -> None:
+    target = receiver()
+    with EngageLab(target) as engagelab:
+        engagelab.tape(day).replay(retry=[60], fault="ack_lost")
+        assert target.recorder is not None
+        assert len(target.recorder.received) == 18
+
+
+def test_the_taped_signature_dies_on_its_timestamp(tmp_path: Path) -> None:
+    source = receiver().with_settings(secret="sandbox_webhook_secret")
+    source.skew = -3600
+    with EngageLab(source) as engagelab:
+        engagelab.send("+6591234567", scenario=["plan"], check=False)
+        path = write(tmp_path / "raw.jsonl", engagelab, sanitise=False)
+
+    target = receiver()
+    with EngageLab(target) as engagelab:
+        [delivery] = engagelab.tape(path).replay(resign=False)
+        assert target.recorder is not None
+        assert target.recorder.received[-1].verdict.reason == "stale"
+        assert not delivery.acknowledged
+        [again] = engagelab.tape(path).replay(resign=True)
+        assert again.acknowledged
+
+
+def test_a_sanitised_tape_has_no_signature_to_send(day: Path) -> None:
+    with EngageLab() as engagelab:
+        with pytest.raises(UsageError, match="no signature to send"):
+            engagelab.tape(day).replay(resign=False)
+        assert len(engagelab.journal) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rebase": "yesterday"}, "rebased to 'now'"),
+        ({"rebase": True}, "rebased to 'now'"),
+        ({"total": 3}, "their own total"),
+        ({"retries": [1]}, "did you mean 'retry'"),
+    ],
+)
+def test_what_a_replay_cannot_do_is_said(day: Path, options: dict[str, object], message: str) -> None:
+    with EngageLab() as engagelab, pytest.raises(UsageError, match=message):
+        engagelab.tape(day).replay(**options)  # type: ignore[arg-type]
+
+
+# --- A tape as a schedule
+
+
+def test_a_tape_is_a_schedule_like_any_other(tmp_path: Path) -> None:
+    with EngageLab(receiver()) as engagelab:
+        for scenario in ("verified", "fallback"):
+            engagelab.send(scenario=scenario)
+        path = write(tmp_path / "day.jsonl", engagelab)
+        schedule = engagelab.tape(path).schedule
+
+    assert [scenario.name for scenario in schedule.lifecycles] == ["verified", "fallback"]
+    assert schedule.deliveries == 10
+    assert Schedule.parse(schedule.token) == schedule
+    with shop("flask") as orders, EngageLab(orders.receiver) as engagelab:
+        assert engagelab.play(schedule, [converges(), never_regresses("status")]).acknowledged
+
+
+def test_what_went_wrong_in_production_is_reduced_to_its_core(tmp_path: Path) -> None:
+    with EngageLab(receiver()) as engagelab:
+        engagelab.play("eg1:verified,verified:plan,plan#2,delivered@2s,verified#2@4s,delivered,sent@1s,verified")
+        path = write(tmp_path / "day.jsonl", engagelab)
+
+    with shop("flask", LastWriteWins) as orders, EngageLab(orders.receiver) as engagelab:
+        schedule = engagelab.tape(path).schedule
+        [failure] = engagelab.explore([schedule], invariants=[never_regresses("status")], check=False).failures
+    assert str(failure.schedule) == "eg1:delivered,sent"
+
+
+def test_copies_of_a_callback_are_repeated_deliveries_of_one_event(tmp_path: Path) -> None:
+    with EngageLab(receiver()) as engagelab:
+        engagelab.send(scenario=["plan"], retry=[60], fault="ack_lost")
+        path = write(tmp_path / "day.jsonl", engagelab)
+        assert str(engagelab.tape(path).schedule).endswith("plan,plan@+60s")
+
+
+def test_a_status_that_nobody_knows_is_left_out_of_the_schedule(tmp_path: Path) -> None:
+    with EngageLab(receiver()) as engagelab:
+        engagelab.send(scenario=["plan", "sent"], fault="unknown_status")
+        engagelab.notify("insufficient_balance")
+        path = write(tmp_path / "day.jsonl", engagelab)
+        assert engagelab.tape(path).schedule.deliveries == 0
+        assert len(engagelab.tape(path).replay()) == 3
+
+
+# --- Tapes that are damaged, or none
+
+
+def test_a_tape_broken_off_says_where_and_its_good_part_can_be_used(day: Path) -> None:
+    content = day.read_bytes()
+    day.write_bytes(content[:-40])
+
+    with EngageLab() as engagelab:
+        with pytest.raises(InvalidTape, match=r"day\.jsonl, line 10: it is broken off") as raised:
+            engagelab.tape(day)
+        assert len(raised.value.tape.callbacks) == 8
+        tape = engagelab.tape(day, strict=False)
+        assert [problem.line for problem in tape.problems] == [10]
+        assert all(delivery.acknowledged for delivery in tape.replay())
+
+
+def test_a_bad_line_in_the_middle_is_named_and_passed_over(day: Path) -> None:
+    lines = day.read_bytes().splitlines(keepends=True)
+    lines[3:5] = [b"{}\n", b"\xff\n", b"\n"]
+    day.write_bytes(b"".join(lines))
+
+    with EngageLab() as engagelab:
+        with pytest.raises(InvalidTape, match=r"line 4: it is not an entry of a tape: .*and 1 more lines"):
+            engagelab.tape(day)
+        tape = engagelab.tape(day, strict=False)
+    assert [problem.line for problem in tape.problems] == [4, 5]
+    assert len(tape.callbacks) == 7
+
+
+def test_a_tape_without_its_first_line_can_be_used_all_the_same(day: Path) -> None:
+    day.write_bytes(b"".join(day.read_bytes().splitlines(keepends=True)[1:]))
+
+    with EngageLab() as engagelab:
+        tape = engagelab.tape(day, strict=False)
+    assert [problem.line for problem in tape.problems] == [1]
+    assert len(tape.callbacks) == 9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GET / HTTP/1.1\n", b"{}\n", b"[1]\n", b"null\n", b'{"log":{"version":"1.2"}}', b"\x00\xff", b"[" * 99_999],
+)
+def test_a_file_that_is_no_tape_is_refused_at_its_first_line(tmp_path: Path, content: bytes) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(content)
+
+    with EngageLab() as engagelab:
+        with pytest.raises(InvalidTape, match="line 1: this is not a tape"):
+            engagelab.tape(foreign)
+        assert engagelab.tape(foreign, strict=False).replay() == []
+
+
+def test_a_tape_of_another_version_is_refused_whatever_is_asked(tmp_path: Path) -> None:
+    newer = tmp_path / "newer.jsonl"
+    newer.write_text('{"type":"engagelab-tape","version":2}\n')
+
+    with EngageLab() as engagelab, pytest.raises(UsageError, match="line 1: the tape is of version 2"):
+        engagelab.tape(newer, strict=False)
+
+
+def test_a_tape_is_never_written_over_and_is_for_its_user_alone(tmp_path: Path) -> None:
+    with TapeWriter(tmp_path / "day.jsonl", started=0.0, sanitiser=None) as tape:
+        tape.add(at=1.0, method="POST", path="/", headers=Headers(), body=b"\xff\x00")
+    assert stat.S_IMODE((tmp_path / "day.jsonl").stat().st_mode) == 0o600
+    with EngageLab() as engagelab:
+        assert engagelab.tape(tmp_path / "day.jsonl").callbacks[0].content == b"\xff\x00"
+    with pytest.raises(UsageError, match="is there already"):
+        TapeWriter(tmp_path / "day.jsonl", started=0.0, sanitiser=None)
+    with pytest.raises(UsageError, match="cannot be made"):
+        TapeWriter(tmp_path / "nowhere" / "day.jsonl", started=0.0, sanitiser=None)

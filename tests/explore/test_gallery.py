@@ -1,0 +1,180 @@
+"""Every mutant of the gallery is caught by what is meant for it, in a schedule that cannot be shorter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from engagelab_mock import (
+    CATALOGUE,
+    EngageLab,
+    Played,
+    Schedule,
+    ScheduleFailed,
+    converges,
+    eventually,
+    exactly_once,
+    idempotent,
+    never_regresses,
+)
+from engagelab_mock.explore.shrink import simpler
+from tests.receivers.gallery import mutants
+from tests.receivers.gallery.orders import Orders
+from tests.receivers.gallery.stacks import STACKS, shop
+
+
+def leaves_no_trace_of_what_it_refuses(played: Played) -> str | None:
+    for record in played.records:
+        response = record.attempt.response
+        if response is not None and 400 <= response.status < 500 and record.before != record.after:
+            return f"it answered {response.status}, and {record.before} became {record.after}"
+    return None
+
+
+def never_answers_5xx(played: Played) -> str | None:
+    for record in played.records:
+        response = record.attempt.response
+        if response is not None and response.status >= 500 and not record.processed:
+            return f"it answered {response.status} to {', '.join(record.events)}"
+    return None
+
+
+def refunds_nobody_who_verified(played: Played) -> None:
+    assert not (played.final["refunds"] and played.final["status"] == "verified")
+
+
+def pays_who_verified(played: Played) -> str | None:
+    state = played.final
+    return None if state["credits"] == (state["status"] == "verified") else f"the final state is {state}"
+
+
+CRASHES = {"duplicates": 0, "faults": "at-least-once"}
+CROSSED = "eg1:verified,verified:verified,verified#2"
+WRONG_THEN_RIGHT = "eg1:plan-verified_failed-verified:verified,verified_failed"
+TWO_MESSAGES = Schedule.parse("eg1:verified,verified:plan,plan#2,sent,sent#2,verified#2,verified")
+
+#: What must hold for any receiver of this app.
+USUAL = [
+    converges(),
+    never_regresses("status"),
+    exactly_once("credits"),
+    idempotent(),
+    never_answers_5xx,
+    refunds_nobody_who_verified,
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A bug, the capability that finds it, and the shortest schedule in which it shows."""
+
+    orders: type[Orders]
+    lifecycle: Any
+    invariant: Callable[[Played], Any]
+    token: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = [
+    Case(mutants.LastWriteWins, "verified", converges("status"), "eg1:verified,delivered"),
+    Case(mutants.LastWriteWins, "verified", never_regresses("status"), "eg1:verified,delivered"),
+    Case(mutants.TerminalWritesWin, "verified", never_regresses("status"), "eg1:verified,delivered"),
+    Case(mutants.FirstTerminalStays, "plan-verified_failed-verified", converges("status"), WRONG_THEN_RIGHT),
+    Case(mutants.OrdersByTime, "plan-sent-delivered", converges("status"), "eg1:plan-sent-delivered:delivered,sent"),
+    Case(mutants.DedupesByMessage, "verified", converges(), "eg1:sent,plan"),
+    Case(mutants.DedupesByStatus, "fallback", converges("cost"), "eg1:sent/sms,sent/whatsapp"),
+    Case(mutants.DedupesByNonce, "verified", exactly_once("credits"), "eg1:verified*2"),
+    Case(mutants.NeverDedupes, "verified", exactly_once("credits"), "eg1:verified*2"),
+    Case(mutants.NeverDedupes, "verified", idempotent(), "eg1:sent*2"),
+    Case(mutants.NeverDedupes, "verified", exactly_once("credits"), "eg1:verified!ackloss", CRASHES),
+    Case(mutants.ReadsTheFirstRow, "verified", converges(), "eg1:delivered+verified", {"batchings": True}),
+    Case(mutants.TrustsTotal, "verified", never_answers_5xx, "eg1:plan!wrong_total", {"faults": ["wrong_total"]}),
+    Case(mutants.LosesTheRest, "verified", converges(), "eg1:sent!null_section", {"faults": ["null_section"]}),
+    Case(
+        mutants.CommitsBeforeVerifying,
+        "verified",
+        leaves_no_trace_of_what_it_refuses,
+        "eg1:plan!wrong_secret",
+        {"faults": ["wrong_secret"]},
+    ),
+    Case(mutants.RefundsEveryFailure, "fallback", refunds_nobody_who_verified, "eg1:delivered_failed,verified"),
+    Case(mutants.ActsOnTerminal, "fallback", refunds_nobody_who_verified, "eg1:delivered_failed,verified"),
+    Case(mutants.ActsOnTerminal, "fallback", converges(), "eg1:delivered,delivered_failed"),
+    Case(mutants.KnowsPlannedOnesOnly, "verified", never_answers_5xx, "eg1:verified"),
+    Case(mutants.CountsInFloats, "verified", eventually("verified", "status"), "eg1:verified"),
+    Case(mutants.MarksBeforeItWorks, "verified", pays_who_verified, "eg1:verified", {"retry": [60]}),
+    Case(mutants.WorksBeforeItMarks, "verified", exactly_once("credits"), "eg1:verified", {"retry": [60]}),
+    Case(mutants.DedupesAcrossMessages, TWO_MESSAGES, eventually("verified", "status"), CROSSED),
+]
+
+
+def name(case: Case) -> str:
+    return f"{case.orders.__name__}-{case.invariant.__name__}-{'-'.join(case.options)}".rstrip("-")
+
+
+#: A fallback has so many schedules that only the fastest stack is asked for them.
+SEARCHES = [(case, stack) for case in CASES for stack in STACKS if stack == "flask" or case.lifecycle != "fallback"]
+
+
+@pytest.mark.parametrize(
+    ("case", "stack"), SEARCHES, ids=lambda value: value if isinstance(value, str) else name(value)
+)
+def test_a_mutant_is_caught_in_the_shortest_schedule(case: Case, stack: str) -> None:
+    with (
+        shop(stack, case.orders) as opened,
+        EngageLab(opened.receiver) as engagelab,
+        pytest.raises(ScheduleFailed) as raised,
+    ):
+        engagelab.explore(case.lifecycle, invariants=[case.invariant], reset=opened.reset, **case.options)
+    assert raised.value.failure.token == case.token
+    if stack != "flask":
+        return
+    # And in nothing shorter than that.
+    with shop(stack, case.orders) as opened, EngageLab(opened.receiver) as engagelab:
+        engagelab.explore(
+            [each for each in simpler(raised.value.failure.schedule) if each.deliveries],
+            invariants=[case.invariant],
+            reset=opened.reset,
+            retry=case.options.get("retry"),
+        )
+
+
+def test_every_mutant_of_the_gallery_has_its_case() -> None:
+    gallery = {made for made in vars(mutants).values() if isinstance(made, type) and issubclass(made, Orders)}
+    assert gallery - {Orders, mutants.Flaky} == {case.orders for case in CASES}
+
+
+#: What the correct receiver is put through, and how many schedules of it on each stack.
+TRIALS: dict[str, dict[str, Any]] = {
+    "orders and duplicates": {"duplicates": 1},
+    "batches": {"duplicates": 0, "batchings": True},
+    "crashes": {"duplicates": 0, "faults": "at-least-once"},
+    "two duplicates": {"duplicates": 2, "orderings": False},
+    "forgeries": {"duplicates": 0, "faults": ["wrong_secret", "stale", "missing_signature", "truncated_json"]},
+    "bad rows": {"duplicates": 0, "faults": ["null_section", "wrong_total", "unknown_kind", "unknown_fields"]},
+}
+LIMITS = {"flask": 20, "fastapi": 8, "django": 3}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("trial", TRIALS)
+def test_the_correct_receiver_survives_everything(trial: str, stack: str) -> None:
+    with shop(stack) as opened, EngageLab(opened.receiver) as engagelab:
+        for lifecycle in CATALOGUE:
+            exploration = engagelab.explore(
+                lifecycle,
+                invariants=[*USUAL, leaves_no_trace_of_what_it_refuses],
+                reset=opened.reset,
+                limit=LIMITS[stack],
+                **TRIALS[trial],
+            )
+            assert exploration.ok
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_correct_receiver_survives_that_what_it_needs_is_down(stack: str) -> None:
+    with shop(stack, mutants.Flaky) as opened, EngageLab(opened.receiver) as engagelab:
+        engagelab.explore("verified", invariants=[pays_who_verified], reset=opened.reset, retry=[60], limit=30)
