@@ -9,6 +9,12 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _HOMES = {
+    "checks.catalogue": "CHECKS",
+    "checks.check": "Check",
+    "checks.evidence": "Exchange",
+    "checks.finding": "Finding",
+    "checks.report": "Report",
+    "checks.verdict": "Judgement Severity",
     "clock": "Clock SystemClock VirtualClock",
     "delivery.fault.catalogue": "FAULTS fault",
     "delivery.fault.model": "Fault",
@@ -20,7 +26,7 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "NotAcknowledged UnknownName UsageError",
+    "NotAcknowledged ReceiverFellShort UnknownName UsageError",
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
     "lifecycle.account": "Account",

@@ -2,6 +2,13 @@
 
 from typing import Final
 
+from engagelab_mock.checks.catalogue import CHECKS as CHECKS
+from engagelab_mock.checks.check import Check as Check
+from engagelab_mock.checks.evidence import Exchange as Exchange
+from engagelab_mock.checks.finding import Finding as Finding
+from engagelab_mock.checks.report import Report as Report
+from engagelab_mock.checks.verdict import Judgement as Judgement
+from engagelab_mock.checks.verdict import Severity as Severity
 from engagelab_mock.clock import Clock as Clock
 from engagelab_mock.clock import SystemClock as SystemClock
 from engagelab_mock.clock import VirtualClock as VirtualClock
@@ -28,6 +35,7 @@ from engagelab_mock.errors import InvalidDelay as InvalidDelay
 from engagelab_mock.errors import InvalidRecipient as InvalidRecipient
 from engagelab_mock.errors import InvalidSettings as InvalidSettings
 from engagelab_mock.errors import NotAcknowledged as NotAcknowledged
+from engagelab_mock.errors import ReceiverFellShort as ReceiverFellShort
 from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider

@@ -71,13 +71,16 @@ class AsgiTransport:
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer; not to be used inside a running loop."""
-        return self.run(self.aexchange(callback, limit))
+        return self.run(self.aexchange(callback, limit, wire))
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app in the running loop and collect its answer."""
         exchange = _Exchange(callback.body, limit)
+        scope = self._prepare(callback)
+        if wire is not None:
+            scope["method"] = wire.method
         try:
-            await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
+            await exchange.run(self.app(scope, exchange.receive, exchange.send))
         except TimeoutError as error:
             if not exchange.expired:
                 return exchange.failed(error)
@@ -94,7 +97,7 @@ class AsgiTransport:
 
         async def one() -> Response | TransportFailure:
             try:
-                return await self.aexchange(callback, limit)
+                return await self.aexchange(callback, limit, wire)
             except TransportFailure as failure:
                 return failure
 

@@ -15,8 +15,10 @@ from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 
 
 class Wire(msgspec.Struct):
-    """Say how a request is put on the wire; times are in seconds. Only HTTP has a wire."""
+    """Say how a request is put on the wire; times are in seconds. In process there is no wire, but a method."""
 
+    #: What stands where a callback has POST: receivers have to do with other requests as well.
+    method: str = "POST"
     version: str = "1.1"
     chunked: bool = False
     #: Ask for leave to send the body, and send it all the same when no word has come for this long.
@@ -46,7 +48,9 @@ class Wire(msgspec.Struct):
         return (self.head_pieces - 1) * self.head_pause + (self.body_pieces - 1) * self.body_pause
 
     def frame(self, head: str, body: bytes) -> tuple[bytes, bytes]:
-        """Return head and body as bytes; the head comes as "METHOD target HTTP/1.1" and headers, unfinished."""
+        """Return head and body as bytes; the head comes as "POST target HTTP/1.1" and headers, unfinished."""
+        if self.method != "POST":
+            head = head.replace("POST", self.method, 1)
         if self.version != "1.1":
             head = head.replace("HTTP/1.1", f"HTTP/{self.version}", 1)
         if self.expect is not None:

@@ -76,7 +76,10 @@ class WsgiTransport:
             return written.append
 
         try:
-            chunks = self.app(self._prepare(callback), start_response)
+            environ = self._prepare(callback)
+            if wire is not None:
+                environ["REQUEST_METHOD"] = wire.method
+            chunks = self.app(environ, start_response)
             body = self._collect(chunks, written)
         except TransportFailure:
             raise
@@ -99,7 +102,7 @@ class WsgiTransport:
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app as `exchange` does; a WSGI app blocks the loop while it runs."""
-        return self.exchange(callback, limit)
+        return self.exchange(callback, limit, wire)
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int

@@ -1,0 +1,10 @@
+"""Every check by its id, in the order of the catalogue, which is the order in which they run."""
+
+from __future__ import annotations
+
+from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
+from engagelab_mock.checks.check import Check
+from engagelab_mock.checks.signature import SIGNATURE
+
+#: Every check, by its id.
+CHECKS: dict[str, Check] = {check.id: check for check in (*ACKNOWLEDGEMENT, *SIGNATURE)}

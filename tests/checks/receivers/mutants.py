@@ -1,0 +1,7 @@
+"""Every mutant of the correct receiver, by the check that each is made for."""
+
+from __future__ import annotations
+
+from tests.checks.receivers import acknowledging, verifying
+
+MUTANTS = [*acknowledging.MUTANTS, *verifying.MUTANTS]

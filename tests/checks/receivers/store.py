@@ -1,0 +1,45 @@
+"""What a receiver keeps, in an SQLite file that several processes can share."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS nonces (nonce TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS effects (message_id TEXT NOT NULL, status TEXT NOT NULL, detail TEXT NOT NULL);
+"""
+
+
+class Store:
+    """Open the database anew for each use, as threads and processes need it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self.transaction() as db:
+            for table in _TABLES.strip().split("\n"):
+                db.execute(table)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Take the database for writing; what happens in the block is kept if it ends well, and undone if not."""
+        db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        try:
+            db.execute("PRAGMA synchronous = OFF")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+        finally:
+            db.close()
+
+    def effects(self, message_id: str) -> list[tuple[str, str]]:
+        """Return every effect of a message, in order."""
+        with self.transaction() as db:
+            query = "SELECT status, detail FROM effects WHERE message_id = ? ORDER BY rowid"
+            return db.execute(query, [message_id]).fetchall()

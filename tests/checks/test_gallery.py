@@ -1,0 +1,52 @@
+"""Every check against the correct receiver, which passes it, and against a mutant, which fails it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engagelab_mock import CHECKS, Judgement, Report
+from tests.checks.receivers.correct import CorrectReceiver
+from tests.checks.receivers.mutant import Mutant
+from tests.checks.receivers.mutants import MUTANTS
+from tests.checks.serving import check_in_process, check_over_a_socket
+
+#: What cannot be told in process, or without a hook that only some projects can give.
+NOT_IN_PROCESS: set[str] = set()
+NOT_OVER_A_SOCKET: set[str] = set()
+
+
+def failed(report: Report) -> list[str]:
+    return [finding.id for finding in report.findings if finding.verdict is Judgement.FAIL]
+
+
+def not_passed(report: Report) -> dict[str, str]:
+    return {f.id: f"{f.verdict}: {f.reason} {f.warnings}" for f in report.findings if f.verdict is not Judgement.PASS}
+
+
+def test_no_check_is_without_a_mutant() -> None:
+    assert sorted(CHECKS) == sorted({mutant.id for mutant in MUTANTS})
+
+
+def test_the_correct_receiver_passes_in_process(tmp_path: Path) -> None:
+    report = check_in_process(CorrectReceiver, tmp_path)
+    assert set(not_passed(report)) == NOT_IN_PROCESS, not_passed(report)
+    assert [finding.warnings for finding in report.findings if finding.warnings] == []
+
+
+def test_the_correct_receiver_passes_over_a_socket(tmp_path: Path) -> None:
+    report = check_over_a_socket(CorrectReceiver, tmp_path)
+    assert set(not_passed(report)) == NOT_OVER_A_SOCKET, not_passed(report)
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if "wsgi" in m.over], ids=lambda mutant: mutant.name)
+def test_a_mutant_fails_its_check_in_process(mutant: Mutant, tmp_path: Path) -> None:
+    report = check_in_process(mutant.kind, tmp_path, hooks=mutant.hooks, **mutant.options)
+    assert failed(report) == mutant.fails
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if "http" in m.over], ids=lambda mutant: mutant.name)
+def test_a_mutant_fails_its_check_over_a_socket(mutant: Mutant, tmp_path: Path) -> None:
+    report = check_over_a_socket(mutant.kind, tmp_path, hooks=mutant.hooks, **mutant.options)
+    assert failed(report) == mutant.fails
