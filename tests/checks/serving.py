@@ -11,44 +11,39 @@ from engagelab_mock import Receiver, Report
 from engagelab_mock.checks.context import Hooks
 from engagelab_mock.checks.runner import Runner
 from engagelab_mock.checks.selection import Selection
-from engagelab_mock.server.loopback import LoopbackServer
+from tests.checks.receivers import downstream
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.mutant import Mutant
+from tests.checks.receivers.servers import on_werkzeug
 from tests.checks.receivers.store import Store
 
 SETTINGS: Any = {"username": USERNAME, "secret": SECRET, "authorization": AUTHORIZATION}
+CORRECT = Mutant("", CorrectReceiver)
 
 
 def check_in_process(
-    kind: type[CorrectReceiver],
-    directory: Path,
-    *,
-    only: Sequence[str] = (),
-    observed: bool = True,
-    hooks: Any = None,
-    **options: Any,
+    mutant: Mutant, directory: Path, *, only: Sequence[str] = (), hooks: Hooks | None = None
 ) -> Report:
-    """Run checks against a receiver of one kind, called in process."""
-    store = Store(directory / f"{kind.__name__}.sqlite")
-    receiver = Receiver.wsgi(on_flask(kind(store)), PATH, **SETTINGS | options)
-    given = Hooks(observe=partial(observe, store) if observed else None, **hooks or {})
-    return Runner(receiver, given, selection=Selection(only=only)).run()
+    """Run checks against a receiver, called in process; unless `hooks` are given it is observed and can be stalled."""
+    store = Store(directory / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(mutant.kind(store)), PATH, **SETTINGS | mutant.options)
+    return Runner(receiver, hooks or _hooks(store), selection=Selection(only=only)).run()
 
 
 def check_over_a_socket(
-    kind: type[CorrectReceiver],
-    directory: Path,
-    *,
-    only: Sequence[str] = (),
-    observed: bool = True,
-    hooks: Any = None,
-    **options: Any,
+    mutant: Mutant, directory: Path, *, only: Sequence[str] = (), hooks: Hooks | None = None
 ) -> Report:
-    """Run checks against a receiver of one kind, over a real socket."""
-    store = Store(directory / f"{kind.__name__}.sqlite")
-    given = Hooks(observe=partial(observe, store) if observed else None, **hooks or {})
-    with LoopbackServer(on_flask(kind(store))) as server:
-        receiver = Receiver.http(server.url + PATH, **SETTINGS | options)
-        report = Runner(receiver, given, selection=Selection(only=only)).run()
-        receiver.close()
-    return report
+    """Run checks against a receiver, over a real socket."""
+    store = Store(directory / "receiver.sqlite")
+    serve = mutant.serve or on_werkzeug
+    with serve(mutant.kind(store)) as url:
+        receiver = Receiver.http(url + PATH, **SETTINGS | mutant.options)
+        try:
+            return Runner(receiver, hooks or _hooks(store), selection=Selection(only=only)).run()
+        finally:
+            receiver.close()
+
+
+def _hooks(store: Store) -> Hooks:
+    return Hooks(observe=partial(observe, store), stall=downstream.stall)

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from engagelab_mock import CHECKS, Judgement, Report
-from tests.checks.receivers.correct import CorrectReceiver
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
-from tests.checks.serving import check_in_process, check_over_a_socket
+from tests.checks.serving import CORRECT, check_in_process, check_over_a_socket
 
-#: What cannot be told in process, or without a hook that only some projects can give.
-NOT_IN_PROCESS: set[str] = set()
-NOT_OVER_A_SOCKET: set[str] = set()
+#: What a transport cannot express.
+NOT_IN_PROCESS = {"A06", "B09"}
+NOT_OVER_A_SOCKET = {"B21"}
 
 
 def failed(report: Report) -> list[str]:
@@ -30,23 +29,23 @@ def test_no_check_is_without_a_mutant() -> None:
 
 
 def test_the_correct_receiver_passes_in_process(tmp_path: Path) -> None:
-    report = check_in_process(CorrectReceiver, tmp_path)
+    report = check_in_process(CORRECT, tmp_path)
     assert set(not_passed(report)) == NOT_IN_PROCESS, not_passed(report)
     assert [finding.warnings for finding in report.findings if finding.warnings] == []
 
 
 def test_the_correct_receiver_passes_over_a_socket(tmp_path: Path) -> None:
-    report = check_over_a_socket(CorrectReceiver, tmp_path)
+    report = check_over_a_socket(CORRECT, tmp_path)
     assert set(not_passed(report)) == NOT_OVER_A_SOCKET, not_passed(report)
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if "wsgi" in m.over], ids=lambda mutant: mutant.name)
 def test_a_mutant_fails_its_check_in_process(mutant: Mutant, tmp_path: Path) -> None:
-    report = check_in_process(mutant.kind, tmp_path, hooks=mutant.hooks, **mutant.options)
-    assert failed(report) == mutant.fails
+    report = check_in_process(mutant, tmp_path)
+    assert failed(report) == mutant.fails_in_process
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if "http" in m.over], ids=lambda mutant: mutant.name)
 def test_a_mutant_fails_its_check_over_a_socket(mutant: Mutant, tmp_path: Path) -> None:
-    report = check_over_a_socket(mutant.kind, tmp_path, hooks=mutant.hooks, **mutant.options)
-    assert failed(report) == mutant.fails
+    report = check_over_a_socket(mutant, tmp_path)
+    assert failed(report) == mutant.fails_over_a_socket

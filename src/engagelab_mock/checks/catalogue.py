@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
 from engagelab_mock.checks.check import Check
+from engagelab_mock.checks.freshness import FRESHNESS
+from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
 
 #: Every check, by its id.
-CHECKS: dict[str, Check] = {check.id: check for check in (*ACKNOWLEDGEMENT, *SIGNATURE)}
+CHECKS: dict[str, Check] = {
+    check.id: check
+    for check in (
+        *ACKNOWLEDGEMENT,
+        *SIGNATURE,
+        *FRESHNESS,
+        *SECRECY,
+    )
+}

@@ -125,16 +125,21 @@ class Context:
         return deliveries[0].attempts[-1] if deliveries else None
 
     def is_alive(self, patience: float) -> bool:
-        """Tell whether the receiver answers anything at all within so many seconds."""
+        """Tell whether the receiver answers, within so many seconds, and as it did before."""
         end = stopwatch() + patience
-        while True:
-            self.receiver.limit = max(0.05, min(1.0, end - stopwatch()))
-            delivery = self.engagelab.validate_address(check=False)
-            if delivery.attempts[-1].response is not None or delivery.outcome is Outcome.APP_RAISED:
-                return True
+        while not self._answers(max(0.05, min(1.0, end - stopwatch()))):
             if stopwatch() >= end:
                 return False
             time.sleep(_LOOK)
+        return True
+
+    def _answers(self, limit: float) -> bool:
+        self.receiver.limit = limit
+        if self._standing is None or self._standing.refuses:
+            delivery = self.engagelab.validate_address(check=False)
+            return delivery.attempts[-1].response is not None or delivery.outcome is Outcome.APP_RAISED
+        event = self.new_message().event(self._standing.status, at=self.engagelab.clock.time(), channel="sms")
+        return all(accepted(each.attempts[-1]) for each in self.engagelab.deliver([event], check=False))
 
     def _find_out(self) -> Standing:
         standing = Standing()

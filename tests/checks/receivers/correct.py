@@ -42,6 +42,8 @@ class Incoming(msgspec.Struct):
     signatures: list[str]
     headers: dict[str, str]
     body: bytes
+    #: The headers as they were sent, where the server tells.
+    raw: list[tuple[str, str]] = []
 
 
 class Refused(Exception):

@@ -25,7 +25,9 @@ def on_flask(receiver: CorrectReceiver) -> WSGIApplication:
         headers = {name.lower(): value for name, value in request.headers}
         incoming = Incoming(request.method, [] if signature is None else [signature], headers, request.get_data())
         status, body, more = receiver.answer(incoming)
-        return Response(body, status, more)
+        response = Response(body, status)
+        response.headers.update(more)
+        return response
 
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,16 +16,23 @@ class Mutant(msgspec.Struct, frozen=True):
     id: str
     kind: type[CorrectReceiver]
     also: tuple[str, ...] = ()
-    #: The transport over which the bug shows, where it does not over both.
+    #: Those it fails over one of the transports alone.
+    also_in_process: tuple[str, ...] = ()
+    also_over_a_socket: tuple[str, ...] = ()
+    #: The transports over which the bug shows.
     over: tuple[str, ...] = ("wsgi", "http")
     #: Options of the receiver, such as a limit that keeps the test short.
     options: dict[str, Any] = {}
-    #: The hook that the check asks for.
-    hooks: dict[str, Any] = {}
+    #: What serves it over a socket, where the bug is the server's or needs one.
+    serve: Callable[[CorrectReceiver], Any] | None = None
 
     @property
-    def fails(self) -> list[str]:
-        return sorted({self.id, *self.also})
+    def fails_in_process(self) -> list[str]:
+        return sorted({self.id, *self.also, *self.also_in_process})
+
+    @property
+    def fails_over_a_socket(self) -> list[str]:
+        return sorted({self.id, *self.also, *self.also_over_a_socket})
 
     @property
     def name(self) -> str:
