@@ -16,6 +16,7 @@ from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.errors import UsageError
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.service.engagelab import EngageLab
 
@@ -34,6 +35,17 @@ class Hooks(msgspec.Struct, frozen=True):
     prepare: Callable[[Message], object] | None = None
     #: Called with seconds, gives a context in which what the handler calls downstream stalls that long.
     stall: Callable[[float], AbstractContextManager[object]] | None = None
+
+
+def check_hooks(hooks: Hooks) -> None:
+    """Raise `UsageError` for a hook that cannot be called.
+
+    >>> check_hooks(Hooks(observe=len))
+    """
+    for name in hooks.__struct_fields__:
+        hook = getattr(hooks, name)
+        if hook is not None and not callable(hook):
+            raise UsageError(f"{name} is called, and {hook!r:.100} cannot be", where="check")
 
 
 class Standing(msgspec.Struct):

@@ -36,6 +36,8 @@ class Exchange(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     #: Whether the signature was genuine, and can be made anew.
     genuine: bool = True
+    #: Whether the app was called in process, so that nothing listens at the address.
+    in_process: bool = False
 
     @classmethod
     def of(cls, delivery: Delivery, attempt: Attempt) -> Exchange:
@@ -56,6 +58,7 @@ class Exchange(msgspec.Struct, frozen=True):
             elapsed=attempt.elapsed,
             faults=tuple(str(fault) for fault in attempt.faults),
             genuine=all(fault.family != "signature" for fault in attempt.faults),
+            in_process=delivery.receiver.transport.name != "http",
         )
 
     @property
@@ -75,11 +78,13 @@ class Exchange(msgspec.Struct, frozen=True):
 
     @property
     def curl(self) -> str:
-        """Return a command line that sends the request again; a genuine signature is made anew by it."""
-        if len(self.body) > SHOWN_BYTES:
+        """Return a command line that sends the request again; a genuine signature is made anew by it.
+
+        Nothing if no command line can: in process, and for a long body.
+        """
+        if self.in_process or len(self.body) > SHOWN_BYTES:
             return ""
-        words = ["curl", "-sS", "-i", "-X", self.method]
-        line = shlex.join(words)
+        line = f"curl -sS -i -X {self.method}"
         for name, value in self.headers:
             if name == HEADER and self.genuine:
                 line += f' -H "{HEADER}: $(engagelab-mock sign)"'

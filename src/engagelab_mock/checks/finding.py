@@ -56,11 +56,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def repro(self) -> str:
-        """Return what does it again: a token, or the curl lines of the last requests."""
+        """Return what does it again: a token, the curl lines of the last requests, or a line of Python."""
         if self.token:
             return self.token
         lines = [line for exchange in self.exchanges[-2:] if (line := exchange.curl)]
-        note = curl_note(self.exchanges[-2:]) if lines else ""
+        if not lines:
+            return f'engagelab.check(only=["{self.id}"])'
+        note = curl_note(self.exchanges[-2:])
         return "\n".join([*lines, *([f"# {note}"] if note else [])])
 
     def __str__(self) -> str:

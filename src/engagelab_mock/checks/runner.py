@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 
 from engagelab_mock.checks.catalogue import CHECKS
 from engagelab_mock.checks.check import Check
-from engagelab_mock.checks.context import Context, Hooks
+from engagelab_mock.checks.context import Context, Hooks, check_hooks
 from engagelab_mock.checks.evidence import Exchange
 from engagelab_mock.checks.finding import Finding
 from engagelab_mock.checks.report import Report, Sent
 from engagelab_mock.checks.selection import Selection
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Ended, Judgement
-from engagelab_mock.clock import stopwatch
+from engagelab_mock.clock import check_delay, stopwatch
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
@@ -47,9 +47,10 @@ class Runner:
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
+        check_hooks(hooks or Hooks())
         self.context = Context(receiver, hooks or Hooks(), seed=seed)
         self.selection = selection or Selection()
-        self._timeout = timeout
+        self._timeout = check_delay(timeout, where="timeout")
         self._on_start = on_start
         self._on_finding = on_finding
         #: After which check the receiver stopped answering; empty while it answers.

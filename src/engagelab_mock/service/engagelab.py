@@ -19,6 +19,7 @@ from engagelab_mock.protocol.status import Status
 from engagelab_mock.service.account_events import AccountEvents
 from engagelab_mock.service.addresses import Addresses
 from engagelab_mock.service.batch import Batching
+from engagelab_mock.service.checking import Checking
 from engagelab_mock.service.crowd import Crowd
 from engagelab_mock.service.options import (
     DeliverOptions,
@@ -30,7 +31,7 @@ from engagelab_mock.service.options import (
 from engagelab_mock.service.play import Play
 
 
-class EngageLab(AccountEvents, Addresses):
+class EngageLab(AccountEvents, Addresses, Checking):
     """Play EngageLab towards one or more receivers, with a clock, a journal and a seed of its own.
 
     >>> with EngageLab() as engagelab:
