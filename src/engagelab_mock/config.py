@@ -29,6 +29,9 @@ class Setting(NamedTuple):
     environment: str
 
 
+#: What a table of reasons is called: text by the ids of checks.
+_REASONS = "a table of strings"
+
 #: The types that TOML gives a value of each kind.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "a string": (str,),
@@ -38,6 +41,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "a number": (int, float),
     "true or false": (bool,),
     "a list of strings": (list,),
+    _REASONS: (dict,),
 }
 
 _TOML_NAMES = {
@@ -65,6 +69,20 @@ SETTINGS: Mapping[str, Setting] = {
     "secret": Setting("a string", "ENGAGELAB_WEBHOOK_SECRET"),
 } | {name: Setting(kind, f"ENGAGELAB_MOCK_{name.upper()}") for kind, names in _KINDS.items() for name in names.split()}
 
+_CHECK_KINDS = {
+    "a string": "severity fail_on observe observe_command",
+    "a number": "wait total",
+    "a list of strings": "only skip",
+    _REASONS: "suppress",
+}
+
+#: The settings of `engagelab-mock check`, which have a table of their own below the other.
+CHECK_SETTINGS: Mapping[str, Setting] = {
+    name: Setting(kind, f"ENGAGELAB_MOCK_CHECK_{name.upper()}")
+    for kind, names in _CHECK_KINDS.items()
+    for name in names.split()
+}
+
 
 def project_settings(start: Path | None = None) -> dict[str, object]:
     """Return what the nearest pyproject.toml says, looking upwards from `start`, by default the current directory.
@@ -74,27 +92,51 @@ def project_settings(start: Path | None = None) -> dict[str, object]:
     >>> project_settings(Path("/"))
     {}
     """
+    path = _nearest(start)
+    return {} if path is None else read_settings(path)
+
+
+def check_settings(start: Path | None = None) -> dict[str, object]:
+    """Return what the nearest pyproject.toml says under `[tool.engagelab-mock.check]`.
+
+    >>> check_settings(Path("/"))
+    {}
+    """
+    path = _nearest(start)
+    return {} if path is None else read_check_settings(path)
+
+
+def _nearest(start: Path | None) -> Path | None:
     directory = (Path.cwd() if start is None else start).absolute()
-    for candidate in (directory, *directory.parents):
-        if (candidate / FILE).is_file():
-            return read_settings(candidate / FILE)
-    return {}
+    return next((place / FILE for place in (directory, *directory.parents) if (place / FILE).is_file()), None)
 
 
 def read_settings(path: Path) -> dict[str, object]:
     """Return the settings in one pyproject.toml, checked and by the names used in `SETTINGS`."""
-    table = _table(path)
-    where = f"{path}: [{TABLE}]"
+    table = _table(path, TABLE)
+    table.pop("check", None)  # a table below this one
+    return _settings(table, SETTINGS, where=f"{path}: [{TABLE}]", base=path.parent)
+
+
+def read_check_settings(path: Path) -> dict[str, object]:
+    """Return the settings of `check` in one pyproject.toml, by the names used in `CHECK_SETTINGS`."""
+    table = f"{TABLE}.check"
+    return _settings(_table(path, table), CHECK_SETTINGS, where=f"{path}: [{table}]", base=path.parent)
+
+
+def _settings(
+    table: Mapping[str, object], known: Mapping[str, Setting], *, where: str, base: Path
+) -> dict[str, object]:
     settings: dict[str, object] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name not in SETTINGS:
-            raise UnknownName("key", key, SETTINGS, where=where)
-        settings[name] = _checked(value, SETTINGS[name].kind, where=f"{where} {key}", base=path.parent)
+        if name not in known:
+            raise UnknownName("key", key, known, where=where)
+        settings[name] = _checked(value, known[name].kind, where=f"{where} {key}", base=base)
     return settings
 
 
-def _table(path: Path) -> dict[str, object]:
+def _table(path: Path, table: str) -> dict[str, object]:
     try:
         document: object = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -102,10 +144,10 @@ def _table(path: Path) -> dict[str, object]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"the file cannot be read: {reason}", where=str(path), hint="check its permissions") from error
-    for part in TABLE.split("."):
+    for part in table.split("."):
         document = document.get(part, {}) if isinstance(document, dict) else document
     if not isinstance(document, dict):
-        raise UsageError(f"{TABLE} is not a table", where=str(path), hint=f"write it as [{TABLE}], one key a line")
+        raise UsageError(f"{table} is not a table", where=str(path), hint=f"write it as [{table}], one key a line")
     return document
 
 
@@ -114,6 +156,8 @@ def _checked(value: object, kind: str, *, where: str, base: Path) -> object:
     fits = type(value) in _TYPES[kind]
     if fits and isinstance(value, list):
         fits = all(isinstance(item, str) for item in value)
+    if fits and isinstance(value, dict):
+        fits = all(isinstance(item, str) for item in value.values())
     if not fits:
         # The value itself is not shown: it may be a secret.
         raise UsageError(f"the value is {_TOML_NAMES.get(type(value), type(value).__name__)}, not {kind}", where=where)

@@ -136,6 +136,11 @@ class Context:
         deliveries = self.engagelab.deliver([event], check=False)
         return deliveries[0].attempts[-1] if deliveries else None
 
+    def reach(self) -> Attempt:
+        """Ping the receiver, to see whether anything listens there."""
+        self.receiver.limit = self.limit
+        return self.engagelab.validate_address(check=False).attempts[-1]
+
     def is_alive(self, patience: float) -> bool:
         """Tell whether the receiver answers, within so many seconds, and as it did before."""
         end = stopwatch() + patience

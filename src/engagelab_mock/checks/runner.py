@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from engagelab_mock.checks.catalogue import CHECKS
@@ -24,6 +25,8 @@ EACH = 20.0
 #: After these a receiver may be busy with what it did not answer, or gone.
 _TROUBLING = frozenset({Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.ABANDONED})
 _RECOVERY = 3.0
+#: How often a receiver that is to come up is tried, in seconds.
+_POLL = 0.05
 
 
 class Runner:
@@ -55,6 +58,17 @@ class Runner:
         self._on_finding = on_finding
         #: After which check the receiver stopped answering; empty while it answers.
         self._down_since = ""
+
+    def unreachable(self, wait: float = 0.0) -> str:
+        """Say why no request gets through to the receiver, having waited so many seconds for one that does."""
+        end = stopwatch() + check_delay(wait, where="wait")
+        while True:
+            attempt = self.context.reach()
+            if not attempt.outcome.unreachable:
+                return ""
+            if stopwatch() >= end:
+                return attempt.error
+            time.sleep(_POLL)
 
     def run(self, checks: Iterable[Check] | None = None) -> Report:
         """Run every selected check, in the catalogue's order, and report."""

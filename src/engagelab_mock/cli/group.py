@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from engagelab_mock import __version__
+from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo
 from engagelab_mock.cli.listen import listen
 from engagelab_mock.cli.scenarios import scenarios
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.sign import sign
 from engagelab_mock.cli.verify import verify
-from engagelab_mock.config import project_settings
+from engagelab_mock.config import check_settings, project_settings
 from engagelab_mock.errors import UnknownName
 
 _EPILOG = """\b
@@ -49,7 +50,8 @@ def group(context: click.Context) -> None:
     """
     settings = project_settings()
     context.default_map = {name: dict(settings) for name in group.commands}
+    context.default_map["check"] |= check_settings()
 
 
-for _command in (demo, send, listen, scenarios, sign, verify):
+for _command in (demo, send, check, listen, scenarios, sign, verify):
     group.add_command(_command)
