@@ -124,6 +124,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     needs_signature: bool = False
     #: Whether it says nothing of a receiver that accepts no valid callback at all.
     needs_valid: bool = True
+    #: Whether it says nothing of a receiver that has stopped answering.
+    needs_answer: bool = True
 
     @property
     def family(self) -> str:

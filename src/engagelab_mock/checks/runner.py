@@ -131,9 +131,10 @@ class Runner:
             trial.skip(f"not over {trial.transport}: {check.unless}")
         if check.needs_signature and not trial.receiver.settings.signs:
             trial.skip("without a username and a secret, callbacks are not signed")
-        if self._down_since and not self.context.is_alive(0.2):
-            trial.inconclusive(f"the receiver has not answered since {self._down_since}")
-        self._down_since = ""
+        if check.needs_answer and self._down_since:
+            if not self.context.is_alive(0.2):
+                trial.inconclusive(f"the receiver has not answered since {self._down_since}")
+            self._down_since = ""
         if check.need == "probe" and self.context.probe is None:
             trial.inconclusive("nothing says how to see the state of the app: give `observe`")
         if check.needs_valid and self.context.standing.refuses:

@@ -123,6 +123,11 @@ class Trial:
         self._looked(message, after)
         return Change(before, after)
 
+    def change(self, message: Message) -> Change:
+        """Return what has changed of a message since it was last looked at, once the app has had time for it."""
+        self.look(message)
+        return self.changes[-1]
+
     def _looked(self, message: Message, now: Snapshot) -> Snapshot:
         self.changes.append(Change(self._states.get(message.id, now), now))
         self._states[message.id] = now
@@ -156,6 +161,12 @@ class Trial:
         """Fail unless something has changed of a message; say nothing where nothing can be seen."""
         if self.sees and not self.await_change(message).changed:
             self.fail(f"{what} was acknowledged and had no effect")
+
+    def not_lost(self, attempt: Attempt, message: Message, what: str) -> None:
+        """Fail if something was acknowledged and had no effect, or brought the receiver down; a refusal is no loss."""
+        self.survived(attempt, what)
+        if accepted(attempt):
+            self.applied(message, what)
 
     def survived(self, attempt: Attempt, what: str) -> None:
         """Fail if the receiver crashed, hung, or closed the connection over it."""
