@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
+from engagelab_mock.checks.batch import BATCH
+from engagelab_mock.checks.body import BODY
 from engagelab_mock.checks.check import Check
+from engagelab_mock.checks.drift import DRIFT
 from engagelab_mock.checks.freshness import FRESHNESS
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
@@ -16,5 +19,8 @@ CHECKS: dict[str, Check] = {
         *SIGNATURE,
         *FRESHNESS,
         *SECRECY,
+        *BATCH,
+        *DRIFT,
+        *BODY,
     )
 }

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.probe import Probe, Snapshot
-from engagelab_mock.clock import stopwatch
+from engagelab_mock.clock import check_delay, stopwatch
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
@@ -35,6 +35,8 @@ class Hooks(msgspec.Struct, frozen=True):
     prepare: Callable[[Message], object] | None = None
     #: Called with seconds, gives a context in which what the handler calls downstream stalls that long.
     stall: Callable[[float], AbstractContextManager[object]] | None = None
+    #: How long an app that acknowledges first and works afterwards may take for its work, in seconds.
+    patience: float = PATIENCE
 
 
 def check_hooks(hooks: Hooks) -> None:
@@ -42,7 +44,8 @@ def check_hooks(hooks: Hooks) -> None:
 
     >>> check_hooks(Hooks(observe=len))
     """
-    for name in hooks.__struct_fields__:
+    check_delay(hooks.patience, where="patience")
+    for name in ("observe", "prepare", "stall"):
         hook = getattr(hooks, name)
         if hook is not None and not callable(hook):
             raise UsageError(f"{name} is called, and {hook!r:.100} cannot be", where="check")
@@ -73,6 +76,8 @@ class Context:
         # A copy, whose limit is set from check to check.
         self.receiver = receiver.with_settings()
         self.limit = receiver.limit
+        #: How long to wait for an effect of what was acknowledged, in seconds.
+        self.patience = hooks.patience
         self.hooks = hooks
         # A receiver that remembers nonces and messages would take two runs of one seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
@@ -103,8 +108,8 @@ class Context:
         taken, self._attempts = self._attempts, []
         return taken
 
-    def new_message(self) -> Message:
-        """Make a message nobody has heard of, and let the project prepare for it."""
+    def new_message(self, *, prepared: bool = True) -> Message:
+        """Make a message nobody has heard of, and let the project prepare for it, unless told otherwise."""
         generate = self.engagelab.generate
         message = Message(
             id=generate.message_id(),
@@ -114,7 +119,7 @@ class Context:
             accepted=self.engagelab.clock.time(),
         )
         self.messages.append(message)
-        if self.hooks.prepare is not None:
+        if prepared and self.hooks.prepare is not None:
             self.hooks.prepare(message)
         return message
 
@@ -160,39 +165,47 @@ class Context:
 
     def _find_out(self) -> Standing:
         standing = Standing()
-        seen = self._try(standing, "delivered")
+        tried = [self._try(standing, "delivered")]
         if standing.refuses or self.probe is None:
             standing.blind = "" if self.probe else "nothing says how to see the state of the app: give `observe`"
             return standing
-        for status in ("verified", "sent"):
-            seen = seen or self._try(standing, status)
-        if not seen:
-            example = self.look(self.messages[-1])
-            standing.blind = (
-                f"valid callbacks were acknowledged, and what `observe` returns, {example!s:.100}, did not change: "
-                "either they have no effect on messages that the app did not send itself, which `prepare` is for, "
-                "or `observe` looks elsewhere"
-            )
+        started = stopwatch()
+        if not self._see(standing, tried, 0.0):
+            # An app may have no use for that status, or do its work after its answer.
+            tried += [self._try(standing, status) for status in ("verified", "sent")]
+            if self._see(standing, tried, self.patience):
+                standing.lag = stopwatch() - started
         return standing
 
-    def _try(self, standing: Standing, status: str) -> bool:
-        """Send a valid callback of a message of its own, and tell whether an effect was seen."""
+    def _try(self, standing: Standing, status: str) -> tuple[str, Message, Snapshot]:
+        """Send a valid callback of a message of its own, and return what was to be seen before."""
         message = self.new_message()
         before = self.look(message)
         attempt = self.send_valid(message, status)
         if attempt is None:
             standing.refuses = standing.refuses or f"the receiver's settings do not tick {status}"
-            return False
-        standing.refuses = "" if accepted(attempt) else describe(attempt)
-        if standing.refuses or self.probe is None:
-            return False
-        started = stopwatch()
-        at_once = self.look(message) != before
-        if not at_once and self.look_for_change(before, message, PATIENCE) == before:
-            return False
-        standing.status = status
-        standing.lag = 0.0 if at_once else stopwatch() - started
-        return True
+        else:
+            standing.refuses = "" if accepted(attempt) else describe(attempt)
+        return status, message, before
+
+    def _see(self, standing: Standing, tried: list[tuple[str, Message, Snapshot]], patience: float) -> bool:
+        """Tell whether one of the callbacks is seen to have an effect within so many seconds."""
+        end = stopwatch() + patience
+        while True:
+            for status, message, before in tried:
+                now = self.look(message)
+                if now != before:
+                    standing.status = status
+                    standing.blind = ""
+                    return True
+            standing.blind = (
+                f"valid callbacks were acknowledged, and what `observe` returns, {now!s:.100}, did not change: "
+                "either they have no effect on messages that the app did not send itself, which `prepare` is for, "
+                "or `observe` looks elsewhere"
+            )
+            if stopwatch() >= end:
+                return False
+            time.sleep(_LOOK)
 
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:
         if delivery.events:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.checks.context import PATIENCE
 from engagelab_mock.checks.probe import Snapshot
 from engagelab_mock.clock import stopwatch
 from engagelab_mock.lifecycle.message import Message
@@ -46,7 +45,7 @@ class Reference:
     def reached(self, treat: Treatment) -> Any:
         """Treat a message and return the state that it comes to, having waited a while for it to be the known one."""
         message, state = self._treated(treat)
-        end = stopwatch() + min(PATIENCE, 5 * self._trial.context.standing.lag)
+        end = stopwatch() + min(self._trial.context.patience, 5 * self._trial.context.standing.lag)
         while not fits(self.state, state) and stopwatch() < end:
             time.sleep(_LOOK)
             state = impersonal(self._trial.look(message), message)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from engagelab_mock.delivery.fault.model import ANYWHERE, Draft, Fault, Stage
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.signature import HEADER, Signer
 
 
@@ -30,6 +33,17 @@ def body(content: bytes, *, content_type: str | None = None) -> Fault:
         draft.content_type = content_type or draft.content_type
 
     return made("another body", "body", work)
+
+
+def row_of(event: Event) -> dict[str, Any]:
+    """Return an event as the plain data that its row is.
+
+    >>> from engagelab_mock import Message
+    >>> row_of(Message(id="7", to="+6591234567").event("plan", at=0))["message_id"]
+    '7'
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(event)
+    return plain
 
 
 def rows(given: Sequence[Any], *, total: Any = None) -> Fault:

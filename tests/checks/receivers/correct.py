@@ -169,13 +169,23 @@ class CorrectReceiver:
             self.apply_response(db, row)
 
     def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
-        status = row["status"].get("message_status")
-        status = _SAME.get(status, status)
-        if status not in ALONG:
+        status = self.known(row["status"].get("message_status"))
+        if status is None:
             return
         data = row["status"].get("status_data")
         channel = data.get("current_send_channel", "") if isinstance(data, dict) else ""
         self.keep(db, str(row.get("message_id")), status, str(channel))
+        billing = row["status"].get("billing")
+        if isinstance(billing, dict):
+            self.keep(db, str(row.get("message_id")), f"cost of {channel}", self.cost(billing.get("cost")))
+
+    def known(self, status: Any) -> str | None:
+        """Return a status that means something, in its one spelling."""
+        status = _SAME.get(status, status) if isinstance(status, str) else None
+        return status if status in ALONG else None
+
+    def cost(self, given: Any) -> str:
+        return str(given)
 
     def apply_response(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
         # Its message id is "0" for all of them: what it is told by is what it says.

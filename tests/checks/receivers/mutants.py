@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.checks.receivers import acknowledging, verifying
+from tests.checks.receivers import acknowledging, reading, verifying
 
-MUTANTS = [*acknowledging.MUTANTS, *verifying.MUTANTS]
+MUTANTS = [*acknowledging.MUTANTS, *verifying.MUTANTS, *reading.MUTANTS]

@@ -120,7 +120,7 @@ class ParsesFirst(CorrectReceiver):
         if incoming.method == "POST" and incoming.body:
             try:
                 json.loads(incoming.body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Refused(400) from None
         return super().handle(incoming)
 
@@ -167,7 +167,7 @@ MUTANTS = [
     Mutant("B13", LooksAtThePastAlone),
     Mutant("B14", AllowsTwoMinutes),
     Mutant("B15", TakesTimestampsForNumbers),
-    Mutant("B16", NeverLooksWhetherItWasThereBefore),
+    Mutant("B16", NeverLooksWhetherItWasThereBefore, also=("D03",)),
     Mutant("B17", ForgetsNonces),
     Mutant("B18", NeverLooksAtAuthorization),
     Mutant("B19", ParsesFirst),
