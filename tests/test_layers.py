@@ -32,7 +32,12 @@ BESIDE: dict[str, set[str]] = {
 #: Verbs of EngageLab whose work is done above it, imported when they are called: module by what it may import.
 DOORS = {"service.checking": "checks"}
 #: Modules that are one part under two names.
-SAME = {"pytest_plugin": "pytest", "pytest_settings": "pytest", "pytest_compare": "pytest", "__main__": "cli"}
+SAME = {
+    **dict.fromkeys(
+        ["pytest_plugin", "pytest_settings", "pytest_compare", "pytest_collection", "pytest_checks"], "pytest"
+    ),
+    "__main__": "cli",
+}
 #: Where a library may be imported; nowhere else, and a library not named here wherever it is needed.
 HOMES: dict[str, set[str]] = {
     "werkzeug": {"server"},

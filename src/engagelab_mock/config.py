@@ -71,7 +71,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 _CHECK_KINDS = {
     "a string": "severity fail_on observe observe_command",
-    "a number": "wait total",
+    "a number": "wait total patience",
     "a list of strings": "only skip",
     _REASONS: "suppress",
 }

@@ -82,6 +82,7 @@ def test_each_fixture_has_a_docstring(run: Run) -> None:
     section = output.partition("fixtures defined from engagelab_mock.pytest_plugin")[2].partition("\n---")[0]
     assert sorted(re.findall(r"^(engagelab\S*) -- ", section, flags=re.MULTILINE)) == [
         "engagelab",
+        "engagelab_check_options",
         "engagelab_receiver",
     ]
     assert "no docstring available" not in section

@@ -24,7 +24,8 @@ TOTAL = 120.0
 EACH = 20.0
 #: After these a receiver may be busy with what it did not answer, or gone.
 _TROUBLING = frozenset({Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.ABANDONED})
-_RECOVERY = 3.0
+#: How long a receiver that fell silent has to come back before the next check, in seconds.
+RECOVERY = 3.0
 #: How often a receiver that is to come up is tried, in seconds.
 _POLL = 0.05
 
@@ -46,6 +47,7 @@ class Runner:
         *,
         selection: Selection | None = None,
         timeout: float = TOTAL,
+        recovery: float = RECOVERY,
         seed: object = None,
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
@@ -54,6 +56,7 @@ class Runner:
         self.context = Context(receiver, hooks or Hooks(), seed=seed)
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
+        self._recovery = recovery
         self._on_start = on_start
         self._on_finding = on_finding
         #: After which check the receiver stopped answering; empty while it answers.
@@ -109,14 +112,14 @@ class Runner:
         except Ended as ended:
             verdict, reason = ended.judgement, ended.reason
         attempts = self.context.take_attempts()
-        if verdict is Judgement.FAIL or self._down_since:
+        if verdict is Judgement.FAIL:
             self._recover(check, attempts)
         return Finding(
             check=check,
             verdict=verdict,
             reason=reason,
             warnings=tuple(trial.warnings),
-            exchanges=tuple(Exchange.of(delivery, attempt) for delivery, attempt in attempts),
+            exchanges=tuple(Exchange.of(delivery, attempt) for delivery, attempt in attempts if trial.shows(delivery)),
             changes=tuple(trial.changes),
             suppressed=self.selection.suppress.get(check.id),
             elapsed=stopwatch() - started,
@@ -150,6 +153,6 @@ class Runner:
 
     def _recover(self, check: Check, attempts: list[tuple[Delivery, Attempt]]) -> None:
         troubled = any(attempt.outcome in _TROUBLING or attempt.outcome.unreachable for _, attempt in attempts)
-        if (troubled or self._down_since) and not self.context.is_alive(_RECOVERY):
-            self._down_since = self._down_since or check.id
+        if troubled and not self.context.is_alive(self._recovery):
+            self._down_since = check.id
         self.context.take_attempts()

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engagelab_mock.checks.context import Hooks
+from engagelab_mock.checks.context import PATIENCE, Hooks
 from engagelab_mock.checks.report import Report
 from engagelab_mock.checks.runner import TOTAL, Runner
 from engagelab_mock.checks.selection import Selection
@@ -49,6 +49,7 @@ class CheckOptions:
     severity: str
     suppress: Any
     fail_on: str
+    patience: float
     wait: float
     total: float
     report: tuple[str, ...]
@@ -72,6 +73,14 @@ _SEVERITIES = click.Choice([str(each) for each in Severity])
     "observe", metavar="URL", help="Where the state of a message is seen, such as http://…/state/{message_id}."
 )
 @check_setting("observe_command", metavar="COMMAND", help="What prints the state of a message; it has {message_id}.")
+@check_setting(
+    "patience",
+    type=float,
+    default=PATIENCE,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an effect may follow its acknowledgement.",
+)
 @check_setting("only", multiple=True, metavar="IDS", help="Run these alone: ids or names, with * and commas.")
 @check_setting("skip", multiple=True, metavar="IDS", help="Leave these out.")
 @check_setting(
@@ -120,7 +129,7 @@ def check(**given: Any) -> int:
     )
     runner = Runner(
         receiver,
-        Hooks(observe=observer(options.observe, options.observe_command)),
+        Hooks(observe=observer(options.observe, options.observe_command), patience=options.patience),
         selection=selection_from(options),
         timeout=options.total,
         on_start=report.start,

@@ -25,6 +25,7 @@ class Checking(Core):
         observe: Callable[[str], Any] | None = None,
         prepare: Callable[[Message], object] | None = None,
         stall: Callable[[float], AbstractContextManager[object]] | None = None,
+        patience: float = 2.0,
         only: Sequence[str] = (),
         skip: Sequence[str] = (),
         severity: str = "info",
@@ -35,7 +36,8 @@ class Checking(Core):
 
         `observe` returns the state of the receiver's app for a message's id: without it, what is about effects is
         inconclusive. `prepare` is called with each message before its callbacks, `stall` with seconds for a context in
-        which what the handler calls downstream stalls. `only` and `skip` take ids and names, with `*`; `severity` is
+        which what the handler calls downstream stalls; `patience` is how long an effect may follow its acknowledgement,
+        in seconds. `only` and `skip` take ids and names, with `*`; `severity` is
         the least that is run; `suppress` holds reasons by id; `timeout` bounds the run, in seconds.
 
         The checks have a journal and data of their own, other in every run. Raises a `UsageError` for what cannot be
@@ -54,7 +56,7 @@ class Checking(Core):
         try:
             [checked] = check_receivers([self.receiver if receiver is None else receiver], where="check")
             selection = Selection(only=only, skip=skip, severity=severity, suppress=suppress)
-            runner = Runner(checked, Hooks(observe, prepare, stall), selection=selection, timeout=timeout)
+            runner = Runner(checked, Hooks(observe, prepare, stall, patience), selection=selection, timeout=timeout)
         except EngageLabMockError as error:
             raise self._refused(error) from None
         return runner.run()

@@ -6,6 +6,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI, Request, Response
+
 from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming
 
 if TYPE_CHECKING:
@@ -15,17 +17,18 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 
 
 def on_flask(receiver: CorrectReceiver) -> WSGIApplication:
-    from flask import Flask, Response, request
+    from flask import Flask, request
+    from flask import Response as Answer
 
     app = Flask(__name__)
 
     @app.route(PATH, methods=METHODS)
-    def engagelab() -> Response:
+    def engagelab() -> Answer:
         signature = request.headers.get("X-Callback-Id")
         headers = {name.lower(): value for name, value in request.headers}
         incoming = Incoming(request.method, [] if signature is None else [signature], headers, request.get_data())
         status, body, more = receiver.answer(incoming)
-        response = Response(body, status)
+        response = Answer(body, status)
         response.headers.update(more)
         return response
 
@@ -58,8 +61,6 @@ def on_django(receiver: CorrectReceiver) -> Any:
 
 
 def on_fastapi(receiver: CorrectReceiver) -> Any:
-    from fastapi import FastAPI, Request, Response
-
     app = FastAPI()
 
     async def engagelab(request: Request) -> Response:

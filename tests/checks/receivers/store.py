@@ -43,3 +43,8 @@ class Store:
         with self.transaction() as db:
             query = "SELECT status, detail FROM effects WHERE message_id = ? ORDER BY rowid"
             return db.execute(query, [message_id]).fetchall()
+
+    def message_ids(self) -> set[str]:
+        """Return the messages that there was an effect of."""
+        with self.transaction() as db:
+            return {message_id for (message_id,) in db.execute("SELECT message_id FROM effects")}
