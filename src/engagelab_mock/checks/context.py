@@ -100,7 +100,10 @@ class Context:
     def standing(self) -> Standing:
         """Return what is known of the receiver, finding it out the first time."""
         if self._standing is None:
+            # What finding out takes is no part of what a check has sent.
+            sent, self._attempts = self._attempts, []
             self._standing = self._find_out()
+            self._attempts = sent
         return self._standing
 
     def take_attempts(self) -> list[tuple[Delivery, Attempt]]:

@@ -47,7 +47,7 @@ class CheckOptions:
     only: tuple[str, ...]
     skip: tuple[str, ...]
     severity: str
-    suppress: Any
+    suppress: tuple[str, ...]
     fail_on: str
     patience: float
     wait: float
@@ -178,14 +178,12 @@ def selection_from(options: CheckOptions) -> Selection:
     )
 
 
-def reasons(given: Any) -> dict[str, str]:
-    """Read reasons by id: a table of the project's settings, or ID=REASON options.
+def reasons(given: tuple[str, ...]) -> dict[str, str]:
+    """Read the --suppress options.
 
     >>> reasons(("B17=the address is reached over mutual TLS alone",))
     {'B17': 'the address is reached over mutual TLS alone'}
     """
-    if isinstance(given, dict):
-        return dict(given)
     pairs = [pair.partition("=") for pair in given]
     for id, equals, reason in pairs:
         if not equals or not reason.strip():

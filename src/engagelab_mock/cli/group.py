@@ -50,7 +50,11 @@ def group(context: click.Context) -> None:
     """
     settings = project_settings()
     context.default_map = {name: dict(settings) for name in group.commands}
-    context.default_map["check"] |= check_settings()
+    own = check_settings()
+    suppress = own.get("suppress")
+    if isinstance(suppress, dict):
+        own["suppress"] = [f"{id}={reason}" for id, reason in suppress.items()]
+    context.default_map["check"] |= own
 
 
 for _command in (demo, send, check, listen, scenarios, sign, verify):
