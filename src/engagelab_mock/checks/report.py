@@ -77,5 +77,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str]:
     from engagelab_mock.checks.render import in_full  # only ever needed on the way to an error
 
-    what = f"{report.address} fell short of {len(found)} checks of severity {least} or worse"
+    checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
+    what = f"{report.address} fell short of {checks} of severity {least} or worse"
     return what, "\n\n".join(map(in_full, found))

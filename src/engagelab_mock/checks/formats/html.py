@@ -9,6 +9,7 @@ from engagelab_mock.checks.evidence import Change, Exchange
 from engagelab_mock.checks.finding import Finding
 from engagelab_mock.checks.report import Report
 from engagelab_mock.checks.verdict import Judgement, Severity
+from engagelab_mock.delivery.render import printable
 
 #: How many exchanges of a finding are shown: of many, the last ones tell.
 _SHOWN = 8
@@ -58,7 +59,11 @@ def html(report: Report, *, fail_on: str = "major") -> str:
 def _head(report: Report, fail_on: str) -> list[str]:
     counts = report.summary()
     found = len(report.at_least(fail_on))
-    verdict = f"falls short of {found} checks" if found else f"has no finding of severity {fail_on} or worse"
+    verdict = (
+        f"falls short of {found} check{'s' * (found > 1)}"
+        if found
+        else f"has no finding of severity {fail_on} or worse"
+    )
     tiles = (
         ("fail", counts["fail"] - counts["suppressed"], "failed"),
         ("pass", counts["pass"], "passed"),
@@ -88,7 +93,7 @@ def _failure(finding: Finding) -> str:
     check = finding.check
     parts = [
         f'<details><summary><span class="badge fail">{finding.severity}</span><b>{finding.id}</b>'
-        f"{escape(check.title)}<br><span class='fail'>{escape(finding.reason)}</span></summary><div>",
+        f"{_prose(check.title)}<br><span class='fail'>{_prose(finding.reason)}</span></summary><div>",
         f"<p>{_prose(check.why)}</p><dl>",
         f"<dt>Expected</dt><dd>{_prose(check.expected)} <span class='soft'>[{escape(check.source)}]</span></dd>",
         *map(_exchange, finding.exchanges[-_SHOWN:]),
@@ -111,17 +116,16 @@ def _exchange(exchange: Exchange) -> str:
 
 
 def _change(change: Change) -> str:
-    return (
-        f"<dt>State of {escape(change.before.message_id)}</dt>"
-        f"<dd><pre>before: {escape(str(change.before))}\nafter:  {escape(str(change.after))}</pre></dd>"
-    )
+    before, after = (escape(printable(str(state))) for state in (change.before, change.after))
+    title = f"<dt>State of {escape(change.before.message_id)}</dt>"
+    return f"{title}<dd><pre>before: {before}\nafter:  {after}</pre></dd>"
 
 
 def _warnings(report: Report) -> Iterable[str]:
     rows = [(finding, warning) for finding in report.findings for warning in finding.warnings]
     if rows:
         yield '<h2 class="warn">Warnings</h2><table>'
-        yield from (f"<tr><td><b>{f.id}</b></td><td>{escape(warning)}</td></tr>" for f, warning in rows)
+        yield from (f"<tr><td><b>{f.id}</b></td><td>{_prose(warning)}</td></tr>" for f, warning in rows)
         yield "</table>"
 
 
@@ -136,7 +140,7 @@ def _others(report: Report) -> Iterable[str]:
         if findings:
             yield f"<h2>{title} ({len(findings)})</h2><table>"
             yield from (
-                f"<tr><td><b>{f.id}</b> {f.name}</td><td>{escape(f.suppressed or f.reason or f.check.title)}</td></tr>"
+                f"<tr><td><b>{f.id}</b> {f.name}</td><td>{_prose(f.suppressed or f.reason or f.check.title)}</td></tr>"
                 for f in findings
             )
             yield "</table>"
@@ -144,5 +148,5 @@ def _others(report: Report) -> Iterable[str]:
 
 def _prose(text: str) -> str:
     """Return text with what stands between backticks set as code."""
-    parts = escape(text).split("`")
+    parts = escape(printable(text)).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

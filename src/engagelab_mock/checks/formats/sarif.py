@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
-
-import msgspec
+from urllib.parse import quote
 
 from engagelab_mock import __version__
 from engagelab_mock.checks.check import Check
@@ -12,6 +12,7 @@ from engagelab_mock.checks.evidence import Exchange, shown
 from engagelab_mock.checks.finding import Finding
 from engagelab_mock.checks.report import Report
 from engagelab_mock.checks.verdict import Judgement, Severity
+from engagelab_mock.delivery.render import printable
 
 _LEVELS = {Severity.BLOCKER: "error", Severity.MAJOR: "error", Severity.MINOR: "warning", Severity.INFO: "note"}
 _KINDS = {
@@ -22,6 +23,8 @@ _KINDS = {
 }
 #: The severities that code hosts know, from 0 to 10.
 _SECURITY = {Severity.BLOCKER: "9.0", Severity.MAJOR: "7.0", Severity.MINOR: "4.0", Severity.INFO: "1.0"}
+#: What stands in a URI as it is (RFC 3986).
+_URI = ":/?#[]@!$&'()*+,;=%"
 
 
 def sarif(report: Report) -> str:
@@ -43,7 +46,16 @@ def sarif(report: Report) -> str:
         "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent)},
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
-    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode() + "\n"
+    return json.dumps(_printable(log), indent=2) + "\n"
+
+
+def _printable(value: Any) -> Any:
+    """Return plain data with every text in it fit to be shown: a receiver can say anything."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _rule(check: Check) -> dict[str, Any]:
@@ -76,7 +88,7 @@ def _result(finding: Finding, index: int, report: Report) -> dict[str, Any]:
         "kind": _KINDS[finding.verdict],
         "level": _LEVELS[finding.severity] if failed else "none",
         "message": {"text": finding.reason or finding.check.title},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": report.address}}}],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(report.address, safe=_URI)}}}],
         "partialFingerprints": {"check/v1": f"{finding.id}:{report.address}"},
         "properties": {"warnings": list(finding.warnings), "repro": finding.repro},
     }
