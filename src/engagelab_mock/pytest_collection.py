@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 _MODULE = Path(__file__).with_name("pytest_checks.py")
+_RECEIVER, _OPTIONS = "engagelab_receiver", "engagelab_check_options"
 
 
 class CheckCollection:
@@ -25,17 +26,28 @@ class CheckCollection:
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Add the tests, before others choose among all there are."""
         found: dict[Any, pytest.Collector] = {}
-        for place in sorted(self._places, key=lambda node: len(node.listchain())):
-            # The topmost of those who see a fixture is where it is, as far as anybody is concerned.
-            found.setdefault(_fixture(session, place), place)
-        own = [place for fixture, place in found.items() if fixture.__module__ != "engagelab_mock.pytest_plugin"]
-        for place in own or list(found.values())[:1]:
+        own = False
+        # The topmost of those who see a receiver is where it is, as far as anybody is concerned; unless there are
+        # options further down.
+        for place in sorted(self._places, key=lambda node: (not _is_overridden(node, _OPTIONS), len(node.listchain()))):
+            overridden = _is_overridden(place, _RECEIVER) or _is_overridden(place, _OPTIONS)
+            if overridden and not own:
+                own, found = True, {}
+            if overridden or not (own or found):
+                found.setdefault(_fixture(place, _RECEIVER), place)
+        for place in found.values():
             items += _items(place)
 
 
-def _fixture(session: pytest.Session, node: pytest.Collector) -> Any:
+def _is_overridden(node: pytest.Collector, name: str) -> bool:
+    """Tell whether a test of this node would get another fixture than the plugin's own."""
+    module: str = _fixture(node, name).__module__
+    return module != "engagelab_mock.pytest_plugin"
+
+
+def _fixture(node: pytest.Collector, name: str) -> Any:
     """Return the function of the fixture that a test of this node would get."""
-    definitions = session._fixturemanager.getfixturedefs("engagelab_receiver", node)
+    definitions = node.session._fixturemanager.getfixturedefs(name, node)
     assert definitions, "the plugin has one"
     return definitions[-1].func
 
