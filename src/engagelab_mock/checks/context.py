@@ -149,11 +149,11 @@ class Context:
         self.receiver.limit = self.limit
         return self.engagelab.validate_address(check=False).attempts[-1]
 
-    def is_alive(self, patience: float) -> bool:
-        """Tell whether the receiver answers, within so many seconds, and as it did before."""
+    def is_alive(self, patience: float, *, once: bool = False) -> bool:
+        """Tell whether the receiver answers as it did before, within so many seconds or at the first try."""
         end = stopwatch() + patience
         while not self._answers(max(0.05, min(1.0, end - stopwatch()))):
-            if stopwatch() >= end:
+            if once or stopwatch() >= end:
                 return False
             time.sleep(_LOOK)
         return True
@@ -175,7 +175,7 @@ class Context:
         started = stopwatch()
         if not self._see(standing, tried, 0.0):
             # An app may have no use for that status, or do its work after its answer.
-            tried += [self._try(standing, status) for status in ("verified", "sent")]
+            tried += [self._try(standing, status) for status in ("verified", "sent", "plan")]
             if self._see(standing, tried, self.patience):
                 standing.lag = stopwatch() - started
         return standing

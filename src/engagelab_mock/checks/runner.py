@@ -135,7 +135,7 @@ class Runner:
         if check.needs_signature and not trial.receiver.settings.signs:
             trial.skip("without a username and a secret, callbacks are not signed")
         if check.needs_answer and self._down_since:
-            if not self.context.is_alive(0.2):
+            if not self.context.is_alive(0.2, once=True):
                 trial.inconclusive(f"the receiver has not answered since {self._down_since}")
             self._down_since = ""
         if check.need == "probe" and self.context.probe is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from engagelab_mock.delivery.fault.model import ANYWHERE, Draft, Fault, Stage
+from engagelab_mock.delivery.fault.model import ANYWHERE, OVER_HTTP, Draft, Fault, Stage
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.signature import HEADER, Signer
@@ -125,6 +126,16 @@ def method(name: str) -> Fault:
         draft.wire.method = name
 
     return made(name, "wire", work)
+
+
+def half_held(held: list[socket.socket]) -> Fault:
+    """Send half of the body and hold the connection open, until the sockets in the list are closed."""
+
+    def work(draft: Draft) -> None:
+        draft.wire.cut_after = len(draft.body) // 2
+        draft.wire.held = held
+
+    return made("half a body, and the connection held", "wire", work, over=OVER_HTTP)
 
 
 def again(attempt: Attempt) -> Fault:

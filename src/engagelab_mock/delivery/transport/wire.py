@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -30,6 +31,8 @@ class Wire(msgspec.Struct):
     body_pause: float = 0.0
     #: Stop after this many bytes of the body and close.
     cut_after: int | None = None
+    #: Where the connection goes, still open, when it is broken off; whoever made the list closes it.
+    held: list[socket.socket] | None = None
     #: Reset the connection once the request is out, without reading the answer.
     reset: bool = False
     #: Give up waiting for the answer this long after the request is out.
@@ -76,6 +79,9 @@ class Wire(msgspec.Struct):
             return
         if self.cut_after is not None:
             connection.sendall(body[: self.cut_after])
+            if self.held is not None:
+                # A second descriptor keeps it open when the first is closed; under TLS as well, where dup() cannot.
+                self.held.append(socket.socket(fileno=os.dup(connection.fileno())))
             reason = f"broken off on purpose after {min(self.cut_after, len(body))} of {len(body)} body bytes"
             raise TransportFailure(Outcome.ABANDONED, reason)
         _send(connection, body, self.body_pieces, self.body_pause)
