@@ -178,6 +178,12 @@ class Context:
             tried += [self._try(standing, status) for status in ("verified", "sent", "plan")]
             if self._see(standing, tried, self.patience):
                 standing.lag = stopwatch() - started
+        unheard_of = self.new_message()
+        if not standing.blind and self.look(unheard_of) != self.look(unheard_of):
+            standing.blind = (
+                "what `observe` returns differs from one look to the next, though nothing was sent between them: "
+                "leave out of it what is about the look"
+            )
         return standing
 
     def _try(self, standing: Standing, status: str) -> tuple[str, Message, Snapshot]:

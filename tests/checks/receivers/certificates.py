@@ -25,19 +25,10 @@ class Authority:
         return path
 
     @contextmanager
-    def serving(
-        self,
-        receiver: CorrectReceiver,
-        name: str,
-        *,
-        until: datetime | None = None,
-        versions: ssl.TLSVersion | None = None,
-    ) -> Iterator[str]:
-        """Serve under a certificate for this name, valid until then, with TLS of this version at the most."""
+    def serving(self, receiver: CorrectReceiver, name: str, *, until: datetime | None = None) -> Iterator[str]:
+        """Serve under a certificate for this name, valid until then."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(name, not_after=until).configure_cert(context)
-        if versions is not None:
-            context.minimum_version = context.maximum_version = versions
         with handling(receiver, Handler) as server:
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
             yield f"https://127.0.0.1:{server.server_port}"
