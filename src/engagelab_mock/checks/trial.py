@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NoReturn
 
-from engagelab_mock.checks.context import PATIENCE, Context, accepted, describe
+from engagelab_mock.checks.context import Context, accepted, describe
 from engagelab_mock.checks.evidence import Change
 from engagelab_mock.checks.probe import Snapshot
 from engagelab_mock.checks.stimulus import again, body
@@ -14,12 +15,14 @@ from engagelab_mock.checks.verdict import Ended, Judgement
 from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.fault.catalogue import fault as find_fault
 from engagelab_mock.delivery.fault.model import Fault
-from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import gather
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.protocol.events import Event
+from engagelab_mock.service.crowd import Crowd
 
 
 class Trial:
@@ -34,6 +37,8 @@ class Trial:
         self.receiver = context.receiver
         self.warnings: list[str] = []
         self.changes: list[Change] = []
+        #: The ids of the messages that the finding is to show; none is all.
+        self.shown: set[str] = set()
         self._deadline = stopwatch() + seconds
         #: The state of each message of this trial when it was last looked at.
         self._states: dict[str, Snapshot] = {}
@@ -57,9 +62,9 @@ class Trial:
 
     # --- What is sent
 
-    def message(self) -> Message:
-        """Make a message that the receiver has not heard of."""
-        message = self.context.new_message()
+    def message(self, *, prepared: bool = True) -> Message:
+        """Make a message that the receiver has not heard of; `prepared` says whether its app has."""
+        message = self.context.new_message(prepared=prepared)
         if self.context.probe is not None:
             self._states[message.id] = self.context.look(message)
         return message
@@ -69,6 +74,11 @@ class Trial:
         status = status or self.context.standing.status
         given: dict[str, Any] = {"at": self.engagelab.clock.time(), "channel": "sms", **fields}
         return message.event(status, **given)
+
+    def ticks(self, status: str) -> bool:
+        """Tell whether the receiver's settings tick a message status."""
+        events = self.receiver.settings.events
+        return not events or "status" in events or status in events
 
     def send(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> Attempt:
         """Send one callback and return its last attempt; a message stands for an event of it that has an effect.
@@ -92,6 +102,19 @@ class Trial:
             self.skip(f"the receiver's settings do not tick {events[0].name}")
         return deliveries[0].attempts
 
+    def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
+        """Send a callback of one event so many times at once, each signed anew."""
+        self._set_limit()
+        crowd = Crowd(self.engagelab, copies, None, copies, seed=f"check:{self.engagelab.generate.nonce()}")
+        members = [crowd.member(index) for index in range(copies)]
+        if self.transport == "asgi":
+            app: Any = self.receiver.transport
+            made = app.run(gather(member.adeliver([event], check=False) for member in members))
+        else:
+            with ThreadPoolExecutor(copies) as pool:
+                made = list(pool.map(lambda member: member.deliver([event], check=False), members))
+        return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
+
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
         """Send the very bytes of an earlier attempt again, signature included."""
         return self.send(message, body(attempt.callback.body), again(attempt))
@@ -113,15 +136,36 @@ class Trial:
     def look(self, message: Message) -> Snapshot:
         """Return the state of a message once the app has had time for what it does after its answer."""
         if self.context.standing.lag:
-            time.sleep(min(3 * self.context.standing.lag, PATIENCE))
+            time.sleep(min(3 * self.context.standing.lag, self.context.patience))
         return self._looked(message, self.context.look(message))
 
     def await_change(self, message: Message) -> Change:
         """Return what has changed of a message since it was last looked at, waiting for it for a while."""
         before = self._states[message.id]
-        after = self.context.look_for_change(before, message, max(PATIENCE, 5 * self.context.standing.lag))
+        after = self.context.look_for_change(before, message, max(self.context.patience, 5 * self.context.standing.lag))
         self._looked(message, after)
         return Change(before, after)
+
+    def settled(self, messages: Sequence[Message]) -> list[Snapshot]:
+        """Return the states of messages once an app that works after its answer has come to rest."""
+        lag = self.context.standing.lag
+        now = [self.context.look(message) for message in messages]
+        end = stopwatch() + 2 * self.context.patience
+        while lag and stopwatch() < end:
+            time.sleep(min(self.context.patience, max(3 * lag, 0.05)))
+            before, now = now, [self.context.look(message) for message in messages]
+            if now == before:
+                break
+        return now
+
+    def show(self, message: Message, *changes: Change) -> None:
+        """Have the finding show what was sent about this message, and about others that are shown, alone."""
+        self.shown.add(message.id)
+        self.changes += changes
+
+    def shows(self, delivery: Delivery) -> bool:
+        """Tell whether the finding is to show a delivery."""
+        return not self.shown or any(getattr(event, "message_id", "") in self.shown for event in delivery.events)
 
     def change(self, message: Message) -> Change:
         """Return what has changed of a message since it was last looked at, once the app has had time for it."""

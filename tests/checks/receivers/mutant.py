@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from tests.checks.receivers.correct import CorrectReceiver
+from tests.checks.receivers.correct import CorrectReceiver, observe
+from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.store import Store
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -24,7 +26,11 @@ class Mutant(msgspec.Struct, frozen=True):
     #: Options of the receiver, such as a limit that keeps the test short.
     options: dict[str, Any] = {}
     #: What serves it over a socket, where the bug is the server's or needs one.
-    serve: Callable[[CorrectReceiver], Any] | None = None
+    serve: Callable[[Any], Any] | None = None
+    #: What makes an app of it in process, where the bug is in the way it answers.
+    app: Callable[[Any], Any] = on_flask
+    #: What it holds of a message.
+    observe: Callable[[Store, str], Any] = observe
 
     @property
     def fails_in_process(self) -> list[str]:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from tests.checks.receivers import acknowledging, reading, verifying
+from tests.checks.receivers import acknowledging, duplicating, estranged, ordering, reading, verifying, wired
 
-MUTANTS = [*acknowledging.MUTANTS, *verifying.MUTANTS, *reading.MUTANTS]
+MUTANTS = [
+    *acknowledging.MUTANTS,
+    *verifying.MUTANTS,
+    *duplicating.MUTANTS,
+    *ordering.MUTANTS,
+    *estranged.MUTANTS,
+    *reading.MUTANTS,
+    *wired.MUTANTS,
+]

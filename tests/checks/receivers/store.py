@@ -10,6 +10,8 @@ from pathlib import Path
 _TABLES = """
 CREATE TABLE IF NOT EXISTS nonces (nonce TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS effects (message_id TEXT NOT NULL, status TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS by_message ON effects (message_id);
+CREATE TABLE IF NOT EXISTS issued (message_id TEXT PRIMARY KEY);
 """
 
 
@@ -37,6 +39,11 @@ class Store:
             db.execute("COMMIT")
         finally:
             db.close()
+
+    def issue(self, message_id: str) -> None:
+        """Enter a message that the app has sent, as it does once the API has answered."""
+        with self.transaction() as db:
+            db.execute("INSERT INTO issued VALUES (?)", [message_id])
 
     def effects(self, message_id: str) -> list[tuple[str, str]]:
         """Return every effect of a message, in order."""

@@ -159,7 +159,8 @@ MUTANTS = [
     Mutant("B06", KnowsTheDocumentsSpellingAlone, over=("http",), serve=by_hand),
     Mutant("B07", KnowsOneOrder),
     Mutant("B08", TakesTheFirstOfSeveral),
-    Mutant("B09", CorrectReceiver, over=("http",), serve=on_wsgiref),
+    # It reads no chunks, and one request at a time, besides.
+    Mutant("B09", CorrectReceiver, also=("E01", "E06"), over=("http",), serve=on_wsgiref),
     Mutant("B10", LooksWhetherTheUsernameOccurs),
     # A digit moved into the username is a username like any other.
     Mutant("B11", BelievesTheHeadersUsername, also=("B10",)),
@@ -167,7 +168,13 @@ MUTANTS = [
     Mutant("B13", LooksAtThePastAlone),
     Mutant("B14", AllowsTwoMinutes),
     Mutant("B15", TakesTimestampsForNumbers),
-    Mutant("B16", NeverLooksWhetherItWasThereBefore, also=("D03",)),
+    Mutant(
+        "B16",
+        NeverLooksWhetherItWasThereBefore,
+        also=("C01", "C02", "C03", "D03"),
+        also_in_process=("C05",),
+        also_over_a_socket=("C04",),
+    ),
     Mutant("B17", ForgetsNonces),
     Mutant("B18", NeverLooksAtAuthorization),
     Mutant("B19", ParsesFirst),
