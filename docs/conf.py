@@ -8,6 +8,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import engagelab_mock
+from engagelab_mock.checks import check as checks
+from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery import model
 from engagelab_mock.delivery.fault.catalogue import FaultChoice
 from engagelab_mock.service import options
@@ -15,6 +17,7 @@ from engagelab_mock.service import options
 # Autodoc evaluates the signatures of these records, which name types they import for type checkers only.
 vars(model).update({name: getattr(engagelab_mock, name) for name in ("Fault", "Message", "Receiver", "Scenario")})
 vars(options).update(FaultChoice=FaultChoice)
+vars(checks).update(Trial=Trial)
 
 project = "engagelab-mock"
 author = "The engagelab-mock authors"
@@ -42,12 +45,14 @@ nitpick_ignore_regex = [
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
-        r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft))",
+        r"engagelab_mock\.(service\.(play\.Play|batch\.Batching)|delivery\.(pace\.Pace|fault\.model\.Draft)"
+        r"|checks\.(check\.Fix|evidence\.Change|report\.Sent))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
-        r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure)",
+        r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure"
+        r"|Trial|Need|AbstractContextManager)",
     ),
 ]
 

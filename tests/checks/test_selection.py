@@ -23,6 +23,8 @@ def test_everything_is_run_unless_told_otherwise() -> None:
         (["B04"], ["B04"]),
         (["b04"], ["B04"]),
         (["sig-nonascii"], ["B04"]),
+        (["A*"], [id for id in CHECKS if id.startswith("A")]),
+        (["bigi*"], ["D14"]),
         (["ping-*"], ["A01", "A02", "A03"]),
         (["A0?"], [f"A0{number}" for number in range(1, 10)]),
     ],

@@ -63,7 +63,8 @@ def _matching(pattern: str) -> list[Check]:
 
 
 def _matches(check: Check, pattern: str) -> bool:
-    return fnmatchcase(check.id, pattern.upper()) or fnmatchcase(check.name, pattern.lower())
+    # Ids are in capitals and names are not, so that A* is a family and not all whose name begins with an a.
+    return fnmatchcase(check.id, pattern) or fnmatchcase(check.name, pattern) or check.id == pattern.upper()
 
 
 def _given(reason: object, pattern: str) -> bool:
