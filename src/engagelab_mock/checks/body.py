@@ -12,8 +12,9 @@ import msgspec
 
 from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.context import accepted
-from engagelab_mock.checks.likeness import leaves
+from engagelab_mock.checks.likeness import values
 from engagelab_mock.checks.money import BALANCE, COST, money
+from engagelab_mock.checks.state import state_of
 from engagelab_mock.checks.stimulus import body, content_type, row_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
@@ -29,6 +30,8 @@ _TEXTS = {
     "a null character": "a\u0000b",
     "half a surrogate pair": f"a{_HALF_A_PAIR}b",
 }
+#: How apps write what is no number.
+_NANS = {"nan", "decimal('nan')"}
 _CONTENT_TYPES = {
     "application/json; charset=UTF-8": "the content type application/json; charset=UTF-8",
     None: "no content type",
@@ -106,7 +109,7 @@ def _not_a_number(trial: Trial) -> None:
     trial.survived(attempt, "NaN for a cost")
     if not accepted(attempt) or not trial.change(message).changed:
         return
-    if any(str(leaf).lower() in {"nan", "decimal('nan')"} for leaf in leaves(trial.look(message).value)):
+    if any(str(each).lower() in _NANS for each in values(state_of(trial.look(message), message))):
         trial.fail("NaN for a cost was taken for one: whatever it is added to is no number any more")
     trial.warn("a callback with NaN, which is no JSON, had an effect; json.loads refuses it with a parse_constant")
 

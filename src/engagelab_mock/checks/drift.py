@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix
-from engagelab_mock.checks.likeness import Reference, impersonal, leaves
+from engagelab_mock.checks.likeness import Reference, values
+from engagelab_mock.checks.state import State, names, state_of
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
@@ -36,23 +37,24 @@ def _unharmed(trial: Trial) -> None:
     known = trial.event(message)
     trial.accepted(trial.send(known))
     trial.applied(message)
-    before = impersonal(trial.look(message), message)
+    before = state_of(trial.look(message), message)
     trial.send(known, _with_status(UNKNOWN))
     trial.send(other, _with_status(UNKNOWN))
-    after = impersonal(trial.look(message), message)
+    after = state_of(trial.look(message), message)
     if after == before:
         return
     # An app may well note down what it does not know. What it knew before must still be there.
-    if after == impersonal(trial.look(other), other) or _mentions(after, known.name) < _mentions(before, known.name):
-        trial.fail(f"the unknown status {UNKNOWN} after {known.name} made {after!r:.200} of {before!r:.200}")
+    if after == state_of(trial.look(other), other) or _mentions(after, known.name) < _mentions(before, known.name):
+        shown = f"{trial.look(message)!s:.120}"
+        trial.fail(f"the unknown status {UNKNOWN} took the place of {known.name}, which came before it: {shown}")
 
 
 def _with_status(status: str) -> Any:
     return each_row(lambda row: row["status"].update(message_status=str(status)))
 
 
-def _mentions(state: Any, word: str) -> int:
-    return sum(isinstance(leaf, str) and leaf.lower() == word for leaf in leaves(state))
+def _mentions(state: State, status: str) -> int:
+    return sum(names(value, status) for value in values(state))
 
 
 def _alias(trial: Trial) -> None:
@@ -108,10 +110,11 @@ def _big_id(trial: Trial) -> None:
         message = trial.message()
         # Where it ends up if it is taken for a floating-point number, which has 53 bits.
         nearest = msgspec.structs.replace(message, id=str(int(float(message.id))))
-        trial.look(nearest)
+        # Looked at here whatever else is seen: an app that keeps all ids so shows nothing under the right ones.
+        steady = nearest.id != message.id and trial.look(nearest) == trial.look(nearest)
         attempt = trial.send(message, each_row(change))
         trial.survived(attempt, what)
-        if nearest.id != message.id and trial.context.probe is not None and trial.change(nearest).changed:
+        if steady and trial.change(nearest).changed:
             trial.fail(f"{what}, {message.id}, was kept as {nearest.id}")
         trial.not_lost(attempt, message, what)
 

@@ -7,7 +7,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
-from engagelab_mock.checks.likeness import Reference, leaves, news
+from engagelab_mock.checks.likeness import Reference, values
+from engagelab_mock.checks.state import state_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.protocol.status import Status
@@ -24,10 +25,10 @@ def money(trial: Trial) -> None:
     """Fail if a negative balance is not accepted, or a cost is rounded, or off by what binary fractions are."""
     _send_balance(trial)
     free = Reference(trial, partial(_send_costs, trial, {"sms": None}))
-    shown = _numbers(news(free.state, free.reached(partial(_send_costs, trial, {"sms": COST}))))
+    shown = _numbers(free.news(free.reached(partial(_send_costs, trial, {"sms": COST}))))
     both = trial.message()
     _send_costs(trial, _PARTS, both)
-    sums = _numbers(leaves(trial.look(both).value))
+    sums = _numbers(values(state_of(trial.look(both), both)))
     for exact in (COST, *_PARTS.values(), sum(_PARTS.values(), Decimal())):
         for number in (*shown, *sums):
             if number != exact and abs(number - exact) <= _DRIFT * exact:
@@ -53,8 +54,8 @@ def _send_costs(trial: Trial, costs: Mapping[str, Decimal | None], message: Mess
         trial.accepted(trial.send(event), "a valid callback" if cost is None else f"a cost of {cost}")
 
 
-def _numbers(values: list[Any]) -> list[Decimal]:
-    return [number for value in values if (number := _number(value)) is not None]
+def _numbers(found: list[Any]) -> list[Decimal]:
+    return [number for value in found if (number := _number(value)) is not None]
 
 
 def _number(value: Any) -> Decimal | None:

@@ -69,7 +69,7 @@ class TakesOneEventOfEachStatus(CorrectReceiver):
 
 class OrdersByTime(CorrectReceiver):
     def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
-        if row["status"].get("message_status") not in {*ALONG, "sent_fail"}:
+        if self.known(row["status"].get("message_status")) is None:
             return
         db.execute("CREATE TABLE IF NOT EXISTS times (message_id TEXT PRIMARY KEY, itime INTEGER NOT NULL)")
         message_id, itime = str(row.get("message_id")), row.get("itime", 0)

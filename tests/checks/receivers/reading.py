@@ -152,6 +152,13 @@ class ParsesNumbersAsJavaScriptDoes(CorrectReceiver):
         return envelope
 
 
+class KeepsFloats(CorrectReceiver):
+    """Take every id for a number of JavaScript's, so that nothing is found under the id that was sent."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        super().keep(db, str(int(float(message_id))), status, detail)
+
+
 class TellsUplinksByTheirMessageId(CorrectReceiver):
     def apply_response(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
         self.keep(db, str(row["message_id"]), "uplink", "")
@@ -228,6 +235,7 @@ MUTANTS = [
     Mutant("D12", ForbidsOtherFields),
     Mutant("D13", TakesNullForAnObject),
     Mutant("D14", ParsesNumbersAsJavaScriptDoes),
+    Mutant("D14", KeepsFloats),
     Mutant("D15", TellsUplinksByTheirMessageId),
     Mutant("D16", WritesTextAsUtf8),
     Mutant("D17", LooksAtTheContentType),

@@ -143,5 +143,7 @@ MUTANTS = [
     # Nothing that is sent arrives, and nothing else is tried.
     Mutant("E09", CorrectReceiver, also=("A01",), over=("http",), serve=under_an_unknown_certificate),
     Mutant("E10", CorrectReceiver, over=("http",), serve=at_two_addresses),
-    Mutant("E11", RunsOutOfWorkers),
+    # By itself the check shows nothing: it is about what the others leave behind.
+    Mutant("E11", RunsOutOfWorkers, over=("wsgi",)),
+    Mutant("E11", RunsOutOfWorkers, over=("http",)),
 ]
