@@ -35,7 +35,7 @@ def verdicts(report: Report) -> dict[str, str]:
 def test_without_observe_nothing_about_effects_passes(tmp_path: Path) -> None:
     report = check_in_process(CORRECT, tmp_path, hooks=Hooks())
     for finding in report.findings:
-        if finding.check.need in {"probe", "both"}:
+        if finding.check.need in {"probe", "both"} and finding.verdict is not Judgement.SKIPPED:
             assert finding.verdict is Judgement.INCONCLUSIVE
             assert "give `observe`" in finding.reason
     assert not report.observed

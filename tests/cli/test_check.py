@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -285,12 +287,37 @@ def answered(repro: str) -> str:
     return lines[-1].strip()
 
 
-@pytest.mark.slow
-def test_ctrl_c_ends_it_with_130(spawn: Spawn, sdk_app: SdkApp) -> None:
-    import signal
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal_and_gone_when_the_report_comes(sdk_app: SdkApp) -> None:
+    import pty
 
-    process = spawn("check", sdk_app.url, *SIGNED, "--format", "json")
+    ours, theirs = pty.openpty()
+    arguments = [sys.executable, "-m", "engagelab_mock", "check", sdk_app.url, *SIGNED, "--only", "A*"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=theirs, env=environment, timeout=20, check=False)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal nobody writes to any more
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert b"of 79" in shown
+    assert b"\x1b[2K" in shown
+    assert b"\x1b" not in done.stdout
+    assert "✗ A01 ping-empty" in done.stdout.decode()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_with_what_is_known(spawn: Spawn, sdk_app: SdkApp) -> None:
+    # A command that takes its time to show the state leaves some for the interruption.
+    slowly = shlex.join([sys.executable, "-c", "import time; time.sleep(0.3)", "{message_id}"])
+    process = spawn("check", sdk_app.url, *SIGNED, "--observe-command", slowly, "--format", "json")
     assert process.stdout is not None
-    process.stdout.readline()
+    first = json.loads(process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) in {130, 1}
+    said = process.stdout.read().splitlines()
+    assert process.wait(timeout=10) == 130
+    assert first["id"] == "A01"
+    summary = json.loads(said[-1])
+    assert (summary["type"], summary["interrupted"], summary["ok"]) == ("summary", True, False)
+    assert summary["failed"] >= 1

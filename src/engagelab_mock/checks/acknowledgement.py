@@ -227,8 +227,8 @@ ACKNOWLEDGEMENT = (
         title="A callback is acknowledged while what the handler needs is slow",
         why="A handler that waits for a mail server, a queue or another service before it answers is as slow as the "
         "slowest of them, on its worst day.",
-        stimulus="A valid callback, while what the handler calls downstream stalls for longer than the limit, which the "
-        "project's own `stall` brings about.",
+        stimulus="A valid callback, while what the handler calls downstream stalls for longer than the limit, "
+        "which the project's own `stall` brings about.",
         expected="A success in time.",
         severity=Severity.MAJOR,
         source="?",

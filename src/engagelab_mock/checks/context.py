@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from engagelab_mock.checks.bounds import PATIENCE
 from engagelab_mock.checks.probe import Probe, Snapshot
 from engagelab_mock.clock import check_delay, stopwatch
 from engagelab_mock.delivery.journal import Journal
@@ -22,8 +23,6 @@ from engagelab_mock.service.engagelab import EngageLab
 
 #: How often the state is looked at while something is waited for, in seconds.
 _LOOK = 0.01
-#: How long a receiver that acknowledges first and works afterwards may take for its work, in seconds.
-PATIENCE = 2.0
 
 
 class Hooks(msgspec.Struct, frozen=True):

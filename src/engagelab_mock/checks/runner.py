@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from engagelab_mock.checks.bounds import EACH, RECOVERY, TOTAL
 from engagelab_mock.checks.catalogue import CHECKS
 from engagelab_mock.checks.check import Check
 from engagelab_mock.checks.context import Context, Hooks, check_hooks
@@ -19,13 +20,8 @@ from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 
-#: How long a whole run may take, and one check, in seconds.
-TOTAL = 120.0
-EACH = 20.0
 #: After these a receiver may be busy with what it did not answer, or gone.
 _TROUBLING = frozenset({Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.ABANDONED})
-#: How long a receiver that fell silent has to come back before the next check, in seconds.
-RECOVERY = 3.0
 #: How often a receiver that is to come up is tried, in seconds.
 _POLL = 0.05
 
@@ -59,6 +55,8 @@ class Runner:
         self._recovery = recovery
         self._on_start = on_start
         self._on_finding = on_finding
+        self._started = stopwatch()
+        self._findings: list[Finding] = []
         #: After which check the receiver stopped answering; empty while it answers.
         self._down_since = ""
 
@@ -75,14 +73,18 @@ class Runner:
 
     def run(self, checks: Iterable[Check] | None = None) -> Report:
         """Run every selected check, in the catalogue's order, and report."""
-        started = stopwatch()
-        self.context.deadline = started + self._timeout
-        findings = []
+        self._started = stopwatch()
+        self.context.deadline = self._started + self._timeout
+        self._findings = []
         for check in CHECKS.values() if checks is None else checks:
             self._on_start(check)
             finding = self.run_one(check)
+            self._findings.append(finding)
             self._on_finding(finding)
-            findings.append(finding)
+        return self.report()
+
+    def report(self) -> Report:
+        """Report what is known by now."""
         context = self.context
         sent = Sent(
             callbacks=context.callbacks,
@@ -92,10 +94,10 @@ class Runner:
         )
         return Report(
             address=context.receiver.address,
-            findings=tuple(findings),
+            findings=tuple(self._findings),
             sent=sent,
             seed=str(context.seed),
-            elapsed=stopwatch() - started,
+            elapsed=stopwatch() - self._started,
             observed=context.probe is not None,
         )
 

@@ -46,8 +46,8 @@ class CheckReport(Protocol):
     def finding(self, finding: Finding) -> None:
         """Take note of what it came to."""
 
-    def end(self, report: Report) -> None:
-        """Sum up."""
+    def end(self, report: Report, *, interrupted: bool = False) -> None:
+        """Sum up what is known."""
 
 
 class JsonCheckReport:
@@ -72,9 +72,10 @@ class JsonCheckReport:
         """Print a finding."""
         self._output.record(type="finding", **finding_record(finding))
 
-    def end(self, report: Report) -> None:
+    def end(self, report: Report, *, interrupted: bool = False) -> None:
         """Print the summary."""
-        self._output.record(type="summary", **summary_record(report, fail_on=self._fail_on))
+        summary = summary_record(report, fail_on=self._fail_on, interrupted=interrupted)
+        self._output.record(type="summary", **summary)
 
 
 class TextCheckReport:
@@ -115,14 +116,16 @@ class TextCheckReport:
         """Show that it has run."""
         self._progress.advance(self._task)
 
-    def end(self, report: Report) -> None:
-        """Print the whole report."""
+    def end(self, report: Report, *, interrupted: bool = False) -> None:
+        """Print the whole report, as far as it goes."""
         self._head()
         self._failures(report)
         self._warnings(report)
         self._unclear(report)
         self._families(report)
         self._foot(report)
+        if interrupted:
+            self._target.print(f"  Interrupted after {len(report.findings)} of {len(CHECKS)} checks")
 
     def _head(self) -> None:
         settings = self._receiver.settings

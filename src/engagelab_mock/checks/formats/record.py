@@ -39,7 +39,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     }
 
 
-def summary_record(report: Report, *, fail_on: str) -> dict[str, Any]:
+def summary_record(report: Report, *, fail_on: str, interrupted: bool = False) -> dict[str, Any]:
     """Return what a report comes to as plain data.
 
     >>> from engagelab_mock.checks.report import Sent
@@ -48,7 +48,7 @@ def summary_record(report: Report, *, fail_on: str) -> dict[str, Any]:
     """
     counts = report.summary()
     return {
-        "ok": not report.at_least(fail_on),
+        "ok": not interrupted and not report.at_least(fail_on),
         "url": report.address,
         "passed": counts["pass"],
         "failed": counts["fail"],
@@ -65,6 +65,7 @@ def summary_record(report: Report, *, fail_on: str) -> dict[str, Any]:
         },
         "seed": report.seed,
         "elapsed_ms": round(report.elapsed * 1000, 3),
+        "interrupted": interrupted,
     }
 
 
