@@ -44,6 +44,7 @@ _HOMES = {
     "protocol.settings": "CallbackSettings",
     "protocol.signature": "Reason Signature Verdict parse sign verify",
     "protocol.status": "Status",
+    "service.checking": "CheckOptions",
     "service.engagelab": "EngageLab",
     "service.options": "DeliverOptions SendOptions",
 }

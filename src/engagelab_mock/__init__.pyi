@@ -73,6 +73,7 @@ from engagelab_mock.protocol.signature import parse as parse
 from engagelab_mock.protocol.signature import sign as sign
 from engagelab_mock.protocol.signature import verify as verify
 from engagelab_mock.protocol.status import Status as Status
+from engagelab_mock.service.checking import CheckOptions as CheckOptions
 from engagelab_mock.service.engagelab import EngageLab as EngageLab
 from engagelab_mock.service.options import DeliverOptions as DeliverOptions
 from engagelab_mock.service.options import SendOptions as SendOptions

@@ -179,6 +179,18 @@ def test_an_asgi_app_is_checked_in_process(tmp_path: Path) -> None:
     assert [str(finding) for finding in report.findings if finding.verdict is Judgement.FAIL] == []
 
 
+@pytest.mark.asyncio
+async def test_in_an_event_loop_an_asgi_app_is_checked_from_a_thread(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.asgi(on_fastapi(CorrectReceiver(store)), PATH, **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        with pytest.raises(UsageError, match="acheck"):
+            engagelab.check(only=["A*"])
+        report = await engagelab.acheck(observe=partial(observe, store), only=["A*", "B16"], skip=["A07"])
+    assert {id for id, verdict in verdicts(report).items() if verdict == "pass"} >= {"A01", "A09", "B16"}
+    assert report.worst_first == []
+
+
 # --- Time, and receivers that go away
 
 
@@ -275,6 +287,7 @@ def test_a_run_can_be_made_again_with_its_seed(tmp_path: Path) -> None:
         ({"observe": 7}, "observe is called, and 7 cannot be"),
         ({"timeout": -1}, "timeout"),
         ({"only": ["Z*"]}, "unknown check 'Z*'"),
+        ({"olny": ["A*"]}, "did you mean 'only'?"),
         ({"receiver": "http://127.0.0.1/"}, "is no Receiver"),
     ],
 )
