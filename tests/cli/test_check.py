@@ -108,6 +108,20 @@ def test_the_json_object_of_a_failure_holds_everything(command: Command, forgetf
     assert SECRET not in json.dumps(finding)
 
 
+def test_the_credentials_stand_in_no_report(command: Command, forgetful: Served) -> None:
+    credentials = AUTHORIZATION.partition(" ")[2]
+    reports = [word for kind in ("junit", "html", "sarif") for word in ("--report", f"{kind}=check.{kind}")]
+    look = ("--observe", forgetful.state, "--only", "B17,B18")
+    result = command("check", forgetful.url, *FULLY, *look, *reports, "--format", "json")
+
+    [finding] = [each for each in result.objects[:-1] if each["id"] == "B18"]
+    values = [value for one in finding["exchanges"] for name, value in one["headers"] if name == "Authorization"]
+    assert values == ["Basic not-the-credentials", "bASIC (as configured)", "(as configured)"]
+    for text in (result.out, *(path.read_text() for path in Path.cwd().glob("check.*"))):
+        assert credentials not in text
+        assert credentials[::-1] not in text
+
+
 def test_fail_on_and_suppress_say_what_counts(command: Command, forgetful: Served) -> None:
     arguments = ("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "B17")
 

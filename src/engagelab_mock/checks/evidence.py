@@ -44,7 +44,7 @@ class Exchange(msgspec.Struct, frozen=True):
         """Make the record of an attempt."""
         settings = delivery.receiver.settings
         pairs = tuple(
-            (name, AS_CONFIGURED if name == "Authorization" and value == settings.authorization else value)
+            (name, _masked(value, settings.authorization) if name == "Authorization" else value)
             for name, value in attempt.callback.headers.pairs
         )
         return cls(
@@ -105,6 +105,14 @@ class Change(msgspec.Struct, frozen=True):
     def changed(self) -> bool:
         """Tell whether something was seen to happen."""
         return self.before != self.after
+
+
+def _masked(value: str, configured: str) -> str:
+    """Return an Authorization without the credentials that are configured, whatever their scheme."""
+    credentials = configured.partition(" ")[2] or configured
+    if not configured or credentials not in value:
+        return value
+    return AS_CONFIGURED if value == configured else value.replace(credentials, AS_CONFIGURED)
 
 
 def shown(body: bytes) -> str:

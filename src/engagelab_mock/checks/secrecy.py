@@ -28,7 +28,7 @@ def _authorization(trial: Trial) -> None:
     scheme, blank, credentials = configured.partition(" ")
     for what, value in (
         ("a callback without its Authorization", None),
-        ("a callback with another Authorization", f"{scheme}{blank}{credentials[::-1]}x"),
+        ("a callback with another Authorization", f"{scheme}{blank}not-the-credentials"),
     ):
         message = trial.message()
         trial.refused(trial.send(message, authorization(value)), message, what)
