@@ -8,13 +8,17 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import engagelab_mock
+from engagelab_mock.checks import check as checks
+from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery import model
 from engagelab_mock.delivery.fault.catalogue import FaultChoice
-from engagelab_mock.service import options
+from engagelab_mock.service import checking, options
 
 # Autodoc evaluates the signatures of these records, which name types they import for type checkers only.
 vars(model).update({name: getattr(engagelab_mock, name) for name in ("Fault", "Message", "Receiver", "Scenario")})
 vars(options).update(FaultChoice=FaultChoice)
+vars(checks).update(Trial=Trial)
+vars(checking).update(Message=engagelab_mock.Message, Report=engagelab_mock.Report)
 
 project = "engagelab-mock"
 author = "The engagelab-mock authors"
@@ -38,21 +42,25 @@ python_use_unqualified_type_names = True
 
 # Without a network there is no inventory of Python's documentation, nor of the libraries'.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|responses|hypothesis)\..*"),
+    (
+        r"py:.*",
+        r"(collections|contextlib|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|responses|hypothesis)\..*",
+    ),
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
         r"engagelab_mock\.(service\.(play\.(Play|Manner)|batch\.Batching|deferred\.Deferred)"
         r"|delivery\.(pace\.Pace|fault\.model\.Draft|journal\.Keeper)|lifecycle\.template\.Rendered"
         r"|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda)"
-        r"|explore\.(schedules\.Family|tape\.entry\.(Head|Answer)))",
+        r"|explore\.(schedules\.Family|tape\.entry\.(Head|Answer))"
+        r"|checks\.(check\.Fix|evidence\.Change|report\.Sent|trial\.Trial))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
         r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure"
         r"|Accepting|AcceptedMessages|Intake|Ledger|Play|RestApi|Rules|ScenarioChoice|Store|Templates"
-        r"|Core|Contents|LifecycleChoice|FaultsChoice|Listener|Explored)",
+        r"|Core|Contents|LifecycleChoice|FaultsChoice|Listener|Explored|Trial|Need|AbstractContextManager)",
     ),
 ]
 

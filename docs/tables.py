@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,25 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from engagelab_mock import CATALOGUE, DIALECTS, ERROR_CODES, FAULTS, INFERRED, MAGIC, START, Outcome, Scenario, Status
+from engagelab_mock import (
+    CATALOGUE,
+    CHECKS,
+    DIALECTS,
+    ERROR_CODES,
+    FAULTS,
+    INFERRED,
+    MAGIC,
+    START,
+    Check,
+    Outcome,
+    Scenario,
+    Severity,
+    Status,
+)
+from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.group import group
-from engagelab_mock.config import SETTINGS
+from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
 from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 
 DOCS = Path(__file__).parent
@@ -129,9 +144,65 @@ def exit_codes() -> str:
     return _table(["exit code", "meaning"], ([str(int(code)), comments[code.name]] for code in ExitCode))
 
 
-def settings() -> str:
-    rows = ([f"`{_key(name)}`", known.kind, f"`{known.environment}`"] for name, known in SETTINGS.items())
-    return _table(["key in `[tool.engagelab-mock]`", "value", "environment variable"], rows)
+def settings(table: str, known: Mapping[str, Setting]) -> str:
+    rows = ([f"`{_key(name)}`", each.kind, f"`{each.environment}`"] for name, each in known.items())
+    return _table([f"key in `[{table}]`", "value", "environment variable"], rows)
+
+
+def severities() -> str:
+    comments = _comments(Severity)
+    rows = (
+        [f"`{each}`", comments[each.name], str(sum(check.severity is each for check in CHECKS.values()))]
+        for each in Severity
+    )
+    return _table(["severity", "when a check fails", "checks"], rows)
+
+
+def checks() -> str:
+    sections = []
+    for letter, family in FAMILIES.items():
+        members = [check for check in CHECKS.values() if check.id.startswith(letter)]
+        index = _table(
+            ["check", "what a correct receiver does", "severity", "judged by"],
+            ([_link(check), f"{check.title}.", f"`{check.severity}`", _JUDGED_BY[check.need]] for check in members),
+        )
+        sections += [f"## {letter}: {family}", index, *map(_check, members)]
+    return "\n\n".join(sections)
+
+
+_JUDGED_BY = {"http": "the answer", "probe": "the state", "both": "the answer and the state"}
+
+
+def _link(check: Check) -> str:
+    return f"[{check.id} {check.name}](#{check.id.lower()}-{check.name.replace('.', '')})"
+
+
+def _check(check: Check) -> str:
+    facts = [
+        f"Severity `{check.severity}`",
+        f"judged by {_JUDGED_BY[check.need]}",
+        f"source [{'], ['.join(check.source.split())}]",
+    ]
+    if len(check.transports) < 3:
+        facts.append(f"over {' and '.join(check.transports)} alone: {check.unless}")
+    if check.needs_signature:
+        facts.append("needs a username and a secret")
+    parts = [
+        f"### {check.id} {check.name}",
+        f"{check.title}. {'; '.join(facts)}.",
+        check.why,
+        f"**Sent:** {check.stimulus}",
+        f"**Expected:** {check.expected}",
+        f"**Fix:** {check.fix.text}",
+    ]
+    spelt = {"Flask": check.fix.flask, "Django": check.fix.django, "FastAPI": check.fix.fastapi}
+    by_code: dict[str, list[str]] = {}
+    for name, code in spelt.items():
+        by_code.setdefault(code, []).append(name)
+    for code, names in by_code.items():
+        if code:
+            parts.append(f"In {' and '.join(names)}:\n\n```{{code-block}} python\n{code}\n```")
+    return "\n\n".join(parts)
 
 
 def options_of(command: click.Command) -> str:
@@ -237,7 +308,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults-wire": partial(faults, "wire"),
     "faults-exchange": partial(faults, "exchange"),
     "exit-codes": exit_codes,
-    "settings": settings,
+    "settings": partial(settings, "tool.engagelab-mock", SETTINGS),
+    "check-settings": partial(settings, "tool.engagelab-mock.check", CHECK_SETTINGS),
+    "severities": severities,
+    "checks": checks,
     "wire-stacks": wire_stacks,
     "wire-agreed": wire_agreed,
     "wire-differing": wire_differing,

@@ -43,9 +43,11 @@ def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
     calls, temporary, programs = directory / "calls", directory / "tmp", directory / "bin"
     temporary.mkdir()
     programs.mkdir()
-    stand_in = programs / "python3"
-    stand_in.write_text(STAND_IN, encoding="utf-8")
-    stand_in.chmod(0o755)
+    # With a browser there already, none is installed.
+    for name in ("python3", "chromedriver"):
+        stand_in = programs / name
+        stand_in.write_text(STAND_IN, encoding="utf-8")
+        stand_in.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "TMPDIR": str(temporary),

@@ -20,12 +20,14 @@ import pytest
 import engagelab_mock
 from engagelab_mock import (
     CATALOGUE,
+    CHECKS,
     DIALECTS,
     ERROR_CODES,
     EngageLab,
     Outcome,
     Reason,
     Receiver,
+    Recorder,
     Schedule,
     Status,
     UnknownName,
@@ -34,9 +36,10 @@ from engagelab_mock.cli import main
 from engagelab_mock.cli.engine import course
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.group import group
-from engagelab_mock.config import SETTINGS
+from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
 from engagelab_mock.lifecycle.catalogue import scenario
 from engagelab_mock.pytest_settings import MARKER_ARGUMENTS
+from engagelab_mock.server.loopback import LoopbackServer
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -248,7 +251,7 @@ def test_every_command_option_and_setting_is_in_the_reference() -> None:
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
         assert [option for option in options if f"`{option}" not in section(text, name)] == []
     assert missing([known.environment for known in SETTINGS.values()], text) == []
-    assert missing([name.replace("_", "-") for name in SETTINGS], section(text, "Settings")) == []
+    assert missing([name.replace("_", "-") for name in [*SETTINGS, *CHECK_SETTINGS]], section(text, "Settings")) == []
     assert missing(["NO_COLOR", "FORCE_COLOR", *Reason], text) == []
 
 
@@ -262,6 +265,15 @@ def test_every_command_option_and_setting_is_in_the_reference() -> None:
 )
 def test_every_name_is_on_the_page_of_its_kind(page: str, names: list[str]) -> None:
     assert missing(names, reference(page)) == []
+
+
+def test_every_check_has_its_section() -> None:
+    text = reference("checks")
+    sections = re.findall(r"^### (\w+) ([\w.-]+)$", text, re.MULTILINE)
+    assert sections == [(check.id, check.name) for check in CHECKS.values()]
+    assert f"[{len(CHECKS)} of them](../reference/checks.md)" in (DOCS / "howto" / "check.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_every_code_is_in_the_reference() -> None:
@@ -307,6 +319,10 @@ def test_a_table_out_of_date_is_noticed() -> None:
 
 def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     signer = ["--username", "acme", "--secret", "s3cret"]
+    with LoopbackServer(Recorder(username="acme", secret="s3cret")) as server:
+        main(["check", server.url, *signer, "--only", "A0*", "--format", "json"])
+    for line in capsys.readouterr().out.splitlines():
+        check_fields("check", json.loads(line))
     for arguments in (
         ["demo"],
         ["send", "sent_failed", "--url", "http://127.0.0.1:1/", "--validate"],

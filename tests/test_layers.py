@@ -41,7 +41,12 @@ BESIDE: dict[str, set[str]] = {
     "strategies": {*LAYERS, "strategies"},
 }
 #: Modules that are one part under two names.
-SAME = {"pytest_plugin": "pytest", "pytest_settings": "pytest", "pytest_compare": "pytest", "__main__": "cli"}
+SAME = {
+    **dict.fromkeys(
+        ["pytest_plugin", "pytest_settings", "pytest_compare", "pytest_collection", "pytest_checks"], "pytest"
+    ),
+    "__main__": "cli",
+}
 #: Where a library may be imported; nowhere else, and a library not named here wherever it is needed.
 HOMES: dict[str, set[str]] = {
     "werkzeug": {"server"},
@@ -142,6 +147,7 @@ BAD = [
     ("delivery.sender", "try:\n    import engagelab_mock.cli\nexcept ImportError:\n    pass", "cli"),
     ("delivery.sender", "import importlib\nimportlib.import_module('engagelab_mock.cli')", "cli"),
     ("service.engagelab", "from engagelab_mock.config import SETTINGS", "config.SETTINGS"),
+    ("service.engagelab", "from engagelab_mock.checks.runner import Runner", "checks.runner.Runner"),
     ("server.loopback", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
     ("pytest_plugin", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
     ("intercept", "from engagelab_mock.server.app import create_app", "server.app.create_app"),

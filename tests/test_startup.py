@@ -61,6 +61,12 @@ def test_something_heavy_would_be_noticed(name: str) -> None:
     assert name in heavy_after(f"import {name}")
 
 
+def test_the_command_line_loads_the_checks_for_nobody_else() -> None:
+    output = run("import sys, engagelab_mock.cli\nprint(*sys.modules)")
+    assert "engagelab_mock.cli.check" in output.split()
+    assert "engagelab_mock.checks.catalogue" not in output.split()
+
+
 IN_PROCESS_SEND = """
 from engagelab_mock import EngageLab, Receiver
 

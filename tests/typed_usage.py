@@ -15,11 +15,13 @@ from engagelab_mock import (
     EngageLab,
     Envelope,
     Event,
+    Finding,
     Interception,
     Journal,
     Message,
     NotAcknowledged,
     Receiver,
+    Report,
     Run,
     Scenario,
     Signature,
@@ -48,6 +50,9 @@ def a_test(engagelab: EngageLab) -> None:
     assert_type(engagelab.journal.statuses, list[str])
     engagelab.send("+6591234567", scenario=Scenario("mine").then("plan").then("sent", after=2, channel="whatsapp"))
     engagelab.send(scenario=["plan", "sent"], check=False)
+    report = engagelab.check(observe=lambda message_id: message_id.upper(), prepare=lambda message: message.id)
+    assert_type(report, Report)
+    assert_type(report.at_least("major"), list[Finding])
 
 
 def a_test_of_the_whole_loop(engagelab: EngageLab, engagelab_server: ApiServer, engagelab_api: Interception) -> None:

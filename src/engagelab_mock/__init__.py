@@ -9,6 +9,14 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _HOMES = {
+    "checks.catalogue": "CHECKS",
+    "checks.check": "Check",
+    "checks.checking": "CheckOptions",
+    "checks.engagelab": "EngageLab",
+    "checks.evidence": "Exchange",
+    "checks.finding": "Finding",
+    "checks.report": "Report",
+    "checks.verdict": "Judgement Severity",
     "clock": "Clock SystemClock VirtualClock",
     "clock.live": "LiveClock",
     "delivery.fault.catalogue": "FAULTS fault",
@@ -21,8 +29,7 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "InvalidTape NotAcknowledged NothingReceived ScheduleFailed UnknownName UsageError",
-    "explore.engagelab": "EngageLab",
+    "InvalidTape NotAcknowledged NothingReceived ReceiverFellShort ScheduleFailed UnknownName UsageError",
     "explore.exploration": "Exploration Failure",
     "explore.plan": "ExploreOptions",
     "explore.invariants": "Invariant converges eventually exactly_once idempotent never_regresses",

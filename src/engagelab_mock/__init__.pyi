@@ -2,6 +2,15 @@
 
 from typing import Final
 
+from engagelab_mock.checks.catalogue import CHECKS as CHECKS
+from engagelab_mock.checks.check import Check as Check
+from engagelab_mock.checks.checking import CheckOptions as CheckOptions
+from engagelab_mock.checks.engagelab import EngageLab as EngageLab
+from engagelab_mock.checks.evidence import Exchange as Exchange
+from engagelab_mock.checks.finding import Finding as Finding
+from engagelab_mock.checks.report import Report as Report
+from engagelab_mock.checks.verdict import Judgement as Judgement
+from engagelab_mock.checks.verdict import Severity as Severity
 from engagelab_mock.clock import Clock as Clock
 from engagelab_mock.clock import SystemClock as SystemClock
 from engagelab_mock.clock import VirtualClock as VirtualClock
@@ -31,10 +40,10 @@ from engagelab_mock.errors import InvalidSettings as InvalidSettings
 from engagelab_mock.errors import InvalidTape as InvalidTape
 from engagelab_mock.errors import NotAcknowledged as NotAcknowledged
 from engagelab_mock.errors import NothingReceived as NothingReceived
+from engagelab_mock.errors import ReceiverFellShort as ReceiverFellShort
 from engagelab_mock.errors import ScheduleFailed as ScheduleFailed
 from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
-from engagelab_mock.explore.engagelab import EngageLab as EngageLab
 from engagelab_mock.explore.exploration import Exploration as Exploration
 from engagelab_mock.explore.exploration import Failure as Failure
 from engagelab_mock.explore.invariants import Invariant as Invariant

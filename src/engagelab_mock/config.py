@@ -7,7 +7,7 @@ neither: it is told everything by its arguments.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,9 @@ class Setting(NamedTuple):
     environment: str
 
 
+#: What a table of reasons is called: text by the ids of checks.
+_REASONS = "a table of strings"
+
 #: The types that TOML gives a value of each kind.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "a string": (str,),
@@ -38,6 +41,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "a number": (int, float),
     "true or false": (bool,),
     "a list of strings": (list,),
+    _REASONS: (dict,),
 }
 
 _TOML_NAMES = {
@@ -82,6 +86,20 @@ RECEIVER_KEYS: Mapping[str, str] = {
     "ca": "a path",
 }
 
+_CHECK_KINDS = {
+    "a string": "severity fail_on observe observe_command",
+    "a number": "wait total patience",
+    "a list of strings": "only skip",
+    _REASONS: "suppress",
+}
+
+#: The settings of `engagelab-mock check`, which have a table of their own below the other.
+CHECK_SETTINGS: Mapping[str, Setting] = {
+    name: Setting(kind, f"ENGAGELAB_MOCK_CHECK_{name.upper()}")
+    for kind, names in _CHECK_KINDS.items()
+    for name in names.split()
+}
+
 
 def project_settings(start: Path | None = None) -> dict[str, object]:
     """Return what the nearest pyproject.toml says, looking upwards from `start`, by default the current directory.
@@ -91,17 +109,35 @@ def project_settings(start: Path | None = None) -> dict[str, object]:
     >>> project_settings(Path("/"))
     {}
     """
+    path = _nearest(start)
+    return {} if path is None else read_settings(path)
+
+
+def check_settings(start: Path | None = None) -> dict[str, object]:
+    """Return what the nearest pyproject.toml says under `[tool.engagelab-mock.check]`.
+
+    >>> check_settings(Path("/"))
+    {}
+    """
+    path = _nearest(start)
+    return {} if path is None else read_check_settings(path)
+
+
+def _nearest(start: Path | None) -> Path | None:
     directory = (Path.cwd() if start is None else start).absolute()
-    for candidate in (directory, *directory.parents):
-        if (candidate / FILE).is_file():
-            return read_settings(candidate / FILE)
-    return {}
+    return next((place / FILE for place in (directory, *directory.parents) if (place / FILE).is_file()), None)
 
 
 def read_settings(path: Path) -> dict[str, object]:
     """Return the settings in one pyproject.toml, checked and by the names used in `SETTINGS`."""
     document = _document(path)
-    return _settings(_table(document, path), path, where=f"{path}: [{TABLE}]")
+    return _settings(_own(_table(document, path, TABLE)), path, where=f"{path}: [{TABLE}]")
+
+
+def read_check_settings(path: Path) -> dict[str, object]:
+    """Return the settings of `check` in one pyproject.toml, by the names used in `CHECK_SETTINGS`."""
+    table = f"{TABLE}.check"
+    return _known(_table(_document(path), path, table), CHECK_SETTINGS, path, where=f"{path}: [{table}]")
 
 
 def read_file(path: Path) -> dict[str, object]:
@@ -109,19 +145,31 @@ def read_file(path: Path) -> dict[str, object]:
     document = _document(path)
     if "tool" in document:
         return read_settings(path)
-    return _settings(document, path, where=str(path))
+    return _settings(_own(document), path, where=str(path))
+
+
+def _own(table: Mapping[str, object]) -> dict[str, object]:
+    """Return a table without the one of `check`, which stands below it."""
+    return {key: value for key, value in table.items() if key != "check"}
 
 
 def _settings(table: Mapping[str, object], path: Path, *, where: str) -> dict[str, object]:
+    single = {key: value for key, value in table.items() if key != RECEIVERS}
+    settings = _known(single, SETTINGS, path, where=where, besides=[RECEIVERS])
+    if RECEIVERS in table:
+        settings[RECEIVERS] = _receivers(table[RECEIVERS], path, where=where)
+    return settings
+
+
+def _known(
+    table: Mapping[str, object], known: Mapping[str, Setting], path: Path, *, where: str, besides: Sequence[str] = ()
+) -> dict[str, object]:
     settings: dict[str, object] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name == RECEIVERS:
-            settings[name] = _receivers(value, path, where=where)
-        elif name in SETTINGS:
-            settings[name] = _checked(value, SETTINGS[name].kind, where=f"{where} {key}", base=path.parent)
-        else:
-            raise UnknownName("key", key, [*SETTINGS, RECEIVERS], where=where)
+        if name not in known:
+            raise UnknownName("key", key, [*known, *besides], where=where)
+        settings[name] = _checked(value, known[name].kind, where=f"{where} {key}", base=path.parent)
     return settings
 
 
@@ -157,12 +205,12 @@ def _document(path: Path) -> dict[str, object]:
         raise UsageError(f"the file cannot be read: {reason}", where=str(path), hint="check its permissions") from error
 
 
-def _table(whole: dict[str, object], path: Path) -> dict[str, object]:
+def _table(whole: dict[str, object], path: Path, table: str) -> dict[str, object]:
     document: object = whole
-    for part in TABLE.split("."):
+    for part in table.split("."):
         document = document.get(part, {}) if isinstance(document, dict) else document
     if not isinstance(document, dict):
-        raise UsageError(f"{TABLE} is not a table", where=str(path), hint=f"write it as [{TABLE}], one key a line")
+        raise UsageError(f"{table} is not a table", where=str(path), hint=f"write it as [{table}], one key a line")
     return document
 
 
@@ -171,6 +219,8 @@ def _checked(value: object, kind: str, *, where: str, base: Path) -> object:
     fits = type(value) in _TYPES[kind]
     if fits and isinstance(value, list):
         fits = all(isinstance(item, str) for item in value)
+    if fits and isinstance(value, dict):
+        fits = all(isinstance(item, str) for item in value.values())
     if not fits:
         # The value itself is not shown: it may be a secret.
         raise UsageError(f"the value is {_TOML_NAMES.get(type(value), type(value).__name__)}, not {kind}", where=where)

@@ -144,6 +144,17 @@ class ScheduleFailed(EngageLabMockError, AssertionError):
         self.failure = failure
 
 
+class ReceiverFellShort(EngageLabMockError, AssertionError):
+    """Fail the test at the calling line: checks found that the receiver falls short.
+
+    >>> issubclass(ReceiverFellShort, AssertionError)
+    True
+    """
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(what, detail=detail)
+
+
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Suggest the known name nearest to a misspelt one, or nothing; `cutoff` is how alike they must be, 0 to 1.
 

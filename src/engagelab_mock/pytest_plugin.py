@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,11 +34,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--engagelab-{name}", metavar=name.upper(), help=text)
         parser.addini(f"engagelab_{name}", f"{text} (--engagelab-{name})", default=None)
     group.addoption("--engagelab-replay", metavar="TOKEN", help="of all schedules, play only this one")
+    text = "put the receiver of engagelab_receiver through the checks, a test each"
+    group.addoption("--engagelab-check", action="store_true", default=None, help=text)
+    parser.addini("engagelab_check", f"{text} (--engagelab-check)", type="bool", default=False)
+    parser.addini(
+        "engagelab_check_suppress", "checks whose failure is expected, one `ID: reason` a line", type="linelist"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and the fixtures."""
+    """Register the marker and the fixtures, and what adds the checks if they are asked for."""
     config.pluginmanager.register(Fixtures(), "engagelab_mock_fixtures")
+    if config.getoption("--engagelab-check") or config.getini("engagelab_check"):
+        from engagelab_mock.pytest_collection import CheckCollection
+
+        config.pluginmanager.register(CheckCollection(), "engagelab_mock_checks")
     config.addinivalue_line(
         "markers",
         "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
@@ -188,6 +198,18 @@ class Fixtures:
 
         with Interception(engagelab) as interception:
             yield interception
+
+    @pytest.fixture
+    def engagelab_check_options(self) -> Mapping[str, Any]:
+        """Say what --engagelab-check needs to know; override it to return `observe`, `prepare`, `stall`, `suppress`.
+
+        Left alone it is nothing: a Receiver can bring `observe` itself. For an app that knows only what it has sent:
+
+            @pytest.fixture
+            def engagelab_check_options():
+                return {"prepare": lambda message: Sent.create(id=message.id, to=message.to)}
+        """
+        return {}
 
     def _settings(self) -> TestSettings:
         from engagelab_mock.pytest_settings import TestSettings

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engagelab_mock.checks.engagelab import EngageLab
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
@@ -21,7 +22,6 @@ from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.schedule import check_batch
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
-from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.lifecycle.catalogue import CATALOGUE, scenario
 from engagelab_mock.protocol.channel import Channel
 from engagelab_mock.protocol.dialect import dialect

@@ -83,6 +83,7 @@ def test_each_fixture_has_a_docstring(run: Run) -> None:
     assert sorted(re.findall(r"^(engagelab\S*) -- ", section, flags=re.MULTILINE)) == [
         "engagelab",
         "engagelab_api",
+        "engagelab_check_options",
         "engagelab_receiver",
         "engagelab_server",
     ]

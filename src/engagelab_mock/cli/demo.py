@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import click
 
+from engagelab_mock.checks.engagelab import EngageLab
 from engagelab_mock.cli.demo_report import JsonReport, Report, Summary, TextReport
 from engagelab_mock.cli.engine import clock_for, refusals
 from engagelab_mock.cli.exitcode import ExitCode
@@ -16,7 +17,6 @@ from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME, Receiver
 from engagelab_mock.delivery.recorder import Recorder
-from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.lifecycle.catalogue import CATALOGUE
 from engagelab_mock.service.addresses import PINGS
 

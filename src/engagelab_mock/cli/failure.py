@@ -29,6 +29,13 @@ def tell(error: EngageLabMockError | click.ClickException, arguments: Sequence[s
         Output("json").record(type="error", error=name, message=message, hint=hint)
 
 
+def tell_unreachable(output: Output, error: EngageLabMockError) -> None:
+    """Print that no request got through, which is nobody's misuse of the command."""
+    _print(_message(error), error.hint)
+    if output.json:
+        output.record(type="error", error="Unreachable", message=_message(error), hint=error.hint)
+
+
 def wants_json(arguments: Sequence[str]) -> bool:
     """Tell whether JSON was asked for, even by arguments that could not be parsed to the end.
 

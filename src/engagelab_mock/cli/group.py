@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from engagelab_mock import __version__
+from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo
 from engagelab_mock.cli.listen import listen
 from engagelab_mock.cli.record import record
@@ -13,7 +14,7 @@ from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.sign import sign
 from engagelab_mock.cli.verify import verify
-from engagelab_mock.config import project_settings
+from engagelab_mock.config import check_settings, project_settings
 from engagelab_mock.errors import UnknownName
 
 _EPILOG = """\b
@@ -51,7 +52,12 @@ def group(context: click.Context) -> None:
     """
     settings = project_settings()
     context.default_map = {name: dict(settings) for name in group.commands}
+    own = check_settings()
+    suppress = own.get("suppress")
+    if isinstance(suppress, dict):
+        own["suppress"] = [f"{id}={reason}" for id, reason in suppress.items()]
+    context.default_map["check"] |= own
 
 
-for _command in (demo, send, serve, listen, record, scenarios, sign, verify):
+for _command in (demo, send, serve, check, listen, record, scenarios, sign, verify):
     group.add_command(_command)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from engagelab_mock.checks.engagelab import EngageLab
 from engagelab_mock.cli.engine import clock_for, course, custom_args, refusals, tls_verify
 from engagelab_mock.cli.exitcode import exit_code_of
 from engagelab_mock.cli.options import message_options, output_options, pace_options, receiver_options, setting
@@ -19,7 +20,6 @@ from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
-from engagelab_mock.explore.engagelab import EngageLab
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
 from engagelab_mock.lifecycle.scenario import Scenario, Transition

@@ -62,6 +62,8 @@ class Attempt(msgspec.Struct, eq=False):
     elapsed: float = 0.0
     #: The faults that struck it.
     faults: tuple[Fault, ...] = ()
+    #: What stood where a callback has POST.
+    method: str = "POST"
 
     @property
     def acknowledged(self) -> bool:

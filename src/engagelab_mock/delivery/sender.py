@@ -82,7 +82,9 @@ class Sender:
             raise error.with_traceback(None) from None
         callback = Callback(Headers(draft.headers), draft.body, delivery.events)
         attempts = [
-            self._begin(delivery, Attempt(number, self.clock.time(), callback, faults=tuple(struck)))
+            self._begin(
+                delivery, Attempt(number, self.clock.time(), callback, faults=tuple(struck), method=draft.wire.method)
+            )
             for _ in range(draft.copies)
         ]
         receiver = delivery.receiver

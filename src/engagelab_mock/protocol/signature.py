@@ -82,7 +82,7 @@ class Signer:
         self.username = username
         self._keyed = hmac.new(secret.encode(), digestmod="sha256")
 
-    def digest(self, timestamp: int, nonce: str) -> str:
+    def digest(self, timestamp: int | str, nonce: str) -> str:
         """Return the signature part alone, 64 lower-case hex digits."""
         keyed = self._keyed.copy()
         keyed.update(f"{timestamp}{nonce}{self.username}".encode())

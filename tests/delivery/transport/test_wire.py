@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from engagelab_mock import Callback, Headers, Outcome
 from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.delivery.transport.asgi import AsgiTransport
 from engagelab_mock.delivery.transport.http import HttpTransport
 from engagelab_mock.delivery.transport.wire import Wire
+from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from tests.peers import Conversation, Peer, answer, answering
 
 CALLBACK = Callback(Headers([("Content-Type", "application/json")]), b'{"total":0,"rows":[]}')
@@ -45,6 +48,37 @@ def test_head_and_body_go_out_together_by_default() -> None:
     head, body = Wire().frame("POST / HTTP/1.1\r\nHost: a\r\n", CALLBACK.body)
     assert head == b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n"
     assert body == CALLBACK.body
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_another_method_than_post_can_stand_in_front(method: str) -> None:
+    # The answer to HEAD has a length and no body.
+    lengthy = b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"
+    with Peer(answering(lengthy if method == "HEAD" else answer("204 No Content"))) as peer:
+        assert exchange(peer, Wire(method=method)) == 204
+    assert peer.requests[0].startswith(f"{method} / HTTP/1.1\r\n".encode())
+    assert peer.requests[0].endswith(CALLBACK.body)
+
+
+def test_in_process_an_app_sees_the_method_too() -> None:
+    seen: list[str] = []
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ["REQUEST_METHOD"])
+        start_response("200 OK", [])
+        return []
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["method"])
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    WsgiTransport(wsgi, "http://testserver/").exchange(CALLBACK, LIMIT, Wire(method="PUT"))
+    transport = AsgiTransport(asgi, "http://testserver/", lifespan=False)
+    transport.exchange(CALLBACK, LIMIT, Wire(method="DELETE"))
+    transport.exchange(CALLBACK, LIMIT)
+    transport.close()
+    assert seen == ["PUT", "DELETE", "POST"]
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,23 @@ class Stack:
 def running(name: str, directory: Path) -> Iterator[Stack]:
     """Start a stack and yield it once it has answered; whatever happens, its processes end with the block."""
     record = Record(directory / "record.jsonl")
+    with serving("tests.real.stacks.servers", [name, str(record.path)], directory) as url:
+        stack = Stack(name, url, record)
+        await_answer(stack.receiver(), directory)
+        yield stack
+
+
+@contextmanager
+def serving(module: str, arguments: list[str], directory: Path) -> Iterator[str]:
+    """Run a module that serves on a socket that listens already, and yield where; its processes end with the block.
+
+    It is called with the socket's descriptor and the arguments. What it says goes to log.txt.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener, (directory / "log.txt").open("wb") as log:
         descriptor = listener.fileno()
-        stack = Stack(name, f"http://127.0.0.1:{listener.getsockname()[1]}", record)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.real.stacks.servers", name, str(descriptor), str(record.path)],
+            [sys.executable, "-m", module, str(descriptor), *arguments],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=log,
@@ -52,13 +64,16 @@ def running(name: str, directory: Path) -> Iterator[Stack]:
             start_new_session=True,
         )
     try:
-        # It listens already: this request waits until the server takes it up.
-        with EngageLab(stack.receiver()) as engagelab:
-            ping = engagelab.validate_address(check=False)
-        assert ping.acknowledged, f"{ping!r}\n{(directory / 'log.txt').read_text(encoding='utf-8')}"
-        yield stack
+        yield url
     finally:
         _stop(process)
+
+
+def await_answer(receiver: Receiver, directory: Path) -> None:
+    """Wait until a server answers, which listens already: the request waits until it is taken up."""
+    with EngageLab(receiver) as engagelab:
+        ping = engagelab.validate_address(check=False)
+    assert ping.acknowledged, f"{ping!r}\n{(directory / 'log.txt').read_text(encoding='utf-8')}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

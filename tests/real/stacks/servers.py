@@ -1,6 +1,6 @@
 """The servers, each serving an app on a socket that listens already, as a process of its own.
 
-`python -m tests.real.stacks.servers STACK DESCRIPTOR RECORD` serves until its standard input ends, which it does when
+`python -m tests.real.stacks.servers DESCRIPTOR STACK RECORD` serves until its standard input ends, which it does when
 the process that started it is gone, however that came to be.
 """
 
@@ -132,10 +132,15 @@ def _stop_with_parent(main_thread: int) -> None:
     signal.pthread_kill(main_thread, signal.SIGTERM)
 
 
-def main(stack: str, descriptor: str, record: str) -> None:
-    app, serve = STACKS[stack]
+def serve_with_parent(serve: Serve, app: Any, descriptor: str) -> None:
+    """Serve an app until the process that started this one is gone."""
     threading.Thread(target=_stop_with_parent, args=[threading.get_ident()], daemon=True).start()
-    serve(app(Record(Path(record))), socket.socket(fileno=int(descriptor)))
+    serve(app, socket.socket(fileno=int(descriptor)))
+
+
+def main(descriptor: str, stack: str, record: str) -> None:
+    app, serve = STACKS[stack]
+    serve_with_parent(serve, app(Record(Path(record))), descriptor)
 
 
 if __name__ == "__main__":

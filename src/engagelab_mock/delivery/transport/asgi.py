@@ -78,8 +78,11 @@ class AsgiTransport:
         if wire is not None:
             await self._break_off(callback, limit, wire)
         exchange = _Exchange(callback.body, limit)
+        scope = self._prepare(callback)
+        if wire is not None:
+            scope["method"] = wire.method
         try:
-            await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
+            await exchange.run(self.app(scope, exchange.receive, exchange.send))
         except TimeoutError as error:
             if not exchange.expired:
                 return exchange.failed(error)

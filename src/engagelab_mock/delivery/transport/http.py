@@ -213,7 +213,7 @@ def _converse(
 ) -> tuple[Response, bool]:
     """Send a request and read its answer; also tell whether the connection can be used again."""
     reader = _Deadline(connection, deadline)
-    answer = http.client.HTTPResponse(reader, method="POST")  # type: ignore[arg-type]
+    answer = http.client.HTTPResponse(reader, method=wire.method)  # type: ignore[arg-type]
     try:
         connection.settimeout(_remaining(deadline))
         framed, content = wire.frame(head, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -21,9 +22,12 @@ BEFORE_ANSWER = "the connection was reset on purpose once the request was out"
 class Wire(msgspec.Struct):
     """Say how a request is put on the wire; times are in seconds.
 
-    Only HTTP has a wire; in process, what breaks an exchange off is an exception where the app meets its server.
+    Only HTTP has a wire; in process there is a method, and what breaks an exchange off is an exception where the app
+    meets its server.
     """
 
+    #: What stands where a callback has POST: receivers have to do with other requests as well.
+    method: str = "POST"
     version: str = "1.1"
     chunked: bool = False
     #: Ask for leave to send the body, and send it all the same when no word has come for this long.
@@ -37,6 +41,8 @@ class Wire(msgspec.Struct):
     silent: bool = False
     #: Stop after this many bytes of the body and close.
     cut_after: int | None = None
+    #: Where the connection goes, still open, when it is broken off; whoever made the list closes it.
+    held: list[socket.socket] | None = None
     #: Reset the connection once the request is out, without reading the answer.
     reset: bool = False
     #: Give up waiting for the answer this long after the request is out.
@@ -55,7 +61,9 @@ class Wire(msgspec.Struct):
         return (self.head_pieces - 1) * self.head_pause + (self.body_pieces - 1) * self.body_pause
 
     def frame(self, head: str, body: bytes) -> tuple[bytes, bytes]:
-        """Return head and body as bytes; the head comes as "METHOD target HTTP/1.1" and headers, unfinished."""
+        """Return head and body as bytes; the head comes as "POST target HTTP/1.1" and headers, unfinished."""
+        if self.method != "POST":
+            head = head.replace("POST", self.method, 1)
         if self.version != "1.1":
             head = head.replace("HTTP/1.1", f"HTTP/{self.version}", 1)
         if self.expect is not None:
@@ -83,6 +91,9 @@ class Wire(msgspec.Struct):
             return
         if self.cut_after is not None:
             connection.sendall(body[: self.cut_after])
+            if self.held is not None:
+                # A second descriptor keeps it open when the first is closed; under TLS as well, where dup() cannot.
+                self.held.append(socket.socket(fileno=os.dup(connection.fileno())))
             raise TransportFailure(Outcome.ABANDONED, self.mid_body(len(body)))
         _send(connection, body, self.body_pieces, self.body_pause)
         if self.reset:

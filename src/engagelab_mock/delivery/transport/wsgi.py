@@ -78,6 +78,7 @@ class WsgiTransport:
         try:
             environ = self._prepare(callback)
             if wire is not None:
+                environ["REQUEST_METHOD"] = wire.method
                 self._break_off(environ, start_response, callback, wire)
             body = self._collect(self.app(environ, start_response), written)
         except TransportFailure:

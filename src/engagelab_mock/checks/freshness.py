@@ -1,0 +1,191 @@
+"""Family B, who signed and when: is what was signed by another, too long ago, or seen before refused?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.stimulus import again, signed
+from engagelab_mock.checks.trial import Trial
+from engagelab_mock.checks.verdict import Severity
+from engagelab_mock.delivery.fault.catalogue import fault
+from engagelab_mock.protocol.signature import TOLERANCE
+
+#: Digits that `str.isdigit` and `int` take for some, as UTF-8 that a server has read as latin-1.
+_FULL_WIDTH = str.maketrans({str(digit): chr(0xFF10 + digit) for digit in range(10)})
+_TIMESTAMPS: dict[str, Callable[[int], str]] = {
+    "in milliseconds": lambda now: str(now * 1000),
+    "with a fraction": lambda now: f"{now}.5",
+    "below zero": lambda now: f"-{now}",
+    "that is empty": lambda now: "",
+    "in digits that are not ASCII": lambda now: str(now).translate(_FULL_WIDTH).encode().decode("latin-1"),
+}
+
+
+def _other_username(trial: Trial) -> None:
+    message = trial.message()
+    trial.refused(trial.send(message, "other_username"), message, "a callback signed, validly, for another username")
+
+
+def _stale(trial: Trial) -> None:
+    message = trial.message()
+    trial.refused(trial.send(message, "stale"), message, f"a callback signed {TOLERANCE + 60} s ago")
+
+
+def _future(trial: Trial) -> None:
+    message = trial.message()
+    trial.refused(trial.send(message, "future"), message, f"a callback signed {TOLERANCE + 60} s ahead")
+
+
+def _skew(trial: Trial) -> None:
+    for name, word in (("stale", "ago"), ("future", "ahead")):
+        for seconds in (60, 240):
+            message = trial.message()
+            what = f"a callback signed {seconds} s {word}"
+            # Such a signature is genuine; that is what the check is about.
+            trial.accepted(trial.send(message, fault(name, by=seconds)), what)
+            trial.applied(message, what)
+
+
+def _timestamps(trial: Trial) -> None:
+    for what, spell in _TIMESTAMPS.items():
+        message = trial.message()
+        trial.refused(trial.send(message, signed(timestamp=spell)), message, f"a timestamp {what}")
+
+
+def _replayed(trial: Trial) -> None:
+    message = trial.message()
+    first = trial.send(message)
+    trial.accepted(first)
+    trial.await_change(message)
+    second = trial.resend(first, message)
+    trial.no_effect(message, "the very same request a second time")
+    trial.survived(second, "the very same request a second time")
+
+
+def _replayed_over_another_body(trial: Trial) -> None:
+    message = trial.message()
+    first = trial.send(message)
+    trial.accepted(first)
+    trial.await_change(message)
+    other = trial.message()
+    second = trial.send(other, again(first))
+    trial.no_effect(other, "another body under a signature that was used before")
+    trial.survived(second, "another body under a signature that was used before")
+
+
+_WINDOW_WHY = (
+    "The body is not part of what is signed, so a header that was seen once could be used for ever, over any body. "
+    "The window of time in which it is accepted is the first defence; the official SDK allows 300 seconds either way."
+)
+_WINDOW = Fix(
+    f"Refuse what was signed more than {TOLERANCE} seconds ago, or ahead.",
+    f"if not re.fullmatch('[0-9]{{10}}', timestamp) or abs(time.time() - int(timestamp)) > {TOLERANCE}:\n"
+    "    $refuse_401",
+)
+_ONCE = Fix(
+    "Give each event a key and have its effect once: the message's id, the status and the channel, unique in your "
+    "database, inserted in the transaction that has the effect.",
+    """\
+with database.transaction():
+    if database.insert_if_new(message_id, status, channel):
+        have_the_effect(message_id, status)
+$ok""",
+)
+_NONCE = Fix(
+    f"Remember each nonce for {2 * TOLERANCE} seconds, together with a digest of its body, and refuse it with any "
+    "other. The very same request again is harmless if events have their effect once.",
+    """\
+digest = hashlib.sha256($body).hexdigest()
+if cache.get_or_set(nonce, digest) != digest:
+    $refuse_401""",
+)
+_check = partial(Check, needs_signature=True, need="http", expected="Refused: no effect, no 5xx, no hang.", source="K")
+
+FRESHNESS = (
+    _check(
+        id="B11",
+        name="username-pin",
+        title="A callback signed for another username is refused",
+        why="The username is part of what is signed. A receiver that takes it from the header instead of its own "
+        "settings believes whoever shares the secret, and cannot notice text moved into it.",
+        stimulus="A callback signed, validly and with the right secret, for another username.",
+        severity=Severity.MAJOR,
+        fix=Fix("Compare the header's username with your own.", "if username != USERNAME:\n    $refuse_401"),
+        work=_other_username,
+    ),
+    _check(
+        id="B12",
+        name="ts-stale",
+        title="A callback signed too long ago is refused",
+        why=_WINDOW_WHY,
+        stimulus=f"A callback signed, validly, {TOLERANCE + 60} seconds ago.",
+        severity=Severity.MAJOR,
+        fix=_WINDOW,
+        work=_stale,
+    ),
+    _check(
+        id="B13",
+        name="ts-future",
+        title="A callback signed too far ahead is refused",
+        why=_WINDOW_WHY + " A header from the future stays valid until then.",
+        stimulus=f"A callback signed, validly, {TOLERANCE + 60} seconds ahead.",
+        severity=Severity.MAJOR,
+        fix=_WINDOW,
+        work=_future,
+    ),
+    _check(
+        id="B14",
+        name="skew-ok",
+        title="Clocks that differ by a few minutes are tolerated",
+        why="Two machines' clocks are never the same, and a callback may wait in a proxy. A window narrower than the "
+        "official SDK's loses callbacks that are genuine.",
+        stimulus="Callbacks signed 60 and 240 seconds ago and ahead.",
+        expected="Accepted.",
+        severity=Severity.MAJOR,
+        fix=_WINDOW,
+        work=_skew,
+    ),
+    _check(
+        id="B15",
+        name="ts-format",
+        title="A timestamp that is not in Unix seconds is refused",
+        why="A timestamp is decimal Unix seconds. What else a header says is not from EngageLab, and must not make "
+        "the receiver crash or skip the window.",
+        stimulus=f"Callbacks with validly signed timestamps {', '.join(_TIMESTAMPS)}.",
+        severity=Severity.MINOR,
+        source="S",
+        fix=_WINDOW,
+        work=_timestamps,
+    ),
+    _check(
+        id="B16",
+        name="replay-exact",
+        title="The very same request again has no second effect",
+        why="Networks and proxies send a request twice, and whoever has recorded one can do so for as long as its "
+        "timestamp is accepted.",
+        stimulus="A valid callback, and the same bytes once more.",
+        expected="One effect, no 5xx; whether the second is acknowledged or refused is not prescribed.",
+        severity=Severity.MAJOR,
+        need="probe",
+        source="?",
+        fix=_ONCE,
+        work=_replayed,
+    ),
+    _check(
+        id="B17",
+        name="replay-swapped-body",
+        title="A signature that was used before does not carry another body",
+        why="This is a risk of the protocol itself: the signature covers timestamp, nonce and username, and not the "
+        "body. Whoever sees one genuine header can send any body under it until its timestamp is too old. A receiver "
+        "can do no more than remember nonces; the official SDK does not.",
+        stimulus="A valid callback, and then another message's rows under the very same header.",
+        expected="No effect on the other message, no 5xx.",
+        severity=Severity.MAJOR,
+        need="probe",
+        source="?",
+        fix=_NONCE,
+        work=_replayed_over_another_body,
+    ),
+)

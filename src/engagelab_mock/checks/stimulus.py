@@ -1,0 +1,153 @@
+"""Requests that no sender would make by itself: faults made for one check, beside those that have a name."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from engagelab_mock.delivery.fault.model import ANYWHERE, OVER_HTTP, Draft, Fault, Stage
+from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.signature import HEADER, Signer
+
+
+def made(
+    name: str, stage: Stage, work: Callable[[Draft], None], *, forged: bool = False, over: frozenset[str] = ANYWHERE
+) -> Fault:
+    """Make a fault for one check; `forged` says that a receiver should not take what comes of it for genuine.
+
+    >>> str(made("no body", "body", lambda draft: None))
+    'no body'
+    """
+    family: Any = "signature" if forged else "body" if stage in {"rows", "body"} else "wire"
+    return Fault(name=name, family=family, stage=stage, description=name, work=work, transports=over)
+
+
+def body(content: bytes, *, content_type: str | None = None) -> Fault:
+    """Send these bytes as the body."""
+
+    def work(draft: Draft) -> None:
+        draft.body = content
+        draft.content_type = content_type or draft.content_type
+
+    return made("another body", "body", work)
+
+
+def row_of(event: Event) -> dict[str, Any]:
+    """Return an event as the plain data that its row is.
+
+    >>> from engagelab_mock import Message
+    >>> row_of(Message(id="7", to="+6591234567").event("plan", at=0))["message_id"]
+    '7'
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(event)
+    return plain
+
+
+def rows(given: Sequence[Any], *, total: Any = None) -> Fault:
+    """Send these rows, as plain data; `total` is their number unless given."""
+
+    def work(draft: Draft) -> None:
+        draft.rows = list(given)
+        draft.total = len(given) if total is None else total
+
+    return made("other rows", "rows", work)
+
+
+def each_row(change: Callable[[dict[str, Any]], object]) -> Fault:
+    """Send the rows as they are, each changed in place."""
+
+    def work(draft: Draft) -> None:
+        for row in draft.rows:
+            change(row)
+
+    return made("changed rows", "rows", work)
+
+
+def header(name: str, value: str) -> Fault:
+    """Send one more header; characters beyond ASCII stand for bytes, as in latin-1."""
+
+    def work(draft: Draft) -> None:
+        draft.headers.append((name, value))
+
+    return made(f"header {name}", "headers", work)
+
+
+def content_type(value: str | None) -> Fault:
+    """Send another content type, or none."""
+
+    def work(draft: Draft) -> None:
+        draft.headers = [pair for pair in draft.headers if pair[0] != "Content-Type"]
+        if value is not None:
+            draft.headers.insert(0, ("Content-Type", value))
+
+    return made(f"content type {value}", "headers", work)
+
+
+def signature(change: Callable[[str], str], *, forged: bool = True) -> Fault:
+    """Send what a genuine signature's value is changed to."""
+
+    def work(draft: Draft) -> None:
+        draft.headers = [(name, change(value) if name == HEADER else value) for name, value in draft.headers]
+
+    return made("changed signature", "headers", work, forged=forged)
+
+
+def signed(*, timestamp: Callable[[int], str]) -> Fault:
+    """Sign, validly, over a timestamp that is spelt in a way of its own."""
+
+    def work(draft: Draft) -> None:
+        text = timestamp(draft.timestamp)
+        digest = _digest(draft, text)
+        value = f"timestamp={text};nonce={draft.nonce};username={draft.username};signature={digest}"
+        draft.headers = [(name, value if name == HEADER else old) for name, old in draft.headers]
+
+    return made("timestamp of its own", "headers", work, forged=True)
+
+
+def authorization(value: str | None) -> Fault:
+    """Send another Authorization header, or none."""
+
+    def work(draft: Draft) -> None:
+        draft.headers = [pair for pair in draft.headers if pair[0] != "Authorization"]
+        if value is not None:
+            draft.headers.append(("Authorization", value))
+
+    return made("another Authorization", "headers", work, forged=True)
+
+
+def method(name: str) -> Fault:
+    """Send with another method than POST."""
+
+    def work(draft: Draft) -> None:
+        draft.wire.method = name
+
+    return made(name, "wire", work)
+
+
+def half_held(held: list[socket.socket]) -> Fault:
+    """Send half of the body and hold the connection open, until the sockets in the list are closed."""
+
+    def work(draft: Draft) -> None:
+        draft.wire.cut_after = len(draft.body) // 2
+        draft.wire.held = held
+
+    return made("half a body, and the connection held", "wire", work, over=OVER_HTTP)
+
+
+def again(attempt: Attempt) -> Fault:
+    """Send the headers of an earlier attempt once more, whatever the body."""
+
+    def work(draft: Draft) -> None:
+        draft.headers = list(attempt.callback.headers.pairs)
+
+    return made("the same headers again", "headers", work, forged=True)
+
+
+def _digest(draft: Draft, timestamp: str) -> str:
+    # The text is what a receiver reads out of the header, where a server has turned bytes into latin-1.
+    signer = Signer(draft.username, draft.secret)
+    return signer.digest(timestamp, draft.nonce)

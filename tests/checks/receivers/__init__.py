@@ -1,0 +1,1 @@
+"""A receiver that passes every check, and mutants of it that fail one each, on any framework."""

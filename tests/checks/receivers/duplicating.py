@@ -1,0 +1,180 @@
+"""Mutants that have the effect of one event twice."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.checks.receivers import downstream
+from tests.checks.receivers.correct import CorrectReceiver
+from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.mutant import Mutant
+from tests.checks.receivers.servers import Handler, handling
+from tests.checks.receivers.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Event = tuple[str, str, str]
+
+
+class KnowsARequestByItsNonce(CorrectReceiver):
+    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        with self.store.transaction() as db:
+            known = db.execute("SELECT 1 FROM nonces WHERE nonce = ?", [nonce]).fetchone()
+            self.remember(db, nonce, body)
+            for row in [] if known else {json.dumps(row): row for row in envelope["rows"]}.values():
+                self.apply(db, row)
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
+
+
+class LooksBeforeItWrites(CorrectReceiver):
+    """Look in one transaction whether an event is there, and enter it in another."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._here = threading.local()
+
+    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        self._here.new = []
+        super().commit(nonce, body, envelope)
+        if self._here.new:
+            time.sleep(0.002)
+            with self.store.transaction() as db:
+                db.executemany("INSERT INTO effects VALUES (?, ?, ?)", self._here.new)
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        event = (message_id, status, detail)
+        query = "SELECT 1 FROM effects WHERE message_id = ? AND status = ? AND detail = ?"
+        if event not in self._here.new and db.execute(query, event).fetchone() is None:
+            self._here.new.append(event)
+
+
+class RemembersLater(CorrectReceiver):
+    """Have the effect at once, and remember the events of a callback when all else is done."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._here = threading.local()
+        self._known: set[Event] = set()
+        self._under_way: set[Event] = set()
+
+    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        self._here.new = set()
+        super().commit(nonce, body, envelope)
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        event = (message_id, status, detail)
+        if event not in self._known | self._under_way:
+            db.execute("INSERT INTO effects VALUES (?, ?, ?)", event)
+            self._under_way.add(event)
+            self._here.new.add(event)
+
+    def end(self, *, well: bool) -> None:
+        new: set[Event] = getattr(self._here, "new", set())
+        if well:
+            self._known |= new
+        self._under_way -= new
+
+
+class ForgetsWhatNobodyWaitsFor(RemembersLater):
+    def acknowledge(self) -> tuple[int, str, dict[str, str]]:
+        downstream.call()
+        return super().acknowledge()
+
+
+class _Answer:
+    def __init__(self, chunks: list[bytes], receiver: RemembersLater) -> None:
+        self._chunks = chunks
+        self._receiver = receiver
+        self._read = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._chunks
+        self._read = True
+
+    def close(self) -> None:
+        self._receiver.end(well=self._read)
+
+
+def when_read(receiver: RemembersLater) -> WSGIApplication:
+    """Make an app that remembers what came once its answer has been read."""
+    flask = on_flask(receiver)
+    return lambda environ, start_response: _Answer(list(flask(environ, start_response)), receiver)
+
+
+class WhenWritten(Handler):
+    """Remember what came once the answer has been written without an error."""
+
+    receiver: Any
+
+    def answer(self) -> None:
+        well = False
+        try:
+            super().answer()
+            well = True
+        finally:
+            self.receiver.end(well=well)
+
+    def end_headers(self) -> None:
+        # The sender, which is in this process, has its turn to break the connection.
+        select.select([self.connection], [], [], 0.005)
+        super().end_headers()
+
+
+class UnlessGone(Handler):
+    """Remember what came before the answer is written, if the sender is still there to read it."""
+
+    receiver: Any
+
+    def end_headers(self) -> None:
+        self.receiver.end(well=not _is_gone(self.connection))
+        super().end_headers()
+
+
+@contextmanager
+def when_written(receiver: RemembersLater) -> Iterator[str]:
+    with handling(receiver, WhenWritten) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextmanager
+def unless_gone(receiver: RemembersLater) -> Iterator[str]:
+    with handling(receiver, UnlessGone) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    try:
+        # The sender, which is in this process, has its turn to break the connection.
+        return bool(select.select([connection], [], [], 0.005)[0]) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
+MUTANTS = [
+    # It takes every retry for something new, whatever it is that was retried.
+    Mutant(
+        "C01",
+        KnowsARequestByItsNonce,
+        also=("C02", "C03"),
+        also_in_process=("C05",),
+        also_over_a_socket=("C04",),
+    ),
+    Mutant("C02", LooksBeforeItWrites),
+    Mutant("C03", RemembersLater, over=("http",), serve=when_written),
+    # Who has reset the connection is gone as well, and what it waits for stalls.
+    Mutant(
+        "C04", ForgetsWhatNobodyWaitsFor, also=("A07", "C03"), options={"limit": 0.5}, over=("http",), serve=unless_gone
+    ),
+    Mutant("C05", RemembersLater, over=("wsgi",), app=when_read),
+]

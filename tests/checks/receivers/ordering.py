@@ -1,0 +1,93 @@
+"""Mutants that end in a state that depends on what came when."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from tests.checks.receivers.correct import ALONG, CorrectReceiver
+from tests.checks.receivers.mutant import Mutant
+
+
+class KeepsOneStatus(CorrectReceiver):
+    """Keep one status of each message, and let another take its place where that supersedes it: correct as it is."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if status not in ALONG:
+            super().keep(db, message_id, status, detail)
+            return
+        old = db.execute("SELECT status FROM effects WHERE message_id = ?", [message_id]).fetchone()
+        if old is None or self.supersedes(status, old[0]):
+            db.execute("DELETE FROM effects WHERE message_id = ?", [message_id])
+            db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
+
+    def supersedes(self, new: str, old: str) -> bool:
+        return self.rank(new) > self.rank(old)
+
+    def rank(self, status: str) -> int:
+        return ALONG[status]
+
+
+class KeepsWhatCameLast(KeepsOneStatus):
+    def supersedes(self, new: str, old: str) -> bool:
+        return True
+
+
+class TakesAPlanForANewBeginning(KeepsOneStatus):
+    def supersedes(self, new: str, old: str) -> bool:
+        return new == "plan" or super().supersedes(new, old)
+
+
+class WantsSentBeforeDelivered(CorrectReceiver):
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        query = "SELECT 1 FROM effects WHERE message_id = ? AND status = 'sent'"
+        if status != "delivered" or db.execute(query, [message_id]).fetchone():
+            super().keep(db, message_id, status, detail)
+
+
+class TakesDeliveredForTheEnd(KeepsOneStatus):
+    def rank(self, status: str) -> int:
+        return 99 if status == "delivered" else super().rank(status)
+
+
+class TakesAWrongCodeForTheEnd(KeepsOneStatus):
+    def rank(self, status: str) -> int:
+        return 99 if status == "verified_failed" else super().rank(status)
+
+
+class TakesTheLaterOfTwoReports(KeepsOneStatus):
+    def supersedes(self, new: str, old: str) -> bool:
+        return {new, old} == {"delivered", "delivered_failed"} or super().supersedes(new, old)
+
+
+class TakesOneEventOfEachStatus(CorrectReceiver):
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        query = "SELECT 1 FROM effects WHERE message_id = ? AND status = ?"
+        if status not in ALONG or db.execute(query, [message_id, status]).fetchone() is None:
+            super().keep(db, message_id, status, detail)
+
+
+class OrdersByTime(CorrectReceiver):
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        if self.known(row["status"].get("message_status")) is None:
+            return
+        db.execute("CREATE TABLE IF NOT EXISTS times (message_id TEXT PRIMARY KEY, itime INTEGER NOT NULL)")
+        message_id, itime = str(row.get("message_id")), row.get("itime", 0)
+        known = db.execute("SELECT itime FROM times WHERE message_id = ?", [message_id]).fetchone()
+        if known is None or itime >= known[0]:
+            db.execute("REPLACE INTO times VALUES (?, ?)", [message_id, itime])
+            db.execute("DELETE FROM effects WHERE message_id = ?", [message_id])
+            super().apply_status(db, row)
+
+
+MUTANTS = [
+    Mutant("C06", KeepsWhatCameLast, also=("C07", "C09", "C11", "C15")),
+    Mutant("C07", TakesAPlanForANewBeginning),
+    # What comes too early for it is lost.
+    Mutant("C08", WantsSentBeforeDelivered, also=("C06",)),
+    Mutant("C09", TakesDeliveredForTheEnd),
+    Mutant("C10", TakesAWrongCodeForTheEnd),
+    Mutant("C11", TakesTheLaterOfTwoReports),
+    Mutant("C14", TakesOneEventOfEachStatus),
+    Mutant("C15", OrdersByTime),
+]

@@ -1,0 +1,42 @@
+"""Receivers on the servers people run: `python -m tests.checks.receivers.stacks DESCRIPTOR STACK STORE`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.checks.receivers.correct import CorrectReceiver, Incoming, Refused
+from tests.checks.receivers.frameworks import on_django, on_fastapi, on_flask
+from tests.checks.receivers.store import Store
+from tests.real.stacks.servers import Serve, gunicorn, serve_with_parent, uvicorn
+
+
+class RefusesChunks(CorrectReceiver):
+    """Do what is left to an app that its server hands no chunks."""
+
+    def read(self, incoming: Incoming) -> bytes:
+        if incoming.headers.get("transfer-encoding"):
+            raise Refused(411)
+        return super().read(incoming)
+
+
+#: Every stack by name: the receiver, what makes an app of it, and what serves that.
+STACKS: dict[str, tuple[type[CorrectReceiver], Callable[[CorrectReceiver], Any], Serve]] = {
+    "gunicorn and Flask": (CorrectReceiver, on_flask, gunicorn(worker_class="sync")),
+    "gunicorn and Django": (CorrectReceiver, on_django, gunicorn(worker_class="sync")),
+    "uvicorn and FastAPI": (CorrectReceiver, on_fastapi, uvicorn("auto")),
+    # What is said to help.
+    "gunicorn with threads and Flask": (CorrectReceiver, on_flask, gunicorn(worker_class="gthread", threads=4)),
+    "gunicorn and Django, refusing chunks": (RefusesChunks, on_django, gunicorn(worker_class="sync")),
+}
+
+
+def main(descriptor: str, stack: str, store: str) -> None:
+    kind, make, serve = STACKS[stack]
+    serve_with_parent(serve, make(kind(Store(Path(store)))), descriptor)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,184 @@
+"""Mutants that verify wrongly."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import sqlite3
+import time
+
+from tests.checks.receivers.correct import USERNAME, CorrectReceiver, Incoming, Refused
+from tests.checks.receivers.mutant import Mutant
+from tests.checks.receivers.servers import by_hand, on_wsgiref
+
+Answer = tuple[int, str, dict[str, str]]
+
+
+class VerifiesWhatIsThere(CorrectReceiver):
+    def verify(self, signatures: list[str]) -> str:
+        return super().verify(signatures) if signatures else str(time.time())
+
+
+class ComparesNothing(CorrectReceiver):
+    def check_digest(self, parts: dict[str, str]) -> None:
+        pass
+
+
+class TakesThePartsForGranted(CorrectReceiver):
+    def parts(self, signature: str) -> dict[str, str]:
+        parts = dict(part.strip().split("=", 1) for part in signature.split(";"))
+        parts["timestamp"].strip(), parts["nonce"].strip()
+        return super().parts(signature)
+
+
+class ComparesText(CorrectReceiver):
+    def check_digest(self, parts: dict[str, str]) -> None:
+        digest = self.digest(parts["timestamp"], parts["nonce"], parts["username"])
+        if not hmac.compare_digest(digest, parts["signature"]):
+            raise Refused(401)
+
+
+class TakesShortenedSignatures(CorrectReceiver):
+    def check_digest(self, parts: dict[str, str]) -> None:
+        given = parts["signature"].encode()
+        digest = self.digest(parts["timestamp"], parts["nonce"], parts["username"]).encode()
+        if len(given) < 16 or not hmac.compare_digest(digest[: len(given)], given):
+            raise Refused(401)
+
+
+class KnowsTheDocumentsSpellingAlone(CorrectReceiver):
+    def handle(self, incoming: Incoming) -> Answer:
+        incoming.signatures = [value for name, value in incoming.raw if name == "X-CALLBACK-ID"]
+        return super().handle(incoming)
+
+
+class KnowsOneOrder(CorrectReceiver):
+    def parts(self, signature: str) -> dict[str, str]:
+        if not re.fullmatch(r"timestamp=\d+;nonce=\w+;username=\w+;signature=\w+", signature, re.ASCII):
+            raise Refused(401)
+        return super().parts(signature)
+
+
+class TakesTheFirstOfSeveral(CorrectReceiver):
+    def verify(self, signatures: list[str]) -> str:
+        return super().verify([signatures[0].partition(",")[0]] if signatures else [])
+
+
+class LooksWhetherTheUsernameOccurs(CorrectReceiver):
+    def check_username(self, username: str) -> None:
+        if USERNAME not in username:
+            raise Refused(401)
+
+
+class BelievesTheHeadersUsername(CorrectReceiver):
+    def check_username(self, username: str) -> None:
+        pass
+
+
+class LooksAtTheFutureAlone(CorrectReceiver):
+    def is_timely(self, timestamp: str) -> bool:
+        return int(timestamp) - time.time() <= 300
+
+
+class LooksAtThePastAlone(CorrectReceiver):
+    def is_timely(self, timestamp: str) -> bool:
+        return time.time() - int(timestamp) <= 300
+
+
+class AllowsTwoMinutes(CorrectReceiver):
+    def is_timely(self, timestamp: str) -> bool:
+        return abs(time.time() - int(timestamp)) <= 120
+
+
+class TakesTimestampsForNumbers(CorrectReceiver):
+    def parts(self, signature: str) -> dict[str, str]:
+        segments = [part.strip().partition("=") for part in signature.split(";")]
+        parts = {name: value for name, _, value in segments}
+        if len(segments) != 4 or {*parts} != {"timestamp", "nonce", "username", "signature"}:
+            raise Refused(401)
+        return parts
+
+
+class NeverLooksWhetherItWasThereBefore(CorrectReceiver):
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
+
+
+class ForgetsNonces(CorrectReceiver):
+    def remember(self, db: sqlite3.Connection, nonce: str, body: bytes) -> None:
+        pass
+
+
+class NeverLooksAtAuthorization(CorrectReceiver):
+    def authorize(self, given: str) -> None:
+        pass
+
+
+class ParsesFirst(CorrectReceiver):
+    def handle(self, incoming: Incoming) -> Answer:
+        if incoming.method == "POST" and incoming.body:
+            try:
+                json.loads(incoming.body)
+            except (ValueError, RecursionError):
+                raise Refused(400) from None
+        return super().handle(incoming)
+
+
+class ExplainsItself(CorrectReceiver):
+    def say(self, refused: Refused, incoming: Incoming) -> str:
+        try:
+            parts = self.parts(incoming.signatures[0])
+        except (Refused, IndexError):
+            return "no signature"
+        return f"expected {self.digest(parts['timestamp'], parts['nonce'], parts['username'])}"
+
+
+class ComparesWithEquals(CorrectReceiver):
+    def check_digest(self, parts: dict[str, str]) -> None:
+        if parts["signature"] != self.digest(parts["timestamp"], parts["nonce"], parts["username"]):
+            raise Refused(401)
+
+
+class TrustsAnAddress(CorrectReceiver):
+    def handle(self, incoming: Incoming) -> Answer:
+        if incoming.headers.get("x-forwarded-for") == "119.8.170.74":
+            self.commit(str(time.time()), incoming.body, self.decode(incoming.body))
+            return self.acknowledge()
+        return super().handle(incoming)
+
+
+MUTANTS = [
+    # What it does not verify it parses, and where a spoofed name is no name there is nothing to verify.
+    Mutant("B01", VerifiesWhatIsThere, also=("B19",), also_over_a_socket=("B09",)),
+    # Whatever signature is in the right place will do.
+    Mutant("B02", ComparesNothing, also=("B03", "B04", "B05", "B22"), also_in_process=("B21",)),
+    Mutant("B03", TakesThePartsForGranted),
+    Mutant("B04", ComparesText),
+    Mutant("B05", TakesShortenedSignatures),
+    Mutant("B06", KnowsTheDocumentsSpellingAlone, over=("http",), serve=by_hand),
+    Mutant("B07", KnowsOneOrder),
+    Mutant("B08", TakesTheFirstOfSeveral),
+    # It reads no chunks, and one request at a time, besides.
+    Mutant("B09", CorrectReceiver, also=("E01", "E06"), over=("http",), serve=on_wsgiref),
+    Mutant("B10", LooksWhetherTheUsernameOccurs),
+    # A digit moved into the username is a username like any other.
+    Mutant("B11", BelievesTheHeadersUsername, also=("B10",)),
+    Mutant("B12", LooksAtTheFutureAlone),
+    Mutant("B13", LooksAtThePastAlone),
+    Mutant("B14", AllowsTwoMinutes),
+    Mutant("B15", TakesTimestampsForNumbers),
+    Mutant(
+        "B16",
+        NeverLooksWhetherItWasThereBefore,
+        also=("C01", "C02", "C03", "D03"),
+        also_in_process=("C05",),
+        also_over_a_socket=("C04",),
+    ),
+    Mutant("B17", ForgetsNonces),
+    Mutant("B18", NeverLooksAtAuthorization),
+    Mutant("B19", ParsesFirst),
+    Mutant("B20", ExplainsItself),
+    Mutant("B21", ComparesWithEquals, over=("wsgi",)),
+    Mutant("B22", TrustsAnAddress),
+]

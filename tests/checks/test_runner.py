@@ -1,0 +1,321 @@
+"""What a run makes of receivers that cannot be judged, that vanish, that are slow, that nobody can look into."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engagelab_mock import CHECKS, EngageLab, Judgement, Message, Receiver, ReceiverFellShort, Report, UsageError
+from engagelab_mock.checks.context import Hooks
+from engagelab_mock.checks.runner import Runner
+from engagelab_mock.checks.selection import Selection
+from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, observe
+from tests.checks.receivers.frameworks import on_fastapi, on_flask
+from tests.checks.receivers.mutant import Mutant
+from tests.checks.receivers.servers import on_werkzeug
+from tests.checks.receivers.store import Store
+from tests.checks.receivers.verifying import ComparesNothing, NeverLooksWhetherItWasThereBefore, VerifiesWhatIsThere
+from tests.checks.serving import CORRECT, SETTINGS, check_in_process
+
+Answer = tuple[int, str, dict[str, str]]
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    return {finding.id: str(finding.verdict) for finding in report.findings}
+
+
+# --- Without a way to see the state
+
+
+def test_without_observe_nothing_about_effects_passes(tmp_path: Path) -> None:
+    report = check_in_process(CORRECT, tmp_path, hooks=Hooks())
+    for finding in report.findings:
+        if finding.check.need in {"probe", "both"} and finding.verdict is not Judgement.SKIPPED:
+            assert finding.verdict is Judgement.INCONCLUSIVE
+            assert "give `observe`" in finding.reason
+    assert not report.observed
+    assert report.worst_first == []
+
+
+def test_without_observe_an_answer_still_tells_a_forgery(tmp_path: Path) -> None:
+    finding = check_in_process(Mutant("", ComparesNothing), tmp_path, only=["B02"], hooks=Hooks()).finding("B02")
+    assert finding.verdict is Judgement.FAIL
+    assert "was answered as a genuine callback is" in finding.reason
+
+
+class SaysYesToEverything(CorrectReceiver):
+    """It answers 200 to what it refuses, and has no effect of it."""
+
+    def answer(self, incoming: Incoming) -> Answer:
+        super().answer(incoming)
+        return 200, "", {}
+
+
+def test_a_receiver_that_answers_200_to_forgeries_and_ignores_them_is_warned(tmp_path: Path) -> None:
+    report = check_in_process(Mutant("", SaysYesToEverything), tmp_path, only=["B*"])
+    assert report.worst_first == []
+    assert "had no effect, but was answered 200 as a genuine callback is" in report.finding("B02").warnings[0]
+
+
+def test_an_observe_that_looks_elsewhere_tells_nothing(tmp_path: Path) -> None:
+    report = check_in_process(
+        CORRECT, tmp_path, only=["B0*", "B16"], hooks=Hooks(observe=lambda message_id: "?", patience=0.1)
+    )
+    assert report.finding("B16").verdict is Judgement.INCONCLUSIVE
+    assert "what `observe` returns, '?', did not change" in report.finding("B16").reason
+    assert report.finding("B02").verdict is Judgement.INCONCLUSIVE
+    assert report.worst_first == []
+
+
+def test_a_receiver_brings_its_observe_along(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, observe=partial(observe, store), **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        assert engagelab.check(only=["B16"]).finding("B16").verdict is Judgement.PASS
+
+
+# --- Apps with ways of their own
+
+
+class KnowsItsOwnMessagesAlone(CorrectReceiver):
+    """It has a row for each message it sent, and passes over callbacks about any other."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.sent: set[str] = set()
+
+    def prepare(self, message: Message) -> None:
+        self.sent.add(message.id)
+
+    def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+        if message_id in self.sent:
+            super().keep(db, message_id, status, detail)
+
+
+def test_prepare_lets_an_app_know_the_messages(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    app = KnowsItsOwnMessagesAlone(store)
+    receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS)
+    watch = partial(observe, store)
+    with EngageLab(receiver) as engagelab:
+        without = engagelab.check(observe=watch, patience=0.1, only=["B16"]).finding("B16")
+        prepared = engagelab.check(observe=watch, prepare=app.prepare, only=["B16"]).finding("B16")
+    assert without.verdict is Judgement.INCONCLUSIVE
+    assert "`prepare`" in without.reason
+    assert prepared.verdict is Judgement.PASS
+
+
+class WorksAfterwards:
+    """Acknowledge at once and apply later, from a thread, as a job queue does."""
+
+    def __init__(self, store: Store, kind: type[CorrectReceiver], delay: float) -> None:
+        self.threads: list[threading.Thread] = []
+        later = self._later
+
+        class Receiving(kind):  # type: ignore[misc,valid-type]
+            def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+                later(lambda: kind.commit(self, nonce, body, envelope), delay)
+
+        self.receiver = Receiving(store)
+
+    def _later(self, work: Callable[[], object], delay: float) -> None:
+        def run() -> None:
+            threading.Event().wait(delay)
+            work()
+
+        thread = threading.Thread(target=run)
+        self.threads.append(thread)
+        thread.start()
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [(CorrectReceiver, Judgement.PASS), (NeverLooksWhetherItWasThereBefore, Judgement.FAIL)],
+)
+def test_an_app_that_works_after_its_answer_is_waited_for(
+    kind: type[CorrectReceiver], verdict: Judgement, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    app = WorksAfterwards(store, kind, 0.05)
+    with EngageLab(Receiver.wsgi(on_flask(app.receiver), PATH, **SETTINGS)) as engagelab:
+        report = engagelab.check(observe=partial(observe, store), only=["B01", "B16"])
+    for thread in app.threads:
+        thread.join()
+    assert verdicts(report)["B16"] == verdict
+    assert verdicts(report)["B01"] == Judgement.PASS
+
+
+def test_a_receiver_that_is_told_no_status_is_not_judged(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    app = on_flask(CorrectReceiver(store))
+    receiver = Receiver.wsgi(app, PATH, events=["insufficient_balance"], **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        report = engagelab.check(observe=partial(observe, store), only=["A04", "B01"])
+    assert verdicts(report)["A04"] == "skipped"
+    assert "do not tick delivered" in report.finding("B01").reason
+
+
+def test_a_receiver_without_a_signature_is_asked_nothing_about_it(tmp_path: Path) -> None:
+    with EngageLab(Receiver.wsgi(on_flask(CorrectReceiver(Store(tmp_path / "s"))), PATH)) as engagelab:
+        finding = engagelab.check(only=["B02"]).finding("B02")
+    assert (finding.verdict, finding.reason) == (
+        Judgement.SKIPPED,
+        "without a username and a secret, callbacks are not signed",
+    )
+
+
+def test_an_asgi_app_is_checked_in_process(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.asgi(on_fastapi(CorrectReceiver(store)), PATH, **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        report = engagelab.check(observe=partial(observe, store), only=["A*", "B*"], skip=["A07"])
+        receiver.close()
+    assert {finding.id for finding in report.findings if finding.verdict is not Judgement.PASS} >= {"A06", "B09"}
+    assert [str(finding) for finding in report.findings if finding.verdict is Judgement.FAIL] == []
+
+
+@pytest.mark.asyncio
+async def test_in_an_event_loop_an_asgi_app_is_checked_from_a_thread(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.asgi(on_fastapi(CorrectReceiver(store)), PATH, **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        with pytest.raises(UsageError, match="acheck"):
+            engagelab.check(only=["A*"])
+        report = await engagelab.acheck(observe=partial(observe, store), only=["A*", "B16"], skip=["A07"])
+    assert {id for id, verdict in verdicts(report).items() if verdict == "pass"} >= {"A01", "A09", "B16"}
+    assert report.worst_first == []
+
+
+# --- Time, and receivers that go away
+
+
+class DiesOfIt(CorrectReceiver):
+    """It answers nothing any more once it was sent a callback without a signature."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.dead = False
+        self.buried = threading.Event()
+
+    def answer(self, incoming: Incoming) -> Answer:
+        self.dead = self.dead or (bool(incoming.body) and not incoming.signatures)
+        if self.dead:
+            self.buried.wait(20)
+        return super().answer(incoming)
+
+
+def test_a_receiver_that_falls_silent_is_told_by_the_next_checks(tmp_path: Path) -> None:
+    app = DiesOfIt(Store(tmp_path / "receiver.sqlite"))
+    with on_werkzeug(app) as url:
+        receiver = Receiver.http(url + PATH, limit=0.2, **SETTINGS)
+        report = Runner(receiver, recovery=0.1, selection=Selection(only=["A04", "B01", "B02", "B03"])).run()
+        app.buried.set()
+        receiver.close()
+    assert report.finding("A04").verdict is Judgement.PASS
+    assert report.finding("B01").reason == "a callback without a signature: no complete answer within 0.2 s"
+    for id in ("B02", "B03"):
+        assert str(report.finding(id)).endswith("inconclusive, the receiver has not answered since B01")
+
+
+def test_what_does_not_fit_into_the_time_is_inconclusive(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
+    report = Runner(receiver, timeout=0.0, selection=Selection(only=["A01", "B01"])).run()
+    assert {finding.reason for finding in report.findings if finding.id in {"A01", "B01"}} == {
+        "there was no time left for it"
+    }
+
+
+# --- The report
+
+
+def test_assert_none_fails_with_the_worst_findings_first(tmp_path: Path) -> None:
+    report = check_in_process(Mutant("", VerifiesWhatIsThere), tmp_path)
+    with pytest.raises(ReceiverFellShort) as caught:
+        report.assert_none("minor")
+    text = str(caught.value)
+    assert text.index("B01 sig-missing (blocker)") < text.index("B19 auth-before-parse (minor)")
+    assert "X-CALLBACK-ID" not in text.split("B19")[0].split("sent:")[1].split("received")[0]
+    assert [finding.id for finding in report.at_least("blocker")] == ["B01"]
+
+
+def test_a_suppressed_failure_does_not_count(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(ComparesNothing(store)), PATH, **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        report = engagelab.check(only=["B02"], suppress={"B02": "behind mutual TLS"})
+    report.assert_none("info")
+    assert (report.finding("B02").verdict, report.finding("B02").suppressed) == (Judgement.FAIL, "behind mutual TLS")
+    assert report.summary()["suppressed"] == 1
+
+
+def test_the_run_says_what_it_has_sent(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
+    with EngageLab(receiver) as engagelab:
+        report = engagelab.check(observe=partial(observe, store), only=["B02", "B16"])
+    kept = {message_id for message_id in report.sent.message_ids if store.effects(message_id)}
+    assert kept < {*report.sent.message_ids}
+    assert store.message_ids() == kept
+    assert report.sent.callbacks == len(store.message_ids()) + 2
+    assert str(report.sent).startswith(f"{report.sent.callbacks} callbacks about {len(report.sent.message_ids)} ")
+
+
+def test_the_journal_of_the_test_is_left_alone() -> None:
+    with EngageLab() as engagelab:
+        engagelab.check(only=["A*"])
+        engagelab.journal.assert_nothing_sent()
+
+
+def test_a_run_can_be_made_again_with_its_seed(tmp_path: Path) -> None:
+    def run() -> Report:
+        store = Store(tmp_path / "receiver.sqlite")
+        receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
+        return Runner(receiver, seed="7", selection=Selection(only=["B02"])).run()
+
+    assert run().sent.message_ids == run().sent.message_ids
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"observe": 7}, "observe is called, and 7 cannot be"),
+        ({"timeout": -1}, "timeout"),
+        ({"only": ["Z*"]}, "unknown check 'Z*'"),
+        ({"olny": ["A*"]}, "did you mean 'only'?"),
+        ({"receiver": "http://127.0.0.1/"}, "is no Receiver"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_entered(given: Any, complaint: str) -> None:
+    with EngageLab() as engagelab:
+        with pytest.raises(UsageError) as caught:
+            engagelab.check(**given)
+        assert complaint in str(caught.value)
+        assert len(engagelab.journal.refusals) == 1
+
+
+# --- The catalogue itself
+
+
+def test_every_fix_is_python_in_every_framework() -> None:
+    for check in CHECKS.values():
+        for code in (check.fix.flask, check.fix.django, check.fix.fastapi):
+            indented = "\n".join(f"    {line}" for line in code.splitlines() or ["pass"])
+            compile(f"async def view(request):\n{indented}\n", check.id, "exec")
+            assert "$" not in code.replace('?$"', "")
+
+
+def test_every_check_says_all_there_is_to_say() -> None:
+    assert list(CHECKS) == sorted(CHECKS)
+    assert len({check.name for check in CHECKS.values()}) == len(CHECKS)
+    for check in CHECKS.values():
+        assert not check.title[0].islower()
+        assert not check.title.endswith(".")
+        for text in (check.why, check.stimulus, check.expected, check.fix.text):
+            assert text.endswith((".", ".)"))
+        assert set(check.source) <= set("SDKXCP? ")

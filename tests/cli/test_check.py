@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import flask
+import pytest
+
+from engagelab_mock import CHECKS
+from engagelab_mock.server.loopback import LoopbackServer
+from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
+from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.store import Store
+from tests.checks.receivers.verifying import ForgetsNonces
+from tests.cli.conftest import Command, SdkApp, Spawn
+
+SIGNED = ("--username", USERNAME, "--secret", SECRET)
+FULLY = (*SIGNED, "--authorization", AUTHORIZATION)
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    state: str
+    database: Path
+
+
+def serve(kind: type[CorrectReceiver], directory: Path) -> Iterator[Served]:
+    """Serve a receiver together with an address at which the state of a message is seen."""
+    store = Store(directory / "receiver.sqlite")
+    app = flask.Flask("state")
+    app.add_url_rule("/state/<message_id>", "state", partial(observe, store))
+    receiving = on_flask(kind(store))
+
+    def both(environ, start_response):  # type: ignore[no-untyped-def]
+        return (receiving if environ["PATH_INFO"] == PATH else app)(environ, start_response)
+
+    with LoopbackServer(both) as server:
+        yield Served(server.url + PATH, f"{server.url}/state/{{message_id}}", directory / "receiver.sqlite")
+
+
+@pytest.fixture
+def correct(tmp_path: Path) -> Iterator[Served]:
+    yield from serve(CorrectReceiver, tmp_path)
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Served]:
+    yield from serve(ForgetsNonces, tmp_path)
+
+
+def test_a_correct_receiver_exits_0(program: Command, correct: Served) -> None:
+    result = program("check", correct.url, *FULLY, "--observe", correct.state, "--only", "A*,B*", "--format", "json")
+
+    assert (result.code, result.err) == (0, "")
+    findings, summary = result.objects[:-1], result.objects[-1]
+    assert [finding["id"] for finding in findings] == list(CHECKS)
+    assert {finding["type"] for finding in findings} == {"finding"}
+    assert {f["id"]: f["reason"] for f in findings if f["verdict"] == "fail"} == {}
+    inconclusive = {finding["id"] for finding in findings if finding["verdict"] == "inconclusive"}
+    assert inconclusive == {"A07"}
+    assert (summary["type"], summary["ok"], summary["failed"], summary["observed"]) == ("summary", True, 0, True)
+    assert summary["sent"]["callbacks"] > 50
+    assert len(summary["sent"]["message_ids"]) == len(set(summary["sent"]["message_ids"]))
+
+
+def test_a_failure_exits_1_and_is_told_with_its_evidence(command: Command, forgetful: Served) -> None:
+    result = command("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "B1*")
+
+    assert (result.code, result.err) == (1, "")
+    assert "✗ B17 replay-swapped-body  A signature that was used before does not carry another body" in result.out
+    assert "received  200 OK" in result.out
+    assert "before: {'effects': [], 'status': None}" in result.out
+    assert "after:  {'effects': [['delivered', 'sms']], 'status': 'delivered'}" in result.out
+    assert "fix       Remember each nonce for 600 seconds" in result.out
+    assert re.search(r"✗ 1 failed · \d+ passed · \d+ skipped: 1 of severity major or worse", result.out)
+    assert re.search(
+        r"sent, and not taken back: \d+ callbacks about \d+ messages made up for it, and 1 pings", result.out
+    )
+    assert AUTHORIZATION not in result.out
+
+
+def test_the_json_object_of_a_failure_holds_everything(command: Command, forgetful: Served) -> None:
+    result = command("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "B17", "--format", "json")
+
+    [finding] = [each for each in result.objects[:-1] if each["verdict"] == "fail"]
+    assert finding["id"] == "B17"
+    first, second = finding["exchanges"]
+    assert first["headers"] == second["headers"]
+    assert first["body"] != second["body"]
+    assert ["Authorization", "(as configured)"] in first["headers"]
+    assert second["answer"]["status"] == 200
+    assert finding["states"][-1]["before"] != finding["states"][-1]["after"]
+    assert all(finding["fix"][name] for name in ("text", "flask", "django", "fastapi"))
+    assert "curl" in finding["repro"]
+    assert AUTHORIZATION not in result.out
+    assert SECRET not in json.dumps(finding)
+
+
+def test_the_credentials_stand_in_no_report(command: Command, forgetful: Served) -> None:
+    credentials = AUTHORIZATION.partition(" ")[2]
+    reports = [word for kind in ("junit", "html", "sarif") for word in ("--report", f"{kind}=check.{kind}")]
+    look = ("--observe", forgetful.state, "--only", "B17,B18")
+    result = command("check", forgetful.url, *FULLY, *look, *reports, "--format", "json")
+
+    [finding] = [each for each in result.objects[:-1] if each["id"] == "B18"]
+    values = [value for one in finding["exchanges"] for name, value in one["headers"] if name == "Authorization"]
+    assert values == ["Basic not-the-credentials", "bASIC (as configured)", "(as configured)"]
+    for text in (result.out, *(path.read_text() for path in Path.cwd().glob("check.*"))):
+        assert credentials not in text
+        assert credentials[::-1] not in text
+
+
+def test_fail_on_and_suppress_say_what_counts(command: Command, forgetful: Served) -> None:
+    arguments = ("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "B17")
+
+    assert command(*arguments, "--fail-on", "blocker").code == 0
+    result = command(*arguments, "--suppress", "B17=reached over mutual TLS alone")
+    assert result.code == 0
+    assert "B17  reached over mutual TLS alone (another body under a signature" in result.out
+
+
+def test_the_projects_table_is_read(command: Command, forgetful: Served, tmp_path: Path) -> None:
+    lines = [
+        "[tool.engagelab-mock]",
+        f"url = {forgetful.url!r}",
+        f"username = {USERNAME!r}",
+        f"secret = {SECRET!r}",
+        f"authorization = {AUTHORIZATION!r}",
+        "[tool.engagelab-mock.check]",
+        f"observe = {forgetful.state!r}",
+        'only = ["B17", "A0*"]',
+        'suppress = { B17 = "reached over mutual TLS alone" }',
+    ]
+    (tmp_path / "pyproject.toml").write_text("\n".join(lines))
+
+    result = command("check", "--format", "json")
+
+    assert result.code == 0
+    assert result.objects[-1]["suppressed"] == 1
+    assert result.objects[-1]["passed"] > 5
+
+
+@pytest.mark.parametrize("way", ["url", "command"])
+def test_the_state_is_seen_by_a_url_or_a_command(way: str, command: Command, correct: Served) -> None:
+    query = "SELECT status FROM effects WHERE message_id = '{message_id}'"
+    program = f"import sqlite3; print(sqlite3.connect({str(correct.database)!r}).execute({query!r}).fetchall())"
+    look = {
+        "url": ("--observe", correct.state),
+        "command": ("--observe-command", shlex.join([sys.executable, "-S", "-c", program])),
+    }[way]
+
+    result = command("check", correct.url, *FULLY, *look, "--only", "B02,B16", "--format", "json")
+
+    assert {f["id"]: f["verdict"] for f in result.objects[:-1] if f["id"] in {"B02", "B16"}} == {
+        "B02": "pass",
+        "B16": "pass",
+    }
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (("--observe-command", "false {message_id}"), "'false' exited 1"),
+        (("--observe-command", "no-such-program {message_id}"), "'no-such-program' cannot be run"),
+        (("--observe", "http://127.0.0.1:1/{message_id}"), "connection refused"),
+    ],
+)
+def test_a_way_to_look_that_fails_is_told(look: tuple[str, str], told: str, command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, *look, "--patience", "0.1", "--only", "B16", "--format", "json")
+
+    [finding] = [each for each in result.objects[:-1] if each["id"] == "B16"]
+    assert finding["verdict"] == "inconclusive"
+    assert told in finding["reason"]
+
+
+def test_a_closed_port_exits_3(command: Command, closed_url: str) -> None:
+    result = command("check", closed_url, *SIGNED, "--format", "json")
+
+    assert result.code == 3
+    assert result.objects == [
+        {
+            "type": "error",
+            "error": "Unreachable",
+            "message": result.objects[0]["message"],
+            "hint": "start it, or give --wait 10 if it is about to come up",
+        }
+    ]
+    assert "connection refused" in result.objects[0]["message"]
+
+
+def test_wait_waits_for_the_receiver_to_come_up(command: Command, tmp_path: Path) -> None:
+    placeholder = LoopbackServer(flask.Flask("gone"))
+    port = placeholder.port
+    placeholder.stop()
+    store = Store(tmp_path / "receiver.sqlite")
+    servers: list[LoopbackServer] = []
+
+    def come_up() -> None:
+        servers.append(LoopbackServer(on_flask(CorrectReceiver(store)), port=port).start())
+
+    timer = threading.Timer(0.3, come_up)
+    timer.start()
+    result = command("check", f"http://127.0.0.1:{port}{PATH}", *FULLY, "--wait", "10", "--only", "A01")
+    timer.join()
+    servers[0].stop()
+
+    assert result.code == 0
+
+
+BAD = [
+    ((), "UsageError", "URL: nothing says which receiver to check"),
+    (("http://127.0.0.1:9/", "--only", "B04,Z1"), "UnknownName", "only: unknown check 'Z1'"),
+    (("http://127.0.0.1:9/", "--skip", "sig-misssing"), "UnknownName", "skip: unknown check 'sig-misssing'"),
+    (("http://127.0.0.1:9/", "--suppress", "B17"), "UsageError", "'B17' comes without a reason"),
+    (("http://127.0.0.1:9/", "--severity", "mayor"), "UsageError", "'mayor' is not one of"),
+    (("http://127.0.0.1:9/", "--report", "pdf=x"), "UnknownName", "unknown kind of report 'pdf'"),
+    (("http://127.0.0.1:9/", "--report", "html"), "UsageError", "'html' is not KIND=FILE"),
+    (("http://127.0.0.1:9/", "--report", "html=no/such/x.html"), "UsageError", "there is no directory"),
+    (
+        ("http://127.0.0.1:9/", "--observe", "http://127.0.0.1/state"),
+        "UsageError",
+        "does not say where the message's id",
+    ),
+    (("http://127.0.0.1:9/", "--observe", "{message_id}"), "InvalidSettings", "is not http"),
+    (("http://127.0.0.1:9/", "--observe-command", "'{message_id}"), "UsageError", "is no command line"),
+    (
+        ("http://127.0.0.1:9/", "--observe", "http://a/{message_id}", "--observe-command", "x {message_id}"),
+        "UsageError",
+        "two ways to look",
+    ),
+    (("http://127.0.0.1:9/", "--wait", "-1"), "InvalidDelay", "wait"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD)
+def test_what_cannot_be_used_exits_2(arguments: tuple[str, ...], error: str, message: str, command: Command) -> None:
+    result = command("check", *arguments, "--format", "json")
+
+    assert result.code == 2
+    [said] = result.objects
+    assert (said["type"], said["error"]) == ("error", error)
+    assert message in said["message"] or error == "InvalidSettings"
+    assert message.split("'")[0].strip()[:10] in result.err or result.err
+
+
+def test_every_report_is_written(command: Command, sdk_app: SdkApp, tmp_path: Path) -> None:
+    reports = [word for kind in ("junit", "html", "sarif") for word in ("--report", f"{kind}=check.{kind}")]
+    result = command("check", sdk_app.url, *SIGNED, "--only", "A*", *reports)
+
+    assert result.code == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"check.junit", "check.html", "check.sarif"}
+
+
+def test_a_curl_line_does_it_again(command: Command, sdk_app: SdkApp) -> None:
+    result = command("check", sdk_app.url, *SIGNED, "--only", "A01,B04", "--format", "json")
+    repro = {finding["id"]: finding["repro"] for finding in result.objects[:-1] if finding["verdict"] == "fail"}
+
+    assert answered(repro["A01"]) == "HTTP/1.1 401 UNAUTHORIZED"
+    assert answered(repro["B04"]) == "HTTP/1.1 500 INTERNAL SERVER ERROR"
+
+
+def test_a_curl_line_signs_anew_what_was_genuine(command: Command, sdk_app: SdkApp) -> None:
+    result = command("check", sdk_app.url, *SIGNED, "--only", "A05", "--format", "json")
+    [repro] = [finding["repro"] for finding in result.objects[:-1] if finding["id"] == "A05"]
+
+    before = len(sdk_app.events)
+    assert "$(engagelab-mock sign)" in repro
+    assert answered(repro) == "HTTP/1.1 200 OK"
+    assert len(sdk_app.events) == before + 1
+
+
+def answered(repro: str) -> str:
+    """Run a curl line in a shell, as a reader would, and return the status line of the last answer."""
+    scripts = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-c", repro],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+        env={
+            **os.environ,
+            "PATH": f"{scripts}:{os.environ['PATH']}",
+            "ENGAGELAB_WEBHOOK_USERNAME": "acme",
+            "ENGAGELAB_WEBHOOK_SECRET": "s3cret",
+        },
+    )
+    lines: list[str] = re.findall(r"^HTTP/\S+ .*$", done.stdout, re.MULTILINE)
+    return lines[-1].strip()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal_and_gone_when_the_report_comes(sdk_app: SdkApp) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    arguments = [sys.executable, "-m", "engagelab_mock", "check", sdk_app.url, *SIGNED, "--only", "A*"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=theirs, env=environment, timeout=20, check=False)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal nobody writes to any more
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert b"of 79" in shown
+    assert b"\x1b[2K" in shown
+    assert b"\x1b" not in done.stdout
+    assert "✗ A01 ping-empty" in done.stdout.decode()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_with_what_is_known(spawn: Spawn, sdk_app: SdkApp) -> None:
+    # A command that takes its time to show the state leaves some for the interruption.
+    slowly = shlex.join([sys.executable, "-c", "import time; time.sleep(0.3)", "{message_id}"])
+    process = spawn("check", sdk_app.url, *SIGNED, "--observe-command", slowly, "--format", "json")
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    said = process.stdout.read().splitlines()
+    assert process.wait(timeout=10) == 130
+    assert first["id"] == "A01"
+    summary = json.loads(said[-1])
+    assert (summary["type"], summary["interrupted"], summary["ok"]) == ("summary", True, False)
+    assert summary["failed"] >= 1

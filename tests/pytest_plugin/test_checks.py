@@ -1,0 +1,142 @@
+"""`--engagelab-check`: a test for each check, wherever there is a receiver of its own."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from engagelab_mock import CHECKS
+from tests.pytest_plugin.conftest import STRICT, Run
+
+RECEIVER = """
+    import pytest
+    from engagelab_otp import WebhookVerifier
+    from flask import Flask
+    from engagelab_mock import Receiver
+
+    @pytest.fixture
+    def engagelab_receiver():
+        events = []
+        app = Flask("receiver")
+        view = WebhookVerifier("acme", "s3cret").flask_view(events.extend)
+        app.add_url_rule("/engagelab", "engagelab", view, methods=["POST"])
+
+        def observe(message_id):
+            return [event.status for event in events if getattr(event, "message_id", None) == message_id]
+
+        return Receiver.wsgi(app, "/engagelab", username="acme", secret="s3cret", observe=observe)
+"""
+ONE = """
+    def test_it(engagelab):
+        engagelab.send("+6591234567")
+"""
+#: What the SDK's own view fails among these.
+SOME = "A01 or A03 or B04 or B07 or B09"
+
+
+def test_there_is_a_test_for_each_check_of_the_fixture_s_receiver(run: Run) -> None:
+    result = run(ONE, "--engagelab-check", "-k", SOME, given=RECEIVER)
+    result.assert_outcomes(passed=2, failed=2, skipped=1, deselected=len(CHECKS) + 1 - 5)
+    result.stdout.fnmatch_lines(
+        [
+            "A01 ping-empty (blocker): the empty, unsigned ping: answered 401 UNAUTHORIZED",
+            "*FAILED test_inner.py::engagelab-check::test_receiver[[]B04-sig-nonascii-major[]]*",
+        ]
+    )
+    assert "engagelab_mock/" not in re.sub(r"SKIPPED.*", "", result.stdout.str().partition("FAILURES")[2])
+
+
+def test_without_the_option_there_is_none(run: Run) -> None:
+    run(ONE, given=RECEIVER).assert_outcomes(passed=1)
+
+
+def test_the_ini_key_asks_for_them_as_well(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nengagelab_check = true\n")
+    run(ONE, "-k", "A03", given=RECEIVER).assert_outcomes(passed=1, deselected=len(CHECKS))
+
+
+def test_a_conftest_s_receiver_is_found_without_any_other_test(pytester: pytest.Pytester) -> None:
+    pytester.mkdir("tests").joinpath("conftest.py").write_text(re.sub("^    ", "", RECEIVER, flags=re.MULTILINE))
+    result = pytester.runpytest_inprocess(*STRICT, "--engagelab-check", "-k", SOME, "tests")
+    result.assert_outcomes(passed=2, failed=2, skipped=1, deselected=len(CHECKS) - 5)
+
+
+def test_the_bundled_receiver_is_checked_where_there_is_no_other(run: Run) -> None:
+    result = run(ONE, "--engagelab-check", "-k", SOME)
+    assert result.parseoutcomes().get("failed", 0) == 0
+
+
+def test_each_receiver_of_its_own_gets_its_own_tests(pytester: pytest.Pytester) -> None:
+    text = re.sub("^    ", "", RECEIVER + ONE, flags=re.MULTILINE)
+    pytester.makepyfile(test_one=text, test_two=text.replace('"acme"', '"other"'))
+    result = pytester.runpytest_inprocess(*STRICT, "--engagelab-check", "-k", "A03")
+    result.assert_outcomes(passed=2, deselected=2 * len(CHECKS))
+
+
+def test_what_is_suppressed_is_expected_to_fail(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nengagelab_check_suppress =\n    A01: the address was saved by hand\n")
+    options = """
+    @pytest.fixture
+    def engagelab_check_options():
+        return {"suppress": {"sig-nonascii": "a proxy drops such headers"}}
+    """
+    result = run(options + ONE, "--engagelab-check", "-rx", "-k", SOME, given=RECEIVER)
+    result.assert_outcomes(passed=2, xfailed=2, skipped=1, deselected=len(CHECKS) + 1 - 5)
+    result.stdout.fnmatch_lines(["XFAIL*B04*a proxy drops such headers*"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"obsreve": 1}, "did you mean 'observe'?"),
+        ({"observe": 1}, "observe is called, and 1 cannot be"),
+        ({"suppress": {"A01": ""}}, "A01 is suppressed without a reason"),
+    ],
+    ids=["name", "hook", "reason"],
+)
+def test_options_that_cannot_be_used_are_told(given: object, told: str, run: Run) -> None:
+    options = f"""
+    import pytest
+
+    @pytest.fixture
+    def engagelab_check_options():
+        return {given!r}
+    """
+    result = run(options + ONE, "--engagelab-check", "-k", "A01")
+    result.assert_outcomes(failed=1, deselected=len(CHECKS))
+    assert told in result.stdout.str()
+
+
+@pytest.mark.slow
+def test_they_are_spread_over_xdist_s_workers(run: Run) -> None:
+    result = run(ONE, "--engagelab-check", "-k", SOME, "-n", "2", given=RECEIVER)
+    result.assert_outcomes(passed=2, failed=2, skipped=1)
+
+
+def test_the_report_of_a_check_stands_at_the_caller_s_line(run: Run) -> None:
+    test = """
+    def test_conformance(engagelab):
+        engagelab.check(only=["A01", "A03"]).assert_none("major")
+    """
+    result = run(test, given=RECEIVER)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            '>       engagelab.check(only=[[]"A01", "A03"[]]).assert_none("major")',
+            "E *ReceiverFellShort: http://testserver/engagelab fell short of 1 check of severity major or worse",
+            "E       A01 ping-empty (blocker): the empty, unsigned ping: answered 401 UNAUTHORIZED",
+        ]
+    )
+    assert "engagelab_mock/" not in result.stdout.str().partition("FAILURES")[2]
+
+
+def test_a_misspelt_check_fails_at_the_caller_s_line(run: Run) -> None:
+    test = """
+    def test_conformance(engagelab):
+        engagelab.check(only=["A1"])
+    """
+    result = run(test)
+    result.stdout.fnmatch_lines(
+        ['>       engagelab.check(only=[[]"A1"[]])', "E *UnknownName: only: unknown check 'A1'"]
+    )
