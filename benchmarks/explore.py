@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,9 +34,16 @@ Call = Callable[[], object]
 def measure(effort: Effort) -> Iterator[Row]:
     """Explore every lifecycle, smallest schedules first, with the invariants; then make the same calls by hand.
 
-    Both look at the state as often, and reset as often; the calls by hand are signed already.
+    Both look at the state as often, and reset as often; the calls by hand are signed already. The app keeps its state
+    in a file, as apps do, and in memory, which is as little as an app can do.
     """
-    shop = FlaskShop()
+    with tempfile.TemporaryDirectory() as directory:
+        yield _measured(effort, "in a file", str(Path(directory, "shop.sqlite")))
+    yield _measured(effort, "in memory", ":memory:")
+
+
+def _measured(effort: Effort, where: str, database: str) -> Row:
+    shop = FlaskShop(database=database)
     limit = 2 * effort.calls
     calls: list[Call] = []
     recorded = _explore(_recording(shop.app, calls), _noted(shop.observe, calls), _noted(shop.reset, calls), limit)
@@ -45,10 +54,11 @@ def measure(effort: Effort) -> Iterator[Row]:
             "explore": lambda: _explore(shop.app, shop.observe, shop.reset, limit),
         },
     )
+    shop.close()
     callbacks = recorded.deliveries
-    yield Row(
+    return Row(
         goal="E1",
-        what="exploring a Flask app with SQLite / the same calls of the app alone",
+        what=f"exploring a Flask app with SQLite {where} / the same calls of the app alone",
         value=taken["explore"] / taken["bare"],
         budget=1.2,
         context={

@@ -12,8 +12,8 @@ from tests.receivers.gallery.sqlite import SqliteLedger
 class FlaskShop:
     """Serve orders, correct ones unless told otherwise."""
 
-    def __init__(self, orders: type[Orders] = Orders) -> None:
-        self.ledger = SqliteLedger()
+    def __init__(self, orders: type[Orders] = Orders, database: str = ":memory:") -> None:
+        self.ledger = SqliteLedger(database)
         self.orders = orders(self.ledger)
         self.app = Flask("shop")
         self.app.add_url_rule(PATH, "engagelab", self._view, methods=["POST"])

@@ -1,4 +1,4 @@
-"""Orders in an SQLite database in memory, on one connection."""
+"""Orders in an SQLite database, in memory or in a file, on one connection."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ NOTHING: State = {"status": None, "credits": 0, "refunds": 0, "cost": 0}
 
 
 class SqliteLedger:
-    def __init__(self) -> None:
+    def __init__(self, database: str = ":memory:") -> None:
         # Servers call it from a thread of theirs, one request at a time.
-        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(_TABLES)
 
     @contextmanager
