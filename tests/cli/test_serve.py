@@ -103,7 +103,7 @@ def wait_for_lines(program: Program, pattern: str, count: int) -> None:
 
 def test_an_app_sends_and_is_called_back(serving: Serving, receiver: tuple[Inbound, str]) -> None:
     inbound, url = receiver
-    program, client = serving(*towards(url), "--speed", "1000", "--seed", "7")
+    program, client = serving(*towards(url), "--speed", "50", "--seed", "7")
 
     sent = client.send()
     wait_for_lines(program, "delivered .* acknowledged", 1)
@@ -234,7 +234,8 @@ def test_other_machines_need_a_token_for_the_control_api(spawn: Spawn) -> None:
 
 def test_it_goes_on_with_what_is_in_the_file(serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path) -> None:
     db = str(tmp_path / "mock.sqlite")
-    given = ("--db", db, *towards(receiver[1]), "--speed", "1000")
+    # A code lives six seconds of the machine's: long enough to be entered.
+    given = ("--db", db, *towards(receiver[1]), "--speed", "50")
     program, client = serving(*given)
     client.call("POST", "/v1/template-configs", TEMPLATE)
     sent = client.send(template="login")

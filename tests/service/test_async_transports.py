@@ -144,7 +144,7 @@ async def test_a_sync_endpoint_runs_in_the_frameworks_threads() -> None:
 @pytest.mark.anyio
 async def test_real_time_leaves_the_loop_free() -> None:
     ticks: list[int] = []
-    with EngageLab(asgi(answering()), clock=SystemClock(speed=100)) as engagelab:
+    with EngageLab(asgi(answering()), clock=SystemClock(speed=10)) as engagelab:
         async with anyio.create_task_group() as group:
 
             async def tick() -> None:

@@ -272,7 +272,7 @@ def test_a_receiver_may_move_time_without_being_late() -> None:
 
 
 def test_an_app_in_its_own_loop_can_wait_while_time_stands(stopped: Callable[[], Any]) -> None:
-    receiver = Receiver.asgi(answering(before=lambda: asyncio.sleep(0.001)), lifespan=False, limit=LIMIT)
+    receiver = Receiver.asgi(answering(before=lambda: asyncio.sleep(0.001)), lifespan=False, limit=10)
     with stopped(), EngageLab(receiver) as engagelab:
         assert engagelab.send("+6591234567").acknowledged
 
