@@ -63,7 +63,9 @@ def failed(report: Report) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_receivers_correct_in_another_style_pass_in_process(style: str, tmp_path: Path) -> None:
-    assert {*not_passed(check_in_process(STYLES[style], tmp_path, only=ALL))} == {"C04"}
+    # Each of the many orders is waited for in turn where the work is done after the answer: once, over a socket.
+    skip = ["C07"] if style == "answers first" else []
+    assert {*not_passed(check_in_process(STYLES[style], tmp_path, only=ALL, skip=skip))} == {"C04", *skip}
 
 
 @pytest.mark.slow
