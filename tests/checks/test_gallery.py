@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engagelab_mock import CHECKS, Judgement, Report
+from tests.checks.receivers.correct import CorrectReceiver
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
 from tests.checks.serving import CORRECT, check_in_process, check_over_a_socket
@@ -51,7 +52,10 @@ def test_a_mutant_fails_its_check_and_no_other_in_process(mutant: Mutant, tmp_pa
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if "wsgi" not in m.over], ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_wire_fails_its_check_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
-    report = check_over_a_socket(mutant, tmp_path, skip=sorted(HEAVY - {*mutant.fails_over_a_socket}))
+    skip = sorted(HEAVY - {*mutant.fails_over_a_socket})
+    # Where the bug is the server's, what the app makes of bodies and of their order is as correct as ever.
+    app_s_own = ["C*", "D*"] if mutant.kind is CorrectReceiver else []
+    report = check_over_a_socket(mutant, tmp_path, skip=[*skip, *app_s_own])
     assert failed(report) == mutant.fails_over_a_socket
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from engagelab_mock import CHECKS
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.store import Store
@@ -198,6 +199,18 @@ def test_a_closed_port_exits_3(command: Command, closed_url: str) -> None:
         }
     ]
     assert "connection refused" in result.objects[0]["message"]
+
+
+def test_a_certificate_that_is_no_good_is_a_finding(command: Command, tmp_path: Path) -> None:
+    authority = Authority()
+    bundle = authority.write_bundle(tmp_path / "ca.pem")
+    with authority.serving(CorrectReceiver(Store(tmp_path / "receiver.sqlite")), "127.0.0.1") as url:
+        unknown = command("check", url + PATH, *FULLY, "--only", "E09", "--format", "json")
+        known = command("check", url + PATH, *FULLY, "--only", "E09", "--ca", str(bundle), "--format", "json")
+
+    assert (unknown.code, known.code) == (1, 0)
+    assert [f["id"] for f in unknown.objects[:-1] if f["verdict"] == "fail"] == ["E09"]
+    assert [f["id"] for f in known.objects[:-1] if f["verdict"] == "pass"] == ["E09"]
 
 
 def test_wait_waits_for_the_receiver_to_come_up(command: Command, tmp_path: Path) -> None:

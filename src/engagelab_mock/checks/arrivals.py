@@ -144,23 +144,32 @@ class Arrivals:
         return (naming, True) if naming else (found, False)
 
     def look_again(self) -> None:
-        """Look at every message once more."""
+        """Look at every message once more; where something has changed, the app takes longer than it was seen to."""
         for seen in (each for several in self._seen.values() for each in several):
-            seen.after = self.trial.context.look(seen.message)
+            now = self.trial.context.look(seen.message)
+            if now != seen.after:
+                standing = self.trial.context.standing
+                standing.lag = max(standing.lag, _LOOK)
+            seen.after = now
 
     def grace(self) -> float:
         """Return how long a state may take to become what it should be, in seconds."""
         return min(self.trial.context.patience, max(_GRACE, 10 * self.trial.context.standing.lag))
 
-    def persist(self, wrong: Callable[[], object], *orders: Order) -> bool:
-        """Tell whether something is wrong, and stays wrong for a while, and is so again with new messages."""
+    def stays(self, wrong: Callable[[], object]) -> bool:
+        """Tell whether something is wrong, and stays so while an app that works after its answer may be at work."""
         end = stopwatch() + self.grace()
         while (found := bool(wrong())) and stopwatch() < end:
             time.sleep(_LOOK)
             self.look_again()
-        if found:
-            self.learn(*orders, anew=True)
-        return found and bool(wrong())
+        return found
+
+    def persists(self, wrong: Callable[[], object], *orders: Order) -> bool:
+        """Tell whether something is wrong, and is so again with new messages, to which the same is sent."""
+        if not self.stays(wrong):
+            return False
+        self.learn(*orders, anew=True)
+        return self.stays(wrong)
 
     def point_out(self, *orders: Order) -> None:
         """Have the finding show the last message of each of these orders."""
@@ -204,7 +213,8 @@ class AnyOrder:
         ]
         arrivals.learn((), *self._singles, *self._references)
         arrivals.learn(full, anew=True)
-        if not any(arrivals.differing((), order) for order in (*self._singles, *self._references)):
+        known = (*self._singles, *self._references)
+        if arrivals.stays(lambda: not any(arrivals.differing((), order) for order in known)):
             arrivals.trial.inconclusive(f"{arrivals.told(full)}: nothing of them is seen in what `observe` returns")
 
     def check(self, orders: Sequence[Order]) -> None:
@@ -212,11 +222,12 @@ class AnyOrder:
         arrivals = self._arrivals
         arrivals.learn(*orders)
         suspects = list(orders)
-        if not arrivals.persist(lambda: self.misses(suspects), *self._references, *self._singles):
+        if not arrivals.persists(lambda: self.misses(suspects), *self._references, *self._singles):
             return
         # Some differences come and go with the moment: the same orders once more, before anything is said.
         suspects = list(dict.fromkeys(miss.order for miss in self.misses(orders)))[:2]
         arrivals.learn(*suspects, anew=True)
+        arrivals.stays(lambda: self.misses(suspects))
         misses = self.misses(suspects)
         if misses and not misses[0].excused:
             arrivals.point_out(misses[0].order)

@@ -23,6 +23,10 @@ from engagelab_mock.service.engagelab import EngageLab
 
 #: How often the state is looked at while something is waited for, in seconds.
 _LOOK = 0.01
+#: The statuses that are tried, in this order, until one is seen to have an effect.
+_STATUSES = ("delivered", "verified", "sent", "plan")
+#: How long an effect of the first is waited for when one of the others is seen, in seconds.
+_GRACE = 0.1
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -167,15 +171,20 @@ class Context:
 
     def _find_out(self) -> Standing:
         standing = Standing()
-        tried = [self._try(standing, "delivered")]
+        events = self.receiver.settings.events
+        ticked = [status for status in _STATUSES if not events or status in events or "status" in events]
+        first, *others = ticked or _STATUSES
+        tried = [self._try(standing, first)]
         if standing.refuses or self.probe is None:
             standing.blind = "" if self.probe else "nothing says how to see the state of the app: give `observe`"
             return standing
         started = stopwatch()
         if not self._see(standing, tried, 0.0):
             # An app may have no use for that status, or do its work after its answer.
-            tried += [self._try(standing, status) for status in ("verified", "sent", "plan")]
-            if self._see(standing, tried, self.patience):
+            tried += [self._try(standing, status) for status in others]
+            # Where a later one is seen and the first is not, nor soon after, it is the status, and not the time.
+            late = self._see(standing, tried[:1], _GRACE) or not self._see(standing, tried, 0.0)
+            if late and self._see(standing, tried, self.patience):
                 standing.lag = stopwatch() - started
         unheard_of = self.new_message()
         if not standing.blind and self.look(unheard_of) != self.look(unheard_of):

@@ -21,7 +21,12 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 
 #: After these a receiver may be busy with what it did not answer, or gone.
-_TROUBLING = frozenset({Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.ABANDONED})
+_TROUBLING = frozenset(
+    {
+        *(Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.ABANDONED),
+        *(Outcome.REFUSED, Outcome.CONNECT_TIMEOUT, Outcome.UNREACHABLE),
+    }
+)
 #: How often a receiver that is to come up is tried, in seconds.
 _POLL = 0.05
 
@@ -65,7 +70,8 @@ class Runner:
         end = stopwatch() + check_delay(wait, where="wait")
         while True:
             attempt = self.context.reach()
-            if not attempt.outcome.unreachable:
+            # A certificate that is no good does not mend while one waits, and has a check of its own.
+            if not attempt.outcome.unreachable or attempt.outcome is Outcome.TLS_FAILURE:
                 return ""
             if stopwatch() >= end:
                 return attempt.error
@@ -154,7 +160,7 @@ class Runner:
         return Judgement.PASS, ""
 
     def _recover(self, check: Check, attempts: list[tuple[Delivery, Attempt]]) -> None:
-        troubled = any(attempt.outcome in _TROUBLING or attempt.outcome.unreachable for _, attempt in attempts)
+        troubled = any(attempt.outcome in _TROUBLING for _, attempt in attempts)
         if troubled and not self.context.is_alive(self._recovery):
             self._down_since = check.id
         self.context.take_attempts()

@@ -66,7 +66,7 @@ def _early_race(trial: Trial) -> None:
         path = misses[0]
         return f"{dotted(path)} is {state.get(path, MISSING)!r:.60}, and not {due.get(path, MISSING)!r:.60}"
 
-    if arrivals.persist(wrong, (0,)):
+    if arrivals.persists(wrong, (0,)):
         trial.show(message, Change(before, trial.context.look(message)))
         trial.fail(f"{status} came before the app knew the message, and is lost: {wrong()}")
 

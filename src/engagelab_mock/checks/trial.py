@@ -152,7 +152,7 @@ class Trial:
         now = [self.context.look(message) for message in messages]
         end = stopwatch() + 2 * self.context.patience
         while lag and stopwatch() < end:
-            time.sleep(min(self.context.patience, max(3 * lag, 0.05)))
+            time.sleep(min(self.context.patience, max(3 * lag, 0.02)))
             before, now = now, [self.context.look(message) for message in messages]
             if now == before:
                 break

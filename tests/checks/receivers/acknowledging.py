@@ -47,11 +47,15 @@ class WorksThemOffOneByOne(CorrectReceiver):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._lock = threading.Lock()
+        self._waiting = 0
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        self._waiting += 1
         with self._lock:
-            time.sleep(0.02)
+            # Alone it is as quick as any other.
+            time.sleep(0.02 if self._waiting > 8 else 0)
             super().commit(nonce, body, envelope)
+        self._waiting -= 1
 
 
 class WaitsForTheMailServer(CorrectReceiver):

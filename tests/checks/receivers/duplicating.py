@@ -48,7 +48,7 @@ class LooksBeforeItWrites(CorrectReceiver):
         self._here.new = []
         super().commit(nonce, body, envelope)
         if self._here.new:
-            time.sleep(0.002)
+            time.sleep(0.02)
             with self.store.transaction() as db:
                 db.executemany("INSERT INTO effects VALUES (?, ?, ?)", self._here.new)
 
