@@ -205,7 +205,10 @@ class TextCheckReport:
             failed = sum(finding.fell_short for finding in findings)
             ran = sum(finding.verdict is not Judgement.SKIPPED for finding in findings)
             if ran:
-                line = Text.assemble("  ", self._marks.of(not failed), f" {letter}  {family:<28} ")
+                # What was only looked at in part, and did not fail, is neither good nor bad.
+                undecided = not failed and passed < ran
+                mark = Text(self._marks.dot, "dim") if undecided else self._marks.of(not failed)
+                line = Text.assemble("  ", mark, f" {letter}  {family:<28} ")
                 self._target.print(line.append(f"{passed} of {ran} passed", "dim"), soft_wrap=True)
 
     def _foot(self, report: Report) -> None:
