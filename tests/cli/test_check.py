@@ -92,6 +92,14 @@ def test_a_failure_exits_1_and_is_told_with_its_evidence(command: Command, forge
     assert AUTHORIZATION not in result.out
 
 
+def test_a_family_that_is_undecided_is_neither_good_nor_bad(command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, "--only", "A01,C01")
+
+    assert result.code == 0
+    assert re.search(r"✓ A  Acknowledgement +1 of 1 passed", result.out)
+    assert re.search(r"· C  Duplicates and order +0 of 1 passed", result.out)
+
+
 def test_the_json_object_of_a_failure_holds_everything(command: Command, forgetful: Served) -> None:
     result = command("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "B17", "--format", "json")
 
