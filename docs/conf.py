@@ -9,10 +9,11 @@ from sphinx.environment import BuildEnvironment
 
 import engagelab_mock
 from engagelab_mock.checks import check as checks
+from engagelab_mock.checks import checking
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery import model
 from engagelab_mock.delivery.fault.catalogue import FaultChoice
-from engagelab_mock.service import checking, options
+from engagelab_mock.service import options
 
 # Autodoc evaluates the signatures of these records, which name types they import for type checkers only.
 vars(model).update({name: getattr(engagelab_mock, name) for name in ("Fault", "Message", "Receiver", "Scenario")})
