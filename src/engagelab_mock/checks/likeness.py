@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of
 from engagelab_mock.clock import stopwatch
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ class Reference:
             for value in (Counter(values(state, [path])) - Counter(values(self.state, [path]))).elements()
         ]
 
-    def check(self, treat: Treatment, what: str) -> None:
+    def check(self, treat: Treatment, what: str, schedule: Schedule | None = None) -> None:
         """Fail unless a message that is treated in another way comes to the same state."""
         state = self.reached(treat)
         for path in sorted(self.differing(state)):
             got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
-            self._trial.fail(f"{what} left {dotted(path)} at {got!r:.80}, and not at {wanted!r:.80}")
+            self._trial.fail(f"{what} left {dotted(path)} at {got!r:.80}, and not at {wanted!r:.80}", schedule)
 
     def _treated(self, treat: Treatment) -> tuple[Message, State]:
         message = self._trial.message()
