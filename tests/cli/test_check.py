@@ -295,6 +295,20 @@ def test_a_curl_line_signs_anew_what_was_genuine(command: Command, sdk_app: SdkA
     assert len(sdk_app.events) == before + 1
 
 
+def test_what_needs_a_hook_says_that_it_takes_a_test(command: Command, correct: Served) -> None:
+    words = ("check", correct.url, *FULLY, "--observe", correct.state, "--only", "A07,B21,C05,C13")
+    out = " ".join(command(*words).out.split())
+    for reason in (
+        "A07 nothing says how to stall what the handler calls downstream: give `stall`, which takes a test in pytest",
+        "B21 not over http: what it calls can be watched in process alone, which takes a test in pytest",
+        "C05 not over http: only an app in process can be made to fail once it has done its work, "
+        "which takes a test in pytest",
+        "C13 nothing says how the app comes to know a message that it sends: give `prepare`, "
+        "which takes a test in pytest",
+    ):
+        assert reason in out
+
+
 def test_a_wrong_order_is_sent_again_by_its_token(command: Command, tmp_path: Path) -> None:
     for served in serve(KeepsWhatCameLast, tmp_path):
         words = ("check", served.url, *FULLY, "--observe", served.state, "--only", "C06")

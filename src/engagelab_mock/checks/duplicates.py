@@ -301,6 +301,6 @@ DUPLICATES = (
         expected="One effect, and the retry acknowledged.",
         work=_error_after_commit,
         transports=("wsgi", "asgi"),
-        unless="only an app in process can be made to fail once it has done its work",
+        unless="only an app in process can be made to fail once it has done its work, which takes a test in pytest",
     ),
 )

@@ -36,7 +36,10 @@ def _unknown_id(trial: Trial) -> None:
 def _early_race(trial: Trial) -> None:
     prepare = trial.context.hooks.prepare
     if prepare is None:
-        trial.inconclusive("nothing says how the app comes to know a message that it sends: give `prepare`")
+        trial.inconclusive(
+            "nothing says how the app comes to know a message that it sends: give `prepare`, "
+            "which takes a test in pytest"
+        )
     status = trial.context.standing.status
     arrivals = Arrivals(trial, Step(status))
     arrivals.learn((), (0,))
