@@ -21,7 +21,7 @@ class EngageLab(Exploring, Checking):
     its validation still gets callbacks ("deliver") or none ("skip") [?]; `defaults` are arguments for `send`.
 
     `journal` is a `Journal` to write in, a new one unless given. `keep` is how many messages, and how many entries of a
-    new journal, are kept at most; None keeps all. `api` is an `ApiSettings`, for the REST API that `serve` opens.
+    new journal, are kept at most; None keeps all. `api` is an `ApiSettings`: how the REST API behaves.
 
     >>> EngageLab(seed="acme").send().message.id == EngageLab(seed="acme").send().message.id
     True
