@@ -22,6 +22,7 @@ from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.ordering import KeepsWhatCameLast
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.verifying import ForgetsNonces
 from tests.cli.conftest import Command, SdkApp, Spawn
@@ -302,8 +303,40 @@ def test_a_curl_line_signs_anew_what_was_genuine(command: Command, sdk_app: SdkA
     assert len(sdk_app.events) == before + 1
 
 
+def test_what_needs_a_hook_says_that_it_takes_a_test(command: Command, correct: Served) -> None:
+    words = ("check", correct.url, *FULLY, "--observe", correct.state, "--only", "A07,B21,C05,C13")
+    out = " ".join(command(*words).out.split())
+    for reason in (
+        "A07 nothing says how to stall what the handler calls downstream: give `stall`, which takes a test in pytest",
+        "B21 not over http: what it calls can be watched in process alone, which takes a test in pytest",
+        "C05 not over http: only an app in process can be made to fail once it has done its work, "
+        "which takes a test in pytest",
+        "C13 nothing says how the app comes to know a message that it sends: give `prepare`, "
+        "which takes a test in pytest",
+    ):
+        assert reason in out
+
+
+def test_a_wrong_order_is_sent_again_by_its_token(command: Command, tmp_path: Path) -> None:
+    for served in serve(KeepsWhatCameLast, tmp_path):
+        words = ("check", served.url, *FULLY, "--observe", served.state, "--only", "C06")
+        finding = next(each for each in command(*words, "--format", "json").objects if each.get("id") == "C06")
+        assert f"again     engagelab-mock send --replay {finding['token']} --url {served.url}" in command(*words).out
+
+        said = run_in_a_shell(finding["repro"])
+        assert "2 of 2 callbacks acknowledged" in said
+        [message_id] = re.findall(r"\b\d{18,19}\b", said)[:1]
+        assert observe(Store(served.database), message_id)["status"] == "sent"
+
+
 def answered(repro: str) -> str:
-    """Run a curl line in a shell, as a reader would, and return the status line of the last answer."""
+    """Run a curl line, and return the status line of the last answer."""
+    lines: list[str] = re.findall(r"^HTTP/\S+ .*$", run_in_a_shell(repro), re.MULTILINE)
+    return lines[-1].strip()
+
+
+def run_in_a_shell(repro: str) -> str:
+    """Run what does it again, as a reader would."""
     scripts = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-c", repro],
@@ -316,10 +349,10 @@ def answered(repro: str) -> str:
             "PATH": f"{scripts}:{os.environ['PATH']}",
             "ENGAGELAB_WEBHOOK_USERNAME": "acme",
             "ENGAGELAB_WEBHOOK_SECRET": "s3cret",
+            "ENGAGELAB_MOCK_AUTHORIZATION": AUTHORIZATION,
         },
     )
-    lines: list[str] = re.findall(r"^HTTP/\S+ .*$", done.stdout, re.MULTILINE)
-    return lines[-1].strip()
+    return done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")

@@ -66,7 +66,9 @@ def _ack_burst(trial: Trial) -> None:
 def _ack_decoupled(trial: Trial) -> None:
     stall = trial.context.hooks.stall
     if stall is None:
-        trial.inconclusive("nothing says how to stall what the handler calls downstream: give `stall`")
+        trial.inconclusive(
+            "nothing says how to stall what the handler calls downstream: give `stall`, which takes a test in pytest"
+        )
     message = trial.message()
     with stall(trial.limit * 4 / 3):
         attempt = trial.send(message)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
+from typing import NoReturn
 
 import msgspec
 
 from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.course import Step, schedule_of
 from engagelab_mock.checks.evidence import Change
 from engagelab_mock.checks.probe import Snapshot
 from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, names, single, state_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 
 #: Which steps arrive, by their place in the course, in the order of their arrival.
@@ -27,26 +30,12 @@ _LOOK = 0.02
 _AGO = 60
 
 
-class Step(msgspec.Struct, frozen=True):
-    """Hold one event of a course: `after` is in seconds from the course's beginning.
-
-    >>> Step("sent", 2).channel
-    'sms'
-    """
-
-    status: str
-    after: int = 0
-    channel: str = "sms"
-    error_code: int = 0
-
-    def __str__(self) -> str:
-        return self.status if self.channel in {"", "sms"} else f"{self.status} ({self.channel})"
-
-
 class Seen(msgspec.Struct):
     """Hold a message that had events in some order, its state before them, and the last one seen."""
 
     message: Message
+    #: What was sent: the order, and behind it what was refused, once more.
+    sent: Order
     before: Snapshot
     after: Snapshot
 
@@ -105,9 +94,9 @@ class Arrivals:
         if not wanted:
             return
         played = [self._play(order) for order in wanted]
-        states = self.trial.settled([message for message, _ in played])
-        for order, (message, before), after in zip(wanted, played, states, strict=True):
-            self._seen.setdefault(order, []).append(Seen(message, before, after))
+        states = self.trial.settled([message for message, _, _ in played])
+        for order, (message, sent, before), after in zip(wanted, played, states, strict=True):
+            self._seen.setdefault(order, []).append(Seen(message, sent, before, after))
 
     def state(self, order: Order) -> State:
         """Return the state that an order leads to."""
@@ -177,20 +166,35 @@ class Arrivals:
             seen = self._seen[order][-1]
             self.trial.show(seen.message, Change(seen.before, seen.after))
 
-    def _play(self, order: Order) -> tuple[Message, Snapshot]:
+    def fail(self, reason: str, *orders: Order) -> NoReturn:
+        """End the trial, whose receiver fell short over the last messages that had their events in these orders."""
+        self.point_out(*orders)
+        self.trial.fail(reason, self.schedule(*(self._seen[order][-1].sent for order in orders)))
+
+    def schedule(self, *orders: Order, fault: str = "") -> Schedule:
+        """Return what sends the steps in these orders again, each to a message of its own."""
+        return schedule_of(self.steps, *orders, fault=fault)
+
+    def _play(self, order: Order) -> tuple[Message, Order, Snapshot]:
         message = self.trial.message()
         before = self.trial.context.look(message)
-        refused = [place for place in order if not self._accepted(message, place, order)]
+        sent: Order = ()
+        refused: Order = ()
+        for place in order:
+            sent += (place,)
+            refused += () if self._accepted(message, order, sent) else (place,)
         # A refusal is no loss: it would be sent again, later.
         for place in refused:
-            self._accepted(message, place, order)
-        return message, before
+            sent += (place,)
+            self._accepted(message, order, sent)
+        return message, sent, before
 
-    def _accepted(self, message: Message, place: int, order: Order) -> bool:
-        """Send one step of an order, and tell whether it was accepted; a crash ends the trial."""
+    def _accepted(self, message: Message, order: Order, sent: Order) -> bool:
+        """Send the last of what is then sent of an order, and tell whether it was accepted; a crash ends the trial."""
+        place = sent[-1]
         attempt = self.send(message, place)
         if order != tuple(sorted(order)):
-            self.trial.survived(attempt, f"{self.steps[place]} out of order")
+            self.trial.survived(attempt, f"{self.steps[place]} out of order", self.schedule(sent))
         elif attempt.response is None or attempt.response.status >= 500:
             self.trial.inconclusive(f"{self.steps[place]} in its proper order: {describe(attempt)}")
         return accepted(attempt)
@@ -230,7 +234,6 @@ class AnyOrder:
         arrivals.stays(lambda: self.misses(suspects))
         misses = self.misses(suspects)
         if misses and not misses[0].excused:
-            arrivals.point_out(misses[0].order)
             self._fail(misses[0])
         for miss in misses:
             arrivals.trial.warn(
@@ -258,7 +261,8 @@ class AnyOrder:
 
     def _fail(self, miss: Miss) -> None:
         arrivals = self._arrivals
-        arrivals.trial.fail(
+        arrivals.fail(
             f"the order {arrivals.told(miss.order)} left {dotted(miss.path)} at {miss.got!r:.60}; "
-            f"{arrivals.told(arrivals.full)} leads to {miss.wanted!r:.60}"
+            f"{arrivals.told(arrivals.full)} leads to {miss.wanted!r:.60}",
+            miss.order,
         )

@@ -9,11 +9,13 @@ import msgspec
 
 from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.course import Step, in_one_callback, schedule_of
 from engagelab_mock.checks.likeness import Reference
 from engagelab_mock.checks.stimulus import body, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.protocol.status import Status
 
@@ -45,9 +47,10 @@ _UNUSABLE_ROWS: dict[str, Any] = {
 def _several_messages(trial: Trial) -> None:
     messages = [trial.message() for _ in _ORDINALS]
     attempt = trial.send([trial.event(message) for message in messages])
-    trial.accepted(attempt, "a callback about three messages")
+    schedule = in_one_callback(schedule_of([Step(trial.context.standing.status)], *[[0]] * len(messages)))
+    trial.accepted(attempt, "a callback about three messages", schedule)
     for ordinal, message in zip(_ORDINALS, messages, strict=True):
-        trial.applied(message, f"the {ordinal} of three messages in one callback")
+        trial.applied(message, f"the {ordinal} of three messages in one callback", schedule)
 
 
 def _partitions(trial: Trial) -> None:
@@ -55,21 +58,33 @@ def _partitions(trial: Trial) -> None:
     one_by_one = Reference(trial, partial(_send_parts, trial, [[status] for status in statuses]))
     for parts in ([statuses], [statuses[:1], statuses[1:]], [statuses[:2], statuses[2:]]):
         what = ", then ".join(" and ".join(part) for part in parts)
-        one_by_one.check(partial(_send_parts, trial, parts), f"a message whose statuses came as {what}")
+        schedule = _schedule_of_parts(parts)
+        one_by_one.check(partial(_send_parts, trial, parts), f"a message whose statuses came as {what}", schedule)
 
 
 def _send_parts(trial: Trial, parts: list[list[Status]], message: Message) -> None:
+    schedule = _schedule_of_parts(parts)
     for part in parts:
         events = [trial.event(message, status) for status in part]
-        trial.accepted(trial.send(events), f"a callback with {' and '.join(part)} of one message")
+        trial.accepted(trial.send(events), f"a callback with {' and '.join(part)} of one message", schedule)
+
+
+def _schedule_of_parts(parts: list[list[Status]]) -> Schedule:
+    statuses = [status for part in parts for status in part]
+    places = [[statuses.index(status) for status in part] for part in parts]
+    return schedule_of([Step(status) for status in statuses], places)
 
 
 def _same_row_twice(trial: Trial) -> None:
+    step = Step(trial.context.standing.status)
+
     def send(message: Message, *, copies: int) -> None:
-        trial.accepted(trial.send([trial.event(message)] * copies), f"a callback with the same row {copies} times")
+        what, schedule = f"a callback with the same row {copies} times", schedule_of([step], [[0] * copies])
+        trial.accepted(trial.send([trial.event(message)] * copies), what, schedule)
 
     once = Reference(trial, partial(send, copies=1))
-    once.check(partial(send, copies=2), "the same row twice in one callback")
+    twice = schedule_of([step], [[0, 0]])
+    once.check(partial(send, copies=2), "the same row twice in one callback", twice)
 
 
 def _bad_row(trial: Trial) -> None:

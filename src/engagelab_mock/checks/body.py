@@ -12,9 +12,8 @@ import msgspec
 
 from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.context import accepted
-from engagelab_mock.checks.likeness import values
 from engagelab_mock.checks.money import BALANCE, COST, money
-from engagelab_mock.checks.state import state_of
+from engagelab_mock.checks.state import state_of, values
 from engagelab_mock.checks.stimulus import body, content_type, row_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity

@@ -218,7 +218,7 @@ class Context:
             standing.blind = (
                 f"valid callbacks were acknowledged, and what `observe` returns, {now!s:.100}, did not change: "
                 "either they have no effect on messages that the app did not send itself, which `prepare` is for, "
-                "or `observe` looks elsewhere"
+                "in a test in pytest, or `observe` looks elsewhere"
             )
             if stopwatch() >= end:
                 return False

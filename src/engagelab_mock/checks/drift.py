@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix
-from engagelab_mock.checks.likeness import Reference, values
-from engagelab_mock.checks.state import State, names, state_of
+from engagelab_mock.checks.likeness import Reference
+from engagelab_mock.checks.state import State, names, state_of, values
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity

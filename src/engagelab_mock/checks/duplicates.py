@@ -8,9 +8,10 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.checks.arrivals import Arrivals, Step
+from engagelab_mock.checks.arrivals import Arrivals
 from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.context import accepted
+from engagelab_mock.checks.course import Step
 from engagelab_mock.checks.evidence import Change
 from engagelab_mock.checks.probe import Snapshot
 from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of
@@ -18,6 +19,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Ended, Severity
 from engagelab_mock.delivery.fault.catalogue import fault
 from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -47,11 +49,22 @@ class Once:
         """Make the event."""
         return self.trial.event(message, self.status)
 
-    def again(self, message: Message, what: str) -> None:
-        """Send the event once more, newly signed; it has to be acknowledged as the first was."""
-        self.trial.accepted(self.trial.send(self.event(message)), what)
+    def schedule(self, times: int = 1, fault: str = "") -> Schedule:
+        """Return what sends the event so many times again."""
+        return self._arrivals.schedule((0,) * times, fault=fault)
 
-    def check(self, message: Message, what: str, *, first: Snapshot | None = None) -> None:
+    def again(self, message: Message, what: str, schedule: Schedule | None = None) -> None:
+        """Send the event once more, newly signed; it has to be acknowledged as the first was."""
+        self.trial.accepted(self.trial.send(self.event(message)), what, schedule)
+
+    def check(
+        self,
+        message: Message,
+        what: str,
+        *,
+        first: Snapshot | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
         """Fail unless a message's state is as after one callback: as it was after the first, or as others have it."""
         arrivals = self._arrivals
         [now] = self.trial.settled([message])
@@ -71,7 +84,8 @@ class Once:
             self.trial.show(message, Change(first or now, now))
             self.trial.fail(
                 f"{what}: {dotted(path)} is {state.get(path, MISSING)!r:.60}, and "
-                f"{known.get(path, MISSING)!r:.60} after the event came once"
+                f"{known.get(path, MISSING)!r:.60} after the event came once",
+                schedule,
             )
 
     def _wrong(self, message: Message, now: Snapshot, first: Snapshot | None) -> set[Path]:
@@ -89,11 +103,11 @@ def _dup_resigned(trial: Trial) -> None:
     for status in wanted:
         once = Once(trial, status)
         message = trial.message()
-        once.again(message, f"a valid callback of {status}")
+        once.again(message, f"a valid callback of {status}", once.schedule())
         [first] = trial.settled([message])
-        what = f"{status} a second time, newly signed"
-        once.again(message, what)
-        once.check(message, what, first=first)
+        what, twice = f"{status} a second time, newly signed", once.schedule(2)
+        once.again(message, what, twice)
+        once.check(message, what, first=first, schedule=twice)
 
 
 def _dup_concurrent(trial: Trial) -> None:
@@ -124,9 +138,9 @@ def _works_in_a_thread(trial: Trial) -> bool:
 
 
 def _ack_lost(trial: Trial) -> None:
-    _lose(trial, "whose acknowledgement was lost", "ack_lost")
+    _lose(trial, "whose acknowledgement was lost", "ack_lost", like="ack_lost")
     if trial.transport == "http":
-        _lose(trial, "whose connection was reset", "reset")
+        _lose(trial, "whose connection was reset", "reset", like="reset")
 
 
 def _timeout(trial: Trial) -> None:
@@ -147,7 +161,8 @@ def _timeout(trial: Trial) -> None:
 
 
 def _error_after_commit(trial: Trial) -> None:
-    _lose(trial, "that was answered with an error after its effect", during=partial(_failing_afterwards, trial))
+    what = "that was answered with an error after its effect"
+    _lose(trial, what, during=partial(_failing_afterwards, trial), like="bad_gateway")
 
 
 def _lose(
@@ -156,12 +171,15 @@ def _lose(
     *faults: Fault | str,
     during: Callable[[], Any] = nullcontext,
     finishes: float = _FINISHES,
+    like: str = "",
 ) -> None:
     """Send a callback whose acknowledgement does not arrive, and then once more, as EngageLab would.
 
-    `during` is what the callback comes in the midst of; the handler needs so many seconds to finish, at least.
+    `during` is what the callback comes in the midst of; the handler needs so many seconds to finish, at least. `like`
+    is the fault, by its name, that is the same to the app; a schedule has no other.
     """
     once = Once(trial)
+    schedule = once.schedule(fault=like) if like else None
     message = trial.message()
     before = trial.context.look(message)
     usual = trial.send(trial.message()).elapsed
@@ -173,8 +191,8 @@ def _lose(
         changed = trial.context.look_for_change(before, message, patience) != before
     [first] = trial.settled([message]) if changed else [None]
     what = f"the retry of a callback {what}"
-    once.again(message, what)
-    once.check(message, what, first=first)
+    once.again(message, what, schedule)
+    once.check(message, what, first=first, schedule=schedule)
 
 
 @contextmanager
@@ -283,6 +301,6 @@ DUPLICATES = (
         expected="One effect, and the retry acknowledged.",
         work=_error_after_commit,
         transports=("wsgi", "asgi"),
-        unless="only an app in process can be made to fail once it has done its work",
+        unless="only an app in process can be made to fail once it has done its work, which takes a test in pytest",
     ),
 )

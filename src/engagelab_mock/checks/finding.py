@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import msgspec
 
 from engagelab_mock.checks.check import Check
@@ -31,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     suppressed: str | None = None
     #: How long the check took, in seconds.
     elapsed: float = 0.0
-    #: What plays the schedule again, where the check is one.
+    #: The schedule that showed the failure, as a token; empty where what was sent is none.
     token: str = ""
 
     @property
@@ -56,14 +58,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def repro(self) -> str:
-        """Return what does it again: a token, the curl lines of the last requests, or a line of Python."""
-        if self.token:
-            return self.token
-        lines = [line for exchange in self.exchanges[-2:] if (line := exchange.curl)]
+        """Return what does it again: a command that plays the token, curl lines, or in process a line of Python."""
+        lines = self._replay if self.token else [line for exchange in self.exchanges[-2:] if (line := exchange.curl)]
         if not lines:
             return f'engagelab.check(only=["{self.id}"])'
-        note = curl_note(self.exchanges[-2:])
+        note = curl_note([each for each in self.exchanges[-2:] if not each.in_process])
         return "\n".join([*lines, *([f"# {note}"] if note else [])])
+
+    @property
+    def _replay(self) -> list[str]:
+        last = self.exchanges[-1] if self.exchanges else None
+        if last is None or last.in_process:
+            return [f"engagelab.play({self.token!r})"]
+        return [f"engagelab-mock send --replay {shlex.quote(self.token)} --url {shlex.quote(last.address)}"]
 
     def __str__(self) -> str:
         return f"{self.id} {self.name}: {self.verdict}{f', {self.reason}' if self.reason else ''}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of
+from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of, values
 from engagelab_mock.clock import stopwatch
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 
 if TYPE_CHECKING:
@@ -56,24 +57,14 @@ class Reference:
             for value in (Counter(values(state, [path])) - Counter(values(self.state, [path]))).elements()
         ]
 
-    def check(self, treat: Treatment, what: str) -> None:
+    def check(self, treat: Treatment, what: str, schedule: Schedule | None = None) -> None:
         """Fail unless a message that is treated in another way comes to the same state."""
         state = self.reached(treat)
         for path in sorted(self.differing(state)):
             got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
-            self._trial.fail(f"{what} left {dotted(path)} at {got!r:.80}, and not at {wanted!r:.80}")
+            self._trial.fail(f"{what} left {dotted(path)} at {got!r:.80}, and not at {wanted!r:.80}", schedule)
 
     def _treated(self, treat: Treatment) -> tuple[Message, State]:
         message = self._trial.message()
         treat(message)
         return message, state_of(self._trial.look(message), message)
-
-
-def values(state: State, paths: Iterable[Path] | None = None) -> list[Any]:
-    """Return the single values that stand in a state, or at some of its paths.
-
-    >>> values({("status",): "sent", ("costs", "*"): (0.1, 0.2)})
-    ['sent', 0.1, 0.2]
-    """
-    found = [state[path] for path in (state if paths is None else paths) if path in state]
-    return [each for value in found for each in (value if isinstance(value, tuple) else (value,))]

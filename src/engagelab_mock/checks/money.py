@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
-from engagelab_mock.checks.likeness import Reference, values
-from engagelab_mock.checks.state import state_of
+from engagelab_mock.checks.likeness import Reference
+from engagelab_mock.checks.state import state_of, values
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.protocol.status import Status

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from itertools import permutations
 
-from engagelab_mock.checks.arrivals import AnyOrder, Arrivals, Order, Step
+from engagelab_mock.checks.arrivals import AnyOrder, Arrivals, Order
 from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.course import Step
 from engagelab_mock.checks.state import COUNT, Path, dotted
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
@@ -65,13 +66,14 @@ def _gap(trial: Trial) -> None:
     for step in wanted:
         arrivals = _following(trial, _PLAN, _SENT, last=(step,))
         before, full = arrivals.full[:-1], arrivals.full
+        alone = arrivals.schedule(full[-1:])
         message = trial.message()
-        trial.accepted(arrivals.send(message, full[-1]), f"{step}, of which nothing came before")
+        trial.accepted(arrivals.send(message, full[-1]), f"{step}, of which nothing came before", alone)
         if trial.await_change(message).changed:
             continue
         if arrivals.differing(before, full):
             trial.show(message)
-            trial.fail(f"{step} was acknowledged and had no effect; after {arrivals.told(before)} it has one")
+            trial.fail(f"{step} was acknowledged and had no effect; after {arrivals.told(before)} it has one", alone)
         unseen.append(step.status)
     if len(unseen) == len(wanted):
         trial.inconclusive(f"{' and '.join(unseen)} have no effect that `observe` shows, even in order")
@@ -104,10 +106,11 @@ def _conflict(trial: Trial) -> None:
 
     if arrivals.persists(undecided, *alone, one, other):
         path = undecided()[0]
-        arrivals.point_out(one, other)
-        trial.fail(
+        arrivals.fail(
             f"{dotted(path)} is {arrivals.state(one).get(path)!r:.60} after {arrivals.told(one)}, and "
-            f"{arrivals.state(other).get(path)!r:.60} after {arrivals.told(other)}: what came last prevails"
+            f"{arrivals.state(other).get(path)!r:.60} after {arrivals.told(other)}: what came last prevails",
+            one,
+            other,
         )
 
 
@@ -134,9 +137,10 @@ def _both_kept(trial: Trial) -> None:
         ]
 
     if arrivals.persists(lost, (0,), (0, 1)):
-        arrivals.point_out((0, 1))
         where = dotted(lost()[0][:-1])
-        trial.fail(f"of {arrivals.told((0, 1))}, {where} keeps the first, and takes the second for a duplicate of it")
+        arrivals.fail(
+            f"of {arrivals.told((0, 1))}, {where} keeps the first, and takes the second for a duplicate of it", (0, 1)
+        )
 
 
 def _ties(trial: Trial) -> None:
@@ -169,10 +173,10 @@ def _is_superseded(arrivals: Arrivals, earlier: Order, later: Order) -> None:
         return bool(arrivals.differing(earlier, later)) and not arrivals.differing(earlier, both)
 
     if arrivals.persists(stuck, earlier, later, both):
-        arrivals.point_out(both)
-        trial.fail(
+        arrivals.fail(
             f"{arrivals.told(both)}, in this order, left the state as {arrivals.told(earlier)} did: "
-            f"{arrivals.steps[both[-1]]} had no effect"
+            f"{arrivals.steps[both[-1]]} had no effect",
+            both,
         )
     if arrivals.stays(lambda: not any(arrivals.differing((), order) for order in (earlier, later))):
         trial.inconclusive(f"{arrivals.told(both)}: nothing of them is seen in what `observe` returns")

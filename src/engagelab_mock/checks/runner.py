@@ -112,13 +112,14 @@ class Runner:
         started = stopwatch()
         trial = Trial(self.context, seconds=EACH)
         self.context.take_attempts()
+        schedule = None
         try:
             self._make_sure(check, trial)
             self.context.take_attempts()
             check.work(trial)
             verdict, reason = self._passed(check, trial)
         except Ended as ended:
-            verdict, reason = ended.judgement, ended.reason
+            verdict, reason, schedule = ended.judgement, ended.reason, ended.schedule
         attempts = self.context.take_attempts()
         if verdict is Judgement.FAIL:
             self._recover(check, attempts)
@@ -131,6 +132,7 @@ class Runner:
             changes=tuple(trial.changes),
             suppressed=self.selection.suppress.get(check.id),
             elapsed=stopwatch() - started,
+            token="" if schedule is None else schedule.token,
         )
 
     def _make_sure(self, check: Check, trial: Trial) -> None:

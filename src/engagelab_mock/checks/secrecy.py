@@ -200,7 +200,7 @@ if not hmac.compare_digest(given.encode("utf-8", "replace"), AUTHORIZATION.encod
         ),
         work=_constant_time,
         transports=("wsgi", "asgi"),
-        unless="what it calls can be watched in process alone",
+        unless="what it calls can be watched in process alone, which takes a test in pytest",
         needs_signature=True,
     ),
     _check(

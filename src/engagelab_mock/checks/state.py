@@ -66,6 +66,16 @@ def single(paths: Iterable[Path]) -> set[Path]:
     return {path for path in paths if EACH not in path and COUNT not in path}
 
 
+def values(state: State, paths: Iterable[Path] | None = None) -> list[Any]:
+    """Return the single values that stand in a state, or at some of its paths.
+
+    >>> values({("status",): "sent", ("costs", "*"): (0.1, 0.2)})
+    ['sent', 0.1, 0.2]
+    """
+    found = [state[path] for path in (state if paths is None else paths) if path in state]
+    return [each for value in found for each in (value if isinstance(value, tuple) else (value,))]
+
+
 def names(value: Any, status: str) -> bool:
     """Tell whether a value names a status, in whatever case, and not a longer one that begins or ends like it.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from engagelab_mock.checks.arrivals import Arrivals, Step
+from engagelab_mock.checks.arrivals import Arrivals
 from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.course import Step, schedule_of
 from engagelab_mock.checks.evidence import Change
 from engagelab_mock.checks.state import MISSING, differing, dotted, names, single, state_of
 from engagelab_mock.checks.trial import Trial
@@ -28,13 +29,17 @@ def _unknown_id(trial: Trial) -> None:
     if trial.context.standing.refuses and not (crashed or status in _UNKNOWN):
         # Whatever it was, it need not be the id.
         trial.inconclusive(f"the receiver accepts no valid callback: {trial.context.standing.refuses}")
-    trial.fail(what)
+    # A schedule is always about messages that the app has not sent.
+    trial.fail(what, schedule_of([Step(trial.context.standing.status)], [0]))
 
 
 def _early_race(trial: Trial) -> None:
     prepare = trial.context.hooks.prepare
     if prepare is None:
-        trial.inconclusive("nothing says how the app comes to know a message that it sends: give `prepare`")
+        trial.inconclusive(
+            "nothing says how the app comes to know a message that it sends: give `prepare`, "
+            "which takes a test in pytest"
+        )
     status = trial.context.standing.status
     arrivals = Arrivals(trial, Step(status))
     arrivals.learn((), (0,))

@@ -20,6 +20,7 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import gather
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.lifecycle.message import Message
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.service.crowd import Crowd
@@ -179,9 +180,9 @@ class Trial:
 
     # --- How it is judged
 
-    def fail(self, reason: str) -> NoReturn:
-        """End the trial: the receiver fell short."""
-        raise Ended(Judgement.FAIL, reason)
+    def fail(self, reason: str, schedule: Schedule | None = None) -> NoReturn:
+        """End the trial: the receiver fell short, over a schedule if what was sent is one."""
+        raise Ended(Judgement.FAIL, reason, schedule)
 
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial: it cannot be told."""
@@ -196,15 +197,15 @@ class Trial:
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def accepted(self, attempt: Attempt, what: str = "a valid callback") -> None:
+    def accepted(self, attempt: Attempt, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
         """Fail unless an attempt was answered with a success in time."""
         if not accepted(attempt):
-            self.fail(f"{what}: {describe(attempt)}")
+            self.fail(f"{what}: {describe(attempt)}", schedule)
 
-    def applied(self, message: Message, what: str = "a valid callback") -> None:
+    def applied(self, message: Message, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
         """Fail unless something has changed of a message; say nothing where nothing can be seen."""
         if self.sees and not self.await_change(message).changed:
-            self.fail(f"{what} was acknowledged and had no effect")
+            self.fail(f"{what} was acknowledged and had no effect", schedule)
 
     def not_lost(self, attempt: Attempt, message: Message, what: str) -> None:
         """Fail if something was acknowledged and had no effect, or brought the receiver down; a refusal is no loss."""
@@ -212,13 +213,13 @@ class Trial:
         if accepted(attempt):
             self.applied(message, what)
 
-    def survived(self, attempt: Attempt, what: str) -> None:
+    def survived(self, attempt: Attempt, what: str, schedule: Schedule | None = None) -> None:
         """Fail if the receiver crashed, hung, or closed the connection over it."""
         status = attempt.response.status if attempt.response is not None else 0
         if attempt.outcome is Outcome.APP_RAISED or status >= 500 or not status:
-            self.fail(f"{what}: {describe(attempt)}")
+            self.fail(f"{what}: {describe(attempt)}", schedule)
         if attempt.outcome is Outcome.TIMEOUT:
-            self.fail(f"{what}: {attempt.error}")
+            self.fail(f"{what}: {attempt.error}", schedule)
 
     def no_effect(self, message: Message, what: str) -> None:
         """Fail if something has changed of a message; say nothing where nothing can be seen."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from engagelab_mock.errors import UnknownName
+
+if TYPE_CHECKING:
+    from engagelab_mock.explore.schedule import Schedule
 
 
 class Judgement(StrEnum):
@@ -63,9 +67,10 @@ def severity(name: str) -> Severity:
 
 
 class Ended(Exception):
-    """End a trial before its last line, with a judgement and the reason for it."""
+    """End a trial before its last line, with a judgement, the reason for it, and the schedule that showed it."""
 
-    def __init__(self, judgement: Judgement, reason: str) -> None:
+    def __init__(self, judgement: Judgement, reason: str, schedule: Schedule | None = None) -> None:
         super().__init__(reason)
         self.judgement = judgement
         self.reason = reason
+        self.schedule = schedule

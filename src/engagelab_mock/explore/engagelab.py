@@ -23,16 +23,11 @@ if TYPE_CHECKING:
 
 
 class EngageLab(Service):
-    """Play EngageLab towards one or more receivers, with a clock, a journal and a seed of its own.
+    """Do what the service does, and play, explore and record schedules of what it sends.
 
     >>> with EngageLab() as engagelab:
-    ...     engagelab.send("+6591234567").statuses
-    ['plan', 'sent', 'delivered', 'verified']
-
-    Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock`
-    unless given; `code_ttl` is in seconds, None for codes that never expire; `abnormal` says whether a receiver whose
-    address failed its validation still gets callbacks ("deliver") or none ("skip") [?]; `defaults` are arguments for
-    `send`.
+    ...     engagelab.play("eg1:sent,plan")
+    <Played eg1:sent,plan: 2 attempts>
     """
 
     #: A token that every exploration plays instead of its own schedules; None plays them.

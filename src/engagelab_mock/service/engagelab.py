@@ -32,16 +32,11 @@ from engagelab_mock.service.settling import Settling
 
 
 class EngageLab(Accepting, Addresses, Settling):
-    """Play EngageLab towards one or more receivers, with a clock, a journal and a seed of its own.
+    """Accept messages, send their callbacks, and settle what is due.
 
     >>> with EngageLab() as engagelab:
     ...     engagelab.send("+6591234567").statuses
     ['plan', 'sent', 'delivered', 'verified']
-
-    Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock`
-    unless given; `code_ttl` is in seconds, None for codes that never expire; `abnormal` says whether a receiver whose
-    address failed its validation still gets callbacks ("deliver") or none ("skip") [?]; `defaults` are arguments for
-    `send`.
     """
 
     def send(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:

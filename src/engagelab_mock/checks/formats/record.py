@@ -36,6 +36,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "fix": {"text": check.fix.text, "flask": check.fix.flask, "django": check.fix.django}
         | {"fastapi": check.fix.fastapi},
         "repro": finding.repro,
+        "token": finding.token or None,
     }
 
 

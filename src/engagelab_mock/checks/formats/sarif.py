@@ -90,7 +90,8 @@ def _result(finding: Finding, index: int, report: Report) -> dict[str, Any]:
         "message": {"text": finding.reason or finding.check.title},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(report.address, safe=_URI)}}}],
         "partialFingerprints": {"check/v1": f"{finding.id}:{report.address}"},
-        "properties": {"warnings": list(finding.warnings), "repro": finding.repro},
+        "properties": {"warnings": list(finding.warnings), "repro": finding.repro}
+        | ({"token": finding.token} if finding.token else {}),
     }
     if finding.exchanges:
         result |= _web(finding.exchanges[-1])
