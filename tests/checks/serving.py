@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engagelab_mock import Receiver, Report
+from engagelab_mock.checks.bounds import PATIENCE
 from engagelab_mock.checks.context import Hooks
 from engagelab_mock.checks.runner import Runner
 from engagelab_mock.checks.selection import Selection
@@ -59,6 +60,6 @@ def _hooks(mutant: Mutant, store: Store) -> Hooks:
         observe=partial(mutant.observe, store),
         prepare=lambda message: store.issue(message.id),
         stall=downstream.stall,
-        # What is kept is there when it is acknowledged, so nothing is waited for that does not come.
-        patience=0.2,
+        # What is kept is there when it is acknowledged, so a mutant is not waited for, and a correct receiver need not.
+        patience=0.05 if mutant.id else PATIENCE,
     )

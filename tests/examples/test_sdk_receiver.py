@@ -46,7 +46,7 @@ def observe(message_id: str) -> dict[str, int]:
 @pytest.fixture
 def report(engagelab: EngageLab) -> Report:
     receiver = Receiver.wsgi(app, "/webhook", username="acme", secret="s3cret")
-    return engagelab.check(receiver, observe=observe, patience=0.2)
+    return engagelab.check(receiver, observe=observe, patience=0.05)
 
 
 def test_what_check_finds(report: Report) -> None:
@@ -145,7 +145,7 @@ def test_the_wrapped_receiver_passes(engagelab: EngageLab, tmp_path: Path) -> No
             return db.execute(query, [message_id]).fetchall()
 
     receiver = Receiver.wsgi(wrapped(database, keep), "/webhook", username="acme", secret="s3cret")
-    report = engagelab.check(receiver, observe=observe, patience=0.2)
+    report = engagelab.check(receiver, observe=observe, patience=0.05)
     report.assert_none("info")
     # [end passes]
     # Without `stall`, `prepare`, uplinks and costs these cannot be told, with whatever receiver.

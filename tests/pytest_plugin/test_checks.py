@@ -7,7 +7,7 @@ import re
 import pytest
 
 from engagelab_mock import CHECKS
-from tests.pytest_plugin.conftest import STRICT, Run
+from tests.pytest_plugin.conftest import QUICK, STRICT, Run
 
 RECEIVER = """
     import pytest
@@ -58,7 +58,7 @@ def test_the_ini_key_asks_for_them_as_well(run: Run, pytester: pytest.Pytester) 
 
 def test_a_conftest_s_receiver_is_found_without_any_other_test(pytester: pytest.Pytester) -> None:
     pytester.mkdir("tests").joinpath("conftest.py").write_text(re.sub("^    ", "", RECEIVER, flags=re.MULTILINE))
-    result = pytester.runpytest_inprocess(*STRICT, "--engagelab-check", "-k", SOME, "tests")
+    result = pytester.runpytest_inprocess(*STRICT, *QUICK, "--engagelab-check", "-k", SOME, "tests")
     result.assert_outcomes(passed=2, failed=2, skipped=1, deselected=len(CHECKS) - 5)
 
 
@@ -70,7 +70,7 @@ def test_the_bundled_receiver_is_checked_where_there_is_no_other(run: Run) -> No
 def test_each_receiver_of_its_own_gets_its_own_tests(pytester: pytest.Pytester) -> None:
     text = re.sub("^    ", "", RECEIVER + ONE, flags=re.MULTILINE)
     pytester.makepyfile(test_one=text, test_two=text.replace('"acme"', '"other"'))
-    result = pytester.runpytest_inprocess(*STRICT, "--engagelab-check", "-k", "A03")
+    result = pytester.runpytest_inprocess(*STRICT, *QUICK, "--engagelab-check", "-k", "A03")
     result.assert_outcomes(passed=2, deselected=2 * len(CHECKS))
 
 

@@ -188,6 +188,6 @@ def test_check_finds_what_is_true_and_nothing_else(sdk: ReadmeReceiver) -> None:
 
     receiver = Receiver.http(f"http://127.0.0.1:{sdk.port}/webhook", username="acme", secret="s3cret")
     with EngageLab(receiver) as engagelab:
-        report = engagelab.check(observe=observe, patience=0.2)
+        report = engagelab.check(observe=observe, patience=0.05)
     assert [finding.id for finding in report.findings if finding.verdict is Judgement.FAIL] == list(FACTS)
     assert report.elapsed < 30

@@ -22,7 +22,7 @@ WAITS = (0.1, 0.3)
 #: How long a server gets to close a connection that it does not want to keep, in seconds.
 _TO_CLOSE = 0.05
 #: How long another callback gets while half a one is held, in seconds, beside what it took without.
-_BESIDE = 1.5
+BESIDE = 1.5
 #: HTTP lets a server refuse a body without a length, and an expectation; a sender has to take it back then.
 _MAY_REFUSE = {"chunked": 411, "expect_continue": 417}
 
@@ -80,7 +80,7 @@ def _cut_short(trial: Trial) -> None:
     trial.accepted(usual, "a valid callback after half a one")
     with contextlib.ExitStack() as connections:
         _hold_half(trial, connections)
-        seconds = min(trial.limit, _BESIDE + 3 * usual.elapsed)
+        seconds = min(trial.limit, BESIDE + 3 * usual.elapsed)
         attempt = trial.send(beside, fault("give_up", after=seconds))
         if attempt.outcome is Outcome.ABANDONED:
             trial.fail(

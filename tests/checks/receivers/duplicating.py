@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Event = tuple[str, str, str]
 
+#: How long the sender, which is in this process, gets to break a connection before the answer, in seconds.
+_TURN = 0.02
+
 
 class KnowsARequestByItsNonce(CorrectReceiver):
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
@@ -48,7 +51,7 @@ class LooksBeforeItWrites(CorrectReceiver):
         self._here.new = []
         super().commit(nonce, body, envelope)
         if self._here.new:
-            time.sleep(0.02)
+            time.sleep(0.01)
             with self.store.transaction() as db:
                 db.executemany("INSERT INTO effects VALUES (?, ?, ?)", self._here.new)
 
@@ -126,8 +129,7 @@ class WhenWritten(Handler):
             self.receiver.end(well=well)
 
     def end_headers(self) -> None:
-        # The sender, which is in this process, has its turn to break the connection.
-        select.select([self.connection], [], [], 0.005)
+        select.select([self.connection], [], [], _TURN)
         super().end_headers()
 
 
@@ -155,8 +157,7 @@ def unless_gone(receiver: RemembersLater) -> Iterator[str]:
 
 def _is_gone(connection: socket.socket) -> bool:
     try:
-        # The sender, which is in this process, has its turn to break the connection.
-        return bool(select.select([connection], [], [], 0.005)[0]) and not connection.recv(1, socket.MSG_PEEK)
+        return bool(select.select([connection], [], [], _TURN)[0]) and not connection.recv(1, socket.MSG_PEEK)
     except OSError:
         return True
 
@@ -170,11 +171,19 @@ MUTANTS = [
         also_in_process=("C05",),
         also_over_a_socket=("C04",),
     ),
-    Mutant("C02", LooksBeforeItWrites),
-    Mutant("C03", RemembersLater, over=("http",), serve=when_written),
-    # Who has reset the connection is gone as well, and what it waits for stalls.
+    Mutant("C02", LooksBeforeItWrites, slow=True),
+    # Who gives up may be gone in time, or not; who resets the connection is.
+    Mutant("C03", RemembersLater, unsure=("C04",), over=("http",), serve=when_written, slow=True),
+    # What it waits for stalls. Who resets the connection may be gone in time, or not.
     Mutant(
-        "C04", ForgetsWhatNobodyWaitsFor, also=("A07", "C03"), options={"limit": 0.5}, over=("http",), serve=unless_gone
+        "C04",
+        ForgetsWhatNobodyWaitsFor,
+        also=("A07",),
+        unsure=("C03",),
+        options={"limit": 0.5},
+        over=("http",),
+        serve=unless_gone,
+        slow=True,
     ),
     Mutant("C05", RemembersLater, over=("wsgi",), app=when_read),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,31 +17,22 @@ CREATE TABLE IF NOT EXISTS issued (message_id TEXT PRIMARY KEY);
 
 
 class Store:
-    """Open the database anew for each use, as threads and processes need it."""
+    """Keep connections for whoever uses the database next; two that use it at once have one each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self.transaction() as db:
-            for table in _TABLES.strip().split("\n"):
-                db.execute(table)
+        self._idle: list[sqlite3.Connection] = []
+        with closing(self._connect()) as db:  # closed, for a process that is forked must not take it along
+            db.executescript(_TABLES)
+        weakref.finalize(self, _close, self._idle)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Take the database for writing; what happens in the block is kept if it ends well, and undone if not."""
-        db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
-        try:
-            # Nobody's power fails during a test, and a journal on the disk costs more than all else.
-            db.execute("PRAGMA synchronous = OFF")
-            db.execute("PRAGMA journal_mode = MEMORY")
+        with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
+            yield db
             db.execute("COMMIT")
-        finally:
-            db.close()
 
     def issue(self, message_id: str) -> None:
         """Enter a message that the app has sent, as it does once the API has answered."""
@@ -50,10 +42,35 @@ class Store:
     def effects(self, message_id: str) -> list[tuple[str, str]]:
         """Return every effect of a message, in order."""
         query = "SELECT status, detail FROM effects WHERE message_id = ? ORDER BY rowid"
-        with closing(sqlite3.connect(self._path, timeout=10)) as db:
+        with self._connection() as db:
             return db.execute(query, [message_id]).fetchall()
 
     def message_ids(self) -> set[str]:
         """Return the messages that there was an effect of."""
         with self.transaction() as db:
             return {message_id for (message_id,) in db.execute("SELECT message_id FROM effects")}
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = self._idle.pop()
+        except IndexError:
+            db = self._connect()
+        try:
+            yield db
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            self._idle.append(db)
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        # Nobody's power fails during a test, and a journal on the disk costs more than all else.
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA journal_mode = MEMORY")
+        return db
+
+
+def _close(connections: list[sqlite3.Connection]) -> None:
+    for connection in connections:
+        connection.close()

@@ -67,9 +67,10 @@ def code(store: Store, message_id: str) -> dict[str, int] | None:
 
 def _columns(store: Store, message_id: str) -> dict[str, Any] | None:
     with store.transaction() as db:
-        db.row_factory = sqlite3.Row
         db.execute(_ROWS)
-        found = db.execute("SELECT * FROM rows WHERE message_id = ?", [message_id]).fetchone()
+        cursor = db.cursor()
+        cursor.row_factory = sqlite3.Row
+        found = cursor.execute("SELECT * FROM rows WHERE message_id = ?", [message_id]).fetchone()
     return None if found is None else dict(found)
 
 
