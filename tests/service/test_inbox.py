@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engagelab_mock import EngageLab, LiveClock, NothingReceived, UsageError
+from engagelab_mock import EngageLab, Journal, LiveClock, NothingReceived, UsageError
 from engagelab_mock.service.postman import Postman
 from tests.service.rest.client import TO, Client
 
@@ -137,3 +137,9 @@ async def test_it_waits_in_an_event_loop(engagelab: EngageLab) -> None:
     app.join()
     with pytest.raises(NothingReceived, match="within 0 s"):
         await inbox.await_(timeout=0, count=2)
+
+
+def test_a_journal_that_forgets_has_the_inbox_forget_as_well() -> None:
+    with EngageLab(journal=Journal(limit=2)) as engagelab:
+        sent = [engagelab.send(TO, scenario="delivered").message_id for _ in range(5)]
+        assert [message.message_id for message in engagelab.inbox(TO)] == sent[-2:]

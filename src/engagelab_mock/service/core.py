@@ -83,8 +83,9 @@ class Core:
         self.abnormal = abnormal
         self.defaults = dict(defaults or {})
         check_options({name: value for name, value in self.defaults.items() if name != "to"}, where="defaults")
-        #: How many messages, and how many journal entries, are kept at most; None keeps all.
-        self.keep = keep
+        #: How many messages, and how many journal entries, are kept at most; None keeps all. A journal that forgets is
+        #: to be enough to have memory stay flat.
+        self.keep = journal.limit if keep is None and journal is not None else keep
         self._journal = Journal(keep) if journal is None else journal
         #: How the REST API is set up; None is as usual.
         self.api_settings = api
@@ -96,7 +97,7 @@ class Core:
         self.turns = Turns()
         self._deferred: Deferred | None = None
         #: What `send` sent and nobody has looked for in the inbox yet.
-        self.sent: deque[tuple[Message, Sequence[tuple[float, StatusEvent]], Play]] = deque(maxlen=keep)
+        self.sent: deque[tuple[Message, Sequence[tuple[float, StatusEvent]], Play]] = deque(maxlen=self.keep)
         #: Whoever changes what was accepted holds it, and never while something is delivered.
         self.state = threading.RLock()
         self._crowds = 0
