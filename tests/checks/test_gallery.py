@@ -34,7 +34,7 @@ def skipped(mutant: Mutant, fails: list[str]) -> list[str]:
     left_out = LONG if mutant.id.startswith("C") else LONG | MANY
     if mutant.slow:
         left_out = {*CHECKS} - SAMPLE
-    return sorted((left_out | {*mutant.unsure}) - {*fails})
+    return sorted((left_out | {*mutant.not_asked}) - {*fails})
 
 
 def failed(report: Report) -> list[str]:

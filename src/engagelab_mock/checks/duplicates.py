@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: How many copies come at once, and how often that is tried.
 COPIES = 8
 _ROUNDS = 3
+#: How often a connection is reset, at most, until a callback had its effect all the same.
+_RESETS = 5
 #: How long a handler goes on, at least, that nobody waits for any more, and until when it has an effect, in seconds.
 _FINISHES, _PATIENCE = 0.01, 0.5
 #: How long the handler is made to take, and after how much of it the sender stops waiting, in seconds.
@@ -140,7 +142,8 @@ def _works_in_a_thread(trial: Trial) -> bool:
 def _ack_lost(trial: Trial) -> None:
     _lose(trial, "whose acknowledgement was lost", "ack_lost", like="ack_lost")
     if trial.transport == "http":
-        _lose(trial, "whose connection was reset", "reset", like="reset")
+        # A reset can take along what the server has not read yet, and then it says nothing.
+        any(_lose(trial, "whose connection was reset", "reset", like="reset") for _ in range(_RESETS))
 
 
 def _timeout(trial: Trial) -> None:
@@ -172,8 +175,8 @@ def _lose(
     during: Callable[[], Any] = nullcontext,
     finishes: float = _FINISHES,
     like: str = "",
-) -> None:
-    """Send a callback whose acknowledgement does not arrive, and then once more, as EngageLab would.
+) -> bool:
+    """Send a callback whose acknowledgement does not arrive, and then once more; tell whether the first had an effect.
 
     `during` is what the callback comes in the midst of; the handler needs so many seconds to finish, at least. `like`
     is the fault, by its name, that is the same to the app; a schedule has no other.
@@ -193,6 +196,7 @@ def _lose(
     what = f"the retry of a callback {what}"
     once.again(message, what, schedule)
     once.check(message, what, first=first, schedule=schedule)
+    return changed
 
 
 @contextmanager

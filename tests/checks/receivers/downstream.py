@@ -14,6 +14,10 @@ def call() -> None:
     time.sleep(_stalled)
 
 
+def is_stalled() -> bool:
+    return _stalled > 0
+
+
 @contextmanager
 def stall(seconds: float) -> Iterator[None]:
     """Have every call take so long while the block lasts."""

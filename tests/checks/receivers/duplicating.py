@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Event = tuple[str, str, str]
 
 #: How long the sender, which is in this process, gets to break a connection before the answer, in seconds.
-_TURN = 0.02
+_TURN = 0.1
 
 
 class KnowsARequestByItsNonce(CorrectReceiver):
@@ -82,6 +82,9 @@ class RemembersLater(CorrectReceiver):
             self._under_way.add(event)
             self._here.new.add(event)
 
+    def has_new(self) -> bool:
+        return bool(getattr(self._here, "new", None))
+
     def end(self, *, well: bool) -> None:
         new: set[Event] = getattr(self._here, "new", set())
         if well:
@@ -129,17 +132,18 @@ class WhenWritten(Handler):
             self.receiver.end(well=well)
 
     def end_headers(self) -> None:
-        select.select([self.connection], [], [], _TURN)
+        if self.receiver.has_new():
+            select.select([self.connection], [], [], _TURN)
         super().end_headers()
 
 
 class UnlessGone(Handler):
-    """Remember what came before the answer is written, if the sender is still there to read it."""
+    """Remember what came before the answer is written, if the sender is still there to read it after a stall."""
 
     receiver: Any
 
     def end_headers(self) -> None:
-        self.receiver.end(well=not _is_gone(self.connection))
+        self.receiver.end(well=not (downstream.is_stalled() and _is_gone(self.connection)))
         super().end_headers()
 
 
@@ -172,14 +176,14 @@ MUTANTS = [
         also_over_a_socket=("C04",),
     ),
     Mutant("C02", LooksBeforeItWrites, slow=True),
-    # Who gives up may be gone in time, or not; who resets the connection is.
-    Mutant("C03", RemembersLater, unsure=("C04",), over=("http",), serve=when_written, slow=True),
+    # Who gives up may be gone in time, or not; who resets the connection is. C01 and C02 it passes in process.
+    Mutant("C03", RemembersLater, not_asked=("C01", "C02", "C04"), over=("http",), serve=when_written, slow=True),
     # What it waits for stalls. Who resets the connection may be gone in time, or not.
     Mutant(
         "C04",
         ForgetsWhatNobodyWaitsFor,
         also=("A07",),
-        unsure=("C03",),
+        not_asked=("C03",),
         options={"limit": 0.5},
         over=("http",),
         serve=unless_gone,

@@ -27,8 +27,8 @@ class Mutant(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}
     #: Whether each of its answers takes time, so that it is put through a sample of the checks beside its own.
     slow: bool = False
-    #: What depends on the moment with it.
-    unsure: tuple[str, ...] = ()
+    #: What it is not put through, as that depends on the moment with it, or is seen in process.
+    not_asked: tuple[str, ...] = ()
     #: What serves it over a socket, where the bug is the server's or needs one.
     serve: Callable[[Any], Any] | None = None
     #: What makes an app of it in process, where the bug is in the way it answers.
