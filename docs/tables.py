@@ -32,6 +32,7 @@ from engagelab_mock import (
     Status,
 )
 from engagelab_mock.checks.check import FAMILIES
+from engagelab_mock.checks.stacks import STACK_LIMITS
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.group import group
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
@@ -292,8 +293,19 @@ def faults(family: str) -> str:
     return _table(["fault", "what goes wrong", "options, with their defaults", "transport"], rows)
 
 
+def stack_limits() -> str:
+    rows = [
+        [f"{stack}", f"[{limit.check}](../reference/checks.md)", _sentence(limit.reason), _sentence(limit.remedy)]
+        for stack, limits in STACK_LIMITS.items()
+        for limit in limits
+    ]
+    none = [[stack, "none", "", ""] for stack, limits in STACK_LIMITS.items() if not limits]
+    return _table(["stack", "fails", "why", "what helps"], [*rows, *none])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "events": events,
+    "stack-limits": stack_limits,
     "status-fields": status_fields,
     "account-fields": account_fields,
     "scenarios": scenarios,

@@ -190,4 +190,3 @@ def test_check_finds_what_is_true_and_nothing_else(sdk: ReadmeReceiver) -> None:
     with EngageLab(receiver) as engagelab:
         report = engagelab.check(observe=observe, patience=0.05)
     assert [finding.id for finding in report.findings if finding.verdict is Judgement.FAIL] == list(FACTS)
-    assert report.elapsed < 30

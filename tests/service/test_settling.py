@@ -22,7 +22,6 @@ from engagelab_mock import (
 )
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.postman import Postman
-from tests.eventloops import answering
 from tests.service.rest.client import TO, Client
 
 if TYPE_CHECKING:
@@ -300,76 +299,6 @@ class TestBeforeTheAnswer:
         ):
             Client(engagelab).request("POST", "/v1/messages", json.dumps(MESSAGE).encode())
             assert recorder.received[0].statuses == ["plan"]
-
-
-class TestInAnEventLoop:
-    """The async twins: an ASGI receiver runs in the test's own loop."""
-
-    @pytest.mark.anyio
-    async def test_an_asgi_receiver_is_called_in_the_loop(self) -> None:
-        app = answering()
-        with EngageLab(Receiver.asgi(app)) as engagelab:
-            client = Client(engagelab)
-            message_id = client.sent()
-            assert (await engagelab.ainbox(TO)).code
-            client.verify(message_id, engagelab.inbox_as_it_is(TO).code)
-            await engagelab.asettle()
-            client.sent("+6591234568")
-            await engagelab.clock.aadvance(minutes=5)
-            assert engagelab.journal.statuses == [*SENT, "verified", *SENT, "verified_timeout"]
-
-    @pytest.mark.anyio
-    async def test_what_would_block_the_loop_is_refused_and_loses_nothing(self) -> None:
-        with EngageLab(Receiver.asgi(answering())) as engagelab:
-            Client(engagelab).sent()
-            assert engagelab.journal.statuses == []
-            with pytest.raises(UsageError, match="async twin"):
-                engagelab.settle()
-            await engagelab.asettle()
-            assert engagelab.journal.statuses == SENT
-
-    @pytest.mark.anyio
-    async def test_a_failure_is_raised_at_the_line_that_awaits(self) -> None:
-        with EngageLab(Receiver.asgi(answering(500))) as engagelab:
-            client = Client(engagelab)
-            client.sent()
-            with pytest.raises(NotAcknowledged):
-                await engagelab.asettle()
-            client.sent("+6591234568")
-            with pytest.raises(NotAcknowledged):
-                await engagelab.asend(TO)
-
-    @pytest.mark.anyio
-    async def test_an_app_that_calls_the_api_in_its_handler_does_not_wait_for_itself(self) -> None:
-        answers: list[int] = []
-        clients: list[Client] = []
-
-        async def before() -> None:
-            await clients[0].engagelab.asettle()
-            if not answers:
-                answers.append(clients[0].send("+6591234568").status)
-
-        with EngageLab(Receiver.asgi(answering(before=before))) as engagelab:
-            clients.append(Client(engagelab))
-            clients[0].sent()
-            await engagelab.asettle()
-            assert answers == [200]
-            assert sorted(engagelab.journal.statuses) == sorted(SENT * 2)
-
-    @pytest.mark.asyncio
-    async def test_two_tasks_that_settle_at_once_deliver_everything_once(self) -> None:
-        import asyncio
-
-        with EngageLab(Receiver.asgi(answering(before=lambda: asyncio.sleep(0.001)))) as engagelab:
-            client = Client(engagelab)
-
-            async def work(number: int) -> None:
-                client.sent(f"+65912345{number:02d}")
-                await engagelab.asettle()
-
-            await asyncio.gather(*map(work, range(10)))
-            assert engagelab.journal.statuses.count("delivered") == 10
-            assert len(engagelab.journal) == 30
 
 
 def test_a_postman_on_a_virtual_clock_delivers_on_its_own_and_keeps_what_fails(app: App, engagelab: EngageLab) -> None:

@@ -25,16 +25,8 @@ SENDING = ("messages", "codes", "custom-messages")
 CALLS = (*SENDING, "verifications", "template-configs")
 
 
-class Rule(msgspec.Struct, kw_only=True, eq=False, omit_defaults=True):
-    """Say what happens to calls that fit: an error is answered, or what is accepted takes a scenario.
-
-    >>> from engagelab_mock import EngageLab
-    >>> rule = EngageLab().rule("+6591234567", error=5013)
-    >>> rule.fits("messages", to="+6591234567", template="login")
-    True
-
-    What is None fits everything; `times` is how often it applies, None always, and `used` how often it has.
-    """
+class KeptRule(msgspec.Struct, kw_only=True, eq=False, omit_defaults=True):
+    """Hold what a store keeps of a rule: what it says, and how often it has applied."""
 
     id: str
     to: str | None = None
@@ -49,6 +41,27 @@ class Rule(msgspec.Struct, kw_only=True, eq=False, omit_defaults=True):
     steps: tuple[Transition, ...] | None = None
     times: int | None = None
     used: int = 0
+
+    def restored(self) -> Rule:
+        """Return the rule that was kept.
+
+        >>> KeptRule(id="1", error=5013).restored().error
+        5013
+        """
+        return Rule(**_kept(self))
+
+
+class Rule(KeptRule, eq=False):
+    """Say what happens to calls that fit: an error is answered, or what is accepted takes a scenario.
+
+    >>> from engagelab_mock import EngageLab
+    >>> rule = EngageLab().rule("+6591234567", error=5013)
+    >>> rule.fits("messages", to="+6591234567", template="login")
+    True
+
+    What is None fits everything; `times` is how often it applies, None always, and `used` how often it has.
+    """
+
     cancelled: bool = False
     #: Told of the rule when it changes.
     on_change: Callable[[Rule], object] | None = None
@@ -139,35 +152,11 @@ class Rules(Sequence[Rule]):
             self._put(rule)
 
     def _put(self, rule: Rule) -> None:
-        self._store.put(KIND, rule.id, KeptRule.of(rule))
+        self._store.put(KIND, rule.id, KeptRule(**_kept(rule)))
 
 
-class KeptRule(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Keep a rule in a store."""
-
-    id: str
-    to: str | None = None
-    template: str | None = None
-    call: str | None = None
-    error: int | None = None
-    message: str = ""
-    scenario: str | None = None
-    steps: tuple[Transition, ...] | None = None
-    times: int | None = None
-    used: int = 0
-
-    @classmethod
-    def of(cls, rule: Rule) -> KeptRule:
-        """Keep a rule."""
-        return cls(**{name: getattr(rule, name) for name in cls.__struct_fields__})
-
-    def restored(self) -> Rule:
-        """Return the rule that was kept.
-
-        >>> KeptRule(id="1", error=5013).restored().error
-        5013
-        """
-        return Rule(**{name: getattr(self, name) for name in self.__struct_fields__})
+def _kept(rule: KeptRule) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in KeptRule.__struct_fields__}
 
 
 def _checked(
