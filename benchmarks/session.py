@@ -17,7 +17,7 @@ from benchmarks.timing import Effort
 #: listen afterwards, for a server that does not stop would be the quickest to.
 _SUBJECTS = {
     "in_process": (
-        "from engagelab_mock.pytest_settings import TestSettings\n"
+        "from engagelab_mock.pytest_support import TestSettings\n"
         "from engagelab_mock import EngageLab\n"
         "engagelab = EngageLab().__enter__()",
         "engagelab.close()",
@@ -31,7 +31,7 @@ _SUBJECTS = {
         "server.port",
     ),
     "engagelab_server": (
-        "from engagelab_mock.pytest_settings import TestSettings\n"
+        "from engagelab_mock.pytest_support import TestSettings\n"
         "from engagelab_mock import EngageLab\n"
         "from engagelab_mock.server.running import ApiServer\n"
         "engagelab = EngageLab().__enter__()\n"

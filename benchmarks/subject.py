@@ -21,7 +21,7 @@ from engagelab_mock import (
     VirtualClock,
     encode,
 )
-from engagelab_mock.delivery.pace import BLOCKING, drive
+from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.sender import Sender
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def sender(journal: Journal) -> Sender:
 def deliver(sender: Sender, receiver: Receiver, events: tuple[StatusEvent, ...]) -> Delivery:
     """Encode, sign, enter in the journal, send and judge: one attempt, as the engine makes it."""
     delivery = Delivery(receiver, events, encode(events))
-    drive(sender.attempt(BLOCKING, delivery))
+    run_sync(sender.attempt(SYNC, delivery))
     return delivery
 
 

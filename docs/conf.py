@@ -12,7 +12,7 @@ from engagelab_mock.checks import check as checks
 from engagelab_mock.checks import checking
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery import model
-from engagelab_mock.delivery.fault.catalogue import FaultChoice
+from engagelab_mock.delivery.faults.catalogue import FaultChoice
 from engagelab_mock.service import options
 
 # Autodoc evaluates the signatures of these records, which name types they import for type checkers only.

@@ -111,7 +111,7 @@ def test_the_wheel_works_on_its_own(wheel: zipfile.ZipFile, tmp_path: Path) -> N
     program = (
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"
         "import engagelab_mock as em\n"
-        "from engagelab_mock.protocol.schema import SCHEMA_FILE\n"
+        "from engagelab_mock.protocol.callback import SCHEMA_FILE\n"
         "print(json.dumps([em.__file__, json.loads(SCHEMA_FILE.read_text()) == em.callback_schema(),\n"
         "                  em.EngageLab().send('+6591234567').statuses]))"
     )

@@ -37,8 +37,8 @@ from engagelab_mock.cli.engine import course
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.group import group
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
-from engagelab_mock.lifecycle.catalogue import scenario
-from engagelab_mock.pytest_settings import MARKER_ARGUMENTS
+from engagelab_mock.messages.catalogue import scenario
+from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
 
 ROOT = Path(__file__).parent.parent
@@ -377,5 +377,5 @@ def test_the_architecture_page_is_short_and_names_what_there_is() -> None:
     named = re.findall(r"`([\w./]+(?:/|\.py|\.pyi|\.json))`", text)
     assert len(named) > 10
     package = ROOT / "src" / "engagelab_mock"
-    homes = (ROOT, package, package / "protocol", package / "lifecycle", package / "delivery")
+    homes = (ROOT, package, package / "protocol", package / "messages", package / "delivery")
     assert [name for name in named if not any((home / name).exists() for home in homes)] == []

@@ -20,7 +20,7 @@ LAYERS = [
     "clock",
     "generate",
     "protocol",
-    "lifecycle",
+    "messages",
     "delivery",
     "service",
     "explore",
@@ -29,9 +29,9 @@ LAYERS = [
 #: Each may import every layer and the configuration, and none of its fellows but those named here.
 FACES: dict[str, set[str]] = {
     "server": set(),
-    "intercept": set(),
+    "integrations": set(),
     "cli": {"server"},
-    "pytest": {"server", "intercept"},
+    "pytest": {"server", "integrations"},
     "load": set(),
 }
 #: What stands beside the layers, and all it may import.
@@ -42,16 +42,14 @@ BESIDE: dict[str, set[str]] = {
 }
 #: Modules that are one part under two names.
 SAME = {
-    **dict.fromkeys(
-        ["pytest_plugin", "pytest_settings", "pytest_compare", "pytest_collection", "pytest_checks"], "pytest"
-    ),
+    **dict.fromkeys(["pytest_plugin", "pytest_support", "pytest_checks"], "pytest"),
     "__main__": "cli",
 }
 #: Where a library may be imported; nowhere else, and a library not named here wherever it is needed.
 HOMES: dict[str, set[str]] = {
     "werkzeug": {"server"},
-    "responses": {"intercept"},
-    "requests": {"intercept"},
+    "responses": {"integrations"},
+    "requests": {"integrations"},
     "faker": {"faker_provider"},
     "click": {"cli"},
     "rich": {"cli"},
@@ -135,14 +133,14 @@ def test_every_module_has_its_place() -> None:
 
 
 BAD = [
-    ("protocol.events", "from engagelab_mock.lifecycle.message import Message", "lifecycle.message.Message"),
+    ("protocol.events", "from engagelab_mock.messages.message import Message", "messages.message.Message"),
     ("protocol.events", "import engagelab_mock.delivery.sender", "delivery.sender"),
     ("protocol.events", "from engagelab_mock import service", "service"),
     ("protocol.events", "from engagelab_mock import EngageLab", "EngageLab"),
     ("protocol.events", "from ..lifecycle import graph", "lifecycle.graph"),
     ("protocol.events", "from .. import lifecycle", "lifecycle"),
     ("errors", "from engagelab_mock.clock import Clock", "clock.Clock"),
-    ("lifecycle.scenario", "def f():\n    from engagelab_mock.service import engagelab", "service.engagelab"),
+    ("messages.scenario", "def f():\n    from engagelab_mock.service import engagelab", "service.engagelab"),
     ("delivery.sender", "class A:\n    def f(self):\n        import engagelab_mock.service", "service"),
     ("delivery.sender", "try:\n    import engagelab_mock.cli\nexcept ImportError:\n    pass", "cli"),
     ("delivery.sender", "import importlib\nimportlib.import_module('engagelab_mock.cli')", "cli"),
@@ -151,7 +149,7 @@ BAD = [
     ("server.loopback", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
     ("pytest_plugin", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
     ("intercept", "from engagelab_mock.server.app import create_app", "server.app.create_app"),
-    ("cli.send", "from engagelab_mock.pytest_settings import settings_of", "pytest_settings.settings_of"),
+    ("cli.send", "from engagelab_mock.pytest_support import settings_of", "pytest_support.settings_of"),
     ("faker_provider", "from engagelab_mock.protocol.status import Status", "protocol.status.Status"),
     ("generate", "from engagelab_mock.faker_provider import EngageLabProvider", "faker_provider.EngageLabProvider"),
     (
@@ -185,12 +183,12 @@ def test_a_library_out_of_its_place_is_caught(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("protocol.events", "from engagelab_mock.errors import UsageError\nfrom .status import Status\nimport msgspec"),
-        ("lifecycle.scenario", "from ..protocol.status import Status"),
+        ("messages.scenario", "from ..protocol.status import Status"),
         ("errors", "if TYPE_CHECKING:\n    from engagelab_mock.delivery.model import Delivery"),
         ("errors", "if typing.TYPE_CHECKING:\n    import engagelab_mock.service"),
         ("cli.listen", "from engagelab_mock.server.loopback import LoopbackServer\nimport engagelab_mock.config"),
         ("cli.group", "from engagelab_mock import __version__\nimport click"),
-        ("pytest_plugin", "def f():\n    from engagelab_mock.pytest_settings import settings_of\nimport pytest"),
+        ("pytest_plugin", "def f():\n    from engagelab_mock.pytest_support import settings_of\nimport pytest"),
         ("__main__", "from engagelab_mock.cli import main"),
         ("delivery.sender", "import engagelab_mocking.service"),
     ],

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from engagelab_mock import Clock, InvalidDelay, LiveClock
-from engagelab_mock.clock.live import Setting
+from engagelab_mock.clock.real import Setting
 
 #: How long anything here may take at most, in seconds; nothing takes it unless it is broken.
 PATIENCE = 10.0

@@ -8,7 +8,7 @@ import pytest
 
 from engagelab_mock import EngageLab, Event, Message, Status
 from engagelab_mock.protocol.events import UnknownEvent
-from engagelab_mock.pytest_compare import explain
+from engagelab_mock.pytest_support import explain
 
 MESSAGE = Message(id="1742442805608914945", to="+6591234567", template_key="tpl", business_id="1")
 

@@ -10,8 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from engagelab_mock import EngageLab, Receiver
-    from engagelab_mock.intercept import Interception
-    from engagelab_mock.pytest_settings import TestSettings
+    from engagelab_mock.integrations.requests import Interception
+    from engagelab_mock.pytest_support import TestSettings
     from engagelab_mock.server.running import ApiServer
 
 _OPTIONS = {
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and the fixtures, and what adds the checks if they are asked for."""
     config.pluginmanager.register(Fixtures(), "engagelab_mock_fixtures")
     if config.getoption("--engagelab-check") or config.getini("engagelab_check"):
-        from engagelab_mock.pytest_collection import CheckCollection
+        from engagelab_mock.pytest_support import CheckCollection
 
         config.pluginmanager.register(CheckCollection(), "engagelab_mock_checks")
     config.addinivalue_line(
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     token = config.getoption("engagelab_replay")
     if not marked and token is None:
         return
-    from engagelab_mock.pytest_settings import keep_replayed, marker_problems
+    from engagelab_mock.pytest_support import keep_replayed, marker_problems
 
     problems = marker_problems(marked) or (keep_replayed(config, items, token) if token is not None else "")
     if not problems:
@@ -103,7 +103,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show a failing test's deliveries and seed, and end the traceback of our own errors at the test's line."""
     if call.excinfo is not None and call.excinfo.type.__module__ == "engagelab_mock.errors":
-        from engagelab_mock.pytest_settings import end_at_caller
+        from engagelab_mock.pytest_support import end_at_caller
 
         if not item.config.getoption("fulltrace"):
             end_at_caller(call.excinfo.value)
@@ -124,7 +124,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     # Only who has used the engine can hold either, and nobody else pays for the import.
     if op != "==" or "engagelab_mock.protocol.events" not in sys.modules:
         return None
-    from engagelab_mock.pytest_compare import explain
+    from engagelab_mock.pytest_support import explain
 
     return explain(left, right)
 
@@ -194,7 +194,7 @@ class Fixtures:
                 shop.log_in("+6591234567")
                 assert shop.enter(engagelab.inbox("+6591234567").code)
         """
-        from engagelab_mock.intercept import Interception
+        from engagelab_mock.integrations.requests import Interception
 
         with Interception(engagelab) as interception:
             yield interception
@@ -212,7 +212,7 @@ class Fixtures:
         return {}
 
     def _settings(self) -> TestSettings:
-        from engagelab_mock.pytest_settings import TestSettings
+        from engagelab_mock.pytest_support import TestSettings
 
         stash = self._item.stash
         if _SETTINGS not in stash:

@@ -15,9 +15,8 @@ from engagelab_mock import CATALOGUE, EngageLab, Receiver
 from engagelab_mock.cli.output import Output
 from engagelab_mock.cli.record import Recording
 from engagelab_mock.cli.record_report import JsonReport, TextReport
-from engagelab_mock.explore.tape.pseudonym import Pseudonyms
-from engagelab_mock.explore.tape.sanitise import Sanitiser
-from engagelab_mock.explore.tape.writer import TapeWriter
+from engagelab_mock.explore.tape.file import TapeWriter
+from engagelab_mock.explore.tape.sanitise import Pseudonyms, Sanitiser
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.server.recording import RecordingProxy
 from tests.cli.conftest import Command, Program, Result, SdkApp, Spawn

@@ -17,7 +17,7 @@ import pytest
 
 from engagelab_mock import Recorder
 from engagelab_mock.server.loopback import LoopbackServer
-from engagelab_mock.service.sqlite_store import SqliteStore
+from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.cli.conftest import Command, Program, Result, Spawn
 
 if TYPE_CHECKING:

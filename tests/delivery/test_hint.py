@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engagelab_mock import Delivery, EngageLab, Receiver
-from engagelab_mock.delivery.hint import hint_for
+from engagelab_mock.delivery.outcome import hint_for
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

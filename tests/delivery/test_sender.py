@@ -20,7 +20,7 @@ from engagelab_mock import (
     decode,
     encode,
 )
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, drive
+from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.delivery.sender import Sender
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def sender() -> Sender:
 
 def attempted(sender: Sender, receiver: Receiver, events: Sequence[Event] = ()) -> Delivery:
     delivery = Delivery(receiver, tuple(events), encode(events), message_id="7")
-    drive(sender.attempt(BLOCKING, delivery))
+    run_sync(sender.attempt(SYNC, delivery))
     return delivery
 
 
@@ -73,7 +73,7 @@ def test_every_callback_has_a_nonce_of_its_own(sender: Sender) -> None:
 @pytest.mark.parametrize("signed", [False, True])
 def test_a_ping_is_signed_on_request_only(sender: Sender, signed: bool) -> None:
     delivery = Delivery(Receiver.recording(), (), b"{}", signed=signed)
-    drive(sender.attempt(BLOCKING, delivery))
+    run_sync(sender.attempt(SYNC, delivery))
     assert delivery.acknowledged
     assert ("X-CALLBACK-ID" in delivery.callback.headers) is signed
     assert delivery.callback.body == b"{}"
@@ -114,6 +114,6 @@ def test_exactly_200_acknowledges(sender: Sender, status: str, outcome: Outcome,
 async def test_from_a_running_loop_it_is_the_same(sender: Sender) -> None:
     receiver = Receiver.recording()
     delivery = Delivery(receiver, (), encode([]), message_id="7")
-    await sender.attempt(AWAITING, delivery)
+    await sender.attempt(ASYNC, delivery)
     assert delivery.acknowledged
     assert delivery.message_id == "7"

@@ -13,8 +13,8 @@ import engagelab_mock
 
 # An inner run forgets what it was the first to import: the next would import it again, into a second copy.
 for name in (
-    *("engagelab_mock.pytest_settings", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
-    *("engagelab_mock.intercept", "engagelab_mock.server.openapi", "fastapi", "flask"),
+    *("engagelab_mock.pytest_support", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
+    *("engagelab_mock.integrations.requests", "engagelab_mock.server.openapi", "fastapi", "flask"),
 ):
     import_module(name)
 

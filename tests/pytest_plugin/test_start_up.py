@@ -39,7 +39,7 @@ def test_the_engine_is_loaded_by_the_first_test_that_uses_it(
 
         def test_it({argument}):
             assert ("engagelab_mock.service.engagelab" in sys.modules) is {loaded}
-            assert ("engagelab_mock.pytest_settings" in sys.modules) is {loaded}
+            assert ("engagelab_mock.pytest_support" in sys.modules) is {loaded}
     """
     pytester.makepyfile(text)
     pytester.runpytest_subprocess(*STRICT, *QUICK).assert_outcomes(passed=1)
@@ -93,7 +93,7 @@ def test_each_fixture_has_a_docstring(run: Run) -> None:
 
 
 def test_the_marker_is_listed_with_its_arguments(run: Run) -> None:
-    from engagelab_mock.pytest_settings import MARKER_ARGUMENTS
+    from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 
     [line] = [line for line in run("", "--markers").outlines if line.startswith("@pytest.mark.engagelab")]
     signature = line.partition("(*, ")[2].partition("):")[0]

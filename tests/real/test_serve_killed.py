@@ -20,8 +20,8 @@ import pytest
 
 from engagelab_mock import Outcome, decode
 from engagelab_mock.server.loopback import LoopbackServer
-from engagelab_mock.service.records import KeptDelivery, KeptPlan
-from engagelab_mock.service.sqlite_store import SqliteStore
+from engagelab_mock.service.store.records import KeptDelivery, KeptPlan
+from engagelab_mock.service.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

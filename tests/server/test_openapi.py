@@ -18,7 +18,7 @@ from engagelab_mock.server import ApiServer
 from engagelab_mock.server.control.routes import ROUTES
 from engagelab_mock.server.openapi import openapi
 from engagelab_mock.service.rest.api import OPERATIONS
-from engagelab_mock.service.rest.settings import ApiSettings
+from engagelab_mock.service.rest.exchange import ApiSettings
 from tests.server.conftest import Talk, message
 
 DOCUMENT = openapi()

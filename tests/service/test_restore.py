@@ -22,8 +22,8 @@ from engagelab_mock import (
     UsageError,
     VirtualClock,
 )
-from engagelab_mock.service.restore import restore
-from engagelab_mock.service.sqlite_store import SqliteStore
+from engagelab_mock.service.store.restore import restore
+from engagelab_mock.service.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagelab_mock import UsageError
-from engagelab_mock.service.sqlite_store import SCHEMA, SqliteStore
+from engagelab_mock.service.store.sqlite import SCHEMA, SqliteStore
 
 
 class Note(msgspec.Struct):
@@ -144,7 +144,7 @@ def test_after_the_end_nothing_is_kept_and_nothing_raised(path: Path) -> None:
 
 KILLED = """
 import os, signal, sys, msgspec
-from engagelab_mock.service.sqlite_store import SqliteStore
+from engagelab_mock.service.store.sqlite import SqliteStore
 
 class Note(msgspec.Struct):
     key: str

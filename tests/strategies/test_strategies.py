@@ -25,7 +25,7 @@ from engagelab_mock import (
     verify,
 )
 from engagelab_mock import strategies as drawn
-from engagelab_mock.protocol.schema import callback_schema
+from engagelab_mock.protocol.callback import callback_schema
 from tests.receivers.gallery.stacks import shop
 
 NOW = 1_700_000_000

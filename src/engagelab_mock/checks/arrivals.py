@@ -18,7 +18,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 
 #: Which steps arrive, by their place in the course, in the order of their arrival.
 Order = tuple[int, ...]

@@ -16,7 +16,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
 #: How many rows a big callback has, and how many bytes at least.

@@ -14,7 +14,7 @@ from engagelab_mock.service.core import Core, check_receivers
 if TYPE_CHECKING:
     from engagelab_mock.checks.report import Report
     from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.lifecycle.message import Message
+    from engagelab_mock.messages.message import Message
 
 
 class CheckOptions(TypedDict, total=False):

@@ -18,7 +18,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 from engagelab_mock.service.engagelab import EngageLab
 
 #: How often the state is looked at while something is waited for, in seconds.

@@ -10,7 +10,7 @@ import msgspec
 from engagelab_mock.explore import schedule as schedules
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
 from engagelab_mock.explore.schedule import Schedule, tidy
-from engagelab_mock.lifecycle.scenario import Scenario, Transition
+from engagelab_mock.messages.scenario import Scenario, Transition
 
 #: What goes out in one callback, by its place in the course: one event, or several.
 Place = int | Sequence[int]

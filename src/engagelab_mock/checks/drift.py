@@ -13,7 +13,7 @@ from engagelab_mock.checks.state import State, names, state_of, values
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
 UNKNOWN = "queued_x"

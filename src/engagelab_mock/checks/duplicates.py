@@ -17,10 +17,10 @@ from engagelab_mock.checks.probe import Snapshot
 from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Ended, Severity
-from engagelab_mock.delivery.fault.catalogue import fault
-from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.delivery.faults.catalogue import fault
+from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.stimulus import again, signed
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.delivery.fault.catalogue import fault
+from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.protocol.signature import TOLERANCE
 
 #: Digits that `str.isdigit` and `int` take for some, as UTF-8 that a server has read as latin-1.

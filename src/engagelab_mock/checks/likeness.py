@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of, values
 from engagelab_mock.clock import stopwatch
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.trial import Trial

@@ -10,7 +10,7 @@ from typing import Any
 from engagelab_mock.checks.likeness import Reference
 from engagelab_mock.checks.state import state_of, values
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
 COST = Decimal("0.005")

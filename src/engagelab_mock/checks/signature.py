@@ -9,7 +9,7 @@ from engagelab_mock.checks.check import Check, Fix
 from engagelab_mock.checks.stimulus import signature
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.delivery.fault.catalogue import fault
+from engagelab_mock.delivery.faults.catalogue import fault
 
 #: Values of the header that are none, by what is wrong with them; each is made of a genuine one.
 _MALFORMED: dict[str, Callable[[str], str]] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engagelab_mock.checks.probe import Snapshot
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 
 #: Where a leaf stands: keys and attributes from the outside in, `EACH` for whatever place in a list.
 Path = tuple[str, ...]

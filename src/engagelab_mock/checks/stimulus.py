@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engagelab_mock.delivery.fault.model import ANYWHERE, OVER_HTTP, Draft, Fault, Stage
+from engagelab_mock.delivery.faults.fault import ANYWHERE, OVER_HTTP, Draft, Fault, Stage
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.signature import HEADER, Signer

@@ -13,15 +13,15 @@ from engagelab_mock.checks.probe import Snapshot
 from engagelab_mock.checks.stimulus import again, body
 from engagelab_mock.checks.verdict import Ended, Judgement
 from engagelab_mock.clock import stopwatch
-from engagelab_mock.delivery.fault.catalogue import fault as find_fault
-from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.delivery.faults.catalogue import fault as find_fault
+from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import gather
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.service.crowd import Crowd
 

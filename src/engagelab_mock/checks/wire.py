@@ -12,8 +12,8 @@ from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.stimulus import half_held, header
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.delivery.fault.catalogue import fault
-from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.delivery.faults.catalogue import fault
+from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 

@@ -17,7 +17,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME, Receiver
 from engagelab_mock.delivery.recorder import Recorder
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
+from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.service.addresses import PINGS
 
 

@@ -11,7 +11,7 @@ from engagelab_mock.cli.output import Output, note
 from engagelab_mock.cli.timeline import DETAIL, Timeline
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.scenario import Scenario
 from engagelab_mock.protocol.signature import Verdict
 
 

@@ -12,8 +12,7 @@ from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import EngageLabMockError, UsageError
-from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Callback, Headers
 
 #: What stands for a message's id.
 PLACE = "{message_id}"

@@ -29,7 +29,7 @@ class Output:
 
     def record(self, **fields: object) -> None:
         """Print one JSON object on stdout, at once."""
-        # ASCII only, so that no encoding of stdout can spoil it.
+        # ASCII only, so that no encoding of stdout can apply_faults it.
         print(json.dumps(fields, separators=(",", ":")), flush=True)
 
     @cached_property

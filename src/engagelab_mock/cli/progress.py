@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from engagelab_mock.cli.output import console
 from engagelab_mock.clock import SystemClock, VirtualClock, check_delay
 from engagelab_mock.delivery.model import Attempt, Delivery
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.scenario import Scenario
 
 #: How long one step of a watched delay takes, in seconds of the machine's clock.
 _STEP = 0.1

@@ -15,10 +15,8 @@ from engagelab_mock.cli.options import output_options, setting
 from engagelab_mock.cli.output import Output
 from engagelab_mock.cli.record_report import JsonReport, Report, TextReport
 from engagelab_mock.errors import UsageError
-from engagelab_mock.explore.tape.entry import Answer
-from engagelab_mock.explore.tape.pseudonym import Pseudonyms
-from engagelab_mock.explore.tape.sanitise import Sanitiser
-from engagelab_mock.explore.tape.writer import TapeWriter
+from engagelab_mock.explore.tape.file import Answer, TapeWriter
+from engagelab_mock.explore.tape.sanitise import Pseudonyms, Sanitiser
 
 if TYPE_CHECKING:
     from engagelab_mock.server.passing import Passed

@@ -9,8 +9,8 @@ from rich.text import Text
 from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.options import output_options
 from engagelab_mock.cli.output import Marks, Output
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.scenario import Scenario
 
 
 @click.command()

@@ -21,8 +21,8 @@ from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
-from engagelab_mock.lifecycle.scenario import Scenario, Transition
+from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.scenario import Scenario, Transition
 
 
 @dataclass(frozen=True, kw_only=True)

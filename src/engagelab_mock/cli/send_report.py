@@ -9,13 +9,12 @@ from rich.text import Text
 
 from engagelab_mock.cli.output import Output, note
 from engagelab_mock.cli.timeline import Timeline
-from engagelab_mock.delivery.hint import hint_for
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
-from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.outcome import Outcome, hint_for
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.explore.played import Played
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.scenario import Scenario
 
 
 @dataclass(frozen=True, kw_only=True)

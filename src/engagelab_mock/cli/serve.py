@@ -17,7 +17,7 @@ from engagelab_mock.cli.engine import tls_verify
 from engagelab_mock.cli.options import authorization_option, credential_options, output_options, setting
 from engagelab_mock.cli.output import Output
 from engagelab_mock.cli.serve_report import Report
-from engagelab_mock.clock.live import LiveClock
+from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.config import RECEIVERS, read_file
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
@@ -25,8 +25,8 @@ from engagelab_mock.errors import EngageLabMockError, UsageError, did_you_mean
 from engagelab_mock.service.engagelab import EngageLab
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.ledger import Ledger
-    from engagelab_mock.service.sqlite_store import SqliteStore
+    from engagelab_mock.service.store.ledger import Ledger
+    from engagelab_mock.service.store.sqlite import SqliteStore
 
 #: Where an app finds it, unless told otherwise.
 PORT = 8420
@@ -160,7 +160,7 @@ def _store(path: str | None) -> Iterator[SqliteStore | None]:
     if path is None:
         yield None
         return
-    from engagelab_mock.service.sqlite_store import SqliteStore  # most serve from memory
+    from engagelab_mock.service.store.sqlite import SqliteStore  # most serve from memory
 
     with SqliteStore(path) as store:
         yield store
@@ -169,7 +169,7 @@ def _store(path: str | None) -> Iterator[SqliteStore | None]:
 @contextmanager
 def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[EngageLab]:
     """Make the engine, with what the store holds."""
-    from engagelab_mock.service.rest.settings import ApiSettings
+    from engagelab_mock.service.rest.exchange import ApiSettings
 
     remembered = store and store.recall("seed", str)
     seed = options.seed or remembered or secrets.token_hex(4)
@@ -189,7 +189,7 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
     )
     with engagelab:
         if store is not None:
-            from engagelab_mock.service.restore import restore
+            from engagelab_mock.service.store.restore import restore
 
             store.remember("seed", seed)
             restore(engagelab, store)

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-from engagelab_mock.clock.delay import check_delay, check_moment, span
-from engagelab_mock.clock.timer import Agenda
+from engagelab_mock.clock.base import Agenda, check_delay, check_moment, span
 from engagelab_mock.errors import InvalidDelay
 
 

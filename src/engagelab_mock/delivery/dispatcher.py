@@ -6,15 +6,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from engagelab_mock.clock import Clock, Timer
-from engagelab_mock.clock.delay import check_moment
+from engagelab_mock.clock.base import check_moment
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.sender import Sender
 
 #: Something of a delivery's to do, at once or by somebody else.
 Post = Callable[[Delivery, Callable[[], object]], object]
-#: Something to do when its time comes, in either pace.
-Program = Callable[[Pace], Coroutine[Any, Any, None]]
+#: Something to do when its time comes, in either io.
+Program = Callable[[Io], Coroutine[Any, Any, None]]
 
 
 class Dispatcher:
@@ -33,20 +33,20 @@ class Dispatcher:
     def at(self, when: float, program: Program, timers: list[Timer], *, label: str) -> Timer:
         """Run a program at a Unix time; until then its timer is in `timers`, so that it can be taken back."""
 
-        async def held(pace: Pace) -> None:
+        async def held(io: Io) -> None:
             __tracebackhide__ = True
             if self.post is not None:
                 # Off the list when it is posted, and not before: others look whether there is anything to wait for.
-                await program(pace)
+                await program(io)
                 _remove(timers, timer)
             elif _remove(timers, timer):
-                await program(pace)
+                await program(io)
 
         def action() -> None:
             __tracebackhide__ = True
-            drive(held(BLOCKING))
+            run_sync(held(SYNC))
 
-        timer = Timer(check_moment(when, where="clock.call_at"), action, label, lambda: held(AWAITING))
+        timer = Timer(check_moment(when, where="clock.call_at"), action, label, lambda: held(ASYNC))
         # In this order: on a live clock, another thread runs at once what is due.
         timers.append(timer)
         self.clock.take_over([timer])
@@ -54,7 +54,7 @@ class Dispatcher:
 
     async def deliver(
         self,
-        pace: Pace,
+        io: Io,
         delivery: Delivery,
         on_given_up: Callable[[Delivery], object],
         timers: list[Timer],
@@ -65,16 +65,16 @@ class Dispatcher:
         """
         __tracebackhide__ = True
         if self.post is None:
-            await self._attempt(pace, delivery, on_given_up, timers)
+            await self._attempt(io, delivery, on_given_up, timers)
         else:
-            self.post(delivery, lambda: drive(self._attempt(BLOCKING, delivery, on_given_up, timers)))
+            self.post(delivery, lambda: run_sync(self._attempt(SYNC, delivery, on_given_up, timers)))
 
     def deliver_at(
         self, when: float, delivery: Delivery, on_given_up: Callable[[Delivery], object], timers: list[Timer]
     ) -> None:
         """Make the delivery's next attempt at a Unix time."""
 
-        async def again(later: Pace) -> None:
+        async def again(later: Io) -> None:
             __tracebackhide__ = True
             await self.deliver(later, delivery, on_given_up, timers)
 
@@ -85,13 +85,13 @@ class Dispatcher:
 
     async def _attempt(
         self,
-        pace: Pace,
+        io: Io,
         delivery: Delivery,
         on_given_up: Callable[[Delivery], object],
         timers: list[Timer],
     ) -> None:
         __tracebackhide__ = True
-        attempt = await self._sender.attempt(pace, delivery)
+        attempt = await self._sender.attempt(io, delivery)
         if attempt.acknowledged:
             return
         wait = delivery.retry.wait_after(attempt.number)

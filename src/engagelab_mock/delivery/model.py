@@ -9,15 +9,14 @@ import msgspec
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.protocol.callback import Callback
+from engagelab_mock.protocol.callback import Callback, Headers
 from engagelab_mock.protocol.events import Event, StatusEvent
-from engagelab_mock.protocol.headers import Headers
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.fault.model import Fault
+    from engagelab_mock.delivery.faults.fault import Fault
     from engagelab_mock.delivery.receiver import Receiver
-    from engagelab_mock.lifecycle.message import Message
-    from engagelab_mock.lifecycle.scenario import Scenario
+    from engagelab_mock.messages.message import Message
+    from engagelab_mock.messages.scenario import Scenario
 
 
 class Response(msgspec.Struct, frozen=True, eq=False):

@@ -1,4 +1,4 @@
-"""What can come of one attempt."""
+"""The outcome of an attempt, and a hint for each way to fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.model import Response
+    from engagelab_mock.delivery.model import Attempt, Delivery, Response
 
 
 class Outcome(StrEnum):
@@ -73,3 +73,79 @@ class TransportFailure(Exception):
         self.reason = reason
         #: What had arrived of an answer, if anything had.
         self.response = response
+
+
+_BY_OUTCOME = {
+    Outcome.REDIRECT: "EngageLab does not follow redirects: register the final address, mind the trailing slash",
+    Outcome.REFUSED: "start the receiver first, and check the host and port of its address",
+    Outcome.DNS_FAILURE: "check the spelling of the host",
+    Outcome.CONNECT_TIMEOUT: "check that the host is up and no firewall swallows the connection",
+    Outcome.UNREACHABLE: "check the host and this machine's network",
+    Outcome.TLS_FAILURE: "for a certificate of your own pass tls_verify='ca.pem', or tls_verify=False (--insecure);"
+    " for a plain-text port use http://",
+    Outcome.RESET: "the receiver's process may have crashed, or a proxy before it gave up: look at their logs",
+    Outcome.CLOSED: "the receiver's process may have crashed, or a proxy before it gave up: look at their logs",
+    Outcome.INCOMPLETE: "the receiver announced a longer answer than it sent, or died on the way: look at its log",
+    Outcome.MALFORMED: "something that does not speak HTTP answers at this address; is it the right port?",
+}
+_ACKNOWLEDGE_FIRST = "acknowledge first and do the work after: EngageLab waits 3 s; pass limit=None while you debug"
+
+
+def hint_for(delivery: Delivery) -> str:
+    """Say what to try next, judging by the last attempt.
+
+    >>> from engagelab_mock import EngageLab, Receiver
+    >>> with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
+    ...     run = engagelab.send("+6591234567", check=False)
+    >>> hint_for(run.deliveries[0])
+    'start the receiver first, and check the host and port of its address'
+    """
+    attempt = delivery.attempts[-1]
+    if attempt.outcome is Outcome.TIMEOUT:
+        return _ACKNOWLEDGE_FIRST
+    if attempt.outcome is Outcome.APP_RAISED or (attempt.response and attempt.exception):
+        return "the app's own exception is the cause shown with this failure"
+    if attempt.outcome is Outcome.NOT_200 and attempt.response:
+        return _for_status(delivery, attempt, attempt.response.status, attempt.response.text)
+    if attempt.outcome is Outcome.MALFORMED and delivery.receiver.transport.name != "http":
+        return "the app breaks its server interface; a server in front of it would answer 500"
+    return _BY_OUTCOME.get(attempt.outcome, "")
+
+
+def _for_status(delivery: Delivery, attempt: Attempt, status: int, text: str) -> str:
+    if 200 < status < 300:
+        return "EngageLab's document names exactly 200 [S]; answer with an empty 200 instead"
+    if status == 403 and "CSRF" in text:
+        return "exempt the view from CSRF protection: EngageLab cannot send a token (@csrf_exempt in Django)"
+    if status in {401, 403}:
+        return _for_refused_identity(delivery, attempt)
+    if status == 400 and ("ALLOWED_HOSTS" in text or "Invalid host" in text or "DisallowedHost" in text):
+        return "the app refuses the Host header: pass the host it expects as base_url='http://…'"
+    if status in {400, 415, 422}:
+        unread = "the receiver could not read the body: it is JSON, with the rows under 'rows'"
+        if status == 400 and delivery.receiver.transport.name != "http":
+            unread += "; or it refuses the Host header (Django's ALLOWED_HOSTS): base_url='http://…' sets another"
+        return unread
+    if status == 404:
+        return f"no route matches {delivery.receiver.address}: check the path the receiver was given"
+    if status == 405:
+        return "the route exists and does not take POST: add it to the route's methods"
+    if status >= 500:
+        return (
+            "the handler failed: its traceback is in the app's log. In Flask, a view that returns nothing answers 500,"
+            " so end it with `return '', 200`; with app.testing = True the exception shows here"
+        )
+    return "answer 200 with an empty body"
+
+
+def _for_refused_identity(delivery: Delivery, attempt: Attempt) -> str:
+    settings = delivery.receiver.settings
+    if not delivery.events and settings.signs and "X-CALLBACK-ID" not in attempt.callback.headers:
+        return "the ping of EngageLab's document is unsigned [S]: let an empty body pass without a signature"
+    if settings.signs:
+        signed = f"it was signed as {settings.username!r}: does the receiver use the same username and secret?"
+        skew = " Its clock must agree to 300 s" if delivery.receiver.signature_clock == "wall" else ""
+        return signed + skew
+    if settings.authorization:
+        return "does the receiver expect this very Authorization value?"
+    return "the receiver wants a signature or an Authorization: give Receiver the username and secret it expects"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-    from engagelab_mock.delivery.transport.lifespan import AsgiApp
+    from engagelab_mock.delivery.transport.asgi import AsgiApp
 
 #: How long a receiver may take to answer, in seconds [S for the ping; for callbacks by inference].
 ACKNOWLEDGEMENT_LIMIT = 3.0

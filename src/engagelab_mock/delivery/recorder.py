@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engagelab_mock.errors import InvalidBody
-from engagelab_mock.protocol.callback import Envelope, decode
+from engagelab_mock.protocol.callback import Envelope, Headers, decode
 from engagelab_mock.protocol.events import Event
-from engagelab_mock.protocol.headers import Headers
 from engagelab_mock.protocol.signature import Reason, Verdict, verify
 
 if TYPE_CHECKING:

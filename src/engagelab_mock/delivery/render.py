@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from engagelab_mock.delivery.hint import hint_for
 from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
+from engagelab_mock.delivery.outcome import hint_for
 from engagelab_mock.errors import NotAcknowledged
 
 _BODY_LINES = 40

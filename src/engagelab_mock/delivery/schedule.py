@@ -11,7 +11,7 @@ from engagelab_mock.errors import UsageError, did_you_mean
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.fault.model import Fault
+    from engagelab_mock.delivery.faults.fault import Fault
 
 Batch = int | Literal["all"]
 

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engagelab_mock.clock import Clock, stopwatch
+from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.pace import Pace
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UsageError
 from engagelab_mock.generate import Generator
-from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Callback, Headers
 from engagelab_mock.protocol.signature import HEADER
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.fault.model import Draft, Fault
+    from engagelab_mock.delivery.faults.fault import Draft, Fault
 
 _USER_AGENT = ("User-Agent", "engagelab-mock")
 #: The reason phrase of an answer that a fault put in the place of the receiver's 200.
@@ -31,9 +30,9 @@ class Sender:
     """Make every attempt of every delivery, whoever asks for it.
 
     >>> from engagelab_mock.clock import VirtualClock
-    >>> from engagelab_mock.delivery.pace import BLOCKING, drive
+    >>> from engagelab_mock.delivery.io import SYNC, run_sync
     >>> sender = Sender(journal=Journal(), clock=VirtualClock(), generate=Generator.seeded(0))
-    >>> drive(sender.attempt(BLOCKING, Delivery(Receiver.recording(), (), b""))).acknowledged
+    >>> run_sync(sender.attempt(SYNC, Delivery(Receiver.recording(), (), b""))).acknowledged
     True
     """
 
@@ -44,23 +43,23 @@ class Sender:
         #: The last genuine callback that each receiver acknowledged, for faults that replay its signature.
         self._earlier: dict[Receiver, Callback] = {}
 
-    async def attempt(self, pace: Pace, delivery: Delivery) -> Attempt:
+    async def attempt(self, io: Io, delivery: Delivery) -> Attempt:
         """Make a delivery's next attempt; the outcome is in the attempt.
 
         Raises `UsageError`, and enters it in the journal, for what the transport cannot do.
         """
         __tracebackhide__ = True
-        self._check(pace, delivery)
+        self._check(io, delivery)
         number = delivery.attempts[-1].number + 1 if delivery.attempts else 1
         if delivery.faults:
             struck = tuple(fault for fault in delivery.faults if fault.applies(delivery.statuses, number))
             if struck:
-                return await self._attempt_with_faults(pace, delivery, number, struck)
+                return await self._attempt_with_faults(io, delivery, number, struck)
         receiver = delivery.receiver
         attempt = self._begin(delivery, Attempt(number, self.clock.time(), self._sign(delivery)))
         started = stopwatch()
         try:
-            answer: Response | TransportFailure = await pace.exchange(
+            answer: Response | TransportFailure = await io.exchange(
                 receiver.transport, attempt.callback, receiver.limit, None
             )
         except TransportFailure as failure:
@@ -68,15 +67,13 @@ class Sender:
         self._complete(delivery, attempt, answer, stopwatch() - started)
         return attempt
 
-    async def _attempt_with_faults(
-        self, pace: Pace, delivery: Delivery, number: int, struck: Sequence[Fault]
-    ) -> Attempt:
+    async def _attempt_with_faults(self, io: Io, delivery: Delivery, number: int, struck: Sequence[Fault]) -> Attempt:
         """Let the faults work on a draft, stage by stage, and send what they made of it, as often as they say."""
         __tracebackhide__ = True
-        from engagelab_mock.delivery.fault.drafting import spoil
+        from engagelab_mock.delivery.faults.catalogue import apply_faults
 
         try:
-            draft = spoil(self._draft(delivery), struck)
+            draft = apply_faults(self._draft(delivery), struck)
         except UsageError as error:
             self._journal.refuse(error, at=self.clock.time())
             raise error.with_traceback(None) from None
@@ -89,7 +86,7 @@ class Sender:
         ]
         receiver = delivery.receiver
         started = stopwatch()
-        answers = await pace.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
+        answers = await io.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
         elapsed = stopwatch() - started
         if draft.answer_with is not None:
             answers = [_replace(answer, draft.answer_with) for answer in answers]
@@ -102,10 +99,10 @@ class Sender:
         delivery.attempts[-len(attempts) :] = attempts
         return attempts[-1]
 
-    def _check(self, pace: Pace, delivery: Delivery) -> None:
+    def _check(self, io: Io, delivery: Delivery) -> None:
         """Refuse, before anything is opened, what the transport cannot do in this way."""
         try:
-            pace.check(delivery.receiver.transport)
+            io.check(delivery.receiver.transport)
         except UsageError as error:
             self._journal.refuse(error, at=self.clock.time())
             raise error.with_traceback(None) from None
@@ -120,7 +117,7 @@ class Sender:
         return Callback(Headers(pairs), delivery.body, delivery.events)
 
     def _draft(self, delivery: Delivery) -> Draft:
-        from engagelab_mock.delivery.fault.model import Draft
+        from engagelab_mock.delivery.faults.fault import Draft
 
         receiver = delivery.receiver
         signs = receiver.signer is not None and delivery.signed

@@ -6,18 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.service.engagelab import EngageLab as Service
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration
+    from engagelab_mock.explore.explorer import Listener
     from engagelab_mock.explore.invariants import Invariant
-    from engagelab_mock.explore.plan import Explored, ExploreOptions
     from engagelab_mock.explore.played import Played
-    from engagelab_mock.explore.progress import Listener
     from engagelab_mock.explore.schedule import Schedule
+    from engagelab_mock.explore.schedules import Explored, ExploreOptions
     from engagelab_mock.explore.tape.tape import Tape
     from engagelab_mock.protocol.events import Event
 
@@ -60,7 +60,7 @@ class EngageLab(Service):
         [('sent',), ('plan',), ('plan',)]
         """
         __tracebackhide__ = True
-        return drive(self._play(BLOCKING, schedule, invariants, events, retry, check))
+        return run_sync(self._play(SYNC, schedule, invariants, events, retry, check))
 
     async def aplay(
         self,
@@ -73,7 +73,7 @@ class EngageLab(Service):
     ) -> Played:
         """Do what `play` does, in the running event loop; `observe` and invariants may be coroutine functions."""
         __tracebackhide__ = True
-        return await self._play(AWAITING, schedule, invariants, events, retry, check)
+        return await self._play(ASYNC, schedule, invariants, events, retry, check)
 
     def explore(self, *lifecycles: Explored, **options: Unpack[ExploreOptions]) -> Exploration:
         """Play every schedule of one or more lifecycles, smallest first, and check what must hold in all of them.
@@ -96,12 +96,12 @@ class EngageLab(Service):
         <Exploration: 42 of 42 schedules, 162 deliveries, no failure>
         """
         __tracebackhide__ = True
-        return drive(self._explore(BLOCKING, lifecycles, options))
+        return run_sync(self._explore(SYNC, lifecycles, options))
 
     async def aexplore(self, *lifecycles: Explored, **options: Unpack[ExploreOptions]) -> Exploration:
         """Do what `explore` does, in the running event loop; `observe`, `reset` and invariants may be asynchronous."""
         __tracebackhide__ = True
-        return await self._explore(AWAITING, lifecycles, options)
+        return await self._explore(ASYNC, lifecycles, options)
 
     def replay(self, token: str, **options: Unpack[ExploreOptions]) -> Played:
         """Play the one schedule that a token spells, as `explore` plays it and with the same options.
@@ -111,12 +111,12 @@ class EngageLab(Service):
         <Played eg1:plan,delivered!ackloss,sent*2@+3.1s: 5 attempts>
         """
         __tracebackhide__ = True
-        return drive(self._replay(BLOCKING, token, options))
+        return run_sync(self._replay(SYNC, token, options))
 
     async def areplay(self, token: str, **options: Unpack[ExploreOptions]) -> Played:
         """Do what `replay` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._replay(AWAITING, token, options)
+        return await self._replay(ASYNC, token, options)
 
     def tape(self, path: str | os.PathLike[str], *, strict: bool = True) -> Tape:
         """Open a tape that `engagelab-mock record` made, to look at it and to send it again.
@@ -140,7 +140,7 @@ class EngageLab(Service):
 
     async def _play(
         self,
-        pace: Pace,
+        io: Io,
         schedule: Schedule | str,
         invariants: Sequence[Invariant] | Invariant,
         events: Mapping[str, Event] | None,
@@ -152,27 +152,27 @@ class EngageLab(Service):
 
         try:
             explorer = Explorer(self, {"invariants": invariants, "retry": retry})
-            return await explorer.play(pace, schedule, events=events, check=self.is_checked(check))
+            return await explorer.play(io, schedule, events=events, check=self.is_checked(check))
         except EngageLabMockError as error:
             raise self._entered(error) from None
 
-    async def _explore(self, pace: Pace, lifecycles: tuple[Explored, ...], options: ExploreOptions) -> Exploration:
+    async def _explore(self, io: Io, lifecycles: tuple[Explored, ...], options: ExploreOptions) -> Exploration:
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import Explorer
 
         try:
             explorer = Explorer(self, options)
-            return await explorer.explore(pace, lifecycles)
+            return await explorer.explore(io, lifecycles)
         except EngageLabMockError as error:
             raise self._entered(error) from None
 
-    async def _replay(self, pace: Pace, token: str, options: ExploreOptions) -> Played:
+    async def _replay(self, io: Io, token: str, options: ExploreOptions) -> Played:
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import Explorer
 
         try:
             explorer = Explorer(self, options)
-            return await explorer.replay(pace, token)
+            return await explorer.replay(io, token)
         except EngageLabMockError as error:
             raise self._entered(error) from None
 

@@ -10,10 +10,10 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
-from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
-from engagelab_mock.lifecycle.scenario import Scenario, Transition
-from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.scenario import Scenario, Transition
+from engagelab_mock.protocol.status import Channel
 
 _STEP = re.compile(
     r"(?P<status>[a-z_]+)(?:/(?P<channel>[a-z]+))?(?:\+(?P<after>[0-9]+(?:\.[0-9]+)?))?"

@@ -13,7 +13,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.sender import REPLACED
 from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.lifecycle.message import Message
+from engagelab_mock.messages.message import Message
 
 #: Types whose values cannot change, so that they need no copy; and of plain values in a row.
 _FIXED = frozenset({str, int, float, bool, bytes, type(None)})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import Timer
 from engagelab_mock.delivery.dispatcher import Dispatcher
-from engagelab_mock.delivery.fault.catalogue import fault
-from engagelab_mock.delivery.fault.model import Fault
+from engagelab_mock.delivery.faults.catalogue import fault
+from engagelab_mock.delivery.faults.fault import Fault
+from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.model import Attempt, Delivery
-from engagelab_mock.delivery.pace import AWAITING, Pace
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import Sender
@@ -18,9 +18,8 @@ from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.played import Played, Record, alook, look
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.generate import Generator
-from engagelab_mock.lifecycle.message import Message
-from engagelab_mock.lifecycle.scenario import Scenario
-from engagelab_mock.lifecycle.timeline import timeline
+from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.scenario import Scenario, timeline
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.events import Event
@@ -105,22 +104,22 @@ class Player(Sender):
         self._played: Played
         self._state: Any = None
 
-    async def play(self, pace: Pace, schedule: Schedule, script: Script) -> Played:
+    async def play(self, io: Io, schedule: Schedule, script: Script) -> Played:
         """Deliver every step, then everything that is still to be sent again."""
         __tracebackhide__ = True
         self._where.clear()
         observe, messages = self.receiver.observe, script.messages
         self._state = None
         if observe is not None:
-            self._state = await alook(observe, messages) if pace is AWAITING else look(observe, messages, None)
+            self._state = await alook(observe, messages) if io is ASYNC else look(observe, messages, None)
         self._played = played = Played(schedule, self.receiver, script.messages, self._state, [])
         try:
             for index, step in enumerate(schedule.steps):
                 if step.delay:
-                    await self._wait(pace, step.delay)
+                    await self._wait(io, step.delay)
                 for _ in range(step.repeat):
-                    await self._deliver(pace, index, step, script)
-            while self._timers and await pace.run_next(self.clock):
+                    await self._deliver(io, index, step, script)
+            while self._timers and await io.run_next(self.clock):
                 pass
         finally:
             for timer in self._timers:
@@ -128,15 +127,15 @@ class Player(Sender):
             self._timers.clear()
         return played
 
-    async def attempt(self, pace: Pace, delivery: Delivery) -> Attempt:
+    async def attempt(self, io: Io, delivery: Delivery) -> Attempt:
         """Make a delivery's next attempt, and look at the receiver's state after it."""
         __tracebackhide__ = True
-        attempt = await super().attempt(pace, delivery)
+        attempt = await super().attempt(io, delivery)
         played, before = self._played, self._state
         observe = self.receiver.observe
         if observe is not None:
             messages = played.messages
-            self._state = await alook(observe, messages) if pace is AWAITING else look(observe, messages, before)
+            self._state = await alook(observe, messages) if io is ASYNC else look(observe, messages, before)
         index, labels = self._where[id(delivery)]
         played.records.append(Record(index, labels, delivery, attempt, before, self._state))
         return attempt
@@ -150,7 +149,7 @@ class Player(Sender):
             self._faults[name] = (made,)
         return self._faults[name]
 
-    async def _deliver(self, pace: Pace, index: int, step: Step, script: Script) -> None:
+    async def _deliver(self, io: Io, index: int, step: Step, script: Script) -> None:
         __tracebackhide__ = True
         events, body, message_id = script.callback(step.events, self.receiver, self.engine.dialect)
         if not events:
@@ -159,18 +158,18 @@ class Player(Sender):
         retry = RETRY_AFTER if faults and not self._retry.waits else self._retry
         delivery = Delivery(self.receiver, events, body, message_id, retry, faults)
         self._where[id(delivery)] = (index, step.events)
-        await self._dispatcher.deliver(pace, delivery, _leave, self._timers)
+        await self._dispatcher.deliver(io, delivery, _leave, self._timers)
 
-    async def _wait(self, pace: Pace, seconds: float) -> None:
+    async def _wait(self, io: Io, seconds: float) -> None:
         """Let time pass, with what falls due meanwhile."""
         __tracebackhide__ = True
         passed: list[bool] = []
 
-        async def pass_by(_: Pace) -> None:
+        async def pass_by(_: Io) -> None:
             passed.append(True)
 
         self._dispatcher.at(self.clock.time() + seconds, pass_by, self._timers, label="the next step of the schedule")
-        while not passed and await pace.run_next(self.clock):
+        while not passed and await io.run_next(self.clock):
             pass
 
 

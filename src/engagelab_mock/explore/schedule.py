@@ -9,7 +9,7 @@ import msgspec
 from engagelab_mock.clock import check_delay
 from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.lifecycle import Labels, labels_of, lifecycle
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.scenario import Scenario
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from engagelab_mock.clock import check_delay
-from engagelab_mock.delivery.fault.catalogue import FAULTS
+from engagelab_mock.delivery.faults.catalogue import FAULTS
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, did_you_mean
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle, spell
 from engagelab_mock.explore.schedule import Schedule, Step
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.scenario import Scenario
 
 #: The version of the grammar, with which every token starts.
 VERSION = "eg1"

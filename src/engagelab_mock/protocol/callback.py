@@ -1,16 +1,68 @@
-"""One signed HTTP message, and the envelope in its body: `{"total": N, "rows": [...]}` [S]."""
+"""A callback: its headers, its body, and the JSON schema of the body."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engagelab_mock.errors import InvalidBody
 from engagelab_mock.protocol.events import KINDS, Event, UnknownEvent
-from engagelab_mock.protocol.headers import Headers
+
+
+class Headers(Mapping[str, str]):
+    """Hold headers as ordered pairs; look one up by name in any case.
+
+    >>> Headers([("X-CALLBACK-ID", "timestamp=1")])["x-callback-id"]
+    'timestamp=1'
+
+    A name that stands twice gives its first value by `[]` and all of them by `get_all`.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        #: Every header as it was sent, in order.
+        self.pairs = tuple(pairs)
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.lower()
+        for key, value in self.pairs:
+            if key.lower() == wanted:
+                return value
+        raise KeyError(name)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value sent under a name.
+
+        >>> Headers([("A", "1"), ("a", "2")]).get_all("A")
+        ['1', '2']
+        """
+        wanted = name.lower()
+        return [value for key, value in self.pairs if key.lower() == wanted]
+
+    def __iter__(self) -> Iterator[str]:
+        seen = set()
+        for key, _ in self.pairs:
+            if key.lower() not in seen:
+                seen.add(key.lower())
+                yield key
+
+    def __len__(self) -> int:
+        return len({key.lower() for key, _ in self.pairs})
+
+    def __eq__(self, other: object) -> bool:
+        return self.pairs == other.pairs if isinstance(other, Headers) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.pairs)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.pairs)!r})"
 
 
 class Callback(msgspec.Struct, frozen=True, eq=False):
@@ -102,3 +154,43 @@ def _decode_row(raw: msgspec.Raw, index: int) -> Event:
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidBody(str(error), where=where) from error
     return UnknownEvent(row=known)
+
+
+#: Where the shipped schema lies.
+SCHEMA_FILE = Path(__file__).with_name("callback.schema.json")
+
+
+def callback_schema() -> dict[str, Any]:
+    """Generate the JSON Schema (2020-12) of a callback body with its four kinds of row.
+
+    >>> [row["$ref"] for row in callback_schema()["properties"]["rows"]["items"]["oneOf"]][0]
+    '#/$defs/StatusEvent'
+    """
+    references, definitions = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        # The docstring's first sentence; the Python example after it is not for readers of the schema.
+        definition["description"] = definition["description"].partition("\n\n")[0]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "EngageLab OTP callback",
+        "type": "object",
+        "properties": {
+            "total": {"type": "integer", "description": "number of rows [S]"},
+            "rows": {"type": "array", "items": {"oneOf": list(references)}},
+        },
+        "required": ["total", "rows"],
+        "$defs": definitions,
+    }
+
+
+def render_schema() -> str:
+    """Return the schema as the text of the shipped file.
+
+    >>> render_schema() == SCHEMA_FILE.read_text(encoding="utf-8")
+    True
+    """
+    return json.dumps(callback_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(render_schema(), encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Headers
 
 #: Headers that are about one connection and not about what is carried over it.
 HOP_BY_HOP = frozenset(

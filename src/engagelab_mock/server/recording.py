@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.transport.base import split_address
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Headers
 from engagelab_mock.server.loopback import is_loopback, listening_socket
 from engagelab_mock.server.passing import HOP_BY_HOP, Answer, Passed, Request
 

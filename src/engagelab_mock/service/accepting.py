@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.service.account_events import AccountEvents
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.accepted import AcceptedMessages
     from engagelab_mock.service.inbox import Inbox
     from engagelab_mock.service.intake import Intake
+    from engagelab_mock.service.messages import AcceptedMessages
     from engagelab_mock.service.options import ScenarioChoice
     from engagelab_mock.service.play import Play
     from engagelab_mock.service.rest.api import RestApi
@@ -124,20 +124,20 @@ class Accepting(AccountEvents):
         ('sms', 6, True)
         """
         __tracebackhide__ = True
-        return drive(self._inbox(BLOCKING, to))
+        return run_sync(self._inbox(SYNC, to))
 
     async def ainbox(self, to: str | None = None) -> Inbox:
         """Do what `inbox` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._inbox(AWAITING, to)
+        return await self._inbox(ASYNC, to)
 
-    async def _inbox(self, pace: Pace, to: str | None) -> Inbox:
+    async def _inbox(self, io: Io, to: str | None) -> Inbox:
         __tracebackhide__ = True
         try:
             inbox = self.inbox_as_it_is(to)
         except EngageLabMockError as error:
             raise self._refused(error) from None
-        await self.settle_first(pace)
+        await self.settle_first(io)
         return inbox
 
     def inbox_as_it_is(self, to: str | None = None) -> Inbox:
@@ -156,14 +156,14 @@ class Accepting(AccountEvents):
         ['template_audit_result']
         """
         __tracebackhide__ = True
-        return drive(self._audit(BLOCKING, template_id, status, reason))
+        return run_sync(self._audit(SYNC, template_id, status, reason))
 
     async def aaudit_template(self, template_id: str, status: str, *, reason: str = "") -> list[Delivery]:
         """Do what `audit_template` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._audit(AWAITING, template_id, status, reason)
+        return await self._audit(ASYNC, template_id, status, reason)
 
-    async def _audit(self, pace: Pace, template_id: str, status: str, reason: str) -> list[Delivery]:
+    async def _audit(self, io: Io, template_id: str, status: str, reason: str) -> list[Delivery]:
         __tracebackhide__ = True
         try:
             with self.state, self.store.transaction():
@@ -171,7 +171,7 @@ class Accepting(AccountEvents):
         except EngageLabMockError as error:
             raise self._refused(error) from None
         fields = {"template_id": template_id, "status": status, "reason": reason}
-        return await self._tell(pace, self.account.notification, ("template_audit_result",), fields)
+        return await self._tell(io, self.account.notification, ("template_audit_result",), fields)
 
     def reset(self) -> None:
         """Forget messages, codes, rules, templates, the journal and what is still to be sent; clock and receivers stay.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.service.core import Core
@@ -29,12 +29,12 @@ class AccountEvents(Core):
         ['insufficient_balance']
         """
         __tracebackhide__ = True
-        return drive(self._tell(BLOCKING, self.account.notification, (event,), fields))
+        return run_sync(self._tell(SYNC, self.account.notification, (event,), fields))
 
     async def anotify(self, event: str, **fields: Any) -> list[Delivery]:
         """Do what `notify` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._tell(AWAITING, self.account.notification, (event,), fields)
+        return await self._tell(ASYNC, self.account.notification, (event,), fields)
 
     def uplink(self, sender: str, *, body: str, **fields: Any) -> list[Delivery]:
         """Send what a user wrote back, as `notify` sends a notification.
@@ -46,12 +46,12 @@ class AccountEvents(Core):
         ['uplink_message']
         """
         __tracebackhide__ = True
-        return drive(self._tell(BLOCKING, self.account.uplink, (sender,), {"body": body, **fields}))
+        return run_sync(self._tell(SYNC, self.account.uplink, (sender,), {"body": body, **fields}))
 
     async def auplink(self, sender: str, *, body: str, **fields: Any) -> list[Delivery]:
         """Do what `uplink` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._tell(AWAITING, self.account.uplink, (sender,), {"body": body, **fields})
+        return await self._tell(ASYNC, self.account.uplink, (sender,), {"body": body, **fields})
 
     def system_event(self, event: str, **fields: Any) -> list[Delivery]:
         """Send what somebody did in the console or with a key, as `notify` sends a notification.
@@ -63,15 +63,15 @@ class AccountEvents(Core):
         'locked'
         """
         __tracebackhide__ = True
-        return drive(self._tell(BLOCKING, self.account.system_event, (event,), fields))
+        return run_sync(self._tell(SYNC, self.account.system_event, (event,), fields))
 
     async def asystem_event(self, event: str, **fields: Any) -> list[Delivery]:
         """Do what `system_event` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._tell(AWAITING, self.account.system_event, (event,), fields)
+        return await self._tell(ASYNC, self.account.system_event, (event,), fields)
 
     async def _tell(
-        self, pace: Pace, make: Callable[..., Event], arguments: tuple[Any, ...], fields: dict[str, Any]
+        self, io: Io, make: Callable[..., Event], arguments: tuple[Any, ...], fields: dict[str, Any]
     ) -> list[Delivery]:
         """Make an event about the account and deliver it; `fields` hold the event's and the delivery's options."""
         __tracebackhide__ = True
@@ -80,4 +80,4 @@ class AccountEvents(Core):
             event = make(*arguments, at=self.clock.time(), **own)
         except EngageLabMockError as error:
             raise self._refused(error) from None
-        return await self._deliver(pace, [event], options)
+        return await self._deliver(io, [event], options)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.errors import EngageLabMockError, InvalidSettings, UnknownName
@@ -42,7 +42,7 @@ class Addresses(Core):
         True
         """
         __tracebackhide__ = True
-        return drive(self._validate(BLOCKING, body, receiver, signed, content_type, check))
+        return run_sync(self._validate(SYNC, body, receiver, signed, content_type, check))
 
     async def avalidate_address(
         self,
@@ -55,7 +55,7 @@ class Addresses(Core):
     ) -> Delivery:
         """Do what `validate_address` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._validate(AWAITING, body, receiver, signed, content_type, check)
+        return await self._validate(ASYNC, body, receiver, signed, content_type, check)
 
     def save_receiver(self, receiver: Receiver, *, signed: bool = False) -> Delivery:
         """Add a receiver as the console does on "save": its address is validated, and its `state` says how it went.
@@ -69,12 +69,12 @@ class Addresses(Core):
         ['unvalidated', 'normal']
         """
         __tracebackhide__ = True
-        return drive(self._save(BLOCKING, receiver, signed))
+        return run_sync(self._save(SYNC, receiver, signed))
 
     async def asave_receiver(self, receiver: Receiver, *, signed: bool = False) -> Delivery:
         """Do what `save_receiver` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._save(AWAITING, receiver, signed)
+        return await self._save(ASYNC, receiver, signed)
 
     def refresh(self, *, signed: bool = False) -> list[Delivery]:
         """Validate every receiver's address again, as the console's "refresh" does [D].
@@ -86,14 +86,14 @@ class Addresses(Core):
         'normal'
         """
         __tracebackhide__ = True
-        return drive(self._refresh(BLOCKING, signed))
+        return run_sync(self._refresh(SYNC, signed))
 
     async def arefresh(self, *, signed: bool = False) -> list[Delivery]:
         """Do what `refresh` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._refresh(AWAITING, signed)
+        return await self._refresh(ASYNC, signed)
 
-    async def _save(self, pace: Pace, receiver: Receiver, signed: bool) -> Delivery:
+    async def _save(self, io: Io, receiver: Receiver, signed: bool) -> Delivery:
         __tracebackhide__ = True
         try:
             [checked] = check_receivers([receiver], where="save_receiver")
@@ -101,11 +101,11 @@ class Addresses(Core):
             raise self._refused(error) from None
         if checked not in self.receivers:
             self.receivers.append(checked)
-        return await self._validate(pace, None, checked, signed, FORM, check=False)
+        return await self._validate(io, None, checked, signed, FORM, check=False)
 
-    async def _refresh(self, pace: Pace, signed: bool) -> list[Delivery]:
+    async def _refresh(self, io: Io, signed: bool) -> list[Delivery]:
         return [
-            await self._validate(pace, None, receiver, signed, FORM, check=False) for receiver in list(self.receivers)
+            await self._validate(io, None, receiver, signed, FORM, check=False) for receiver in list(self.receivers)
         ]
 
     def _first(self) -> Receiver:
@@ -116,7 +116,7 @@ class Addresses(Core):
 
     async def _validate(
         self,
-        pace: Pace,
+        io: Io,
         body: str | None,
         receiver: Receiver | None,
         signed: bool,
@@ -131,7 +131,7 @@ class Addresses(Core):
         content = self.dialect.ping if body is None else PINGS[body]
         target = self._first() if receiver is None else receiver
         delivery = Delivery(target, (), content, signed=signed, content_type=content_type)
-        await self._sender.attempt(pace, delivery)
+        await self._sender.attempt(io, delivery)
         target.state = "normal" if delivery.acknowledged else "abnormal"
         if self.is_checked(check) and not delivery.acknowledged:
             raise not_acknowledged(delivery)

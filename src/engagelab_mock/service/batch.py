@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.protocol.events import Event
 
@@ -47,7 +47,7 @@ class Batching:
         if afterwards is not None:
             self._afterwards.append(afterwards)
 
-    async def _flush(self, pace: Pace) -> None:
+    async def _flush(self, io: Io) -> None:
         __tracebackhide__ = True
         if not self._timed:
             return
@@ -56,7 +56,7 @@ class Batching:
         for deliveries in self._waiting:
             play.share(deliveries)
         play.plan([planned])
-        await self._engagelab.see_through(pace, play)
+        await self._engagelab.see_through(io, play)
         for afterwards in self._afterwards:
             afterwards()
 
@@ -72,7 +72,7 @@ class Batching:
         __tracebackhide__ = True
         self._engagelab.batching = None
         if error is None:
-            drive(self._flush(BLOCKING))
+            run_sync(self._flush(SYNC))
 
     async def __aenter__(self) -> Self:
         __tracebackhide__ = True
@@ -84,4 +84,4 @@ class Batching:
         __tracebackhide__ = True
         self._engagelab.batching = None
         if error is None:
-            await self._flush(AWAITING)
+            await self._flush(ASYNC)

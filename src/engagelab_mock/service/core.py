@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
 from engagelab_mock.clock import Clock, Timer, VirtualClock, check_delay
 from engagelab_mock.delivery.dispatcher import Dispatcher, Post
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.delivery.sender import Sender
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.generate import Generator
-from engagelab_mock.lifecycle.account import Account
+from engagelab_mock.messages.account import Account
 from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.dialect import dialect as find_dialect
 from engagelab_mock.protocol.events import Event
@@ -37,14 +37,14 @@ from engagelab_mock.service.store import MemoryStore, Store
 from engagelab_mock.service.turns import Turns
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.fault.catalogue import FaultChoice
-    from engagelab_mock.delivery.fault.model import Fault
-    from engagelab_mock.lifecycle.message import Message
+    from engagelab_mock.delivery.faults.catalogue import FaultChoice
+    from engagelab_mock.delivery.faults.fault import Fault
+    from engagelab_mock.messages.message import Message
     from engagelab_mock.protocol.events import StatusEvent
     from engagelab_mock.service.batch import Batching
-    from engagelab_mock.service.ledger import Ledger
-    from engagelab_mock.service.rest.settings import ApiSettings
+    from engagelab_mock.service.rest.exchange import ApiSettings
     from engagelab_mock.service.store import Store
+    from engagelab_mock.service.store.ledger import Ledger
 
 #: How long a code can be entered, in seconds, unless told otherwise [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
@@ -194,12 +194,12 @@ class Core:
         b'{"total":5'
         """
         __tracebackhide__ = True
-        return drive(self._deliver(BLOCKING, events, options))
+        return run_sync(self._deliver(SYNC, events, options))
 
     async def adeliver(self, events: Sequence[Event], **options: Unpack[DeliverOptions]) -> list[Delivery]:
         """Do what `deliver` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._deliver(AWAITING, events, options)
+        return await self._deliver(ASYNC, events, options)
 
     def close(self) -> None:
         """Give up the receivers' connections and loops; the journal stays."""
@@ -237,7 +237,7 @@ class Core:
         """Return the faults that are meant, having made sure that every receiver can be sent them."""
         if chosen is None:
             return ()
-        from engagelab_mock.delivery.fault.catalogue import faults  # a third of the engine's imports, and few need it
+        from engagelab_mock.delivery.faults.catalogue import faults  # a third of the engine's imports, and few need it
 
         struck = faults(chosen)
         for fault in struck:
@@ -245,18 +245,18 @@ class Core:
                 fault.check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
         return struck
 
-    async def see_through(self, pace: Pace, play: Play) -> None:
+    async def see_through(self, io: Io, play: Play) -> None:
         """Let the clock pass until the play is closed."""
         __tracebackhide__ = True
         try:
             if self._dispatcher.post is not None:
                 while not play.closed:
-                    await pace.pause(_GLANCE)
+                    await io.pause(_GLANCE)
                 return
             passage = None if self._deferred is None else self._deferred.passage
-            entered = passage is not None and await passage.enter(pace, GLANCE)
+            entered = passage is not None and await passage.enter(io, GLANCE)
             try:
-                await self._pass(pace, play)
+                await self._pass(io, play)
             finally:
                 if passage is not None and entered:
                     passage.leave()
@@ -265,27 +265,27 @@ class Core:
             play.take_back()
             raise
 
-    async def _pass(self, pace: Pace, play: Play) -> None:
+    async def _pass(self, io: Io, play: Play) -> None:
         __tracebackhide__ = True
-        if pace is AWAITING:
+        if io is ASYNC:
             await self.turns.see_through(self.clock, play)
             return
         token = self.turns.mark()
         try:
-            while not play.closed and await pace.run_next(self.clock):
+            while not play.closed and await io.run_next(self.clock):
                 self.turns.steps += 1
         finally:
             self.turns.unmark(token)
 
-    async def settle_first(self, pace: Pace) -> None:
+    async def settle_first(self, io: Io) -> None:
         """Settle before something else is sent."""
         __tracebackhide__ = True
         if self._deferred is not None:
-            await self._deferred.settle(pace)
+            await self._deferred.settle(io)
 
-    async def _deliver(self, pace: Pace, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
+    async def _deliver(self, io: Io, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
         __tracebackhide__ = True
-        await self.settle_first(pace)
+        await self.settle_first(io)
         try:
             check_deliver_options(options, where="deliver")
             check_events(events)
@@ -299,7 +299,7 @@ class Core:
             self.batching.collect([(now, event) for event in events], play.deliveries)
         else:
             play.plan([Planned(now, tuple(events))])
-            await self.see_through(pace, play)
+            await self.see_through(io, play)
         return play.deliveries
 
     def is_checked(self, check: bool | None) -> bool:

@@ -7,8 +7,8 @@ from itertools import count as counting
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import Clock, VirtualClock
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Run
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import gather
 from engagelab_mock.protocol.recipient import check_recipient
@@ -78,7 +78,7 @@ class Crowd:
     async def asend(self, options: SendOptions) -> list[Run]:
         """Send from tasks of the running event loop."""
         __tracebackhide__ = True
-        times = await gather(self._work(AWAITING, options) for _ in range(self._abreast))
+        times = await gather(self._work(ASYNC, options) for _ in range(self._abreast))
         clock = self._rejoin()
         try:
             if isinstance(clock, VirtualClock):
@@ -112,20 +112,20 @@ class Crowd:
         from concurrent.futures import ThreadPoolExecutor  # only crowds need it
 
         with ThreadPoolExecutor(self._abreast or 1, thread_name_prefix="engagelab") as pool:
-            workers = [pool.submit(lambda: drive(self._work(BLOCKING, options))) for _ in range(self._abreast)]
+            workers = [pool.submit(lambda: run_sync(self._work(SYNC, options))) for _ in range(self._abreast)]
             try:
                 return max((worker.result() for worker in workers), default=0.0)
             finally:
                 # An interrupted test does not want the rest.
                 self._stopped = True
 
-    async def _work(self, pace: Pace, options: SendOptions) -> float:
+    async def _work(self, io: Io, options: SendOptions) -> float:
         """Send a message when it is this worker's turn, as long as there are any; return the latest of their times."""
         latest = 0.0
         while not self._stopped and (index := next(self._turns)) < self._count:
             member = self.member(index)
             try:
-                self._runs[index] = await member.see_send_through(pace, self.recipient(index), options)
+                self._runs[index] = await member.see_send_through(io, self.recipient(index), options)
             except Exception as error:
                 self._stopped = True
                 error.add_note(f"in message {index + 1} of {self._count}")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, stopwatch
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.errors import EngageLabMockError, UsageError
 from engagelab_mock.service.passage import Passage
 
@@ -87,21 +87,21 @@ class Deferred:
         """Keep an error for whoever settles next."""
         self._late.append(error)
 
-    async def settle(self, pace: Pace) -> None:
+    async def settle(self, io: Io) -> None:
         """Play what was accepted, and raise what went wrong; inside a callback that is under way, do nothing."""
         __tracebackhide__ = True
         turns = self._core.turns
         if not self.waiting or turns.delivering:
             return
         if self._open and self._virtual:
-            self._check(pace)
-            await self._await_answers(pace)
-            if not await self.passage.enter(pace, _PATIENCE):
+            self._check(io)
+            await self._await_answers(io)
+            if not await self.passage.enter(io, _PATIENCE):
                 raise UsageError(
                     f"another thread lets time pass, and nothing has happened for {_PATIENCE:g} s", where="settle"
                 )
             try:
-                await self._play(pace)
+                await self._play(io)
             finally:
                 self.passage.leave()
         self.raise_late()
@@ -113,14 +113,14 @@ class Deferred:
             return
         if self._open:
             try:
-                self._check(BLOCKING)
+                self._check(SYNC)
             except UsageError:
                 return
-            drive(self._await_answers(BLOCKING))
-            if not drive(self.passage.enter(BLOCKING, GLANCE)):
+            run_sync(self._await_answers(SYNC))
+            if not run_sync(self.passage.enter(SYNC, GLANCE)):
                 return
             try:
-                drive(self._play(BLOCKING))
+                run_sync(self._play(SYNC))
             finally:
                 self.passage.leave()
         self.raise_late()
@@ -129,10 +129,10 @@ class Deferred:
         """Play what was just released, as far as nobody else is at it; keep what goes wrong."""
         if not self._virtual:
             self._await_first(plays)
-        elif not self._core.turns.delivering and drive(self.passage.enter(BLOCKING, 0.0)):
+        elif not self._core.turns.delivering and run_sync(self.passage.enter(SYNC, 0.0)):
             try:
-                self._check(BLOCKING)
-                drive(self._play(BLOCKING))
+                self._check(SYNC)
+                run_sync(self._play(SYNC))
             except EngageLabMockError as error:
                 self.keep(error)
             finally:
@@ -142,12 +142,12 @@ class Deferred:
         """Wait until a postman has delivered what is due at once, at most as long as a receiver may take."""
         since = stopwatch()
         while stopwatch() - since < _AT_ONCE and not all(play.begun for play in plays):
-            drive(BLOCKING.pause(_STEP))
+            run_sync(SYNC.pause(_STEP))
 
     def work_off(self) -> None:
         """Play what was accepted, and keep what goes wrong: for threads that nobody waits for."""
         try:
-            drive(self.settle(BLOCKING))
+            run_sync(self.settle(SYNC))
         except EngageLabMockError as error:
             self.keep(error)
 
@@ -171,30 +171,30 @@ class Deferred:
             self._open.popleft().take_back()
         self._late.clear()
 
-    async def _play(self, pace: Pace) -> None:
+    async def _play(self, io: Io) -> None:
         """Let time pass until everything accepted is over; the passage is this thread's."""
         __tracebackhide__ = True
         core = self._core
         # Awaiting, each step marks itself: others of this event loop have their turns meanwhile.
-        with core.turns.marked() if pace is not AWAITING else contextlib.nullcontext():
+        with core.turns.marked() if io is not ASYNC else contextlib.nullcontext():
             while self._open:
                 play = self._open[0]
                 if play.held:
                     play.release()
-                if pace is AWAITING:
+                if io is ASYNC:
                     await core.turns.see_through(core.clock, play)
-                while not play.closed and await pace.run_next(core.clock):
+                while not play.closed and await io.run_next(core.clock):
                     core.turns.steps += 1
                 # Others of this event loop may have found it closed meanwhile.
                 with contextlib.suppress(ValueError):
                     self._open.remove(play)
 
-    def _check(self, pace: Pace) -> None:
+    def _check(self, io: Io) -> None:
         """Refuse what cannot be played in this way before anything is taken off the clock."""
         for receiver in self._core.receivers:
-            pace.check(receiver.transport)
+            io.check(receiver.transport)
 
-    async def _await_answers(self, pace: Pace) -> None:
+    async def _await_answers(self, io: Io) -> None:
         """Wait for other threads' answers to be written: the callbacks come after them."""
         if not self._unwritten:
             return
@@ -205,7 +205,7 @@ class Deferred:
                 for ticket in others:
                     self._unwritten.pop(ticket, None)
                 return
-            await pace.pause(_STEP)
+            await io.pause(_STEP)
 
     # While the clock is moved on purpose, what was accepted is played at its own time, and nobody else moves it.
 
@@ -220,8 +220,8 @@ class Deferred:
         __tracebackhide__ = True
         if self._core.turns.delivering:
             return move()
-        drive(self.settle(BLOCKING))
-        entered = drive(self.passage.enter(BLOCKING, GLANCE))
+        run_sync(self.settle(SYNC))
+        entered = run_sync(self.passage.enter(SYNC, GLANCE))
         token = self._core.turns.mark()
         try:
             moved = move()
@@ -231,7 +231,7 @@ class Deferred:
                 self.passage.leave()
         if not self.waiting:
             return moved
-        drive(self.settle(BLOCKING))
+        run_sync(self.settle(SYNC))
         now: float = self._core.clock.time()
         return now
 
@@ -240,8 +240,8 @@ class Deferred:
         __tracebackhide__ = True
         if self._core.turns.delivering:
             return await move()
-        await self.settle(AWAITING)
-        entered = await self.passage.enter(AWAITING, GLANCE)
+        await self.settle(ASYNC)
+        entered = await self.passage.enter(ASYNC, GLANCE)
         token = self._core.turns.mark()
         try:
             moved = await move()
@@ -251,6 +251,6 @@ class Deferred:
                 self.passage.leave()
         if not self.waiting:
             return moved
-        await self.settle(AWAITING)
+        await self.settle(ASYNC)
         now: float = self._core.clock.time()
         return now

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Unpack, cast
 
 from engagelab_mock.clock import VirtualClock
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Run
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.schedule import Planned, schedule
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
-from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
-from engagelab_mock.lifecycle.message import Message
-from engagelab_mock.lifecycle.timeline import timeline
-from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.scenario import timeline
 from engagelab_mock.protocol.events import StatusEvent
-from engagelab_mock.protocol.status import Status
+from engagelab_mock.protocol.status import Channel, Status
 from engagelab_mock.service.accepting import Accepting
 from engagelab_mock.service.addresses import Addresses
 from engagelab_mock.service.batch import Batching
@@ -52,7 +51,7 @@ class EngageLab(Accepting, Addresses, Settling):
         'sender config is invalid'
         """
         __tracebackhide__ = True
-        return drive(self.see_send_through(BLOCKING, to, options))
+        return run_sync(self.see_send_through(SYNC, to, options))
 
     async def asend(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:
         """Do what `send` does, in the running event loop: an ASGI app is called in that very loop.
@@ -62,7 +61,7 @@ class EngageLab(Accepting, Addresses, Settling):
         ['plan', 'sent', 'delivered']
         """
         __tracebackhide__ = True
-        return await self.see_send_through(AWAITING, to, options)
+        return await self.see_send_through(ASYNC, to, options)
 
     def begin_send(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:
         """Accept a message as `send` does, and let no time pass: its callbacks go out when somebody settles.
@@ -126,7 +125,7 @@ class EngageLab(Accepting, Addresses, Settling):
         3
         """
         __tracebackhide__ = True
-        drive(self.settle_first(BLOCKING))
+        run_sync(self.settle_first(SYNC))
         return self._crowd(count, to, concurrency, options).send(options)
 
     async def asend_many(
@@ -134,16 +133,16 @@ class EngageLab(Accepting, Addresses, Settling):
     ) -> list[Run]:
         """Do what `send_many` does, in the running event loop."""
         __tracebackhide__ = True
-        await self.settle_first(AWAITING)
+        await self.settle_first(ASYNC)
         return await self._crowd(count, to, concurrency, options).asend(options)
 
-    async def see_send_through(self, pace: Pace, to: str | None, options: SendOptions) -> Run:
-        """Do what `send` and `asend` do, in a pace of the caller's choice."""
+    async def see_send_through(self, io: Io, to: str | None, options: SendOptions) -> Run:
+        """Do what `send` and `asend` do, with the given `Io`."""
         __tracebackhide__ = True
         if self._deferred is not None:
-            await self._deferred.settle(pace)
+            await self._deferred.settle(io)
         run, play = self._accept(to, options)
-        await self.see_through(pace, play)
+        await self.see_through(io, play)
         return run
 
     def _accept(self, to: str | None, given: SendOptions, *, held: bool = False) -> tuple[Run, Play]:

@@ -10,13 +10,13 @@ import msgspec
 
 from engagelab_mock import eventloop
 from engagelab_mock.clock import check_delay, stopwatch
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, drive
+from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.errors import NothingReceived, UsageError
 from engagelab_mock.protocol.recipient import check_recipient
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.accepted import Accepted
     from engagelab_mock.service.accepting import Accepting
+    from engagelab_mock.service.messages import Accepted
 
 #: How often somebody who waits looks, in seconds.
 _GLANCE = 0.005
@@ -88,7 +88,7 @@ class Inbox(Sequence[InboxMessage]):
         __tracebackhide__ = True
         deadline = stopwatch() + _check(timeout, count)
         while True:
-            drive(self._engagelab.settle_first(BLOCKING))
+            run_sync(self._engagelab.settle_first(SYNC))
             messages = self._arrived()
             if len(messages) >= count:
                 return messages[-1]
@@ -101,7 +101,7 @@ class Inbox(Sequence[InboxMessage]):
         __tracebackhide__ = True
         deadline = stopwatch() + _check(timeout, count)
         while True:
-            await self._engagelab.settle_first(AWAITING)
+            await self._engagelab.settle_first(ASYNC)
             messages = self._arrived()
             if len(messages) >= count:
                 return messages[-1]

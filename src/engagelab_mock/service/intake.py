@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.schedule import Planned, schedule
 from engagelab_mock.generate import Generator
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
-from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
-from engagelab_mock.lifecycle.message import Message
-from engagelab_mock.lifecycle.sandbox import sandbox_templates
-from engagelab_mock.lifecycle.scenario import Scenario
-from engagelab_mock.lifecycle.strategy import along, first_channel
-from engagelab_mock.lifecycle.template import CodeConfig, Rendered, Template
-from engagelab_mock.lifecycle.timeline import timeline
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.sandbox import sandbox_templates
+from engagelab_mock.messages.scenario import Scenario, along, first_channel, timeline
+from engagelab_mock.messages.template import CodeConfig, Rendered, Template
 from engagelab_mock.protocol.events import StatusEvent
 from engagelab_mock.protocol.recipient import is_email
 from engagelab_mock.protocol.status import Status
-from engagelab_mock.service.accepted import Accepted, AcceptedMessages
-from engagelab_mock.service.rest.settings import ApiSettings
+from engagelab_mock.service.messages import Accepted, AcceptedMessages
+from engagelab_mock.service.rest.exchange import ApiSettings
 from engagelab_mock.service.rules import Rules
 from engagelab_mock.service.templates import Templates
 

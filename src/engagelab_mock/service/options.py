@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.delivery.schedule import Batch
 from engagelab_mock.errors import UnknownName, UsageError, did_you_mean
-from engagelab_mock.lifecycle.scenario import Scenario
+from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.fault.catalogue import FaultChoice
+    from engagelab_mock.delivery.faults.catalogue import FaultChoice
 
 ScenarioChoice = str | Scenario | Sequence[str]
 

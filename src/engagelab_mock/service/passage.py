@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engagelab_mock.clock import stopwatch
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.pace import Pace
+    from engagelab_mock.delivery.io import Io
 
 #: How often somebody who waits looks, in seconds.
 _GLANCE = 0.002
@@ -22,7 +22,7 @@ class Passage:
         self._lock = threading.RLock()
         self._progress = progress
 
-    async def enter(self, pace: Pace, patience: float) -> bool:
+    async def enter(self, io: Io, patience: float) -> bool:
         """Wait until it is this thread's turn, and say whether it is; whoever enters has to `leave`.
 
         Whoever waits gives up after `patience` seconds in which nothing happened: it may itself be what the other one
@@ -32,7 +32,7 @@ class Passage:
             return True
         steps, since = self._progress(), stopwatch()
         while stopwatch() - since < patience:
-            await pace.pause(_GLANCE)
+            await io.pause(_GLANCE)
             if self._lock.acquire(blocking=False):
                 return True
             if steps != self._progress():

@@ -10,9 +10,9 @@ import msgspec
 
 from engagelab_mock.clock import Timer
 from engagelab_mock.delivery.dispatcher import Dispatcher
+from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.outcome import Outcome
-from engagelab_mock.delivery.pace import Pace
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
@@ -23,8 +23,8 @@ from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.fault.model import Fault
-    from engagelab_mock.service.ledger import Ledger
+    from engagelab_mock.delivery.faults.fault import Fault
+    from engagelab_mock.service.store.ledger import Ledger
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -162,14 +162,14 @@ class Play:
             self._put(planned, timers, key)
 
     def _put(self, planned: Planned, timers: list[Timer], key: str) -> None:
-        async def program(pace: Pace) -> None:
+        async def program(io: Io) -> None:
             __tracebackhide__ = True
-            await self.deliver(pace, planned, timers, key)
+            await self.deliver(io, planned, timers, key)
 
         label = f"{', '.join(event.name for event in planned.events)} of {self._message_id or 'the account'}"
         self._dispatcher.at(planned.at, program, timers, label=label)
 
-    async def deliver(self, pace: Pace, planned: Planned, timers: list[Timer], key: str = "") -> None:
+    async def deliver(self, io: Io, planned: Planned, timers: list[Timer], key: str = "") -> None:
         """Send one callback, now, to every receiver that wants any of its events, with those it wants.
 
         Retries are entered in `timers` while they are on the clock; `key` is what the ledger keeps it under.
@@ -183,7 +183,7 @@ class Play:
             self._kept.pop(key, None)
         for delivery in deliveries:
             try:
-                await self._dispatcher.deliver(pace, delivery, self._given_up, timers)
+                await self._dispatcher.deliver(io, delivery, self._given_up, timers)
             except UsageError:
                 delivery.given_up = True
                 self.take_back()

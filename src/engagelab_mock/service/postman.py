@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from engagelab_mock.clock import stopwatch
-from engagelab_mock.clock.live import LiveClock
+from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import EngageLabMockError, NotAcknowledged, UsageError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.lifecycle.catalogue import scenario as find_scenario
-from engagelab_mock.lifecycle.scenario import Scenario, Transition
+from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.scenario import Scenario, Transition
 from engagelab_mock.protocol.errorcodes import error_code
 from engagelab_mock.protocol.recipient import check_recipient
 

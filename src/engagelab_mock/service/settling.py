@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, drive
+from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.errors import EngageLabMockError, UsageError
 from engagelab_mock.service.core import Core
 
@@ -26,12 +26,12 @@ class Settling(Core):
         ['plan', 'sent', 'delivered']
         """
         __tracebackhide__ = True
-        drive(self.settle_first(BLOCKING))
+        run_sync(self.settle_first(SYNC))
 
     async def asettle(self) -> None:
         """Do what `settle` does, in the running event loop."""
         __tracebackhide__ = True
-        await self.settle_first(AWAITING)
+        await self.settle_first(ASYNC)
 
     def raise_late(self) -> None:
         """Raise what was given up since somebody settled last, and let nothing happen.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from engagelab_mock.errors import UnknownName
-from engagelab_mock.lifecycle.template import AUDITS, Template
+from engagelab_mock.messages.template import AUDITS, Template
 from engagelab_mock.service.store import Store
 
 #: Under which kind they are kept.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 
 from engagelab_mock.clock import Clock, VirtualClock
-from engagelab_mock.delivery.pace import AWAITING
+from engagelab_mock.delivery.io import ASYNC
 from engagelab_mock.eventloop import Flag, flag
 from engagelab_mock.service.play import Play
 
@@ -52,7 +52,7 @@ class Turns:
         __tracebackhide__ = True
         if self.delivering:
             # Called by the receiver itself: who delivers to it waits for this, so this waits for nobody.
-            while not play.closed and await AWAITING.run_next(clock):
+            while not play.closed and await ASYNC.run_next(clock):
                 pass
             return
         self._plays.append(play)
@@ -82,7 +82,7 @@ class Turns:
         self.steps += 1
         self._tell()  # the next action is off the agenda before anybody else runs
         try:
-            return await AWAITING.run_next(clock)
+            return await ASYNC.run_next(clock)
         finally:
             self.unmark(token)
             self._under_way -= 1

@@ -12,26 +12,23 @@ from engagelab_mock.strategies.callback import (
     nearly_signature_headers,
     signature_headers,
 )
-from engagelab_mock.strategies.event import (
-    events,
-    notification_events,
-    response_events,
-    status_events,
-    system_events,
-    unknown_events,
-)
-from engagelab_mock.strategies.machine import ReceiverMachine
 from engagelab_mock.strategies.message import (
     channels,
     custom_args,
+    events,
     message_ids,
     messages,
     nearly_recipients,
     nearly_statuses,
+    notification_events,
     recipients,
+    response_events,
+    status_events,
     statuses,
+    system_events,
+    unknown_events,
 )
-from engagelab_mock.strategies.schedule import faults, scenarios, schedules
+from engagelab_mock.strategies.schedule import ReceiverMachine, faults, scenarios, schedules
 
 __all__ = [
     "ReceiverMachine",

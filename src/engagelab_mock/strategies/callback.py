@@ -8,10 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engagelab_mock.protocol.callback import Callback, decode, encode
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Callback, Headers, decode, encode
 from engagelab_mock.protocol.signature import HEADER, sign, verify
-from engagelab_mock.strategies.event import events, unknown_events
+from engagelab_mock.strategies.message import events, unknown_events
 
 _NONCES = st.integers(0, 10**12 - 1).map(lambda number: f"{number:012d}")
 

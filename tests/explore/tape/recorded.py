@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engagelab_mock import EngageLab, Receiver
-from engagelab_mock.explore.tape.entry import Answer
+from engagelab_mock.explore.tape.file import Answer, TapeWriter
 from engagelab_mock.explore.tape.sanitise import Sanitiser
-from engagelab_mock.explore.tape.writer import TapeWriter
 
 
 def write(path: Path, engagelab: EngageLab, *, sanitise: bool = True) -> Path:

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagelab_mock import EngageLab, Headers, decode, encode, sign
-from engagelab_mock.explore.tape.pseudonym import Pseudonyms
-from engagelab_mock.explore.tape.sanitise import DROPPED, Sanitiser
+from engagelab_mock.explore.tape.sanitise import DROPPED, Pseudonyms, Sanitiser
 from engagelab_mock.protocol.recipient import check_recipient
 from tests.protocol.strategies import event_lists
 

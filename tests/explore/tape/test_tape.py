@@ -19,7 +19,7 @@ from engagelab_mock import (
     converges,
     never_regresses,
 )
-from engagelab_mock.explore.tape.writer import TapeWriter
+from engagelab_mock.explore.tape.file import TapeWriter
 from tests.explore.tape.recorded import receiver, write
 from tests.receivers.gallery.mutants import LastWriteWins
 from tests.receivers.gallery.stacks import shop

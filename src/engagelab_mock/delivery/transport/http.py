@@ -18,8 +18,7 @@ from engagelab_mock.delivery.transport.base import BODY_LIMIT, exchange_in_threa
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.eventloop import in_trio, to_thread
-from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     import ssl

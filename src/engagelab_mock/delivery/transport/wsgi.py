@@ -12,8 +12,7 @@ from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import exchange_in_threads, split_address
-from engagelab_mock.protocol.callback import Callback
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -114,7 +113,7 @@ class WsgiTransport:
         """Do nothing: nothing is kept open."""
 
     def _break_off(self, environ: dict[str, Any], start_response: Any, callback: Callback, wire: Wire) -> None:
-        from engagelab_mock.delivery.transport.hangup import break_off_wsgi  # only faults need it
+        from engagelab_mock.delivery.transport.base import break_off_wsgi  # only faults need it
 
         break_off_wsgi(self.app, environ, start_response, callback, wire)
 

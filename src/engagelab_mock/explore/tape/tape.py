@@ -1,4 +1,4 @@
-"""A tape that was recorded, to look at and to send again."""
+"""A recorded tape: read it, send it again, or play it as a schedule."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from engagelab_mock.delivery.fault.model import Draft, Fault
+from engagelab_mock.delivery.faults.fault import Draft, Fault
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.pace import AWAITING, BLOCKING, Pace, drive
 from engagelab_mock.delivery.schedule import Planned, Verbatim
-from engagelab_mock.errors import EngageLabMockError, InvalidTape, UsageError
-from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.tape.entry import Head, TapeEntry
-from engagelab_mock.explore.tape.reading import Contents, TapeProblem, read
+from engagelab_mock.errors import EngageLabMockError, InvalidTape, UnknownName, UsageError
+from engagelab_mock.explore.lifecycle import labels_of, lifecycle
+from engagelab_mock.explore.schedule import Schedule, Step, tidy
+from engagelab_mock.explore.tape.file import Contents, Head, TapeEntry, TapeProblem, read
 from engagelab_mock.explore.tape.sanitise import rewritten
-from engagelab_mock.explore.tape.taped import schedule_of
-from engagelab_mock.protocol.headers import Headers
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.scenario import Scenario
+from engagelab_mock.protocol.callback import Headers
+from engagelab_mock.protocol.events import StatusEvent
 from engagelab_mock.protocol.signature import HEADER
+from engagelab_mock.protocol.status import Channel
 from engagelab_mock.service.options import DeliverOptions, check_deliver_options
 
 if TYPE_CHECKING:
     from engagelab_mock.service.core import Core
+
 
 #: The times in a body, in Unix seconds.
 _TIMES = frozenset({"itime", "msg_time"})
@@ -101,7 +105,7 @@ class Tape:
         bodies go out byte for byte. The options are those of `deliver`. Raises `NotAcknowledged` like `send`.
         """
         __tracebackhide__ = True
-        return drive(self._replay(BLOCKING, resign, rebase, options))
+        return run_sync(self._replay(SYNC, resign, rebase, options))
 
     async def areplay(
         self,
@@ -112,10 +116,10 @@ class Tape:
     ) -> list[Delivery]:
         """Do what `replay` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._replay(AWAITING, resign, rebase, options)
+        return await self._replay(ASYNC, resign, rebase, options)
 
     async def _replay(
-        self, pace: Pace, resign: bool, rebase: str | float | None, options: DeliverOptions
+        self, io: Io, resign: bool, rebase: str | float | None, options: DeliverOptions
     ) -> list[Delivery]:
         __tracebackhide__ = True
         try:
@@ -131,7 +135,7 @@ class Tape:
             self._engine.journal.refuse(error, at=self._engine.clock.time())
             raise error.with_traceback(None) from None
         play.plan(planned)
-        await self._engine.see_through(pace, play)
+        await self._engine.see_through(io, play)
         return play.deliveries
 
     def _plan(self, callbacks: Sequence[TapeEntry], resign: bool, shift: int) -> list[Planned]:
@@ -207,3 +211,74 @@ def _as_taped(entry: TapeEntry) -> Fault:
     return Fault(
         name="taped_signature", family="signature", stage="headers", description="the signature on the tape", work=work
     )
+
+
+#: What tells one event of a message from another.
+_Key = tuple[str, str, int]
+
+
+def schedule_of(entries: Sequence[TapeEntry]) -> Schedule:
+    """Return a schedule that delivers what was taped, in that order, as often, and with those gaps.
+
+    Only statuses that EngageLab has are in it: what else was taped, `Tape.replay` sends.
+
+    >>> schedule_of([])
+    <Schedule eg1::>
+    """
+    events: dict[str, dict[_Key, StatusEvent]] = {}
+    for entry in entries:
+        for event in entry.events:
+            if isinstance(event, StatusEvent) and _step(Scenario("", graph=None), event, 0, "") is not None:
+                events.setdefault(event.message_id, {}).setdefault(_key(event), event)
+    ordered = {
+        message_id: sorted(known, key=lambda key: known[key].status.status_data.msg_time)
+        for message_id, known in events.items()
+    }
+    scenarios = tuple(_scenario([events[message_id][key] for key in keys]) for message_id, keys in ordered.items())
+    labels = {place: label for label, place in labels_of(scenarios).places.items()}
+    places = {
+        (message_id, key): labels[message, index]
+        for message, (message_id, keys) in enumerate(ordered.items())
+        for index, key in enumerate(keys)
+    }
+    steps = []
+    last: float | None = None
+    for entry in entries:
+        found = [
+            places.get((event.message_id, _key(event))) for event in entry.events if isinstance(event, StatusEvent)
+        ]
+        if carried := tuple(label for label in found if label is not None):
+            gap = 0.0 if last is None else max(0.0, round(entry.at - last, 3))
+            steps.append(Step(carried, delay=gap))
+            last = entry.at
+    return Schedule(scenarios, tidy(steps))
+
+
+def _key(event: StatusEvent) -> _Key:
+    data = event.status.status_data
+    return event.name, data.current_send_channel, data.msg_time
+
+
+def _scenario(events: Sequence[StatusEvent]) -> Scenario:
+    """Return the lifecycle that one message's events make, by its usual name if it has one."""
+    scenario = Scenario("", graph=None)
+    moment = events[0].status.status_data.msg_time
+    for event in events:
+        data = event.status.status_data
+        scenario = _step(scenario, event, data.msg_time - moment, data.current_send_channel) or scenario
+        moment = data.msg_time
+    steps = list(scenario.steps(Channel.SMS))
+    for known in CATALOGUE.values():
+        if list(known.steps(Channel.SMS)) == steps:
+            return known
+    return lifecycle(scenario)
+
+
+def _step(scenario: Scenario, event: StatusEvent, after: float, channel: str) -> Scenario | None:
+    """Return the scenario with the event's step; None for a status or a channel that EngageLab does not have."""
+    for code in (event.status.error_code or None, None):
+        try:
+            return scenario.then(event.name, after=after, channel=channel or None, error=code)
+        except UnknownName:
+            continue
+    return None

@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import msgspec
 
-from engagelab_mock.delivery.filters import Filters, check_filters, fits
-from engagelab_mock.delivery.journal import Journal
+from engagelab_mock.delivery.journal import Filters, Journal, check_filters, fits
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.record import attempt_record, records
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server.control.call import Call, number, refused, text
-from engagelab_mock.server.control.record import attempt_record, records
 from engagelab_mock.server.exchange import HttpAnswer
 
 LINES = ("Content-Type", "application/x-ndjson")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engagelab_mock.delivery.fault.catalogue import fault
+from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server.control.call import Call, answer, refused
 from engagelab_mock.server.exchange import HttpAnswer

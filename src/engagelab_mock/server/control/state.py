@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engagelab_mock import __version__
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
+from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.server.control.call import Call, answer
 from engagelab_mock.server.control.time import Nothing
 from engagelab_mock.server.exchange import HttpAnswer

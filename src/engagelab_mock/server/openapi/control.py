@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from engagelab_mock.delivery.fault.catalogue import FAULTS
+from engagelab_mock.delivery.faults.catalogue import FAULTS
 from engagelab_mock.delivery.outcome import Outcome
-from engagelab_mock.lifecycle.catalogue import CATALOGUE
-from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS
-from engagelab_mock.protocol.status import Status
+from engagelab_mock.protocol.status import Channel, Status
 from engagelab_mock.server.openapi.parts import Json, answers, body, errors, nullable, opened, optional, ref, strict
 
 #: The calls that a rule can be about.

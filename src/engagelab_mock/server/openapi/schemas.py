@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engagelab_mock.lifecycle.template import LANGUAGES
-from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.messages.template import LANGUAGES
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
+from engagelab_mock.protocol.status import Channel
 from engagelab_mock.server.openapi.parts import Json, opened, optional, ref, strict
 from engagelab_mock.server.openapi.templates import TEMPLATE_SCHEMAS
 

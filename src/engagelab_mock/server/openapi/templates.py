@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engagelab_mock.lifecycle.template import LANGUAGES
-from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.messages.template import LANGUAGES
+from engagelab_mock.protocol.status import Channel
 from engagelab_mock.server.openapi.parts import Json, opened, optional, ref
 
 _TEXT: Json = {"type": "string", "minLength": 1}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import binascii
+import hmac
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.service.rest.auth import authenticate
 from engagelab_mock.service.rest.body import Fields, read_object
-from engagelab_mock.service.rest.call import Call, Content
-from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest
-from engagelab_mock.service.rest.messages import send_code, send_custom, send_message
+from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest, ApiSettings
+from engagelab_mock.service.rest.messages import Call, Content, send_code, send_custom, send_message, verify
 from engagelab_mock.service.rest.templates import create_template, delete_template, get_template, list_templates
-from engagelab_mock.service.rest.verifications import verify
 
 if TYPE_CHECKING:
     from engagelab_mock.service.accepting import Accepting
@@ -129,3 +128,45 @@ def _find(request: ApiRequest) -> tuple[Operation, str]:
     allowed = ", ".join(operation.method for operation in known)
     message = f"{request.method[:20]} is not allowed here: {allowed} is"
     raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
+
+
+_CHALLENGE = (("WWW-Authenticate", 'Basic realm="EngageLab OTP"'),)
+
+
+def authenticate(authorization: str | None, settings: ApiSettings) -> None:
+    """Raise `ApiError` unless the header holds a pair that is let in: the one in the settings, or else any.
+
+    >>> authenticate("Basic a2V5OnNlY3JldA==", ApiSettings())
+    >>> authenticate("Bearer a2V5", ApiSettings())
+    Traceback (most recent call last):
+    ...
+    engagelab_mock.service.rest.exchange.ApiError: 2001, the Authorization header is not HTTP Basic
+    """
+    if not authorization:
+        raise _refused("there is no Authorization header")
+    key, secret = _pair(authorization)
+    if not key or not secret:
+        raise _refused("dev_key or dev_secret is empty")
+    if settings.pinned:
+        # Both are compared whatever comes of the first, and neither in a time that tells how much of it was right.
+        right = hmac.compare_digest(key.encode(), settings.dev_key.encode())
+        if not hmac.compare_digest(secret.encode(), settings.dev_secret.encode()) or not right:
+            raise _refused("dev_key or dev_secret is wrong")
+
+
+def _pair(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic":
+        raise _refused("the Authorization header is not HTTP Basic")
+    try:
+        decoded = binascii.a2b_base64(encoded.strip().encode("ascii"), strict_mode=True).decode("utf-8")
+    except (ValueError, UnicodeError):
+        raise _refused("the Authorization header is not base64 of dev_key:dev_secret") from None
+    key, colon, secret = decoded.partition(":")
+    if not colon:
+        raise _refused("the Authorization header is not base64 of dev_key:dev_secret")
+    return key, secret
+
+
+def _refused(why: str) -> ApiError:
+    return ApiError(2001, why, headers=_CHALLENGE)

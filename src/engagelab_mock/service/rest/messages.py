@@ -1,21 +1,52 @@
-"""POST /v1/messages, /v1/codes and /v1/custom-messages: what sends."""
+"""/v1/messages, /v1/codes, /v1/custom-messages and /v1/verifications."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engagelab_mock.errors import InvalidRecipient
-from engagelab_mock.lifecycle.sandbox import MAGIC, Magic
-from engagelab_mock.lifecycle.scenario import Scenario
-from engagelab_mock.lifecycle.template import APPROVED, LANGUAGES, Template
+from engagelab_mock.messages.sandbox import MAGIC, Magic
+from engagelab_mock.messages.scenario import Scenario
+from engagelab_mock.messages.template import APPROVED, LANGUAGES, Template
 from engagelab_mock.protocol.recipient import check_recipient, is_email
-from engagelab_mock.service.accepted import Accepted
-from engagelab_mock.service.rest.body import kind
-from engagelab_mock.service.rest.call import Call, Content
+from engagelab_mock.service.messages import Accepted
+from engagelab_mock.service.rest.body import Fields, kind
 from engagelab_mock.service.rest.exchange import ApiError
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.accepting import Accepting
+    from engagelab_mock.service.play import Play
+    from engagelab_mock.service.rules import Rule
+
+
+class Call:
+    """Hold what an operation works on: the engine, its own name, the body's fields, and what is to go out after."""
+
+    def __init__(self, engagelab: Accepting, name: str, fields: Fields, resource: str = "") -> None:
+        self.intake = engagelab.intake
+        self.clock = engagelab.clock
+        #: The call's name in rules and documents: messages, codes, custom-messages, verifications, template-configs.
+        self.name = name
+        self.fields = fields
+        #: What the path names.
+        self.resource = resource
+        #: What is to go out once the call is answered.
+        self.plays: list[Play] = []
+
+    def rule(self, *, to: str = "", template: str = "") -> Rule | None:
+        """Return the rule that applies, or raise the error that it wants answered."""
+        rule = self.intake.rules.apply(self.name, to=to, template=template)
+        if rule is not None and rule.error is not None:
+            raise ApiError(rule.error, rule.message, hint=f"rule {rule.id} wants it")
+        return rule
+
+
+#: What an operation answers, to be written as JSON.
+Content = dict[str, Any] | list[dict[str, Any]]
+
 
 #: How many recipients one custom message can have [?].
 RECIPIENTS_LIMIT = 1000
@@ -156,3 +187,20 @@ def _accept(call: Call, wanted: Wanted, chosen: Chosen) -> Accepted:
     accepted, play = call.intake.accept(call.name, wanted, chosen)
     call.plays.append(play)
     return accepted
+
+
+def verify(call: Call) -> Content:
+    """Compare a code with the one that was sent, and tell the receivers what came of it."""
+    message_id = call.fields.text("message_id")
+    code = call.fields.text("verify_code")
+    intake = call.intake
+    accepted = intake.find(message_id)
+    if accepted is None or not accepted.verifiable:
+        call.rule()
+        raise ApiError(4001, "message not exist" if accepted is None else "no code of this message can be verified")
+    call.rule(to=accepted.message.to, template=accepted.message.template_key)
+    if not accepted.valid(call.clock.time()):
+        raise ApiError(3003, "the code is already verified" if accepted.verified else "the code is expired")
+    verified = code == accepted.code
+    call.plays.append(intake.enter_code(accepted, verified=verified))
+    return {"message_id": message_id, "verify_code": code, "verified": verified}

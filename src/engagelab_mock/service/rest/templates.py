@@ -7,11 +7,11 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.structs import asdict
 
-from engagelab_mock.lifecycle.template import AUDITS, LANGUAGES, CodeConfig, Template
-from engagelab_mock.protocol.channel import Channel
+from engagelab_mock.messages.template import AUDITS, LANGUAGES, CodeConfig, Template
+from engagelab_mock.protocol.status import Channel
 from engagelab_mock.service.rest.body import Fields
-from engagelab_mock.service.rest.call import Call, Content
 from engagelab_mock.service.rest.exchange import ApiError
+from engagelab_mock.service.rest.messages import Call, Content
 
 _DONE: Content = {"code": 0, "message": "success"}
 _SUBTYPES = ("authentication", "marketing", "utility")

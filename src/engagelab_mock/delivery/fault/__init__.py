@@ -1,1 +1,0 @@
-"""What can go wrong with a callback on purpose: named, composable, seeded."""

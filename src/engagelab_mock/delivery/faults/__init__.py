@@ -1,0 +1,3 @@
+"""Faults: what goes wrong on purpose."""
+
+from __future__ import annotations

@@ -1,0 +1,167 @@
+"""A fault as data, and the draft of an attempt that it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+
+from engagelab_mock.delivery.transport.wire import Wire
+from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.protocol.dialect import DIALECTS
+from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
+from engagelab_mock.protocol.status import Status
+
+Family = Literal["signature", "body", "wire", "exchange"]
+#: When, in the making of an attempt, a fault does its work; faults of one stage work in the order they are given.
+STAGES = ("rows", "body", "signing", "headers", "wire", "exchange")
+Stage = Literal["rows", "body", "signing", "headers", "wire", "exchange"]
+
+ANYWHERE = frozenset({"http", "wsgi", "asgi"})
+OVER_HTTP = frozenset({"http"})
+
+
+class Draft:
+    """Hold an attempt in the making; a fault changes what it is about and leaves the rest alone."""
+
+    def __init__(
+        self,
+        *,
+        body: bytes,
+        content_type: str,
+        username: str,
+        secret: str,
+        timestamp: int,
+        nonce: str,
+        headers: list[tuple[str, str]],
+        authorization: str,
+        random: Random,
+        earlier: str | None,
+    ) -> None:
+        self.body = body
+        #: The body's rows and total as plain data, for faults of the stage "rows"; encoded when that stage is over.
+        self.rows: list[Any] = []
+        self.total: Any = 0
+        self.content_type = content_type
+        self.username = username
+        self.secret = secret
+        self.timestamp = timestamp
+        self.nonce = nonce
+        self.authorization = authorization
+        #: The headers, complete from the stage "headers" on.
+        self.headers = headers
+        self.wire = Wire()
+        #: How many times the request goes out at once.
+        self.copies = 1
+        #: Whether the answer is thrown away after it came.
+        self.lose_answer = False
+        #: The status that a proxy in between answers with, in place of the receiver's 200; None leaves the answer.
+        self.answer_with: int | None = None
+        self.random = random
+        #: The genuine signature header that this receiver acknowledged last, to replay; None when there is none.
+        self.earlier = earlier
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe one thing that goes wrong: what it is called, what it does, how it is done.
+
+    >>> from engagelab_mock import fault
+    >>> fault("stale", by=900).options
+    {'by': 900}
+
+    `on` limits it to callbacks that carry one of these statuses or events, `attempts` to a delivery's first attempts.
+    """
+
+    name: str
+    family: Family
+    stage: Stage
+    #: What it does, in a few words.
+    description: str
+    work: Callable[..., None]
+    #: What can be varied about it; each option's type stands in the signature of `work`.
+    options: Mapping[str, Any] = {}
+    #: The transports that can express it.
+    transports: frozenset[str] = ANYWHERE
+    #: Whether it is about the signature, which only a receiver with username and secret gets.
+    needs_signature: bool = False
+    on: tuple[str, ...] = ()
+    attempts: int | None = None
+
+    def applies(self, statuses: Sequence[str], number: int) -> bool:
+        """Tell whether the fault strikes the delivery of these statuses at its attempt of that number."""
+        early = self.attempts is None or number <= self.attempts
+        return early and (not self.on or any(status in self.on for status in statuses))
+
+    def apply(self, draft: Draft) -> None:
+        """Do the fault's work on an attempt in the making."""
+        self.work(draft, **self.options)
+
+    def check_receiver(self, *, transport: str, signs: bool) -> None:
+        """Raise `UsageError` if the fault cannot strike over this transport, or without a signature."""
+        if transport not in self.transports:
+            able = ", ".join(f"Receiver.{name}(…)" for name in sorted(self.transports))
+            raise UsageError(
+                f"the {transport} transport cannot express the fault {self.name!r}",
+                where="fault",
+                hint=f"use {able}: there is no wire in process",
+            )
+        if self.needs_signature and not signs:
+            raise UsageError(
+                f"the fault {self.name!r} is about the signature, and this receiver gets none",
+                where="fault",
+                hint="give the receiver a username and a secret",
+            )
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.name}({given})" if given else self.name
+
+
+#: Seconds by which a clock is wrong, up to a hundred years.
+Age = Annotated[float, msgspec.Meta(ge=0, le=100 * 365 * 86400)]
+#: Seconds that really pass, up to a minute.
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
+#: How many, from one; what is sent stays within what a machine can hold.
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 28)]
+#: How many at once, from two.
+Copies = Annotated[int, msgspec.Meta(ge=2, le=100)]
+#: A status by which a server says that it is its own fault.
+ServerError = Annotated[int, msgspec.Meta(ge=500, le=599)]
+#: How many digits of a signature of 64.
+Digits = Annotated[int, msgspec.Meta(ge=0, le=63)]
+#: Text that can stand in a header, outer blanks and line breaks excepted.
+HeaderText = Annotated[str, msgspec.Meta(pattern=r"\A[!-~\xa0-\xff]([ -~\xa0-\xff]*[!-~\xa0-\xff])?\Z")]
+#: A key or a value of a row.
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+#: Every name an event can have, which is what `on` chooses by.
+EVENT_NAMES = (
+    *map(str, Status),
+    *(known.sent_failed for known in DIALECTS.values() if known.sent_failed not in list(Status)),
+    *(name for names in ACCOUNT_EVENTS.values() for name in names),
+)
+
+
+def with_options(fault: Fault, options: Mapping[str, Any], *, on: str | Sequence[str], attempts: object) -> Fault:
+    """Return the fault with other options, limited to some callbacks and attempts.
+
+    Raises `UnknownName` for a misspelt option or event, `UsageError` for a value that an option cannot have.
+    """
+    where = f"fault {fault.name!r}"
+    types = get_type_hints(fault.work, include_extras=True)
+    for name, value in options.items():
+        if name not in fault.options:
+            raise UnknownName("option", name, [*fault.options, "on", "attempts"], where=where)
+        try:
+            msgspec.convert(value, types[name])
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{name} cannot be {value!r}: {error}", where=where) from None
+    if attempts is not None and not (type(attempts) is int and attempts >= 1):
+        raise UsageError(f"attempts is a number from 1, not {attempts!r}", where=where)
+    names = (on,) if isinstance(on, str) else tuple(on)
+    for name in names:
+        if name not in EVENT_NAMES:
+            raise UnknownName("status or event", name, EVENT_NAMES, where=f"{where}, on")
+    return msgspec.structs.replace(fault, options={**fault.options, **options}, on=names, attempts=attempts)

@@ -1,0 +1,277 @@
+"""A tape file: one JSON object a line, how it is read and written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import threading
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from engagelab_mock.errors import InvalidBody, UsageError
+from engagelab_mock.explore.tape.sanitise import Sanitiser
+from engagelab_mock.protocol.callback import Headers, decode
+from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.signature import HEADER
+
+#: The version of the format, which the first line of a tape names.
+VERSION = 1
+#: What the first line says it is.
+KIND = "engagelab-tape"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the first line of a tape; `started` is in Unix seconds.
+
+    >>> msgspec.json.encode(Head(started=1712458844.5, sanitised=True))
+    b'{"type":"engagelab-tape","version":1,"started":1712458844.5,"sanitised":true}'
+    """
+
+    type: str = KIND
+    version: int = VERSION
+    started: float
+    sanitised: bool
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the receiver answered; `elapsed` is in seconds."""
+
+    status: int
+    elapsed: float
+
+
+class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """Hold one request on a tape; `at`, when it came, is in Unix seconds.
+
+    >>> TapeEntry(at=0.0, method="POST", path="/", headers=(("Content-Type", "application/json"),), body="{}").content
+    b'{}'
+    """
+
+    at: float
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    #: The body; None where it was dropped, or stands in `base64` because it is not text.
+    body: str | None = None
+    base64: str | None = None
+    #: What the receiver answered; None where it did not.
+    answer: Answer | None = None
+    #: Why there is no answer, or why the body was dropped.
+    note: str = ""
+
+    @property
+    def content(self) -> bytes | None:
+        """Return the body's bytes; None where they were dropped."""
+        if self.base64 is not None:
+            return base64.b64decode(self.base64)
+        return None if self.body is None else self.body.encode()
+
+    @property
+    def signed(self) -> bool:
+        """Tell whether the request came with a signature."""
+        return HEADER in Headers(self.headers)
+
+    @property
+    def content_type(self) -> str:
+        """Return the content type the request came with."""
+        return Headers(self.headers).get("Content-Type", "application/json")
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """Return the rows; none of a ping, or of a body that is no envelope."""
+        content = self.content
+        try:
+            return decode(content or b"").rows
+        except InvalidBody:
+            return ()
+
+
+def written(line: Head | TapeEntry) -> bytes:
+    """Return a line of a tape, with its line break; ASCII, so that no tool spoils it.
+
+    >>> written(Head(started=0.0, sanitised=False))[-2:]
+    b'}\\n'
+    """
+    import json
+
+    plain: Any = msgspec.to_builtins(line)
+    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+
+
+_SHOWN_CHARACTERS = 80
+
+
+class TapeProblem(msgspec.Struct, frozen=True):
+    """Say what is wrong with one line of a tape; lines are counted from 1.
+
+    >>> print(TapeProblem(3, "it is not JSON"))
+    line 3: it is not JSON
+    """
+
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.what}"
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """Hold what a file has of a tape; `head` is None where the first line is none."""
+
+    head: Head | None
+    entries: tuple[TapeEntry, ...]
+    problems: tuple[TapeProblem, ...]
+
+
+def read(path: str | os.PathLike[str]) -> Contents:
+    """Read a file; raise `UsageError` where there is none, or where it is a tape of another version.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as log:
+    ...     _ = log.write(b"GET /\\n")
+    ...     _ = log.seek(0)
+    ...     print(*read(log.name).problems, sep="\\n")
+    line 1: this is not a tape: the first line of one names "engagelab-tape" and a version
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"the tape cannot be read: {error.strerror}", where=str(path)) from None
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    head = _head(lines[0] if lines else torn, where=str(path))
+    problems = []
+    if head is None:
+        what = f'this is not a tape: the first line of one names "{KIND}" and a version'
+        problems.append(TapeProblem(1, what))
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if (number == 1 and (head is not None or _entry(line)[0] is None)) or not line.strip():
+            continue
+        entry, what = _entry(line)
+        if entry is not None:
+            entries.append(entry)
+        else:
+            problems.append(TapeProblem(number, what))
+    if torn:
+        problems.append(TapeProblem(len(lines) + 1, f"it is broken off after {len(torn)} bytes"))
+    return Contents(head, tuple(entries), tuple(problems))
+
+
+def _head(line: bytes, *, where: str) -> Head | None:
+    """Return the head that a line is, None for none."""
+    try:
+        known = msgspec.json.decode(line)
+        version = known["version"] if known["type"] == KIND else None
+        if version == VERSION:
+            return msgspec.convert(known, Head)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, LookupError, TypeError):
+        return None
+    if version is None:
+        return None
+    hint = f"this version of engagelab-mock reads version {VERSION}: record it anew, or update engagelab-mock"
+    raise UsageError(f"the tape is of version {version!r:.20}", where=f"{where}, line 1", hint=hint)
+
+
+def _entry(line: bytes) -> tuple[TapeEntry | None, str]:
+    """Return the entry that a line is, or what is wrong with it."""
+    try:
+        entry = msgspec.json.decode(line, type=TapeEntry)
+        entry.content  # noqa: B018  # what is not base64 shows here
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, binascii.Error) as error:
+        return None, f"it is not an entry of a tape: {str(error)[:_SHOWN_CHARACTERS]}"
+    return entry, ""
+
+
+#: Stands in an entry whose body was dropped.
+NOT_JSON = "the body was dropped: it is not JSON, so nobody knows what is in it"
+
+
+class TapeWriter:
+    """Open a new tape and add to it, from any thread; without a sanitiser, everything is kept as it is.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     with TapeWriter(Path(directory) / "day.jsonl", started=0.0, sanitiser=Sanitiser()) as tape:
+    ...         tape.add(at=1.0, method="POST", path="/", headers=Headers(), body=b"{}")
+    ...     len((Path(directory) / "day.jsonl").read_text().splitlines())
+    2
+
+    Raises `UsageError` for a file that is there already, or cannot be made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, started: float, sanitiser: Sanitiser | None) -> None:
+        self.path = Path(path)
+        self._sanitiser = sanitiser
+        self._lock = threading.Lock()
+        try:
+            # For this user alone: what is not sanitised is somebody's.
+            number = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise UsageError(
+                "the file is there already", where=str(self.path), hint="a tape is never written over: name another"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"the tape cannot be made: {error.strerror}", where=str(self.path)) from None
+        self._file = os.fdopen(number, "wb", buffering=0)
+        self._file.write(written(Head(started=started, sanitised=sanitiser is not None)))
+
+    def add(
+        self,
+        *,
+        at: float,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        answer: Answer | None = None,
+        note: str = "",
+    ) -> None:
+        """Add a request as it came; what the tape says of it is sanitised here."""
+        with self._lock:
+            line = written(self._entry(at, method, path, headers, body, answer, note))
+            # One write a line, so that a tape broken off ends in one torn line at most.
+            self._file.write(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._file.close()
+
+    def _entry(
+        self, at: float, method: str, path: str, headers: Headers, body: bytes, answer: Answer | None, note: str
+    ) -> TapeEntry:
+        text: str | None
+        encoded: str | None = None
+        if self._sanitiser is not None:
+            headers, path = self._sanitiser.headers(headers), self._sanitiser.path(path)
+            text = self._sanitiser.body(body)
+            note = note or ("" if text is not None else NOT_JSON)
+        else:
+            try:
+                text = body.decode()
+            except UnicodeDecodeError:
+                text, encoded = None, base64.b64encode(body).decode()
+        return TapeEntry(
+            at=at,
+            method=method,
+            path=path,
+            headers=headers.pairs,
+            body=text,
+            base64=encoded,
+            answer=answer,
+            note=note,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

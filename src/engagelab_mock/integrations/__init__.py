@@ -1,0 +1,1 @@
+"""Ways to reach EngageLab without a socket, for libraries that are optional: nothing else imports them."""

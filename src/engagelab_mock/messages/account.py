@@ -1,0 +1,246 @@
+"""An account: its ids, and the events about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from engagelab_mock.errors import UnknownName, UsageError, did_you_mean
+from engagelab_mock.generate import Generator
+from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent, Made, names_of
+from engagelab_mock.protocol.events import (
+    AccountLogin,
+    ApiCall,
+    KeyManage,
+    Notification,
+    NotificationData,
+    NotificationEvent,
+    Operator,
+    Reply,
+    ResponseData,
+    ResponseEvent,
+    Section,
+    SystemEvent,
+    SystemEventData,
+    SystemEventSection,
+    TemplateManage,
+)
+from engagelab_mock.protocol.recipient import check_recipient
+
+_DETAILS: dict[str, type[Section]] = {
+    "account_login": AccountLogin,
+    "key_manage": KeyManage,
+    "template_manage": TemplateManage,
+    "api_call": ApiCall,
+}
+
+
+class Account:
+    """Hold the account's ids, and make the events that are about it.
+
+    >>> Account(Generator.seeded(0)).notification("insufficient_balance", at=1712458844).name
+    'insufficient_balance'
+
+    Fields of the documents have defaults and are checked; a field that no document names is added as it is, in the
+    object that holds the event's own.
+    """
+
+    def __init__(self, generate: Generator) -> None:
+        self.generate = generate
+        self.business_id = generate.business_id()
+        self.org_id = generate.business_id()
+        self.template_key = generate.template_key()
+        self._makers: dict[Made, Callable[[], str]] = {
+            Made.BUSINESS_ID: lambda: self.business_id,
+            Made.ORG_ID: lambda: self.org_id,
+            Made.TEMPLATE_KEY: lambda: self.template_key,
+            Made.MESSAGE_SID: lambda: f"SM{self._hex()}",
+            Made.ACCOUNT_SID: lambda: f"AC{self._hex()}",
+            Made.RECIPIENT: generate.recipient,
+            Made.API_KEY: lambda: self._hex()[:24],
+            Made.EMAIL: generate.email,
+        }
+
+    def notification(self, event: str, *, at: float, **fields: Any) -> NotificationEvent:
+        """Make a notification at a Unix time.
+
+        >>> account = Account(Generator.seeded(0))
+        >>> event = account.notification("insufficient_balance", at=0, remain_balance=1.5)
+        >>> event.notification.notification_data.remain_balance
+        1.5
+        """
+        known = _find("notification", "notification", event, where="notify")
+        check_fields(known, fields, where=f"notify({event!r})")
+        [(_, values)] = self._sections(known, fields).items()
+        data = extended(NotificationData, values)
+        return NotificationEvent(itime=int(at), notification=Notification(event=event, notification_data=data))
+
+    def uplink(self, sender: str, *, body: str, at: float, **fields: Any) -> ResponseEvent:
+        """Make the event of a user writing back, such as STOP, UNSUBSCRIBE or HELP [X].
+
+        >>> Account(Generator.seeded(0)).uplink("+6591234567", body="STOP", at=0).response.response_data.sender
+        '+6591234567'
+        """
+        known = EVENTS["uplink_message"]
+        given = {"sender": check_recipient(sender, where="uplink"), "body": body, **fields}
+        check_fields(known, given, where="uplink")
+        sections = self._sections(known, given)
+        data = extended(ResponseData, sections["response.response_data"])
+        return ResponseEvent(itime=int(at), response=Reply(response_data=data), **sections[""])
+
+    def system_event(self, event: str, *, at: float, **fields: Any) -> SystemEvent:
+        """Make a system event at a Unix time: who did what in the console, or with an API key.
+
+        `email`, `operator_api_key` and `ip_address` say who did it, and from where.
+
+        >>> account = Account(Generator.seeded(0))
+        >>> event = account.system_event("account_login", at=0, action="login_failed", fail_reason="wrong password")
+        >>> event.system_event.data.account_login.fail_reason
+        'wrong password'
+        """
+        known = _find("system_event", "system event", event, where="system_event")
+        where = f"system_event({event!r})"
+        check_fields(known, fields, where=where)
+        sections = self._sections(known, fields)
+        own = sections.get(f"system_event.data.{event}", {})
+        if event == "account_login":
+            _settle_reason(own, where=where)
+        operator = sections["system_event.data.operator"]
+        details: Any = extended(_DETAILS[event], own) if event in _DETAILS else own
+        data = SystemEventData(
+            **sections["system_event.data"], operator=Operator(**_spelt(known, operator)), **{event: details}
+        )
+        return SystemEvent(itime=int(at), system_event=SystemEventSection(event=event, data=data))
+
+    def _sections(self, known: KnownEvent, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Sort what was given, and the defaults of what was not, into the objects that they stand in."""
+        own = {field.section for field in known.fields}
+        sections: dict[str, dict[str, Any]] = {section: {} for section in own}
+        for field in known.fields:
+            value = given[field.name] if field.name in given else self._default(field, given)
+            if value is not UNSET:
+                sections[field.section][field.name] = value
+        extra = {name: value for name, value in given.items() if known.field(name) is None}
+        if extra:
+            sections.setdefault(known.own_section, {}).update(extra)
+        return sections
+
+    def _default(self, field: Field, given: dict[str, Any]) -> Any:
+        if field.default is Made.EMAIL and "operator_api_key" in given:
+            return UNSET
+        return self._makers[field.default]() if field.default in self._makers else field.default
+
+    def _hex(self) -> str:
+        return f"{self.generate.random.getrandbits(128):032x}"
+
+
+def _find(kind: str, noun: str, event: object, *, where: str) -> KnownEvent:
+    names = names_of(kind)
+    if not isinstance(event, str) or event not in names:
+        raise UnknownName(noun, event, names, where=where)
+    return EVENTS[event]
+
+
+def _settle_reason(login: dict[str, Any], *, where: str) -> None:
+    """Give a failed login its reason, and no other login one [D]."""
+    given = login["fail_reason"] is not Made.FAIL_REASON
+    failed = login["action"] == "login_failed"
+    if given and not failed:
+        raise UsageError(
+            f"fail_reason goes with action 'login_failed' only, not with {login['action']!r}",
+            where=where,
+            hint="add action='login_failed', or leave fail_reason out",
+        )
+    if not failed:
+        del login["fail_reason"]
+    elif not given:
+        login["fail_reason"] = "wrong password"
+
+
+def _spelt(known: KnownEvent, values: dict[str, Any]) -> dict[str, Any]:
+    """Return values under their keys in the JSON rather than the names they are given by."""
+    keys = {field.name: field.key for field in known.fields if field.key}
+    return {keys.get(name, name): value for name, value in values.items()}
+
+
+S = TypeVar("S", bound=Section)
+
+#: How alike an unknown field and a known one must be for the first to be a slip of the pen.
+_ALIKE = 0.8
+_ARTICLES = {"integer": "an integer", "object": "an object"}
+
+
+def check_fields(known: KnownEvent, given: Mapping[str, Any], *, where: str) -> None:
+    """Raise `UsageError` for a field of the wrong type or value, of another event, or misspelt.
+
+    >>> check_fields(EVENTS["insufficient_balance"], {"remain_balance": "1"}, where="notify")
+    Traceback (most recent call last):
+    ...
+    engagelab_mock.errors.UsageError: notify: remain_balance is a number, not '1'
+    """
+    for name, value in given.items():
+        field = known.field(name)
+        if field is None:
+            _check_extra(known, name, value, where)
+        else:
+            _check_known(field, value, where)
+
+
+def extended(kind: type[S], values: dict[str, Any]) -> S:
+    """Make a section; values it has no field for become fields of a section derived from it.
+
+    >>> from engagelab_mock.protocol.events import ApiCall
+    >>> msgspec.json.encode(extended(ApiCall, {"api_path": "/v1/codes", "method": "POST", "status": 200}))
+    b'{"api_path":"/v1/codes","method":"POST","status":200}'
+    """
+    extra = tuple(name for name in values if name not in kind.__struct_fields__)
+    made: S = (_with_fields(kind, extra) if extra else kind)(**values)
+    return made
+
+
+@cache
+def _with_fields(kind: type[Section], names: tuple[str, ...]) -> Any:
+    # Made once for the same fields: two equal events must be of equal types.
+    fields: Iterable[Any] = [(name, Any) for name in names]
+    return msgspec.defstruct(kind.__name__, fields, bases=(kind,), frozen=True, kw_only=True)
+
+
+def _check_known(field: Field, value: Any, where: str) -> None:
+    if not field.accepts(value):
+        raise UsageError(f"{field.name} is {_ARTICLES.get(field.type, f'a {field.type}')}, not {value!r}", where=where)
+    if field.choices and value not in field.choices:
+        raise UnknownName(field.name, value, field.choices, where=where)
+    _check_json(field.name, value, where)
+
+
+def _check_extra(known: KnownEvent, name: str, value: Any, where: str) -> None:
+    for other in EVENTS.values():
+        if other.kind == known.kind and other.field(name) is not None:
+            hint = f"it is a field of {other.name}; of {known.name}: {_own(known)}"
+            raise UsageError(f"{known.name} has no {name}", where=where, hint=hint)
+    if name == "from":
+        raise UsageError("'from' is the sender, the first argument", where=where)
+    names = [field.name for field in known.fields]
+    if did_you_mean(name, names, cutoff=_ALIKE):
+        raise UnknownName("field", name, names, where=where)
+    if not name.isidentifier():
+        raise UsageError(f"{name!r} is no name for a field", where=where, hint="letters, digits and '_'")
+    _check_json(name, value, where)
+
+
+def _check_json(name: str, value: Any, where: str) -> None:
+    # A number that is not finite would silently become null.
+    if isinstance(value, float) and value - value != 0:
+        raise UsageError(f"{name} is {value!r}, which JSON has no number for", where=where)
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise UsageError(f"{name} cannot be written as JSON: {error}", where=where) from None
+
+
+def _own(known: KnownEvent) -> str:
+    return ", ".join(field.name for field in known.fields) or "none"
