@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here as well.")
 @click.option("--deliveries", type=click.IntRange(6), help="Weigh memory over this many deliveries.")
 def main(quick: bool, only: str | None, form: str, file: Path | None, deliveries: int | None) -> None:
-    """Measure what engagelab-mock costs and print it beside its budgets."""
+    """Measure the costs of engagelab-mock and print them next to their budgets."""
     chosen = list(GOALS) if only is None else [goal.strip().upper() for goal in only.split(",")]
     for goal in chosen:
         if goal not in GOALS:
@@ -62,7 +63,7 @@ def main(quick: bool, only: str | None, form: str, file: Path | None, deliveries
     rows = []
     for goal in chosen:
         click.echo(f"measuring {goal} …", err=True)
-        for row in GOALS[goal](effort):
+        for row in _measure(goal, effort):
             rows.append(row)
             if form == "json":
                 click.echo(to_json(row))
@@ -70,6 +71,17 @@ def main(quick: bool, only: str | None, form: str, file: Path | None, deliveries
         print_table(rows)
     if file is not None:
         file.write_text("".join(f"{to_json(row)}\n" for row in rows), encoding="utf-8")
+
+
+def _measure(goal: str, effort: Effort) -> Iterator[Row]:
+    """Yield a goal's rows; an error, of a peer for example, ends this goal with a row that says so, and no other."""
+    try:
+        yield from GOALS[goal](effort)
+    except Exception as error:
+        traceback.print_exc()
+        reason = str(error).splitlines()[0] if str(error) else ""
+        missing = f"{type(error).__name__}: {reason}"
+        yield Row(goal=goal, what="the rest of this goal", budget=1, missing=missing)
 
 
 if __name__ == "__main__":

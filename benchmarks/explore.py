@@ -1,4 +1,4 @@
-"""E1: what exploring a Flask app costs, beside the same calls of the app alone."""
+"""E1: the cost of exploring a Flask app, compared with the same calls of the app alone."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Call = Callable[[], object]
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Explore every lifecycle, smallest schedules first, with the invariants; then make the same calls by hand.
+    """Explore every lifecycle with the invariants, smallest schedules first; then make the same calls directly.
 
-    Both look at the state as often, and reset as often; the calls by hand are signed already. The app keeps its state
-    in a file, as apps do, and in memory, which is as little as an app can do.
+    Both read the state and reset the app equally often; the direct calls are signed in advance. The app keeps its state
+    in a file, as most apps do, and in memory, which is the fastest.
     """
     with tempfile.TemporaryDirectory() as directory:
         yield _measured(effort, "in a file", str(Path(directory, "shop.sqlite")))
@@ -78,7 +78,7 @@ def _explore(app: WSGIApplication, observe: Callable[[str], Any], reset: Call, l
 
 
 def _recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:
-    """Keep every call of the app, to be made again."""
+    """Return the app, wrapped so that `calls` gets a copy of each call."""
 
     def recording(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].getvalue()
@@ -101,7 +101,7 @@ def _call(app: WSGIApplication, environ: WSGIEnvironment, body: bytes) -> None:
 
 
 def _noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any]:
-    """Keep every call of a function, to be made again."""
+    """Return the function, wrapped so that `calls` gets a copy of each call."""
 
     def noted(*arguments: Any) -> Any:
         calls.append(lambda: function(*arguments))
@@ -111,7 +111,7 @@ def _noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any
 
 
 def _once(effort: Effort) -> Effort:
-    """Make one call a round: it is a whole exploration."""
+    """Return the effort with one call a round, which is a whole exploration."""
     return msgspec.structs.replace(effort, calls=1)
 
 

@@ -1,4 +1,4 @@
-"""G7: signed callbacks per second of one core, sent nowhere."""
+"""G7: how many signed callbacks one core makes per second, without sending them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engagelab_mock.protocol.signature import Signer
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Make an event, its body and its signature, beside how one would write that with the standard library."""
+    """Make an event, its body and its signature, next to the same written with the standard library."""
     signer, generate = Signer(subject.USERNAME, subject.SECRET), Generator.seeded(0)
 
     def ours() -> tuple[bytes, str]:

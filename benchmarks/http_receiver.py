@@ -1,4 +1,4 @@
-"""A receiver that does as little as a receiver can, so that a client beside it is measured and not it.
+"""A receiver that does as little as a receiver can, so that the client is measured and not the receiver.
 
 `python -m benchmarks.http_receiver CORE` prints its port and answers 200 until its standard input is closed.
 """

@@ -20,7 +20,7 @@ PROJECT = "engagelab-mock"
 class Installed:
     """Hold the two directories, made below `root`.
 
-    Neither has another plugin: not Faker's either, which this project depends on. An editable install would not do:
+    Neither has another plugin, not even Faker's, which this project depends on. An editable install would not do:
     pytest reads the list of a plugin's installed files at each start, and an editable one lists next to none.
     """
 
@@ -47,7 +47,7 @@ class Installed:
         return kept | added | ({} if write_bytecode else {"PYTHONDONTWRITEBYTECODE": "1"})
 
     def prime(self, path: Path) -> None:
-        """Run once, so that what a run compiles is there for the next: pytest's modules, a plugin's rewritten ones."""
+        """Run once, so that the next run finds the compiled modules: pytest's own and the plugin's rewritten ones."""
         environment = self.environment(path, write_bytecode=True)
         subprocess.run(self.command(), cwd=self.empty, env=environment, capture_output=True, check=False)
 
@@ -72,7 +72,7 @@ def _copy(dist: Distribution, target: Path) -> None:
 
 
 def _install_project(target: Path) -> None:
-    """Lay the package out with its metadata, compiled, every file listed, as pip leaves a wheel."""
+    """Copy the package with its metadata, compile it and list every file, as pip does with a wheel."""
     dist = distribution(PROJECT)
     package = Path(engagelab_mock.__file__).parent
     shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -87,5 +87,5 @@ def _install_project(target: Path) -> None:
 
 
 def _digest(file: Path) -> str:
-    """Return what pip writes beside a file's name: nothing for what it compiled itself."""
+    """Return what pip writes after a file's name: nothing for files that it compiled itself."""
     return "," if file.suffix == ".pyc" else f"sha256={'x' * 43},{file.stat().st_size}"

@@ -1,4 +1,4 @@
-"""M1: what a delivery leaves in memory, and that a journal with a limit does not grow without bound."""
+"""M1: how much memory a delivery keeps, and how much a journal with a limit grows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIMIT = 1000
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Send the same number of callbacks with and without a limit, and weigh what is left halfway and at the end."""
+    """Send the same number of callbacks with and without a limit; measure the memory in use halfway and at the end."""
     halfway, end = _weigh(effort.deliveries, None)
     kept = (end - halfway) / (effort.deliveries / 2)
     bounded_halfway, bounded_end = _weigh(effort.deliveries, _LIMIT)
@@ -29,7 +29,7 @@ def measure(effort: Effort) -> Iterator[Row]:
     }
     yield Row(
         goal="M1",
-        what="what one delivery leaves in the journal: body, headers, event, attempt, response",
+        what="memory that one delivery keeps in the journal: body, headers, event, attempt, response",
         value=kept,
         budget=2500,
         unit="bytes",

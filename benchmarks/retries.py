@@ -1,4 +1,4 @@
-"""T1: what the vendor's whole ladder of retries takes in real time."""
+"""T1: how much real time the vendor's whole ladder of retries takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def measure(effort: Effort) -> Iterator[Row]:
     attempts = len(ladder.waits) + 1
     yield Row(
         goal="T1",
-        what=f"the vendor's ladder to its end, {attempts} attempts over {sum(ladder.waits) / 86400:.0f} virtual days",
+        what=f"the vendor's policy to its end, {attempts} attempts over {sum(ladder.waits) / 86400:.0f} virtual days",
         value=taken["ladder"] * 1e3,
         budget=100,
         unit="ms",

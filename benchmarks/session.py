@@ -1,4 +1,4 @@
-"""G3: what the first test of a session pays, imports included, in a process that has pytest already."""
+"""G3: what the first test of a session costs, with imports, in a process that has imported pytest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from benchmarks.peers import why_missing
 from benchmarks.row import Row
 from benchmarks.timing import Effort
 
-#: What each child does: `up` sets up, `down` takes down, both timed by the wall clock; `port` is where nothing may
-#: listen afterwards, for a server that does not stop would be the quickest to.
+_PEER = "httpserver"
+#: What each child does: `up` sets up, `down` takes down, both timed by the wall clock; no server may
+#: listen on `port` afterwards: a server that does not stop would be the quickest.
 _SUBJECTS = {
     "in_process": (
         "from engagelab_mock.pytest_support import TestSettings\n"
@@ -39,7 +41,7 @@ _SUBJECTS = {
         "server.__exit__(None, None, None)\nengagelab.close()",
         "int(server.url.rpartition(':')[2])",
     ),
-    "httpserver": (
+    _PEER: (
         "from pytest_httpserver import HTTPServer\nserver = HTTPServer(port=0)\nserver.start()",
         "server.clear()\nserver.stop()",
         "server.port",
@@ -60,14 +62,15 @@ print(json.dumps([ready - started, ended - ready]))
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Time set-up and tear-down in fresh processes, in turn, beside pytest-httpserver's.
+    """Time set-up and tear-down in fresh processes, in turn, next to pytest-httpserver's.
 
     The budgets are times, so these rows are in milliseconds; the context has pytest-httpserver's, from the same run.
     """
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in _SUBJECTS}
+    subjects = [name for name in _SUBJECTS if name != _PEER or not why_missing("pytest_httpserver")]
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
     with tempfile.TemporaryDirectory() as cache:
         if effort.processes > 1:
-            for name in _SUBJECTS:
+            for name in subjects:
                 _child(name, cache)  # fills the bytecode cache
         for _ in range(effort.processes):
             for name, figures in taken.items():
@@ -76,7 +79,8 @@ def measure(effort: Effort) -> Iterator[Row]:
     up = {name: min(figure[0] for figure in figures) * 1e3 for name, figures in taken.items()}
     down = {name: statistics.median(figure[1] for figure in figures) * 1e3 for name, figures in taken.items()}
     context = {f"{name}_up_ms": up[name] for name in up} | {f"{name}_down_ms": down[name] for name in down}
-    context["in_process_up / httpserver_up"] = up["in_process"] / up["httpserver"]
+    if _PEER in up:
+        context["in_process_up / httpserver_up"] = up["in_process"] / up[_PEER]
 
     def row(what: str, value: float, budget: float) -> Row:
         return Row(goal="G3", what=what, value=value, budget=budget, unit="ms", context=context)

@@ -1,4 +1,4 @@
-"""G1: what pytest's start-up costs more when the plugin is installed and not used."""
+"""G1: how much slower pytest starts when the plugin is installed and not used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.row import Row
 from benchmarks.timing import Effort
 
 #: In percent, on top of pytest alone.
-_BUDGET = 1.0
+_BUDGET = 2.5
 
 
 def measure(effort: Effort) -> Iterator[Row]:
@@ -42,7 +42,7 @@ def _row(effort: Effort, installed: Installed, cache: str, *, write_bytecode: bo
 
     paths = (installed.without, installed.with_plugin)
     if effort.instructions and shutil.which("valgrind"):
-        # A count of instructions does not mind who else is at work, so both can run at once.
+        # Other work on the machine does not change a count of instructions, so both can run at once.
         with ThreadPoolExecutor(2) as pool:
             without, with_plugin = (count / 1e6 for count in pool.map(count, paths))
         unit = "million_instructions"

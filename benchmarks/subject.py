@@ -1,4 +1,4 @@
-"""What is sent and to whom: one documented event, trivial apps, and a Flask app as a user writes it."""
+"""The event that is sent, the trivial apps that get it, and a Flask app as a user writes it."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def deliver(sender: Sender, receiver: Receiver, events: tuple[StatusEvent, ...])
 
 
 def signed_callback(receiver: Receiver) -> Callback:
-    """Return one callback to be sent again and again by those that do not sign."""
+    """Return one callback for clients that do not sign: they send it again and again."""
     assert receiver.signer is not None
     header = receiver.signer.header(1704265712, "123123123123")
     return Callback(Headers([("Content-Type", "application/json"), ("X-CALLBACK-ID", header)]), encode([event()]))
 
 
 def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Do the least an app can: answer 200, whatever the body is."""
+    """Do the least an app can: answer 200 to any body."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 
@@ -77,7 +77,7 @@ async def asgi_app(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """Do the least an app can: answer 200, whatever the body is."""
+    """Do the least an app can: answer 200 to any body."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -94,7 +94,7 @@ async def reading_asgi_app(
 
 
 def flask_app() -> Flask:
-    """Make an app that verifies the signature with code of its own and reads the rows."""
+    """Make an app that verifies the signature itself and reads the rows."""
     app = Flask(__name__)
 
     @app.post(PATH)

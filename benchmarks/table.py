@@ -1,4 +1,4 @@
-"""Print rows, as a table for a person or as JSON, one object a line."""
+"""Print rows as a table or as JSON Lines."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ def print_table(rows: Sequence[Row]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in rows:
-        measured, budget = _figure(row.value, row.unit), f"{_SIGNS[row.sense]} {_figure(row.budget, row.unit)}"
+        measured = "-" if row.value is None else _figure(row.value, row.unit)
+        budget = f"{_SIGNS[row.sense]} {_figure(row.budget, row.unit)}"
         table.add_row(row.goal, row.what, measured, budget, row.verdict)
     console = Console(highlight=False)
     console.print(table)
-    for line in dict.fromkeys(f"{row.goal}: {_context(row)}" for row in rows):
+    for line in dict.fromkeys(f"{row.goal}: {_context(row)}" for row in rows if row.context):
         console.print(line, soft_wrap=True)
-    for goal in dict.fromkeys(row.goal for row in rows if not row.meets and row.goal in WHY):
+    for goal in dict.fromkeys(row.goal for row in rows if _why(row)):
         console.print(f"why {goal} misses: {WHY[goal]}", soft_wrap=True)
 
 
@@ -40,7 +41,7 @@ def to_json(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    return "" if row.meets else WHY.get(row.goal, "")
+    return "" if row.meets or row.value is None else WHY.get(row.goal, "")
 
 
 def _context(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Take times in turn, so that the machine's drift falls on everything alike."""
+"""Time several things in turn, so that a change of the machine's speed affects all of them alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Effort(msgspec.Struct, frozen=True):
-    """Say how often each thing is measured; more makes the ratios steadier."""
+    """Say how often each thing is measured; more rounds make the ratios steadier."""
 
     #: Rounds of a loop of calls, and calls in a loop.
     rounds: int
@@ -25,11 +25,11 @@ class Effort(msgspec.Struct, frozen=True):
     #: Rounds over HTTP, and the seconds that each client has in one of them.
     http_rounds: int
     seconds: float
-    #: Whether to count instructions, which takes valgrind some fifty times as long as the run itself.
+    #: Whether to count instructions, which takes valgrind about fifty times as long as the run itself.
     instructions: bool
-    #: Callbacks sent while memory is weighed, which makes each some five times as slow.
+    #: Callbacks sent while memory is measured, which makes each about five times as slow.
     deliveries: int
-    #: Seconds that a crowd of clients has with each server, and with ours alone while it is weighed.
+    #: Seconds of load on each server, and on ours alone while its memory is measured.
     crowd_seconds: float = 4.0
     endurance_seconds: float = 30.0
 
@@ -63,9 +63,9 @@ QUICK = Effort(
 def interleaved(
     effort: Effort, calls: Mapping[str, Callable[[], object]], *, between: Callable[[], object] = lambda: None
 ) -> dict[str, float]:
-    """Return the seconds that each call takes in its best round; `between` clears up after each loop of calls.
+    """Return the seconds that each call takes in its best round; `between` is called after each loop of calls.
 
-    Whatever else the machine does makes a loop longer, never shorter, so the best is the one that repeats.
+    Other work on the machine makes a loop longer, never shorter, so the shortest is the one that repeats.
     """
     best = dict.fromkeys(calls, math.inf)
     with collector_off():
@@ -103,7 +103,7 @@ def microseconds(taken: Mapping[str, float]) -> dict[str, float]:
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """Keep the garbage collector out of what is timed."""
+    """Turn the garbage collector off inside the block."""
     gc.collect()
     gc.disable()
     try:

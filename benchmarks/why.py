@@ -1,4 +1,4 @@
-"""Why a budget is missed, where it is: what profiles of the misses showed, without figures that a run would belie."""
+"""Why a budget is missed, if it is: what profiles showed, without figures that another run would contradict."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ WHY = {
         "fixtures."
     ),
     "G2": (
-        "the fixture rests on a second one, so that a project can override it: that is two trivial ones. The rest "
-        "builds receiver and engine anew for each test."
+        "the fixture rests on a second one, so that a project can override it, and the peer's does not. The rest "
+        "builds receiver and engine for each test, where the peer's server lives for the session."
     ),
     "G3": "a third of the imports in process is msgspec's; the rest is spread over some fifty modules.",
     "G4": (
-        "the bare call is next to nothing. Half of ours is signing, calling and encoding; the other half makes the "
-        "records that the journal keeps of request, answer and outcome."
+        "the bare call does almost nothing. Half of the exchange is signing, calling and encoding; the other half "
+        "makes the records that the journal keeps of request, answer and outcome. A send also makes the message, its "
+        "events and timers, and settles: `python -m benchmarks.shape` counts the calls."
     ),
     "G5": (
         "what surrounds the call takes about twice as long around Flask as around a trivial app; cold caches are "

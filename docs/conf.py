@@ -9,17 +9,17 @@ from sphinx.environment import BuildEnvironment
 
 import engagelab_mock
 from engagelab_mock.checks import check as checks
-from engagelab_mock.checks import checking
+from engagelab_mock.checks import runner as check_options
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery import model
 from engagelab_mock.delivery.faults.catalogue import FaultChoice
-from engagelab_mock.service import options
+from engagelab_mock.service import accept
 
 # Autodoc evaluates the signatures of these records, which name types they import for type checkers only.
 vars(model).update({name: getattr(engagelab_mock, name) for name in ("Fault", "Message", "Receiver", "Scenario")})
-vars(options).update(FaultChoice=FaultChoice)
+vars(accept).update(FaultChoice=FaultChoice)
 vars(checks).update(Trial=Trial)
-vars(checking).update(Message=engagelab_mock.Message, Report=engagelab_mock.Report)
+vars(check_options).update(Message=engagelab_mock.Message, Report=engagelab_mock.Report)
 
 project = "engagelab-mock"
 author = "The engagelab-mock authors"
@@ -50,18 +50,17 @@ nitpick_ignore_regex = [
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
-        r"engagelab_mock\.(service\.(play\.(Play|Manner)|batch\.Batching|deferred\.Deferred)"
-        r"|delivery\.(pace\.Pace|fault\.model\.Draft|journal\.Keeper)|lifecycle\.template\.Rendered"
-        r"|clock\.(live\.Setting|virtual\.Companion|timer\.Agenda)"
-        r"|explore\.(schedules\.Family|tape\.entry\.(Head|Answer))"
-        r"|checks\.(check\.Fix|evidence\.Change|report\.Sent|trial\.Trial))",
+        r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|transport\.wire\.Wire"
+        r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
+        r"|virtual\.Companion)|explore\.(schedules\.Family|tape\.file\.(Head|Answer))"
+        r"|checks\.(check\.Fix|finding\.Change|runner\.Sent|trial\.Trial))",
     ),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",
         r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure"
-        r"|Accepting|AcceptedMessages|Intake|Ledger|Play|RestApi|Rules|ScenarioChoice|Store|Templates"
-        r"|Core|Contents|LifecycleChoice|FaultsChoice|Listener|Explored|Trial|Need|AbstractContextManager)",
+        r"|Batching|Engine|Ledger|Messages|RestApi|Rules|ScenarioChoice|Store|Templates"
+        r"|Contents|LifecycleChoice|FaultsChoice|Listener|Explored|Trial|Need|AbstractContextManager)",
     ),
 ]
 

@@ -32,9 +32,9 @@ from engagelab_mock import (
     Status,
 )
 from engagelab_mock.checks.check import FAMILIES
-from engagelab_mock.checks.stacks import STACK_LIMITS
-from engagelab_mock.cli.exitcode import ExitCode
-from engagelab_mock.cli.group import group
+from engagelab_mock.checks.wire import STACK_LIMITS
+from engagelab_mock.cli import group
+from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
 from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 
@@ -185,7 +185,7 @@ def _check(check: Check) -> str:
         f"source [{'], ['.join(check.source.split())}]",
     ]
     if len(check.transports) < 3:
-        facts.append(f"over {' and '.join(check.transports)} alone: {check.unless}")
+        facts.append(f"only over {' and '.join(check.transports)}: {check.unless}")
     if check.needs_signature:
         facts.append("needs a username and a secret")
     parts = [

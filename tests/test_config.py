@@ -27,20 +27,20 @@ def test_the_nearest_file_upwards_is_read(tmp_path: Path) -> None:
     assert project_settings(tmp_path) == {"seed": 1}
 
 
-def test_a_nearer_file_without_the_table_hides_one_farther_away(tmp_path: Path) -> None:
+def test_a_nearer_file_without_the_table_hides_one_further_up(tmp_path: Path) -> None:
     write(tmp_path, "[tool.engagelab-mock]\nseed = 1")
     inner = write(tmp_path / "project", "[project]\nname = 'theirs'").parent
 
     assert project_settings(inner) == {}
 
 
-def test_the_current_directory_is_where_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_starts_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path / "here", "[tool.engagelab-mock]\nseed = 'x'").parent)
 
     assert project_settings() == {"seed": "x"}
 
 
-def test_no_file_is_no_settings(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_settings(tmp_path: Path) -> None:
     assert project_settings(tmp_path) == {}
 
 
@@ -51,7 +51,7 @@ def test_dashes_and_underscores_are_the_same(tmp_path: Path) -> None:
     assert read_settings(dashed) == read_settings(underscored) == {"custom_arg": ["a=b"]}
 
 
-def test_a_path_stands_beside_the_file_that_names_it(tmp_path: Path) -> None:
+def test_a_path_is_relative_to_the_file_that_has_it(tmp_path: Path) -> None:
     relative = write(tmp_path / "a", "[tool.engagelab-mock]\nca = 'certificates/ca.pem'")
     absolute = write(tmp_path / "b", "[tool.engagelab-mock]\nca = '/etc/ca.pem'")
 
@@ -59,7 +59,7 @@ def test_a_path_stands_beside_the_file_that_names_it(tmp_path: Path) -> None:
     assert read_settings(absolute) == {"ca": "/etc/ca.pem"}
 
 
-def test_an_unknown_key_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_key_gets_the_nearest_as_a_hint(tmp_path: Path) -> None:
     path = write(tmp_path, "[tool.engagelab-mock]\nusrname = 'acme'")
 
     with pytest.raises(UnknownName) as caught:
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, com
     assert caught.value.hint
 
 
-def test_the_variables_are_ours_but_for_the_vendors_four() -> None:
+def test_the_variables_are_ours_except_the_vendors_four() -> None:
     environments = {name: setting.environment for name, setting in SETTINGS.items()}
 
     assert environments.pop("username") == "ENGAGELAB_WEBHOOK_USERNAME"
@@ -159,15 +159,15 @@ def test_receivers_are_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ('receivers = "http://127.0.0.1"', "receivers: receivers are an array of tables"),
-        ("receivers = [1]", "receivers: receivers are an array of tables"),
+        ('receivers = "http://127.0.0.1"', "receivers: receivers must be an array of tables"),
+        ("receivers = [1]", "receivers: receivers must be an array of tables"),
         ('[[receivers]]\nurl = "http://a"\n[[receivers]]\nurll = "http://b"', "number 2: unknown key 'urll'"),
-        ('[[receivers]]\nusername = "acme"', "number 1: there is no url"),
+        ('[[receivers]]\nusername = "acme"', "number 1: url is missing"),
         ("[[receivers]]\nurl = 5000", "number 1, url: the value is an integer, not a string"),
         ('recievers = "http://127.0.0.1"', "did you mean 'receivers'"),
     ],
 )
-def test_receivers_that_are_none_are_named(tmp_path: Path, content: str, what: str) -> None:
+def test_receivers_that_cannot_be_used_are_named(tmp_path: Path, content: str, what: str) -> None:
     path = tmp_path / "serve.toml"
     path.write_text(content)
 
@@ -176,7 +176,7 @@ def test_receivers_that_are_none_are_named(tmp_path: Path, content: str, what: s
     assert str(path) in str(caught.value)
 
 
-def test_a_file_of_one_s_own_has_the_keys_at_its_top_level_or_in_the_table(tmp_path: Path) -> None:
+def test_a_config_file_has_the_keys_at_its_top_level_or_in_the_table(tmp_path: Path) -> None:
     path = tmp_path / "serve.toml"
     path.write_text("port = 8080\ndb = 'mock.sqlite'")
     assert read_file(path) == {"port": 8080, "db": str(tmp_path / "mock.sqlite")}

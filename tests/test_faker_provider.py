@@ -9,7 +9,7 @@ import pytest
 from faker import Faker
 
 from engagelab_mock import EngageLabProvider, Generator
-from engagelab_mock.protocol.recipient import check_recipient
+from engagelab_mock.messages.message import check_recipient
 
 METHODS = {
     "engagelab_message_id": r"\d{19}",

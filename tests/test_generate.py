@@ -1,4 +1,4 @@
-"""Seeded data: of the documented shapes, the same from the same seed on every machine, and nobody's."""
+"""Seeded data: of the documented shapes, the same from the same seed on every machine, never a real person's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from engagelab_mock import Generator
-from engagelab_mock.protocol.recipient import check_recipient
+from engagelab_mock.messages.message import check_recipient
 
 SHAPES: dict[str, tuple[Callable[[Generator], object], str]] = {
     "message_id": (Generator.message_id, r"1[789]\d{17}|20\d{17}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import engagelab_mock
+from benchmarks import shape
 
 STUB = Path(engagelab_mock.__file__).with_suffix(".pyi")
 
@@ -55,6 +57,66 @@ def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
 def test_an_unknown_name_cannot_be_imported() -> None:
     with pytest.raises(ImportError, match="cannot import name 'Recever'"):
         exec("from engagelab_mock import Recever")
+
+
+#: All that a user can say to an EngageLab, next to the async twins of the verbs.
+VERBS = [
+    "send",
+    "begin_send",
+    "send_many",
+    "batch",
+    "deliver",
+    "notify",
+    "uplink",
+    "system_event",
+    "settle",
+    "rule",
+    "inbox",
+    "audit_template",
+    "validate_address",
+    "save_receiver",
+    "refresh",
+    "reset",
+    "close",
+    "play",
+    "explore",
+    "replay",
+    "tape",
+    "check",
+]
+PARTS = [
+    "receiver",
+    "receivers",
+    "clock",
+    "seed",
+    "dialect",
+    "defaults",
+    "journal",
+    "api",
+    "account",
+    "pending",
+    "rules",
+    "templates",
+    "accepted",
+]
+
+
+def test_the_verbs_and_parts_of_an_engagelab_are_public() -> None:
+    names, twins = shape.public_names(engagelab_mock.EngageLab)
+    assert {*VERBS, *PARTS} <= set(names)
+    assert twins >= 15
+    for name in (*VERBS, *PARTS):
+        assert inspect.getdoc(getattr(engagelab_mock.EngageLab, name))
+
+
+def test_nothing_else_of_an_engagelab_is_public() -> None:
+    names, _ = shape.public_names(engagelab_mock.EngageLab)
+    assert set(names) <= {*VERBS, *PARTS}
+    assert len(names) <= 36
+
+
+def test_there_is_one_class_of_that_name() -> None:
+    assert len(shape.shape().classes) == 1
 
 
 def test_the_words_of_the_design_are_public() -> None:

@@ -1,7 +1,7 @@
-"""Where a command's settings come from: defaults < `[tool.engagelab-mock]` < environment < arguments.
+"""The settings of the command line: defaults < `[tool.engagelab-mock]` < environment < arguments.
 
-This module knows the names and reads the table; the command line lays the layers over each other. The engine reads
-neither: it is told everything by its arguments.
+This module has the names, and reads the table. The command line combines all four. The engine reads no settings: it
+gets everything as arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILE = "pyproject.toml"
 
 
 class Setting(NamedTuple):
-    """Describe one setting: what its value is in the table, and the environment variable that goes over it.
+    """Describe one setting: the kind of its value in the table, and the environment variable that overrides it.
 
     >>> SETTINGS["seed"].environment
     'ENGAGELAB_MOCK_SEED'
@@ -29,10 +29,10 @@ class Setting(NamedTuple):
     environment: str
 
 
-#: What a table of reasons is called: text by the ids of checks.
+#: The kind of a table of reasons by check id.
 _REASONS = "a table of strings"
 
-#: The types that TOML gives a value of each kind.
+#: The Python types of each kind of value, as TOML gives them.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "a string": (str,),
     "a path": (str,),
@@ -64,7 +64,7 @@ _KINDS = {
     "a list of strings": "custom_arg",
 }
 
-#: Every setting by name. The vendor has names of its own for four variables; they are kept.
+#: Every setting by name. Four variables have the vendor's names.
 SETTINGS: Mapping[str, Setting] = {
     "username": Setting("a string", "ENGAGELAB_WEBHOOK_USERNAME"),
     "secret": Setting("a string", "ENGAGELAB_WEBHOOK_SECRET"),
@@ -72,7 +72,7 @@ SETTINGS: Mapping[str, Setting] = {
     "dev_secret": Setting("a string", "ENGAGELAB_DEV_SECRET"),
 } | {name: Setting(kind, f"ENGAGELAB_MOCK_{name.upper()}") for kind, names in _KINDS.items() for name in names.split()}
 
-#: The array of tables that lists receivers, and what each of them can have; "url" it must.
+#: The array of tables that lists receivers, and the keys of each table; "url" is required.
 RECEIVERS = "receivers"
 RECEIVER_KEYS: Mapping[str, str] = {
     "url": "a string",
@@ -93,7 +93,7 @@ _CHECK_KINDS = {
     _REASONS: "suppress",
 }
 
-#: The settings of `engagelab-mock check`, which have a table of their own below the other.
+#: The settings of `engagelab-mock check`, which are in the table `[tool.engagelab-mock.check]`.
 CHECK_SETTINGS: Mapping[str, Setting] = {
     name: Setting(kind, f"ENGAGELAB_MOCK_CHECK_{name.upper()}")
     for kind, names in _CHECK_KINDS.items()
@@ -102,9 +102,9 @@ CHECK_SETTINGS: Mapping[str, Setting] = {
 
 
 def project_settings(start: Path | None = None) -> dict[str, object]:
-    """Return what the nearest pyproject.toml says, looking upwards from `start`, by default the current directory.
+    """Return the settings in the nearest pyproject.toml, in `start` (default: the current directory) or above it.
 
-    Raises `UsageError` naming the file and the key for what cannot be used.
+    Raises `UsageError` with the file and the key if a setting cannot be used.
 
     >>> project_settings(Path("/"))
     {}
@@ -114,7 +114,7 @@ def project_settings(start: Path | None = None) -> dict[str, object]:
 
 
 def check_settings(start: Path | None = None) -> dict[str, object]:
-    """Return what the nearest pyproject.toml says under `[tool.engagelab-mock.check]`.
+    """Return the settings in `[tool.engagelab-mock.check]` of the nearest pyproject.toml.
 
     >>> check_settings(Path("/"))
     {}
@@ -129,55 +129,55 @@ def _nearest(start: Path | None) -> Path | None:
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Return the settings in one pyproject.toml, checked and by the names used in `SETTINGS`."""
+    """Return the settings in one pyproject.toml, checked, by the names in `SETTINGS`."""
     document = _document(path)
-    return _settings(_own(_table(document, path, TABLE)), path, where=f"{path}: [{TABLE}]")
+    return _settings(_without_check(_table(document, path, TABLE)), path, where=f"{path}: [{TABLE}]")
 
 
 def read_check_settings(path: Path) -> dict[str, object]:
-    """Return the settings of `check` in one pyproject.toml, by the names used in `CHECK_SETTINGS`."""
+    """Return the settings of `check` in one pyproject.toml, by the names in `CHECK_SETTINGS`."""
     table = f"{TABLE}.check"
     return _known(_table(_document(path), path, table), CHECK_SETTINGS, path, where=f"{path}: [{table}]")
 
 
 def read_file(path: Path) -> dict[str, object]:
-    """Return the settings in a file of one's own: at its top level, or in the table that pyproject.toml has."""
+    """Return the settings in a file for `--config`: at its top level, or in `[tool.engagelab-mock]`."""
     document = _document(path)
     if "tool" in document:
         return read_settings(path)
-    return _settings(_own(document), path, where=str(path))
+    return _settings(_without_check(document), path, where=str(path))
 
 
-def _own(table: Mapping[str, object]) -> dict[str, object]:
-    """Return a table without the one of `check`, which stands below it."""
+def _without_check(table: Mapping[str, object]) -> dict[str, object]:
+    """Return a table without its key `check`."""
     return {key: value for key, value in table.items() if key != "check"}
 
 
 def _settings(table: Mapping[str, object], path: Path, *, where: str) -> dict[str, object]:
     single = {key: value for key, value in table.items() if key != RECEIVERS}
-    settings = _known(single, SETTINGS, path, where=where, besides=[RECEIVERS])
+    settings = _known(single, SETTINGS, path, where=where, others=[RECEIVERS])
     if RECEIVERS in table:
         settings[RECEIVERS] = _receivers(table[RECEIVERS], path, where=where)
     return settings
 
 
 def _known(
-    table: Mapping[str, object], known: Mapping[str, Setting], path: Path, *, where: str, besides: Sequence[str] = ()
+    table: Mapping[str, object], known: Mapping[str, Setting], path: Path, *, where: str, others: Sequence[str] = ()
 ) -> dict[str, object]:
     settings: dict[str, object] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise UnknownName("key", key, [*known, *besides], where=where)
+            raise UnknownName("key", key, [*known, *others], where=where)
         settings[name] = _checked(value, known[name].kind, where=f"{where} {key}", base=path.parent)
     return settings
 
 
 def _receivers(value: object, path: Path, *, where: str) -> list[dict[str, object]]:
-    """Return the tables that list receivers, checked."""
+    """Return the tables of receivers, checked."""
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        hint = f"write each as [[{TABLE}.{RECEIVERS}]], one key a line"
-        raise UsageError("receivers are an array of tables", where=f"{where} {RECEIVERS}", hint=hint)
+        hint = f"write each receiver as [[{TABLE}.{RECEIVERS}]], with one key on each line"
+        raise UsageError("receivers must be an array of tables", where=f"{where} {RECEIVERS}", hint=hint)
     receivers = []
     for number, table in enumerate(value, 1):
         place = f"{where} {RECEIVERS}, number {number}"
@@ -185,7 +185,7 @@ def _receivers(value: object, path: Path, *, where: str) -> list[dict[str, objec
             if key not in RECEIVER_KEYS:
                 raise UnknownName("key", key, RECEIVER_KEYS, where=place)
         if "url" not in table:
-            raise UsageError("there is no url", where=place, hint='url = "http://127.0.0.1:5000/engagelab"')
+            raise UsageError("url is missing", where=place, hint='url = "http://127.0.0.1:5000/engagelab"')
         receivers.append(
             {
                 key: _checked(given, RECEIVER_KEYS[key], where=f"{place}, {key}", base=path.parent)
@@ -210,19 +210,20 @@ def _table(whole: dict[str, object], path: Path, table: str) -> dict[str, object
     for part in table.split("."):
         document = document.get(part, {}) if isinstance(document, dict) else document
     if not isinstance(document, dict):
-        raise UsageError(f"{table} is not a table", where=str(path), hint=f"write it as [{table}], one key a line")
+        hint = f"write it as [{table}], with one key on each line"
+        raise UsageError(f"{table} is not a table", where=str(path), hint=hint)
     return document
 
 
 def _checked(value: object, kind: str, *, where: str, base: Path) -> object:
-    # By exact type: for Python true is an integer too.
+    # By exact type: in Python, true is also an integer.
     fits = type(value) in _TYPES[kind]
     if fits and isinstance(value, list):
         fits = all(isinstance(item, str) for item in value)
     if fits and isinstance(value, dict):
         fits = all(isinstance(item, str) for item in value.values())
     if not fits:
-        # The value itself is not shown: it may be a secret.
+        # The value is not shown, as it may be a secret.
         raise UsageError(f"the value is {_TOML_NAMES.get(type(value), type(value).__name__)}, not {kind}", where=where)
-    # A path stands beside the file that names it, whatever directory the command runs in.
+    # A path is relative to the directory of the file, not to the current directory.
     return str(base / str(value)) if kind == "a path" else value

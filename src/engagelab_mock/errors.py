@@ -1,4 +1,4 @@
-"""One exception tree: what went wrong, where, and the next step."""
+"""The exceptions: each says what went wrong, where, and what to do next."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.explore.exploration import Failure
-    from engagelab_mock.explore.tape.tape import Tape
+    from engagelab_mock.explore.tape import Tape
 
 
 class EngageLabMockError(Exception):
-    """Carry what went wrong, where, and what to do next; every error of this package derives from it.
+    """Report what went wrong, where, and what to do next; the base class of all errors of this package.
 
     >>> print(EngageLabMockError("no receiver", where="EngageLab()", hint="pass one"))
     EngageLab(): no receiver
@@ -87,7 +87,7 @@ class UnknownName(UsageError):
 
 
 class InvalidBody(EngageLabMockError, ValueError):
-    """Report bytes that are not a callback envelope: what is wrong, and at which place of the body.
+    """Report a body that is not a callback envelope: what is wrong, and at which place.
 
     >>> issubclass(InvalidBody, ValueError)
     True
@@ -95,9 +95,9 @@ class InvalidBody(EngageLabMockError, ValueError):
 
 
 class InvalidTape(UsageError):
-    """Report a tape that is broken off, or a file that is none: which line, and what is wrong with it.
+    """Report a tape that is cut off, or a file that is not a tape: which line, and what is wrong with it.
 
-    The `tape` attribute holds what can be used of it.
+    The `tape` attribute holds its usable lines.
 
     >>> issubclass(InvalidTape, UsageError)
     True
@@ -123,7 +123,7 @@ class NotAcknowledged(EngageLabMockError, AssertionError):
 
 
 class NothingReceived(EngageLabMockError, AssertionError):
-    """Fail the test at the line that looks for a message or a code in an inbox and finds none.
+    """Fail the test at the line that looked for a message or a code in an inbox and found none.
 
     >>> issubclass(NothingReceived, AssertionError)
     True
@@ -131,9 +131,9 @@ class NothingReceived(EngageLabMockError, AssertionError):
 
 
 class ScheduleFailed(EngageLabMockError, AssertionError):
-    """Fail the test at the calling line: what must hold in every schedule does not hold in this one.
+    """Fail the test at the calling line: an invariant does not hold in this schedule.
 
-    The `failure` attribute holds the schedule as it was found, the smallest that fails as well, and what each did.
+    The `failure` attribute holds the schedule, the smallest one that fails as well, and the deliveries of both.
 
     >>> issubclass(ScheduleFailed, AssertionError)
     True
@@ -145,7 +145,7 @@ class ScheduleFailed(EngageLabMockError, AssertionError):
 
 
 class ReceiverFellShort(EngageLabMockError, AssertionError):
-    """Fail the test at the calling line: checks found that the receiver falls short.
+    """Fail the test at the calling line: the receiver fails checks.
 
     >>> issubclass(ReceiverFellShort, AssertionError)
     True
@@ -156,12 +156,12 @@ class ReceiverFellShort(EngageLabMockError, AssertionError):
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Suggest the known name nearest to a misspelt one, or nothing; `cutoff` is how alike they must be, 0 to 1.
+    """Suggest the known name nearest to a misspelt one, or nothing; `cutoff` is the least similarity, from 0 to 1.
 
     >>> did_you_mean("delivred", ["sent", "delivered"])
     "did you mean 'delivered'?"
     """
-    import difflib  # only ever needed on the way to an error
+    import difflib  # needed only for an error
 
     nearest = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
     return f"did you mean '{nearest[0]}'?" if nearest else ""

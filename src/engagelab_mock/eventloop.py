@@ -1,11 +1,12 @@
-"""asyncio or trio, by which is running: the few things that are asked of an event loop.
+"""What the engine needs from the running event loop, of asyncio or trio, and the condition that is waited on.
 
-Both are imported only where they are running: synchronous callers need neither.
+Asyncio and trio are imported only if they run: synchronous callers need neither.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import threading
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What runs a coroutine beside the caller's own.
+#: Runs a coroutine next to the caller's.
 Start = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -45,7 +46,7 @@ def in_loop() -> bool:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait, leaving the event loop free."""
+    """Wait without blocking the event loop."""
     if _clock_is_patched():
         await to_thread(time.sleep, seconds)
     elif in_trio():
@@ -59,11 +60,11 @@ async def sleep(seconds: float) -> None:
 
 
 async def to_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run what blocks in a thread; who is cancelled meanwhile does not wait for it."""
+    """Run a blocking function in a thread; a caller that is cancelled does not wait for it."""
     if in_trio():
         import trio
 
-        # trio's own limiter has 40 threads for all; how many callbacks are under way is decided elsewhere.
+        # trio's own limiter allows 40 threads in all; the number of concurrent callbacks is limited elsewhere.
         limiter = trio.CapacityLimiter(1)
         return await trio.to_thread.run_sync(lambda: function(*args, **kwargs), abandon_on_cancel=True, limiter=limiter)
     import asyncio
@@ -72,7 +73,7 @@ async def to_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 async def gather(programs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines at once and return their results in order; the first error cancels the others and is raised."""
+    """Run coroutines concurrently and return their results in order; the first error cancels the others."""
     failures: list[Exception] = []
     results: dict[int, T] = {}
 
@@ -83,7 +84,7 @@ async def gather(programs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             failures.append(error)
             raise
 
-    # A group of errors would be news to callers, who know what one of the coroutines raises.
+    # Callers expect the error of one coroutine, not a group of errors.
     with contextlib.suppress(ExceptionGroup):
         if in_trio():
             import trio
@@ -103,17 +104,17 @@ async def gather(programs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class Flag(Protocol):
-    """Wait until it is set; both loops' events are such."""
+    """An event of either loop."""
 
     def set(self) -> object:
-        """Let go whoever waits."""
+        """Wake all that wait."""
 
     async def wait(self) -> object:
         """Wait until it is set."""
 
 
 def flag() -> Flag:
-    """Make a flag of the running loop, to be set from that loop."""
+    """Return a flag of the running loop; set it from that loop."""
     if in_trio():
         import trio
 
@@ -124,7 +125,7 @@ def flag() -> Flag:
 
 
 def caller() -> Callable[[Callable[[], object]], object]:
-    """Return what has the running loop call a function, soon, from whichever thread it is asked."""
+    """Return a function that makes the running loop call another one soon; it works from any thread."""
     if in_trio():
         import trio
 
@@ -135,7 +136,7 @@ def caller() -> Callable[[Callable[[], object]], object]:
 
 
 def mailbox() -> tuple[Callable[[Any], None], Callable[[], Awaitable[Any]]]:
-    """Make a queue of the running loop, as the two functions that put in and wait for what comes out."""
+    """Return a queue of the running loop as two functions: one puts, the other waits and gets."""
     if in_trio():
         import trio
 
@@ -149,7 +150,7 @@ def mailbox() -> tuple[Callable[[Any], None], Callable[[], Awaitable[Any]]]:
 
 @contextlib.asynccontextmanager
 async def background() -> AsyncIterator[Start]:
-    """Start coroutines that run beside an `async with` block, and are cancelled at its end."""
+    """Start coroutines that run next to an `async with` block and are cancelled at its end."""
     if not in_trio():
         import asyncio
 
@@ -175,13 +176,13 @@ async def background() -> AsyncIterator[Start]:
 
 
 class Limit(Protocol):
-    """Bound what is awaited in an `async with` block; `TimeoutError` says that it is over. `asyncio.timeout` is one."""
+    """Limit the time of an `async with` block, which ends with `TimeoutError`, as `asyncio.timeout` does."""
 
     def reschedule(self, when: None) -> None:
-        """Lift the limit."""
+        """Remove the limit."""
 
     def expired(self) -> bool:
-        """Tell whether the limit is what ended the block."""
+        """Tell whether the limit ended the block."""
 
     async def __aenter__(self) -> Self:
         """Start counting."""
@@ -193,7 +194,7 @@ class Limit(Protocol):
 
 
 def limited(seconds: float | None) -> Limit:
-    """Make a limit of that many seconds, or of none."""
+    """Return a limit of that many seconds, or without a limit for None."""
     if in_trio():
         return _TrioLimit(seconds)
     if seconds is not None and _clock_is_patched():
@@ -204,12 +205,12 @@ def limited(seconds: float | None) -> Limit:
 
 
 def _clock_is_patched() -> bool:
-    # Who freezes time replaces this function. Timers of an event loop read it, and would be due never, or at once.
+    # Libraries that freeze time replace this function, and an event loop's timers would be due never or at once.
     return not isinstance(time.monotonic, BuiltinFunctionType)
 
 
 class _Watch:
-    """Have a loop call a function after so many seconds, counted by a thread: nobody patches its clock."""
+    """Make a loop call a function after that many seconds, counted by a thread, whose clock is not patched."""
 
     def __init__(self, seconds: float, ring: Callable[[], object]) -> None:
         call_soon = caller()
@@ -219,7 +220,7 @@ class _Watch:
         self._timer.start()
 
     def _call(self, call_soon: Callable[[Callable[[], object]], object]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop may be gone by now
+        with contextlib.suppress(RuntimeError):  # the loop may be closed by now
             call_soon(self._fire)
 
     def _fire(self) -> None:
@@ -232,7 +233,7 @@ class _Watch:
 
 
 class _WatchedLimit:
-    """asyncio's own limit, told by a watch when it is over."""
+    """asyncio's own limit, which a thread ends."""
 
     def __init__(self, seconds: float) -> None:
         import asyncio
@@ -250,7 +251,7 @@ class _WatchedLimit:
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
-        # Whatever time it is to the loop, this is before it.
+        # This is in the past for any clock of the loop.
         self._watch = _Watch(self._seconds, lambda: self._limit.reschedule(-math.inf))
         return self
 
@@ -263,7 +264,7 @@ class _WatchedLimit:
 
 
 class _TrioLimit:
-    """A cancel scope that raises when it is over."""
+    """A cancel scope that raises when its time is over."""
 
     def __init__(self, seconds: float | None) -> None:
         import trio
@@ -299,3 +300,95 @@ class _TrioLimit:
         if self._scope.cancelled_caught:
             raise TimeoutError from None
         return swallowed
+
+
+def _unpatched() -> Callable[[], float]:
+    # Libraries that freeze or move time replace `time.monotonic` and `time.perf_counter` in every module.
+    if sys.platform == "win32":
+        return functools.partial(time.perf_counter)
+    return functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
+
+#: Return real seconds since an unspecified moment. An attempt's limit is in real seconds, even if the date is frozen.
+stopwatch: Callable[[], float] = _unpatched()
+
+
+class Condition:
+    """A lock, and a way for threads and tasks to wait until something changes.
+
+    >>> condition = Condition()
+    >>> condition.wait_for(lambda: True, timeout=1)
+    True
+    """
+
+    __slots__ = ("_tasks", "_threads", "_waiting", "changes", "lock")
+
+    def __init__(self) -> None:
+        #: Held for short moments only, and never while a receiver is called.
+        self.lock = threading.RLock()
+        self._threads = threading.Condition(self.lock)
+        #: How many changes there were so far.
+        self.changes = 0
+        self._waiting = 0
+        self._tasks: list[Callable[[], object]] = []
+
+    def notify(self) -> None:
+        """Wake every waiting thread and task; the lock must be held."""
+        self.changes += 1
+        if self._waiting:
+            self._threads.notify_all()
+        if self._tasks:
+            tasks, self._tasks = self._tasks, []
+            for wake in tasks:
+                wake()
+
+    def wait(self, timeout: float) -> None:
+        """Wait in this thread for the next change, at most `timeout` seconds; the lock must be held."""
+        self._waiting += 1
+        try:
+            # A wait longer than this maximum raises OverflowError.
+            self._threads.wait(min(timeout, threading.TIMEOUT_MAX))
+        finally:
+            self._waiting -= 1
+
+    def wait_for(self, ready: Callable[[], bool], timeout: float) -> bool:
+        """Block this thread until `ready()` is true, at most `timeout` seconds, and return the last result.
+
+        `ready` is called with the lock held, so it may also change the state that it has checked.
+        """
+        with self.lock:
+            if ready():
+                return True
+            deadline = stopwatch() + timeout
+            while (left := deadline - stopwatch()) > 0:
+                self.wait(left)
+                if ready():
+                    return True
+            return False
+
+    async def await_for(self, ready: Callable[[], bool], timeout: float) -> bool:
+        """Do the same as `wait_for`, without blocking the event loop."""
+        if timeout <= 0:
+            with self.lock:
+                return ready()
+        try:
+            async with limited(timeout if math.isfinite(timeout) else None):
+                while True:
+                    changed = flag()
+                    wake = functools.partial(_wake, caller(), changed.set)
+                    with self.lock:
+                        if ready():
+                            return True
+                        self._tasks.append(wake)
+                    try:
+                        await changed.wait()
+                    finally:
+                        with self.lock, contextlib.suppress(ValueError):
+                            self._tasks.remove(wake)
+        except TimeoutError:
+            return False
+
+
+def _wake(call_soon: Callable[[Callable[[], object]], object], wake: Callable[[], object]) -> None:
+    with contextlib.suppress(RuntimeError):  # the task's event loop may be closed by now
+        call_soon(wake)

@@ -22,7 +22,7 @@ class EngageLabProvider(BaseProvider):
 
     def __init__(self, generator: Any) -> None:
         super().__init__(generator)
-        # `fake.seed_instance` swaps the Random, so it is looked up at each call rather than kept.
+        # `fake.seed_instance` replaces the Random, so each call reads it again.
         self._faker = generator
 
     @property
@@ -46,7 +46,7 @@ class EngageLabProvider(BaseProvider):
         return self._generate.nonce()
 
     def engagelab_recipient(self) -> str:
-        """Return an E.164 phone number out of a range kept free for fiction."""
+        """Return an E.164 phone number from a range that is reserved for fiction."""
         return self._generate.recipient()
 
     def engagelab_email(self) -> str:
@@ -58,5 +58,5 @@ class EngageLabProvider(BaseProvider):
         return self._generate.code(length)
 
     def engagelab_cost(self) -> float:
-        """Return what one message costs, in US dollars."""
+        """Return the price of one message in US dollars."""
         return self._generate.cost()

@@ -1,24 +1,26 @@
 """The tests that `--engagelab-check` adds: one for each check, against the receiver of `engagelab_receiver`.
 
-It is collected as a test module where that fixture is overridden, and imported for nothing else.
+pytest collects this module as a test module in each directory that overrides that fixture. Nothing else imports it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engagelab_mock.checks.catalogue import CHECKS
+from engagelab_mock.checks.catalogue import CHECKS, Selection
+from engagelab_mock.checks.check import Judgement
 from engagelab_mock.checks.context import Hooks
-from engagelab_mock.checks.render import in_full
+from engagelab_mock.checks.finding import in_full
 from engagelab_mock.checks.runner import Runner
-from engagelab_mock.checks.selection import Selection
-from engagelab_mock.checks.verdict import Judgement
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UnknownName, UsageError
 
+_MODULE = Path(__file__)
+_RECEIVER, _CHECK_OPTIONS = "engagelab_receiver", "engagelab_check_options"
 _OPTIONS = ("observe", "prepare", "stall", "patience", "suppress")
 
 
@@ -29,7 +31,7 @@ def test_receiver(
     engagelab_check_options: Mapping[str, Any],
     pytestconfig: pytest.Config,
 ) -> None:
-    """Fail if the receiver falls short; what is inconclusive is skipped, what is suppressed is expected to fail."""
+    """Fail if the check fails; skip if it is inconclusive or skipped; xfail if the failure is suppressed."""
     options = _checked(engagelab_check_options)
     suppress = {**_reasons(pytestconfig), **(options.pop("suppress", None) or {})}
     receivers = [engagelab_receiver] if isinstance(engagelab_receiver, Receiver) else engagelab_receiver
@@ -58,11 +60,59 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasons(config: pytest.Config) -> dict[str, str]:
-    """Return the reasons in the ini key, one `ID: reason` a line."""
+    """Return the reasons in the ini key, which has one `ID: reason` in each line."""
     reasons = {}
     for line in config.getini("engagelab_check_suppress"):
         id, colon, reason = line.partition(":")
         if not colon or not reason.strip():
-            raise UsageError(f"{line!r} gives no reason", where="engagelab_check_suppress", hint=f"{id}: why")
+            raise UsageError(f"{line!r} has no reason", where="engagelab_check_suppress", hint=f"{id}: why")
         reasons[id.strip()] = reason.strip()
     return reasons
+
+
+class CheckCollection:
+    """Add a test for each check, once for each `engagelab_receiver` that is overridden, or for the plugin's own."""
+
+    def __init__(self) -> None:
+        self._places: list[pytest.Collector] = []
+
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        """Keep the nodes that can hold tests."""
+        if isinstance(collector, (pytest.Directory, pytest.Module)):
+            self._places.append(collector)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Add the tests before other plugins select from all of them."""
+        found: dict[Any, pytest.Collector] = {}
+        own = False
+        # The topmost node that sees a receiver gets its checks, unless a node below it overrides the options.
+        for place in sorted(
+            self._places, key=lambda node: (not _is_overridden(node, _CHECK_OPTIONS), len(node.listchain()))
+        ):
+            overridden = _is_overridden(place, _RECEIVER) or _is_overridden(place, _CHECK_OPTIONS)
+            if overridden and not own:
+                own, found = True, {}
+            if overridden or not (own or found):
+                found.setdefault(_fixture(place, _RECEIVER), place)
+        for place in found.values():
+            items += _items(place)
+
+
+def _is_overridden(node: pytest.Collector, name: str) -> bool:
+    """Tell whether a test of this node would get another fixture than the plugin's."""
+    module: str = _fixture(node, name).__module__
+    return module != "engagelab_mock.pytest_plugin"
+
+
+def _fixture(node: pytest.Collector, name: str) -> Any:
+    """Return the function of the fixture for a test of this node."""
+    definitions = node.session._fixturemanager.getfixturedefs(name, node)
+    assert definitions, "the plugin has one"
+    return definitions[-1].func
+
+
+def _items(place: pytest.Collector) -> list[pytest.Item]:
+    prefix = f"{place.nodeid}::" if place.nodeid not in {"", "."} else ""
+    module = pytest.Module.from_parent(place, path=_MODULE, nodeid=f"{prefix}engagelab-check")
+    return [item for item in module.collect() if isinstance(item, pytest.Item)]

@@ -1,14 +1,18 @@
-"""The pytest plugin: hooks and fixtures. It is loaded in every run, so all else is imported inside."""
+"""The pytest plugin: options, hooks and fixtures. Every pytest run loads it, so it imports the rest when needed.
+
+PYTEST_DONT_REWRITE: there is no `assert` here, and rewriting takes a fifth of the time that loading takes.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
     from engagelab_mock import EngageLab, Receiver
     from engagelab_mock.integrations.requests import Interception
     from engagelab_mock.pytest_support import TestSettings
@@ -19,34 +23,42 @@ _OPTIONS = {
     "username": "sign callbacks as this user",
     "secret": "sign callbacks with this secret",
     "authorization": "send this Authorization header, verbatim",
-    "seed": "make other ids and data; the same seed makes the same",
+    "seed": "generate other ids and data; the same seed generates the same",
 }
+_CHECK = "run the checks against the receiver of engagelab_receiver, one test each"
 
-_SETTINGS = pytest.StashKey["TestSettings"]()
-#: Under what name an xdist worker hands its usage errors to the controller.
-_PROBLEMS = "engagelab_problems"
+
+class _Test:
+    """Hold a test that runs, and its settings once a fixture has asked for them."""
+
+    __slots__ = ("item", "settings")
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.item = item
+        self.settings: TestSettings | None = None
+
+
+#: The tests that run now: one, or several where a test runs pytest itself, the innermost last. The fixtures read it,
+#: because asking for `request` would cost 60 µs a test.
+_running: list[_Test] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --engagelab-url and its fellows, on the command line and as ini keys."""
+    """Add the --engagelab-… options and their ini keys."""
     group = parser.getgroup("engagelab", "EngageLab OTP (engagelab-mock)")
     for name, text in _OPTIONS.items():
         group.addoption(f"--engagelab-{name}", metavar=name.upper(), help=text)
         parser.addini(f"engagelab_{name}", f"{text} (--engagelab-{name})", default=None)
-    group.addoption("--engagelab-replay", metavar="TOKEN", help="of all schedules, play only this one")
-    text = "put the receiver of engagelab_receiver through the checks, a test each"
-    group.addoption("--engagelab-check", action="store_true", default=None, help=text)
-    parser.addini("engagelab_check", f"{text} (--engagelab-check)", type="bool", default=False)
-    parser.addini(
-        "engagelab_check_suppress", "checks whose failure is expected, one `ID: reason` a line", type="linelist"
-    )
+    group.addoption("--engagelab-replay", metavar="TOKEN", help="play only this schedule")
+    group.addoption("--engagelab-check", action="store_true", default=None, help=_CHECK)
+    parser.addini("engagelab_check", f"{_CHECK} (--engagelab-check)", type="bool", default=False)
+    parser.addini("engagelab_check_suppress", "checks that may fail, one `ID: reason` per line", type="linelist")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and the fixtures, and what adds the checks if they are asked for."""
-    config.pluginmanager.register(Fixtures(), "engagelab_mock_fixtures")
+    """Register the marker, and the checks if they are asked for."""
     if config.getoption("--engagelab-check") or config.getini("engagelab_check"):
-        from engagelab_mock.pytest_support import CheckCollection
+        from engagelab_mock.pytest_checks import CheckCollection
 
         config.pluginmanager.register(CheckCollection(), "engagelab_mock_checks")
     config.addinivalue_line(
@@ -58,42 +70,42 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Stop at a misspelt marker argument, or token, before any test runs; leave out what is not to be replayed."""
+    """Stop before the first test if a marker argument or the token is wrong; keep only the tests to replay."""
     marked = [item for item in items if "engagelab" in item.keywords]
-    token = config.getoption("engagelab_replay")
-    if not marked and token is None:
-        return
-    from engagelab_mock.pytest_support import keep_replayed, marker_problems
+    if marked or config.getoption("engagelab_replay") is not None:
+        from engagelab_mock.pytest_support import check_collected
 
-    problems = marker_problems(marked) or (keep_replayed(config, items, token) if token is not None else "")
-    if not problems:
-        return
-    workeroutput = getattr(config, "workeroutput", None)
-    if workeroutput is None:
-        raise pytest.UsageError(problems)
-    # Nobody reads what a worker says, and xdist takes one that raises for crashed: the controller has to say it.
-    workeroutput[_PROBLEMS] = problems
-    items.clear()
+        check_collected(config, items, marked)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
-    """Report what an xdist worker found wrong with the markers."""
-    problems = getattr(node, "workeroutput", {}).get(_PROBLEMS)
+    """Raise the usage error that an xdist worker found."""
+    problems = getattr(node, "workeroutput", {}).get("engagelab_problems")
     if problems:
         raise pytest.UsageError(problems)
 
 
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that has passed so far if a callback of its app's own calls was not acknowledged.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell the fixtures which test runs."""
+    _running.append(_Test(item))
+    try:
+        return (yield)
+    finally:
+        _running.pop()
 
-    It is the innermost of all that wrap the call: what is sent here is captured and logged as the test's own.
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Fail a test that has passed so far if a callback that the app caused was not acknowledged.
+
+    It is the innermost wrapper of the call: pytest captures and logs what is sent here as the test's own.
     """
     result = yield
-    settings = item.stash.get(_SETTINGS, None)
+    settings = _running[-1].settings
     if settings is not None:
-        settings.raise_late()
+        settings.settle()
     return result
 
 
@@ -108,7 +120,7 @@ def pytest_runtest_makereport(
         if not item.config.getoption("fulltrace"):
             end_at_caller(call.excinfo.value)
     report = yield
-    settings = item.stash.get(_SETTINGS, None) if report.failed else None
+    settings = _running[-1].settings if report.failed else None
     if settings is not None:
         report.sections.append(("EngageLab deliveries", settings.report()))
     return report
@@ -120,101 +132,98 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Explain two status sequences, or two events, that are not equal."""
-    # Only who has used the engine can hold either, and nobody else pays for the import.
+    """Explain why two sequences of statuses, or two events, are not equal."""
+    # A test without the engine has neither, and does not pay for the import.
     if op != "==" or "engagelab_mock.protocol.events" not in sys.modules:
         return None
-    from engagelab_mock.pytest_support import explain
+    from engagelab_mock.delivery.render import explain
 
     return explain(left, right)
 
 
-class Fixtures:
-    """The fixtures, and the test they are made for: asking for `request` or `pytestconfig` would cost 60 µs a test."""
-
-    _item: pytest.Item
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Keep the test that is about to run."""
-        self._item = item
-
-    @pytest.fixture
-    def engagelab_receiver(self) -> Receiver:
-        """Say who gets the callbacks; override it in your conftest.py to return your own Receiver.
-
-        Left alone it is --engagelab-url, or else a bundled receiver that verifies and records, in process. Your own:
-
-            @pytest.fixture
-            def engagelab_receiver(app):
-                return Receiver.wsgi(app, path="/engagelab", username="acme", secret="s3cret")
-
-        A list of receivers does for an account with several callbacks.
-        """
-        return self._settings().default_receiver()
-
-    @pytest.fixture
-    def engagelab(self, engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[EngageLab]:
-        """Play EngageLab towards the receiver under test, in virtual time, with a journal of its own.
-
-        A delivery that is not acknowledged fails the test at the line that sent it:
-
-            def test_verified(engagelab):
-                run = engagelab.send("+6591234567")
-                assert run.statuses == ["plan", "sent", "delivered", "verified"]
-        """
-        with self._settings().build(engagelab_receiver) as engagelab:
-            yield engagelab
-
-    @pytest.fixture
-    def engagelab_server(self, engagelab: EngageLab) -> Iterator[ApiServer]:
-        """Serve EngageLab's REST API on a free port of 127.0.0.1, for an app in any process and any language.
-
-        It shares its state with `engagelab`, and one line points the official SDK at it:
-
-            def test_login(engagelab, engagelab_server, monkeypatch):
-                monkeypatch.setattr(OTPClient, "BASE_URL", engagelab_server.base_url)
-                message = OTPClient("key", "secret").send("+6591234567", "my-template")
-                assert engagelab.inbox("+6591234567").code
-
-        `engagelab_server.env` has environment variables for an app that is told by them.
-        """
-        from engagelab_mock.server.running import ApiServer
-
-        with ApiServer(engagelab) as server:
-            yield server
-
-    @pytest.fixture
-    def engagelab_api(self, engagelab: EngageLab) -> Iterator[Interception]:
-        """Answer what the app sends to https://otp.api.engagelab.cc with `requests`: in process, without a socket.
-
-        It shares its state with `engagelab`; what goes to other hosts is let alone:
-
-            def test_login(engagelab, engagelab_api):
-                shop.log_in("+6591234567")
-                assert shop.enter(engagelab.inbox("+6591234567").code)
-        """
-        from engagelab_mock.integrations.requests import Interception
-
-        with Interception(engagelab) as interception:
-            yield interception
-
-    @pytest.fixture
-    def engagelab_check_options(self) -> Mapping[str, Any]:
-        """Say what --engagelab-check needs to know; override it to return `observe`, `prepare`, `stall`, `suppress`.
-
-        Left alone it is nothing: a Receiver can bring `observe` itself. For an app that knows only what it has sent:
-
-            @pytest.fixture
-            def engagelab_check_options():
-                return {"prepare": lambda message: Sent.create(id=message.id, to=message.to)}
-        """
-        return {}
-
-    def _settings(self) -> TestSettings:
+def _settings() -> TestSettings:
+    """Return the settings of the running test."""
+    test = _running[-1]
+    if test.settings is None:
         from engagelab_mock.pytest_support import TestSettings
 
-        stash = self._item.stash
-        if _SETTINGS not in stash:
-            stash[_SETTINGS] = TestSettings(self._item)
-        return stash[_SETTINGS]
+        test.settings = TestSettings(test.item)
+    return test.settings
+
+
+@pytest.fixture
+def engagelab_receiver() -> Receiver:
+    """Return the receiver of the callbacks; override this fixture in your conftest.py to return your own.
+
+    By default it is --engagelab-url, or a bundled receiver that verifies and records, in process. Your own:
+
+        @pytest.fixture
+        def engagelab_receiver(app):
+            return Receiver.wsgi(app, path="/engagelab", username="acme", secret="s3cret")
+
+    Return a list of receivers for an account with several callbacks.
+    """
+    return _settings().default_receiver()
+
+
+@pytest.fixture
+def engagelab(engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[EngageLab]:
+    """Send callbacks to the receiver under test as EngageLab does, in virtual time, with a new journal.
+
+    A delivery that is not acknowledged fails the test at the line that sent it:
+
+        def test_verified(engagelab):
+            run = engagelab.send("+6591234567")
+            assert run.statuses == ["plan", "sent", "delivered", "verified"]
+    """
+    engagelab = _settings().build(engagelab_receiver)
+    yield engagelab
+    engagelab.close()
+
+
+@pytest.fixture
+def engagelab_server(engagelab: EngageLab) -> Iterator[ApiServer]:
+    """Serve EngageLab's REST API on a free port of 127.0.0.1, for an app in any process and any language.
+
+    It shares its state with `engagelab`. One line points the official SDK at it:
+
+        def test_login(engagelab, engagelab_server, monkeypatch):
+            monkeypatch.setattr(OTPClient, "BASE_URL", engagelab_server.base_url)
+            message = OTPClient("key", "secret").send("+6591234567", "my-template")
+            assert engagelab.inbox("+6591234567").code
+
+    `engagelab_server.env` has environment variables, for an app that reads its settings there.
+    """
+    from engagelab_mock.server.running import ApiServer
+
+    with ApiServer(engagelab) as server:
+        yield server
+
+
+@pytest.fixture
+def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
+    """Answer the app's calls of https://otp.api.engagelab.cc with `requests`: in process, without a socket.
+
+    It shares its state with `engagelab`. Calls of other hosts are not touched:
+
+        def test_login(engagelab, engagelab_api):
+            shop.log_in("+6591234567")
+            assert shop.enter(engagelab.inbox("+6591234567").code)
+    """
+    from engagelab_mock.integrations.requests import Interception
+
+    with Interception(engagelab) as interception:
+        yield interception
+
+
+@pytest.fixture
+def engagelab_check_options() -> Mapping[str, Any]:
+    """Return options for --engagelab-check; override it to return `observe`, `prepare`, `stall`, `suppress`.
+
+    By default there are none: a Receiver can bring `observe` itself. For an app that knows only what it has sent:
+
+        @pytest.fixture
+        def engagelab_check_options():
+            return {"prepare": lambda message: Sent.create(id=message.id, to=message.to)}
+    """
+    return {}

@@ -1,4 +1,4 @@
-"""The benchmarks run and yield every row; how fast anything is, is not tested here."""
+"""The benchmarks run and yield every row; the tests do not look at how fast anything is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import math
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ TINY = Effort(
     crowd_seconds=0.2,
     endurance_seconds=0.6,
 )
-#: How many rows each goal has; wrk, which takes no less than a second each time, would add one to G8, and moto two.
+#: How many rows each goal has. Without moto, which would add four to S1.
 ROWS = {
     "G1": 2,
     "G2": 1,
@@ -40,9 +42,9 @@ ROWS = {
     "G5": 1,
     "G6": 2,
     "G7": 1,
-    "G8": 1,
+    "G8": 2,
     "M1": 2,
-    "S1": 2,
+    "S1": 4,
     "S2": 2,
     "S3": 1,
     "S4": 1,
@@ -60,11 +62,62 @@ def test_each_goal_yields_its_rows(goal: str, monkeypatch: pytest.MonkeyPatch) -
     assert len(rows) == ROWS[goal]
     for row in rows:
         assert row.goal == goal
-        assert math.isfinite(row.value)
         assert row.budget > 0
-        assert row.verdict.split(" by ")[0] in {"meets", "misses"}
+        if row.value is None:
+            assert row.missing == "wrk is not installed"
+        else:
+            assert math.isfinite(row.value)
+            assert row.verdict.split(" by ")[0] in {"meets", "misses"}
         assert row.context
         assert all(math.isfinite(value) for value in row.context.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("goal", "peer", "unmeasured"),
+    [("G2", "pytest_httpserver", 1), ("G3", "pytest_httpserver", 0), ("G6", "httpx", 0), ("G8", "requests", 2)],
+)
+def test_without_a_peer_its_row_says_so_and_the_others_are_measured(
+    goal: str, peer: str, unmeasured: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)  # wrk is a peer, too
+    monkeypatch.setitem(sys.modules, peer, None)
+    rows = list(GOALS[goal](TINY))
+    assert len(rows) == ROWS[goal]
+    missing = [row for row in rows if row.value is None]
+    assert len(missing) == unmeasured
+    if missing:
+        assert missing[0].verdict.startswith(f"not measured: {peer} cannot be imported: ")
+    for row in rows:
+        assert row.context
+        assert (row.value is None) == bool(row.missing)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_goal_that_fails_keeps_its_rows_and_the_other_goals(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_and_fail(effort: Effort) -> Iterator[Row]:
+        yield Row(goal="G1", what="before", value=1.0, budget=2.0)
+        raise ModuleNotFoundError("No module named 'flask_cors'\nand more")
+
+    def one(effort: Effort) -> Iterator[Row]:
+        yield Row(goal="G2", what="after", value=1.0, budget=2.0)
+
+    monkeypatch.setitem(GOALS, "G1", one_and_fail)
+    monkeypatch.setitem(GOALS, "G2", one)
+    file = tmp_path / "rows.json"
+    result = CliRunner().invoke(main, ["--only", "G1,G2", "--format", form, "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(row["goal"], row["value"], row["meets"]) for row in rows] == [
+        ("G1", 1.0, True),
+        ("G1", None, False),
+        ("G2", 1.0, True),
+    ]
+    assert rows[1]["verdict"] == "not measured: ModuleNotFoundError: No module named 'flask_cors'"
+    assert rows[1]["why"] == ""
+    assert "not" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -95,7 +148,9 @@ def test_json_is_printed_and_written_a_row_a_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--quick", "--only", "g7", "--format", "json", "--json", str(file)])
     assert result.exit_code == 0
     (row,) = map(json.loads, result.stdout.splitlines())
-    assert set(row) == {"goal", "what", "value", "budget", "sense", "unit", "context", "meets", "verdict", "why"}
+    assert set(row) == {
+        *("goal", "what", "value", "budget", "sense", "unit", "context", "missing", "meets", "verdict", "why")
+    }
     assert file.read_text() == result.stdout
 
 
@@ -107,7 +162,7 @@ def test_the_table_names_goal_budget_and_verdict() -> None:
     assert "meets" in result.stdout or "misses by" in result.stdout
 
 
-def test_a_goal_that_is_none_is_refused() -> None:
+def test_an_unknown_goal_is_refused() -> None:
     result = CliRunner().invoke(main, ["--only", "G99"])
     assert result.exit_code == 2
     assert "there is no goal 'G99'" in result.stderr

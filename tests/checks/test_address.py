@@ -1,4 +1,4 @@
-"""Where an address leads: certificates that convince or do not, and hosts with several addresses."""
+"""The checks of the address: valid and invalid certificates, and hosts with several IP addresses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 
 from engagelab_mock import Finding, Judgement, Receiver
 from engagelab_mock.checks import address
-from engagelab_mock.checks.context import Hooks
+from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
-from engagelab_mock.checks.selection import Selection
 from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import PATH, CorrectReceiver
 from tests.checks.receivers.store import Store
@@ -40,7 +39,7 @@ def receiver(tmp_path: Path) -> CorrectReceiver:
 def check(id: str, url: str, **options: Any) -> Finding:
     receiver = Receiver.http(url + PATH, **SETTINGS | options)
     try:
-        return Runner(receiver, Hooks(), selection=Selection(only=[id]), recovery=0).run().finding(id)
+        return Runner(receiver, selection=Selection(only=[id]), recovery=0).run().finding(id)
     finally:
         receiver.close()
 
@@ -51,7 +50,7 @@ def test_a_certificate_of_a_trusted_authority_passes(
     with authority.serving(receiver, "127.0.0.1") as url:
         finding = check("E09", url, tls_verify=bundle)
     assert finding.verdict is Judgement.PASS
-    assert "EngageLab does not have it" in finding.warnings[0]
+    assert "which EngageLab does not have" in finding.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_a_certificate_of_a_trusted_authority_passes(
         ("receiver.example", None, "IP address mismatch"),
     ],
 )
-def test_a_certificate_that_does_not_convince_fails(
+def test_an_invalid_certificate_fails(
     authority: Authority, bundle: Path, receiver: CorrectReceiver, name: str, until: datetime | None, reason: str
 ) -> None:
     with authority.serving(receiver, name, until=until) as url:
@@ -70,7 +69,7 @@ def test_a_certificate_that_does_not_convince_fails(
     assert reason in finding.reason
 
 
-def test_a_certificate_that_nobody_looks_at_says_nothing(authority: Authority, receiver: CorrectReceiver) -> None:
+def test_a_certificate_that_is_not_verified_is_inconclusive(authority: Authority, receiver: CorrectReceiver) -> None:
     with authority.serving(receiver, "127.0.0.1") as url:
         assert check("E09", url, tls_verify=False).verdict is Judgement.INCONCLUSIVE
 
@@ -84,7 +83,7 @@ def test_where_nothing_listens_there_is_no_certificate_to_judge(bundle: Path) ->
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "app.localhost"])
-def test_what_needs_no_dns_is_not_asked_of_it(host: str) -> None:
+def test_a_host_that_needs_no_dns_is_skipped(host: str) -> None:
     assert check("E10", f"http://{host}:9").verdict is Judgement.SKIPPED
 
 
@@ -94,7 +93,7 @@ def test_a_name_that_does_not_resolve_fails() -> None:
     assert "cannot be resolved" in finding.reason
 
 
-def test_a_host_whose_every_address_takes_connections_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_passes_if_every_address_accepts_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         resolve_to(monkeypatch, [(socket.AF_INET, ("127.0.0.1", port))] * 2)
@@ -102,7 +101,7 @@ def test_a_host_whose_every_address_takes_connections_passes(monkeypatch: pytest
     assert (finding.verdict, finding.warnings) == (Judgement.PASS, ())
 
 
-def test_an_address_that_takes_no_connection_in_time_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_accepts_no_connection_in_time_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "CONNECT_LIMIT", 0.1)
     with full() as port:
         resolve_to(monkeypatch, [(socket.AF_INET, ("127.0.0.1", port))])
@@ -118,7 +117,7 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, found: list[tuple[int, tuple[Any
 
 @contextmanager
 def full() -> Iterator[int]:
-    """Listen at a port where as many connections wait to be accepted as can."""
+    """Listen at a port whose queue of connections is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Every check against the correct receiver, which passes it, and against a mutant, which fails it."""
+"""The correct receiver passes every check, and for every check there is a mutant that fails it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
 from tests.checks.serving import CORRECT, check_in_process, check_over_a_socket
 
-#: What a transport cannot express.
+#: The checks that a transport cannot make.
 NOT_IN_PROCESS = {"A06", "B09", "C04", "E01", "E02", "E03", "E04", "E05", "E06", "E09", "E10"}
-#: Nor is there a certificate, or a name to resolve, at an address that begins with http://127.0.0.1.
+#: An address that begins with http://127.0.0.1 has no certificate, and no name to resolve.
 NOT_OVER_A_SOCKET = {"B21", "C05", "E09", "E10"}
 
-#: The checks that send most: many copies, many orders, many rows. They take longer than all others together.
+#: The checks that send most: many copies, orders or rows. They take longer than all other checks together.
 MANY = {*("C01", "C02", "C03", "C04", "C05", "C09", "C10", "C11", "C14", "C15"), *("D02", "D16")}
-#: Those that take longest of all. A mutant is put through them if it is to fail them; the correct receiver is always.
+#: The slowest checks. They only run for the mutants that must fail them, and for the correct receiver.
 LONG = {"A06", "C07", "D08", "E03"}
-#: What stands for all the others where each answer takes time.
+#: The checks that run for slow mutants.
 SAMPLE = {"A01", "A04", "A09", "B01", "B02", "B16", *("C01", "C02", "C03", "C04", "C05", "C12"), "D01", "D05", "E08"}
 
 
 def skipped(mutant: Mutant, fails: list[str]) -> list[str]:
-    """Return the checks that a mutant is not put through.
+    """Return the checks that do not run for a mutant.
 
-    What several events lead to is asked of the mutants that are wrong about just that, which are those of family C.
+    The checks of several events only run for the mutants that handle these wrongly, those of family C.
     """
     left_out = LONG if mutant.id.startswith("C") else LONG | MANY
     if mutant.slow:
@@ -45,7 +45,7 @@ def not_passed(report: Report) -> dict[str, str]:
     return {f.id: f"{f.verdict}: {f.reason} {f.warnings}" for f in report.findings if f.verdict is not Judgement.PASS}
 
 
-def test_no_check_is_without_a_mutant() -> None:
+def test_every_check_has_a_mutant() -> None:
     assert sorted(CHECKS) == sorted({mutant.id for mutant in MUTANTS})
 
 
@@ -72,11 +72,11 @@ def test_a_mutant_of_the_wire_fails_its_check_and_no_other(
 ) -> None:
     skip = skipped(mutant, mutant.fails_over_a_socket)
     if "E06" in mutant.fails_over_a_socket:
-        # Nobody is answered, however long it is waited for.
-        monkeypatch.setattr(wire, "BESIDE", 0.2)
-    # Where the bug is the server's, what the app makes of bodies and of their order is as correct as ever.
-    app_s_own = ["C*", "D*"] if mutant.kind is CorrectReceiver else []
-    report = check_over_a_socket(mutant, tmp_path, skip=[*skip, *app_s_own])
+        # The server answers no other request, so a short wait is enough.
+        monkeypatch.setattr(wire, "MEANWHILE", 0.2)
+    # If only the server has a bug, the app handles bodies and orders correctly.
+    of_the_app = ["C*", "D*"] if mutant.kind is CorrectReceiver else []
+    report = check_over_a_socket(mutant, tmp_path, skip=[*skip, *of_the_app])
     assert failed(report) == mutant.fails_over_a_socket
 
 
@@ -84,6 +84,6 @@ def test_a_mutant_of_the_wire_fails_its_check_and_no_other(
     "mutant", [m for m in MUTANTS if {"wsgi", "http"} <= {*m.over}], ids=lambda mutant: mutant.name
 )
 def test_a_mutant_fails_its_check_over_a_socket_as_well(mutant: Mutant, tmp_path: Path) -> None:
-    # What it cannot but fail besides is seen in process, unless it fails that over a socket alone.
+    # Its other failures are seen in process, except for those that only happen over a socket.
     fails = sorted({mutant.id, *mutant.also_over_a_socket})
     assert failed(check_over_a_socket(mutant, tmp_path, only=fails)) == fails

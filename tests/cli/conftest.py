@@ -1,4 +1,4 @@
-"""The command line as a user runs it: in this process, or as a program of its own."""
+"""The command line as a user runs it: in this process, or as a separate program."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from engagelab_otp import WebhookVerifier
 from engagelab_mock.cli import main
 from engagelab_mock.server.loopback import LoopbackServer
 
-#: How long a program may take before it is ended, in seconds.
-PATIENCE = 20.0
+#: How long a program may take before it is killed, in seconds: much longer than any machine needs.
+PATIENCE = 120.0
 
 _OURS = ("ENGAGELAB_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")
 
@@ -65,7 +65,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Start a program; it is ended with the test, or when it takes too long."""
+    """Start a program; it is killed at the end of the test, or when it takes too long."""
     programs: list[Program] = []
     watchdogs: list[threading.Timer] = []
 
@@ -108,7 +108,7 @@ def program(spawn: Spawn) -> Command:
 
 @dataclass(frozen=True)
 class SdkApp:
-    """A Flask app whose receiver is the official SDK's own."""
+    """A Flask app whose receiver is the one of the official SDK."""
 
     url: str
     #: Every event its handler saw, in order.
@@ -127,7 +127,7 @@ def sdk_app() -> Iterator[SdkApp]:
 
 @pytest.fixture
 def failing_url() -> Iterator[str]:
-    """The address of a receiver that answers 500 to everything."""
+    """The address of a receiver that always answers 500."""
     app = flask.Flask("failing")
     app.add_url_rule("/", "failing", lambda: ("", 500), methods=["POST"])
     with LoopbackServer(app) as server:
@@ -136,7 +136,7 @@ def failing_url() -> Iterator[str]:
 
 @pytest.fixture
 def closed_url() -> str:
-    """The address of a port at which nobody listens."""
+    """The address of a port that no server listens on."""
     server = LoopbackServer(flask.Flask("gone"))
     server.stop()
     return f"{server.url}/"

@@ -2,22 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from engagelab_mock import CATALOGUE, EngageLab, Receiver, Recorder
-from engagelab_mock.cli.demo import Demo
-from engagelab_mock.cli.demo_report import JsonReport, TextReport
+from engagelab_mock import CATALOGUE, EngageLab, Journal, Receiver, Recorder
+from engagelab_mock.cli.demo import run_demo
 from engagelab_mock.cli.output import Output
 from tests.cli.conftest import Command
 
 
 def demonstrate(receiver: Receiver, recorder: Recorder, *, form: str = "json") -> bool:
-    """Play the demo to another receiver than the one it brings along."""
-    output = Output(form)
-    report = JsonReport(output) if output.json else TextReport(output, receiver)
-    with EngageLab(receiver, code_ttl=None) as engagelab:
-        return Demo(engagelab, recorder, report).play().good
+    """Play the demo to a receiver other than the bundled one, which no command line can do."""
+    journal = Journal()
+    with EngageLab(receiver, code_ttl=None, journal=journal) as engagelab:
+        return run_demo(engagelab, journal, recorder, Output(form))
 
 
-def test_the_program_plays_every_scenario_and_all_of_it_is_good(program: Command) -> None:
+def test_every_scenario_is_sent_and_acknowledged(program: Command) -> None:
     result = program("demo", "--format", "json")
 
     runs = [entry for entry in result.objects if entry["type"] == "run"]
@@ -45,7 +43,7 @@ def test_the_address_is_validated_first_with_both_documented_bodies(command: Com
     ]
 
 
-def test_the_timeline_tells_when_what_and_how_it_was_answered(program: Command) -> None:
+def test_text_has_the_time_the_status_and_the_answer(program: Command) -> None:
     result = program("demo")
 
     lines = [line.split() for line in result.out.splitlines()]
@@ -75,7 +73,7 @@ def test_a_seed_makes_the_same_ids_again(command: Command) -> None:
     assert ids("b") != first
 
 
-def test_it_takes_its_time_when_told_to(command: Command) -> None:
+def test_delays_can_pass_in_real_time(command: Command) -> None:
     result = command("demo", "--speed", "100000", "--format", "json")
 
     assert (result.code, result.objects[-1]["runs"]) == (0, 11)
@@ -88,11 +86,11 @@ def test_a_receiver_that_refuses_the_signature_makes_it_fail() -> None:
     assert not demonstrate(receiver, receiver.recorder)
 
 
-def test_callbacks_that_never_arrived_were_never_valid() -> None:
+def test_callbacks_that_did_not_arrive_are_not_valid() -> None:
     assert not demonstrate(Receiver.recording(), Recorder())
 
 
-def test_a_refused_signature_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_signature_is_shown_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     receiver = Receiver.recording(username="acme", secret="s3cret").with_settings(secret="another")
     assert receiver.recorder is not None
 
@@ -104,7 +102,7 @@ def test_a_refused_signature_is_told_with_its_reason(capsys: pytest.CaptureFixtu
     assert "1 of 11 acknowledged, not every signature valid" in said
 
 
-def test_a_receiver_that_answers_otherwise_makes_it_fail() -> None:
+def test_a_receiver_that_does_not_answer_200_makes_it_fail() -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     receiver.recorder.answer = 204
@@ -123,7 +121,7 @@ def test_a_refused_address_validation_makes_it_fail() -> None:
     assert {received.status for received in recorder.received if not received.ping} == {200}
 
 
-def test_a_receiver_as_it_should_be_passes() -> None:
+def test_a_correct_receiver_passes() -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
 

@@ -1,13 +1,16 @@
-"""Ctrl-C and SIGTERM in the middle of a run: what is known is told."""
+"""Ctrl-C and SIGTERM in the middle of a run: the command sums up what it did."""
 
 from __future__ import annotations
 
 import json
 import signal
+import threading
 
 import pytest
 
-from tests.cli.conftest import SdkApp, Spawn
+from engagelab_mock import Recorder
+from engagelab_mock.server.loopback import LoopbackServer
+from tests.cli.conftest import PATIENCE, SdkApp, Spawn
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -27,7 +30,7 @@ def test_send_sums_up_what_was_sent(spawn: Spawn, sdk_app: SdkApp, number: int, 
     assert (run["message_id"], run["interrupted"]) == (sdk_app.events[0].message_id, True)
 
 
-def test_demo_sums_up_what_was_played(spawn: Spawn) -> None:
+def test_demo_sums_up_what_was_sent(spawn: Spawn) -> None:
     demo = spawn("demo", "--speed", "0.01", "--format", "json")
     assert demo.stdout is not None
     for _ in range(2):
@@ -44,11 +47,33 @@ def test_demo_sums_up_what_was_played(spawn: Spawn) -> None:
 def test_text_says_interrupted(spawn: Spawn, sdk_app: SdkApp) -> None:
     sender = spawn("send", "verified", "--url", sdk_app.url, "--speed", "0.01")
     assert sender.stdout is not None
-    while "plan" not in sender.stdout.readline():
-        pass
+    while "plan" not in (line := sender.stdout.readline()):
+        assert line, "the program ended before it sent anything"
 
     sender.send_signal(signal.SIGINT)
     out, _ = sender.communicate()
 
     assert sender.returncode == 130
     assert "Interrupted: so far 0 of 1 callbacks acknowledged" in out
+
+
+def test_send_counts_only_callbacks_that_were_answered(spawn: Spawn) -> None:
+    second_arrived, go_on = threading.Event(), threading.Event()
+    recorder = Recorder()
+
+    def hold_the_second(_: object) -> None:
+        if len(recorder.received) == 2:
+            second_arrived.set()
+            go_on.wait()
+
+    recorder.on_received = hold_the_second
+    with LoopbackServer(recorder) as server:
+        sender = spawn("send", "fallback", "--url", server.url, "--timeout", f"{PATIENCE}", "--to", "+6591234567")
+        assert second_arrived.wait(PATIENCE)
+        sender.send_signal(signal.SIGINT)
+        out, _ = sender.communicate()
+        go_on.set()
+
+    assert sender.returncode == 130
+    assert "Interrupted: so far 1 of 1 callbacks acknowledged" in out
+    assert "to +6591234567" in out

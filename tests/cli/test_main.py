@@ -34,14 +34,14 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     assert "--format [text|json]" in result.out
 
 
-def test_no_command_at_all_is_an_error_of_usage(command: Command) -> None:
+def test_no_command_is_an_error_of_usage(command: Command) -> None:
     result = command()
 
     assert (result.code, result.out) == (2, "")
     assert "Commands:" in result.err
 
 
-def test_it_runs_beside_the_main_thread_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_runs_in_any_thread(capsys: pytest.CaptureFixture[str]) -> None:
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(main(["scenarios", "--format", "json"])))
     thread.start()
@@ -50,7 +50,7 @@ def test_it_runs_beside_the_main_thread_too(capsys: pytest.CaptureFixture[str]) 
     assert codes == [0]
 
 
-def test_a_reader_that_leaves_early_is_no_disaster() -> None:
+def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "engagelab_mock", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -64,7 +64,7 @@ def test_a_reader_that_leaves_early_is_no_disaster() -> None:
     assert b"Traceback" not in said
 
 
-def test_the_package_itself_needs_none_of_it() -> None:
+def test_the_package_does_not_import_what_only_the_command_line_needs() -> None:
     heavy = {"click", "rich", "werkzeug"}
     code = f"import engagelab_mock, sys; print(sorted({heavy!r} & set(sys.modules)))"
 

@@ -1,4 +1,4 @@
-"""Colour, and what is left of the text where there is none."""
+"""Colour, marks, and the progress line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from engagelab_mock.cli.output import Marks
 from tests.cli.conftest import Command, Program, SdkApp, Spawn
 
 ESCAPE = "\x1b["
@@ -48,15 +47,15 @@ def test_a_terminal_gets_colour() -> None:
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_gets_none_when_told(environment: dict[str, str]) -> None:
+def test_a_terminal_gets_no_colour_if_the_environment_says_so(environment: dict[str, str]) -> None:
     assert ESCAPE not in on_terminal("demo", **environment)
 
 
-def test_an_empty_no_color_says_nothing() -> None:
+def test_an_empty_no_color_has_no_effect() -> None:
     assert ESCAPE in on_terminal("scenarios", NO_COLOR="")
 
 
-def test_a_pipe_gets_none(command: Command) -> None:
+def test_a_pipe_gets_no_colour(command: Command) -> None:
     assert ESCAPE not in command("demo").out
 
 
@@ -84,7 +83,14 @@ def test_an_encoding_without_ticks_gets_words(spawn: Spawn, monkeypatch: pytest.
 
     assert err == ""
     assert "  ok   +0 s  plan " in out
-    assert Marks("cp1252").arrow == "->"
+
+
+def test_an_encoding_without_arrows_gets_other_arrows(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    out, err = spawn("scenarios").communicate()
+
+    assert err == ""
+    assert "plan -> +2 sent" in out
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def shown(sdk_app: SdkApp, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> tup
     return out, read_all(ours), program.returncode
 
 
-def test_real_time_has_a_progress_display_on_the_terminal_only(shown: tuple[str, str, int]) -> None:
+def test_in_real_time_progress_is_shown_only_on_the_terminal(shown: tuple[str, str, int]) -> None:
     out, terminal, code = shown
 
     assert code == 0
@@ -112,7 +118,7 @@ def test_real_time_has_a_progress_display_on_the_terminal_only(shown: tuple[str,
     assert ESCAPE not in out
 
 
-def test_the_display_makes_way_for_each_result(sdk_app: SdkApp) -> None:
+def test_progress_is_removed_before_each_result(sdk_app: SdkApp) -> None:
     terminal = on_terminal("send", "delivered", "--url", sdk_app.url, "--speed", "20", "--format", "json")
 
     before_results = terminal.split('{"type":')[:-1]

@@ -6,7 +6,7 @@ from engagelab_mock import CATALOGUE
 from tests.cli.conftest import Command
 
 
-def test_json_lists_each_with_its_course(command: Command) -> None:
+def test_json_lists_each_with_its_transitions(command: Command) -> None:
     result = command("scenarios", "--format", "json")
 
     assert result.code == 0

@@ -6,8 +6,7 @@ import pytest
 import trustme
 from werkzeug.serving import make_server
 
-from engagelab_mock import EngageLab, Receiver, Recorder, VirtualClock
-from engagelab_mock.cli.send_report import Sent
+from engagelab_mock import Recorder
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.cli.conftest import Command, SdkApp
 from tests.peers import Conversation, Peer
@@ -31,7 +30,7 @@ def test_the_sdk_receiver_sees_every_status_in_order(program: Command, sdk_app: 
     assert run["statuses"] == ["plan", "sent", "delivered", "verified"]
 
 
-def test_another_secret_is_refused_and_told(command: Command, sdk_app: SdkApp) -> None:
+def test_a_wrong_secret_is_reported(command: Command, sdk_app: SdkApp) -> None:
     result = command("send", "verified", "--url", sdk_app.url, "--username", "acme", "--secret", "wrong-s3cret")
 
     assert result.code == 1
@@ -60,7 +59,7 @@ def test_a_receiver_that_answers_500_falls_short(program: Command, failing_url: 
     assert "the handler failed" in result.objects[0]["hint"]
 
 
-def test_the_whole_scenario_is_played_whatever_the_answers(command: Command) -> None:
+def test_the_whole_scenario_is_sent_whatever_the_answers(command: Command) -> None:
     answers = iter([500, 200, 200, 200])
     recorder = Recorder()
     recorder.on_received = lambda received: setattr(recorder, "answer", next(answers, 200))
@@ -72,7 +71,7 @@ def test_the_whole_scenario_is_played_whatever_the_answers(command: Command) -> 
     assert (result.code, result.objects[-1]["acknowledged"]) == (1, False)
 
 
-def test_a_person_reads_one_line_an_attempt(command: Command, sdk_app: SdkApp) -> None:
+def test_text_has_one_line_for_each_attempt(command: Command, sdk_app: SdkApp) -> None:
     result = command("send", "delivered", "--url", sdk_app.url, *SIGNED, "--seed", "7")
 
     lines = [line.split() for line in result.out.splitlines() if line]
@@ -87,7 +86,7 @@ def test_a_person_reads_one_line_an_attempt(command: Command, sdk_app: SdkApp) -
     assert "s3cret" not in result.out + result.err
 
 
-def test_what_is_wrong_again_is_told_once(command: Command, closed_url: str) -> None:
+def test_a_repeated_error_is_shown_once(command: Command, closed_url: str) -> None:
     result = command("send", "verified", "--url", closed_url)
 
     assert result.out.count("refused  ") == 4
@@ -102,7 +101,7 @@ def test_statuses_can_be_given_instead_of_a_name(command: Command, sdk_app: SdkA
     assert [event.status for event in sdk_app.events] == ["plan", "sent", "verified_failed"]
 
 
-def test_nothing_follows_a_message_that_is_lost(command: Command, sdk_app: SdkApp) -> None:
+def test_a_lost_message_has_no_callbacks(command: Command, sdk_app: SdkApp) -> None:
     text = command("send", "lost", "--url", sdk_app.url, *SIGNED)
     result = command("send", "lost", "--url", sdk_app.url, *SIGNED, "--format", "json")
 
@@ -111,7 +110,7 @@ def test_nothing_follows_a_message_that_is_lost(command: Command, sdk_app: SdkAp
     assert [one["type"] for one in result.objects] == ["run"]
 
 
-def test_what_is_given_is_what_arrives(command: Command, sdk_app: SdkApp) -> None:
+def test_the_options_arrive_in_the_callbacks(command: Command, sdk_app: SdkApp) -> None:
     options = ("--to", "someone@example.com", "--template", "tpl", "--channel", "voice", "--dialect", "newer")
     echoed = ("--custom-arg", "order=42", "--custom-arg", "note=a=b")
     command("send", "sent_failed", "--url", sdk_app.url, *SIGNED, *options, *echoed)
@@ -127,8 +126,13 @@ def test_the_authorization_is_sent_verbatim(command: Command) -> None:
     with LoopbackServer(recorder) as server:
         right = command("send", "delivered", "--url", server.url, "--authorization", "Bearer of-news")
         wrong = command("send", "delivered", "--url", server.url, "--authorization", "Bearer of-rumours")
+        json = command(
+            "send", "delivered", "--url", server.url, "--authorization", "Bearer of-news", "--format", "json"
+        )
 
-    assert (right.code, wrong.code) == (0, 1)
+    assert (right.code, wrong.code, json.code) == (0, 1, 0)
+    assert json.objects[0]["headers"]["Authorization"] == "(as configured)"
+    assert "of-news" not in right.out + right.err + json.out + json.err
 
 
 def test_a_secret_may_hold_any_character(command: Command) -> None:
@@ -139,7 +143,7 @@ def test_a_secret_may_hold_any_character(command: Command) -> None:
     assert (result.code, len(recorder.received)) == (0, 4)
 
 
-def test_a_seed_makes_the_same_message_and_none_another_each_time(command: Command, sdk_app: SdkApp) -> None:
+def test_the_same_seed_makes_the_same_message(command: Command, sdk_app: SdkApp) -> None:
     def message_id(*seed: str) -> str:
         result = command("send", "lost", "--url", sdk_app.url, *seed, "--format", "json")
         return str(result.objects[-1]["message_id"])
@@ -148,7 +152,7 @@ def test_a_seed_makes_the_same_message_and_none_another_each_time(command: Comma
     assert message_id() != message_id()
 
 
-def test_the_seed_that_was_drawn_is_told(command: Command, sdk_app: SdkApp) -> None:
+def test_a_generated_seed_is_shown(command: Command, sdk_app: SdkApp) -> None:
     first = command("send", "lost", "--url", sdk_app.url, "--format", "json").objects[-1]
     again = command("send", "lost", "--url", sdk_app.url, "--seed", first["seed"], "--format", "json").objects[-1]
 
@@ -166,7 +170,7 @@ def test_the_address_is_validated_first_when_asked(command: Command) -> None:
     assert "ping  body {}" in text.out
 
 
-def test_a_refused_validation_is_a_shortcoming_too(command: Command, sdk_app: SdkApp) -> None:
+def test_a_refused_validation_exits_1(command: Command, sdk_app: SdkApp) -> None:
     # The SDK's view answers 401 to the unsigned ping of the vendor's own document.
     result = command("send", "delivered", "--url", sdk_app.url, *SIGNED, "--validate", "--format", "json")
 
@@ -174,7 +178,7 @@ def test_a_refused_validation_is_a_shortcoming_too(command: Command, sdk_app: Sd
     assert [one["acknowledged"] for one in result.objects] == [False, True, True, True, True]
 
 
-def test_the_timeout_is_the_receivers(command: Command) -> None:
+def test_the_receiver_must_answer_within_the_timeout(command: Command) -> None:
     def never_answer(conversation: Conversation) -> None:
         conversation.request()
         conversation.await_departure()
@@ -227,19 +231,60 @@ def test_certificates_are_verified_unless_told_otherwise(
     assert "--insecure" in unknown.out
 
 
-def test_an_interrupted_run_sums_up_what_was_answered() -> None:
-    receiver = Receiver.recording()
-    with EngageLab(receiver, clock=VirtualClock()) as engagelab:
-        whole = engagelab.send("+6591234567", scenario="fallback")
+# --- `send --replay`: a token instead of a scenario
 
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
 
-        engagelab.journal.clear()
-        engagelab.journal.listeners.append(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            engagelab.send("+6591234567", scenario="fallback")
-        sent = Sent.so_far(whole.scenario, engagelab.journal)
+def test_a_token_is_sent_instead_of_a_scenario(program: Command, sdk_app: SdkApp) -> None:
+    token = "eg1:sent,plan!ackloss,delivered*2@+3.1s"
+    result = program(
+        "send", "--replay", token, "--url", sdk_app.url, *SIGNED, "--to", "+6591234567", "--format", "json"
+    )
 
-    assert (sent.statuses, sent.acknowledged_callbacks, sent.acknowledged) == (["plan"], 1, False)
-    assert Sent.of(whole).acknowledged
+    assert (result.code, result.err) == (0, "")
+    assert [event.status for event in sdk_app.events] == ["sent", "plan", "delivered", "delivered", "plan"]
+    assert {event.to for event in sdk_app.events} == {"+6591234567"}
+    *attempts, run = result.objects
+    assert [(one["statuses"], one["acknowledged"]) for one in attempts] == [
+        (["sent"], True),
+        (["plan"], False),
+        (["delivered"], True),
+        (["delivered"], True),
+        (["plan"], True),
+    ]
+    assert run == {
+        "type": "run",
+        "scenario": token,
+        "message_id": sdk_app.events[0].message_id,
+        "statuses": ["sent", "plan", "delivered", "delivered"],
+        "acknowledged": True,
+        "to": "+6591234567",
+        "seed": run["seed"],
+        "interrupted": False,
+    }
+
+
+def test_a_token_is_shown_in_text(command: Command, sdk_app: SdkApp) -> None:
+    result = command("send", "--replay", "eg1:sent,plan!5xx", "--url", sdk_app.url, *SIGNED)
+    assert result.code == 0
+    assert "eg1:sent,plan!5xx" in result.out
+    assert "answered 502 in place of the receiver's 200; only 200 acknowledges" in result.out
+    assert "✓ 2 of 2 callbacks acknowledged" in result.out
+
+
+def test_the_exit_code_of_a_replay(command: Command, failing_url: str, closed_url: str) -> None:
+    assert command("send", "--replay", "eg1:sent,plan", "--url", failing_url).code == 1
+    assert command("send", "--replay", "eg1:sent,plan!lost", "--url", closed_url).code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--replay", "eg1:plan,delivred"), "at character 10: unknown event 'delivred'"),
+        (("verified", "--replay", "eg1:plan"), "leave 'verified' out"),
+        (("--replay", "eg1:plan!wrong_secret", "--url", "http://127.0.0.1:1/"), "callbacks are not signed"),
+    ],
+)
+def test_a_token_that_cannot_be_replayed(command: Command, arguments: tuple[str, ...], said: str) -> None:
+    result = command("send", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err

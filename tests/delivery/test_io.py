@@ -38,7 +38,7 @@ def test_a_program_that_suspends_is_closed_and_refused() -> None:
         finally:
             left.append("closed")
 
-    with pytest.raises(RuntimeError, match="a blocking program was suspended"):
+    with pytest.raises(RuntimeError, match="a coroutine that was run synchronously waited for an event loop"):
         run_sync(program())
     assert left == ["closed"]
 

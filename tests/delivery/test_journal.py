@@ -12,8 +12,10 @@ import pytest
 
 from engagelab_mock import (
     Attempt,
+    Callback,
     Delivery,
     EngageLab,
+    Headers,
     InvalidDelay,
     InvalidRecipient,
     Journal,
@@ -176,7 +178,7 @@ def test_a_callback_of_several_events_fits_by_any_of_them() -> None:
 @pytest.mark.parametrize("method", ["where", "wait_for", "assert_delivered", "assert_nothing_sent"])
 def test_a_misspelt_filter_is_refused(mixed: EngageLab, method: str, filters: dict[str, str], what: str) -> None:
     if method == "assert_delivered" and "outcome" in filters:
-        what = "what is delivered is acknowledged"
+        what = "assert_delivered counts acknowledged deliveries only"
     with pytest.raises(UsageError, match=what):
         getattr(mixed.journal, method)(**filters)
 
@@ -232,6 +234,71 @@ def test_a_number_of_times_is_one(mixed: EngageLab, times: Any) -> None:
         mixed.journal.assert_delivered(times=times)
 
 
+class Watched(Delivery):
+    """A delivery that counts how often somebody looks at its outcome."""
+
+    looks: int = 0
+
+    @property
+    def outcome(self) -> Outcome:
+        self.looks += 1
+        return super().outcome
+
+
+def watched(receiver: Receiver, message: Message, status: str) -> Watched:
+    events = (message.event(status, at=0.0),)
+    attempt = Attempt(1, 0.0, Callback(Headers(), b""), outcome=Outcome.ACKNOWLEDGED)
+    return Watched(receiver, events, b"", message.id, attempts=[attempt])
+
+
+@pytest.mark.parametrize("name", ["message_id", "to"])
+def test_an_assertion_after_each_send_looks_at_the_deliveries_of_that_message_alone(name: str) -> None:
+    journal, receiver = Journal(), Receiver.recording()
+    sent: list[Watched] = []
+    for number in range(100):
+        message = Message(id=str(number), to=f"+65912345{number:02d}")
+        for status in ("plan", "sent", "delivered"):
+            sent.append(watched(receiver, message, status))
+            journal.open(sent[-1])
+        filters: Any = {name: message.id if name == "message_id" else message.to}
+        assert journal.assert_delivered(status="delivered", times=1, **filters) == [sent[-1]]
+        assert journal.where(**filters).statuses == ["plan", "sent", "delivered"]
+    assert sum(delivery.looks for delivery in sent) <= len(sent)
+
+
+def test_an_assertion_about_a_status_looks_at_the_deliveries_with_that_status_alone() -> None:
+    journal, receiver, message = Journal(), Receiver.recording(), Message(id="1", to="+6591234567")
+    others = [watched(receiver, message, "plan") for _ in range(100)]
+    [delivered] = [watched(receiver, message, "delivered")]
+    for delivery in [*others, delivered]:
+        journal.open(delivery)
+    assert journal.assert_delivered(status="delivered") == [delivered]
+    assert sum(delivery.looks for delivery in others) == 0
+
+
+def test_what_was_asked_before_does_not_outlive_a_cleared_journal() -> None:
+    journal, receiver, message = Journal(), Receiver.recording(), Message(id="1", to="+6591234567")
+    journal.open(watched(receiver, message, "plan"))
+    journal.assert_delivered(status="plan", times=1)
+    journal.clear()
+    journal.assert_delivered(status="plan", times=0)
+    for entries in range(1, 3):
+        journal.open(watched(receiver, message, "plan"))
+        journal.assert_delivered(status="plan", times=entries)
+    del journal.entries[:]
+    journal.assert_delivered(status="plan", times=0)
+
+
+def test_an_outcome_that_comes_later_counts() -> None:
+    journal = Journal()
+    delivery = watched(Receiver.recording(), Message(id="1", to="+6591234567"), "plan")
+    delivery.attempts[0].outcome = Outcome.PENDING
+    journal.open(delivery)
+    journal.assert_delivered(status="plan", times=0)
+    delivery.attempts[0].outcome = Outcome.ACKNOWLEDGED
+    journal.assert_delivered(status="plan", times=1)
+
+
 def test_nothing_sent_holds_only_while_nothing_is() -> None:
     with EngageLab(Receiver.wsgi(refusing("plan"))) as engagelab:
         engagelab.journal.assert_nothing_sent()
@@ -250,13 +317,13 @@ def test_nothing_sent_holds_only_while_nothing_is() -> None:
 def test_waiting_ends_when_another_thread_sends() -> None:
     waiting = threading.Event()
 
-    class Watched(Journal):
-        @property
-        def deliveries(self) -> list[Delivery]:
+    class Listeners(list[Callable[[Delivery, Attempt], object]]):
+        def append(self, listener: Callable[[Delivery, Attempt], object]) -> None:
+            super().append(listener)
             waiting.set()
-            return super().deliveries
 
-    with EngageLab(journal=Watched()) as engagelab:
+    with EngageLab() as engagelab:
+        engagelab.journal.listeners = Listeners()
 
         def send() -> None:
             assert waiting.wait(PATIENCE)

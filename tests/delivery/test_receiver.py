@@ -31,9 +31,9 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
         ("127.0.0.1:5000/engagelab", "has the scheme '', not http or https"),
         ("receiver.example/engagelab", "has the scheme '', not http or https"),
         ("", "has the scheme '', not http or https"),
-        ("http://", "names no host"),
-        ("http://:5000/", "names no host"),
-        ("http://127.0.0.1:0/", "names no port"),
+        ("http://", "has no host"),
+        ("http://:5000/", "has no host"),
+        ("http://127.0.0.1:0/", "has no port"),
         ("http://127.0.0.1:70000/", "is not a URL: Port out of range 0-65535"),
         ("http://127.0.0.1:http/", "is not a URL: "),
         ("http://[::1/", "is not a URL: Invalid IPv6 URL"),
@@ -152,5 +152,5 @@ def test_who_can_look_at_the_app_s_state_is_kept_with_the_receiver() -> None:
 
 
 def test_observe_is_something_to_call() -> None:
-    with pytest.raises(UsageError, match="observe is called with a message's id, 'status' cannot be"):
+    with pytest.raises(UsageError, match="observe must be callable, 'status' is not"):
         Receiver.wsgi(app, observe="status")  # type: ignore[arg-type]

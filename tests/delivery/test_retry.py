@@ -193,31 +193,18 @@ def test_the_default_is_for_notifications_too() -> None:
 
 def test_duplicates_are_one_try() -> None:
     with engine(Failing(3)) as engagelab:
-        spoilt = fault("duplicate", copies=3, attempts=1)
-        [delivery] = engagelab.send(scenario=["plan"], fault=spoilt, retry=[7, 70]).deliveries
+        struck = fault("duplicate", copies=3, attempts=1)
+        [delivery] = engagelab.send(scenario=["plan"], fault=struck, retry=[7, 70]).deliveries
     assert moments(delivery.attempts) == [0, 0, 0, 7]
     assert delivery.acknowledged
 
 
-def test_in_real_time_retries_wait_in_proportion_to_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    real = time.sleep
-
-    def sleep(seconds: float) -> None:
-        waited.append(seconds)
-        real(seconds)
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    app = Failing(2)
-    with EngageLab(Receiver.wsgi(app), clock=SystemClock(speed=1000)) as engagelab:
-        began = time.monotonic()
+def test_in_real_time_retries_wait_by_the_clock_s_own_seconds() -> None:
+    with EngageLab(Receiver.wsgi(Failing(2)), clock=SystemClock(speed=1000)) as engagelab:
         [delivery] = engagelab.send(scenario=["plan"], retry=[10, 40]).deliveries
-        took = time.monotonic() - began
     first, second, third = [attempt.at for attempt in delivery.attempts]
     assert second - first >= 10
     assert third - second >= 40
-    assert took >= 0.045  # a little may have passed already when a wait begins
-    assert max(waited) <= 0.04
 
 
 def test_custom_waits_may_be_nothing_and_fractions() -> None:

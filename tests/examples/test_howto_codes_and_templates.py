@@ -136,7 +136,9 @@ def test_a_course_of_one_s_own(engagelab: EngageLab) -> None:
 @pytest.mark.engagelab(callback_before_response=True)
 def test_callbacks_that_come_before_the_answer(engagelab: EngageLab) -> None:
     send()
-    assert engagelab.journal_as_it_is.statuses == ["plan", "sent", "delivered"]
+    recorder = engagelab.receiver.recorder
+    assert recorder is not None
+    assert [received.statuses for received in recorder.received] == [["plan"], ["sent"], ["delivered"]]
 
 
 # [custom]

@@ -83,7 +83,7 @@ def test_what_is_still_to_come(engagelab: EngageLab) -> None:
     run = engagelab.send("+6591234567", scenario="delivered")
     [timer] = engagelab.pending
     assert timer.label == f"verified_timeout of {run.message_id}"
-    assert timer.when == run.message.accepted + 300
+    assert timer.at == run.message.accepted + 300
     timer.cancel()
     engagelab.clock.advance(days=1)
     assert run.statuses[-1] == "delivered"

@@ -76,7 +76,7 @@ def test_a_tape_that_was_broken_off(engagelab: EngageLab, tape: Path, tmp_path: 
     torn = tmp_path / "torn.jsonl"
     torn.write_bytes(tape.read_bytes()[:-20])
 
-    with pytest.raises(InvalidTape, match="line 11: it is broken off"):
+    with pytest.raises(InvalidTape, match="line 11: the line is incomplete"):
         engagelab.tape(torn)
     taped = engagelab.tape(torn, strict=False)
     assert [problem.line for problem in taped.problems] == [11]

@@ -1,4 +1,4 @@
-"""A small receiver, correct or with one bug, that keeps its books in memory: fast, and seen through."""
+"""A small receiver, correct or with one bug, that keeps its state in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Books:
-    """Keep how far each message has got, and give one credit when it is verified."""
+    """Keep the status of each message, and give one credit when it is verified."""
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, Any]] = {}
@@ -74,7 +74,7 @@ class ReadsTheFirstRow(Books):
 
 
 class KeepsHalfBodies(Books):
-    """It keeps what it can read of a body before it knows that it is whole."""
+    """Apply what can be read of a body before checking that the body is complete."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
@@ -89,7 +89,7 @@ class KeepsHalfBodies(Books):
 
 
 class RefusesWhatIsEarly(Books):
-    """It answers 503 to a status whose predecessor it has not seen, and relies on being asked again."""
+    """Answer 503 to a status whose predecessor has not come, and rely on a retry."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read()

@@ -1,11 +1,15 @@
-"""Hypothesis strategies for schedules, and what they are made of."""
+"""Hypothesis strategies for schedules and their parts."""
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from engagelab_mock import CATALOGUE, FAULTS, Channel, Scenario, Schedule, Status, Step
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
+
+#: The same examples each time, however long one takes on a busy machine.
+PROPERTY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 delays = st.one_of(
     st.just(0.0), st.floats(min_value=0, max_value=1e9, allow_nan=False), st.integers(0, 10**6).map(float)
@@ -14,7 +18,7 @@ delays = st.one_of(
 
 @st.composite
 def own_lifecycles(draw: st.DrawFn) -> Scenario:
-    """Make a scenario as a user may write it: any order, any channel, any delay, any error."""
+    """Draw a scenario as a user may write it: any order, any channel, any delay, any error."""
     scenario = Scenario("own", graph=None)
     for _ in range(draw(st.integers(0, 4))):
         scenario = scenario.then(
@@ -32,7 +36,7 @@ lifecycles = st.sampled_from(list(CATALOGUE.values())) | own_lifecycles()
 
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
-    """Make any schedule that there can be, of one message or several."""
+    """Draw any schedule, of one message or several."""
     scenarios = tuple(draw(st.lists(lifecycles, min_size=1, max_size=3)))
     labels = labels_of(scenarios).all
     if not labels:

@@ -1,4 +1,4 @@
-"""Every mutant of the gallery is caught by what is meant for it, in a schedule that cannot be shorter."""
+"""Every mutant of the gallery is caught by the expected invariant, in a minimal schedule."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CROSSED = "eg1:verified,verified:verified,verified#2"
 WRONG_THEN_RIGHT = "eg1:plan-verified_failed-verified:verified,verified_failed"
 TWO_MESSAGES = Schedule.parse("eg1:verified,verified:plan,plan#2,sent,sent#2,verified#2,verified")
 
-#: What must hold for any receiver of this app.
+#: The invariants for every receiver of this app.
 USUAL = [
     converges(),
     never_regresses("status"),
@@ -69,7 +69,7 @@ USUAL = [
 
 @dataclass(frozen=True)
 class Case:
-    """A bug, the capability that finds it, and the shortest schedule in which it shows."""
+    """A bug, the invariant and the options that find it, and the shortest schedule in which it shows."""
 
     orders: type[Orders]
     lifecycle: Any
@@ -115,7 +115,7 @@ def name(case: Case) -> str:
     return f"{case.orders.__name__}-{case.invariant.__name__}-{'-'.join(case.options)}".rstrip("-")
 
 
-#: A fallback has so many schedules that only the fastest stack is asked for them.
+#: A fallback has so many schedules that only the fastest stack plays them.
 SEARCHES = [(case, stack) for case in CASES for stack in STACKS if stack == "flask" or case.lifecycle != "fallback"]
 
 
@@ -132,7 +132,7 @@ def test_a_mutant_is_caught_in_the_shortest_schedule(case: Case, stack: str) -> 
     assert raised.value.failure.token == case.token
     if stack != "flask":
         return
-    # And in nothing shorter than that.
+    # Every simpler schedule passes.
     with shop(stack, case.orders) as opened, EngageLab(opened.receiver) as engagelab:
         engagelab.explore(
             [each for each in simpler(raised.value.failure.schedule) if each.deliveries],
@@ -147,7 +147,7 @@ def test_every_mutant_of_the_gallery_has_its_case() -> None:
     assert gallery - {Orders, mutants.Flaky} == {case.orders for case in CASES}
 
 
-#: What the correct receiver is put through, and how many schedules of it on each stack.
+#: The options that the correct receiver is explored with, and how many schedules of each on each stack.
 TRIALS: dict[str, dict[str, Any]] = {
     "orders and duplicates": {"duplicates": 1},
     "batches": {"duplicates": 0, "batchings": True},
@@ -161,7 +161,7 @@ LIMITS = {"flask": 20, "fastapi": 8, "django": 3}
 
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("trial", TRIALS)
-def test_the_correct_receiver_survives_everything(trial: str, stack: str) -> None:
+def test_the_correct_receiver_passes_every_trial(trial: str, stack: str) -> None:
     with shop(stack) as opened, EngageLab(opened.receiver) as engagelab:
         for lifecycle in CATALOGUE:
             exploration = engagelab.explore(
@@ -175,6 +175,6 @@ def test_the_correct_receiver_survives_everything(trial: str, stack: str) -> Non
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_correct_receiver_survives_that_what_it_needs_is_down(stack: str) -> None:
+def test_the_correct_receiver_passes_while_a_service_it_needs_is_down(stack: str) -> None:
     with shop(stack, mutants.Flaky) as opened, EngageLab(opened.receiver) as engagelab:
         engagelab.explore("verified", invariants=[pays_who_verified], reset=opened.reset, retry=[60], limit=30)

@@ -1,4 +1,4 @@
-"""Enumeration: as many as the closed forms say, each once, the same every time, the smallest first, made when asked."""
+"""Schedules are as many as the closed forms say, unique, always in the same order, smallest first, made lazily."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ lengths = pytest.mark.parametrize("n", OF_LENGTH)
 
 
 def counted(**options: Any) -> int:
-    """Return how many there are said to be, having gone through them: each is another."""
+    """Return the number of schedules, after checking that they are unique and as many as announced."""
     every = schedules(**options) if "lifecycle" not in options else schedules(options.pop("lifecycle"), **options)
     made = list(every)
     assert len(set(made)) == len(made) == len(every) == every.total
@@ -87,13 +87,13 @@ def test_the_smallest_come_first() -> None:
     ]
 
 
-def test_none_is_made_before_its_turn() -> None:
+def test_schedules_are_made_lazily() -> None:
     every = schedules("fallback_exhausted", duplicates=3)
     assert len(every) > 10**7
     assert len(list(islice(every, 3))) == 3
 
 
-def test_they_are_the_same_every_time() -> None:
+def test_schedules_are_the_same_every_time() -> None:
     every = schedules("verified", duplicates=1)
     assert list(every) == list(every) == list(schedules("verified", duplicates=1))
 
@@ -106,7 +106,7 @@ def test_a_limit() -> None:
     assert repr(every) == "<Schedules: 30 of 264>"
 
 
-def test_each_delivers_what_it_is_about() -> None:
+def test_each_schedule_delivers_every_event() -> None:
     for schedule in schedules("fallback", batchings=True, limit=2000):
         assert set(schedule.events) == set(labels_of(schedule.lifecycles).all)
         assert Schedule.parse(str(schedule)) == schedule
@@ -116,20 +116,20 @@ def test_each_delivers_what_it_is_about() -> None:
     ("arguments", "options", "said"),
     [
         (["verfied"], {}, "did you mean 'verified'?"),
-        (["verified"], {"duplicates": -1}, "duplicates is a number from 0"),
+        (["verified"], {"duplicates": -1}, "duplicates is an integer from 0"),
         (["verified"], {"duplicates": True}, "not True"),
-        (["verified"], {"limit": 1.5}, "limit is a number from 0"),
+        (["verified"], {"limit": 1.5}, "limit is an integer from 0"),
         (["verified"], {"faults": "at-most-once"}, "did you mean 'at-least-once'?"),
         (["verified"], {"faults": ["akloss"]}, "did you mean 'ackloss'?"),
-        (["verified"], {"faults": 7}, "faults are a list of names"),
+        (["verified"], {"faults": 7}, "faults is a list of names"),
     ],
 )
-def test_what_cannot_be_enumerated(arguments: list[str], options: dict[str, Any], said: str) -> None:
+def test_wrong_arguments_of_schedules_raise(arguments: list[str], options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as caught:
         schedules(*arguments, **options)
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("schedule", schedules("sent_failed", duplicates=1))
-def test_they_are_parameters(schedule: Schedule, request: pytest.FixtureRequest) -> None:
+def test_schedules_can_be_parameters(schedule: Schedule, request: pytest.FixtureRequest) -> None:
     assert request.node.callspec.id == str(schedule)

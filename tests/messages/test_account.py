@@ -147,7 +147,7 @@ WRONG = [
     ("notification", (NOTIFY,), {"threshold": 1}, UsageError, "it is a field of insufficient_verification_rate"),
     ("notification", (NOTIFY,), {"new": object()}, UsageError, "new cannot be written as JSON"),
     ("notification", (NOTIFY,), {"new": float("nan")}, UsageError, "JSON has no number for"),
-    ("notification", (NOTIFY,), {"new-field": 1}, UsageError, "'new-field' is no name for a field"),
+    ("notification", (NOTIFY,), {"new-field": 1}, UsageError, "'new-field' cannot be the name of a field"),
     ("notification", ("insufficient_balanse",), {}, UnknownName, "did you mean 'insufficient_balance'?"),
     ("notification", (LOGIN,), {}, UnknownName, "unknown notification 'account_login'"),
     ("notification", (["sent"],), {}, UnknownName, "unknown notification"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from engagelab_mock import DIALECTS, Event, Message, StatusEvent, UnknownName, encode
-from engagelab_mock.protocol.dialect import dialect
+from engagelab_mock.protocol.events import dialect
 from tests.protocol.strategies import (
     PROPERTY,
     notification_events,

@@ -1,11 +1,11 @@
-"""The statuses a message can have."""
+"""The statuses and channels of a message."""
 
 from __future__ import annotations
 
 import pytest
 from engagelab_otp import TERMINAL_STATUSES
 
-from engagelab_mock import Status
+from engagelab_mock import Channel, Status
 
 DOCUMENTED = [
     "plan",
@@ -49,3 +49,12 @@ def test_a_status_is_its_text() -> None:
     assert f"{Status.SENT_FAILED}" == "sent_failed"
     with pytest.raises(ValueError, match="sent_fail"):
         Status("sent_fail")
+
+
+def test_the_document_s_four_channels_are_known() -> None:
+    assert {str(channel) for channel in Channel} == {"sms", "email", "voice", "whatsapp"}
+
+
+def test_the_envelope_s_fixed_channel_is_none_of_them() -> None:
+    with pytest.raises(ValueError, match="otp"):
+        Channel("otp")

@@ -168,7 +168,7 @@ def test_a_receiver_fixture_that_returns_no_receiver(run: Run, returned: str) ->
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            "UsageError: the engagelab_receiver fixture returned *, which is no Receiver",
+            "UsageError: the engagelab_receiver fixture returned *, which is not a Receiver",
             "  hint: return Receiver.wsgi(app, path=*), Receiver.asgi(app, path=*) or Receiver.http(url)",
             "*EngageLab deliveries*",
             "1  -*not accepted: the engagelab_receiver fixture returned*",

@@ -165,7 +165,7 @@ def test_a_parametrized_test_takes_a_marker_from_its_parameters(run: Run) -> Non
         ("url='htp://127.0.0.1'", ["'htp://127.0.0.1' has the scheme 'htp', *", "  hint: did you mean 'http'[?]"]),
         (
             "retry='vendor'",
-            ["retry is a RetryPolicy or a list *", "  hint: the vendor's ladder is RetryPolicy.vendor()"],
+            ["retry is a RetryPolicy or a list *", "  hint: the vendor's policy is RetryPolicy.vendor()"],
         ),
         ("retry=[60, -1]", ["RetryPolicy, wait 2: a delay of -1 s cannot pass", "  hint: *"]),
         ("fault='stael'", ["fault: unknown fault 'stael'", "  hint: did you mean 'stale'[?] Known: *"]),

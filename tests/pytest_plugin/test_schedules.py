@@ -48,7 +48,7 @@ def test_a_failure_shows_its_token(run: Run) -> None:
     result.stdout.fnmatch_lines(
         [
             ">       engagelab.explore(*",
-            "E       engagelab_mock.errors.ScheduleFailed: converges: after sent, the final state is 'sent', and *",
+            "E       engagelab_mock.errors.ScheduleFailed: converges: after `sent`, expected 'delivered' *",
             "E       2  sent       200   'delivered'  'sent'       <-- here",
             "E       found by schedule 2 of 42, eg1:delivered:plan,delivered,sent, and reduced",
             "E       replay: eg1:delivered,sent",
@@ -138,7 +138,7 @@ def test_a_token_fails_100_times_of_100_in_a_new_process(run: Run) -> None:
     [token] = set(re.findall(r"replay: (\S+)", run(EXPLORING, given=GIVEN).stdout.str()))
     done = subprocess.run([sys.executable, "-c", AGAIN, token], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == (
-        "100 1 converges: after sent, the final state is 'sent', and 'delivered' where the same events come in order\n"
+        "100 1 converges: after `sent`, expected 'delivered' (the result of in-order delivery), got 'sent'\n"
     )
 
 

@@ -66,7 +66,7 @@ def test_one_url_for_two_receivers_is_refused(run: Run, arguments: list[str]) ->
     """
     result = run(text, *arguments, given=TWO)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*UsageError: url: one url does not say where 2 receivers are*"])
+    result.stdout.fnmatch_lines(["*UsageError: url: one url cannot be the address of 2 receivers*"])
 
 
 def test_the_report_of_a_failure_describes_every_receiver(run: Run) -> None:
@@ -101,7 +101,7 @@ def test_a_list_of_something_else_is_refused(run: Run, returned: str) -> None:
     """
     result = run(text, given=TWO)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*UsageError: the engagelab_receiver fixture returned*which is no Receiver*"])
+    result.stdout.fnmatch_lines(["*UsageError: the engagelab_receiver fixture returned*which is not a Receiver*"])
 
 
 def test_no_receiver_is_an_account_that_has_none_yet(run: Run) -> None:

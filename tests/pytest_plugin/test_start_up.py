@@ -38,7 +38,7 @@ def test_the_engine_is_loaded_by_the_first_test_that_uses_it(
         import sys
 
         def test_it({argument}):
-            assert ("engagelab_mock.service.engagelab" in sys.modules) is {loaded}
+            assert ("engagelab_mock.engagelab" in sys.modules) is {loaded}
             assert ("engagelab_mock.pytest_support" in sys.modules) is {loaded}
     """
     pytester.makepyfile(text)
@@ -88,7 +88,10 @@ def test_each_fixture_has_a_docstring(run: Run) -> None:
         "engagelab_server",
     ]
     assert "no docstring available" not in section
-    assert "    Say who gets the callbacks; override it in your conftest.py to return your own Receiver.\n" in section
+    assert (
+        "    Return the receiver of the callbacks; override this fixture in your conftest.py to return your own.\n"
+        in section
+    )
     assert '            run = engagelab.send("+6591234567")\n' in section
 
 

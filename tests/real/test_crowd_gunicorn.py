@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(database: Path) -> Iterator[str]:
-    """Serve the app with two workers of eight threads; it listens before they start, so that nobody comes too early."""
+    """Serve the app with two workers of eight threads; it listens before they start, so no request comes too early."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/engagelab"
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listening.fileno()}"]

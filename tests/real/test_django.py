@@ -11,6 +11,7 @@ from django.core.wsgi import get_wsgi_application
 
 from engagelab_mock import EngageLab, NotAcknowledged, Outcome, Receiver
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.peers import PATIENCE
 from tests.real import django_receiver
 from tests.real.conftest import SCENARIOS
 from tests.real.refusals import assert_refused_as_unsigned
@@ -20,18 +21,18 @@ Way = Callable[[str], AbstractContextManager[Receiver]]
 
 @contextmanager
 def wsgi(secret: str) -> Iterator[Receiver]:
-    yield Receiver.wsgi(get_wsgi_application(), "/engagelab/", username="acme", secret=secret)
+    yield Receiver.wsgi(get_wsgi_application(), "/engagelab/", username="acme", secret=secret, limit=PATIENCE)
 
 
 @contextmanager
 def asgi(secret: str) -> Iterator[Receiver]:
-    yield Receiver.asgi(get_asgi_application(), "/engagelab/", username="acme", secret=secret)
+    yield Receiver.asgi(get_asgi_application(), "/engagelab/", username="acme", secret=secret, limit=PATIENCE)
 
 
 @contextmanager
 def socket(secret: str) -> Iterator[Receiver]:
     with LoopbackServer(get_wsgi_application()) as server:
-        yield Receiver.http(f"{server.url}/engagelab/", username="acme", secret=secret)
+        yield Receiver.http(f"{server.url}/engagelab/", username="acme", secret=secret, limit=PATIENCE)
 
 
 ways = pytest.mark.parametrize("way", [wsgi, asgi, socket])
@@ -71,7 +72,7 @@ def test_the_missing_slash_is_a_redirect_that_is_named_and_not_followed() -> Non
         with EngageLab(receiver) as engagelab, pytest.raises(NotAcknowledged) as caught:
             engagelab.send("+6591234567")
     assert caught.value.delivery.outcome is Outcome.REDIRECT
-    assert "mind the trailing slash" in caught.value.hint
+    assert "check the trailing slash" in caught.value.hint
     assert django_receiver.statuses == []
 
 

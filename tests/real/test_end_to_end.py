@@ -69,7 +69,7 @@ def app() -> Flask:
 
 @pytest.fixture
 def engagelab_receiver(app: Flask) -> Receiver:
-    return Receiver.wsgi(app, path="/engagelab", username=shop.USERNAME, secret=shop.SECRET)
+    return Receiver.wsgi(app, path="/engagelab", username=shop.USERNAME, secret=shop.SECRET, limit=PATIENCE)
 
 
 def test_send_inbox_verify_callbacks(client: OTPClient, engagelab: EngageLab, app: Flask) -> None:
@@ -167,7 +167,9 @@ def test_errors_for_their_real_reasons(client: OTPClient, engagelab: EngageLab) 
 def test_a_receiver_in_process_verifies_inside_its_handler(engagelab: EngageLab) -> None:
     with on_our_server(engagelab) as url:
         app = shop.create_app(url, verify_at="delivered")
-        engagelab.receiver = Receiver.wsgi(app, path="/engagelab", username=shop.USERNAME, secret=shop.SECRET)
+        engagelab.receiver = Receiver.wsgi(
+            app, path="/engagelab", username=shop.USERNAME, secret=shop.SECRET, limit=PATIENCE
+        )
         app.test_client().post("/login", data={"phone": "+10000000005"})
         assert engagelab.journal.statuses == ["plan", "sent", "delivered", "verified"]
     assert [answer["verified"] for answer in app.extensions["answers"]] == [True]
@@ -202,8 +204,10 @@ def until(true: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("verify_at", ["", "delivered"], ids=["verified by the user", "verified in its handler"])
 def test_an_app_in_another_process_over_http(engagelab: EngageLab, engagelab_server: ApiServer, verify_at: str) -> None:
     with program({**engagelab_server.env, "VERIFY_AT": verify_at}) as url:
-        engagelab.receiver = Receiver.http(f"{url}/engagelab", username=shop.USERNAME, secret=shop.SECRET)
-        # Nobody asks the engine for anything: the callbacks come by themselves.
+        engagelab.receiver = Receiver.http(
+            f"{url}/engagelab", username=shop.USERNAME, secret=shop.SECRET, limit=PATIENCE
+        )
+        # The test asks the engine for nothing: the callbacks come by themselves.
         post(f"{url}/login", phone="+10000000005")
         last = b"verified" if verify_at else b"delivered"
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from engagelab_mock import Delivery, EngageLab, Receiver, Run, Status, VirtualClock
 from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent, Made
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.peers import PATIENCE
 from tests.real.flask_receiver import FlaskReceiver
 
 #: What the SDK makes of each kind.
@@ -43,7 +44,7 @@ def receiver(request: pytest.FixtureRequest, flask: FlaskReceiver) -> Iterator[R
         yield Receiver.wsgi(flask.app, "/engagelab", username="acme", secret="s3cret")
         return
     with LoopbackServer(flask.app) as server:
-        yield Receiver.http(f"{server.url}/engagelab", username="acme", secret="s3cret")
+        yield Receiver.http(f"{server.url}/engagelab", username="acme", secret="s3cret", limit=PATIENCE)
 
 
 @pytest.fixture
@@ -82,8 +83,8 @@ def test_the_one_line_sends_what_the_sdk_decodes(known: KnownEvent, receiver: Re
     assert (event.server, event.timestamp) == ("otp", row["itime"])
     if known.kind == "status":
         assert (event.status, event.message_id, event.to) == (known.name, row["message_id"], "+6591234567")
-        assert event.template_key == engagelab.template_key
-        assert event.business_id == engagelab.business_id
+        assert event.template_key == engagelab.account.template_key
+        assert event.business_id == engagelab.account.business_id
         assert event.current_send_channel == row["status"]["status_data"]["current_send_channel"]
         assert event.msg_time == event.timestamp
         assert event.billing == row["status"].get("billing")
@@ -138,9 +139,9 @@ def test_defaults_are_those_of_the_table(known: KnownEvent) -> None:
     with EngageLab() as engagelab:
         row = json.loads(send_bare(known, engagelab).callback.body)["rows"][0]
         own = {
-            Made.BUSINESS_ID: engagelab.business_id,
+            Made.BUSINESS_ID: engagelab.account.business_id,
             Made.ORG_ID: engagelab.account.org_id,
-            Made.TEMPLATE_KEY: engagelab.template_key,
+            Made.TEMPLATE_KEY: engagelab.account.template_key,
         }
     for field in known.fields:
         if field.default is Made.FAIL_REASON or not isinstance(field.default, (str, int, float)):
@@ -182,7 +183,7 @@ def test_every_field_of_the_table_can_be_given_and_stands_where_it_says(known: K
     [row] = json.loads(body)["rows"]
     fields = [field for field in known.fields if field.name in given]
     assert {field.name: stands_in(row, field) for field in fields} == given
-    # What no document names goes where the event's own fields are, and nobody minds.
+    # A field that no document names goes next to the event's own fields, and is accepted.
     [event] = engagelab_otp.WebhookVerifier("acme", "s3cret").parse_events(body)
     assert type(event) is CLASSES[known.kind]
     extra = Field(name="vendor_may_add", section=known.own_section)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from engagelab_mock import EngageLab, Receiver
+from tests.peers import PATIENCE
 from tests.real.conftest import SCENARIOS
 from tests.real.fastapi_receiver import FastAPIReceiver
 from tests.real.refusals import assert_refused_as_unsigned
@@ -40,7 +41,7 @@ def test_every_scenario_arrives_under_uvicorn(
 ) -> None:
     fastapi, url = served
     fastapi.rows.clear()
-    with EngageLab(Receiver.http(url, username="acme", secret="s3cret")) as engagelab:
+    with EngageLab(Receiver.http(url, username="acme", secret="s3cret", limit=PATIENCE)) as engagelab:
         run = engagelab.send("+6591234567", scenario=scenario)
     assert run.acknowledged
     assert run.statuses == fastapi.statuses == statuses
@@ -78,7 +79,7 @@ def test_a_secret_need_not_be_ascii() -> None:
 
 
 def test_its_address_is_valid_in_process_and_under_uvicorn(served: tuple[FastAPIReceiver, str]) -> None:
-    for receiver in (receiver_for(FastAPIReceiver()), Receiver.http(served[1])):
+    for receiver in (receiver_for(FastAPIReceiver()), Receiver.http(served[1], limit=PATIENCE)):
         with EngageLab(receiver) as engagelab:
             assert engagelab.validate_address("empty").acknowledged
             assert engagelab.validate_address("json").acknowledged

@@ -7,6 +7,7 @@ from engagelab_otp import MessageStatusEvent, WebhookSignatureError, WebhookVeri
 
 from engagelab_mock import CATALOGUE, EngageLab, NotAcknowledged, Receiver
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.peers import PATIENCE
 from tests.real.conftest import SCENARIOS
 from tests.real.flask_receiver import FlaskReceiver
 from tests.real.refusals import assert_refused_as_unsigned
@@ -83,8 +84,8 @@ def test_the_sdk_parses_every_event(scenario: str, statuses: list[str]) -> None:
         assert (event.message_id, event.to) == (run.message_id, "+6591234567")
         assert (event.server, event.channel) == ("otp", "otp")
         assert event.timestamp == event.msg_time == sent.itime
-        assert event.template_key == engagelab.template_key
-        assert event.business_id == engagelab.business_id
+        assert event.template_key == engagelab.account.template_key
+        assert event.business_id == engagelab.account.business_id
         assert event.custom_args == {"order": 7}
         assert bool(event.error_message) is bool(event.error_code)
         assert bool(event.billing) is (event.status == "sent")
@@ -94,7 +95,7 @@ def test_the_sdk_parses_every_event(scenario: str, statuses: list[str]) -> None:
 def test_over_a_socket_it_records_the_same(scenario: str, statuses: list[str]) -> None:
     flask = FlaskReceiver()
     with LoopbackServer(flask.app) as server:
-        receiver = Receiver.http(f"{server.url}/engagelab", username="acme", secret="s3cret")
+        receiver = Receiver.http(f"{server.url}/engagelab", username="acme", secret="s3cret", limit=PATIENCE)
         with EngageLab(receiver) as engagelab:
             run = engagelab.send("+6591234567", scenario=scenario)
     assert run.acknowledged

@@ -19,6 +19,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from engagelab_mock import EngageLab, Judgement, Receiver
+from tests.peers import PATIENCE
 
 _ids = count(1_700_000_000_000_000_001)
 
@@ -164,7 +165,7 @@ FACTS: dict[str, Callable[[ReadmeReceiver], bool]] = {
     "B17": swapped,
     "C01": lambda sdk: twice(sdk, signed(), signed()),
     "C02": at_once,
-    # A retry, for whatever reason, is a new request with the same body.
+    # A retry, for any reason, is a new request with the same body.
     "C03": lambda sdk: twice(sdk, signed(), signed()),
     "C04": lambda sdk: twice(sdk, signed(), signed()),
     "D03": in_one_body,
@@ -186,7 +187,7 @@ def test_check_finds_what_is_true_and_nothing_else(sdk: ReadmeReceiver) -> None:
     def observe(message_id: str) -> list[str]:
         return [status for known, status in sdk.handled if known == message_id]
 
-    receiver = Receiver.http(f"http://127.0.0.1:{sdk.port}/webhook", username="acme", secret="s3cret")
+    receiver = Receiver.http(f"http://127.0.0.1:{sdk.port}/webhook", username="acme", secret="s3cret", limit=PATIENCE)
     with EngageLab(receiver) as engagelab:
         report = engagelab.check(observe=observe, patience=0.05)
     assert [finding.id for finding in report.findings if finding.verdict is Judgement.FAIL] == list(FACTS)

@@ -20,7 +20,7 @@ import pytest
 
 from engagelab_mock import Outcome, decode
 from engagelab_mock.server.loopback import LoopbackServer
-from engagelab_mock.service.store.records import KeptDelivery, KeptPlan
+from engagelab_mock.service.store.records import StoredCallback, StoredDelivery
 from engagelab_mock.service.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ pytestmark = [
 
 PATIENCE = 30.0
 MESSAGES = 125
-#: Each message's callbacks: of its delivery, and of its code that nobody enters.
+#: Each message's callbacks: of its delivery, and of the expiry of its code.
 STATUSES = ("plan", "sent", "delivered", "verified_timeout")
 #: After how many callbacks in all the server is killed.
 KILLS = (165, 250, 251, 400)
@@ -121,9 +121,9 @@ def in_the_store(db: Path) -> tuple[set[Told], set[Told], set[Told]]:
     under_way: set[Told] = set()
     to_come: set[Told] = set()
     with SqliteStore(db) as store:
-        for plan in store.load("planned", KeptPlan):
+        for plan in store.load("planned", StoredCallback):
             to_come.update(told_by(plan.events))
-        for delivery in store.load("delivery", KeptDelivery):
+        for delivery in store.load("delivery", StoredDelivery):
             kind = {Outcome.ACKNOWLEDGED: acknowledged, Outcome.PENDING: under_way}
             kept = kind[Outcome(delivery.attempts[-1].outcome)] if delivery.attempts else to_come
             kept.update(told_by(delivery.body))

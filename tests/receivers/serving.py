@@ -12,14 +12,14 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from engagelab_mock import Receiver
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import Conversation, Peer, Script, answer
+from tests.peers import PATIENCE, Conversation, Peer, Script, answer
 from tests.receivers.correct import PATH, SECRET, USERNAME
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-#: How long a receiver may take where the test is about its taking too long, in seconds.
-LIMIT = 0.3
+#: How long a receiver may take, in seconds, if the test is about one that takes too long; connections are kept longer.
+LIMIT = 0.5
 
 Serving = Callable[["WSGIApplication"], AbstractContextManager[Receiver]]
 
@@ -32,7 +32,7 @@ def in_process(app: WSGIApplication) -> Iterator[Receiver]:
 @contextmanager
 def on_werkzeug(app: WSGIApplication) -> Iterator[Receiver]:
     with LoopbackServer(app) as server:
-        yield Receiver.http(server.url + PATH, username=USERNAME, secret=SECRET)
+        yield Receiver.http(server.url + PATH, username=USERNAME, secret=SECRET, limit=PATIENCE)
 
 
 @contextmanager
@@ -47,19 +47,21 @@ def on_wsgiref(app: WSGIApplication) -> Iterator[Receiver]:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield Receiver.http(f"http://127.0.0.1:{server.server_port}{PATH}", username=USERNAME, secret=SECRET)
+            yield Receiver.http(
+                f"http://127.0.0.1:{server.server_port}{PATH}", username=USERNAME, secret=SECRET, limit=PATIENCE
+            )
         finally:
             server.shutdown()
             thread.join()
 
 
-def by_hand(write: Callable[[WSGIApplication], Script]) -> Serving:
-    """Serve from a socket, one connection at a time, by a script that is written for the app."""
+def by_hand(write: Callable[[WSGIApplication], Script], *, limit: float = PATIENCE) -> Serving:
+    """Serve from a socket, one connection at a time, with a script that is written for the app."""
 
     @contextmanager
     def serving(app: WSGIApplication) -> Iterator[Receiver]:
         with Peer(write(app)) as peer:
-            yield Receiver.http(peer.url + PATH, username=USERNAME, secret=SECRET, limit=LIMIT)
+            yield Receiver.http(peer.url + PATH, username=USERNAME, secret=SECRET, limit=limit)
 
     return serving
 

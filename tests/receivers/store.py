@@ -17,7 +17,7 @@ CREATE TABLE bodies (body TEXT NOT NULL);
 
 
 class Store:
-    """Open the database anew for each use, as threads and processes need it."""
+    """Open the database for each use, as threads and processes need it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

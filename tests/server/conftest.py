@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def error(self) -> tuple[int, int]:
-        """Return the HTTP status and the code of an error object, having made sure that it is one."""
+        """Return the HTTP status and the code of an error object, after checking that it is one."""
         assert self.headers["Content-Type"] == "application/json"
         given = self.json
         assert list(given) == ["code", "message"]
@@ -42,7 +42,7 @@ class Answer:
 
 
 class Talk:
-    """Say something to a server, on a connection of its own each time."""
+    """Send requests to a server, each on a new connection."""
 
     def __init__(self, server: ApiServer) -> None:
         self.server = server

@@ -5,12 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
 
 from engagelab_mock import CATALOGUE, EngageLab, LiveClock, __version__
-from engagelab_mock.server import ApiServer
+from engagelab_mock.delivery.model import Delivery, Refusal
+from engagelab_mock.server import ApiServer, create_app
+from engagelab_mock.server.loopback import LoopbackServer
 from tests.server.conftest import PATIENCE, Talk, message
 
 
@@ -75,14 +80,14 @@ def test_the_journal_can_be_filtered(talk: Talk, engagelab: EngageLab, query: st
         ("staus=sent", "did you mean 'status'?"),
         ("status=delivred", "did you mean 'delivered'?"),
         ("outcome=acknowleged", "did you mean 'acknowledged'?"),
-        ("limit=0", "limit is a number from 1"),
-        ("limit=many", "limit is a number from 1"),
-        ("follow=-1", "follow is a number from 0"),
-        ("follow=nan", "follow is a number from 0"),
+        ("limit=0", "Expected `int` >= 1 - at `$.limit`"),
+        ("limit=many", "Expected `int`, got `str` - at `$.limit`"),
+        ("follow=-1", "Expected `float` >= 0.0 - at `$.follow`"),
+        ("follow=nan", "Expected `float` >= 0.0 - at `$.follow`"),
         ("to=a&to=b", "to is given more than once"),
     ],
 )
-def test_a_query_that_cannot_be_used(talk: Talk, query: str, said: str) -> None:
+def test_an_unusable_query_is_refused(talk: Talk, query: str, said: str) -> None:
     answer = talk("GET", f"/_mock/journal?{query}")
     assert answer.error == (400, 3002)
     assert said in answer.json["message"]
@@ -102,11 +107,68 @@ def test_the_journal_can_be_followed_until_the_server_stops(engagelab: EngageLab
     connection.close()
 
 
+def test_a_follower_gets_every_attempt_once_when_the_journal_forgets() -> None:
+    with EngageLab(keep=20) as engagelab, ApiServer(engagelab) as server:
+        sent = [engagelab.send(scenario=["plan", "sent"]).message_id for _ in range(5)]
+        with following(server) as response:
+            told = [json.loads(_next(response)) for _ in range(10)]
+            for _ in range(100):
+                sent.append(engagelab.send(scenario=["plan", "sent"]).message_id)
+                told += [json.loads(_next(response)) for _ in range(2)]
+    expected = [(message_id, [status]) for message_id in sent for status in ("plan", "sent")]
+    assert [(record["message_id"], record["statuses"]) for record in told] == expected
+
+
+def test_a_follower_gets_an_attempt_once_that_completes_as_it_begins(engagelab: EngageLab) -> None:
+    class Late:
+        """Keep nothing; begin to follow when an attempt is completed and the listeners have not been told."""
+
+        def begun(self, delivery: Delivery) -> None:
+            pass
+
+        def completed(self, delivery: Delivery) -> None:
+            if not told:
+                responses.append(stack.enter_context(following(server)))
+                told.append(json.loads(_next(responses[0])))
+
+        def refused(self, refusal: Refusal) -> None:
+            pass
+
+    told: list[dict[str, Any]] = []
+    responses: list[http.client.HTTPResponse] = []
+    with ApiServer(engagelab) as server, ExitStack() as stack:
+        engagelab.journal.keeper = Late()
+        engagelab.send(scenario=["plan", "sent"])
+        told.append(json.loads(_next(responses[0])))
+    assert [record["statuses"] for record in told] == [["plan"], ["sent"]]
+
+
+def test_a_follower_of_a_closed_app_gets_only_what_happened(engagelab: EngageLab) -> None:
+    app = create_app(engagelab)
+    app.close()
+    engagelab.send("+6591234567", scenario=["plan"])
+    with LoopbackServer(app) as server, following(server) as response:
+        assert json.loads(response.readline())["statuses"] == ["plan"]
+        assert response.readline() == b""
+
+
+@contextmanager
+def following(server: ApiServer | LoopbackServer) -> Iterator[http.client.HTTPResponse]:
+    """Follow the journal."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with closing(http.client.HTTPConnection(host, int(port), timeout=PATIENCE)) as connection:
+        connection.request("GET", "/_mock/journal?follow")
+        yield connection.getresponse()
+
+
 def _next(response: http.client.HTTPResponse) -> bytes:
-    """Return the next line that says something."""
-    while not (line := response.readline()).strip():
+    """Return the next line that is not empty; a server that has nothing to tell sends an empty one each second."""
+    for _ in range(int(PATIENCE)):
+        line = response.readline()
         assert line, "the answer has ended"
-    return line
+        if line.strip():
+            return line
+    raise AssertionError("nothing was told")
 
 
 def test_what_a_call_of_the_api_brings_is_in_the_inbox(talk: Talk) -> None:
@@ -121,7 +183,7 @@ def test_what_a_call_of_the_api_brings_is_in_the_inbox(talk: Talk) -> None:
     assert talk("POST", "/v1/verifications", verification).json["verified"] is True
 
 
-def test_an_empty_inbox_is_no_error(talk: Talk) -> None:
+def test_an_empty_inbox_is_not_an_error(talk: Talk) -> None:
     assert talk("GET", "/_mock/inbox/+6591234567").json == {
         "to": "+6591234567",
         "code": None,
@@ -130,12 +192,22 @@ def test_an_empty_inbox_is_no_error(talk: Talk) -> None:
     }
 
 
-def test_the_inbox_can_be_waited_for(talk: Talk, engagelab: EngageLab) -> None:
+def test_the_inbox_can_be_waited_for(talk: Talk, engagelab: EngageLab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert talk("GET", "/_mock/inbox/+6591234567?wait=0.01").json["messages"] == []
-    later = threading.Timer(0.05, engagelab.send, args=["+6591234567"])
-    later.start()
-    assert talk("GET", "/_mock/inbox/+6591234567?wait=9").json["code"]
-    later.join(PATIENCE)
+    looked = threading.Event()
+    engine = engagelab._engine
+    settle = engine.settle_quietly
+
+    def look() -> None:
+        settle()
+        looked.set()
+
+    monkeypatch.setattr(engine, "settle_quietly", look)
+    with ThreadPoolExecutor() as clients:
+        waiting = clients.submit(talk, "GET", "/_mock/inbox/+6591234567?wait=9")
+        assert looked.wait(PATIENCE)
+        engagelab.send("+6591234567")
+        assert waiting.result(PATIENCE).json["code"]
 
 
 def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab: EngageLab) -> None:
@@ -153,7 +225,7 @@ def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab:
 
 
 @pytest.mark.parametrize("body", [{"minutes": -1}, {"seconds": "5"}, {"minuts": 5}, [], {"days": 1e400}])
-def test_an_advance_that_cannot_be(talk: Talk, body: Any) -> None:
+def test_an_unusable_advance_is_refused(talk: Talk, body: Any) -> None:
     status, code = talk("POST", "/_mock/clock/advance", body).error
     assert (status, code) in {(400, 3002), (400, 3001)}
 
@@ -218,7 +290,7 @@ def test_all_rules_can_be_removed(talk: Talk, engagelab: EngageLab) -> None:
         ({"error": "5013"}, "int"),
     ],
 )
-def test_a_rule_that_cannot_be(talk: Talk, engagelab: EngageLab, body: Any, said: str) -> None:
+def test_an_unusable_rule_is_refused(talk: Talk, engagelab: EngageLab, body: Any, said: str) -> None:
     answer = talk("POST", "/_mock/rules", body)
     assert answer.error == (400, 3002)
     assert said in answer.json["message"]
@@ -259,13 +331,13 @@ def test_a_scenario_is_played_with_every_option(talk: Talk) -> None:
         ({"chanel": "sms"}, "did you mean 'channel'?"),
     ],
 )
-def test_a_send_that_cannot_be(talk: Talk, body: Any, said: str) -> None:
+def test_an_unusable_send_is_refused(talk: Talk, body: Any, said: str) -> None:
     answer = talk("POST", "/_mock/send", body)
     assert answer.error == (400, 3002)
     assert said in answer.json["message"]
 
 
-def test_a_reset_forgets_everything_but_who_is_called(talk: Talk, engagelab: EngageLab) -> None:
+def test_a_reset_keeps_only_the_receivers_and_the_clock(talk: Talk, engagelab: EngageLab) -> None:
     receiver = engagelab.receiver
     engagelab.rule(error=5013, call="codes")
     talk("POST", "/v1/messages", message())
@@ -278,13 +350,13 @@ def test_a_reset_forgets_everything_but_who_is_called(talk: Talk, engagelab: Eng
     assert talk("POST", "/v1/messages", message()).status == 200
 
 
-def test_a_path_that_is_none_names_the_nearest(talk: Talk) -> None:
+def test_an_unknown_path_names_the_nearest(talk: Talk) -> None:
     answer = talk("GET", "/_mock/jurnal")
     assert answer.error == (404, 4001)
     assert "did you mean '/_mock/journal'?" in answer.json["message"]
 
 
-def test_the_webhook_says_who_gets_the_callbacks(talk: Talk, engagelab: EngageLab) -> None:
+def test_the_webhook_sets_the_receiver(talk: Talk, engagelab: EngageLab) -> None:
     wanted = {"url": "http://127.0.0.1:1/engagelab", "username": "acme", "secret": "s3cret"}
     assert talk("PUT", "/v1/sandbox/webhook", wanted).json == {"code": 0, "message": "success"}
     assert [receiver.address for receiver in engagelab.receivers] == ["http://127.0.0.1:1/engagelab"]
@@ -294,7 +366,7 @@ def test_the_webhook_says_who_gets_the_callbacks(talk: Talk, engagelab: EngageLa
 @pytest.mark.parametrize(
     "body", [{}, {"url": "htps://x"}, {"url": "http://x", "username": "acme"}, {"url": "http://x", "secrt": "s"}, "{"]
 )
-def test_a_webhook_that_cannot_be(talk: Talk, engagelab: EngageLab, body: Any) -> None:
+def test_an_unusable_webhook_is_refused(talk: Talk, engagelab: EngageLab, body: Any) -> None:
     receiver = engagelab.receiver
     assert talk("PUT", "/v1/sandbox/webhook", body).status == 400
     assert engagelab.receiver is receiver

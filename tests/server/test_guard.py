@@ -1,23 +1,25 @@
-"""Who may use the control API."""
+"""Which clients may use the control API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from werkzeug import Request
 
 from engagelab_mock import EngageLab
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server import ApiServer
-from engagelab_mock.server.exchange import HttpRequest
-from engagelab_mock.server.guard import Guard
+from engagelab_mock.server.app import Guard
 from engagelab_mock.service.rest.exchange import ApiError
 from tests.server.conftest import Talk
 
 
-def asked(host: str = "127.0.0.1:8420", **more: Any) -> HttpRequest:
-    return HttpRequest(**{"method": "GET", "path": "/_mock/clock", "host": host, "peer": "127.0.0.1", **more})
+def asked(host: str = "127.0.0.1:8420", *, peer: str = "127.0.0.1", **headers: str | None) -> Request:
+    given = {f"HTTP_{name.upper()}": value for name, value in headers.items() if value is not None}
+    return Request(
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/_mock/clock", "HTTP_HOST": host, "REMOTE_ADDR": peer, **given}
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8420", "localhost", "LOCALHOST:1", "[::1]:80", "127.9.9.9", ""])
@@ -36,7 +38,7 @@ def test_a_name_that_leads_here_from_elsewhere_is_refused(host: str) -> None:
 
 
 def test_another_machine_is_refused() -> None:
-    with pytest.raises(ApiError, match="for this machine alone"):
+    with pytest.raises(ApiError, match="only this machine"):
         Guard().check(asked(peer="10.0.0.7"))
 
 
@@ -53,7 +55,7 @@ def test_a_web_page_of_the_server_s_own_is_not() -> None:
     Guard().check(asked(origin="http://127.0.0.1:8420"))
 
 
-def test_whoever_has_the_token_may_come_from_anywhere() -> None:
+def test_a_client_with_the_token_may_be_on_any_machine() -> None:
     Guard("t0ken").check(asked(host="mock.example", peer="10.0.0.7", authorization="Bearer t0ken"))
     Guard("t0ken").check(asked(authorization="bearer t0ken"))
 
@@ -61,7 +63,7 @@ def test_whoever_has_the_token_may_come_from_anywhere() -> None:
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", "Bearer t0ken2", "Basic t0ken", "t0ken", "Bearer \xff"]
 )
-def test_without_the_right_token_nobody_may(authorization: str | None) -> None:
+def test_without_the_right_token_a_client_is_refused(authorization: str | None) -> None:
     with pytest.raises(ApiError) as caught:
         Guard("t0ken").check(asked(authorization=authorization))
     assert (caught.value.code, caught.value.http_status) == (2001, 401)

@@ -1,16 +1,19 @@
-"""Whatever a client sends: the documented error object and status, no traceback, and the server goes on."""
+"""Hostile clients get the documented error object and status, without a traceback, and the server goes on."""
 
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import logging
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from werkzeug import Request, Response
+from werkzeug.test import create_environ
 
 from engagelab_mock import EngageLab
 from engagelab_mock.server import create_app
@@ -55,12 +58,12 @@ def assert_alive(talk: Talk) -> None:
         pytest.param({"to": "+65 9123", "template": {"id": "t"}}, (400, 5011), id="a number that is none"),
     ],
 )
-def test_a_body_that_cannot_be_used(talk: Talk, body: Any, error: tuple[int, int]) -> None:
+def test_an_unusable_body_is_refused(talk: Talk, body: Any, error: tuple[int, int]) -> None:
     assert talk("POST", "/v1/messages", body).error == error
     assert_alive(talk)
 
 
-def test_a_field_that_nobody_knows_is_passed_over(talk: Talk) -> None:
+def test_an_unknown_field_is_ignored(talk: Talk) -> None:
     assert talk("POST", "/v1/messages", message() | {"unknown": 1}).status == 200
 
 
@@ -82,7 +85,7 @@ def test_a_field_that_nobody_knows_is_passed_over(talk: Talk) -> None:
         "\x80\x81",
     ],
 )
-def test_credentials_that_are_none(talk: Talk, authorization: str | None) -> None:
+def test_malformed_credentials_are_refused(talk: Talk, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = talk("POST", "/v1/messages", message(), headers=headers, api=False)
     assert answer.error == (401, 2001)
@@ -99,7 +102,7 @@ def test_credentials_that_are_none(talk: Talk, authorization: str | None) -> Non
         ("PUT", "/_mock/rules", "DELETE, GET, POST"),
     ],
 )
-def test_a_method_that_a_path_does_not_have(talk: Talk, method: str, path: str, allowed: str) -> None:
+def test_a_wrong_method_is_answered_405(talk: Talk, method: str, path: str, allowed: str) -> None:
     answer = talk(method, path, {})
     assert answer.error == (405, 3002)
     assert sorted(answer.headers["Allow"].split(", ")) == allowed.split(", ")
@@ -109,7 +112,7 @@ def test_a_method_that_a_path_does_not_have(talk: Talk, method: str, path: str, 
     "path",
     ["/", "/v1", "/v1/", "/v2/messages", "/v1/messages/", "/_mock", "/_mock/", "/%00", "/v1/%ff"],
 )
-def test_a_path_that_is_none(talk: Talk, path: str) -> None:
+def test_an_unknown_path_is_answered_404(talk: Talk, path: str) -> None:
     assert talk("POST", path, {}, headers={"Authorization": BASIC}).error == (404, 4001)
 
 
@@ -204,3 +207,31 @@ def test_many_clients_at_once_get_each_their_own(engagelab: EngageLab, talk: Tal
     assert len({answer.json["message_id"] for answer in answers}) == len(numbers)
     received = {each.to: each.message_id for each in engagelab.inbox()}
     assert received == {to: answer.json["message_id"] for to, answer in zip(numbers, answers, strict=True)}
+
+
+def test_a_request_is_freed_without_the_garbage_collector(engagelab: EngageLab) -> None:
+    app = create_app(engagelab)
+
+    def call() -> None:
+        response = app(create_environ("/v1/template-configs"), lambda status, headers, exc_info=None: lambda data: None)
+        assert b"".join(response)
+        cast("Any", response).close()
+
+    call()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        call()
+        gc.collect()
+        # Threads of other tests may leave cycles, too; theirs hold no request.
+        assert [type(thing) for thing in gc.garbage if _is_of_a_call(thing)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def _is_of_a_call(thing: object) -> bool:
+    """Tell whether this is a request, a response, or an environ."""
+    return type(thing) in {Request, Response} or (type(thing) is dict and "PATH_INFO" in thing)

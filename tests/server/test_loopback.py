@@ -51,7 +51,7 @@ def test_it_answers_at_its_url_over_http_1_1() -> None:
 def test_it_listens_from_the_moment_it_is_made() -> None:
     server = LoopbackServer(echo)
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as early:
-        early.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nearly")
+        early.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nearly")
         with server:
             answer = early.makefile("rb").read()
 
@@ -121,12 +121,12 @@ def test_a_stopped_server_does_not_start_again() -> None:
 
 @pytest.fixture
 def logged() -> Iterator[SimpleQueue[logging.LogRecord]]:
-    """What Werkzeug logs, which it may do after the answer has arrived."""
+    """What the server logs."""
     records: SimpleQueue[logging.LogRecord] = SimpleQueue()
     handler = logging.handlers.QueueHandler(records)
-    logging.getLogger("werkzeug").addHandler(handler)
+    logging.getLogger("engagelab_mock.server").addHandler(handler)
     yield records
-    logging.getLogger("werkzeug").removeHandler(handler)
+    logging.getLogger("engagelab_mock.server").removeHandler(handler)
 
 
 def test_requests_are_not_logged_and_failures_are(logged: SimpleQueue[logging.LogRecord]) -> None:
@@ -158,7 +158,7 @@ def test_a_port_in_use_is_an_error_and_not_the_end(capfd: pytest.CaptureFixture[
         ("192.0.2.1", 0, "192.0.2.1 is not an address of this machine"),
     ],
 )
-def test_a_place_that_cannot_be_had_is_said_with_the_next_step(host: str, port: int, complaint: str) -> None:
+def test_an_unusable_address_is_an_error_with_a_hint(host: str, port: int, complaint: str) -> None:
     with pytest.raises(UsageError) as caught:
         LoopbackServer(echo, host, port)
 

@@ -1,31 +1,25 @@
-"""The REST API on a socket: what an app is told, who calls the receivers, and that it ends."""
+"""The REST API on a socket: its settings for an app, which thread calls the receivers, and its end."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import pytest
 
 from engagelab_mock import ApiServer, ApiSettings, EngageLab, LiveClock, Receiver, Recorder
+from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.server.conftest import PATIENCE, Talk, message
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.002)
-
-
 def postmen() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "Postman"]
+    return [thread for thread in threading.enumerate() if thread.name == "DeliveryWorker"]
 
 
-def test_an_app_is_told_where_it_is_and_who_it_is() -> None:
+def test_env_has_the_addresses_and_credentials() -> None:
     receiver = Receiver.recording(username="acme", secret="s3cret")
     api = ApiSettings(dev_key="mine", dev_secret="another")
     with EngageLab(receiver, api=api) as engagelab, ApiServer(engagelab) as server:
@@ -40,13 +34,13 @@ def test_an_app_is_told_where_it_is_and_who_it_is() -> None:
         assert repr(server) == f"<ApiServer {server.url}>"
 
 
-def test_the_vendor_s_sandbox_is_named_where_anybody_may_call() -> None:
+def test_without_credentials_the_vendor_s_sandbox_is_named() -> None:
     with EngageLab([]) as engagelab, ApiServer(engagelab) as server:
         assert server.env["ENGAGELAB_DEV_KEY"] == "engagelab_sandbox_demo"
         assert server.env["ENGAGELAB_WEBHOOK_USERNAME"] == "sandbox_demo"
 
 
-def test_a_receiver_in_process_is_called_when_the_test_asks_and_on_its_thread() -> None:
+def test_a_receiver_in_process_is_called_on_the_test_s_thread_when_it_reads() -> None:
     threads: list[str] = []
 
     def app(environ: object, start_response: Callable[..., object]) -> list[bytes]:
@@ -63,8 +57,9 @@ def test_a_receiver_in_process_is_called_when_the_test_asks_and_on_its_thread() 
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["from the start", "set after the start"])
-def test_a_receiver_over_http_is_called_without_being_asked_for(late: bool) -> None:
-    recorder = Recorder()
+def test_a_receiver_over_http_is_called_at_once(late: bool) -> None:
+    arrived: SimpleQueue[Received] = SimpleQueue()
+    recorder = Recorder(on_received=arrived.put)
     with LoopbackServer(recorder) as elsewhere, EngageLab() as engagelab:
         receiver = Receiver.http(elsewhere.url, username=recorder.username, secret=recorder.secret)
         if not late:
@@ -72,23 +67,24 @@ def test_a_receiver_over_http_is_called_without_being_asked_for(late: bool) -> N
         with ApiServer(engagelab) as server:
             engagelab.receiver = receiver
             Talk(server)("POST", "/v1/messages", message())
-            until(lambda: len(recorder.received) == 3)
-            assert len(postmen()) == 1
-    assert [received.statuses for received in recorder.received] == [["plan"], ["sent"], ["delivered"]]
-    until(lambda: postmen() == [])
+            statuses = [arrived.get(timeout=PATIENCE).statuses for _ in range(3)]
+            [postman] = postmen()
+    assert statuses == [["plan"], ["sent"], ["delivered"]]
+    postman.join(PATIENCE)
+    assert not postman.is_alive()
 
 
 def test_with_a_clock_that_runs_receivers_in_process_are_called_by_themselves() -> None:
-    receiver = Receiver.recording()
+    arrived: SimpleQueue[Received] = SimpleQueue()
+    receiver = Receiver.wsgi(Recorder(on_received=arrived.put))
     with EngageLab(receiver, clock=LiveClock(speed=1000)) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         talk("POST", "/v1/messages", message())
         assert talk("GET", "/_mock/inbox/+6591234567?wait=9").json["code"]
         sent = talk("POST", "/_mock/send", {"to": "+6500000001", "scenario": "sent_failed"}).json
         assert sent["statuses"] == ["plan", "sent_failed"]
-        assert receiver.recorder is not None
-        recorder = receiver.recorder
-        until(lambda: [r.statuses for r in recorder.received][-1:] == [["sent_failed"]])
+        while arrived.get(timeout=PATIENCE).statuses != ["sent_failed"]:
+            pass
 
 
 def test_stopping_frees_the_port_at_once_and_can_be_repeated() -> None:
@@ -100,7 +96,7 @@ def test_stopping_frees_the_port_at_once_and_can_be_repeated() -> None:
         with socket.socket() as client:
             assert client.connect_ex(address) != 0
         # Nothing of it is left with the engine.
-        assert engagelab.on_release == []
+        assert engagelab._engine.outbox.on_release == []
 
 
 def test_one_that_was_never_started_can_be_stopped() -> None:

@@ -140,7 +140,7 @@ def test_options_that_cannot_be_used_are_refused_and_nothing_is_sent(
     [
         (lambda lab: lab.notify("insufficient_balanse"), "did you mean 'insufficient_balance'?"),
         (lambda lab: lab.notify("insufficient_balance", remain_balance="low"), "remain_balance is a number, not 'low'"),
-        (lambda lab: lab.notify("insufficient_balance", at=5), "itime is the clock's"),
+        (lambda lab: lab.notify("insufficient_balance", at=5), "itime comes from the clock"),
         (lambda lab: lab.uplink("STOP", body="+6591234567"), "'STOP' is not an E.164 phone number"),
         (lambda lab: lab.system_event("account_login", fail_reason="locked"), "add action='login_failed'"),
         (lambda lab: lab.deliver([]), "a callback carries at least one event"),

@@ -20,7 +20,7 @@ from engagelab_mock import (
     VirtualClock,
 )
 from tests.eventloops import START, answering, asgi
-from tests.peers import Peer, answer
+from tests.peers import PATIENCE, Peer, answer
 from tests.peers import answering as wire_answering
 from tests.real.conftest import SCENARIOS
 from tests.real.fastapi_receiver import FastAPIReceiver
@@ -140,7 +140,7 @@ def statuses(scenario: str) -> list[str]:
 
 # ---- every verb has its twin ----
 
-#: What lets time pass or puts something on the wire, and what has it awaited.
+#: The verbs that advance the clock or send something, each with its async twin.
 TWINS = {
     EngageLab: ["send", "send_many", "notify", "uplink", "system_event", "deliver", "validate_address"],
     VirtualClock: ["advance", "advance_to", "run_next"],
@@ -193,7 +193,7 @@ def test_waiting_for_the_journal_and_the_batch_have_theirs() -> None:
 
 @pytest.mark.asyncio
 async def test_pytest_asyncio_in_strict_mode() -> None:
-    with Peer(wire_answering(*[answer()] * 4)) as peer, EngageLab(Receiver.http(peer.url)) as engagelab:
+    with Peer(wire_answering(*[answer()] * 4)) as peer, EngageLab(Receiver.http(peer.url, limit=PATIENCE)) as engagelab:
         assert (await engagelab.asend("+6591234567")).acknowledged
     with EngageLab(asgi(answering(before=lambda: asyncio.sleep(0)))) as engagelab:
         first, second = await asyncio.gather(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from engagelab_mock import (
@@ -21,10 +24,6 @@ from tests.eventloops import PATIENCE, START, answering, asgi
 from tests.peers import Peer
 from tests.real.conftest import SCENARIOS
 
-if TYPE_CHECKING:
-    pass
-
-
 # ---- several in one loop ----
 
 
@@ -37,8 +36,6 @@ class Moments:
         self.refused = refused
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        import json
-
         [row] = json.loads((await receive())["body"])["rows"]
         assert self.engagelab is not None
         arrived = self.engagelab.clock.time() - START
@@ -69,6 +66,34 @@ async def test_two_sends_at_once_share_time_and_both_complete() -> None:
     assert [at for *_, at in app.seen] == sorted(at for *_, at in app.seen)
     assert {at for _, status, at in app.seen if status == "plan"} == {0}
     assert {at for _, status, at in app.seen if status == "verified"} == {20}
+
+
+_SENDER: ContextVar[str] = ContextVar("sender")
+
+
+@pytest.mark.anyio
+async def test_each_send_calls_the_app_from_its_own_task() -> None:
+    """A task that is cancelled, or has context variables, must not carry the callbacks of another."""
+    seen: list[tuple[str, str]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        [row] = json.loads((await receive())["body"])["rows"]
+        seen.append((row["to"], _SENDER.get()))
+        await anyio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with EngageLab(asgi(app), clock=VirtualClock(START)) as engagelab:
+
+        async def send(to: str) -> None:
+            _SENDER.set(to)
+            await engagelab.asend(to)
+
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(send, f"+659123456{number}")
+    assert len(seen) == 16
+    assert [(to, sender) for to, sender in seen if to != sender] == []
 
 
 @pytest.mark.anyio
@@ -147,18 +172,34 @@ async def test_a_receiver_may_send_while_it_is_being_delivered_to() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("way", ["asgi", "http"])
-async def test_a_timeout_around_a_send_leaves_its_attempt_and_nothing_stuck(way: str) -> None:
-    async def hang() -> None:
-        await anyio.sleep(3600)
+async def test_a_send_that_is_cancelled_leaves_its_attempt_and_nothing_stuck(way: str) -> None:
+    reached, over = threading.Event(), threading.Event()
 
-    over = threading.Event()
-    with Peer(lambda conversation: (conversation.request(), over.wait(PATIENCE))) as peer:
+    async def hang() -> None:
+        reached.set()
+        await anyio.sleep_forever()
+
+    def listen(conversation: Any) -> None:
+        conversation.request()
+        reached.set()
+        over.wait(PATIENCE)
+
+    with Peer(listen) as peer:
         receiver = (
             asgi(answering(before=hang), limit=None) if way == "asgi" else Receiver.http(peer.url, limit=PATIENCE)
         )
         with EngageLab(receiver) as engagelab:
-            with anyio.move_on_after(0.1) as scope:
-                await engagelab.asend("+6591234567", retry=[1])
+            scope = anyio.CancelScope()
+
+            async def send() -> None:
+                with scope:
+                    await engagelab.asend("+6591234567", retry=[1])
+
+            with anyio.fail_after(PATIENCE):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(send)
+                    assert await anyio.to_thread.run_sync(reached.wait, PATIENCE)
+                    scope.cancel()
             assert scope.cancelled_caught
             [attempt] = engagelab.journal.attempts
             assert attempt.outcome is Outcome.PENDING
@@ -166,7 +207,7 @@ async def test_a_timeout_around_a_send_leaves_its_attempt_and_nothing_stuck(way:
             await engagelab.clock.aadvance(days=1)
             assert len(engagelab.journal.attempts) == 1
         over.set()
-        if way == "asgi":  # the peer's script ends only once somebody has come
+        if way == "asgi":  # the peer's script ends only after a connection
             import socket
 
             socket.create_connection(("127.0.0.1", peer.port)).close()

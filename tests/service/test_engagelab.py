@@ -38,7 +38,7 @@ def test_a_scenarios_callbacks_arrive_in_its_order(scenario: str) -> None:
         assert engagelab.journal.statuses == run.statuses
     assert run.statuses == CATALOGUE[scenario].statuses
     assert [received.statuses for received in recorder.received] == [[status] for status in run.statuses]
-    assert run.acknowledged
+    assert run.acknowledged or run.statuses == []
     assert run.scenario is CATALOGUE[scenario]
     assert {delivery.message_id for delivery in run.deliveries} <= {run.message_id}
 
@@ -67,8 +67,8 @@ def test_what_stays_the_same_stays_the_same(scenario: str) -> None:
     for event in run.events:
         data = event.status.status_data
         assert (event.message_id, data.message_id) == (run.message_id, run.message_id)
-        assert data.template_key == engagelab.template_key
-        assert data.business_id == engagelab.business_id
+        assert data.template_key == engagelab.account.template_key
+        assert data.business_id == engagelab.account.business_id
         assert event.to == "+6591234567"
         assert (event.server, event.channel) == ("otp", "otp")
         assert event.custom_args is UNSET
@@ -102,7 +102,7 @@ def test_one_seed_makes_the_same_callbacks_byte_by_byte(scenario: str) -> None:
         assert sent("a") != sent("b")
 
 
-def test_a_made_up_recipient_is_one_that_could_be_sent_to() -> None:
+def test_a_generated_recipient_is_valid() -> None:
     with EngageLab() as engagelab:
         recipients = {engagelab.send(scenario="lost").to for _ in range(50)}
     assert len(recipients) > 1
@@ -154,6 +154,18 @@ def test_without_a_check_the_run_goes_on_and_says_so() -> None:
         run = engagelab.send("+6591234567", check=False)
     assert not run.acknowledged
     assert len(recorder.received) == 4
+
+
+@pytest.mark.parametrize(
+    ("receivers", "scenario"),
+    [([], "verified"), ([Receiver.recording(events=["notification"])], "verified")],
+    ids=["no receiver", "a receiver of other events"],
+)
+def test_a_run_without_deliveries_is_not_acknowledged(receivers: list[Receiver], scenario: str) -> None:
+    with EngageLab(receivers) as engagelab:
+        run = engagelab.send("+6591234567", scenario=scenario)
+    assert run.deliveries == []
+    assert run.acknowledged is False
 
 
 def test_defaults_stand_in_for_what_a_send_leaves_out() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+import anyio
 import pytest
 
-from engagelab_mock import EngageLab, Journal, LiveClock, NothingReceived, UsageError
-from engagelab_mock.service.postman import Postman
+from engagelab_mock import ApiServer, EngageLab, Journal, LiveClock, NothingReceived, UsageError
+from tests.service.app import PATIENCE
 from tests.service.rest.client import TO, Client
 
 
@@ -18,7 +19,7 @@ def engagelab() -> Iterator[EngageLab]:
         yield engagelab
 
 
-def test_it_holds_what_was_delivered_oldest_first(engagelab: EngageLab) -> None:
+def test_delivered_messages_are_listed_oldest_first(engagelab: EngageLab) -> None:
     first = engagelab.send(TO, template="login")
     second = engagelab.send(TO, scenario="delivered")
     engagelab.send("user@example.com", scenario="delivered")
@@ -35,7 +36,7 @@ def test_it_holds_what_was_delivered_oldest_first(engagelab: EngageLab) -> None:
 @pytest.mark.parametrize(
     "scenario", ["sent_failed", "delivered_failed", "target_invalid", "lost", "fallback_exhausted"]
 )
-def test_what_failed_is_not_in_it(engagelab: EngageLab, scenario: str) -> None:
+def test_a_failed_message_is_not_in_the_inbox(engagelab: EngageLab, scenario: str) -> None:
     engagelab.send(TO, scenario=scenario)
     assert list(engagelab.inbox(TO)) == []
 
@@ -61,7 +62,18 @@ def test_a_batch_arrives_too(engagelab: EngageLab) -> None:
     assert len(engagelab.inbox(TO)) == 1
 
 
-def test_it_grows(engagelab: EngageLab) -> None:
+def test_a_message_is_accepted_as_soon_as_it_is_sent(engagelab: EngageLab) -> None:
+    run = engagelab.send(TO)
+    assert [accepted.message.id for accepted in engagelab.accepted] == [run.message_id]
+    begun = engagelab.begin_send(TO)
+    engagelab.send_many(2, concurrency=2)
+    assert len(engagelab.accepted) == 4
+    assert begun.message_id in engagelab.accepted
+    engagelab.reset()
+    assert len(engagelab.accepted) == 0
+
+
+def test_the_inbox_grows_when_messages_arrive(engagelab: EngageLab) -> None:
     inbox = engagelab.inbox(TO)
     assert len(inbox) == 0
     engagelab.send(TO)
@@ -72,15 +84,15 @@ class TestNothing:
     """Errors say what did arrive, for whom, and what to do."""
 
     def test_nothing_at_all(self, engagelab: EngageLab) -> None:
-        with pytest.raises(NothingReceived, match="nothing was sent at all") as caught:
+        with pytest.raises(NothingReceived, match="nothing was sent to any recipient") as caught:
             _ = engagelab.inbox(TO).code
         assert ".wait()" in caught.value.hint
 
-    def test_something_for_somebody_else(self, engagelab: EngageLab) -> None:
+    def test_something_for_another_recipient(self, engagelab: EngageLab) -> None:
         engagelab.send("+6591234568")
         with pytest.raises(NothingReceived, match=r"messages went to \+6591234568") as caught:
             _ = engagelab.inbox(TO).text
-        assert "written the same" in caught.value.hint
+        assert "in the same way" in caught.value.hint
 
     def test_something_that_failed(self, engagelab: EngageLab) -> None:
         engagelab.send(TO, scenario="delivered_failed")
@@ -106,7 +118,7 @@ class TestNothing:
     def test_it_fails_the_test_like_an_assertion(self) -> None:
         assert issubclass(NothingReceived, AssertionError)
 
-    def test_a_recipient_that_is_none_is_a_mistake(self, engagelab: EngageLab) -> None:
+    def test_an_invalid_recipient_is_refused(self, engagelab: EngageLab) -> None:
         with pytest.raises(UsageError, match="did you mean '\\+6591234567'"):
             engagelab.inbox("+65 9123 4567")
         with pytest.raises(UsageError, match="from 1"):
@@ -114,32 +126,42 @@ class TestNothing:
         assert len(engagelab.journal.refusals) == 1
 
 
-def test_it_waits_for_an_app_that_sends_from_elsewhere(engagelab: EngageLab) -> None:
-    app = threading.Timer(0.05, Client(engagelab).send)
+def test_wait_waits_for_an_app_in_another_thread(engagelab: EngageLab) -> None:
+    waiting = threading.Event()
+
+    def send() -> None:
+        assert waiting.wait(PATIENCE)
+        Client(engagelab).send()
+
+    app = threading.Thread(target=send)
     app.start()
-    assert engagelab.inbox(TO).wait(timeout=10).to == TO
+    inbox = engagelab.inbox(TO)
+    waiting.set()
+    assert inbox.wait(timeout=PATIENCE).to == TO
     app.join()
 
 
-def test_it_waits_for_a_live_clock() -> None:
-    with EngageLab(clock=LiveClock(speed=50)) as engagelab, Postman(engagelab):
+def test_wait_waits_for_a_live_clock() -> None:
+    with EngageLab(clock=LiveClock(speed=50)) as engagelab, ApiServer(engagelab):
         Client(engagelab).sent()
         assert len(engagelab.inbox(TO)) == 0
-        assert engagelab.inbox(TO).wait(timeout=10).code
+        assert engagelab.inbox(TO).wait(timeout=PATIENCE).code
 
 
 @pytest.mark.anyio
-async def test_it_waits_in_an_event_loop(engagelab: EngageLab) -> None:
-    app = threading.Timer(0.05, Client(engagelab).send)
-    app.start()
+async def test_await_waits_in_an_event_loop(engagelab: EngageLab) -> None:
+    async def send() -> None:
+        Client(engagelab).send()
+
     inbox = await engagelab.ainbox(TO)
-    assert (await inbox.await_(timeout=10)).to == TO
-    app.join()
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)  # it begins when this task first waits
+        assert (await inbox.await_(timeout=PATIENCE)).to == TO
     with pytest.raises(NothingReceived, match="within 0 s"):
         await inbox.await_(timeout=0, count=2)
 
 
-def test_a_journal_that_forgets_has_the_inbox_forget_as_well() -> None:
+def test_keep_limits_the_inbox_too() -> None:
     with EngageLab(journal=Journal(limit=2)) as engagelab:
         sent = [engagelab.send(TO, scenario="delivered").message_id for _ in range(5)]
         assert [message.message_id for message in engagelab.inbox(TO)] == sent[-2:]

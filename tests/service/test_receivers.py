@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import (
+    CATALOGUE,
     EngageLab,
     InvalidSettings,
     NotAcknowledged,
@@ -48,6 +49,26 @@ def test_every_receiver_gets_everything_unless_told_otherwise() -> None:
     assert [delivery.receiver for delivery in run.deliveries] == [one, two] * 3
 
 
+def test_receivers_of_different_events_make_one_list_of_statuses() -> None:
+    with EngageLab([listening(["sent", "plan"])[0], listening(["delivered"])[0]]) as engagelab:
+        run = engagelab.send("+6591234567", scenario="delivered")
+    assert run.statuses == ["plan", "sent", "delivered"]
+    assert len(run.deliveries) == 3
+
+
+@pytest.mark.parametrize("scenario", ["delivered", "fallback"])
+@pytest.mark.parametrize(("first", "batch"), [([], 1), ([], 2), ([], "all"), (["plan", "delivered"], 1)])
+@pytest.mark.parametrize("dialect", ["2023-03", "newer"])
+def test_two_receivers_double_the_deliveries_and_not_the_statuses(
+    first: list[str], batch: Any, scenario: str, dialect: str
+) -> None:
+    with EngageLab([listening(first)[0], listening()[0]], dialect=dialect) as engagelab:
+        run = engagelab.send("+6591234567", scenario=scenario, batch=batch)
+        assert run.statuses == CATALOGUE[scenario].statuses
+        assert [event.name for event in run.events] == run.statuses
+        assert len(run.deliveries) == len(engagelab.journal.deliveries) > len({d.body for d in run.deliveries})
+
+
 @pytest.mark.parametrize(
     "ticked",
     [
@@ -62,7 +83,7 @@ def test_every_receiver_gets_everything_unless_told_otherwise() -> None:
     ],
     ids=lambda ticked: f"{len(ticked)} of {ticked[0]}",
 )
-def test_an_event_goes_to_who_ticked_it_and_to_nobody_else(ticked: list[str]) -> None:
+def test_an_event_goes_only_to_receivers_that_ticked_it(ticked: list[str]) -> None:
     (everything, all_of_it), (some, part) = listening(), listening(ticked)
     with EngageLab([some, everything]) as engagelab:
         send_everything(engagelab)
@@ -72,7 +93,7 @@ def test_an_event_goes_to_who_ticked_it_and_to_nobody_else(ticked: list[str]) ->
     assert part.received
 
 
-def test_what_nobody_ticked_is_not_sent() -> None:
+def test_an_event_that_no_receiver_ticked_is_not_sent() -> None:
     receiver, recorder = listening(["delivered"])
     with EngageLab(receiver) as engagelab:
         assert engagelab.notify("insufficient_balance") == []
@@ -117,8 +138,8 @@ def test_a_tick_means_the_status_however_the_dialect_spells_it() -> None:
         (["notifications"], UnknownName, "did you mean 'notification'?"),
         (["unknown"], UnknownName, "unknown callback event 'unknown'"),
         ([7], UnknownName, "unknown callback event 7"),
-        ("delivered", InvalidSettings, "the ticked events are a list of names, not 'delivered'"),
-        (None, InvalidSettings, "the ticked events are a list of names, not None"),
+        ("delivered", InvalidSettings, "events is a list of names, not 'delivered'"),
+        (None, InvalidSettings, "events is a list of names, not None"),
     ],
 )
 def test_what_cannot_be_ticked(events: Any, error: type[UsageError], told: str) -> None:
@@ -164,10 +185,10 @@ async def test_asend_goes_to_the_same() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("http://127.0.0.1:1/", "'http://127.0.0.1:1/' is no Receiver"),
-        (["http://127.0.0.1:1/"], "'http://127.0.0.1:1/' is no Receiver"),
-        (7, "7 is no Receiver"),
-        ([Receiver.recording(), None], "None is no Receiver"),
+        ("http://127.0.0.1:1/", "'http://127.0.0.1:1/' is not a Receiver"),
+        (["http://127.0.0.1:1/"], "'http://127.0.0.1:1/' is not a Receiver"),
+        (7, "7 is not a Receiver"),
+        ([Receiver.recording(), None], "None is not a Receiver"),
     ],
 )
 def test_what_is_no_receiver(given: Any, told: str) -> None:
@@ -244,7 +265,7 @@ def test_receivers_without_a_description_are_told_apart_by_their_addresses() -> 
 # --- Addresses
 
 
-def test_saving_validates_the_address_and_pings_nobody_else() -> None:
+def test_saving_validates_only_the_new_address() -> None:
     (old, olds), (new, news) = listening(), listening()
     with EngageLab(old) as engagelab:
         delivery = engagelab.save_receiver(new)
@@ -318,14 +339,14 @@ async def test_the_async_twins_do_the_same() -> None:
         twos.answer = 200
         assert [each.receiver for each in await engagelab.arefresh()] == [one, two]
         assert (one.state, two.state) == ("normal", "normal")
-        with pytest.raises(UsageError, match="is no Receiver"):
+        with pytest.raises(UsageError, match="is not a Receiver"):
             await engagelab.asave_receiver("http://127.0.0.1:1/")  # type: ignore[arg-type]
     assert len(ones.received) == 1
 
 
 def test_only_a_receiver_can_be_saved() -> None:
     with EngageLab() as engagelab:
-        with pytest.raises(UsageError, match="is no Receiver") as caught:
+        with pytest.raises(UsageError, match="is not a Receiver") as caught:
             engagelab.save_receiver("http://127.0.0.1:1/")  # type: ignore[arg-type]
         assert [refusal.error for refusal in engagelab.journal.refusals] == [caught.value]
         assert len(engagelab.receivers) == 1

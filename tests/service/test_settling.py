@@ -1,18 +1,18 @@
-"""What was accepted is delivered when somebody settles, on their thread, once the answer is written."""
+"""What was accepted is delivered when it is settled, on the thread that settles, once the answer is written."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from engagelab_mock import (
+    ApiServer,
     ApiSettings,
     EngageLab,
+    Journal,
     LiveClock,
     NotAcknowledged,
     Receiver,
@@ -21,33 +21,10 @@ from engagelab_mock import (
     VirtualClock,
 )
 from engagelab_mock.server.loopback import LoopbackServer
-from engagelab_mock.service.postman import Postman
-from tests.service.rest.client import TO, Client
+from tests.service.app import PATIENCE, SENT, App, in_thread, in_threads
+from tests.service.rest.client import TO, Client, control
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-SENT = ["plan", "sent", "delivered"]
-PATIENCE = 10.0
-
-
-class App:
-    """A receiver that does something of its own in its handler, and knows on which thread it was called."""
-
-    def __init__(self, handle: Callable[[str], object] = str, status: str = "200 OK") -> None:
-        self.handle = handle
-        self.status = status
-        self.statuses: list[str] = []
-        self.threads: list[threading.Thread] = []
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        body = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        for row in body["rows"]:
-            self.statuses.append(row["status"]["message_status"])
-            self.threads.append(threading.current_thread())
-            self.handle(self.statuses[-1])
-        start_response(self.status, [("Content-Length", "0")])
-        return [b""]
+MESSAGE = json.dumps({"to": TO, "template": {"id": "login"}}).encode()
 
 
 @pytest.fixture
@@ -66,13 +43,6 @@ def client(engagelab: EngageLab) -> Client:
     return Client(engagelab)
 
 
-def in_thread(work: Callable[[], object]) -> None:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), "stuck"
-
-
 SETTLING: dict[str, Callable[[EngageLab], object]] = {
     "settle": lambda engagelab: engagelab.settle(),
     "inbox": lambda engagelab: engagelab.inbox(),
@@ -88,7 +58,7 @@ SETTLING: dict[str, Callable[[EngageLab], object]] = {
 
 
 @pytest.mark.parametrize("how", SETTLING)
-def test_who_settles(how: str) -> None:
+def test_each_of_these_settles(how: str) -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     with EngageLab(receiver) as engagelab:
@@ -109,13 +79,13 @@ def test_what_is_not_acknowledged_is_raised_at_the_line_that_settles(how: str) -
         assert app.statuses == ["plan"]
 
 
-def test_callbacks_run_on_the_thread_of_whoever_settles(app: App, engagelab: EngageLab, client: Client) -> None:
+def test_callbacks_run_on_the_thread_that_settles(app: App, engagelab: EngageLab, client: Client) -> None:
     in_thread(client.send)
     engagelab.settle()
     assert set(app.threads) == {threading.current_thread()}
 
 
-def test_several_failures_are_one_error_with_notes() -> None:
+def test_several_failures_are_one_error_with_notes_and_raised_once() -> None:
     with EngageLab(Receiver.wsgi(App(status="500 Oops"))) as engagelab:
         client = Client(engagelab)
         for number in range(3):
@@ -123,7 +93,19 @@ def test_several_failures_are_one_error_with_notes() -> None:
         with pytest.raises(NotAcknowledged) as caught:
             engagelab.settle()
         assert len(caught.value.__notes__) == 2
-        engagelab.raise_late()
+        for how in ("settle", "inbox", "journal", "advance", "send_many", "send"):
+            SETTLING[how](engagelab)
+
+
+def test_failures_of_ever_so_many_messages_are_one_error() -> None:
+    with EngageLab(Receiver.wsgi(App(status="500 Oops"))) as engagelab:
+        for _ in range(150):
+            engagelab.begin_send(scenario="delivered")
+        with pytest.raises(NotAcknowledged):
+            engagelab.settle()
+        engagelab.settle()
+        assert [delivery.statuses for delivery in engagelab.journal.deliveries] == [["plan"]] * 150
+        assert engagelab.pending == []
 
 
 def test_what_is_not_checked_is_not_raised() -> None:
@@ -133,133 +115,100 @@ def test_what_is_not_checked_is_not_raised() -> None:
         assert [delivery.given_up for delivery in engagelab.journal.deliveries] == [True] * 3
 
 
-def test_what_failed_on_another_thread_is_raised_by_the_next_who_settles() -> None:
-    with EngageLab(Receiver.wsgi(App(status="500 Oops"))) as engagelab:
-        Client(engagelab).sent()
-        in_thread(engagelab.work_off)
-        with pytest.raises(NotAcknowledged):
-            engagelab.raise_late()
-        engagelab.begin_send(TO)
-        in_thread(lambda: engagelab.let_pass(1))
-        with pytest.raises(NotAcknowledged):
+def test_a_message_that_failed_takes_its_other_callbacks_along_and_no_other_messages(app: App) -> None:
+    with EngageLab(Receiver.wsgi(app)) as engagelab:
+        client = Client(engagelab)
+        first, second = client.sent(), client.sent("+6591234568")
+        # What is due at one moment goes out before time passes: both plans come before either message's `sent`.
+        app.handle = lambda status: setattr(app, "status", "500 Oops" if app.rows[-1] == (first, "sent") else "200 OK")
+        with pytest.raises(NotAcknowledged, match="sent was not acknowledged"):
             engagelab.settle()
-        with pytest.raises(UsageError):
-            engagelab.let_pass(-1)
+        assert (app.of(first), app.of(second)) == (["plan", "sent"], SENT)
+        engagelab.clock.advance(minutes=5)
+        assert (app.of(first), app.of(second)) == (["plan", "sent"], [*SENT, "verified_timeout"])
 
 
-def test_a_receiver_that_calls_the_api_from_its_handler_does_not_wait_for_itself(
-    app: App, engagelab: EngageLab
-) -> None:
-    client = Client(engagelab)
-    message_id = client.sent("+10000000005")
-    answers: list[Any] = []
-
-    def handle(status: str) -> None:
+def test_what_the_control_api_let_fail_is_raised_by_the_next_that_settles(app: App) -> None:
+    with EngageLab(Receiver.wsgi(app)) as engagelab, ApiServer(engagelab) as server:
+        engagelab.send(TO, scenario="delivered")
+        app.status = "500 Oops"
+        before = engagelab.clock.time()
+        answer = control(server, "clock/advance", {"seconds": 295})
+        assert (answer.status, engagelab.clock.time()) == (200, before + 295)
+        with pytest.raises(NotAcknowledged, match="verified_timeout"):
+            engagelab.settle()
         engagelab.settle()
-        assert len(engagelab.inbox()) <= 2
-        assert engagelab.journal is engagelab.journal_as_it_is
-        if status == "delivered" and not answers:
-            in_thread(lambda: answers.append(client.verify(message_id, "123456")))
-            answers.append(client.send("+6591234568"))
-
-    app.handle = handle
-    engagelab.settle()
-    assert [answer.status for answer in answers] == [200, 200]
-    assert app.statuses == [*SENT, "verified", *SENT]
+        assert control(server, "clock/advance", {"seconds": -1}).status == 400
+        engagelab.settle()
 
 
-def test_a_receiver_that_calls_the_api_during_a_send_does_not_wait_for_it(app: App, engagelab: EngageLab) -> None:
-    client = Client(engagelab)
-    app.handle = lambda status: in_thread(lambda: client.send("+6591234568")) if len(app.statuses) == 1 else None
-    assert engagelab.send(TO, scenario="delivered").acknowledged
-    engagelab.settle()
-    assert sorted(app.statuses) == sorted(SENT * 2)
-
-
-def test_a_receiver_that_advances_the_clock_in_its_handler_does_not_wait_for_itself(
-    app: App, engagelab: EngageLab, client: Client
-) -> None:
-    app.handle = lambda status: engagelab.clock.advance(minutes=10) if status == "delivered" else None
-    client.sent()
-    engagelab.settle()
-    assert app.statuses == [*SENT, "verified_timeout"]
-
-
-def test_the_answer_of_another_thread_is_waited_for(app: App, engagelab: EngageLab) -> None:
+def test_the_answer_of_another_thread_is_waited_for(app: App, engagelab: EngageLab, client: Client) -> None:
     accepted, settling = threading.Event(), threading.Event()
     order: list[str] = []
+    app.handle = order.append
 
     def serve() -> None:
-        answer = Client(engagelab).request("POST", "/v1/messages", json.dumps(MESSAGE).encode())
+        answer = client.request("POST", "/v1/messages", MESSAGE)
         accepted.set()
-        settling.wait(PATIENCE)
+        assert settling.wait(PATIENCE)
+        for _ in range(50):
+            client.get("/v1/template-configs")
         order.append("written")
         answer.written()
 
-    app.handle = lambda status: order.append(status)
-    server = threading.Thread(target=serve)
-    server.start()
-    assert accepted.wait(PATIENCE)
-    threading.Timer(0.05, settling.set).start()
-    engagelab.settle()
-    server.join()
+    def settle() -> None:
+        assert accepted.wait(PATIENCE)
+        settling.set()
+        engagelab.settle()
+
+    in_threads(serve, settle)
     assert order == ["written", *SENT]
 
 
-MESSAGE = {"to": TO, "template": {"id": "login"}}
-
-
-def test_an_answer_that_is_never_written_holds_nothing_up_for_long(app: App, engagelab: EngageLab) -> None:
-    in_thread(lambda: Client(engagelab).request("POST", "/v1/messages", json.dumps(MESSAGE).encode()))
+def test_the_answer_of_this_thread_is_not_waited_for(app: App, engagelab: EngageLab, client: Client) -> None:
+    answer = client.request("POST", "/v1/messages", MESSAGE)
+    assert app.statuses == []
+    engagelab.settle()
+    assert app.statuses == SENT
+    answer.written()
     engagelab.settle()
     assert app.statuses == SENT
 
 
-def test_two_who_settle_at_once_deliver_everything_once_and_in_order(app: App, engagelab: EngageLab) -> None:
-    client = Client(engagelab)
-    numbers = [f"+65912345{number:02d}" for number in range(20)]
-    barrier = threading.Barrier(4)
-    errors: list[BaseException] = []
+def test_callbacks_are_held_until_the_answer_is_written_even_if_time_passes(
+    app: App, engagelab: EngageLab, client: Client
+) -> None:
+    answers = [client.request("POST", "/v1/messages", MESSAGE), client.request("POST", "/v1/codes", b"{}")]
+    assert [answer.status for answer in answers] == [200, 400]
+    assert engagelab.pending == []
+    for _ in range(2):
+        for answer in answers:
+            answer.written()
+    assert [timer.at for timer in engagelab.pending] == sorted(timer.at for timer in engagelab.pending)
+    assert len(engagelab.pending) == 4
+    assert app.statuses == []
+    engagelab.settle()
+    assert app.statuses == SENT
 
-    def work(mine: list[str]) -> None:
-        try:
-            barrier.wait(PATIENCE)
-            for to in mine:
-                client.sent(to)
-                engagelab.settle()
-                assert engagelab.inbox(to).code
-                engagelab.send(to, scenario="sent_failed")
-        except BaseException as error:
-            errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(numbers[start::4],)) for start in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(2 * PATIENCE)
-    assert errors == []
-    for message_id in {event.message_id for event in engagelab.journal.events}:  # type: ignore[attr-defined]
-        statuses = engagelab.journal.where(message_id=message_id).statuses
-        assert statuses in (SENT, ["plan", "sent_failed"])
-    assert len(app.statuses) == 20 * 5
+def test_an_answer_that_is_never_written_holds_nothing_up_for_long(app: App, engagelab: EngageLab) -> None:
+    in_thread(lambda: Client(engagelab).request("POST", "/v1/messages", MESSAGE))
+    engagelab.settle()
+    assert app.statuses == SENT
 
 
 def test_one_code_is_verified_once_however_many_try(engagelab: EngageLab, client: Client) -> None:
     message_id = client.sent()
     code = engagelab.inbox(TO).code
     barrier = threading.Barrier(8)
-    answers: list[Any] = []
+    answers: list[int] = []
 
     def work() -> None:
         barrier.wait(PATIENCE)
-        answers.append(client.verify(message_id, code))
+        answers.append(client.verify(message_id, code).status)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert sorted(answer.status for answer in answers) == [200] + [400] * 7
+    in_threads(*[work] * 8)
+    assert sorted(answers) == [200] + [400] * 7
     assert engagelab.journal.statuses.count("verified") == 1
 
 
@@ -272,10 +221,12 @@ class TestBeforeTheAnswer:
             yield engagelab
 
     def test_the_callbacks_come_first(self, app: App, client: Client) -> None:
-        client.request("POST", "/v1/messages", json.dumps(MESSAGE).encode())
+        client.request("POST", "/v1/messages", MESSAGE)
         assert app.statuses == SENT
 
-    def test_what_fails_then_is_raised_by_whoever_settles(self, app: App, client: Client, engagelab: EngageLab) -> None:
+    def test_what_fails_then_is_raised_by_the_next_that_settles(
+        self, app: App, client: Client, engagelab: EngageLab
+    ) -> None:
         app.status = "404 Not Found"
         assert client.send().status == 200
         with pytest.raises(NotAcknowledged, match="404"):
@@ -294,53 +245,67 @@ class TestBeforeTheAnswer:
         settings = ApiSettings(callback_before_response=True)
         with (
             LoopbackServer(recorder) as server,
-            EngageLab(Receiver.http(server.url), clock=LiveClock(), api=settings) as engagelab,
-            Postman(engagelab),
+            EngageLab(Receiver.http(server.url, limit=PATIENCE), clock=LiveClock(), api=settings) as engagelab,
+            ApiServer(engagelab),
         ):
-            Client(engagelab).request("POST", "/v1/messages", json.dumps(MESSAGE).encode())
+            Client(engagelab).request("POST", "/v1/messages", MESSAGE)
             assert recorder.received[0].statuses == ["plan"]
 
 
-def test_a_postman_on_a_virtual_clock_delivers_on_its_own_and_keeps_what_fails(app: App, engagelab: EngageLab) -> None:
-    with Postman(engagelab):
-        client = Client(engagelab)
+class TestWithAWorker:
+    """A server whose receiver is on a socket has a worker that delivers on its own."""
+
+    @pytest.fixture
+    def journal(self) -> Journal:
+        return Journal()
+
+    @pytest.fixture
+    def engagelab(self, app: App, journal: Journal) -> Iterator[EngageLab]:
+        with (
+            LoopbackServer(app) as receiver,
+            EngageLab(Receiver.http(receiver.url, limit=PATIENCE), journal=journal) as engagelab,
+            ApiServer(engagelab),
+        ):
+            yield engagelab
+
+    def test_it_delivers_on_its_own_and_keeps_what_fails(
+        self, app: App, engagelab: EngageLab, client: Client, journal: Journal
+    ) -> None:
         client.sent()
-        engagelab.journal_as_it_is.wait_for(status="delivered", timeout=PATIENCE)
+        journal.wait_for(status="delivered", timeout=PATIENCE)
         app.status = "500 Oops"
         client.sent("+6591234568")
-        with contextlib.suppress(AssertionError):
-            engagelab.journal_as_it_is.wait_for(status="plan", outcome="not_200", timeout=PATIENCE)
-    with pytest.raises(NotAcknowledged):
+        journal.wait_for(status="plan", outcome="not_200", timeout=PATIENCE)
+        with pytest.raises(NotAcknowledged):
+            engagelab.settle()
         engagelab.settle()
 
+    def test_the_inbox_waits_while_the_worker_delivers(self, app: App, engagelab: EngageLab, client: Client) -> None:
+        under_way, looking = threading.Event(), threading.Event()
 
-def test_the_inbox_waits_for_the_postman_who_is_at_it(app: App, engagelab: EngageLab) -> None:
-    under_way = threading.Event()
-    go_on = threading.Event()
+        def handle(status: str) -> None:
+            if status == "plan":
+                under_way.set()
+                assert looking.wait(PATIENCE)
+                for _ in range(50):
+                    client.get("/v1/template-configs")
 
-    def handle(status: str) -> None:
-        if status == "plan":
-            under_way.set()
-            go_on.wait(PATIENCE)
-
-    app.handle = handle
-    with Postman(engagelab):
-        Client(engagelab).sent()
+        app.handle = handle
+        client.sent()
         assert under_way.wait(PATIENCE)
-        threading.Timer(0.05, go_on.set).start()
+        looking.set()
         assert engagelab.inbox(TO).code
         assert engagelab.journal.statuses == SENT
 
-
-def test_whoever_only_looks_does_not_wait_for_what_waits_for_it(app: App, engagelab: EngageLab) -> None:
-    """A receiver in this process, on a thread of its own, that looks into the journal while it is called."""
-    seen: list[int] = []
-    app.handle = lambda status: in_thread(lambda: seen.append(len(engagelab.journal))) if status == "plan" else None
-    client = Client(engagelab)
-    client.sent()
-    engagelab.settle()
-    assert seen == [1]
-    assert app.statuses == SENT
+    def test_many_messages_from_many_threads_each_arrive_once_and_in_order(
+        self, app: App, engagelab: EngageLab, client: Client, journal: Journal
+    ) -> None:
+        ids: list[str] = []
+        in_threads(*[lambda: ids.extend(client.sent(f"+65912345{len(ids):02d}", "mine") for _ in range(5))] * 4)
+        engagelab.settle()
+        assert len(set(ids)) == 20
+        assert {tuple(app.of(message_id)) for message_id in ids} == {tuple(SENT)}
+        assert len(journal) == 60
 
 
 def test_begin_send_is_like_send_but_for_the_time() -> None:

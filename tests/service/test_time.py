@@ -79,7 +79,7 @@ def test_messages_expire_each_at_its_own_time() -> None:
         second = engagelab.send("+6591234562", scenario="delivered")
         labels = [f"verified_timeout of {run.message_id}" for run in (first, second)]
         assert [timer.label for timer in engagelab.pending] == labels
-        assert [timer.when for timer in engagelab.pending] == [
+        assert [timer.at for timer in engagelab.pending] == [
             first.message.accepted + 300,
             second.message.accepted + 300,
         ]
@@ -193,10 +193,14 @@ def test_everything_is_sent_and_genuine_at_that_time(elsewhen: Callable[[], Any]
 
 
 def test_over_a_socket_too(elsewhen: Callable[[], Any]) -> None:
-    with elsewhen(), Peer(wire_answering(*[answer()] * 20)) as peer, EngageLab(Receiver.http(peer.url)) as engagelab:
+    with (
+        elsewhen(),
+        Peer(wire_answering(*[answer()] * 20)) as peer,
+        EngageLab(Receiver.http(peer.url, limit=60)) as engagelab,
+    ):
         for run in sends(engagelab):
             assert run.acknowledged
-            assert all(attempt.elapsed < 3 for delivery in run.deliveries for attempt in delivery.attempts)
+            assert all(attempt.elapsed < 60 for delivery in run.deliveries for attempt in delivery.attempts)
 
 
 def test_an_app_in_process_too(elsewhen: Callable[[], Any]) -> None:

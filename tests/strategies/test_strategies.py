@@ -1,3 +1,5 @@
+"""Strategies draw valid data; the `nearly_` strategies draw data that is refused."""
+
 from __future__ import annotations
 
 import json
@@ -5,7 +7,7 @@ import time
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagelab_mock import (
@@ -29,12 +31,12 @@ from engagelab_mock.protocol.callback import callback_schema
 from tests.receivers.gallery.stacks import shop
 
 NOW = 1_700_000_000
-PROPERTY = settings(derandomize=True, max_examples=25, deadline=None)
+PROPERTY = settings(derandomize=True, max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @PROPERTY
 @given(drawn.messages(), drawn.statuses(), drawn.channels())
-def test_valid_ones_are_accepted_by_the_engine(message: Message, status: Status, channel: str) -> None:
+def test_the_engine_accepts_drawn_messages_and_statuses(message: Message, status: Status, channel: str) -> None:
     with EngageLab() as engagelab:
         run = engagelab.send(message.to, channel=channel, custom_args=message.custom_args, scenario=["plan"])
     assert run.acknowledged
@@ -45,39 +47,39 @@ def test_valid_ones_are_accepted_by_the_engine(message: Message, status: Status,
 
 @PROPERTY
 @given(drawn.nearly_recipients())
-def test_nearly_a_recipient_is_none(to: str) -> None:
+def test_an_almost_valid_recipient_is_refused(to: str) -> None:
     with EngageLab() as engagelab, pytest.raises(InvalidRecipient):
         engagelab.send(to)
 
 
 @PROPERTY
 @given(drawn.nearly_statuses())
-def test_nearly_a_status_is_none(status: str) -> None:
+def test_an_almost_valid_status_is_refused(status: str) -> None:
     assert status not in list(Status)
 
 
 @PROPERTY
 @given(drawn.events() | drawn.unknown_events())
-def test_events_come_back_from_the_wire_as_they_went(event: Event) -> None:
+def test_events_survive_encoding_and_decoding(event: Event) -> None:
     assert decode(encode([event])).rows == (event,)
 
 
 @PROPERTY
 @given(st.lists(drawn.events(), max_size=2))
-def test_bodies_are_what_the_schema_says(events: list[Event]) -> None:
+def test_bodies_match_the_schema(events: list[Event]) -> None:
     jsonschema.validate(json.loads(encode(events)), callback_schema())
 
 
 @PROPERTY
 @given(drawn.signature_headers("acme", "s3cret", now=NOW), drawn.nearly_signature_headers("acme", "s3cret", now=NOW))
-def test_genuine_headers_are_and_nearly_genuine_ones_are_not(genuine: str, nearly: str) -> None:
+def test_genuine_headers_verify_and_almost_genuine_ones_do_not(genuine: str, nearly: str) -> None:
     assert verify(genuine, username="acme", secret="s3cret", now=NOW)
     assert not verify(nearly, username="acme", secret="s3cret", now=NOW)
 
 
 @PROPERTY
 @given(st.data())
-def test_the_correct_receiver_bears_every_body_and_every_header(data: st.DataObject) -> None:
+def test_the_correct_receiver_handles_every_body_and_header(data: st.DataObject) -> None:
     now = time.time()
     genuine = drawn.signature_headers("acme", "s3cret", now=now, tolerance=200)
     with shop("flask") as opened:

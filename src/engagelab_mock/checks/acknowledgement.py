@@ -1,14 +1,13 @@
-"""Family A: is a callback, and the ping before it, acknowledged as EngageLab wants it?"""
+"""Family A, acknowledgement: are a callback and the ping acknowledged as EngageLab requires?"""
 
 from __future__ import annotations
 
 from functools import partial
 
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.stimulus import method
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 
@@ -26,7 +25,7 @@ def _ping_empty(trial: Trial) -> None:
 def _ping_json(trial: Trial) -> None:
     attempt = trial.ping("json")
     if not attempt.acknowledged:
-        trial.fail(f"the unsigned ping of newer pages, {{}}: {describe(attempt)}")
+        trial.fail(f"the unsigned ping with the body {{}}: {describe(attempt)}")
 
 
 def _ping_signed(trial: Trial) -> None:
@@ -38,10 +37,10 @@ def _ping_signed(trial: Trial) -> None:
 def _ack_exact(trial: Trial) -> None:
     attempt = trial.send(trial.message())
     if attempt.outcome is Outcome.TIMEOUT:
-        trial.inconclusive("there was no answer in time, which A05 is about")
-    trial.accepted(attempt)
+        trial.inconclusive("there was no answer in time; A05 checks that")
+    trial.expect_accepted(attempt)
     if not attempt.acknowledged:
-        trial.warn(f"a valid callback was {describe(attempt)}; the documents promise only for 200 that it counts")
+        trial.warn(f"a valid callback was {describe(attempt)}; only 200 is documented to acknowledge")
 
 
 def _ack_in_time(trial: Trial) -> None:
@@ -67,21 +66,23 @@ def _ack_decoupled(trial: Trial) -> None:
     stall = trial.context.hooks.stall
     if stall is None:
         trial.inconclusive(
-            "nothing says how to stall what the handler calls downstream: give `stall`, which takes a test in pytest"
+            "the handler's downstream calls cannot be slowed down: give `stall`, which needs a test in pytest"
         )
     message = trial.message()
     with stall(trial.limit * 4 / 3):
         attempt = trial.send(message)
     if attempt.outcome is Outcome.TIMEOUT:
-        trial.fail(f"while what it calls downstream stalled, a valid callback: {attempt.error}")
-    trial.accepted(attempt, "a valid callback while what it calls downstream stalled")
+        trial.fail(f"a valid callback, while downstream calls were slow: {attempt.error}")
+    trial.expect_accepted(attempt, "a valid callback, while downstream calls were slow")
 
 
 def _no_redirect(trial: Trial) -> None:
     for what, attempt in (("the ping", trial.ping()), ("a valid callback", trial.send(trial.message()))):
         if attempt.outcome is Outcome.REDIRECT and attempt.response is not None:
             target = attempt.response.headers.get("Location", "nowhere")
-            trial.fail(f"{what} was answered {attempt.response.status}, to {target}: register that address instead")
+            trial.fail(
+                f"{what} was redirected with {attempt.response.status} to {target}: register that address instead"
+            )
 
 
 def _other_methods(trial: Trial) -> None:
@@ -89,12 +90,12 @@ def _other_methods(trial: Trial) -> None:
     for name in ("GET", "HEAD", "PUT", "DELETE"):
         message = trial.message()
         attempt = trial.send(message, method(name))
-        trial.no_effect(message, f"{name} instead of POST")
-        trial.survived(attempt, f"{name} instead of POST")
+        trial.expect_no_effect(message, f"{name} instead of POST")
+        trial.expect_answer(attempt, f"{name} instead of POST")
         if accepted(attempt):
             unseen.append(name)
     if unseen and not trial.sees:
-        trial.inconclusive(f"{', '.join(unseen)} was answered with a success, and whether it had an effect is not seen")
+        trial.inconclusive(f"{', '.join(unseen)} was answered with a success, and no effect can be seen")
 
 
 def _ack_framing(trial: Trial) -> None:
@@ -105,32 +106,32 @@ def _ack_framing(trial: Trial) -> None:
         trial.fail(f"the answer to a valid callback has no proper end: {attempt.error}")
     if response is None:
         trial.inconclusive(f"there was no answer: {describe(attempt)}")
-    # In process there is no server that would wait for the rest, or cut it off: it is seen from the header alone.
+    # In process, no server waits for the rest of a body or cuts it off: only the header shows the error.
     length = response.headers.get("Content-Length", "")
     if trial.transport != "http" and length.isdecimal() and int(length) != len(response.body):
-        trial.fail(f"the answer announces {length} bytes and has {len(response.body)}")
+        trial.fail(f"the answer announces {length} bytes, but has {len(response.body)}")
 
 
 def _warn_if_slow(trial: Trial, attempt: Attempt) -> None:
     if attempt.elapsed > trial.limit / 3:
-        trial.warn(f"the answer took {attempt.elapsed:.2f} s, a third or more of what is allowed")
+        trial.warn(f"the answer took {attempt.elapsed:.2f} s, more than a third of the time limit")
 
 
 _PING_WHY = (
-    "When a callback's address is saved, or refreshed, EngageLab sends a message to it and wants 200 within 3 seconds; "
-    "else the address does not become usable and no callback is ever sent. The request that the document prints "
-    "carries no signature."
+    "When a callback address is saved or refreshed, EngageLab sends a request to it and requires 200 within 3 seconds. "
+    "Otherwise the address does not become usable, and no callback is ever sent. The request in the document "
+    "has no signature."
 )
 _PING = Fix(
-    "Answer 200 to a body that carries no rows before the signature is looked at: nothing happens on a ping, so "
-    "nothing needs proof of who sent it.",
+    "Before you check the signature, answer 200 to a body without rows. A ping has no effect, so its sender need not "
+    "be verified.",
     'if $body in (b"", b"{}"):\n    $ok',
 )
 _DEFER = Fix(
-    "Keep the callback, acknowledge it, and do the work afterwards: in a job queue, or in a thread of your own.",
-    own_flask='jobs.put(request.get_data())  # a queue that a worker empties\nreturn "", 200',
-    own_django="handle_callback.delay(request.body.decode())  # Celery, or a queue of your own\nreturn HttpResponse()",
-    own_fastapi="background_tasks.add_task(handle, await request.body())  # runs once the answer is out\n"
+    "Store the callback, acknowledge it, and do the work afterwards, in a job queue or in a thread.",
+    own_flask='jobs.put(request.get_data())  # a queue with a worker\nreturn "", 200',
+    own_django="handle_callback.delay(request.body.decode())  # Celery, or another queue\nreturn HttpResponse()",
+    own_fastapi="background_tasks.add_task(handle, await request.body())  # runs after the answer was sent\n"
     "return Response()",
 )
 _check = partial(Check, need="http")
@@ -165,9 +166,9 @@ ACKNOWLEDGEMENT = (
     _check(
         id="A03",
         name="ping-signed",
-        title="An empty ping that is signed is acknowledged",
-        why="Whether the real ping carries a signature is not documented: the text says that what EngageLab sends "
-        "includes the header, the request printed beside it has none. A receiver has to be ready for both.",
+        title="A signed, empty ping is acknowledged",
+        why="It is not clear from the documents if the real ping has a signature: the text says that EngageLab's "
+        "requests include the header, but the example next to it has none. A receiver must accept both.",
         stimulus="A POST with an empty body and a valid signature.",
         expected="200 in time.",
         severity=Severity.MAJOR,
@@ -180,15 +181,15 @@ ACKNOWLEDGEMENT = (
         id="A04",
         name="ack-exact",
         title="A valid callback is answered with exactly 200",
-        why="Only 200 is documented to acknowledge. Whatever else is answered may count as a failure, be sent again, "
-        "and turn the address abnormal.",
+        why="Only 200 is documented to acknowledge. With any other answer the callback may count as failed, be sent "
+        "again, and turn the address abnormal.",
         stimulus="A valid callback.",
         expected="200; another success, such as 204, is a warning.",
         severity=Severity.MAJOR,
         source="S",
         fix=Fix(
             "Answer 200 with an empty body. If every valid callback is refused, compare username, secret and "
-            "Authorization with what the console has.",
+            "Authorization with those in the console.",
             "$ok",
         ),
         work=_ack_exact,
@@ -198,8 +199,8 @@ ACKNOWLEDGEMENT = (
         id="A05",
         name="ack-3s",
         title="A valid callback is answered within 3 seconds",
-        why="An answer that takes longer does not count: the callback is taken for lost, and what was done about it "
-        "is likely to be done again.",
+        why="A later answer does not count: EngageLab treats the callback as failed and sends it again, so its "
+        "effect is likely to happen twice.",
         stimulus="A valid callback.",
         expected="A complete answer within 3 s; more than 1 s is a warning.",
         severity=Severity.BLOCKER,
@@ -212,25 +213,25 @@ ACKNOWLEDGEMENT = (
         id="A06",
         name="ack-burst",
         title="Many callbacks at once are all acknowledged in time",
-        why="A campaign to thousands of recipients comes back as thousands of callbacks within seconds. A receiver "
-        "that works them off one by one answers the last too late.",
-        stimulus=f"{BURST} valid callbacks at once, each of a message of its own.",
+        why="A campaign to thousands of recipients leads to thousands of callbacks within seconds. A receiver that "
+        "handles them one by one answers the last ones too late.",
+        stimulus=f"{BURST} valid callbacks at once, each about another message.",
         expected="All acknowledged in time.",
         severity=Severity.MAJOR,
         source="?",
         fix=_DEFER,
         work=_ack_burst,
         transports=("http",),
-        unless="in process there is no server whose queue would fill",
+        unless="in process there is no server with a queue",
     ),
     _check(
         id="A07",
         name="ack-decoupled",
-        title="A callback is acknowledged while what the handler needs is slow",
+        title="A callback is acknowledged while downstream calls are slow",
         why="A handler that waits for a mail server, a queue or another service before it answers is as slow as the "
-        "slowest of them, on its worst day.",
-        stimulus="A valid callback, while what the handler calls downstream stalls for longer than the limit, "
-        "which the project's own `stall` brings about.",
+        "slowest of them.",
+        stimulus="A valid callback, while the project's `stall` makes the handler's downstream calls take longer than "
+        "the time limit.",
         expected="A success in time.",
         severity=Severity.MAJOR,
         source="?",
@@ -241,14 +242,14 @@ ACKNOWLEDGEMENT = (
         id="A08",
         name="no-redirect",
         title="The registered address does not redirect",
-        why="A redirect is not 200. Frameworks answer with one when a slash at the end is missing or too many, and "
-        "proxies when http should be https; a browser follows it, a webhook sender does not.",
-        stimulus="The ping and a valid callback, to the very address that is registered.",
+        why="A redirect is not 200. Frameworks redirect when a slash at the end is missing or should not be there, and "
+        "proxies redirect from http to https. A browser follows a redirect, a webhook sender does not.",
+        stimulus="The ping and a valid callback, to the registered address.",
         expected="No 301, 302, 303, 307 or 308.",
         severity=Severity.BLOCKER,
         source="S",
         fix=Fix(
-            "Register the address that the redirect points to, or serve both forms of it.",
+            "Register the address that the redirect points to, or serve both forms of the address.",
             own_flask='@app.post("/engagelab", strict_slashes=False)\ndef engagelab():\n    return "", 200',
             own_django='urlpatterns = [re_path(r"^engagelab/?$", engagelab)]',
             own_fastapi='@app.post("/engagelab")\n@app.post("/engagelab/")\nasync def engagelab(request: Request):\n'
@@ -261,25 +262,25 @@ ACKNOWLEDGEMENT = (
         id="A09",
         name="method",
         title="Other methods than POST have no effect",
-        why="Crawlers, link checkers and health checks send GET and HEAD. A callback is a POST, and only a POST.",
+        why="Crawlers, link checkers and health checks send GET and HEAD. A callback is always a POST.",
         stimulus="A valid callback sent with GET, HEAD, PUT and DELETE.",
         expected="No effect, no 5xx, no hang; 405 or 404 is usual.",
         severity=Severity.MINOR,
         source="S",
-        fix=Fix("Let the route take POST alone.", "$view\n    $ok"),
+        fix=Fix("Accept only POST on the route.", "$view\n    $ok"),
         work=_other_methods,
     ),
     _check(
         id="A10",
         name="ack-framing",
         title="The answer has a proper end",
-        why="A sender takes an answer for complete when its length, its last chunk or the end of the connection says "
-        "so. An answer that announces more than it has keeps the sender waiting until its time is up.",
+        why="The sender knows from the length, the last chunk or the end of the connection that an answer is complete. "
+        "An answer that announces more bytes than it has keeps the sender waiting until its time limit.",
         stimulus="A valid callback.",
-        expected="An answer that ends: by its length, by its last chunk, or with the connection.",
+        expected="An answer that ends with its length, its last chunk, or the connection.",
         severity=Severity.MINOR,
         source="?",
-        fix=Fix("Let the framework write `Content-Length`; set none by hand.", "$ok"),
+        fix=Fix("Let the framework set `Content-Length`; do not set it by hand.", "$ok"),
         work=_ack_framing,
         needs_valid=False,
     ),

@@ -1,4 +1,4 @@
-"""Family E, the address: does its certificate convince, and does every address of its host lead there?"""
+"""Family E, the address: is the certificate valid, and does every IP address of the host accept connections?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import describe
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.eventloop import stopwatch
 
 #: How long a connection may take, in seconds.
 CONNECT_LIMIT = 1.0
-#: How many addresses of one host are tried at most.
+#: How many IP addresses of a host are tried at most.
 _MOST = 8
-#: What says that it is this machine that cannot get there, for want of IPv6 or of a network.
+#: Errors of this machine, for example because it has no IPv6 or no network.
 _OURS = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
@@ -33,7 +32,7 @@ class _Target(msgspec.Struct, frozen=True):
 
     @property
     def is_named(self) -> bool:
-        """Tell whether the host is a name that somebody had to enter in the DNS."""
+        """Tell whether the host is a name that must be in the DNS."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:
@@ -44,23 +43,23 @@ class _Target(msgspec.Struct, frozen=True):
 def _certificate(trial: Trial) -> None:
     target = _target(trial)
     if target.scheme != "https":
-        trial.skip("the address is plain http, and has no certificate; the console asks for https")
+        trial.skip("the address is plain http, without a certificate; the console asks for https")
     transport: Any = trial.receiver.transport
     if transport.tls_verify is False:
-        trial.inconclusive("with tls_verify=False the certificate is not looked at; EngageLab does look")
+        trial.inconclusive("with tls_verify=False the certificate is not verified; EngageLab does verify it")
     attempt = trial.ping()
     if attempt.outcome is Outcome.TLS_FAILURE:
         trial.fail(describe(attempt))
     if attempt.outcome.unreachable:
         trial.inconclusive(f"there was no connection: {describe(attempt)}")
     if transport.tls_verify is not True:
-        trial.warn("the certificate is trusted because of the CA bundle that was given; EngageLab does not have it")
+        trial.warn("the certificate is trusted because of the given CA bundle, which EngageLab does not have")
 
 
 def _reachable(trial: Trial) -> None:
     target = _target(trial)
     if not target.is_named:
-        trial.skip(f"{target.host} is no name that would have to be resolved")
+        trial.skip(f"{target.host} is not a DNS name")
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -77,14 +76,14 @@ def _connect(trial: Trial, family: int, address: Any) -> None:
             connection.settimeout(CONNECT_LIMIT)
             connection.connect(address)
     except TimeoutError:
-        trial.fail(f"{address[0]} port {address[1]} takes no connection within {CONNECT_LIMIT:g} s")
+        trial.fail(f"{address[0]} port {address[1]} accepts no connection within {CONNECT_LIMIT:g} s")
     except OSError as error:
         if error.errno in _OURS:
             trial.warn(f"{address[0]} cannot be reached from this machine: {error.strerror}")
             return
-        trial.fail(f"{address[0]} port {address[1]} takes no connection: {error.strerror or error}")
+        trial.fail(f"{address[0]} port {address[1]} accepts no connection: {error.strerror or error}")
     if stopwatch() - started > CONNECT_LIMIT / 2:
-        trial.warn(f"{address[0]} took {stopwatch() - started:.2f} s to take a connection")
+        trial.warn(f"{address[0]} took {stopwatch() - started:.2f} s to accept a connection")
 
 
 def _target(trial: Trial) -> _Target:
@@ -99,29 +98,29 @@ ADDRESS = (
     _check(
         id="E09",
         name="tls",
-        title="The certificate convinces",
-        why="The console asks for https. A sender refuses a certificate that has expired, is made out to another host, "
-        "or does not lead to an authority it knows; a browser that has seen the intermediate certificate elsewhere "
-        "hides that the chain is incomplete.",
-        stimulus="A TLS session, with verification and TLS 1.2 at least, and the ping.",
+        title="The certificate is valid",
+        why="The console asks for https. A sender refuses a certificate that has expired, is for another host, or "
+        "does not lead to a known authority. A browser that knows the intermediate certificate from elsewhere hides "
+        "an incomplete chain.",
+        stimulus="A TLS session with verification and at least TLS 1.2, and the ping.",
         expected="A session.",
         severity=Severity.BLOCKER,
         fix=Fix(
-            "Serve the full chain of a certificate for this very host, let it be renewed by itself, and look at what "
-            "`openssl s_client -connect HOST:443 -servername HOST` says.",
+            "Serve the full chain of a certificate for this host, and renew it automatically. "
+            "`openssl s_client -connect HOST:443 -servername HOST` shows the error.",
         ),
         work=_certificate,
     ),
     _check(
         id="E10",
         name="dns-connect",
-        title="Every address of the host takes connections",
-        why="A sender takes any of the addresses that the DNS gives. One of several that leads nowhere, often that of "
-        "IPv6, makes some callbacks late and others fail, and whoever tests from a browser does not notice.",
-        stimulus="A connection to each address of the host.",
-        expected=f"Each takes it within {CONNECT_LIMIT:g} s.",
+        title="Every IP address of the host accepts connections",
+        why="A sender uses any of the addresses in the DNS. If one of them does not work, often the IPv6 address, some "
+        "callbacks are late and others fail. A browser hides this.",
+        stimulus="A connection to each IP address of the host.",
+        expected=f"Each accepts it within {CONNECT_LIMIT:g} s.",
         severity=Severity.MAJOR,
-        fix=Fix("Take the record away that leads nowhere, or have the server listen there."),
+        fix=Fix("Remove the DNS record of an address that does not work, or make the server listen there."),
         work=_reachable,
     ),
 )

@@ -1,4 +1,4 @@
-"""Family D, several rows in one callback: is each of them applied, whatever the others are?"""
+"""Family D, several rows in one callback: is each row applied, even if another row is bad?"""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 import msgspec
 
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted, describe
-from engagelab_mock.checks.course import Step, in_one_callback, schedule_of
-from engagelab_mock.checks.likeness import Reference
+from engagelab_mock.checks.state import StateBaseline
 from engagelab_mock.checks.stimulus import body, row_of, rows
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.messages.message import Message
@@ -22,16 +20,16 @@ from engagelab_mock.protocol.status import Status
 #: How many rows a big callback has, and how many bytes at least.
 MANY = 1000
 BIG = 1_000_000
-#: A crash is a refusal, too, if what was done until then is undone.
+#: A crash is a refusal, too, if the work until then is rolled back.
 _REFUSALS = {Outcome.NOT_200, Outcome.APP_RAISED}
 _ORDINALS = ("first", "second", "last")
-#: What stands among good rows and is none, by what it is.
+#: Broken rows that stand among good rows, by their description.
 _BAD_ROWS: dict[str, Any] = {
     "a row whose section is null": {"server": "otp", "itime": 1712458844, "notification": None},
-    "a string for a row": "row",
-    "null for a row": None,
+    "a string instead of a row": "row",
+    "null instead of a row": None,
 }
-#: Status rows that a handler can make nothing of; many a handler raises over one.
+#: Status rows that a handler cannot use; many handlers raise over one.
 _UNUSABLE_ROWS: dict[str, Any] = {
     "a status row whose fields are null": {"message_id": None, "status": {"message_status": None, "status_data": None}},
     "a status row whose fields have other types": {
@@ -45,46 +43,38 @@ _UNUSABLE_ROWS: dict[str, Any] = {
 
 
 def _several_messages(trial: Trial) -> None:
+    status = trial.context.profile.status
+    others = range(2, len(_ORDINALS) + 1)
+    labels = [status, *(f"{status}#{number}" for number in others)]
+    schedule = Schedule.of("verified", labels, others=["verified" for _ in others])
     messages = [trial.message() for _ in _ORDINALS]
-    attempt = trial.send([trial.event(message) for message in messages])
-    schedule = in_one_callback(schedule_of([Step(trial.context.standing.status)], *[[0]] * len(messages)))
-    trial.accepted(attempt, "a callback about three messages", schedule)
+    _expect_all_accepted(trial, schedule, *messages, what="a callback about three messages")
     for ordinal, message in zip(_ORDINALS, messages, strict=True):
-        trial.applied(message, f"the {ordinal} of three messages in one callback", schedule)
+        trial.expect_effect(message, f"the {ordinal} of three messages in one callback", schedule)
 
 
 def _partitions(trial: Trial) -> None:
     statuses = [Status.SENT, Status.DELIVERED, Status.VERIFIED]
-    one_by_one = Reference(trial, partial(_send_parts, trial, [[status] for status in statuses]))
+    one_by_one = Schedule.of("verified", *statuses)
+    baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, one_by_one))
     for parts in ([statuses], [statuses[:1], statuses[1:]], [statuses[:2], statuses[2:]]):
-        what = ", then ".join(" and ".join(part) for part in parts)
-        schedule = _schedule_of_parts(parts)
-        one_by_one.check(partial(_send_parts, trial, parts), f"a message whose statuses came as {what}", schedule)
-
-
-def _send_parts(trial: Trial, parts: list[list[Status]], message: Message) -> None:
-    schedule = _schedule_of_parts(parts)
-    for part in parts:
-        events = [trial.event(message, status) for status in part]
-        trial.accepted(trial.send(events), f"a callback with {' and '.join(part)} of one message", schedule)
-
-
-def _schedule_of_parts(parts: list[list[Status]]) -> Schedule:
-    statuses = [status for part in parts for status in part]
-    places = [[statuses.index(status) for status in part] for part in parts]
-    return schedule_of([Step(status) for status in statuses], places)
+        schedule = Schedule.of("verified", *parts)
+        what = f"a message whose statuses came as {', then '.join(' and '.join(part) for part in parts)}"
+        baseline.check(partial(_expect_all_accepted, trial, schedule), what, schedule)
 
 
 def _same_row_twice(trial: Trial) -> None:
-    step = Step(trial.context.standing.status)
+    status = trial.context.profile.status
+    once, twice = Schedule.of("verified", status), Schedule.of("verified", [status, status])
+    baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, once))
+    baseline.check(partial(_expect_all_accepted, trial, twice), "the same row twice in one callback", twice)
 
-    def send(message: Message, *, copies: int) -> None:
-        what, schedule = f"a callback with the same row {copies} times", schedule_of([step], [[0] * copies])
-        trial.accepted(trial.send([trial.event(message)] * copies), what, schedule)
 
-    once = Reference(trial, partial(send, copies=1))
-    twice = schedule_of([step], [[0, 0]])
-    once.check(partial(send, copies=2), "the same row twice in one callback", twice)
+def _expect_all_accepted(trial: Trial, schedule: Schedule, *messages: Message, what: str = "") -> None:
+    """Play a schedule about these messages, and fail unless each of its callbacks is accepted."""
+    for number, attempt in enumerate(trial.play(schedule, *messages)):
+        rows = schedule.steps[number].events
+        trial.expect_accepted(attempt, what or f"a callback with the rows {', '.join(rows)}", schedule)
 
 
 def _bad_row(trial: Trial) -> None:
@@ -102,17 +92,19 @@ def _send_between_good_rows(trial: Trial, bad: Any, what: str) -> None:
     mixed = rows([row_of(trial.event(first)), bad, row_of(trial.event(last))])
     attempt = trial.send(first, mixed)
     if accepted(attempt):
-        trial.applied(first, f"a good row before {what}")
-        trial.applied(last, f"a good row after {what}")
+        trial.expect_effect(first, f"a good row before {what}")
+        trial.expect_effect(last, f"a good row after {what}")
         return
     if attempt.outcome not in _REFUSALS:
-        trial.survived(attempt, what)
+        trial.expect_answer(attempt, what)
     at_first = [trial.change(message).changed for message in (first, last)]
     trial.send(first, mixed)
     again = [trial.change(message).changed for message in (first, last)]
     if any(before and after for before, after in zip(at_first, again, strict=True)):
-        trial.fail(f"a callback with {what} was {describe(attempt)}, and its good rows count anew each time it is sent")
-    trial.warn(f"a callback with {what} was {describe(attempt)}: however often it is sent, its good rows never arrive")
+        trial.fail(
+            f"a callback with {what} was {describe(attempt)}, but its good rows are applied each time it is sent"
+        )
+    trial.warn(f"a callback with {what} was {describe(attempt)}: its good rows are lost, however often it is sent")
 
 
 def _wrong_total(trial: Trial) -> None:
@@ -126,9 +118,9 @@ def _wrong_total(trial: Trial) -> None:
         if total is None:
             del envelope["total"]
         attempt = trial.send(message, body(msgspec.json.encode(envelope)))
-        trial.not_lost(attempt, message, what)
+        trial.expect_not_lost(attempt, message, what)
         if not accepted(attempt):
-            trial.warn(f"{what} was {describe(attempt)}: the rows are what counts")
+            trial.warn(f"{what} was {describe(attempt)}: only the rows count")
 
 
 def _no_rows(trial: Trial) -> None:
@@ -142,8 +134,8 @@ def _no_rows(trial: Trial) -> None:
     }
     for what, envelope in envelopes.items():
         attempt = trial.send(message, body(msgspec.json.encode(envelope)))
-        trial.no_effect(message, what)
-        trial.survived(attempt, what)
+        trial.expect_no_effect(message, what)
+        trial.expect_answer(attempt, what)
 
 
 def _big(trial: Trial) -> None:
@@ -156,38 +148,38 @@ def _big(trial: Trial) -> None:
         for message in (first, *between, last)
         for status in statuses
     ]
-    what = f"a callback with {MANY} rows, of a megabyte"
+    what = f"a callback of {MANY} rows and a megabyte"
     attempt = trial.send(first, rows(given))
-    trial.survived(attempt, what)
+    trial.expect_answer(attempt, what)
     if accepted(attempt):
-        trial.applied(first, f"the first row of {what}")
-        trial.applied(last, f"the last row of {what}")
+        trial.expect_effect(first, f"the first row of {what}")
+        trial.expect_effect(last, f"the last row of {what}")
     elif attempt.response is not None and attempt.response.status != 413:
-        trial.warn(f"{what} was {describe(attempt)}; 413 would say why")
+        trial.warn(f"{what} was {describe(attempt)}; 413 would give the reason")
 
 
-_ROWS = "One request can carry several rows: of several messages, and several statuses of one."
+_ROWS = "One request can contain several rows: about several messages, or several statuses of one message."
 _LOOP = Fix(
-    "Go through all rows, and apply each on its own.",
+    "Apply each row.",
     """\
 for row in json.loads($body)["rows"]:
     apply(row)
 $ok""",
 )
 _ONE_BY_ONE = Fix(
-    "Handle each row in a `try` of its own, in the database in a savepoint of its own, keep what cannot be handled "
-    "for a person to look at, and acknowledge. What is refused as a whole is sent again as it is, until nobody sends "
-    "it any more.",
+    "Handle each row in its own `try`, and in its own savepoint in the database. Store rows that cannot be handled, so "
+    "that a person can look at them, and acknowledge. A callback that is refused as a whole is sent again unchanged, "
+    "until EngageLab gives it up.",
     """\
 for row in json.loads($body)["rows"]:
     try:
         apply(row)
     except Exception:
-        logging.exception("a row that cannot be handled: %r", row)
+        logging.exception("cannot handle row: %r", row)
 $ok""",
 )
 _BODY = Fix(
-    "Look at what the body is before you use it. The length of `rows` is what counts; `total` says nothing more.",
+    "Check the type of the body before you use it. Use the length of `rows`, and ignore `total`.",
     """\
 envelope = json.loads($body)
 rows = envelope.get("rows") if isinstance(envelope, dict) else None
@@ -201,8 +193,8 @@ BATCH = (
         id="D01",
         name="batch-n",
         title="All rows of a callback are applied",
-        why=f"{_ROWS} A receiver that looks at `rows[0]` works for as long as traffic is low.",
-        stimulus="A valid callback with three rows, of three messages.",
+        why=f"{_ROWS} A receiver that only reads `rows[0]` works while traffic is low.",
+        stimulus="A valid callback with three rows, about three messages.",
         expected="All three are applied.",
         severity=Severity.BLOCKER,
         fix=_LOOP,
@@ -212,10 +204,10 @@ BATCH = (
         id="D02",
         name="batch-partition",
         title="It does not matter which statuses share a callback",
-        why=f"{_ROWS} Which ones share a request is up to the sender, and to how busy it is.",
-        stimulus="sent, delivered and verified of a message: one by one, then, for other messages, all in one "
-        "callback, and in two callbacks, cut at either place.",
-        expected="The same state for all of them.",
+        why=f"{_ROWS} Which rows share a request depends on the sender, and on how busy it is.",
+        stimulus="sent, delivered and verified of a message: in three callbacks; and, for other messages, in one "
+        "callback, and in two callbacks in both ways.",
+        expected="The same state for all messages.",
         severity=Severity.MAJOR,
         need="probe",
         fix=_LOOP,
@@ -225,15 +217,15 @@ BATCH = (
         id="D03",
         name="batch-dup",
         title="The same row twice in one callback has one effect",
-        why="Callbacks are sent at least once. A sender that collects what it has to send again can put the same row "
-        "into a body twice, where a look into the database before the transaction ends does not find the first.",
+        why="Callbacks are sent at least once. A sender that collects rows for a retry can put the same row into a "
+        "body twice. A query before the transaction ends may then not find the first row.",
         stimulus="A valid callback with the same row twice.",
         expected="The same state as after one row.",
         severity=Severity.MAJOR,
         need="probe",
         source="?",
         fix=Fix(
-            "Let the database decide what is new, by a unique key over message, status and channel.",
+            "Let the database decide which row is new, with a unique key over message, status and channel.",
             """\
 for row in json.loads($body)["rows"]:
     status = row["status"]
@@ -246,11 +238,11 @@ $ok""",
     _check(
         id="D04",
         name="bad-row",
-        title="A row that is none does not take the others with it",
-        why="Whatever is acknowledged is not sent again. Who answers 200 after a row has stopped the work has lost "
-        "all the rows that stood beside it, and nobody is told. The official SDK does so.",
+        title="A malformed row does not lose the other rows",
+        why="A callback that is acknowledged is not sent again. A receiver that stops at a bad row and answers 200 "
+        "loses the other rows of the callback without an error. The official SDK does this.",
         stimulus=f"Valid callbacks with {', '.join(_BAD_ROWS)} between two good rows.",
-        expected="The good rows are applied; or the callback is refused, and counts only once when it comes again.",
+        expected="The good rows are applied; or the callback is refused, and has one effect when it comes again.",
         severity=Severity.BLOCKER,
         source="K",
         fix=_ONE_BY_ONE,
@@ -259,11 +251,11 @@ $ok""",
     _check(
         id="D05",
         name="handler-error",
-        title="A row that the handler raises over does not take the others with it",
-        why="Handlers fail over the odd row: a field that is missing, a type that changed. What is acknowledged all "
-        "the same must have been dealt with row by row, since it is not sent again.",
+        title="A row that makes the handler fail does not lose the other rows",
+        why="Handlers fail on unusual rows, with a missing field or another type. A receiver that acknowledges such a "
+        "callback must have applied its other rows, because the callback is not sent again.",
         stimulus=f"Valid callbacks with {', '.join(_UNUSABLE_ROWS)} between two good rows.",
-        expected="The good rows are applied; or the callback is refused, and counts only once when it comes again.",
+        expected="The good rows are applied; or the callback is refused, and has one effect when it comes again.",
         severity=Severity.BLOCKER,
         source="K",
         fix=_ONE_BY_ONE,
@@ -272,10 +264,10 @@ $ok""",
     _check(
         id="D06",
         name="total-mismatch",
-        title="The rows count, whatever `total` says",
-        why="`total` repeats the number of rows. Where the two differ the rows are what there is.",
-        stimulus="Valid callbacks with one row and a `total` of 5, of 0, and none.",
-        expected="The row is applied; at the least no 5xx, and nothing that is acknowledged and lost.",
+        title="The rows count, not `total`",
+        why="`total` repeats the number of rows. If the two differ, the rows are right.",
+        stimulus="Valid callbacks with one row and a `total` of 5, of 0, and without `total`.",
+        expected="Applied, or refused without 5xx: never acknowledged without an effect.",
         severity=Severity.MINOR,
         need="http",
         source="?",
@@ -285,10 +277,10 @@ $ok""",
     _check(
         id="D07",
         name="rows-shape",
-        title="A body of another shape is survived",
-        why="A receiver that takes the shape of what it gets for granted crashes over the first body that differs: one "
-        "of another kind of callback, of another sender, of a test somebody made by hand.",
-        stimulus="Bodies whose rows are null, missing or an object, and one that is a list, under a valid signature.",
+        title="A body of another shape does not crash the receiver",
+        why="A receiver that does not check the shape of a body crashes on the first unusual one: another kind of "
+        "callback, another sender, or a test written by hand.",
+        stimulus="Validly signed bodies whose rows are null, missing or an object, and a body that is a list.",
         expected="No effect, no 5xx, no hang.",
         severity=Severity.MINOR,
         need="http",
@@ -300,16 +292,16 @@ $ok""",
         id="D08",
         name="big-batch",
         title=f"A callback with {MANY} rows is acknowledged in time, or refused as too large",
-        why="How many rows a callback can have is not documented. A campaign may well fill one, and whoever does a "
-        "query or a request per row is then too late.",
-        stimulus=f"A valid callback with {MANY} rows, four of each message, a megabyte in all.",
+        why="The maximum number of rows is not documented. A campaign may lead to a large callback, and a receiver "
+        "that makes a query or a request for each row is then too late.",
+        stimulus=f"A valid callback with {MANY} rows, four for each message, and a megabyte in total.",
         expected="Acknowledged in time and applied; or refused, with 413.",
         severity=Severity.MAJOR,
         need="http",
         source="?",
         fix=Fix(
-            "Keep the body, acknowledge it, and work it off in the background; and look at what the server, the "
-            "framework and the proxy allow for a body.",
+            "Store the body, acknowledge it, and handle it in the background. Check the limits of the server, the "
+            "framework and the proxy for bodies.",
             own_flask='app.config["MAX_CONTENT_LENGTH"] = 10_000_000\njobs.put(request.get_data())\nreturn "", 200',
             own_django="DATA_UPLOAD_MAX_MEMORY_SIZE = 10_000_000  # in the settings\n"
             "handle_callback.delay(request.body.decode())\nreturn HttpResponse()",

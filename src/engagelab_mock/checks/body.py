@@ -1,27 +1,28 @@
-"""Family D, the body itself: how its text is written, what it is called, and what is no JSON at all."""
+"""Family D, the body: its text, its content type, its kinds of events, sums of money, and broken JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted
-from engagelab_mock.checks.money import BALANCE, COST, money
-from engagelab_mock.checks.state import state_of, values
+from engagelab_mock.checks.state import StateBaseline, state_of, values
 from engagelab_mock.checks.stimulus import body, content_type, row_of
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
+from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.event_table import names_of
 from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.status import Status
 
 _HALF_A_PAIR = "\ud83d"
-#: Texts that a field can hold, by what they are.
+#: Texts that a field can contain, by their description.
 _TEXTS = {
     "emoji": "code 🔑👩‍👩‍👧",
     "Chinese": "验证码",
@@ -29,7 +30,7 @@ _TEXTS = {
     "a null character": "a\u0000b",
     "half a surrogate pair": f"a{_HALF_A_PAIR}b",
 }
-#: How apps write what is no number.
+#: How apps write NaN, in lower case.
 _NANS = {"nan", "decimal('nan')"}
 _CONTENT_TYPES = {
     "application/json; charset=UTF-8": "the content type application/json; charset=UTF-8",
@@ -44,11 +45,11 @@ def _texts(trial: Trial) -> None:
             # Half a pair cannot be written in UTF-8, only as an escape.
             content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=_HALF_A_PAIR in text).encode()
             attempt = trial.send(trial.message(), body(content))
-            trial.survived(attempt, f"{what} in {where}")
+            trial.expect_answer(attempt, f"{what} in {where}")
 
 
 def _rows_with(trial: Trial, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows that hold a text where users, operators and the app itself write what they like."""
+    """Yield rows with a text in the fields that users, operators and the app itself can fill."""
     message = trial.message()
     row = row_of(trial.event(message))
     row["custom_args"] = {"note": text, text: "note"}
@@ -57,33 +58,33 @@ def _rows_with(trial: Trial, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "custom_args, template_key and error_detail", row
     uplink = row_of(trial.engagelab.account.uplink(message.to, body="text", at=trial.engagelab.clock.time()))
     uplink["response"]["response_data"]["body"] = text
-    yield "what a user wrote back", uplink
+    yield "a user's reply", uplink
 
 
 def _content_types(trial: Trial) -> None:
     for value, what in _CONTENT_TYPES.items():
         message = trial.message()
-        trial.not_lost(trial.send(message, content_type(value)), message, f"a valid callback with {what}")
+        trial.expect_not_lost(trial.send(message, content_type(value)), message, f"a valid callback with {what}")
 
 
 def _byte_order_mark(trial: Trial) -> None:
     message = trial.message()
-    trial.not_lost(trial.send(message, "bom"), message, "a valid callback behind a byte order mark")
+    trial.expect_not_lost(trial.send(message, "bom"), message, "a valid callback behind a byte order mark")
 
 
 def _event_kinds(trial: Trial) -> None:
     wanted = [event for event in _account_events(trial) if trial.receiver.settings.wants(event)]
     if not wanted:
-        trial.skip("the receiver's settings tick message statuses alone")
+        trial.skip("the receiver's settings only tick message statuses")
     for event in wanted:
-        trial.accepted(trial.send(event), f"the {event.kind} {event.name}")
+        trial.expect_accepted(trial.send(event), f"the {event.kind} {event.name}")
 
 
 def _account_events(trial: Trial) -> Iterator[Event]:
     account, at = trial.engagelab.account, trial.engagelab.clock.time()
     for name in names_of("notification"):
         yield account.notification(name, at=at)
-    yield account.uplink(trial.engagelab.generate.recipient(), body="STOP", at=at)
+    yield account.uplink(trial.engagelab._engine.generate.recipient(), body="STOP", at=at)
     for name in names_of("system_event"):
         yield account.system_event(name, at=at)
 
@@ -92,12 +93,12 @@ def _edges(trial: Trial) -> None:
     message = trial.message()
     whole = msgspec.json.encode({"total": 1, "rows": [row_of(trial.event(message))]})
     attempt = trial.send(message, body(whole[: len(whole) // 2]))
-    trial.no_effect(message, "half a body")
-    trial.survived(attempt, "half a body")
+    trial.expect_no_effect(message, "half a body")
+    trial.expect_answer(attempt, "half a body")
     _not_a_number(trial)
-    # Of a key that stands twice parsers take the last or the first, and some cope with any depth: either is fine.
-    trial.survived(trial.send(trial.message(), "duplicate_keys"), "a body with a key that stands twice")
-    trial.survived(trial.send(trial.message(), "deep_body"), "a body with 100,000 lists inside each other")
+    # Parsers may take the first or the last of two equal keys, and may accept any depth.
+    trial.expect_answer(trial.send(trial.message(), "duplicate_keys"), "a body with the same key twice")
+    trial.expect_answer(trial.send(trial.message(), "deep_body"), "a body with 100,000 lists inside each other")
 
 
 def _not_a_number(trial: Trial) -> None:
@@ -105,23 +106,89 @@ def _not_a_number(trial: Trial) -> None:
     row = row_of(trial.event(message))
     row["status"]["billing"] = {"cost": math.nan, "currency": "USD"}
     attempt = trial.send(message, body(json.dumps({"total": 1, "rows": [row]}).encode()))
-    trial.survived(attempt, "NaN for a cost")
+    trial.expect_answer(attempt, "NaN as a cost")
     if not accepted(attempt) or not trial.change(message).changed:
         return
     if any(str(each).lower() in _NANS for each in values(state_of(trial.look(message), message))):
-        trial.fail("NaN for a cost was taken for one: whatever it is added to is no number any more")
-    trial.warn("a callback with NaN, which is no JSON, had an effect; json.loads refuses it with a parse_constant")
+        trial.fail("NaN was stored as a cost: any sum with it is NaN")
+    trial.warn("a callback with NaN, which is not JSON, had an effect; json.loads can refuse it with parse_constant")
+
+
+COST = Decimal("0.005")
+BALANCE = -0.005
+#: The costs of two channels of one message; as floating-point numbers their sum is 0.30000000000000004.
+_PARTS = {"whatsapp": Decimal("0.1"), "sms": Decimal("0.2")}
+#: How far a number may be off, relative to the exact one, and still be recognised as it.
+_NEAR = Decimal("1e-6")
+
+
+def money(trial: Trial) -> None:
+    """Fail if a negative balance is not accepted, or if a cost is rounded or has a binary rounding error."""
+    _send_balance(trial)
+    free = StateBaseline(trial, partial(_send_costs, trial, {"sms": None}))
+    shown = _numbers(free.new_values(free.state_after(partial(_send_costs, trial, {"sms": COST}))))
+    both = trial.message()
+    _send_costs(trial, _PARTS, both)
+    sums = _numbers(values(state_of(trial.look(both), both)))
+    for exact in (COST, *_PARTS.values(), sum(_PARTS.values(), Decimal())):
+        for number in (*shown, *sums):
+            if number != exact and abs(number - exact) <= _NEAR * exact:
+                trial.fail(f"a cost of {exact} became {number}")
+    if any(_is_scaled(number, COST) for number in shown):
+        return
+    rounded = next((number for number in shown if abs(number) < 1), None)
+    if rounded is not None:
+        trial.fail(f"a cost of {COST} became {rounded}")
+    trial.inconclusive("`observe` does not return the cost of a message")
+
+
+def _send_balance(trial: Trial) -> None:
+    at = trial.engagelab.clock.time()
+    event = trial.engagelab.account.notification("insufficient_balance", at=at, remain_balance=BALANCE)
+    if trial.receiver.settings.wants(event):
+        trial.expect_accepted(trial.send(event), f"a balance of {BALANCE}")
+
+
+def _send_costs(trial: Trial, costs: Mapping[str, Decimal | None], message: Message) -> None:
+    for channel, cost in costs.items():
+        event = trial.event(message, Status.SENT, channel=channel, cost=None if cost is None else float(cost))
+        trial.expect_accepted(trial.send(event), "a valid callback" if cost is None else f"a cost of {cost}")
+
+
+def _numbers(found: list[Any]) -> list[Decimal]:
+    return [number for value in found if (number := _number(value)) is not None]
+
+
+def _number(value: Any) -> Decimal | None:
+    """Return the number in a value: a number, a text, or the repr of a Decimal."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    text = str(value).removeprefix("Decimal('").removesuffix("')")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _is_scaled(number: Decimal, exact: Decimal) -> bool:
+    """Tell whether a number is the exact one, perhaps in another unit, such as thousandths.
+
+    >>> _is_scaled(Decimal(5000), Decimal("0.005")), _is_scaled(Decimal("0.01"), Decimal("0.005"))
+    (True, False)
+    """
+    return number.normalize().as_tuple().digits == exact.normalize().as_tuple().digits
 
 
 _LOST = (
-    "What is acknowledged is not sent again. A receiver that answers 200 to a body it could not read, or did not look "
-    "at, has lost it, and nobody is told."
+    "A callback that is acknowledged is not sent again. A receiver that answers 200 to a body that it could not read "
+    "loses the callback without an error."
 )
 _RAW = Fix(
-    "Read the body as bytes, whatever the content type says it is, and refuse what cannot be parsed.",
+    "Read the body as bytes for every content type, and refuse a body that cannot be parsed.",
     """\
 try:
-    envelope = json.loads($body)  # of bytes it finds the encoding out, a byte order mark included
+    envelope = json.loads($body)  # detects the encoding of bytes, and a byte order mark
 except (ValueError, RecursionError):
     $refuse_400""",
 )
@@ -131,15 +198,15 @@ BODY = (
     _check(
         id="D16",
         name="unicode",
-        title="Any text is survived",
-        why="Users write back what they like, and custom_args come back as they were given. Databases refuse null "
-        "characters, and half a surrogate pair, which JSON can spell, cannot be written as UTF-8.",
+        title="No text crashes the receiver",
+        why="Users can reply with any text, and custom_args come back unchanged. Databases refuse null characters. "
+        "Half a surrogate pair is possible in JSON, but cannot be written as UTF-8.",
         stimulus="Valid callbacks with " + ", ".join(_TEXTS) + " in their texts.",
         expected="No 5xx, no hang.",
         severity=Severity.MAJOR,
         source="?",
         fix=Fix(
-            "Make text fit for the database and the log before either sees it.",
+            "Replace characters that the database or the log cannot store before you store them.",
             'text = str(json.loads($body)).replace("\\0", "").encode("utf-8", "replace").decode()',
         ),
         work=_texts,
@@ -147,9 +214,9 @@ BODY = (
     _check(
         id="D17",
         name="charset",
-        title="A callback is not lost over its content type",
-        why=f"{_LOST} Frameworks hand out an empty form, or nothing, where the content type is not the one they "
-        "expect. Which one is really sent is documented nowhere.",
+        title="A callback is not lost because of its content type",
+        why=f"{_LOST} Frameworks return an empty form, or nothing, if they do not expect the content type. The real "
+        "content type is not documented.",
         stimulus="Valid callbacks as `application/json; charset=UTF-8`, without a content type, and as `text/plain`.",
         expected="Applied, or refused: never acknowledged without an effect.",
         severity=Severity.MAJOR,
@@ -161,8 +228,8 @@ BODY = (
     _check(
         id="D18",
         name="bom",
-        title="A callback is not lost over a byte order mark",
-        why=f"{_LOST} The official SDK does so with a byte order mark, which proxies and editors put before JSON.",
+        title="A callback is not lost because of a byte order mark",
+        why=f"{_LOST} The official SDK does this with a byte order mark. Some proxies and editors put one before JSON.",
         stimulus="A valid callback with a UTF-8 byte order mark before its body.",
         expected="Applied, or refused: never acknowledged without an effect.",
         severity=Severity.MINOR,
@@ -175,14 +242,14 @@ BODY = (
         id="D19",
         name="event-kinds",
         title="Every documented event is acknowledged",
-        why="Besides statuses there are notifications, what users write back, and system events. An address that "
-        "answers them with an error looks abnormal in the console, and they are sent again and again.",
-        stimulus="Each notification, an uplink message, and each system event of the documents that is ticked.",
-        expected="A success in time, whether or not anything is done about it.",
+        why="In addition to statuses there are notifications, users' replies (uplink messages), and system events. An "
+        "address that answers them with an error becomes abnormal in the console, and they are sent again and again.",
+        stimulus="Each documented notification, an uplink message, and each documented system event, if it is ticked.",
+        expected="A success in time, even if the app does not use the event.",
         severity=Severity.MAJOR,
         source="D",
         fix=Fix(
-            "Acknowledge what you have no use for.",
+            "Acknowledge events that you do not use.",
             """\
 for row in json.loads($body)["rows"]:
     if isinstance(row.get("status"), dict):
@@ -195,15 +262,15 @@ $ok""",
         id="D20",
         name="money",
         title="Sums of money are kept exactly",
-        why="A message costs half a cent. Rounded to cents it costs nothing or twice as much, and binary fractions "
-        "do not add up: 0.1 and 0.2 give 0.30000000000000004. A balance can be negative.",
+        why="A message can cost half a cent. Rounded to cents, it costs nothing or twice as much. Binary fractions are "
+        "not exact: 0.1 + 0.2 is 0.30000000000000004. A balance can be negative.",
         stimulus=f"Valid callbacks with costs of {COST}, 0.1 and 0.2, and a notification of a balance of {BALANCE}.",
-        expected="The costs as they were sent, where `observe` shows them; the balance is accepted.",
+        expected="`observe` returns the costs as they were sent; the balance is accepted.",
         severity=Severity.MINOR,
         need="probe",
         source="S",
         fix=Fix(
-            "Parse decimals as such, and keep them in a column of that type, with six places.",
+            "Parse numbers as decimals, and store them in a decimal column with six places.",
             "envelope = json.loads($body, parse_float=decimal.Decimal)",
         ),
         work=money,
@@ -211,15 +278,15 @@ $ok""",
     _check(
         id="D21",
         name="json-edge",
-        title="What is no JSON, or hardly any, is survived",
-        why="Anybody who knows the address can send a body that brings a parser to its limits: Python's own raises "
-        "RecursionError for deep nesting, which is no ValueError, and takes NaN for a number.",
-        stimulus="Half a body; NaN for a cost; a key that stands twice; 100,000 lists inside each other.",
-        expected="No 5xx, no hang; no effect of half a body, none of NaN that lasts.",
+        title="Broken or unusual JSON does not crash the receiver",
+        why="Anyone who knows the address can send a body that a parser cannot handle. Python's parser raises "
+        "RecursionError for deep nesting, which is not a ValueError, and accepts NaN as a number.",
+        stimulus="Half a body; NaN as a cost; the same key twice; 100,000 lists inside each other.",
+        expected="No 5xx, no hang; no effect of half a body; NaN is not stored.",
         severity=Severity.MINOR,
         source="?",
         fix=Fix(
-            "Catch what the parser raises, RecursionError included, and refuse NaN.",
+            "Catch all exceptions of the parser, including RecursionError, and refuse NaN.",
             """\
 def refuse(constant):
     raise ValueError(constant)

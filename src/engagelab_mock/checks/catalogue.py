@@ -1,20 +1,25 @@
-"""Every check by its id, in the order of the catalogue, which is the order in which they run."""
+"""Every check by its id, in the order in which they run, and which of them a run selects."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
 from engagelab_mock.checks.address import ADDRESS
 from engagelab_mock.checks.batch import BATCH
 from engagelab_mock.checks.body import BODY
 from engagelab_mock.checks.check import Check
-from engagelab_mock.checks.drift import DRIFT
+from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
+from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY
 from engagelab_mock.checks.freshness import FRESHNESS
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
-from engagelab_mock.checks.strangers import STRANGERS
+from engagelab_mock.checks.unknown_messages import UNKNOWN_MESSAGES
 from engagelab_mock.checks.wire import AFTERWARDS, WIRE
+from engagelab_mock.errors import UnknownName, UsageError
 
 #: Every check, by its id.
 CHECKS: dict[str, Check] = {
@@ -27,9 +32,9 @@ CHECKS: dict[str, Check] = {
             *SECRECY,
             *DUPLICATES,
             *ORDERING,
-            *STRANGERS,
+            *UNKNOWN_MESSAGES,
             *BATCH,
-            *DRIFT,
+            *FORWARD_COMPATIBILITY,
             *BODY,
             *WIRE,
             *ADDRESS,
@@ -38,3 +43,67 @@ CHECKS: dict[str, Check] = {
         key=lambda check: check.id,
     )
 }
+
+
+class Selection:
+    """Select checks by id or name, with `*`, and by severity; suppress failures with a reason.
+
+    >>> Selection(only=["B02", "A*"], skip=["ping-json"]).leaves_out(CHECKS["A02"])
+    "skipped by 'ping-json'"
+
+    Raises `UnknownName` for an id or a name that no check has.
+    """
+
+    def __init__(
+        self,
+        *,
+        only: Sequence[str] = (),
+        skip: Sequence[str] = (),
+        severity: str = "info",
+        suppress: Mapping[str, str] | None = None,
+    ) -> None:
+        self.only = [_known(pattern, "only") for pattern in only]
+        self.skip = [_known(pattern, "skip") for pattern in skip]
+        self.severity = find_severity(severity)
+        #: The reasons why failures are suppressed, by the checks' ids.
+        self.suppress = {
+            check.id: reason
+            for pattern, reason in (suppress or {}).items()
+            for check in _matching(_known(pattern, "suppress"))
+            if _given(reason, pattern)
+        }
+
+    def leaves_out(self, check: Check) -> str:
+        """Say why a check is not run; empty if it is run."""
+        if self.only and not any(_matches(check, pattern) for pattern in self.only):
+            return "not selected by `only`"
+        for pattern in self.skip:
+            if _matches(check, pattern):
+                return f"skipped by {pattern!r}"
+        if not check.severity.at_least(self.severity):
+            return f"less severe than {self.severity}"
+        return ""
+
+
+def _known(pattern: str, where: str) -> str:
+    if not _matching(pattern):
+        names = [name for check in CHECKS.values() for name in (check.id, check.name)]
+        raise UnknownName("check", pattern, names, where=where)
+    return pattern
+
+
+def _matching(pattern: str) -> list[Check]:
+    return [check for check in CHECKS.values() if _matches(check, pattern)]
+
+
+def _matches(check: Check, pattern: str) -> bool:
+    # Ids are upper case and names lower case, so A* is a family, and not the names that begin with an a.
+    return fnmatchcase(check.id, pattern) or fnmatchcase(check.name, pattern) or check.id == pattern.upper()
+
+
+def _given(reason: object, pattern: str) -> bool:
+    if not isinstance(reason, str) or not reason.strip():
+        raise UsageError(
+            f"{pattern} is suppressed without a reason", where="suppress", hint=f'suppress = {{ {pattern} = "why" }}'
+        )
+    return True

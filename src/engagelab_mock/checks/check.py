@@ -1,22 +1,90 @@
-"""One check: what is sent, what must be seen, why it matters, and how to mend what does not."""
+"""A check: what is sent, what must be seen, why it matters, how to fix it; severities and verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from string import Template
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from engagelab_mock.checks.verdict import Severity
+from engagelab_mock.errors import UnknownName
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.trial import Trial
+    from engagelab_mock.explore.schedule import Schedule
 
-#: What tells: the answer alone, the state that `observe` returns, or both.
+
+class Judgement(StrEnum):
+    """Name the possible verdicts of a check.
+
+    >>> Judgement.FAIL.value
+    'fail'
+    """
+
+    #: The receiver did what is expected.
+    PASS = "pass"
+    #: It did not. The finding holds the evidence.
+    FAIL = "fail"
+    #: It could not be judged: the state cannot be seen, the receiver refuses valid callbacks, or there was no time.
+    INCONCLUSIVE = "inconclusive"
+    #: Nothing was sent: the check was not selected, or is not possible with this transport or these settings.
+    SKIPPED = "skipped"
+
+
+class Severity(StrEnum):
+    """Name how bad it is when a check fails, the worst first.
+
+    >>> Severity.MAJOR.at_least("minor")
+    True
+    """
+
+    #: Callbacks are lost, or anyone can forge them.
+    BLOCKER = "blocker"
+    #: Fails under conditions that do occur in production.
+    MAJOR = "major"
+    #: Fails seldom, or does little harm.
+    MINOR = "minor"
+    #: Good to know.
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """Return its position, 0 for the worst."""
+        return list(Severity).index(self)
+
+    def at_least(self, other: str) -> bool:
+        """Tell whether it is as bad as another severity, or worse."""
+        return self.rank <= severity(other).rank
+
+
+def severity(name: str) -> Severity:
+    """Return a severity by name, or raise `UnknownName`.
+
+    >>> severity("major")
+    <Severity.MAJOR: 'major'>
+    """
+    try:
+        return Severity(name)
+    except ValueError:
+        raise UnknownName("severity", name, list(Severity)) from None
+
+
+class Ended(Exception):
+    """End a trial early, with a verdict, its reason, and the schedule that showed it."""
+
+    def __init__(self, judgement: Judgement, reason: str, schedule: Schedule | None = None) -> None:
+        super().__init__(reason)
+        self.judgement = judgement
+        self.reason = reason
+        self.schedule = schedule
+
+
+#: What the verdict rests on: the answer alone, the state that `observe` returns, or both.
 Need = Literal["http", "probe", "both"]
 
-#: The families of checks, by the letter their ids begin with.
+#: The families of checks, by the first letter of their ids.
 FAMILIES = {
     "A": "Acknowledgement",
     "B": "Signature and authorization",
@@ -55,10 +123,10 @@ _WORDS["flask"]["refuse"] = 'return "", {status}'
 
 
 class Fix(msgspec.Struct, frozen=True):
-    """Say how a receiver is mended: in a sentence, and in code for Flask, Django and FastAPI.
+    """Say how to fix a receiver: in sentences, and in code for Flask, Django and FastAPI.
 
-    The code is one template, in which `$body`, `$header`, `$headers`, `$ok`, `$view` and `$refuse_401` (or another
-    status) stand for what the three frameworks spell differently; where that is not enough, a framework has its own.
+    The code is one template. `$body`, `$header`, `$headers`, `$ok`, `$view` and `$refuse_401` (or another status) are
+    replaced by the spelling of each framework. If that is not enough, a framework has its own code.
 
     >>> Fix("Acknowledge the ping.", "if not $body:\\n    $ok").django
     'if not request.body:\\n    return HttpResponse()'
@@ -93,7 +161,7 @@ class Fix(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one check of a receiver; its id and its name are stable, so that one can be left out by either.
+    """Describe one check of a receiver. Its id and its name are stable: options can use either.
 
     >>> from engagelab_mock import CHECKS
     >>> CHECKS["A01"].name, CHECKS["A01"].severity.value
@@ -101,11 +169,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    #: What it is called, in a word or two.
+    #: Its name, in a word or two.
     name: str
-    #: What a correct receiver does, in a sentence.
+    #: What a correct receiver does, in one sentence.
     title: str
-    #: Why that matters, in a paragraph.
+    #: Why it matters, in a paragraph.
     why: str
     #: What is sent.
     stimulus: str
@@ -117,14 +185,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     fix: Fix
     work: Callable[[Trial], None]
-    #: The transports that can express it, and why no other can.
+    #: The transports with which it is possible, and why it is not possible with others.
     transports: tuple[str, ...] = ("http", "wsgi", "asgi")
     unless: str = "there is no wire in process"
-    #: Whether it is about the signature, which only a receiver with username and secret gets.
+    #: Whether it is about the signature. Only a receiver with a username and a secret gets one.
     needs_signature: bool = False
-    #: Whether it says nothing of a receiver that accepts no valid callback at all.
+    #: Whether it cannot judge a receiver that accepts no valid callback.
     needs_valid: bool = True
-    #: Whether it says nothing of a receiver that has stopped answering.
+    #: Whether it cannot judge a receiver that has stopped answering.
     needs_answer: bool = True
 
     @property

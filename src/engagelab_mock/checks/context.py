@@ -1,4 +1,4 @@
-"""What all checks of one run share: the engine, the receiver, the way to see its state, and what is known of both."""
+"""What all checks of one run share: the engine, the receiver and its profile, the probe, the time limits."""
 
 from __future__ import annotations
 
@@ -10,40 +10,53 @@ from typing import Any
 
 import msgspec
 
-from engagelab_mock.checks.bounds import PATIENCE
-from engagelab_mock.checks.probe import Probe, Snapshot
-from engagelab_mock.clock import check_delay, stopwatch
+from engagelab_mock.checks.state import Probe, Snapshot
+from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.message import Message
-from engagelab_mock.service.engagelab import EngageLab
 
-#: How often the state is looked at while something is waited for, in seconds.
+# How long things may take, in seconds.
+#: A whole run.
+TOTAL = 120.0
+#: One check.
+EACH = 20.0
+#: The work of an app that acknowledges first and works afterwards.
+PATIENCE = 2.0
+#: The recovery of a receiver that did not answer, before the next check.
+RECOVERY = 3.0
+
+#: How often the state is read while the checks wait for a change, in seconds.
 _LOOK = 0.01
-#: The statuses that are tried, in this order, until one is seen to have an effect.
+#: The statuses that are tried, in this order, until one has an effect that is seen.
 _STATUSES = ("delivered", "verified", "sent", "plan")
-#: How long an effect of the first is waited for when one of the others is seen, in seconds.
+#: How long an effect of the first status may still come after one of the others has an effect, in seconds.
 _GRACE = 0.1
+
+#: Why no state can be seen without `observe`.
+NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """Hold what a project gives beside its receiver."""
+    """Hold the functions of the project that the checks call."""
 
-    #: Returns the state of the receiver's app for a message's id.
+    #: Takes a message's id and returns the state that the receiver's app holds of it.
     observe: Callable[[str], Any] | None = None
-    #: Called with each message before its callbacks are sent, for apps that know only what they have sent themselves.
+    #: Called with each message before its callbacks, for apps that know only the messages they sent.
     prepare: Callable[[Message], object] | None = None
-    #: Called with seconds, gives a context in which what the handler calls downstream stalls that long.
+    #: Takes seconds and returns a context in which the handler's downstream calls take that long.
     stall: Callable[[float], AbstractContextManager[object]] | None = None
-    #: How long an app that acknowledges first and works afterwards may take for its work, in seconds.
+    #: How long an effect may follow its acknowledgement, in seconds.
     patience: float = PATIENCE
 
 
 def check_hooks(hooks: Hooks) -> None:
-    """Raise `UsageError` for a hook that cannot be called.
+    """Raise `UsageError` for a hook that is not callable.
 
     >>> check_hooks(Hooks(observe=len))
     """
@@ -51,38 +64,38 @@ def check_hooks(hooks: Hooks) -> None:
     for name in ("observe", "prepare", "stall"):
         hook = getattr(hooks, name)
         if hook is not None and not callable(hook):
-            raise UsageError(f"{name} is called, and {hook!r:.100} cannot be", where="check")
+            raise UsageError(f"{name} must be callable, not {hook!r:.100}", where="check")
 
 
-class Standing(msgspec.Struct):
-    """Say what is known of a receiver before it is checked; found out when a check first asks."""
+class ReceiverProfile(msgspec.Struct):
+    """Say how a receiver handles valid callbacks. It is found out when the first check needs it."""
 
-    #: Why it accepts no valid callback; empty if it does.
+    #: Why the receiver accepts no valid callback; empty if it does.
     refuses: str = ""
-    #: Why nothing of its state is seen; empty if it is.
+    #: Why the state shows no effect; empty if it does.
     blind: str = ""
-    #: The status that is seen to have an effect.
+    #: The status that has an effect.
     status: str = "delivered"
     #: How long after the answer an effect is seen, in seconds.
     lag: float = 0.0
 
 
 class Context:
-    """Hold the engine that everything is sent by, and find out what the receiver makes of a valid callback.
+    """Hold the engine that sends all callbacks of a run, and find out how the receiver handles a valid callback.
 
     >>> context = Context(Receiver.recording(), Hooks())
-    >>> context.standing.refuses, context.standing.blind
-    ('', 'nothing says how to see the state of the app: give `observe`')
+    >>> context.profile.refuses, context.profile.blind
+    ('', 'the state of the app cannot be seen: give `observe`')
     """
 
     def __init__(self, receiver: Receiver, hooks: Hooks, *, seed: object = None) -> None:
-        # A copy, whose limit is set from check to check.
+        # A copy, because the checks change its limit.
         self.receiver = receiver.with_settings()
         self.limit = receiver.limit
-        #: How long to wait for an effect of what was acknowledged, in seconds.
+        #: How long to wait for an effect of an acknowledged callback, in seconds.
         self.patience = hooks.patience
         self.hooks = hooks
-        # A receiver that remembers nonces and messages would take two runs of one seed for a replay.
+        # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
             self.receiver, seed=f"check:{self.seed}", code_ttl=None, journal=Journal(limit=1000), defaults={}
@@ -93,35 +106,35 @@ class Context:
         self.messages: list[Message] = []
         self.callbacks = 0
         self.pings = 0
-        #: Until when everything must be over, by the stopwatch; None for no bound.
+        #: When the run must be over, by the stopwatch; None for no limit.
         self.deadline: float | None = None
         self._attempts: list[tuple[Delivery, Attempt]] = []
-        self._standing: Standing | None = None
+        self._profile: ReceiverProfile | None = None
         self.engagelab.journal.listeners.append(self._note)
 
     @property
-    def standing(self) -> Standing:
-        """Return what is known of the receiver, finding it out the first time."""
-        if self._standing is None:
-            # What finding out takes is no part of what a check has sent.
+    def profile(self) -> ReceiverProfile:
+        """Return the receiver's profile; find it out the first time."""
+        if self._profile is None:
+            # The callbacks for the profile are not part of the check that asks for it.
             sent, self._attempts = self._attempts, []
-            self._standing = self._find_out()
+            self._profile = self._find_profile()
             self._attempts = sent
-        return self._standing
+        return self._profile
 
     def take_attempts(self) -> list[tuple[Delivery, Attempt]]:
-        """Return the attempts made since this was last called."""
+        """Return the attempts made since the last call."""
         taken, self._attempts = self._attempts, []
         return taken
 
     def new_message(self, *, prepared: bool = True) -> Message:
-        """Make a message nobody has heard of, and let the project prepare for it, unless told otherwise."""
-        generate = self.engagelab.generate
+        """Make a new message, and call `prepare` with it unless `prepared` is False."""
+        generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
             to=generate.recipient(),
-            template_key=self.engagelab.template_key,
-            business_id=self.engagelab.business_id,
+            template_key=self.engagelab.account.template_key,
+            business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time(),
         )
         self.messages.append(message)
@@ -130,30 +143,30 @@ class Context:
         return message
 
     def look(self, message: Message) -> Snapshot:
-        """Return the state of a message as it is now; without `observe` there is none."""
+        """Return the present state of a message; it is None without `observe`."""
         return Snapshot(message.id, None) if self.probe is None else self.probe.look(message.id)
 
     def look_for_change(self, before: Snapshot, message: Message, patience: float) -> Snapshot:
-        """Return the state of a message once it differs from before, or after so many seconds."""
+        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds."""
         end = stopwatch() + patience
         while (now := self.look(message)) == before and stopwatch() < end:
             time.sleep(_LOOK)
         return now
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
-        """Send a valid callback of one status; None if the receiver's settings do not tick it."""
+        """Send a valid callback of one status; return None if the receiver's settings do not tick it."""
         self.receiver.limit = self.limit
         event = message.event(status, at=self.engagelab.clock.time(), channel="sms")
         deliveries = self.engagelab.deliver([event], check=False)
         return deliveries[0].attempts[-1] if deliveries else None
 
     def reach(self) -> Attempt:
-        """Ping the receiver, to see whether anything listens there."""
+        """Ping the receiver, to see if a server listens at its address."""
         self.receiver.limit = self.limit
         return self.engagelab.validate_address(check=False).attempts[-1]
 
     def is_alive(self, patience: float, *, once: bool = False) -> bool:
-        """Tell whether the receiver answers as it did before, within so many seconds or at the first try."""
+        """Tell whether the receiver answers as before, at the first try (`once`) or within `patience` seconds."""
         end = stopwatch() + patience
         while not self._answers(max(0.05, min(1.0, end - stopwatch()))):
             if once or stopwatch() >= end:
@@ -163,62 +176,62 @@ class Context:
 
     def _answers(self, limit: float) -> bool:
         self.receiver.limit = limit
-        if self._standing is None or self._standing.refuses:
+        if self._profile is None or self._profile.refuses:
             delivery = self.engagelab.validate_address(check=False)
             return delivery.attempts[-1].response is not None or delivery.outcome is Outcome.APP_RAISED
-        event = self.new_message().event(self._standing.status, at=self.engagelab.clock.time(), channel="sms")
+        event = self.new_message().event(self._profile.status, at=self.engagelab.clock.time(), channel="sms")
         return all(accepted(each.attempts[-1]) for each in self.engagelab.deliver([event], check=False))
 
-    def _find_out(self) -> Standing:
-        standing = Standing()
+    def _find_profile(self) -> ReceiverProfile:
+        profile = ReceiverProfile()
         events = self.receiver.settings.events
         ticked = [status for status in _STATUSES if not events or status in events or "status" in events]
         first, *others = ticked or _STATUSES
-        tried = [self._try(standing, first)]
-        if standing.refuses or self.probe is None:
-            standing.blind = "" if self.probe else "nothing says how to see the state of the app: give `observe`"
-            return standing
+        tried = [self._try(profile, first)]
+        if profile.refuses or self.probe is None:
+            profile.blind = "" if self.probe else NO_OBSERVE
+            return profile
         started = stopwatch()
-        if not self._see(standing, tried, 0.0):
-            # An app may have no use for that status, or do its work after its answer.
-            tried += [self._try(standing, status) for status in others]
-            # Where a later one is seen and the first is not, nor soon after, it is the status, and not the time.
-            late = self._see(standing, tried[:1], _GRACE) or not self._see(standing, tried, 0.0)
-            if late and self._see(standing, tried, self.patience):
-                standing.lag = stopwatch() - started
-        unheard_of = self.new_message()
-        if not standing.blind and self.look(unheard_of) != self.look(unheard_of):
-            standing.blind = (
-                "what `observe` returns differs from one look to the next, though nothing was sent between them: "
-                "leave out of it what is about the look"
+        if not self._see(profile, tried, 0.0):
+            # The app may not use that status, or may do its work after its answer.
+            tried += [self._try(profile, status) for status in others]
+            # If another status has an effect, and the first has none soon after, the app does not use the first.
+            late = self._see(profile, tried[:1], _GRACE) or not self._see(profile, tried, 0.0)
+            if late and self._see(profile, tried, self.patience):
+                profile.lag = stopwatch() - started
+        untouched = self.new_message()
+        if not profile.blind and self.look(untouched) != self.look(untouched):
+            profile.blind = (
+                "`observe` returned two different values, although nothing was sent in between: "
+                "do not return values that change on every read, such as the current time"
             )
-        return standing
+        return profile
 
-    def _try(self, standing: Standing, status: str) -> tuple[str, Message, Snapshot]:
-        """Send a valid callback of a message of its own, and return what was to be seen before."""
+    def _try(self, profile: ReceiverProfile, status: str) -> tuple[str, Message, Snapshot]:
+        """Send a valid callback about a new message, and return the state before it."""
         message = self.new_message()
         before = self.look(message)
         attempt = self.send_valid(message, status)
         if attempt is None:
-            standing.refuses = standing.refuses or f"the receiver's settings do not tick {status}"
+            profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
         else:
-            standing.refuses = "" if accepted(attempt) else describe(attempt)
+            profile.refuses = "" if accepted(attempt) else describe(attempt)
         return status, message, before
 
-    def _see(self, standing: Standing, tried: list[tuple[str, Message, Snapshot]], patience: float) -> bool:
-        """Tell whether one of the callbacks is seen to have an effect within so many seconds."""
+    def _see(self, profile: ReceiverProfile, tried: list[tuple[str, Message, Snapshot]], patience: float) -> bool:
+        """Tell whether one of the callbacks has an effect within `patience` seconds."""
         end = stopwatch() + patience
         while True:
             for status, message, before in tried:
                 now = self.look(message)
                 if now != before:
-                    standing.status = status
-                    standing.blind = ""
+                    profile.status = status
+                    profile.blind = ""
                     return True
-            standing.blind = (
-                f"valid callbacks were acknowledged, and what `observe` returns, {now!s:.100}, did not change: "
-                "either they have no effect on messages that the app did not send itself, which `prepare` is for, "
-                "in a test in pytest, or `observe` looks elsewhere"
+            profile.blind = (
+                f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}: "
+                "either the app ignores messages that it did not send (then give `prepare`, in a test in pytest), "
+                "or `observe` reads the wrong place"
             )
             if stopwatch() >= end:
                 return False
@@ -233,7 +246,7 @@ class Context:
 
 
 def accepted(attempt: Attempt) -> bool:
-    """Tell whether an attempt was answered in time with a success; whether it had to be 200 is a check of its own.
+    """Tell whether an attempt was answered with a 2xx in time; the check A04 asks for exactly 200.
 
     >>> from engagelab_mock import Callback, Headers
     >>> accepted(Attempt(1, 0.0, Callback(Headers(), b"")))

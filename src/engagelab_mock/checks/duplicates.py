@@ -8,15 +8,12 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.checks.arrivals import Arrivals
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Ended, Fix, Severity
 from engagelab_mock.checks.context import accepted
-from engagelab_mock.checks.course import Step
-from engagelab_mock.checks.evidence import Change
-from engagelab_mock.checks.probe import Snapshot
-from engagelab_mock.checks.state import MISSING, Path, State, differing, dotted, state_of
+from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.orderings import Orderings
+from engagelab_mock.checks.state import MISSING, Path, Snapshot, State, differing, dotted, state_of
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Ended, Severity
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.explore.schedule import Schedule
@@ -26,38 +23,39 @@ from engagelab_mock.protocol.events import Event
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-#: How many copies come at once, and how often that is tried.
+#: How many copies are sent at once, and how often.
 COPIES = 8
 _ROUNDS = 3
-#: How often a connection is reset, at most, until a callback had its effect all the same.
+#: How often a connection is reset at most, until a reset callback had an effect.
 _RESETS = 5
-#: How long a handler goes on, at least, that nobody waits for any more, and until when it has an effect, in seconds.
+#: How long a handler gets to finish after the sender has gone, at least, and how long its effect may take, in seconds.
 _FINISHES, _PATIENCE = 0.01, 0.5
-#: How long the handler is made to take, and after how much of it the sender stops waiting, in seconds.
+#: How long the handler is made to take, and after how much of it the sender disconnects, in seconds.
 _STALL, _GIVE_UP = 0.06, 0.02
 
 
 class Once:
-    """Know the state that one callback of a status leads to, to tell whether several had the effect of one."""
+    """Know the state after one callback of a status, to tell whether several callbacks had one effect."""
 
     def __init__(self, trial: Trial, status: str = "") -> None:
         self.trial = trial
-        self.status = status or trial.context.standing.status
-        self._arrivals = Arrivals(trial, Step(self.status))
-        self._arrivals.learn((0,), ())
-        self._arrivals.learn((0,), anew=True)
+        self.status = status or trial.context.profile.status
+        self._orderings = Orderings(trial, "verified", self.status)
+        self._order = self._orderings.in_order
+        self._orderings.learn(self._order, ())
+        self._orderings.learn(self._order, again=True)
 
     def event(self, message: Message) -> Event:
         """Make the event."""
         return self.trial.event(message, self.status)
 
     def schedule(self, times: int = 1, fault: str = "") -> Schedule:
-        """Return what sends the event so many times again."""
-        return self._arrivals.schedule((0,) * times, fault=fault)
+        """Return the schedule that delivers the event so many times."""
+        return self._orderings.schedule(self._order * times, fault=fault)
 
     def again(self, message: Message, what: str, schedule: Schedule | None = None) -> None:
-        """Send the event once more, newly signed; it has to be acknowledged as the first was."""
-        self.trial.accepted(self.trial.send(self.event(message)), what, schedule)
+        """Send the event once more, newly signed; fail unless it is accepted."""
+        self.trial.expect_accepted(self.trial.send(self.event(message)), what, schedule)
 
     def check(
         self,
@@ -67,8 +65,8 @@ class Once:
         first: Snapshot | None = None,
         schedule: Schedule | None = None,
     ) -> None:
-        """Fail unless a message's state is as after one callback: as it was after the first, or as others have it."""
-        arrivals = self._arrivals
+        """Fail unless the state of a message is the state after one callback: its own `first`, or another message's."""
+        orderings = self._orderings
         [now] = self.trial.settled([message])
 
         def wrong() -> set[Path]:
@@ -76,24 +74,24 @@ class Once:
             now = self.trial.context.look(message)
             return self._wrong(message, now, first)
 
-        if not arrivals.stays(wrong):
+        if not orderings.stays(wrong):
             return
         for _ in range(2):
-            arrivals.learn((0,), anew=True)
-        arrivals.stays(wrong)
+            orderings.learn(self._order, again=True)
+        orderings.stays(wrong)
         for path in sorted(wrong()):
-            known, state = arrivals.state((0,)), state_of(now, message)
+            known, state = orderings.state(self._order), state_of(now, message)
             self.trial.show(message, Change(first or now, now))
             self.trial.fail(
-                f"{what}: {dotted(path)} is {state.get(path, MISSING)!r:.60}, and "
-                f"{known.get(path, MISSING)!r:.60} after the event came once",
+                f"{what}: {dotted(path)} is {state.get(path, MISSING)!r:.60}; "
+                f"after one callback it is {known.get(path, MISSING)!r:.60}",
                 schedule,
             )
 
     def _wrong(self, message: Message, now: Snapshot, first: Snapshot | None) -> set[Path]:
-        noise = self._arrivals.noise()
+        noise = self._orderings.noise()
         state = state_of(now, message)
-        known: Iterable[State] = [self._arrivals.state((0,)), *([state_of(first, message)] if first else [])]
+        known: Iterable[State] = [self._orderings.state(self._order), *([state_of(first, message)] if first else [])]
         ways = [differing(each, state) - noise for each in known]
         return ways[0] if all(ways) else set()
 
@@ -101,13 +99,13 @@ class Once:
 def _dup_resigned(trial: Trial) -> None:
     wanted = [status for status in ("sent", "delivered", "verified") if trial.ticks(status)]
     if not wanted:
-        trial.skip("the receiver's settings tick none of sent, delivered, verified")
+        trial.skip("the receiver's settings do not tick sent, delivered or verified")
     for status in wanted:
         once = Once(trial, status)
         message = trial.message()
         once.again(message, f"a valid callback of {status}", once.schedule())
         [first] = trial.settled([message])
-        what, twice = f"{status} a second time, newly signed", once.schedule(2)
+        what, twice = f"{status} sent a second time, newly signed", once.schedule(2)
         once.again(message, what, twice)
         once.check(message, what, first=first, schedule=twice)
 
@@ -119,21 +117,21 @@ def _dup_concurrent(trial: Trial) -> None:
             message = trial.message()
             attempts = trial.send_at_once(once.event(message), COPIES)
             for attempt in attempts:
-                trial.survived(attempt, f"one of {COPIES} copies of an event at once")
+                trial.expect_answer(attempt, f"one of {COPIES} copies of an event at once")
             if not any(map(accepted, attempts)):
                 trial.fail(f"none of {COPIES} copies of an event at once was acknowledged")
             once.check(message, f"{COPIES} copies of an event at once")
     except Ended:
         if trial.transport == "wsgi" and not _works_in_a_thread(trial):
             trial.inconclusive(
-                "the app does not work outside of the thread of the test, whose transaction others do not see: "
+                "the app only works in the test's own thread, for example because of a transaction there: "
                 "check it over a socket"
             )
         raise
 
 
 def _works_in_a_thread(trial: Trial) -> bool:
-    """Tell whether an app that is called in process works in another thread than the test's."""
+    """Tell whether an app that is called in process also works in another thread than the test's."""
     message = trial.message()
     [attempt] = trial.send_at_once(trial.event(message), 1)
     return accepted(attempt) and trial.await_change(message).changed
@@ -142,14 +140,14 @@ def _works_in_a_thread(trial: Trial) -> bool:
 def _ack_lost(trial: Trial) -> None:
     _lose(trial, "whose acknowledgement was lost", "ack_lost", like="ack_lost")
     if trial.transport == "http":
-        # A reset can take along what the server has not read yet, and then it says nothing.
+        # A reset can destroy data that the server has not read yet. Then it shows nothing.
         any(_lose(trial, "whose connection was reset", "reset", like="reset") for _ in range(_RESETS))
 
 
 def _timeout(trial: Trial) -> None:
     stall = trial.context.hooks.stall
     if stall is not None:
-        # The sender stops waiting in the middle of what the handler does.
+        # The sender disconnects while the handler works.
         _lose(
             trial,
             "that the sender gave up",
@@ -176,10 +174,10 @@ def _lose(
     finishes: float = _FINISHES,
     like: str = "",
 ) -> bool:
-    """Send a callback whose acknowledgement does not arrive, and then once more; tell whether the first had an effect.
+    """Send a callback whose acknowledgement does not arrive, and send it again; tell whether the first had an effect.
 
-    `during` is what the callback comes in the midst of; the handler needs so many seconds to finish, at least. `like`
-    is the fault, by its name, that is the same to the app; a schedule has no other.
+    `during` makes a context in which the first is sent. `finishes` is how long the handler takes at least, in seconds.
+    `like` names the fault that looks the same to the app, for the schedule.
     """
     once = Once(trial)
     schedule = once.schedule(fault=like) if like else None
@@ -188,9 +186,9 @@ def _lose(
     usual = trial.send(trial.message()).elapsed
     with during():
         trial.send(once.event(message), *faults)
-        # Nobody waits for the handler any more; it may finish, or never have begun.
+        # The sender does not wait for the handler any more. The handler may finish, or never have begun.
         time.sleep(max(finishes, 2 * usual))
-        patience = max(_PATIENCE, 5 * trial.context.standing.lag)
+        patience = max(_PATIENCE, 5 * trial.context.profile.lag)
         changed = trial.context.look_for_change(before, message, patience) != before
     [first] = trial.settled([message]) if changed else [None]
     what = f"the retry of a callback {what}"
@@ -201,7 +199,7 @@ def _lose(
 
 @contextmanager
 def _failing_afterwards(trial: Trial) -> Iterator[None]:
-    """Have the app raise once it has done its work, as a middleware around it may."""
+    """Make the app raise after it has done its work, as a middleware around it may."""
     transport: Any = trial.receiver.transport
     app = transport.app
     transport.app = _wsgi_failing(app) if trial.transport == "wsgi" else _asgi_failing(app)
@@ -236,12 +234,12 @@ def _asgi_failing(app: Any) -> Any:
 
 
 _WHY = (
-    "EngageLab delivers at least once: what was not acknowledged in time is sent again, as a new request with a new "
-    "timestamp, nonce and signature, and its acknowledgement can be lost when all was done. "
+    "EngageLab delivers at least once. A callback that is not acknowledged in time is sent again, as a new request "
+    "with a new timestamp, nonce and signature. An acknowledgement can also be lost after all the work was done. "
 )
 _ONCE = Fix(
-    "Give each event a key, which is the message's id, the status, the channel and the error code, and neither nonce "
-    "nor signature; have its effect in the transaction in which that key is inserted into a table that has it once.",
+    "Give each event a key: message id, status, channel and error code, but not nonce or signature. Insert the key "
+    "into a table where it is unique, and have the effect in the same transaction.",
     """\
 with database.transaction():
     if database.insert_if_new(message_id, status, channel, error_code):  # INSERT … ON CONFLICT DO NOTHING
@@ -255,9 +253,9 @@ DUPLICATES = (
         id="C01",
         name="dup-resigned",
         title="An event that is sent again has one effect",
-        why=_WHY + "A receiver that knows duplicates by their nonce or signature takes a retry for something new.",
+        why=_WHY + "A receiver that recognises duplicates by their nonce or signature takes a retry for a new event.",
         stimulus="A valid callback, and the same event once more under a new signature; for sent, delivered, verified.",
-        expected="One effect: the state as after the first, times apart. Both acknowledged.",
+        expected="One effect: the state as after the first, except for times. Both acknowledged.",
         source="X",
         work=_dup_resigned,
     ),
@@ -265,9 +263,9 @@ DUPLICATES = (
         id="C02",
         name="dup-concurrent",
         title="Copies of an event that come at once have one effect",
-        why="A retry can overtake what is still being worked on, and reach another worker. A receiver that first looks "
-        "whether an event is there, and then enters it, has the effect twice when two look at once.",
-        stimulus=f"The same event {COPIES} times at once, each signed anew; {_ROUNDS} times.",
+        why="A retry can reach another worker while the first callback is still being handled. A receiver that first "
+        "checks if an event is known, and then inserts it, has the effect twice when two workers check at once.",
+        stimulus=f"The same event {COPIES} times at once, each with its own signature; {_ROUNDS} times.",
         expected="One effect, at least one acknowledged, no 5xx, no deadlock.",
         work=_dup_concurrent,
     ),
@@ -275,10 +273,11 @@ DUPLICATES = (
         id="C03",
         name="ack-lost",
         title="A retry after a lost acknowledgement has no second effect",
-        why=_WHY + "So the receiver must have remembered the event before it answers, in the transaction that has the "
-        "effect: what it remembers once its answer is out, it does not remember when the connection breaks.",
-        stimulus="A valid callback whose answer is lost, and over HTTP one whose connection is reset once the request "
-        "is out; then each once more.",
+        why=_WHY
+        + "So the receiver must store the event before it answers, in the transaction that has the effect. If it "
+        "stores the event after its answer, it forgets the event when the connection breaks.",
+        stimulus="A valid callback whose answer is lost, and over HTTP one whose connection is reset after the request "
+        "was sent; then each once more.",
         expected="One effect, and the retry acknowledged.",
         work=_ack_lost,
     ),
@@ -286,25 +285,25 @@ DUPLICATES = (
         id="C04",
         name="timeout-then-finish",
         title="A retry after a timeout has no second effect",
-        why="The sender stops waiting after 3 seconds and the handler does not: it finishes, with its effect. That "
-        "nobody waits any more must not keep it from remembering the event.",
-        stimulus="A valid callback whose sender hangs up before the answer, and the event once more when the handler "
-        "has finished.",
+        why="The sender stops waiting after 3 seconds, but the handler goes on and has its effect. It must store the "
+        "event even if the sender has gone.",
+        stimulus="A valid callback whose sender disconnects before the answer, and the event once more when the "
+        "handler has finished.",
         expected="One effect, and the retry acknowledged.",
         work=_timeout,
         transports=("http",),
-        unless="in process nobody can stop waiting while the handler goes on",
+        unless="in process, the sender cannot disconnect while the handler goes on",
     ),
     _check(
         id="C05",
         name="5xx-after-commit",
-        title="A retry after an error behind the effect has no second effect",
-        why="What fails after the handler has done its work, such as a middleware, a log or a proxy, makes an error of "
-        "its success. EngageLab sends the event again.",
-        stimulus="A valid callback to an app that raises once its handler is done, and the event once more.",
+        title="A retry after an error that follows the effect has no second effect",
+        why="A middleware, a log or a proxy can fail after the handler has done its work. The success then becomes an "
+        "error, and EngageLab sends the event again.",
+        stimulus="A valid callback to an app that raises after its handler is done, and the event once more.",
         expected="One effect, and the retry acknowledged.",
         work=_error_after_commit,
         transports=("wsgi", "asgi"),
-        unless="only an app in process can be made to fail once it has done its work, which takes a test in pytest",
+        unless="only an app in process can be made to fail after its work, which needs a test in pytest",
     ),
 )

@@ -1,18 +1,17 @@
-"""Family B, who signed and when: is what was signed by another, too long ago, or seen before refused?"""
+"""Family B, freshness: is a callback refused if another user signed it, too long ago, or if it came before?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.stimulus import again, signed
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.protocol.signature import TOLERANCE
 
-#: Digits that `str.isdigit` and `int` take for some, as UTF-8 that a server has read as latin-1.
+#: Digits outside ASCII, which `str.isdigit` and `int` accept.
 _FULL_WIDTH = str.maketrans({str(digit): chr(0xFF10 + digit) for digit in range(10)})
 _TIMESTAMPS: dict[str, Callable[[int], str]] = {
     "in milliseconds": lambda now: str(now * 1000),
@@ -25,17 +24,19 @@ _TIMESTAMPS: dict[str, Callable[[int], str]] = {
 
 def _other_username(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "other_username"), message, "a callback signed, validly, for another username")
+    trial.expect_refused(
+        trial.send(message, "other_username"), message, "a callback signed validly for another username"
+    )
 
 
 def _stale(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "stale"), message, f"a callback signed {TOLERANCE + 60} s ago")
+    trial.expect_refused(trial.send(message, "stale"), message, f"a callback signed {TOLERANCE + 60} s ago")
 
 
 def _future(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "future"), message, f"a callback signed {TOLERANCE + 60} s ahead")
+    trial.expect_refused(trial.send(message, "future"), message, f"a callback signed {TOLERANCE + 60} s ahead")
 
 
 def _skew(trial: Trial) -> None:
@@ -43,50 +44,50 @@ def _skew(trial: Trial) -> None:
         for seconds in (60, 240):
             message = trial.message()
             what = f"a callback signed {seconds} s {word}"
-            # Such a signature is genuine; that is what the check is about.
-            trial.accepted(trial.send(message, fault(name, by=seconds)), what)
-            trial.applied(message, what)
+            # Such a signature is genuine, and must be accepted.
+            trial.expect_accepted(trial.send(message, fault(name, by=seconds)), what)
+            trial.expect_effect(message, what)
 
 
 def _timestamps(trial: Trial) -> None:
     for what, spell in _TIMESTAMPS.items():
         message = trial.message()
-        trial.refused(trial.send(message, signed(timestamp=spell)), message, f"a timestamp {what}")
+        trial.expect_refused(trial.send(message, signed(timestamp=spell)), message, f"a timestamp {what}")
 
 
 def _replayed(trial: Trial) -> None:
     message = trial.message()
     first = trial.send(message)
-    trial.accepted(first)
+    trial.expect_accepted(first)
     trial.await_change(message)
     second = trial.resend(first, message)
-    trial.no_effect(message, "the very same request a second time")
-    trial.survived(second, "the very same request a second time")
+    trial.expect_no_effect(message, "the same request a second time")
+    trial.expect_answer(second, "the same request a second time")
 
 
 def _replayed_over_another_body(trial: Trial) -> None:
     message = trial.message()
     first = trial.send(message)
-    trial.accepted(first)
+    trial.expect_accepted(first)
     trial.await_change(message)
     other = trial.message()
     second = trial.send(other, again(first))
-    trial.no_effect(other, "another body under a signature that was used before")
-    trial.survived(second, "another body under a signature that was used before")
+    trial.expect_no_effect(other, "another body with a signature that was used before")
+    trial.expect_answer(second, "another body with a signature that was used before")
 
 
 _WINDOW_WHY = (
-    "The body is not part of what is signed, so a header that was seen once could be used for ever, over any body. "
-    "The window of time in which it is accepted is the first defence; the official SDK allows 300 seconds either way."
+    "The body is not signed, so an attacker who has seen one header could use it for ever, with any body. The time "
+    "window in which it is accepted is the first defence; the official SDK allows 300 seconds either way."
 )
 _WINDOW = Fix(
-    f"Refuse what was signed more than {TOLERANCE} seconds ago, or ahead.",
+    f"Refuse a timestamp that is more than {TOLERANCE} seconds in the past or in the future.",
     f"if not re.fullmatch('[0-9]{{10}}', timestamp) or abs(time.time() - int(timestamp)) > {TOLERANCE}:\n"
     "    $refuse_401",
 )
 _ONCE = Fix(
-    "Give each event a key and have its effect once: the message's id, the status and the channel, unique in your "
-    "database, inserted in the transaction that has the effect.",
+    "Give each event a key: message id, status and channel, unique in your database. Insert the key in the same "
+    "transaction as the effect.",
     """\
 with database.transaction():
     if database.insert_if_new(message_id, status, channel):
@@ -94,8 +95,8 @@ with database.transaction():
 $ok""",
 )
 _NONCE = Fix(
-    f"Remember each nonce for {2 * TOLERANCE} seconds, together with a digest of its body, and refuse it with any "
-    "other. The very same request again is harmless if events have their effect once.",
+    f"Remember each nonce for {2 * TOLERANCE} seconds, together with a digest of its body, and refuse the nonce with "
+    "any other body. The same request again is harmless if each event has its effect once.",
     """\
 digest = hashlib.sha256($body).hexdigest()
 if cache.get_or_set(nonce, digest) != digest:
@@ -108,9 +109,9 @@ FRESHNESS = (
         id="B11",
         name="username-pin",
         title="A callback signed for another username is refused",
-        why="The username is part of what is signed. A receiver that takes it from the header instead of its own "
-        "settings believes whoever shares the secret, and cannot notice text moved into it.",
-        stimulus="A callback signed, validly and with the right secret, for another username.",
+        why="The username is part of the signed text. A receiver that takes the username from the header, and not from "
+        "its own settings, trusts anyone who shares the secret, and cannot notice digits moved into the username.",
+        stimulus="A callback signed validly, with the right secret, for another username.",
         severity=Severity.MAJOR,
         fix=Fix("Compare the header's username with your own.", "if username != USERNAME:\n    $refuse_401"),
         work=_other_username,
@@ -120,7 +121,7 @@ FRESHNESS = (
         name="ts-stale",
         title="A callback signed too long ago is refused",
         why=_WINDOW_WHY,
-        stimulus=f"A callback signed, validly, {TOLERANCE + 60} seconds ago.",
+        stimulus=f"A callback signed validly {TOLERANCE + 60} seconds ago.",
         severity=Severity.MAJOR,
         fix=_WINDOW,
         work=_stale,
@@ -130,7 +131,7 @@ FRESHNESS = (
         name="ts-future",
         title="A callback signed too far ahead is refused",
         why=_WINDOW_WHY + " A header from the future stays valid until then.",
-        stimulus=f"A callback signed, validly, {TOLERANCE + 60} seconds ahead.",
+        stimulus=f"A callback signed validly {TOLERANCE + 60} seconds ahead.",
         severity=Severity.MAJOR,
         fix=_WINDOW,
         work=_future,
@@ -139,8 +140,8 @@ FRESHNESS = (
         id="B14",
         name="skew-ok",
         title="Clocks that differ by a few minutes are tolerated",
-        why="Two machines' clocks are never the same, and a callback may wait in a proxy. A window narrower than the "
-        "official SDK's loses callbacks that are genuine.",
+        why="The clocks of two machines are never the same, and a callback may wait in a proxy. A window narrower than "
+        "the official SDK's loses genuine callbacks.",
         stimulus="Callbacks signed 60 and 240 seconds ago and ahead.",
         expected="Accepted.",
         severity=Severity.MAJOR,
@@ -151,8 +152,8 @@ FRESHNESS = (
         id="B15",
         name="ts-format",
         title="A timestamp that is not in Unix seconds is refused",
-        why="A timestamp is decimal Unix seconds. What else a header says is not from EngageLab, and must not make "
-        "the receiver crash or skip the window.",
+        why="A timestamp is Unix time in seconds, in decimal digits. Any other timestamp is not from EngageLab, and "
+        "must not make the receiver crash or skip the time window.",
         stimulus=f"Callbacks with validly signed timestamps {', '.join(_TIMESTAMPS)}.",
         severity=Severity.MINOR,
         source="S",
@@ -162,11 +163,11 @@ FRESHNESS = (
     _check(
         id="B16",
         name="replay-exact",
-        title="The very same request again has no second effect",
-        why="Networks and proxies send a request twice, and whoever has recorded one can do so for as long as its "
-        "timestamp is accepted.",
+        title="The same request again has no second effect",
+        why="Networks and proxies can send a request twice, and an attacker who has recorded a request can send it "
+        "again while its timestamp is accepted.",
         stimulus="A valid callback, and the same bytes once more.",
-        expected="One effect, no 5xx; whether the second is acknowledged or refused is not prescribed.",
+        expected="One effect, no 5xx; the second may be acknowledged or refused.",
         severity=Severity.MAJOR,
         need="probe",
         source="?",
@@ -176,11 +177,11 @@ FRESHNESS = (
     _check(
         id="B17",
         name="replay-swapped-body",
-        title="A signature that was used before does not carry another body",
-        why="This is a risk of the protocol itself: the signature covers timestamp, nonce and username, and not the "
-        "body. Whoever sees one genuine header can send any body under it until its timestamp is too old. A receiver "
-        "can do no more than remember nonces; the official SDK does not.",
-        stimulus="A valid callback, and then another message's rows under the very same header.",
+        title="A signature that was used before is refused with another body",
+        why="This is a weakness of the protocol itself: the signature covers timestamp, nonce and username, but not "
+        "the body. An attacker who sees one genuine header can send any body with it until its timestamp is too old. "
+        "A receiver can only remember nonces; the official SDK does not.",
+        stimulus="A valid callback, and then another message's rows with the same header.",
         expected="No effect on the other message, no 5xx.",
         severity=Severity.MAJOR,
         need="probe",

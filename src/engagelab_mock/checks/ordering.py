@@ -1,193 +1,192 @@
-"""Family C, order: does a message end in the right state, in whatever order its events arrive?"""
+"""Family C, order: does a message end in the right state, in every order of its events?"""
 
 from __future__ import annotations
 
 from functools import partial
 from itertools import permutations
 
-from engagelab_mock.checks.arrivals import AnyOrder, Arrivals, Order
-from engagelab_mock.checks.check import Check, Fix
-from engagelab_mock.checks.course import Step
+from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.orderings import Convergence, Order, Orderings
 from engagelab_mock.checks.state import COUNT, Path, dotted
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.clock import stopwatch
+from engagelab_mock.eventloop import stopwatch
 
-_PLAN = Step("plan", 0, channel="")
-_SENT = Step("sent", 2)
-_DELIVERED = Step("delivered", 5)
-_NOT_DELIVERED = Step("delivered_failed", 8, error_code=5012)
-_WRONG_CODE = Step("verified_failed", 15)
-_VERIFIED = Step("verified", 20)
-_OVER_WHATSAPP = (
-    Step("sent", 2, channel="whatsapp"),
-    Step("delivered_failed", 10, channel="whatsapp", error_code=5012),
-)
-_OVER_SMS = (Step("sent", 12), Step("delivered", 17))
+#: A user enters a wrong code, and then the right one.
+_WRONG_CODE_FIRST = "plan-sent+2-delivered+3-verified_failed+10-verified+5"
+#: Two reports that contradict each other.
+_CONTRADICTORY = "plan-sent+2-delivered+3-delivered_failed+3%5012"
+#: `sent` over two channels, and something that comes after both.
+_TWO_CHANNELS = "sent/whatsapp-sent/sms+10-delivered/whatsapp+5"
+_SAME_SECOND = "sent-delivered-verified"
 
-#: The courses every order of which is tried.
-_TRACES = (
-    (_PLAN, _SENT, _NOT_DELIVERED),
-    (_PLAN, _SENT, _DELIVERED, _VERIFIED),
-)
-#: After how long no further orders are tried, in seconds: of a receiver or a probe that is slow.
+#: No more orders are tried after this time, in seconds: the receiver or the probe is slow.
 _ENOUGH = 6.0
+#: How many orders are delivered before their states are read.
 _CHUNK = 6
 
 
 def _reorder_pair(trial: Trial) -> None:
-    AnyOrder(Arrivals(trial, _SENT, _DELIVERED)).check([(1, 0)])
+    Convergence(Orderings(trial, "verified", "sent", "delivered")).check([("delivered", "sent")])
 
 
 def _all_permutations(trial: Trial) -> None:
     end = stopwatch() + _ENOUGH
-    wanted = [[step for step in trace if trial.ticks(step.status)] for trace in _TRACES]
-    if not any(len(steps) > 1 for steps in wanted):
-        trial.skip("the receiver's settings tick no two statuses of one course")
-    for steps in wanted:
-        if len(steps) < 2:
+    wanted = {
+        "delivered_failed": _ticked(trial, "plan", "sent", "delivered_failed"),
+        "verified": _ticked(trial, "plan", "sent", "delivered", "verified"),
+    }
+    if not any(len(labels) > 1 for labels in wanted.values()):
+        trial.skip("the receiver's settings do not tick two statuses of one message")
+    for scenario, labels in wanted.items():
+        if len(labels) < 2:
             continue
-        arrivals = Arrivals(trial, *steps)
-        judge = AnyOrder(arrivals)
-        orders = sorted(permutations(arrivals.full), reverse=True)[:-1]
+        orderings = Orderings(trial, scenario, *labels)
+        convergence = Convergence(orderings)
+        orders = _other_orders(orderings)
         for start in range(0, len(orders), _CHUNK):
             if stopwatch() > end:
-                trial.warn(f"{start} of {len(orders)} orders of {arrivals.told(arrivals.full)} were tried, for time")
+                trial.warn(f"there was only time for {start} of the {len(orders)} orders of {', '.join(labels)}")
                 break
-            judge.check(orders[start : start + _CHUNK])
-        arrivals.point_out(arrivals.full, orders[0])
+            convergence.check(orders[start : start + _CHUNK])
+        orderings.point_out(orderings.in_order, orders[0])
 
 
 def _gap(trial: Trial) -> None:
-    wanted = [step for step in (_DELIVERED, _VERIFIED) if trial.ticks(step.status)]
+    wanted = _ticked(trial, "delivered", "verified")
     if not wanted:
         trial.skip("the receiver's settings tick neither delivered nor verified")
     unseen = []
-    for step in wanted:
-        arrivals = _following(trial, _PLAN, _SENT, last=(step,))
-        before, full = arrivals.full[:-1], arrivals.full
-        alone = arrivals.schedule(full[-1:])
+    for status in wanted:
+        orderings = Orderings(trial, "verified", *_ticked(trial, "plan", "sent"), status)
+        before, single = orderings.in_order[:-1], orderings.schedule((status,))
         message = trial.message()
-        trial.accepted(arrivals.send(message, full[-1]), f"{step}, of which nothing came before", alone)
+        for attempt in trial.play(single, message):
+            trial.expect_accepted(attempt, f"{status} without the statuses before it", single)
         if trial.await_change(message).changed:
             continue
-        if arrivals.differing(before, full):
+        if orderings.differing(before, orderings.in_order):
             trial.show(message)
-            trial.fail(f"{step} was acknowledged and had no effect; after {arrivals.told(before)} it has one", alone)
-        unseen.append(step.status)
+            trial.fail(
+                f"{status} alone was acknowledged and had no effect; after {', '.join(before)} it has an effect", single
+            )
+        unseen.append(status)
     if len(unseen) == len(wanted):
-        trial.inconclusive(f"{' and '.join(unseen)} have no effect that `observe` shows, even in order")
+        trial.inconclusive(f"`observe` shows no effect of {' and '.join(unseen)}, even in order")
 
 
 def _late_after_terminal(trial: Trial) -> None:
-    arrivals = _following(trial, _SENT, last=(_DELIVERED, _VERIFIED))
-    *before, delivered, verified = arrivals.full
-    AnyOrder(arrivals).check([(*before, verified, delivered)])
-    _supersedes(trial, _SENT, _DELIVERED, _VERIFIED)
+    orderings = Orderings(trial, "verified", *_ticked(trial, "sent"), "delivered", "verified")
+    *before, delivered, verified = orderings.in_order
+    Convergence(orderings).check([(*before, verified, delivered)])
+    orderings = Orderings(trial, "verified", *orderings.in_order)
+    _expect_superseded(orderings, (*before, delivered), (*before, verified))
 
 
 def _retried_code(trial: Trial) -> None:
-    _supersedes(trial, _PLAN, _SENT, _DELIVERED, _WRONG_CODE, _VERIFIED)
+    labels = (*_ticked(trial, "plan", "sent", "delivered"), "verified_failed", "verified")
+    orderings = Orderings(trial, _WRONG_CODE_FIRST, *labels)
+    *before, failed, verified = orderings.in_order
+    _expect_superseded(orderings, (*before, failed), (*before, verified))
 
 
 def _conflict(trial: Trial) -> None:
-    arrivals = _following(trial, _PLAN, _SENT, last=(_DELIVERED, _NOT_DELIVERED))
-    *before, delivered, failed = arrivals.full
+    labels = (*_ticked(trial, "plan", "sent"), "delivered", "delivered_failed")
+    orderings = Orderings(trial, _CONTRADICTORY, *labels)
+    *before, delivered, failed = orderings.in_order
     one, other = (*before, delivered, failed), (*before, failed, delivered)
-    alone = [(*before, delivered), (*before, failed)]
+    alone: list[Order] = [(*before, delivered), (*before, failed)]
 
     def undecided() -> list[Path]:
-        arrivals.learn(*alone, one, other)
-        ways = [arrivals.telling(alone[0], alone[1:]), arrivals.telling(alone[1], alone[:1])]
+        orderings.learn(*alone, one, other)
+        ways = [orderings.telling(alone[0], alone[1:]), orderings.telling(alone[1], alone[:1])]
         decisive, named = ways[0][0] & ways[1][0], ways[0][1] and ways[1][1]
-        wrong = decisive & arrivals.differing(one, other)
-        # An app may keep the error of an attempt that failed beside the status that prevailed.
+        wrong = decisive & orderings.differing(one, other)
+        # An app may keep the error of a failed attempt in addition to the status that prevailed.
         return [] if named and decisive - wrong else sorted(wrong)
 
-    if arrivals.persists(undecided, *alone, one, other):
+    if orderings.persists(undecided, *alone, one, other):
         path = undecided()[0]
-        arrivals.fail(
-            f"{dotted(path)} is {arrivals.state(one).get(path)!r:.60} after {arrivals.told(one)}, and "
-            f"{arrivals.state(other).get(path)!r:.60} after {arrivals.told(other)}: what came last prevails",
+        orderings.fail(
+            f"{dotted(path)} is {orderings.state(one).get(path)!r:.60} after {', '.join(one)}, and "
+            f"{orderings.state(other).get(path)!r:.60} after {', '.join(other)}: the last event prevails",
             one,
             other,
         )
 
 
 def _fallback(trial: Trial) -> None:
-    _both_kept(trial)
-    arrivals = Arrivals(trial, *_OVER_WHATSAPP, *_OVER_SMS)
-    _is_superseded(arrivals, (0, 1), (0, 2, 3))
+    _expect_both_kept(trial)
+    labels = ("sent/whatsapp", "delivered_failed", "sent/sms", "delivered")
+    orderings = Orderings(trial, "fallback", *labels)
+    _expect_superseded(orderings, labels[:2], (labels[0], *labels[2:]))
 
 
-def _both_kept(trial: Trial) -> None:
-    """Fail if an app that keeps whatever comes in a list takes the second channel's event for a duplicate."""
-    other = Step("sent", 12)
-    arrivals = Arrivals(trial, _OVER_WHATSAPP[0], other, Step("delivered", 17, channel="whatsapp"))
+def _expect_both_kept(trial: Trial) -> None:
+    """Fail if an app that keeps every event in a list takes the second channel's event for a duplicate."""
+    orderings = Orderings(trial, _TWO_CHANNELS)
+    first, second, later = orderings.in_order
 
     def lost() -> list[Path]:
-        arrivals.learn((0,), (2,), (0, 1), (0, 2), (2, 0))
+        orderings.learn((first,), (later,), (first, second), (first, later), (later, first))
         return [
             path
-            for path, count in arrivals.state((0, 1)).items()
+            for path, count in orderings.state((first, second)).items()
             if path[-1:] == (COUNT,)
-            and count == arrivals.state((0,)).get(path)
-            # The list keeps whatever comes, what is late as well.
-            and arrivals.state((0, 2)).get(path) == arrivals.state((2, 0)).get(path) != arrivals.state((2,)).get(path)
+            and count == orderings.state((first,)).get(path)
+            # The list keeps every event, also a late one.
+            and orderings.state((first, later)).get(path)
+            == orderings.state((later, first)).get(path)
+            != orderings.state((later,)).get(path)
         ]
 
-    if arrivals.persists(lost, (0,), (0, 1)):
+    if orderings.persists(lost, (first,), (first, second)):
         where = dotted(lost()[0][:-1])
-        arrivals.fail(
-            f"of {arrivals.told((0, 1))}, {where} keeps the first, and takes the second for a duplicate of it", (0, 1)
-        )
+        reason = f"after {first}, {second}, {where} only has the first event: the second was taken for a duplicate"
+        orderings.fail(reason, (first, second))
 
 
 def _ties(trial: Trial) -> None:
-    arrivals = Arrivals(trial, *(Step(step.status) for step in (_SENT, _DELIVERED, _VERIFIED)))
-    AnyOrder(arrivals).check(sorted(permutations(arrivals.full), reverse=True)[:-1])
+    orderings = Orderings(trial, _SAME_SECOND)
+    Convergence(orderings).check(_other_orders(orderings))
 
 
-def _following(trial: Trial, *before: Step, last: tuple[Step, ...]) -> Arrivals:
-    """Make a course of some steps after others, of which those are left out that the receiver does not want."""
-    return Arrivals(trial, *(step for step in before if trial.ticks(step.status)), *last)
+def _ticked(trial: Trial, *statuses: str) -> tuple[str, ...]:
+    """Return the statuses that the receiver's settings tick."""
+    return tuple(status for status in statuses if trial.ticks(status))
 
 
-def _supersedes(trial: Trial, *steps: Step) -> None:
-    """Fail if the last step has no effect after the one before it."""
-    arrivals = _following(trial, *steps[:-2], last=steps[-2:])
-    *before, earlier, later = arrivals.full
-    _is_superseded(arrivals, (*before, earlier), (*before, later))
+def _other_orders(orderings: Orderings) -> list[Order]:
+    """Return every order but the one in which the events happened, the most unusual first."""
+    return list(permutations(orderings.in_order))[:0:-1]
 
 
-def _is_superseded(arrivals: Arrivals, earlier: Order, later: Order) -> None:
-    """Fail if the state that some steps lead to is not superseded by that which others lead to, after them."""
-    both = tuple(sorted({*earlier, *later}))
-    trial = arrivals.trial
+def _expect_superseded(orderings: Orderings, earlier: Order, later: Order) -> None:
+    """Fail if the later events have no effect after the earlier ones."""
+    both = tuple(label for label in orderings.in_order if label in {*earlier, *later})
+    trial = orderings.trial
 
     def stuck() -> bool:
-        arrivals.learn(earlier, later, both)
-        decisive, _ = arrivals.telling(later, [earlier])
+        orderings.learn(earlier, later, both)
+        decisive, _ = orderings.telling(later, [earlier])
         if decisive:
-            return not decisive - arrivals.differing(later, both)
-        return bool(arrivals.differing(earlier, later)) and not arrivals.differing(earlier, both)
+            return not decisive - orderings.differing(later, both)
+        return bool(orderings.differing(earlier, later)) and not orderings.differing(earlier, both)
 
-    if arrivals.persists(stuck, earlier, later, both):
-        arrivals.fail(
-            f"{arrivals.told(both)}, in this order, left the state as {arrivals.told(earlier)} did: "
-            f"{arrivals.steps[both[-1]]} had no effect",
+    if orderings.persists(stuck, earlier, later, both):
+        orderings.fail(
+            f"{', '.join(both)}, in this order, left the same state as {', '.join(earlier)}: {both[-1]} had no effect",
             both,
         )
-    if arrivals.stays(lambda: not any(arrivals.differing((), order) for order in (earlier, later))):
-        trial.inconclusive(f"{arrivals.told(both)}: nothing of them is seen in what `observe` returns")
+    if orderings.stays(lambda: not any(orderings.differing((), order) for order in (earlier, later))):
+        trial.inconclusive(f"`observe` shows no effect of {', '.join(both)}")
 
 
 _ORDER_WHY = (
-    "Callbacks arrive out of order: one waits for its retry while the next is delivered, two travel over different "
+    "Callbacks arrive out of order: one waits for its retry while the next is delivered, or two travel over different "
     "connections to different workers. "
 )
 _RANK = Fix(
-    "Give the statuses ranks along a message's way, and let none take the place of one further along. Lock the "
+    "Rank the statuses by their place in a message's life. Never replace a status by one of lower rank. Lock the "
     "message's row while you compare.",
     """\
 RANK = {"plan": 0, "target_valid": 1, "sent_failed": 2, "sent": 3, "delivered_failed": 4, "delivered": 5,
@@ -204,8 +203,8 @@ ORDERING = (
     _check(
         id="C06",
         name="reorder-pair",
-        title="A late `sent` does not take `delivered` back",
-        why=_ORDER_WHY + "A receiver that keeps what came last shows a message as sent that was delivered.",
+        title="A late `sent` does not replace `delivered`",
+        why=_ORDER_WHY + "A receiver that keeps the last status it got shows a delivered message as sent.",
         stimulus="`delivered`, and then `sent`, which was reported three seconds earlier.",
         expected="The state as after `sent`, `delivered`, or as after `delivered` alone; no 5xx.",
         severity=Severity.BLOCKER,
@@ -215,28 +214,28 @@ ORDERING = (
         id="C07",
         name="all-permutations",
         title="Every order of a message's events leads to one state",
-        why=_ORDER_WHY + "There are 24 orders of four events, and a bug may need a certain one.",
+        why=_ORDER_WHY + "Four events can arrive in 24 orders, and a bug may need a certain one.",
         stimulus="Every order of plan, sent, delivered_failed, and of plan, sent, delivered, verified.",
-        expected="One final state. What comes late may be entered or left out; it changes nothing else.",
+        expected="One final state. A late event may be recorded or ignored; it changes nothing else.",
         work=_all_permutations,
     ),
     _check(
         id="C08",
         name="gap",
-        title="A status is accepted of which nothing came before",
-        why="Only ticked events are sent, and what was given up never comes. A receiver that allows no status without "
-        "the one before it stays behind for ever.",
+        title="A status is accepted without the statuses before it",
+        why="Only ticked events are sent, and a callback that was given up never comes. A receiver that requires the "
+        "statuses to follow each other without a gap never updates such a message again.",
         stimulus="`delivered` alone, and `verified` alone.",
-        expected="Acknowledged, with an effect; unless the app makes nothing of the status at all.",
+        expected="Acknowledged, with an effect, unless the app never uses the status.",
         work=_gap,
     ),
     _check(
         id="C09",
         name="late-after-terminal",
-        title="`verified` stays when `delivered` comes late, and supersedes it in order",
-        why=_ORDER_WHY + "The official SDK calls both `delivered` and `verified` terminal, and yet the one follows the "
-        "other: a receiver that takes no more after a terminal status loses `verified`, one that takes any terminal "
-        "status for the last loses it again.",
+        title="`verified` stays when `delivered` comes late, and replaces it in order",
+        why=_ORDER_WHY + "The official SDK calls both `delivered` and `verified` terminal, but one follows the other. "
+        "A receiver that accepts nothing after a terminal status loses `verified`. One that lets any terminal status "
+        "replace another loses it when `delivered` comes late.",
         stimulus="`verified` and then `delivered`; `delivered` and then `verified`.",
         expected="The state as after `verified`.",
         source="K",
@@ -245,19 +244,19 @@ ORDERING = (
     _check(
         id="C10",
         name="retry-code",
-        title="The right code after a wrong one counts",
-        why="A user who mistypes the code enters it again. A receiver that takes `verified_failed` for the end keeps "
-        "out a user whom EngageLab has verified.",
+        title="The right code counts after a wrong one",
+        why="A user who mistypes the code enters it again. A receiver that treats `verified_failed` as final locks out "
+        "a user whom EngageLab has verified.",
         stimulus="`verified_failed`, and then `verified`.",
-        expected="The state as after `verified`; failed attempts may be kept beside it.",
+        expected="The state as after `verified`; failed attempts may be kept in addition.",
         work=_retried_code,
     ),
     _check(
         id="C11",
         name="conflict",
         title="Reports that contradict each other lead to one state",
-        why="`delivered` and `delivered_failed` of one message contradict each other, and no document says which of "
-        "them counts. Whichever a receiver takes, it must not be a matter of which came last.",
+        why="`delivered` and `delivered_failed` of one message contradict each other, and no document says which one "
+        "counts. A receiver may choose either, but the choice must not depend on which came last.",
         stimulus="`delivered` and `delivered_failed`, in both orders.",
         expected="The same status after both.",
         severity=Severity.MINOR,
@@ -266,10 +265,10 @@ ORDERING = (
     _check(
         id="C14",
         name="fallback-channel",
-        title="What comes over the second channel is not lost behind the first",
-        why="When WhatsApp fails, SMS takes over, under the same message's id: there are two `sent`, and a `delivered` "
-        "after a `delivered_failed`. A receiver that knows events by id and status takes the second `sent` for a "
-        "duplicate; one that takes failures for the end never sees the message delivered.",
+        title="Events of the second channel are not lost after those of the first",
+        why="When WhatsApp fails, SMS takes over with the same message id. There are two `sent`, and a `delivered` "
+        "after a `delivered_failed`. A receiver that identifies events by id and status takes the second `sent` for a "
+        "duplicate. One that treats failures as final never sees the message delivered.",
         stimulus="`sent` and `delivered_failed` over WhatsApp, `sent` and `delivered` over SMS.",
         expected="The message is delivered; an app that lists events has those of both channels.",
         severity=Severity.MINOR,
@@ -279,9 +278,9 @@ ORDERING = (
     _check(
         id="C15",
         name="itime-ties",
-        title="Events of the same second are ordered by what they say",
-        why="`itime` and `msg_time` are whole seconds, and several statuses can be reached within one. A receiver that "
-        "orders by time alone keeps whichever came first, or last.",
+        title="Events of the same second are ordered by their status",
+        why="`itime` and `msg_time` are whole seconds, and a message can reach several statuses within one second. A "
+        "receiver that orders by time alone keeps the first one that arrives, or the last.",
         stimulus="`sent`, `delivered` and `verified`, all of the same second, in every order.",
         expected="One final state, that of `verified`.",
         severity=Severity.MINOR,

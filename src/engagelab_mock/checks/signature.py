@@ -1,17 +1,16 @@
-"""Family B, the signature: is what is not signed, or not as it should be, refused, and what is accepted?"""
+"""Family B, the signature: is a callback with a missing or wrong signature refused, and a signed one accepted?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-from engagelab_mock.checks.check import Check, Fix
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.stimulus import signature
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.faults.catalogue import fault
 
-#: Values of the header that are none, by what is wrong with them; each is made of a genuine one.
+#: Malformed values of the header, by what is wrong with them; each is made from a genuine one.
 _MALFORMED: dict[str, Callable[[str], str]] = {
     "an empty signature header": lambda genuine: "",
     "a header that is one word": lambda genuine: "garbage",
@@ -26,27 +25,27 @@ _MALFORMED: dict[str, Callable[[str], str]] = {
 
 def _missing(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "missing_signature"), message, "a callback without a signature")
+    trial.expect_refused(trial.send(message, "missing_signature"), message, "a callback without a signature")
 
 
 def _wrong_secret(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "wrong_secret"), message, "a callback signed with another secret")
+    trial.expect_refused(trial.send(message, "wrong_secret"), message, "a callback signed with another secret")
 
 
 def _malformed(trial: Trial) -> None:
     for what, change in _MALFORMED.items():
         message = trial.message()
-        trial.refused(trial.send(message, signature(change)), message, what)
+        trial.expect_refused(trial.send(message, signature(change)), message, what)
 
 
 def _not_ascii(trial: Trial) -> None:
-    # As a server hands it on: the bytes of UTF-8, each taken for a character.
+    # As a server passes it to the app: each byte of the UTF-8 as a character.
     e_acute = "é".encode().decode("latin-1")
     for what, part in (("a signature", "signature="), ("a username", "username=")):
         message = trial.message()
         attempt = trial.send(message, signature(partial(_insert, after=part, text=e_acute)))
-        trial.refused(attempt, message, f"{what} with a character that is not ASCII")
+        trial.expect_refused(attempt, message, f"{what} with a character that is not ASCII")
 
 
 def _insert(value: str, *, after: str, text: str) -> str:
@@ -55,24 +54,24 @@ def _insert(value: str, *, after: str, text: str) -> str:
 
 def _prefix(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "truncated_signature"), message, "the first half of a genuine signature")
+    trial.expect_refused(trial.send(message, "truncated_signature"), message, "the first half of a genuine signature")
 
 
 def _header_case(trial: Trial) -> None:
     message = trial.message()
-    trial.accepted(trial.send(message, "lowercase_headers"), "a valid callback with header names in lower case")
-    trial.applied(message, "a valid callback with header names in lower case")
+    trial.expect_accepted(trial.send(message, "lowercase_headers"), "a valid callback with header names in lower case")
+    trial.expect_effect(message, "a valid callback with header names in lower case")
 
 
 def _segment_order(trial: Trial) -> None:
     changes: dict[str, Callable[[str], str]] = {
         "a valid signature with its nonce first": _nonce_first,
-        "a valid signature with blanks after the semicolons": lambda value: value.replace(";", "; "),
+        "a valid signature with spaces after the semicolons": lambda value: value.replace(";", "; "),
     }
     for what, change in changes.items():
         message = trial.message()
-        trial.accepted(trial.send(message, signature(change, forged=False)), what)
-        trial.applied(message, what)
+        trial.expect_accepted(trial.send(message, signature(change, forged=False)), what)
+        trial.expect_effect(message, what)
 
 
 def _nonce_first(value: str) -> str:
@@ -84,18 +83,18 @@ def _duplicated(trial: Trial) -> None:
     for what, forged_first in (("after", False), ("before", True)):
         message = trial.message()
         attempt = trial.send(message, fault("duplicated_signature", forged_first=forged_first))
-        trial.refused(attempt, message, f"a forged signature header {what} a genuine one")
+        trial.expect_refused(attempt, message, f"a forged signature header {what} a genuine one")
 
 
 def _underscores(trial: Trial) -> None:
     message = trial.message()
-    trial.refused(trial.send(message, "underscore_header"), message, "X_CALLBACK_ID instead of X-CALLBACK-ID")
+    trial.expect_refused(trial.send(message, "underscore_header"), message, "X_CALLBACK_ID instead of X-CALLBACK-ID")
 
 
 def _shifted(trial: Trial) -> None:
     for what, change in _SHIFTS.items():
         message = trial.message()
-        trial.refused(trial.send(message, signature(change)), message, f"a genuine signature with {what}")
+        trial.expect_refused(trial.send(message, signature(change)), message, f"a genuine signature with {what}")
 
 
 def _shift(value: str, *, move: Callable[[str, str, str], tuple[str, str, str]]) -> str:
@@ -111,16 +110,16 @@ _SHIFTS = {
 }
 
 _FORGERY = (
-    "The signature is all that tells EngageLab from anybody else who knows the address. A receiver that does not "
-    "insist on it lets everybody report any status of any message."
+    "Only the signature distinguishes EngageLab from anyone else who knows the address. A receiver that does not "
+    "require it lets anyone report any status of any message."
 )
 _CRASH = (
-    "The header comes from whoever sends the request. One that cannot be read is to be refused; a receiver that "
-    "crashes over it fills its log, wakes somebody up, and may be brought down on purpose."
+    "Anyone can send any header. A receiver must refuse a header that it cannot read. A receiver that crashes instead "
+    "fills its log, raises alarms, and can be brought down on purpose."
 )
 _VERIFY = Fix(
-    "Take the header apart, compute the digest with your own username and secret, and compare all of it, as bytes "
-    "and in constant time. Refuse what lacks a part.",
+    "Split the header into its parts, compute the digest with your own username and secret, and compare the whole "
+    "digest, as bytes and in constant time. Refuse a header that lacks a part.",
     """\
 parts = dict(part.strip().partition("=")[::2] for part in $header.split(";"))
 timestamp, nonce, given = (parts.get(name, "") for name in ("timestamp", "nonce", "signature"))
@@ -130,17 +129,17 @@ if parts.get("username") != USERNAME or not hmac.compare_digest(expected.encode(
     $refuse_401""",
 )
 _PARSE = Fix(
-    "Read the four parts by their names, wherever they stand, with blanks around them taken off.",
+    "Read the four parts by their names, in any order, and strip the spaces around them.",
     'parts = dict(part.strip().partition("=")[::2] for part in $header.split(";"))',
 )
 _ONE = Fix(
-    "Refuse more than one X-CALLBACK-ID. WSGI servers join them by a comma, Starlette returns the first.",
+    "Refuse more than one X-CALLBACK-ID. WSGI servers join them with a comma, Starlette returns the first.",
     own_flask='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return "", 401',
     own_django='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return HttpResponse(status=401)',
     own_fastapi='if len(request.headers.getlist("X-CALLBACK-ID")) != 1:\n    return Response(status_code=401)',
 )
 _SHAPE = Fix(
-    "Pin the shape of what is concatenated: ten digits of timestamp, your own username, and a timestamp of about now.",
+    "Check each part before you join them: a timestamp of ten digits, close to the present time, and your username.",
     'if not re.fullmatch("[0-9]{10}", timestamp) or username != USERNAME or abs(time.time() - int(timestamp)) > 300:\n'
     "    $refuse_401",
 )
@@ -174,9 +173,9 @@ SIGNATURE = (
     _check(
         id="B03",
         name="sig-malformed",
-        title="A signature header that is none is refused",
+        title="A malformed signature header is refused",
         why=_CRASH,
-        stimulus=f"Callbacks with {len(_MALFORMED)} headers that are none: {', '.join(_MALFORMED)}.",
+        stimulus=f"Callbacks with {len(_MALFORMED)} malformed headers: {', '.join(_MALFORMED)}.",
         severity=Severity.MAJOR,
         fix=_VERIFY,
         work=_malformed,
@@ -187,7 +186,7 @@ SIGNATURE = (
         title="A signature header with characters that are not ASCII is refused",
         why="`hmac.compare_digest` raises TypeError for text that is not ASCII, and so do other comparisons in "
         "constant time. " + _CRASH,
-        stimulus="A genuine header with `é`, as UTF-8, in its signature, and one with it in its username.",
+        stimulus="A genuine header with `é` as UTF-8 in its signature, and one with `é` in its username.",
         severity=Severity.MAJOR,
         source="K",
         fix=_VERIFY,
@@ -197,7 +196,7 @@ SIGNATURE = (
         id="B05",
         name="sig-prefix",
         title="The beginning of a genuine signature is refused",
-        why="A comparison that goes as far as the shorter of two texts accepts a signature of one digit, which can be "
+        why="A comparison that stops at the end of the shorter text accepts a signature of one digit, which can be "
         "guessed.",
         stimulus="A callback with the first 32 of the signature's 64 digits.",
         severity=Severity.BLOCKER,
@@ -208,20 +207,20 @@ SIGNATURE = (
         id="B06",
         name="header-case",
         title="Header names in lower case are understood",
-        why="Header names have no case: proxies change it, and HTTP/2 has lower case alone.",
+        why="Header names are case-insensitive: proxies change their case, and HTTP/2 only has lower case.",
         stimulus="A valid callback with its header names in lower case.",
         expected="Accepted.",
         severity=Severity.BLOCKER,
         source="?",
-        fix=Fix("Look headers up in the framework's own mapping, which ignores case.", "value = $header"),
+        fix=Fix("Read headers from the framework's mapping, which ignores case.", "value = $header"),
         work=_header_case,
     ),
     _check(
         id="B07",
         name="segment-order",
         title="The parts of the signature are understood in any order",
-        why="The document shows one order and does not promise it; the official SDK accepts any, with blanks.",
-        stimulus="A valid callback with its nonce first, and one with blanks after the semicolons.",
+        why="The document shows one order, but does not promise it. The official SDK accepts any order, and spaces.",
+        stimulus="A valid callback with its nonce first, and one with spaces after the semicolons.",
         expected="Accepted.",
         severity=Severity.MINOR,
         source="K",
@@ -232,8 +231,8 @@ SIGNATURE = (
         id="B08",
         name="dup-header",
         title="Two signature headers are refused",
-        why="Servers differ in which of two headers of one name an app gets to see, and proxies in which one they "
-        "check. What one part of a system verifies and another uses must not be two things.",
+        why="If a header is there twice, servers differ in which one they give to the app, and proxies in which one "
+        "they check. Then one part of a system may verify one header, and another part use the other.",
         stimulus="A callback with two `X-CALLBACK-ID`, one genuine and one forged, in both orders.",
         severity=Severity.MAJOR,
         source="?",
@@ -244,25 +243,25 @@ SIGNATURE = (
         id="B09",
         name="underscore-spoof",
         title="`X_CALLBACK_ID` is not taken for the signature",
-        why="CGI turns hyphens into underscores, so a server that does not drop such headers lets a client set one "
-        "that a proxy believes to have removed.",
-        stimulus="A callback with a valid signature under the name `X_CALLBACK_ID` alone.",
+        why="CGI and WSGI turn hyphens into underscores. If a server does not drop headers with underscores, a client "
+        "can set a header that a proxy should have removed.",
+        stimulus="A callback whose valid signature is only in a header named `X_CALLBACK_ID`.",
         severity=Severity.MINOR,
         source="?",
         fix=Fix(
-            "Serve with a server that drops headers with underscores, as gunicorn, waitress and uvicorn do; the "
-            "standard library's wsgiref does not.",
+            "Use a server that drops headers with underscores. gunicorn, waitress and uvicorn do; the standard "
+            "library's wsgiref does not.",
         ),
         work=_underscores,
         transports=("http",),
-        unless="in process there is no server that would mistake the one for the other",
+        unless="in process there is no server that could confuse the two names",
     ),
     _check(
         id="B10",
         name="concat-shift",
         title="Digits moved between the parts of the signature are noticed",
-        why="Timestamp, nonce and username are signed as one text with nothing between them, so a digit that moves "
-        "from one to the next leaves the signature valid. It makes an old header look new, or one nonce another.",
+        why="Timestamp, nonce and username are signed as one text without separators, so the signature stays valid "
+        "when a digit moves from one part to the next. This makes an old header look new, or one nonce like another.",
         stimulus="Genuine signatures with " + ", ".join(_SHIFTS) + ".",
         severity=Severity.MAJOR,
         source="?",

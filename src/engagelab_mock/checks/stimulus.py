@@ -1,4 +1,4 @@
-"""Requests that no sender would make by itself: faults made for one check, beside those that have a name."""
+"""Faults made for one check, in addition to the faults that have a name: requests that no normal sender makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engagelab_mock.protocol.signature import HEADER, Signer
 def made(
     name: str, stage: Stage, work: Callable[[Draft], None], *, forged: bool = False, over: frozenset[str] = ANYWHERE
 ) -> Fault:
-    """Make a fault for one check; `forged` says that a receiver should not take what comes of it for genuine.
+    """Make a fault for one check; with `forged`, a receiver should not accept the result as genuine.
 
     >>> str(made("no body", "body", lambda draft: None))
     'no body'
@@ -48,7 +48,7 @@ def row_of(event: Event) -> dict[str, Any]:
 
 
 def rows(given: Sequence[Any], *, total: Any = None) -> Fault:
-    """Send these rows, as plain data; `total` is their number unless given."""
+    """Send these rows, as plain data (default of `total`: their number)."""
 
     def work(draft: Draft) -> None:
         draft.rows = list(given)
@@ -68,7 +68,7 @@ def each_row(change: Callable[[dict[str, Any]], object]) -> Fault:
 
 
 def header(name: str, value: str) -> Fault:
-    """Send one more header; characters beyond ASCII stand for bytes, as in latin-1."""
+    """Send one more header; characters outside ASCII stand for bytes, as in latin-1."""
 
     def work(draft: Draft) -> None:
         draft.headers.append((name, value))
@@ -88,7 +88,7 @@ def content_type(value: str | None) -> Fault:
 
 
 def signature(change: Callable[[str], str], *, forged: bool = True) -> Fault:
-    """Send what a genuine signature's value is changed to."""
+    """Send a genuine signature header with a changed value."""
 
     def work(draft: Draft) -> None:
         draft.headers = [(name, change(value) if name == HEADER else value) for name, value in draft.headers]
@@ -97,7 +97,7 @@ def signature(change: Callable[[str], str], *, forged: bool = True) -> Fault:
 
 
 def signed(*, timestamp: Callable[[int], str]) -> Fault:
-    """Sign, validly, over a timestamp that is spelt in a way of its own."""
+    """Sign validly over a timestamp that is spelt in another way."""
 
     def work(draft: Draft) -> None:
         text = timestamp(draft.timestamp)
@@ -105,7 +105,7 @@ def signed(*, timestamp: Callable[[int], str]) -> Fault:
         value = f"timestamp={text};nonce={draft.nonce};username={draft.username};signature={digest}"
         draft.headers = [(name, value if name == HEADER else old) for name, old in draft.headers]
 
-    return made("timestamp of its own", "headers", work, forged=True)
+    return made("another timestamp", "headers", work, forged=True)
 
 
 def authorization(value: str | None) -> Fault:
@@ -129,17 +129,17 @@ def method(name: str) -> Fault:
 
 
 def half_held(held: list[socket.socket]) -> Fault:
-    """Send half of the body and hold the connection open, until the sockets in the list are closed."""
+    """Send half of the body, and keep the connection open until the sockets in the list are closed."""
 
     def work(draft: Draft) -> None:
         draft.wire.cut_after = len(draft.body) // 2
         draft.wire.held = held
 
-    return made("half a body, and the connection held", "wire", work, over=OVER_HTTP)
+    return made("half a body, and the connection kept open", "wire", work, over=OVER_HTTP)
 
 
 def again(attempt: Attempt) -> Fault:
-    """Send the headers of an earlier attempt once more, whatever the body."""
+    """Send the headers of an earlier attempt again, with any body."""
 
     def work(draft: Draft) -> None:
         draft.headers = list(attempt.callback.headers.pairs)
@@ -148,6 +148,6 @@ def again(attempt: Attempt) -> Fault:
 
 
 def _digest(draft: Draft, timestamp: str) -> str:
-    # The text is what a receiver reads out of the header, where a server has turned bytes into latin-1.
+    # Sign the text that a receiver reads from the header, after the server has decoded it as latin-1.
     signer = Signer(draft.username, draft.secret)
     return signer.digest(timestamp, draft.nonce)

@@ -1,35 +1,39 @@
-"""One check under way: what it sends, and how it judges what comes back."""
+"""A trial: one run of one check, what it sends, and how it judges the answers and the state."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from engagelab_mock.checks.check import Ended, Judgement
 from engagelab_mock.checks.context import Context, accepted, describe
-from engagelab_mock.checks.evidence import Change
-from engagelab_mock.checks.probe import Snapshot
+from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.state import Snapshot
 from engagelab_mock.checks.stimulus import again, body
-from engagelab_mock.checks.verdict import Ended, Judgement
-from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.faults.catalogue import fault as find_fault
 from engagelab_mock.delivery.faults.fault import Fault
+from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
 from engagelab_mock.errors import UsageError
-from engagelab_mock.eventloop import gather
+from engagelab_mock.eventloop import gather, stopwatch
+from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
-from engagelab_mock.service.crowd import Crowd
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.engine import Engine
 
 
 class Trial:
-    """Give a check's work all it needs: messages, ways to send, and judgements, which end it where they fail.
+    """Give a check's function all it needs: messages, ways to send, and expectations that end it when they fail.
 
-    A work that comes to its end has passed.
+    If the function returns, the check has passed.
     """
 
     def __init__(self, context: Context, *, seconds: float) -> None:
@@ -38,22 +42,24 @@ class Trial:
         self.receiver = context.receiver
         self.warnings: list[str] = []
         self.changes: list[Change] = []
-        #: The ids of the messages that the finding is to show; none is all.
+        #: The ids of the messages that the finding shows; empty for all.
         self.shown: set[str] = set()
         self._deadline = stopwatch() + seconds
-        #: The state of each message of this trial when it was last looked at.
+        #: When the lifecycles of this trial's schedules began: a minute ago, so that all of their events are past.
+        self._began = self.engagelab.clock.time() - 60
+        #: The state of each message of this trial when it was last read.
         self._states: dict[str, Snapshot] = {}
 
-    # --- What is known
+    # --- The receiver
 
     @property
     def sees(self) -> bool:
         """Tell whether effects can be seen."""
-        return self.context.probe is not None and not self.context.standing.blind
+        return self.context.probe is not None and not self.context.profile.blind
 
     @property
     def limit(self) -> float:
-        """Return how long the receiver has for its answer, in seconds."""
+        """Return how long the receiver may take for its answer, in seconds."""
         return ACKNOWLEDGEMENT_LIMIT if self.context.limit is None else self.context.limit
 
     @property
@@ -61,18 +67,18 @@ class Trial:
         """Return the name of the transport: http, wsgi or asgi."""
         return self.receiver.transport.name
 
-    # --- What is sent
+    # --- Send
 
     def message(self, *, prepared: bool = True) -> Message:
-        """Make a message that the receiver has not heard of; `prepared` says whether its app has."""
+        """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
         message = self.context.new_message(prepared=prepared)
         if self.context.probe is not None:
             self._states[message.id] = self.context.look(message)
         return message
 
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:
-        """Make an event of a message; the status is one that is known to have an effect, unless given."""
-        status = status or self.context.standing.status
+        """Make an event of a message (default: of a status that has an effect)."""
+        status = status or self.context.profile.status
         given: dict[str, Any] = {"at": self.engagelab.clock.time(), "channel": "sms", **fields}
         return message.event(status, **given)
 
@@ -82,14 +88,14 @@ class Trial:
         return not events or "status" in events or status in events
 
     def send(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> Attempt:
-        """Send one callback and return its last attempt; a message stands for an event of it that has an effect.
+        """Send one callback and return its last attempt; a message stands for one of its events that has an effect.
 
-        Ends the trial as skipped where the transport or the receiver's settings cannot express it.
+        Ends the trial as skipped if the transport or the receiver's settings do not allow the callback.
         """
         return self.send_all(what, *faults)[-1]
 
     def send_all(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> list[Attempt]:
-        """Do what `send` does and return every attempt: those of copies at once, failed ones last."""
+        """Do the same as `send`, and return every attempt: of copies sent at once, the failed ones last."""
         events = [self.event(what)] if isinstance(what, Message) else [what] if isinstance(what, Event) else what
         chosen = [find_fault(fault) if isinstance(fault, str) else fault for fault in faults]
         self._set_limit()
@@ -103,21 +109,38 @@ class Trial:
             self.skip(f"the receiver's settings do not tick {events[0].name}")
         return deliveries[0].attempts
 
+    def play(self, schedule: Schedule, *messages: Message) -> Iterator[Attempt]:
+        """Deliver the callbacks of a schedule about these messages, and yield each attempt as soon as it is made."""
+        events: dict[str, Event] = {}
+        for label, (number, index) in labels_of(schedule.lifecycles).places.items():
+            steps = list(schedule.lifecycles[number].steps("sms"))[: index + 1]
+            events[label] = messages[number].event(
+                steps[-1].status,
+                at=self._began + sum(step.after for step in steps),
+                channel=steps[-1].channel or "",
+                error_code=steps[-1].error_code,
+            )
+        for step in schedule.steps:
+            for _ in range(step.repeat):
+                yield self.send([events[label] for label in step.events])
+
     def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
-        """Send a callback of one event so many times at once, each signed anew."""
+        """Send so many callbacks of one event at once, each with its own signature."""
         self._set_limit()
-        crowd = Crowd(self.engagelab, copies, None, copies, seed=f"check:{self.engagelab.generate.nonce()}")
-        members = [crowd.member(index) for index in range(copies)]
+        engine = self.engagelab._engine
+        seed = f"check:{engine.generate.nonce()}"
+        branches = [engine.branch(f"{seed}:{index}") for index in range(copies)]
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(member.adeliver([event], check=False) for member in members))
+            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch in branches))
         else:
             with ThreadPoolExecutor(copies) as pool:
-                made = list(pool.map(lambda member: member.deliver([event], check=False), members))
+                deliver = partial(_deliver, event)
+                made = list(pool.map(deliver, branches))
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
-        """Send the very bytes of an earlier attempt again, signature included."""
+        """Send the bytes of an earlier attempt again, including the signature."""
         return self.send(message, body(attempt.callback.body), again(attempt))
 
     def ping(self, content: Literal["empty", "json"] = "empty", *, signed: bool = False) -> Attempt:
@@ -132,24 +155,24 @@ class Trial:
         self.context.messages.extend(run.message for run in runs)
         return [delivery.attempts[-1] for run in runs for delivery in run.deliveries]
 
-    # --- What is seen
+    # --- See the state
 
     def look(self, message: Message) -> Snapshot:
-        """Return the state of a message once the app has had time for what it does after its answer."""
-        if self.context.standing.lag:
-            time.sleep(min(3 * self.context.standing.lag, self.context.patience))
+        """Return the state of a message after the app has had time to work after its answer."""
+        if self.context.profile.lag:
+            time.sleep(min(3 * self.context.profile.lag, self.context.patience))
         return self._looked(message, self.context.look(message))
 
     def await_change(self, message: Message) -> Change:
-        """Return what has changed of a message since it was last looked at, waiting for it for a while."""
+        """Wait for a change of a message's state since it was last read, and return the states before and after."""
         before = self._states[message.id]
-        after = self.context.look_for_change(before, message, max(self.context.patience, 5 * self.context.standing.lag))
+        after = self.context.look_for_change(before, message, max(self.context.patience, 5 * self.context.profile.lag))
         self._looked(message, after)
         return Change(before, after)
 
     def settled(self, messages: Sequence[Message]) -> list[Snapshot]:
-        """Return the states of messages once an app that works after its answer has come to rest."""
-        lag = self.context.standing.lag
+        """Return the states of messages; if the app works after its answer, wait until they stop changing."""
+        lag = self.context.profile.lag
         now = [self.context.look(message) for message in messages]
         end = stopwatch() + 2 * self.context.patience
         while lag and stopwatch() < end:
@@ -160,16 +183,16 @@ class Trial:
         return now
 
     def show(self, message: Message, *changes: Change) -> None:
-        """Have the finding show what was sent about this message, and about others that are shown, alone."""
+        """Make the finding show only this message and others that were given to `show`."""
         self.shown.add(message.id)
         self.changes += changes
 
     def shows(self, delivery: Delivery) -> bool:
-        """Tell whether the finding is to show a delivery."""
+        """Tell whether the finding shows a delivery."""
         return not self.shown or any(getattr(event, "message_id", "") in self.shown for event in delivery.events)
 
     def change(self, message: Message) -> Change:
-        """Return what has changed of a message since it was last looked at, once the app has had time for it."""
+        """Return the states of a message when it was last read, and after the app has had time to work."""
         self.look(message)
         return self.changes[-1]
 
@@ -178,72 +201,80 @@ class Trial:
         self._states[message.id] = now
         return now
 
-    # --- How it is judged
+    # --- End the trial
 
     def fail(self, reason: str, schedule: Schedule | None = None) -> NoReturn:
-        """End the trial: the receiver fell short, over a schedule if what was sent is one."""
+        """End the trial with FAIL; `schedule` sends again what showed the failure."""
         raise Ended(Judgement.FAIL, reason, schedule)
 
     def inconclusive(self, reason: str) -> NoReturn:
-        """End the trial: it cannot be told."""
+        """End the trial with INCONCLUSIVE."""
         raise Ended(Judgement.INCONCLUSIVE, reason)
 
     def skip(self, reason: str) -> NoReturn:
-        """End the trial: it cannot be sent."""
+        """End the trial with SKIPPED."""
         raise Ended(Judgement.SKIPPED, reason)
 
     def warn(self, text: str) -> None:
-        """Note what is not as it should be, and is no failure."""
+        """Add a warning: something is not right, but is not a failure either."""
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def accepted(self, attempt: Attempt, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
-        """Fail unless an attempt was answered with a success in time."""
+    # --- Expectations
+
+    def expect_accepted(
+        self, attempt: Attempt, what: str = "a valid callback", schedule: Schedule | None = None
+    ) -> None:
+        """Fail unless an attempt was answered with a 2xx in time."""
         if not accepted(attempt):
             self.fail(f"{what}: {describe(attempt)}", schedule)
 
-    def applied(self, message: Message, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
-        """Fail unless something has changed of a message; say nothing where nothing can be seen."""
+    def expect_effect(self, message: Message, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
+        """Fail unless the state of a message has changed; pass if no state can be seen."""
         if self.sees and not self.await_change(message).changed:
             self.fail(f"{what} was acknowledged and had no effect", schedule)
 
-    def not_lost(self, attempt: Attempt, message: Message, what: str) -> None:
-        """Fail if something was acknowledged and had no effect, or brought the receiver down; a refusal is no loss."""
-        self.survived(attempt, what)
+    def expect_not_lost(self, attempt: Attempt, message: Message, what: str) -> None:
+        """Fail if a callback crashed the receiver, or was acknowledged without an effect; a refusal is not a loss."""
+        self.expect_answer(attempt, what)
         if accepted(attempt):
-            self.applied(message, what)
+            self.expect_effect(message, what)
 
-    def survived(self, attempt: Attempt, what: str, schedule: Schedule | None = None) -> None:
-        """Fail if the receiver crashed, hung, or closed the connection over it."""
+    def expect_answer(self, attempt: Attempt, what: str, schedule: Schedule | None = None) -> None:
+        """Fail if the receiver crashed, did not answer in time, or closed the connection."""
         status = attempt.response.status if attempt.response is not None else 0
         if attempt.outcome is Outcome.APP_RAISED or status >= 500 or not status:
             self.fail(f"{what}: {describe(attempt)}", schedule)
         if attempt.outcome is Outcome.TIMEOUT:
             self.fail(f"{what}: {attempt.error}", schedule)
 
-    def no_effect(self, message: Message, what: str) -> None:
-        """Fail if something has changed of a message; say nothing where nothing can be seen."""
+    def expect_no_effect(self, message: Message, what: str) -> None:
+        """Fail if the state of a message has changed; pass if no state can be seen."""
         if self.sees:
             before = self._states[message.id]
             if self.look(message) != before:
                 self.fail(f"{what} had an effect")
 
-    def refused(self, attempt: Attempt, message: Message, what: str) -> None:
-        """Fail unless what should be refused was survived and had no effect.
+    def expect_refused(self, attempt: Attempt, message: Message, what: str) -> None:
+        """Fail unless a callback had no effect and was answered; any status is right.
 
-        The status is not prescribed. Without a way to see effects, a success is all there is to judge by.
+        If no state can be seen, fail if the answer is a success.
         """
-        self.no_effect(message, what)
-        self.survived(attempt, what)
+        self.expect_no_effect(message, what)
+        self.expect_answer(attempt, what)
         if not accepted(attempt):
             return
         if not self.sees:
-            self.fail(f"{what} was answered as a genuine callback is: {describe(attempt)}")
-        self.warn(f"{what} had no effect, but was {describe(attempt)} as a genuine callback is; 401 would be clearer")
+            self.fail(f"{what} was answered like a genuine callback: {describe(attempt)}")
+        self.warn(f"{what} had no effect, but was {describe(attempt)} like a genuine callback; 401 would be clearer")
 
     def _set_limit(self) -> None:
-        """Give the receiver its full time, or end the trial: an answer cut short would say nothing about it."""
+        """Give the receiver its full time limit; end the trial if less time is left, because it could not be judged."""
         self.receiver.limit = self.context.limit
         ends = [self._deadline, *([] if self.context.deadline is None else [self.context.deadline])]
         if min(ends) - stopwatch() < self.limit:
-            self.inconclusive("there was no time left for it")
+            self.inconclusive("there was no time left for this check")
+
+
+def _deliver(event: Event, branch: Engine) -> list[Delivery]:
+    return run_sync(branch.deliver(SYNC, [event], {"check": False}))

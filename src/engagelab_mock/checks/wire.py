@@ -1,4 +1,4 @@
-"""Family E, the wire: is the same callback understood however HTTP lets it travel?"""
+"""Family E, the wire: is a callback understood in every form that HTTP allows? And the limits of server stacks."""
 
 from __future__ import annotations
 
@@ -7,36 +7,37 @@ import socket
 import time
 from functools import partial
 
-from engagelab_mock.checks.check import Check, Fix
+import msgspec
+
+from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.stimulus import half_held, header
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.checks.verdict import Severity
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 
-#: How long a body waits for "100 Continue" before it comes all the same, in seconds.
+#: How long the sender waits for "100 Continue" before it sends the body anyway, in seconds.
 WAITS = (0.1, 0.3)
-#: How long a server gets to close a connection that it does not want to keep, in seconds.
+#: How long a server may take to close a connection that it does not keep, in seconds.
 _TO_CLOSE = 0.05
-#: How long another callback gets while half a one is held, in seconds, beside what it took without.
-BESIDE = 1.5
-#: HTTP lets a server refuse a body without a length, and an expectation; a sender has to take it back then.
+#: How much longer a callback may take while another connection holds half a callback, in seconds.
+MEANWHILE = 1.5
+#: The statuses with which HTTP lets a server refuse a body without a length, and an expectation.
 _MAY_REFUSE = {"chunked": 411, "expect_continue": 417}
 
 
 def _same_outcome(trial: Trial, *faults: Fault | str, what: str) -> None:
-    """Fail unless a callback that travels in an unusual way is accepted and applied as any other is."""
+    """Fail unless a callback that is sent in an unusual way is accepted and applied like any other."""
     message = trial.message()
     attempt = trial.send(message, *faults)
     status = attempt.response.status if attempt.response is not None else 0
     if status in {_MAY_REFUSE.get(each.name) for each in attempt.faults}:
-        trial.warn(f"{what} was {describe(attempt)}: a sender that has no other way never gets through")
+        trial.warn(f"{what} was {describe(attempt)}: a sender that cannot send it in another way never succeeds")
         return
-    trial.accepted(attempt, what)
-    trial.applied(message, what)
+    trial.expect_accepted(attempt, what)
+    trial.expect_effect(message, what)
 
 
 def _chunked(trial: Trial) -> None:
@@ -45,7 +46,7 @@ def _chunked(trial: Trial) -> None:
 
 def _expectation(trial: Trial) -> None:
     for wait in WAITS:
-        _same_outcome(trial, fault("expect_continue", wait=wait), what=f"a body that waits {wait:g} s for a Continue")
+        _same_outcome(trial, fault("expect_continue", wait=wait), what=f"a body that waits {wait:g} s for 100 Continue")
 
 
 def _slowly(trial: Trial) -> None:
@@ -56,16 +57,16 @@ def _slowly(trial: Trial) -> None:
 def _kept_alive(trial: Trial) -> None:
     first, second = trial.message(), trial.message()
     keep = header("Connection", "keep-alive")
-    trial.accepted(trial.send(first, keep))
-    # Who closes the connection does it at once. The transport sees that, and opens another.
+    trial.expect_accepted(trial.send(first, keep))
+    # A server that closes the connection does so at once. The transport then opens another one.
     time.sleep(_TO_CLOSE)
     attempt = trial.send(second, keep)
     what = "a second callback over the same connection"
     if attempt.outcome is Outcome.CLOSED:
-        trial.warn(f"{what} was not answered: the connection was closed without a word of warning")
+        trial.warn(f"{what} was not answered: the server closed the connection without saying so")
         attempt = trial.send(second, "new_connection")
-    trial.accepted(attempt, what)
-    trial.applied(second, what)
+    trial.expect_accepted(attempt, what)
+    trial.expect_effect(second, what)
 
 
 def _old_version(trial: Trial) -> None:
@@ -73,21 +74,21 @@ def _old_version(trial: Trial) -> None:
 
 
 def _cut_short(trial: Trial) -> None:
-    message, after, beside = trial.message(), trial.message(), trial.message()
+    message, after, meanwhile = trial.message(), trial.message(), trial.message()
     trial.send(message, "short_body")
-    trial.no_effect(message, "half a body, whose connection then closed,")
+    trial.expect_no_effect(message, "half a body on a connection that then closed")
     usual = trial.send(after)
-    trial.accepted(usual, "a valid callback after half a one")
+    trial.expect_accepted(usual, "a valid callback after half a callback")
     with contextlib.ExitStack() as connections:
         _hold_half(trial, connections)
-        seconds = min(trial.limit, BESIDE + 3 * usual.elapsed)
-        attempt = trial.send(beside, fault("give_up", after=seconds))
+        seconds = min(trial.limit, MEANWHILE + 3 * usual.elapsed)
+        attempt = trial.send(meanwhile, fault("give_up", after=seconds))
         if attempt.outcome is Outcome.ABANDONED:
             trial.fail(
-                f"while half a callback is held on one connection, another is not answered within {seconds:.1f} s: "
-                "the server works on one request at a time, and waits for the rest of that one"
+                f"while one connection holds half a callback, another callback is not answered within {seconds:.1f} s: "
+                "the server handles one request at a time, and waits for the rest of the first"
             )
-        trial.accepted(attempt, "a valid callback while half a one is held on another connection")
+        trial.expect_accepted(attempt, "a valid callback while another connection holds half a callback")
 
 
 def _hold_half(trial: Trial, connections: contextlib.ExitStack) -> None:
@@ -99,27 +100,27 @@ def _hold_half(trial: Trial, connections: contextlib.ExitStack) -> None:
 
 def _compressed(trial: Trial) -> None:
     message = trial.message()
-    trial.not_lost(trial.send(message, "gzip"), message, "a compressed callback")
+    trial.expect_not_lost(trial.send(message, "gzip"), message, "a compressed callback")
 
 
 def _big_headers(trial: Trial) -> None:
     message = trial.message()
-    trial.not_lost(trial.send(message, "big_headers"), message, "a callback with 8 KB of headers")
+    trial.expect_not_lost(trial.send(message, "big_headers"), message, "a callback with 8 KB of headers")
 
 
 def _alive(trial: Trial) -> None:
     message = trial.message()
     attempt: Attempt = trial.send(message)
     if not accepted(attempt):
-        trial.fail(f"a valid callback was accepted before all of this, and now: {describe(attempt)}")
-    trial.applied(message, "a valid callback after all of this")
+        trial.fail(f"a valid callback was accepted before the checks, and after them: {describe(attempt)}")
+    trial.expect_effect(message, "a valid callback after all checks")
 
 
 _PROXY = (
-    "A proxy that buffers requests, such as nginx with its defaults, makes a plain request of it before the app sees "
-    "it, so this tells of the server alone."
+    "A proxy that buffers requests, such as nginx with its defaults, turns it into a plain request for the app, so "
+    "this check is about the server alone."
 )
-_SAME = "Accepted and applied, as any other callback is."
+_SAME = "Accepted and applied, like any other callback."
 _check = partial(Check, need="both", source="?", expected=_SAME, severity=Severity.MINOR, transports=("http",))
 
 WIRE = (
@@ -127,14 +128,14 @@ WIRE = (
         id="E01",
         name="chunked",
         title="A callback sent in chunks is read",
-        why="A sender that streams its body gives no length. Whether the real one does is not documented, and a proxy "
-        "or a tunnel on the way may. WSGI servers differ: behind wsgiref, and behind gunicorn with Django, "
-        f"the app reads an empty body, takes it for the ping, answers 200, and has lost the callback. {_PROXY}",
+        why="A sender that streams its body gives no length. It is not documented if EngageLab does so, and a proxy "
+        "or a tunnel may. WSGI servers differ: behind wsgiref, and behind gunicorn with Django, the app reads an "
+        f"empty body, takes it for the ping, answers 200, and loses the callback. {_PROXY}",
         stimulus="A valid callback with `Transfer-Encoding: chunked` and no length.",
         severity=Severity.MAJOR,
         fix=Fix(
-            "Refuse a body without a length with 411, or let a proxy buffer requests. On Flask any server but wsgiref "
-            "reads chunks; for Django take an ASGI server, or waitress.",
+            "Refuse a body without a length with 411, or let a proxy buffer requests. With Flask, every server but "
+            "wsgiref reads chunks; with Django, use an ASGI server or waitress.",
             """\
 if $headers.get("Transfer-Encoding"):
     body = $body
@@ -148,41 +149,41 @@ if $headers.get("Transfer-Encoding"):
         id="E02",
         name="expect-100",
         title="A body that waits for “100 Continue” is read",
-        why="HTTP clients ask for leave before they send a body of some size; curl does from a megabyte on. A server "
-        f"that never grants it makes every such callback late by as long as the client waits. {_PROXY}",
-        stimulus="Valid callbacks with `Expect: 100-continue`, whose bodies come with the leave, or after "
+        why="HTTP clients ask for permission before they send a large body; curl does from a megabyte on. If a server "
+        f"never gives it, every such callback is late by the time that the client waits. {_PROXY}",
+        stimulus="Valid callbacks with `Expect: 100-continue`, whose bodies come after the permission, or after "
         + " or ".join(f"{wait:g} s" for wait in WAITS)
         + ".",
         need="http",
-        fix=Fix("Serve with a server that grants it, as gunicorn, waitress and uvicorn do, or behind a proxy."),
+        fix=Fix("Use a server that sends 100 Continue, as gunicorn, waitress and uvicorn do, or a proxy."),
         work=_expectation,
     ),
     _check(
         id="E03",
         name="slow-body",
         title="A callback that comes in pieces is read to its end",
-        why="TCP cuts a request where it likes. A receiver that takes what one read gives for the whole body works on "
-        "the developer's own machine.",
-        stimulus="Valid callbacks whose body, and whose head, comes in four pieces with 50 ms between.",
+        why="TCP can split a request anywhere. A receiver that takes the result of one read for the whole body works "
+        "only on the developer's machine.",
+        stimulus="Valid callbacks whose body, or whose head, comes in four pieces, 50 ms apart.",
         severity=Severity.MAJOR,
         need="http",
-        fix=Fix("Read as many bytes as `Content-Length` says; a framework's body does.", "body = $body\n$ok"),
+        fix=Fix("Read as many bytes as `Content-Length` says; frameworks do.", "body = $body\n$ok"),
         work=_slowly,
     ),
     _check(
         id="E04",
         name="keep-alive",
-        title="A second callback over the same connection is answered, or finds it closed",
-        why="Senders keep connections. A server that leaves part of a request unread takes it for the beginning of the "
-        "next, and one that resets the connection loses an answer on the way.",
-        stimulus="Two valid callbacks with `Connection: keep-alive`, the second over the connection of the first, if "
-        "that was kept.",
+        title="A second callback over the same connection is answered, or the connection is closed before it",
+        why="Senders keep connections open. A server that leaves part of a request unread takes it for the beginning "
+        "of the next, and one that resets the connection can lose an answer.",
+        stimulus="Two valid callbacks with `Connection: keep-alive`, the second over the same connection if the server "
+        "kept it open.",
         expected="The second is answered, or the connection was closed before it; no reset, no garbled answer.",
         need="http",
         fix=Fix(
-            "Read the body of each request before you answer, those that are refused included, or close the "
-            "connection and say so with `Connection: close`.",
-            "body = $body  # before anything is decided\n$ok",
+            "Read the body of each request before you answer, even if you refuse it. Or close the connection, and send "
+            "`Connection: close`.",
+            "body = $body  # read it first\n$ok",
         ),
         work=_kept_alive,
     ),
@@ -190,27 +191,27 @@ if $headers.get("Transfer-Encoding"):
         id="E05",
         name="http-1.0",
         title="An HTTP/1.0 request is understood",
-        why="Old proxies speak HTTP/1.0, nginx does towards its upstreams unless told otherwise.",
+        why="Old proxies use HTTP/1.0, and so does nginx by default towards its upstreams.",
         stimulus="A valid callback as an HTTP/1.0 request.",
         severity=Severity.INFO,
         need="http",
-        fix=Fix("Serve with a server that speaks HTTP/1.0 as well, as all usual ones do."),
+        fix=Fix("Use a server that also understands HTTP/1.0, as all common servers do."),
         work=_old_version,
     ),
     _check(
         id="E06",
         name="short-body",
-        title="Half a callback has no effect and holds nobody up",
-        why="Connections break in the middle of a request, and some stay open with nothing more coming. A server of "
-        "one worker that waits for the rest answers nobody else meanwhile: a gunicorn sync worker for as long as its "
-        f"`timeout`, 30 s by default. {_PROXY}",
-        stimulus="Half of a valid callback, after which the connection closes; half of one whose connection stays "
-        "open, and another callback meanwhile.",
+        title="Half a callback has no effect and does not block others",
+        why="Connections break in the middle of a request, and some stay open without more data. A server with one "
+        "worker that waits for the rest answers no other request: a gunicorn sync worker waits for its `timeout`, "
+        f"30 s by default. {_PROXY}",
+        stimulus="Half of a valid callback on a connection that then closes; half of one on a connection that stays "
+        "open, and another callback at the same time.",
         expected="No effect of either half; the other callbacks are accepted.",
         severity=Severity.MAJOR,
         fix=Fix(
-            "Run more than one worker, or workers with threads (`gunicorn --threads 4`), or let a proxy buffer "
-            "requests, as gunicorn's own documentation says of its sync worker.",
+            "Run several workers, or workers with threads (`gunicorn --threads 4`). Or let a proxy buffer requests, as "
+            "gunicorn's documentation recommends for its sync worker.",
         ),
         work=_cut_short,
     ),
@@ -218,8 +219,8 @@ if $headers.get("Transfer-Encoding"):
         id="E07",
         name="gzip",
         title="A compressed callback is decompressed, or refused",
-        why="Nothing says that callbacks are ever compressed. What is acknowledged without having been read is lost.",
-        stimulus="A valid callback, compressed, with `Content-Encoding: gzip`.",
+        why="No document says that callbacks are compressed. A callback that is acknowledged but not read is lost.",
+        stimulus="A valid, compressed callback with `Content-Encoding: gzip`.",
         expected="Applied, or refused with 415 or 400: never acknowledged without an effect.",
         severity=Severity.INFO,
         transports=("http", "wsgi", "asgi"),
@@ -232,35 +233,66 @@ if $headers.get("Transfer-Encoding"):
     _check(
         id="E08",
         name="big-headers",
-        title="Many headers are survived",
-        why="Proxies and tracing add headers to every request, and their number only grows.",
-        stimulus="A valid callback with 8 KB of further headers.",
+        title="Many headers do not crash the receiver",
+        why="Proxies and tracing add headers to every request, and their number grows.",
+        stimulus="A valid callback with 8 KB of additional headers.",
         expected="Applied, or refused with 431 or another 4xx; no 5xx, no hang.",
         severity=Severity.INFO,
         need="http",
         transports=("http", "wsgi", "asgi"),
-        fix=Fix("Allow at least 16 KB of headers, in the server and in the proxy before it."),
+        fix=Fix("Allow at least 16 KB of headers in the server and in the proxy."),
         work=_big_headers,
     ),
 )
 
-#: What is looked at when all is over.
+#: The check that runs after all others.
 AFTERWARDS = (
     _check(
         id="E11",
         name="alive-after",
-        title="After all of this the receiver still works",
-        why="None of what was sent is beyond what any client on the internet can send. A receiver that has run out of "
-        "workers, connections or memory over it, or that has locked its database, answers nobody.",
+        title="The receiver still works after all checks",
+        why="Any client on the internet can send the same requests as the checks. A receiver that has run out of "
+        "workers, connections or memory, or has locked its database, does not answer any more.",
         stimulus="A valid callback, after every other check.",
         expected="200, and applied.",
         severity=Severity.BLOCKER,
         transports=("http", "wsgi", "asgi"),
         needs_answer=False,
         fix=Fix(
-            "Look into the server's log for the first error of the run, and run half of the checks with `--only` to "
-            "find the one that does it.",
+            "Look for the first error of the run in the server's log. Run half of the checks with `--only` to find the "
+            "check that causes it.",
         ),
         work=_alive,
     ),
 )
+
+
+class StackLimit(msgspec.Struct, frozen=True):
+    """Name a check that no receiver passes on a server stack, the reason, and a remedy.
+
+    >>> STACK_LIMITS["uvicorn and FastAPI"]
+    ()
+    """
+
+    check: str
+    reason: str
+    remedy: str
+
+
+_ONE_AT_A_TIME = StackLimit(
+    "E06",
+    "a sync worker, gunicorn's default, handles one request at a time, and waits up to 30 s for the rest of it",
+    "`gunicorn --threads 4`, or a proxy that buffers requests, such as nginx",
+)
+_NO_CHUNKS = StackLimit(
+    "E01",
+    "Django behind WSGI reads as many bytes as `Content-Length` says, and none without this header",
+    "an ASGI server, or a proxy that buffers requests; at least answer 411 to a request with `Transfer-Encoding`",
+)
+
+#: The limits of each stack; on each of them, the correct receiver passes all other checks.
+STACK_LIMITS: dict[str, tuple[StackLimit, ...]] = {
+    "gunicorn and Flask": (_ONE_AT_A_TIME,),
+    "gunicorn and Django": (_NO_CHUNKS, _ONE_AT_A_TIME),
+    "uvicorn and FastAPI": (),
+}

@@ -1,42 +1,161 @@
-"""The command line; `main` is imported by the console script."""
+"""The command line: `main`, the group of commands, its errors, and the signals that end it."""
 
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from types import FrameType
 
 import click
 
-from engagelab_mock.cli.exitcode import ExitCode
-from engagelab_mock.cli.failure import tell
-from engagelab_mock.cli.group import group
-from engagelab_mock.cli.interrupt import Terminated, terminable
-from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock import __version__
+from engagelab_mock.cli.check import check
+from engagelab_mock.cli.demo import demo
+from engagelab_mock.cli.listen import listen
+from engagelab_mock.cli.output import ExitCode, Output
+from engagelab_mock.cli.record import record
+from engagelab_mock.cli.scenarios import scenarios
+from engagelab_mock.cli.send import send
+from engagelab_mock.cli.serve import serve
+from engagelab_mock.cli.signature import sign, verify
+from engagelab_mock.config import SETTINGS, check_settings, project_settings
+from engagelab_mock.errors import EngageLabMockError, UnknownName
+
+_EPILOG = """\b
+Exit codes: 0 all good, 1 the receiver fell short, 2 usage, 3 receiver
+unreachable, 130 interrupted.
+
+Arguments override environment variables, which override
+[tool.engagelab-mock] in pyproject.toml, which overrides the defaults.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return what the process should exit with; `argv` is without the program's name.
+    """Run a command and return the exit code; `argv` does not contain the program's name.
 
     >>> main(["sign", "--username", "test", "--secret", "s3cret", "--timestamp", "1681991058", "--nonce", "1"])
     timestamp=1681991058;nonce=1;username=test;signature=9c4157c50929b3a7fe1d9f36f583812a08a553c4255676f72873fcc786f380cc
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _print_anything()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A character that the terminal's encoding does not have must not end the command.
+            stream.reconfigure(errors="replace")
     try:
-        with terminable():
+        with _terminable():
             return int(group.main(arguments, prog_name="engagelab-mock", standalone_mode=False) or ExitCode.OK)
     except click.Abort as abort:
         # Click turns KeyboardInterrupt into this, and `Terminated` is one.
         return int(ExitCode.TERMINATED if isinstance(abort.__cause__, Terminated) else ExitCode.INTERRUPTED)
     except (EngageLabMockError, click.ClickException) as error:
-        tell(error, arguments)
+        _show_error(error, arguments)
         return int(ExitCode.USAGE)
 
 
-def _print_anything() -> None:
-    """Let no character that a terminal's encoding lacks end the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+class _Commands(click.Group):
+    """Suggest the nearest command for a misspelt one, with every version of click."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not ctx.resilient_parsing:
+            raise UnknownName("command", args[0], known)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="engagelab-mock", message="%(prog)s %(version)s")
+@click.pass_context
+def group(context: click.Context) -> None:
+    """EngageLab OTP on your own machine.
+
+    It sends signed callbacks to the receiver that you are building, and reports how the receiver reacts.
+    """
+    settings = project_settings()
+    context.default_map = {name: dict(settings) for name in group.commands}
+    own = check_settings()
+    suppress = own.get("suppress")
+    if isinstance(suppress, dict):
+        own["suppress"] = [f"{id}={reason}" for id, reason in suppress.items()]
+    context.default_map["check"] |= own
+
+
+for _command in (demo, send, serve, check, listen, record, scenarios, sign, verify):
+    group.add_command(_command)
+
+
+def _show_error(error: EngageLabMockError | click.ClickException, arguments: Sequence[str]) -> None:
+    """Print an error and its hint, and in JSON mode its object."""
+    output = Output("json" if wants_json(arguments) else "text")
+    if isinstance(error, EngageLabMockError):
+        output.error(type(error).__name__, error)
+        return
+    error.show()
+    if output.json:
+        # Click's own classes are not part of this package's errors; for a reader all of them are errors of usage.
+        context = getattr(error, "ctx", None)
+        hint = f"see '{context.command_path if context is not None else 'engagelab-mock'} --help'"
+        output.record(type="error", error="UsageError", message=error.format_message(), hint=hint)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Tell whether JSON output was asked for, even if the arguments could not be parsed.
+
+    >>> wants_json(["send", "verified", "--format", "json", "--ulr"]), wants_json(["sign", "--format=text"])
+    (True, False)
+    """
+    form = os.environ.get(SETTINGS["format"].environment) or _configured_format()
+    for argument, following in pairwise([*arguments, ""]):
+        if argument == "--":
+            break
+        if argument == "--format":
+            form = following
+        elif argument.startswith("--format="):
+            form = argument.partition("=")[2]
+    return form == "json"
+
+
+def _configured_format() -> object:
+    try:
+        return project_settings().get("format")
+    except EngageLabMockError:
+        # Either this is the error to be shown, or the settings could not be read before it.
+        return None
+
+
+class Terminated(KeyboardInterrupt):
+    """Raised by SIGTERM in the main thread; code that handles Ctrl-C handles it too.
+
+    >>> issubclass(Terminated, KeyboardInterrupt)
+    True
+    """
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into `Terminated` while the block lasts."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may set signal handlers; a program that runs a command elsewhere keeps its own.
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,79 +1,319 @@
-"""`engagelab-mock check`: is this receiver ready for production?"""
+"""`engagelab-mock check`: run the checks against a receiver."""
 
 from __future__ import annotations
 
+import json
+import shlex
+import subprocess
 from collections.abc import Callable
-from typing import Any
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.progress import TextColumn
 
-from engagelab_mock.checks.bounds import PATIENCE, TOTAL
-from engagelab_mock.checks.verdict import Severity
-from engagelab_mock.cli.options import Decorated, output_options, receiver_options
+from engagelab_mock.checks.check import Severity
+from engagelab_mock.checks.context import PATIENCE, TOTAL
+from engagelab_mock.cli.options import Decorated, output_options, receiver_options, setting, tls_verify
+from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.config import CHECK_SETTINGS
+from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport.wire import Wire
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.protocol.callback import Callback, Headers
 
+if TYPE_CHECKING:
+    from engagelab_mock.checks.check import Check
+    from engagelab_mock.checks.finding import Finding
+    from engagelab_mock.checks.runner import Report
 
-def check_setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    """Make the option of one of the command's own settings."""
-    flag = f"--{name.replace('_', '-')}"
-    return click.option(flag, name, envvar=CHECK_SETTINGS[name].environment, show_envvar=True, **attributes)
-
+#: The kinds of report that --report can write.
+_REPORTS = ("junit", "html", "sarif")
+#: The part of --observe and --observe-command that is replaced by a message's id.
+PLACE = "{message_id}"
+#: How long reading a state may take, in seconds.
+_OBSERVE_LIMIT = 10.0
 
 _SEVERITIES = click.Choice([str(each) for each in Severity])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Hold the options of the command."""
+
+    address: str | None
+    url: str | None
+    username: str
+    secret: str
+    authorization: str
+    timeout: float
+    insecure: bool
+    ca: str | None
+    observe: str | None
+    observe_command: str | None
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    severity: str
+    suppress: tuple[str, ...]
+    fail_on: str
+    patience: float
+    wait: float
+    total: float
+    report: tuple[str, ...]
+    verbose: bool
+    format: str
+
+
+def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
+    return setting(name, settings=CHECK_SETTINGS, **attributes)
 
 
 @click.command()
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
-@check_setting(
-    "observe", metavar="URL", help="Where the state of a message is seen, such as http://…/state/{message_id}."
+@_setting(
+    "observe", metavar="URL", help="Read the state of a message from this URL, such as http://…/state/{message_id}."
 )
-@check_setting("observe_command", metavar="COMMAND", help="What prints the state of a message; it has {message_id}.")
-@check_setting(
+@_setting("observe_command", metavar="COMMAND", help="Read it from this command's output; {message_id} is replaced.")
+@_setting(
     "patience",
     type=float,
     default=PATIENCE,
     show_default=True,
     metavar="SECONDS",
-    help="How long an effect may follow its acknowledgement.",
+    help="How long after its acknowledgement a callback may take effect.",
 )
-@check_setting("only", multiple=True, metavar="IDS", help="Run these alone: ids or names, with * and commas.")
-@check_setting("skip", multiple=True, metavar="IDS", help="Leave these out.")
-@check_setting(
-    "severity", type=_SEVERITIES, default="info", show_default=True, help="Run what is at least that severe."
+@_setting("only", multiple=True, metavar="IDS", help="Run only these: ids or names, with * and commas.")
+@_setting("skip", multiple=True, metavar="IDS", help="Do not run these.")
+@_setting("severity", type=_SEVERITIES, default="info", show_default=True, help="Run checks of at least this severity.")
+@_setting("suppress", multiple=True, metavar="ID=REASON", help="Do not count a failure of this check; can be repeated.")
+@_setting(
+    "fail_on",
+    type=_SEVERITIES,
+    default="major",
+    show_default=True,
+    help="Exit 1 on failures of at least this severity.",
 )
-@check_setting(
-    "suppress", multiple=True, metavar="ID=REASON", help="Let a check's failure not count, for a reason; repeatable."
-)
-@check_setting(
-    "fail_on", type=_SEVERITIES, default="major", show_default=True, help="Exit 1 on failures at least that severe."
-)
-@check_setting("wait", type=float, default=0.0, metavar="SECONDS", help="Wait so long for the receiver to come up.")
-@check_setting(
+@_setting("wait", type=float, default=0.0, metavar="SECONDS", help="Wait up to so long until the receiver is up.")
+@_setting(
     "total",
     type=float,
     default=TOTAL,
     show_default=True,
     metavar="SECONDS",
-    help="How long the whole run may take; what does not fit in is inconclusive.",
+    help="How long the whole run may take; checks that do not fit in are inconclusive.",
 )
 @click.option(
     "--report",
     multiple=True,
     metavar="KIND=FILE",
-    help="Write a report as well: junit=…, html=… or sarif=…; repeatable.",
+    help="Write a report to a file: junit=…, html=… or sarif=…; can be repeated.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show every request of a failure, and the fix as code.")
 @output_options
 def check(**given: Any) -> int:
-    """Put a receiver through the checks, and say what it falls short of.
+    """Run the checks against a receiver, and report what fails.
 
-    URL is the callback address, such as http://127.0.0.1:5000/engagelab. Test data is sent to it: made-up messages to
-    made-up recipients, which the last line counts. Without --observe or --observe-command, what is about effects is
-    inconclusive.
+    URL is the callback address, such as http://127.0.0.1:5000/engagelab. The checks send it test data: generated
+    messages to generated recipients, which the last line counts. Without --observe or --observe-command, checks of
+    effects are inconclusive.
 
     Exits 0 when no failure is as severe as --fail-on, 1 when one is, 3 when the receiver could not be reached.
     """
-    from engagelab_mock.cli.checking import CheckOptions, run  # the other commands need none of it
+    # The checks are imported here, as the other commands do not need them.
+    from engagelab_mock.checks.catalogue import CHECKS, Selection
+    from engagelab_mock.checks.context import Hooks
+    from engagelab_mock.checks.runner import Runner
+    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary
 
-    return run(CheckOptions(**given))
+    options = CheckOptions(**given)
+    output = Output(options.format)
+    files = [report_file(each) for each in options.report]
+    receiver = receiver_of(options)
+    columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
+    progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
+
+    def started(check: Check) -> None:
+        progress.update(text=f"{check.id} {check.title}")
+
+    def finished(finding: Finding) -> None:
+        progress.update(advance=1)
+        output.show(CheckFinished(finding))
+
+    def end(report: Report, *, interrupted: bool) -> None:
+        output.show(
+            CheckSummary(
+                report=report,
+                receiver=receiver,
+                fail_on=options.fail_on,
+                verbose=options.verbose,
+                interrupted=interrupted,
+            )
+        )
+
+    runner = Runner(
+        receiver,
+        Hooks(observe=observer(options.observe, options.observe_command), patience=options.patience),
+        selection=Selection(
+            only=_split(options.only),
+            skip=_split(options.skip),
+            severity=options.severity,
+            suppress=suppressed(options.suppress),
+        ),
+        timeout=options.total,
+        on_start=started,
+        on_finding=finished,
+    )
+    try:
+        # The progress line is removed before the report is printed: both may go to one terminal.
+        with progress.visible(), closing(receiver):
+            unreachable = runner.unreachable(options.wait)
+            if not unreachable:
+                found = runner.run()
+    except KeyboardInterrupt:
+        end(runner.report(), interrupted=True)
+        raise
+    if unreachable:
+        hint = "start it, or give --wait 10 if it is about to come up"
+        output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
+        return ExitCode.UNREACHABLE
+    end(found, interrupted=False)
+    for kind, path in files:
+        write_report(found, kind, path, fail_on=options.fail_on)
+    return ExitCode.FELL_SHORT if found.at_least(options.fail_on) else ExitCode.OK
+
+
+def receiver_of(options: CheckOptions) -> Receiver:
+    """Return the receiver, or raise `UsageError` if there is no address."""
+    url = options.address or options.url
+    if not url:
+        raise UsageError(
+            "there is no address of a receiver to check",
+            where="URL",
+            hint="engagelab-mock check http://127.0.0.1:5000/engagelab --username acme --secret s3cret",
+        )
+    return Receiver.http(
+        url,
+        username=options.username,
+        secret=options.secret,
+        authorization=options.authorization,
+        limit=options.timeout,
+        tls_verify=tls_verify(options.insecure, options.ca),
+    )
+
+
+def suppressed(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the reasons of the --suppress options, by id.
+
+    >>> suppressed(("B17=the address requires mutual TLS",))
+    {'B17': 'the address requires mutual TLS'}
+    """
+    pairs = [pair.partition("=") for pair in given]
+    for id, equals, reason in pairs:
+        if not equals or not reason.strip():
+            raise UsageError(f"{id!r} comes without a reason", where="--suppress", hint=f'--suppress "{id}=why"')
+    return {id.strip(): reason.strip() for id, _, reason in pairs}
+
+
+def report_file(given: str) -> tuple[str, Path]:
+    """Return the kind and the file of a --report option.
+
+    >>> report_file("junit=out.xml")[0]
+    'junit'
+    """
+    kind, equals, name = given.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{given!r} is not KIND=FILE", where="--report", hint="such as --report html=check.html")
+    if kind not in _REPORTS:
+        raise UnknownName("kind of report", kind, _REPORTS, where="--report")
+    path = Path(name)
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no directory {str(path.absolute().parent)!r}", where="--report")
+    return kind, path
+
+
+def write_report(report: Report, kind: str, path: Path, *, fail_on: str) -> None:
+    """Write a report to a file, or raise `UsageError` if that fails."""
+    from engagelab_mock.checks.reports import junit, sarif
+    from engagelab_mock.checks.reports_html import html
+
+    text = {
+        "junit": lambda: junit(report),
+        "sarif": lambda: sarif(report),
+        "html": lambda: html(report, fail_on=fail_on),
+    }
+    try:
+        path.write_text(text[kind](), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None
+
+
+def observer(url: str | None, command: str | None) -> Callable[[str], Any] | None:
+    """Return a function that reads the state of a message by its id, or None if neither is given.
+
+    >>> observer(None, "echo {message_id}")("7")
+    7
+
+    Raises `UsageError` for a URL or a command that cannot be used.
+    """
+    if url and command:
+        raise UsageError("--observe and --observe-command do the same", where="--observe", hint="give one of them")
+    for option, given in (("--observe", url), ("--observe-command", command)):
+        if given and PLACE not in given:
+            raise UsageError(f"{given!r} has no place for the message's id", where=option, hint=f"write {PLACE}")
+    if url:
+        split_address(url.replace(PLACE, "0"), where="--observe")
+        return lambda message_id: _fetch(url.replace(PLACE, message_id))
+    if command:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            what = f"{command!r} is not a command line: {error}"
+            raise UsageError(what, where="--observe-command") from None
+        return lambda message_id: _run([word.replace(PLACE, message_id) for word in words])
+    return None
+
+
+def _fetch(url: str) -> Any:
+    """Return the answer of a URL, as data if it is JSON; None for 404."""
+    from engagelab_mock.delivery.transport.http import HttpTransport
+
+    transport = HttpTransport(url)
+    try:
+        answer = transport.exchange(Callback(Headers(), b""), _OBSERVE_LIMIT, Wire(method="GET"))
+    except TransportFailure as failure:
+        raise EngageLabMockError(failure.reason, where=url) from None
+    finally:
+        transport.close()
+    if answer.status == 404:
+        return None
+    if answer.status != 200:
+        raise EngageLabMockError(f"answered {answer.status}, not 200 or 404", where=url)
+    return _data(answer.text)
+
+
+def _run(words: list[str]) -> Any:
+    """Return the output of a command, as data if it is JSON."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_OBSERVE_LIMIT, check=False)
+    except OSError as error:
+        raise EngageLabMockError(f"{words[0]!r} cannot be run: {error.strerror}", where="--observe-command") from None
+    if done.returncode:
+        said = done.stderr.strip() or "without a message on stderr"
+        raise EngageLabMockError(f"{words[0]!r} exited {done.returncode}: {said:.300}", where="--observe-command")
+    return _data(done.stdout)
+
+
+def _data(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.strip()
+
+
+def _split(given: tuple[str, ...]) -> list[str]:
+    return [part.strip() for each in given for part in each.split(",") if part.strip()]

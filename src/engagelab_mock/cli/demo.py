@@ -1,90 +1,89 @@
-"""`engagelab-mock demo`: every built-in scenario, to a bundled receiver on a real socket."""
+"""`engagelab-mock demo`: send every built-in scenario to a bundled receiver on a real socket."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import click
 
-from engagelab_mock.checks.engagelab import EngageLab
-from engagelab_mock.cli.demo_report import JsonReport, Report, Summary, TextReport
-from engagelab_mock.cli.engine import clock_for, refusals
-from engagelab_mock.cli.exitcode import ExitCode
-from engagelab_mock.cli.options import output_options, pace_options
-from engagelab_mock.cli.output import Output
+from engagelab_mock.cli.options import clock_for, output_options, seed_option, speed_option
+from engagelab_mock.cli.output import ExitCode, Output
+from engagelab_mock.cli.render import AttemptMade, DemoBegun, DemoSummary, ScenarioSent, Section
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME, Receiver
 from engagelab_mock.delivery.recorder import Recorder
+from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.messages.catalogue import CATALOGUE
-from engagelab_mock.service.addresses import PINGS
 
 
 @click.command()
-@pace_options
+@seed_option
+@speed_option
 @output_options
 def demo(seed: str | None, speed: float, format: str) -> int:
-    """Play every built-in scenario to a bundled receiver.
+    """Send every built-in scenario to a bundled receiver.
 
     The receiver listens on a real socket of this machine and verifies every signature. Exits 0 when it acknowledged
     every callback and found every signature valid.
     """
-    from engagelab_mock.server.loopback import LoopbackServer  # Werkzeug costs more than all the rest of this command
+    from engagelab_mock.server.loopback import LoopbackServer  # importing Werkzeug takes longer than the whole demo
 
-    output = Output(format)
-    journal = Journal()
-    with refusals(journal):
-        clock = clock_for(speed)
+    clock = clock_for(speed)
     recorder = Recorder(username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
+    journal = Journal()
     with LoopbackServer(recorder) as server:
         receiver = Receiver.http(f"{server.url}/engagelab", username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
         with EngageLab(receiver, clock=clock, seed=seed or 0, code_ttl=None, journal=journal) as engagelab:
-            report: Report = JsonReport(output) if output.json else TextReport(output, receiver)
-            return ExitCode.OK if Demo(engagelab, recorder, report).play().good else ExitCode.FELL_SHORT
+            good = run_demo(engagelab, journal, recorder, Output(format))
+    return ExitCode.OK if good else ExitCode.FELL_SHORT
 
 
-@dataclass
-class Demo:
-    """Play the catalogue through one engine, and ask the receiver what it thought of it."""
+def run_demo(engagelab: EngageLab, journal: Journal, recorder: Recorder, output: Output) -> bool:
+    """Validate the address, send every scenario, and return whether `recorder` found everything valid.
 
-    engagelab: EngageLab
-    recorder: Recorder
-    report: Report
+    Sums up even when interrupted.
+    """
+    started = 0.0
+    runs: list[Run] = []
 
-    def play(self) -> Summary:
-        """Validate the address, send every scenario, and sum up, even when interrupted."""
-        self.engagelab.journal.listeners.append(self._attempted)
-        runs: list[Run] = []
-        try:
-            self.report.begin()
-            for body in PINGS:
-                self.engagelab.validate_address("json" if body == "json" else "empty", check=False)
-            for scenario in CATALOGUE.values():
-                self.report.scenario(scenario, now=self.engagelab.clock.time())
-                runs.append(self.engagelab.send(scenario=scenario, check=False))
-                self.report.run(runs[-1])
-        except KeyboardInterrupt:
-            self.report.summary(self._summary(runs, interrupted=True))
-            raise
-        summary = self._summary(runs)
-        self.report.summary(summary)
-        return summary
+    def attempted(delivery: Delivery, attempt: Attempt) -> None:
+        # In JSON the callbacks are part of their run's object.
+        if not (output.json and delivery.events):
+            answered = attempt.response and recorder.received
+            verdict = recorder.received[-1].verdict if answered else None
+            output.show(AttemptMade(delivery, attempt, started, verdict, with_hint=False))
 
-    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
-        received = self.recorder.received[-1] if attempt.response and self.recorder.received else None
-        self.report.attempt(delivery, attempt, received.verdict if received else None)
+    def sum_up(*, interrupted: bool) -> bool:
+        summary = _summary(runs, journal, recorder, interrupted=interrupted)
+        output.show(summary)
+        return summary.good
 
-    def _summary(self, runs: list[Run], *, interrupted: bool = False) -> Summary:
-        deliveries = self.engagelab.journal.deliveries
-        answered = [attempt for attempt in self.engagelab.journal.attempts if attempt.outcome is not Outcome.PENDING]
-        received = self.recorder.received
-        return Summary(
-            runs=len(runs),
-            acknowledged=sum(run.acknowledged for run in runs),
-            callbacks=sum(len(run.deliveries) for run in runs),
-            pings_acknowledged=all(delivery.acknowledged for delivery in deliveries if not delivery.events),
-            # What never arrived was never found valid.
-            signatures_valid=len(received) >= len(answered) and all(entry.verdict for entry in received),
-            interrupted=interrupted,
-        )
+    journal.listeners.append(attempted)
+    try:
+        output.show(DemoBegun(engagelab.receiver))
+        output.show(Section("address validation", "what EngageLab sends when the address is saved"))
+        engagelab.validate_address("empty", check=False)
+        engagelab.validate_address("json", check=False)
+        for scenario in CATALOGUE.values():
+            started = engagelab.clock.time()
+            output.show(Section(scenario.name, scenario.description))
+            runs.append(engagelab.send(scenario=scenario, check=False))
+            output.show(ScenarioSent(runs[-1]))
+    except KeyboardInterrupt:
+        sum_up(interrupted=True)
+        raise
+    return sum_up(interrupted=False)
+
+
+def _summary(runs: list[Run], journal: Journal, recorder: Recorder, *, interrupted: bool) -> DemoSummary:
+    answered = [attempt for attempt in journal.attempts if attempt.outcome is not Outcome.PENDING]
+    received = recorder.received
+    return DemoSummary(
+        runs=len(runs),
+        acknowledged=sum(run.acknowledged for run in runs),
+        callbacks=sum(len(run.deliveries) for run in runs),
+        pings_acknowledged=all(delivery.acknowledged for delivery in journal.deliveries if not delivery.events),
+        # A callback that did not arrive did not have a valid signature either.
+        signatures_valid=len(received) >= len(answered) and all(entry.verdict for entry in received),
+        interrupted=interrupted,
+    )

@@ -1,31 +1,35 @@
-"""`engagelab-mock listen`: a receiver that says what it gets and what it thinks of it."""
+"""`engagelab-mock listen`: a receiver that shows each callback, its verdict and its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
-from threading import Semaphore
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from engagelab_mock.cli.exitcode import ExitCode
-from engagelab_mock.cli.listen_report import JsonReport, Report, TextReport
-from engagelab_mock.cli.options import authorization_option, credential_options, output_options, setting
-from engagelab_mock.cli.output import Output
+from engagelab_mock.cli.options import (
+    authorization_option,
+    credential_options,
+    listening_options,
+    output_options,
+    setting,
+)
+from engagelab_mock.cli.output import ExitCode, Output
+from engagelab_mock.cli.render import CallbackReceived, Serving
 from engagelab_mock.delivery.recorder import Received, Recorder
 from engagelab_mock.protocol.settings import CallbackSettings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: How long the last answers may take to get out before the command ends, in seconds.
-_FAREWELL = 1.0
+#: How long an answer may take to be handed to the socket, in seconds.
+_LIMIT = 1.0
 
 
 @click.command()
-@setting("host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@setting("port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0, or left out: any free one.")
+@listening_options
 @credential_options
 @authorization_option("Expect this Authorization header.")
 @setting(
@@ -34,7 +38,7 @@ _FAREWELL = 1.0
     default=200,
     show_default=True,
     metavar="STATUS",
-    help="Answer what is in order with this HTTP status.",
+    help="The HTTP status for callbacks that are in order.",
 )
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="End after N callbacks; address validations do not count."
@@ -50,77 +54,72 @@ def listen(
     count: int | None,
     format: str,
 ) -> int:
-    """Receive callbacks and say what each is worth.
+    """Receive callbacks, and show whether each is valid.
 
-    The first line on stdout says where. Every path is accepted. Without --username no signature is verified. Ends with
-    Ctrl-C, or after --count callbacks: then with 0 when all were in order, with 1 when not.
+    The first line on stdout is the address. Every path is accepted. Without --username no signature is verified. Ends
+    with Ctrl-C, or after --count callbacks: then it exits 0 when all were in order, 1 when not.
     """
-    from engagelab_mock.server.loopback import LoopbackServer  # Werkzeug: not for every --help
+    from engagelab_mock.server.loopback import LoopbackServer  # Werkzeug is not needed for --help
 
     output = Output(format)
-    report: Report = JsonReport(output) if output.json else TextReport(output)
     settings = CallbackSettings(username=username, secret=secret, authorization=authorization)
-    audience = Audience(settings, answer)
-    with LoopbackServer(audience.app, host, port) as server:
-        report.listening(f"{server.url}/engagelab", settings)
+    arrived: SimpleQueue[Arrival] = SimpleQueue()
+    callbacks = refused = 0
+    with LoopbackServer(receiving_app(settings, answer, arrived.put), host, port) as server:
+        output.show(Serving("listening", "Listening", f"{server.url}/engagelab", {}))
+        if not output.json:
+            verified = (
+                f"signatures of {settings.username}" if settings.signs else "no signatures: no username and secret"
+            )
+            output.say(f"verifying {verified}; Ctrl-C ends it", "dim")
         if not server.loopback:
-            report.exposed(host)
+            output.notice(f"{host} is not only this machine: anyone who reaches this port can send to the receiver")
         try:
-            return audience.follow(count, report)
+            while count is None or callbacks < count:
+                received = next_answered(arrived)
+                callbacks += not received.ping
+                refused += bool(received.error) and not received.ping
+                output.show(CallbackReceived(received))
         except KeyboardInterrupt:
-            report.ended(audience.callbacks, audience.refused)
+            output.say(f"{callbacks} callbacks received, {refused} of them refused")
             raise
+    return ExitCode.FELL_SHORT if refused else ExitCode.OK
 
 
-class Audience:
-    """Hand requests from the server's threads to the one that prints, and count them."""
+class Arrival(NamedTuple):
+    """A request, and an event that is set once its answer has been handed to the socket."""
 
-    def __init__(self, settings: CallbackSettings, answer: int) -> None:
-        self._arrived: SimpleQueue[Received] = SimpleQueue()
-        self._answered = Semaphore(0)
+    received: Received
+    answered: Event
+
+
+def receiving_app(settings: CallbackSettings, answer: int, on_arrival: Callable[[Arrival], object]) -> WSGIApplication:
+    """Return the receiver as a WSGI app, which calls `on_arrival` with each request before it answers."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        answered = Event()
         recorder = Recorder(
             username=settings.username,
             secret=settings.secret,
             authorization=settings.authorization,
             answer=answer,
-            on_received=self._arrived.put,
+            on_received=lambda received: on_arrival(Arrival(received, answered)),
         )
-        self.app: WSGIApplication = _telling(recorder, self._answered.release)
-        #: How many callbacks came, pings aside, and how many of them were not in order.
-        self.callbacks = 0
-        self.refused = 0
-
-    def follow(self, count: int | None, report: Report) -> ExitCode:
-        """Report what arrives, until `count` callbacks have."""
-        requests = 0
-        while count is None or self.callbacks < count:
-            received = self._next()
-            requests += 1
-            if not received.ping:
-                self.callbacks += 1
-                self.refused += bool(received.error)
-            report.received(received)
-        for _ in range(requests):
-            # The last sender still waits for its answer, and the server's threads end with the process.
-            self._answered.acquire(timeout=_FAREWELL)
-        return ExitCode.FELL_SHORT if self.refused else ExitCode.OK
-
-    def _next(self) -> Received:
-        while True:
-            try:
-                # In steps, as some systems deliver Ctrl-C between waits only.
-                return self._arrived.get(timeout=0.1)
-            except Empty:
-                continue
-
-
-def _telling(app: WSGIApplication, answered: Callable[[], object]) -> WSGIApplication:
-    """Return the app, made to tell when an answer has been handed to the socket."""
-
-    def telling(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            yield from app(environ, start_response)
+            yield from recorder(environ, start_response)
         finally:
-            answered()
+            answered.set()
 
-    return telling
+    return app
+
+
+def next_answered(arrived: SimpleQueue[Arrival]) -> Received:
+    """Return the next request once its answer is out: the command may end then, and the server's threads with it."""
+    while True:
+        try:
+            # With a timeout, as some systems deliver Ctrl-C only between waits.
+            arrival = arrived.get(timeout=0.1)
+        except Empty:
+            continue
+        arrival.answered.wait(_LIMIT)
+        return arrival.received

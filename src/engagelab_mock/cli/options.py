@@ -1,23 +1,28 @@
-"""The options that several commands share; each takes its environment variable from `config`."""
+"""The options that several commands share, and what commands make of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
-from engagelab_mock.config import SETTINGS
+from engagelab_mock.clock import SystemClock, VirtualClock
+from engagelab_mock.config import SETTINGS, Setting
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
-from engagelab_mock.protocol.dialect import DEFAULT, DIALECTS
+from engagelab_mock.errors import InvalidSettings, UsageError
+from engagelab_mock.protocol.events import DEFAULT, DIALECTS
+from engagelab_mock.protocol.settings import CallbackSettings
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
 
-def setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    """Make the option of one setting, `--custom-arg` for `custom_arg`."""
+def setting(
+    name: str, *, settings: Mapping[str, Setting] = SETTINGS, **attributes: Any
+) -> Callable[[Decorated], Decorated]:
+    """Make the option of one setting, with its environment variable: `--custom-arg` for `custom_arg`."""
     flag = f"--{name.replace('_', '-')}"
-    return click.option(flag, name, envvar=SETTINGS[name].environment, show_envvar=True, **attributes)
+    return click.option(flag, name, envvar=settings[name].environment, show_envvar=True, **attributes)
 
 
 def output_options(command: Decorated) -> Decorated:
@@ -27,9 +32,18 @@ def output_options(command: Decorated) -> Decorated:
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
-        help="Text for a person, or one JSON object a line.",
+        help="Print text, or JSON Lines.",
     )
     return form(command)
+
+
+def listening_options(command: Decorated) -> Decorated:
+    """Add --host and --port."""
+    return _all(
+        command,
+        setting("host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+        setting("port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. Default: any free one."),
+    )
 
 
 def credential_options(command: Decorated) -> Decorated:
@@ -37,20 +51,29 @@ def credential_options(command: Decorated) -> Decorated:
     return _all(
         command,
         setting("username", default="", help="The username of the callback settings."),
-        setting("secret", default="", help="The secret of the callback settings; better given by its variable."),
+        setting("secret", default="", help="The secret of the callback settings; prefer the environment variable."),
     )
 
 
 def authorization_option(text: str) -> Callable[[Decorated], Decorated]:
-    """Make --authorization, which is sent in one command and expected in another."""
+    """Make --authorization, whose meaning differs between commands."""
     return setting("authorization", default="", help=text)
 
 
-def receiver_options(command: Decorated) -> Decorated:
-    """Add what says who gets the callbacks, and how to reach it."""
+def tls_options(command: Decorated) -> Decorated:
+    """Add --insecure and --ca."""
     return _all(
         command,
-        setting("url", help="Where callbacks go, such as http://127.0.0.1:5000/engagelab."),
+        setting("insecure", is_flag=True, help="Do not verify the receiver's TLS certificate."),
+        setting("ca", type=click.Path(exists=True, dir_okay=False), help="Trust the certificates in this PEM file."),
+    )
+
+
+def receiver_options(command: Decorated) -> Decorated:
+    """Add the options that say which receiver gets the callbacks, and how to reach it."""
+    return _all(
+        command,
+        setting("url", help="The receiver's address, such as http://127.0.0.1:5000/engagelab."),
         credential_options,
         authorization_option("Send this Authorization header, verbatim."),
         setting(
@@ -61,44 +84,87 @@ def receiver_options(command: Decorated) -> Decorated:
             metavar="SECONDS",
             help="How long the receiver may take for its whole answer.",
         ),
-        setting("insecure", is_flag=True, help="Do not verify the receiver's TLS certificate."),
-        setting("ca", type=click.Path(exists=True, dir_okay=False), help="Trust the certificates in this PEM file."),
+        tls_options,
     )
 
 
 def message_options(command: Decorated) -> Decorated:
-    """Add what says which message is sent."""
+    """Add the options that describe the message."""
     return _all(
         command,
-        setting("to", metavar="RECIPIENT", help="An E.164 number or an e-mail address; made up when left out."),
-        setting("template", help="The template's key; made up when left out."),
-        setting("channel", help="The channel used where the scenario names none: sms, whatsapp, voice, email."),
+        setting("to", metavar="RECIPIENT", help="An E.164 number or an e-mail address. Default: a generated number."),
+        setting("template", help="The template's key. Default: a generated one."),
+        setting("channel", help="The channel if the scenario names none: sms, whatsapp, voice, email."),
         setting("custom_arg", multiple=True, metavar="KEY=VALUE", help="Echoed in each row; can be repeated."),
-        setting("dialect", default=DEFAULT.name, show_default=True, help=f"How callbacks are spelt: {_dialects()}."),
-    )
-
-
-def pace_options(command: Decorated) -> Decorated:
-    """Add --seed and --speed."""
-    return _all(
-        command,
-        setting("seed", help="Make the same ids and data again; another seed makes others."),
         setting(
-            "speed",
-            type=float,
-            default=0.0,
-            metavar="FACTOR",
-            help="Play delays in real time, this many times as fast; left out, they pass at once.",
+            "dialect",
+            default=DEFAULT.name,
+            show_default=True,
+            help=f"How callbacks are spelt: {' or '.join(DIALECTS)}.",
         ),
     )
 
 
+def seed_option(command: Decorated) -> Decorated:
+    """Add --seed."""
+    return setting("seed", help="The same seed generates the same ids and data.")(command)
+
+
+def speed_option(command: Decorated) -> Decorated:
+    """Add --speed, for commands that skip delays by default."""
+    speed = setting(
+        "speed",
+        type=float,
+        default=0.0,
+        metavar="FACTOR",
+        help="Wait for delays in real time, divided by this factor. Default: skip them.",
+    )
+    return speed(command)
+
+
 def _all(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:
-    # Click lists options in the order in which decorators stand above a function, which is the reverse of applying.
+    # Click lists options in the order of the decorators above a function, which are applied from the last to the first.
     for decorator in reversed(decorators):
         command = decorator(command)
     return command
 
 
-def _dialects() -> str:
-    return " or ".join(DIALECTS)
+def signing_settings(username: str, secret: str) -> CallbackSettings:
+    """Return settings that sign, or raise `InvalidSettings` if the username or the secret is missing.
+
+    >>> signing_settings("acme", "s3cret").signs
+    True
+    """
+    settings = CallbackSettings(username=username, secret=secret)
+    if not settings.signs:
+        raise InvalidSettings(
+            "a username and a secret are needed",
+            where="--username",
+            hint="give --username and --secret, or set"
+            f" {SETTINGS['username'].environment} and {SETTINGS['secret'].environment}",
+        )
+    return settings
+
+
+def clock_for(speed: float) -> VirtualClock | SystemClock:
+    """Return a clock that skips delays, or one that runs `speed` times as fast as the machine's.
+
+    >>> type(clock_for(0)).__name__
+    'VirtualClock'
+    """
+    return VirtualClock() if speed == 0 else SystemClock(speed)
+
+
+def tls_verify(insecure: bool, ca: str | None) -> bool | str:
+    """Return which certificates to trust, or raise `UsageError` if both options are given.
+
+    >>> tls_verify(False, None)
+    True
+    """
+    if insecure and ca:
+        raise UsageError(
+            "--insecure trusts any certificate, and --ca only those in a file",
+            where="--insecure",
+            hint="give one of the two; the other may come from the environment or from pyproject.toml",
+        )
+    return ca or not insecure

@@ -1,24 +1,59 @@
-"""Where words go: results to stdout, talk to stderr, colour only where somebody sees it."""
+"""Where output goes: results to stdout as text or JSON Lines, remarks to stderr, colour only on a terminal."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
 from functools import cached_property
-from typing import TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn
 from rich.text import Text
 
-#: How wide tables may get where no terminal sets the limit, in characters.
+from engagelab_mock.errors import EngageLabMockError
+
+#: How wide tables may get when stdout is not a terminal, in characters.
 _WIDE = 160
 
 
+class ExitCode(IntEnum):
+    """Name the exit codes of the command line.
+
+    >>> int(ExitCode.UNREACHABLE)
+    3
+    """
+
+    OK = 0
+    #: The receiver was reached and fell short, or the verified header is not valid.
+    FELL_SHORT = 1
+    #: The command was given something it cannot use.
+    USAGE = 2
+    #: No request reached the receiver.
+    UNREACHABLE = 3
+    #: Ended by Ctrl-C.
+    INTERRUPTED = 130
+    #: Ended by SIGTERM.
+    TERMINATED = 143
+
+
+class Result(Protocol):
+    """A result of a command, which can be shown as JSON and as text."""
+
+    def record(self) -> dict[str, Any] | None:
+        """Return the JSON object, or None if JSON output does not have this result."""
+
+    def write(self, screen: Screen) -> None:
+        """Print the text."""
+
+
 class Output:
-    """Write one command's results, as text for a person or as one JSON object a line.
+    """Print one command's results, as text or as JSON Lines, and its remarks.
 
     >>> Output("json").record(type="run", acknowledged=True)
     {"type":"run","acknowledged":true}
@@ -27,43 +62,157 @@ class Output:
     def __init__(self, form: str = "text") -> None:
         self.json = form == "json"
 
+    def show(self, result: Result) -> None:
+        """Print a result on stdout, at once."""
+        if not self.json:
+            result.write(self.screen)
+        elif (record := result.record()) is not None:
+            self.record(**record)
+
     def record(self, **fields: object) -> None:
         """Print one JSON object on stdout, at once."""
-        # ASCII only, so that no encoding of stdout can apply_faults it.
+        # ASCII only, so that it can be written in any encoding of stdout.
         print(json.dumps(fields, separators=(",", ":")), flush=True)
 
     @cached_property
-    def results(self) -> Console:
-        """Return stdout, for a person."""
-        return console(sys.stdout)
+    def screen(self) -> Screen:
+        """Return stdout, for text."""
+        return Screen(sys.stdout)
 
     @cached_property
-    def talk(self) -> Console:
-        """Return stderr, for a person."""
-        return console(sys.stderr)
+    def _stderr(self) -> Screen:
+        return Screen(sys.stderr)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a remark on stderr."""
+        self._stderr.note(Text(text, style))
+
+    def notice(self, text: str) -> None:
+        """Print a warning on stderr."""
+        self._stderr.note(Text.assemble(("Notice:", "bold yellow"), " ", text))
+
+    def error(self, kind: str, error: EngageLabMockError) -> None:
+        """Print an error and its hint on stderr, and in JSON mode an object on stdout."""
+        message = f"{error.where}: {error.what}" if error.where else error.what
+        self._stderr.note(Text.assemble(("Error:", "bold red"), " ", message))
+        if error.hint:
+            self._stderr.note(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
+        if self.json:
+            self.record(type="error", error=kind, message=message, hint=error.hint)
 
 
-class Marks:
-    """Hold the signs used in text, plain ones where the encoding has no better.
+class Screen:
+    """Print text to a stream, with marks that its encoding has.
 
-    >>> Marks("ascii").ok
-    'ok'
+    >>> screen = Screen(sys.stdout)
+    >>> screen.line(Text.assemble(screen.mark(True), " 4 callbacks acknowledged"))
+    ✓ 4 callbacks acknowledged
     """
 
-    def __init__(self, encoding: str) -> None:
-        rich = encoding.lower().startswith("utf")
-        self.ok = "✓" if rich else "ok"
-        self.bad = "✗" if rich else "no"
-        self.arrow = "→" if rich else "->"
-        self.dot = "·" if rich else "-"
+    def __init__(self, stream: TextIO) -> None:
+        self.console = console(stream)
+        unicode = self.console.encoding.lower().startswith("utf")
+        self._good, self._bad = ("✓", "✗") if unicode else ("ok", "no")
+        self.arrow, self.dot = ("→", "·") if unicode else ("->", "-")
+        self._section = ""
+        self._remarks: list[str] = []
+        self._hints: set[str] = set()
 
-    def of(self, good: bool) -> Text:
-        """Return the sign for good or bad, in its colour."""
-        return Text(self.ok, "green") if good else Text(self.bad, "bold red")
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether the stream is a terminal."""
+        return self.console.file.isatty()
+
+    def mark(self, good: bool) -> Text:
+        """Return the mark for good or bad, in its colour."""
+        return Text(self._good, "green") if good else Text(self._bad, "bold red")
+
+    def line(self, text: Text | str = "") -> None:
+        """Print one line, however long it is."""
+        self.console.print(text, soft_wrap=True)
+
+    def note(self, text: Text, *, indent: int = 0) -> None:
+        """Print an indented line: wrapped on a terminal, in one piece anywhere else."""
+        if self.is_terminal:
+            self.console.print(Padding(text, (0, 0, 0, indent)))
+        else:
+            self.line(Text(" " * indent).append_text(text))
+
+    def section(self, title: str, about: str) -> None:
+        """Print a heading, unless it is that of the current section."""
+        if title != self._section:
+            self._section = title
+            self._remarks = []
+            self.line()
+            self.note(Text.assemble((title, "bold"), "  ", (about, "dim")))
+
+    def remarks(self, texts: list[str], *, indent: int) -> None:
+        """Print remarks about the line above, unless the line before it had the same."""
+        if texts != self._remarks:
+            for text in texts:
+                self.note(Text(text), indent=indent)
+        self._remarks = texts
+
+    def hint(self, text: str, *, indent: int) -> None:
+        """Print a hint, the first time only."""
+        if text not in self._hints:
+            self._hints.add(text)
+            self.note(Text.assemble(("hint: ", "bold"), text), indent=indent)
+
+
+class ProgressLine:
+    """Show a line on stderr while a command waits, if stderr is a terminal and `wanted`; else do nothing."""
+
+    def __init__(self, *columns: ProgressColumn, total: float, text: str = "", wanted: bool = True) -> None:
+        self.shown = wanted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._progress = Progress(
+            SpinnerColumn(),
+            *columns,
+            console=console(sys.stderr),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task(text, total=total)
+
+    def update(self, *, text: str | None = None, completed: float | None = None, advance: float | None = None) -> None:
+        """Change the text, or how much is completed."""
+        self._progress.update(self._task, description=text, completed=completed, advance=advance)
+
+    @contextmanager
+    def visible(self) -> Iterator[None]:
+        """Show the line while the block lasts."""
+        self._start()
+        try:
+            yield
+        finally:
+            self._stop()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Remove the line while the block prints something else."""
+        self._stop()
+        try:
+            yield
+        finally:
+            self._start()
+
+    def _start(self) -> None:
+        if self.shown:
+            self._progress.start()
+
+    def _stop(self) -> None:
+        if self.shown:
+            self._progress.stop()
+
+
+def bar() -> BarColumn:
+    """Return the column that shows how much is completed."""
+    return BarColumn(bar_width=24)
 
 
 def console(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Console:
-    """Make a console that colours only where `coloured` says so.
+    """Make a console that colours only if `coloured` says so.
 
     >>> import io
     >>> console(io.StringIO()).color_system is None
@@ -84,7 +233,7 @@ def console(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Console:
 
 
 def coloured(terminal: bool, environ: Mapping[str, str]) -> bool:
-    """Tell whether to colour: NO_COLOR, then FORCE_COLOR, then whether there is a terminal that can.
+    """Tell whether to colour: NO_COLOR decides first, then FORCE_COLOR, then whether a terminal can show colour.
 
     >>> coloured(True, {"NO_COLOR": "1", "FORCE_COLOR": "1"}), coloured(False, {"FORCE_COLOR": "1"})
     (False, True)
@@ -94,11 +243,3 @@ def coloured(terminal: bool, environ: Mapping[str, str]) -> bool:
     if environ.get("NO_COLOR"):
         return False
     return bool(environ.get("FORCE_COLOR")) or (terminal and environ.get("TERM") != "dumb")
-
-
-def note(target: Console, text: Text, *, indent: int) -> None:
-    """Print an indented remark: wrapped to a terminal, on one line anywhere else."""
-    if target.file.isatty():
-        target.print(Padding(text, (0, 0, 0, indent)))
-    else:
-        target.print(Text(" " * indent).append_text(text), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`engagelab-mock scenarios`: what there is to send."""
+"""`engagelab-mock scenarios`: list the built-in scenarios."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from engagelab_mock.cli.exitcode import ExitCode
 from engagelab_mock.cli.options import output_options
-from engagelab_mock.cli.output import Marks, Output
+from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -19,7 +18,7 @@ def scenarios(format: str) -> int:
     """List the built-in scenarios."""
     output = Output(format)
     if not output.json:
-        output.results.print(_table(Marks(output.results.encoding)))
+        output.screen.console.print(_table(output.screen))
         return ExitCode.OK
     for scenario in CATALOGUE.values():
         output.record(
@@ -33,23 +32,23 @@ def scenarios(format: str) -> int:
     return ExitCode.OK
 
 
-def _table(marks: Marks) -> Table:
+def _table(screen: Screen) -> Table:
     table = Table(box=None, padding=(0, 2, 1, 0), header_style="dim")
     table.add_column("scenario", no_wrap=True)
     table.add_column("what happens; its statuses, and the seconds before each")
     for scenario in CATALOGUE.values():
-        what = Text.assemble(scenario.description, "\n", _course(scenario, marks))
+        what = Text.assemble(scenario.description, "\n", _transitions(scenario, screen))
         table.add_row(Text(scenario.name, "bold"), what)
     return table
 
 
-def _course(scenario: Scenario, marks: Marks) -> Text:
-    """Write the transitions as a line; a channel where the scenario names one."""
+def _transitions(scenario: Scenario, screen: Screen) -> Text:
+    """Return the transitions as one line, with the channels that the scenario sets."""
     if not scenario.transitions:
         return Text("no callback", "dim")
     line = Text()
     for index, transition in enumerate(scenario.transitions):
-        line.append(f" {marks.arrow} " if index else "", "dim")
+        line.append(f" {screen.arrow} " if index else "", "dim")
         line.append(f"+{transition.after:g} " if transition.after else "", "dim")
         line.append(transition.status, "green")
         line.append(f" {transition.channel}" if transition.channel else "", "cyan")

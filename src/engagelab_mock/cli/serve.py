@@ -1,8 +1,10 @@
-"""`engagelab-mock serve`: EngageLab on this machine, for as long as it is let run."""
+"""`engagelab-mock serve`: EngageLab's REST API on this machine, and the callbacks to your receiver."""
 
 from __future__ import annotations
 
+import logging
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,30 +15,39 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engagelab_mock.cli.engine import tls_verify
-from engagelab_mock.cli.options import authorization_option, credential_options, output_options, setting
+from engagelab_mock.cli.options import (
+    authorization_option,
+    credential_options,
+    output_options,
+    seed_option,
+    setting,
+    tls_verify,
+)
 from engagelab_mock.cli.output import Output
-from engagelab_mock.cli.serve_report import Report
+from engagelab_mock.cli.render import Serving, log_line
 from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.config import RECEIVERS, read_file
+from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
+from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UsageError, did_you_mean
-from engagelab_mock.service.engagelab import EngageLab
 
 if TYPE_CHECKING:
     from engagelab_mock.service.store.ledger import Ledger
     from engagelab_mock.service.store.sqlite import SqliteStore
 
-#: Where an app finds it, unless told otherwise.
+_LOG = logging.getLogger("engagelab_mock.server")
+
+#: The default port.
 PORT = 8420
-#: How many messages, inbox entries and journal entries are kept, unless told otherwise.
+#: How many messages and journal entries are kept by default.
 KEEP = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """Hold what the command was given."""
+    """Hold the options of the command."""
 
     host: str
     port: int
@@ -58,7 +69,7 @@ class ServeOptions:
 
 
 def _with_file(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
-    """Lay the settings of a file over those of pyproject.toml."""
+    """Override the settings of pyproject.toml by those of a file."""
     if path is not None:
         context.default_map = {**(context.default_map or {}), **read_file(Path(path))}
 
@@ -71,7 +82,7 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
     expose_value=False,
     callback=_with_file,
     metavar="FILE",
-    help="Read settings from this TOML file; they go over those in pyproject.toml.",
+    help="Read settings from this TOML file; they override those in pyproject.toml.",
 )
 @setting("host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @setting(
@@ -79,27 +90,31 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="The port to listen on; 0 is any free one.",
+    help="The port to listen on; 0 for any free one.",
 )
-@setting("callback_url", metavar="URL", help="Where callbacks go; several receivers stand in a file, see --config.")
+@setting(
+    "callback_url",
+    metavar="URL",
+    help="The receiver's address. For several receivers, list them in a file: see --config.",
+)
 @credential_options
 @authorization_option("Send this Authorization header with callbacks, verbatim.")
-@setting("dev_key", default="", help="Let in this key alone; left out, any pair is let in.")
-@setting("dev_secret", default="", help="The secret of that key; better given by its variable.")
+@setting("dev_key", default="", help="Accept only this key. Default: accept any key and secret.")
+@setting("dev_secret", default="", help="The secret of that key; prefer the environment variable.")
 @setting(
     "speed",
     type=float,
     default=1.0,
     show_default=True,
     metavar="FACTOR",
-    help="Let time pass this many times as fast; /_mock/clock changes it.",
+    help="Run the clock this many times as fast; /_mock/clock changes it.",
 )
-@setting("seed", help="Make the same ids and data again; another seed makes others.")
+@seed_option
 @setting(
     "db",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Keep everything in this SQLite file, and go on with what is in it; left out, it is kept in memory.",
+    help="Keep everything in this SQLite file, and continue from it. Default: keep it in memory.",
 )
 @setting(
     "keep",
@@ -107,48 +122,85 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
     default=KEEP,
     show_default=True,
     metavar="N",
-    help="Forget the oldest messages and journal entries once there are more.",
+    help="Keep the newest N messages and journal entries, and every callback that is not finished.",
 )
 @setting(
     "retry",
     default="vendor",
     show_default=True,
     metavar="POLICY",
-    help="After a callback that was not acknowledged: vendor (1 min, 10 min, 1 h …), none, or waits such as 5,30.",
+    help="When to retry a callback: vendor (after 1 min, 10 min, 1 h …), none, or waits in seconds such as 5,30.",
 )
-@setting("strict_templates", is_flag=True, help="Refuse a template that was not created; left out, any id will do.")
+@setting("strict_templates", is_flag=True, help="Refuse a template that was not created. Default: accept any id.")
 @setting("callback_before_response", is_flag=True, help="Send callbacks before the API call is answered.")
-@setting("token", default="", help="What /_mock wants as Bearer token; made up where other machines can reach it.")
+@setting(
+    "token",
+    default="",
+    help="The Bearer token for /_mock. Default: none, or a generated one if other machines can reach it.",
+)
 @output_options
 def serve(**given: Any) -> int:
-    """Be EngageLab's REST API, and call your receiver back.
+    """Serve EngageLab's REST API, and send callbacks to your receiver.
 
-    The first line on stdout says where. Point your app there instead of at otp.api.engagelab.cc; what it sends can be
-    read under /_mock/inbox. Ends with Ctrl-C.
+    The first line on stdout is the address. Point your app there instead of at otp.api.engagelab.cc, and read the
+    messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     """
-    from engagelab_mock.server.app import create_app  # Werkzeug: not for every --help
+    from engagelab_mock.server.app import create_app  # Werkzeug is not needed for --help
     from engagelab_mock.server.loopback import LoopbackServer, is_loopback
-    from engagelab_mock.service.postman import Postman
+    from engagelab_mock.service.worker import DeliveryWorker
 
     options = ServeOptions(**given)
+    output = Output(options.format)
     token = options.token or ("" if is_loopback(options.host) else secrets.token_urlsafe(16))
+    generated = "" if options.token else token
     with ExitStack() as stack:
         store = stack.enter_context(_store(options.db))
         engagelab = stack.enter_context(_engine(options, store))
         app = create_app(engagelab, token=token)
-        if engagelab.ledger is not None:
-            app.on_webhook = partial(_keep_webhook, engagelab, engagelab.ledger)
+        if engagelab._engine.ledger is not None:
+            app.on_webhook = partial(_keep_webhook, engagelab, engagelab._engine.ledger)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
-        report = Report(Output(options.format), engagelab)
-        stack.callback(report.ended)
-        stack.enter_context(Postman(engagelab))
+        log = Log()
+        stack.callback(lambda: output.say(f"{log.callbacks} callbacks sent, {log.acknowledged} of them acknowledged"))
+        if not server.loopback:
+            output.notice("anyone who reaches this port can use the API")
+        if generated:
+            output.say(f"token for /_mock: {generated}")
+        addresses = ", ".join(receiver.address for receiver in engagelab.receivers)
+        nowhere = "nowhere: give --callback-url, or PUT /v1/sandbox/webhook"
+        output.say(f"callbacks go to {addresses or nowhere}; Ctrl-C ends it", "dim")
+        # Before the first callback: one from the store may be due at once.
+        log.follow(engagelab)
+        stack.enter_context(DeliveryWorker(engagelab))
         stack.enter_context(server)
         stack.callback(app.close)
-        report.serving(server.url, token if token != options.token else "", exposed=not server.loopback)
+        output.show(Serving("serving", "Serving", server.url, {"token": generated or None}))
         while True:
-            # In steps, as some systems deliver Ctrl-C between waits only.
+            # With a timeout, as some systems deliver Ctrl-C only between waits.
             threading.Event().wait(60.0)
+
+
+class Log:
+    """Log every request and every attempt on stderr, and count the attempts."""
+
+    def __init__(self) -> None:
+        self.callbacks = 0
+        self.acknowledged = 0
+
+    def follow(self, engagelab: EngageLab) -> None:
+        """Log what happens from now on."""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        _LOG.addHandler(handler)
+        _LOG.setLevel(logging.INFO)
+        _LOG.propagate = False
+        engagelab._engine.journal.listeners.append(self._attempted)
+
+    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
+        self.callbacks += 1
+        self.acknowledged += attempt.acknowledged
+        _LOG.info("%s", log_line(delivery, attempt))
 
 
 def _keep_webhook(engagelab: EngageLab, ledger: Ledger) -> None:
@@ -160,7 +212,7 @@ def _store(path: str | None) -> Iterator[SqliteStore | None]:
     if path is None:
         yield None
         return
-    from engagelab_mock.service.store.sqlite import SqliteStore  # most serve from memory
+    from engagelab_mock.service.store.sqlite import SqliteStore  # not needed without --db
 
     with SqliteStore(path) as store:
         yield store
@@ -168,11 +220,11 @@ def _store(path: str | None) -> Iterator[SqliteStore | None]:
 
 @contextmanager
 def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[EngageLab]:
-    """Make the engine, with what the store holds."""
+    """Return the engine, with everything from the store."""
     from engagelab_mock.service.rest.exchange import ApiSettings
 
-    remembered = store and store.recall("seed", str)
-    seed = options.seed or remembered or secrets.token_hex(4)
+    saved = store and store.load_setting("seed", str)
+    seed = options.seed or saved or secrets.token_hex(4)
     engagelab = EngageLab(
         receivers(options, click.get_current_context().default_map or {}),
         clock=LiveClock(options.speed),
@@ -191,13 +243,13 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
         if store is not None:
             from engagelab_mock.service.store.restore import restore
 
-            store.remember("seed", seed)
+            store.save_setting("seed", seed)
             restore(engagelab, store)
         yield engagelab
 
 
 def receivers(options: ServeOptions, settings: Any) -> list[Receiver]:
-    """Make the receivers: the one of --callback-url, and those that a file lists."""
+    """Return the receiver of --callback-url, and those that a file lists."""
     found = []
     if options.callback_url:
         found.append(
@@ -217,7 +269,7 @@ def receivers(options: ServeOptions, settings: Any) -> list[Receiver]:
 
 
 def retry_policy(chosen: str) -> RetryPolicy:
-    """Read --retry, or raise `UsageError`.
+    """Return the policy that --retry names, or raise `UsageError`.
 
     >>> retry_policy("none").waits, retry_policy("5,30").waits
     ((), (5.0, 30.0))
@@ -232,4 +284,4 @@ def retry_policy(chosen: str) -> RetryPolicy:
         raise
     except ValueError:
         hint = did_you_mean(chosen, ["vendor", "none"]) or "vendor, none, or waits in seconds such as 5,30"
-        raise UsageError(f"{chosen!r} is no policy", where="--retry", hint=hint) from None
+        raise UsageError(f"{chosen!r} is not a policy", where="--retry", hint=hint) from None

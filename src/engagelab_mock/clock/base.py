@@ -1,22 +1,19 @@
-"""Times, delays, timers, and what every clock can do."""
+"""The parts that all clocks share: delays, the condition, timers and the agenda."""
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
 import math
-import sys
-import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
 from engagelab_mock.errors import InvalidDelay
+from engagelab_mock.eventloop import Condition
 
 
 def check_delay(seconds: float, *, where: str) -> float:
-    """Return a delay in seconds, or raise `InvalidDelay` naming where it was given.
+    """Return a delay in seconds, or raise `InvalidDelay` with `where` it was given.
 
     >>> check_delay(2, where="after")
     2.0
@@ -29,18 +26,18 @@ def check_delay(seconds: float, *, where: str) -> float:
 
 
 def check_moment(when: float, *, where: str) -> float:
-    """Return a Unix time, or raise `InvalidDelay` for a number that is none.
+    """Return a Unix time, or raise `InvalidDelay` if the number is not finite.
 
     >>> check_moment(0, where="advance_to")
     0
     """
     if not math.isfinite(when):
-        raise InvalidDelay(f"{when!r} is no Unix time", where=where)
+        raise InvalidDelay(f"{when!r} is not a Unix time", where=where)
     return when
 
 
 def span(seconds: float, minutes: float, hours: float, days: float) -> float:
-    """Add up what `clock.advance` was given, and return it in seconds.
+    """Return the sum of the arguments of `clock.advance`, in seconds.
 
     >>> span(1, 1, 0, 0)
     61.0
@@ -48,23 +45,38 @@ def span(seconds: float, minutes: float, hours: float, days: float) -> float:
     return check_delay(seconds + 60 * minutes + 3600 * hours + 86400 * days, where="clock.advance")
 
 
-def _unpatched() -> Callable[[], float]:
-    # Libraries that freeze or move time replace `time.monotonic` and `time.perf_counter` wherever they find them.
-    if sys.platform == "win32":
-        return functools.partial(time.perf_counter)
-    return functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+class Entry(Protocol):
+    """An entry of an agenda: it runs at a Unix time, unless it is cancelled before."""
+
+    #: When it is due, in Unix seconds.
+    at: float
+    #: The agenda that it is on; None once it is taken off to run.
+    agenda: Agenda | None
+
+    @property
+    def label(self) -> str:
+        """Return a description, for a person to read."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Tell whether the entry was cancelled."""
+
+    def cancel(self) -> None:
+        """Cancel the entry, so that it does not run."""
+
+    def run(self) -> object:
+        """Run the entry."""
+
+    async def arun(self) -> object:
+        """Run the entry in the running event loop."""
 
 
-#: Seconds that pass, from no particular moment: an attempt's limit is about real ones, whatever the date is said to be.
-stopwatch: Callable[[], float] = _unpatched()
-
-
-#: From how many cancelled timers on it is worth looking whether an agenda consists of little else.
-_MANY = 64
+#: An agenda removes cancelled entries once there are more than this, and they are the majority.
+_CANCELLED_LIMIT = 64
 
 
 class Timer:
-    """Hold an action that a clock runs when its time comes; `cancel` takes it back.
+    """Hold an action that a clock runs when it is due, unless it is cancelled.
 
     >>> from engagelab_mock import VirtualClock
     >>> clock = VirtualClock(0)
@@ -73,59 +85,65 @@ class Timer:
     >>> clock.advance(minutes=5)
     300.0
 
-    `aaction` is the action's form for an event loop; without one the action itself is run there.
+    `aaction` is the action for an event loop. Default: `action` runs there too.
     """
 
-    __slots__ = ("aaction", "action", "agenda", "cancelled", "label", "when")
+    __slots__ = ("aaction", "action", "agenda", "at", "cancelled", "label")
 
     def __init__(
         self,
-        when: float,
+        at: float,
         action: Callable[[], object],
         label: str,
         aaction: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        self.when = when
+        self.at = at
         self.action = action
         self.aaction = aaction
         self.label = label
         self.cancelled = False
-        #: Where it stands, until it is taken off to be run.
         self.agenda: Agenda | None = None
 
     def cancel(self) -> None:
-        """Take the action back; it will not run."""
+        """Cancel the action, so that it does not run."""
         if self.cancelled:
             return
         self.cancelled = True
-        # What the action would have worked on is not to be kept until its time comes.
-        self.action, self.aaction = _nothing, None
+        # Free the objects that the action refers to now, not when it would be due.
+        self.action, self.aaction = _do_nothing, None
         if self.agenda is not None:
             self.agenda.count_cancelled()
 
+    def run(self) -> None:
+        """Run the action."""
+        __tracebackhide__ = True
+        self.action()
+
     async def arun(self) -> None:
-        """Run the action's form for an event loop."""
+        """Run the action in the running event loop."""
+        __tracebackhide__ = True
         if self.aaction is None:
             self.action()
         else:
             await self.aaction()
 
     def __repr__(self) -> str:
-        return f"<Timer {self.label!r} at {self.when:.3f}>"
+        return f"<Timer {self.label!r} at {self.at:.3f}>"
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 class Agenda:
-    """Keep what is due when; every clock has one, and any thread may put something on it."""
+    """Hold entries in the order in which they are due, in a heap. Every clock is one. Any thread may add entries."""
 
     def __init__(self) -> None:
-        self._agenda: list[tuple[float, int, Timer]] = []
-        self._scheduled = itertools.count()
+        #: The lock of the clock and of the engine that uses it, and the way to wait for a change.
+        self.condition = Condition()
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._numbers = itertools.count()
         self._cancelled = 0
-        self._lock = threading.Lock()
 
     def call_at(
         self,
@@ -135,7 +153,7 @@ class Agenda:
         label: str = "",
         aaction: Callable[[], Awaitable[object]] | None = None,
     ) -> Timer:
-        """Run `action` when the clock reaches a Unix time; an action already due runs at the next chance.
+        """Run `action` when the clock reaches a Unix time; if that is past, at the clock's next move.
 
         >>> from engagelab_mock import VirtualClock
         >>> clock = VirtualClock(0)
@@ -143,87 +161,128 @@ class Agenda:
         >>> _ = clock.advance(10)
         five
         """
-        # A moment that is not a number would be neither before nor after any other, and hold up the agenda.
+        # NaN has no order, and would block the heap.
         timer = Timer(check_moment(when, where="clock.call_at"), action, label, aaction)
-        self._enter(timer)
+        self.add(timer)
         return timer
 
     @property
-    def pending(self) -> list[Timer]:
-        """Return what is still to come, earliest first.
+    def pending(self) -> list[Entry]:
+        """Return the entries that have not run yet, earliest first.
 
         >>> from engagelab_mock import VirtualClock
         >>> VirtualClock().pending
         []
         """
-        with self._lock:
-            entries = [entry for entry in self._agenda if not entry[2].cancelled]
-        return [timer for _, _, timer in sorted(entries, key=lambda entry: entry[:2])]
+        with self.condition.lock:
+            entries = [entry for entry in self._heap if not entry[2].cancelled]
+        return [entry for _, _, entry in sorted(entries, key=lambda entry: entry[:2])]
 
-    def take_over(self, timers: Iterable[Timer]) -> None:
-        """Run what another clock would have run.
-
-        >>> from engagelab_mock import VirtualClock
-        >>> clock, other = VirtualClock(0), VirtualClock(0)
-        >>> timer = other.call_at(5, lambda: print("five"))
-        >>> clock.take_over(other.pending)
-        >>> _ = clock.advance(10)
-        five
-        """
-        for timer in timers:
-            self._enter(timer)
+    def add(self, *entries: Entry) -> None:
+        """Add entries, and wake waiting threads and tasks if the earliest entry has changed."""
+        heap = self._heap
+        with self.condition.lock:
+            earliest = heap[0][2] if heap else None
+            for entry in entries:
+                entry.agenda = self
+                heapq.heappush(heap, (entry.at, next(self._numbers), entry))
+            if heap and heap[0][2] is not earliest:
+                self.condition.notify()
 
     def count_cancelled(self) -> None:
-        """Take note that a timer was cancelled; once they are the most, they are dropped."""
-        with self._lock:
+        """Count a cancelled entry, and remove all cancelled entries once they are the majority."""
+        with self.condition.lock:
             self._cancelled += 1
-            if self._cancelled > _MANY and 2 * self._cancelled > len(self._agenda):
-                self._agenda = [entry for entry in self._agenda if not entry[2].cancelled]
-                heapq.heapify(self._agenda)
+            if self._cancelled > _CANCELLED_LIMIT and 2 * self._cancelled > len(self._heap):
+                self._heap[:] = [entry for entry in self._heap if not entry[2].cancelled]
+                heapq.heapify(self._heap)
                 self._cancelled = 0
 
-    def _enter(self, timer: Timer) -> None:
-        timer.agenda = self
-        with self._lock:
-            heapq.heappush(self._agenda, (timer.when, next(self._scheduled), timer))
-
-    def _pop(self, until: float = math.inf) -> Timer | None:
-        """Take the next action that is due by then off the agenda."""
-        with self._lock:
-            return self._pop_held(until)
-
-    def _pop_held(self, until: float) -> Timer | None:
-        """Do what `_pop` does; the lock is held."""
-        while self._agenda and self._agenda[0][0] <= until:
-            timer = heapq.heappop(self._agenda)[2]
-            timer.agenda = None
-            if not timer.cancelled:
-                return timer
+    def head(self) -> Entry | None:
+        """Return the earliest entry, which stays on the agenda; the lock must be held."""
+        heap = self._heap
+        while heap:
+            entry = heap[0][2]
+            if not entry.cancelled:
+                return entry
+            heapq.heappop(heap)
             self._cancelled = max(0, self._cancelled - 1)
         return None
 
-    def _head(self) -> Timer | None:
-        """Return what comes next, without taking it off; the lock is held."""
-        while self._agenda and self._agenda[0][2].cancelled:
-            heapq.heappop(self._agenda)
+    def pop(self, until: float = math.inf) -> Entry | None:
+        """Take off and return the earliest entry that is due by `until`; the lock must be held."""
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            entry = heapq.heappop(heap)[2]
+            if not entry.cancelled:
+                entry.agenda = None
+                return entry
             self._cancelled = max(0, self._cancelled - 1)
-        return self._agenda[0][2] if self._agenda else None
+        return None
+
+    def take_due(self) -> Entry | None:
+        """Take off and return the earliest entry if it is due; the lock must be held."""
+        raise NotImplementedError
+
+    def wait_for_due(self) -> float:
+        """Return how many real seconds to wait for the earliest entry; the lock must be held."""
+        raise NotImplementedError
+
+    def wait_until(self, at: float) -> float:
+        """Return how many real seconds to wait, at most, until a Unix time of this clock."""
+        raise NotImplementedError
+
+    def run_next(self) -> bool:
+        """Wait for the next entry and run it; return False if there is none.
+
+        >>> from engagelab_mock import VirtualClock
+        >>> VirtualClock().run_next()
+        False
+        """
+        __tracebackhide__ = True
+        with self.condition.lock:
+            while (entry := self.take_due()) is None:
+                if self.head() is None:
+                    return False
+                self.condition.wait(self.wait_for_due())
+        entry.run()
+        return True
+
+    async def arun_next(self) -> bool:
+        """Do the same as `run_next`, without blocking the event loop."""
+        __tracebackhide__ = True
+        while True:
+            with self.condition.lock:
+                entry, head, wait = self.take_due(), self.head(), self.wait_for_due()
+            if entry is not None:
+                await entry.arun()
+                return True
+            if head is None:
+                return False
+            await self.await_due(head, wait)
+
+    async def await_due(self, head: Entry, wait: float) -> None:
+        """Wait at most `wait` seconds until `head` is due or not the earliest entry any more."""
+        await self.condition.await_for(lambda: self.head() is not head or self.wait_for_due() <= 0, wait)
 
 
 @runtime_checkable
 class Clock(Protocol):
-    """Tell the time in Unix seconds, let it pass, and run what is due; `SystemClock` and `VirtualClock` do.
+    """The interface of a clock: it tells the time, and runs entries that are due. `SystemClock` and others have it.
 
     >>> from engagelab_mock import VirtualClock
     >>> isinstance(VirtualClock(), Clock)
     True
     """
 
+    #: The lock of the clock and of the engine that uses it, and the way to wait for a change.
+    condition: Condition
+
     def time(self) -> float:
         """Return the time in Unix seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Let that many seconds of this clock pass."""
+        """Wait until that many seconds of this clock have passed."""
 
     def call_at(
         self,
@@ -236,17 +295,32 @@ class Clock(Protocol):
         """Run `action` when the clock reaches a Unix time."""
 
     def run_next(self) -> bool:
-        """Let time pass to the next action and run it; say whether there was one."""
+        """Wait for the next entry of the agenda and run it; return False if there is none."""
 
     async def arun_next(self) -> bool:
-        """Do what `run_next` does, in the running event loop."""
+        """Do the same as `run_next`, without blocking the event loop."""
 
     @property
-    def pending(self) -> list[Timer]:
-        """Return what is still to come, earliest first."""
+    def pending(self) -> list[Entry]:
+        """Return the entries that have not run yet, earliest first."""
 
-    def take_over(self, timers: Iterable[Timer]) -> None:
-        """Run what another clock would have run."""
+    def add(self, *entries: Entry) -> None:
+        """Add entries to the agenda."""
+
+    def head(self) -> Entry | None:
+        """Return the earliest entry; the lock must be held."""
+
+    def take_due(self) -> Entry | None:
+        """Take off and return the earliest entry if it is due. A virtual clock moves to it. The lock must be held."""
+
+    def wait_for_due(self) -> float:
+        """Return how many real seconds to wait for the earliest entry; the lock must be held."""
+
+    def wait_until(self, at: float) -> float:
+        """Return how many real seconds to wait, at most, until a Unix time of this clock."""
+
+    async def await_due(self, head: Entry, wait: float) -> None:
+        """Wait at most `wait` seconds until `head` is due or not the earliest entry any more."""
 
     def branch(self) -> Clock:
-        """Return another clock that shows the same time, and has nothing to run."""
+        """Return another clock that shows the same time and has an empty agenda."""

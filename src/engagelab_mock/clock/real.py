@@ -1,4 +1,4 @@
-"""Clocks that follow the machine's: as it is or faster, and one that can be frozen and moved."""
+"""Clocks that follow real time: the system clock, and the live clock, which can be frozen and moved."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engagelab_mock import eventloop
-from engagelab_mock.clock.base import Agenda, Timer, check_delay, check_moment, span, stopwatch
+from engagelab_mock.clock.base import Agenda, Entry, check_delay, check_moment, span
 from engagelab_mock.errors import InvalidDelay
+from engagelab_mock.eventloop import stopwatch
 
 
 class SystemClock(Agenda):
-    """Follow the machine's clock, `speed` times as fast.
+    """Follow the system time, `speed` times as fast.
 
     >>> SystemClock().time() > 1_700_000_000
     True
@@ -28,9 +28,11 @@ class SystemClock(Agenda):
             raise InvalidDelay(f"a clock cannot run {speed!r} times as fast", hint="give a speed above 0")
         self.speed = speed
         self._start = time.time()
+        #: The entry that a caller waits for, and when the wait ends, by the stopwatch.
+        self._awaited: tuple[Entry, float] | None = None
 
     def time(self) -> float:
-        """Return the time in Unix seconds; it runs ahead of the machine's when `speed` is above 1.
+        """Return the time in Unix seconds; with a `speed` above 1 it runs ahead of the system time.
 
         >>> SystemClock(speed=60).time() > 0
         True
@@ -39,38 +41,38 @@ class SystemClock(Agenda):
         return self._start + (now - self._start) * self.speed
 
     def sleep(self, seconds: float) -> None:
-        """Wait until that many seconds of this clock have passed.
+        """Wait for some seconds of this clock.
 
         >>> SystemClock().sleep(0)
         """
         time.sleep(check_delay(seconds, where="SystemClock.sleep") / self.speed)
 
-    def run_next(self) -> bool:
-        """Wait for the next action and run it; say whether there was one.
+    def take_due(self) -> Entry | None:
+        """Take off and return the earliest entry if it is due; the lock must be held."""
+        head = self.head()
+        if head is None or (head.at > self.time() and not self._wait_is_over(head)):
+            return None
+        return self.pop()
 
-        >>> SystemClock().run_next()
-        False
-        """
-        __tracebackhide__ = True
-        timer = self._pop()
-        if timer is None:
-            return False
-        self.sleep(max(0.0, timer.when - self.time()))
-        timer.action()
-        return True
+    def wait_for_due(self) -> float:
+        """Return how many real seconds to wait for the earliest entry; the lock must be held."""
+        head = self.head()
+        if head is None:
+            return math.inf
+        if self._awaited is None or self._awaited[0] is not head:
+            self._awaited = (head, stopwatch() + self.wait_until(head.at))
+        return max(0.0, self._awaited[1] - stopwatch())
 
-    async def arun_next(self) -> bool:
-        """Do what `run_next` does, leaving the event loop free while waiting."""
-        __tracebackhide__ = True
-        timer = self._pop()
-        if timer is None:
-            return False
-        await eventloop.sleep(max(0.0, timer.when - self.time()) / self.speed)
-        await timer.arun()
-        return True
+    def wait_until(self, at: float) -> float:
+        """Return how many real seconds to wait until a Unix time of this clock."""
+        return max(0.0, at - self.time()) / self.speed
+
+    def _wait_is_over(self, head: Entry) -> bool:
+        # If a library freezes the date, `time` stands still, but the wait must end.
+        return self._awaited is not None and self._awaited[0] is head and stopwatch() >= self._awaited[1]
 
     def branch(self) -> SystemClock:
-        """Return another clock that shows the same time, as fast, and has nothing to run.
+        """Return another clock with the same time and speed, and an empty agenda.
 
         >>> SystemClock(speed=60).branch().speed
         60
@@ -80,14 +82,12 @@ class SystemClock(Agenda):
         return other
 
 
-#: How often somebody who waits in an event loop looks, in seconds of the machine.
-_GLANCE = 0.05
-#: The longest wait at a stretch, in seconds of the machine: its date may be set meanwhile, or the machine have slept.
-_LONGEST = 1.0
+#: The longest single wait, in real seconds: meanwhile the system time may be set, or the machine may have slept.
+_LONGEST_WAIT = 1.0
 
 
 class Setting(NamedTuple):
-    """Say what a clock showed at a moment of the machine's, both in Unix seconds, and how it went on from there."""
+    """Hold the time a clock showed at a system time (`machine`), both in Unix seconds, and how fast it runs since."""
 
     shown: float
     machine: float
@@ -96,7 +96,7 @@ class Setting(NamedTuple):
 
 
 class LiveClock(Agenda):
-    """Follow the machine's clock, `speed` times as fast, and let other threads freeze, advance and hurry it.
+    """Follow the system time, `speed` times as fast. Any thread can freeze or advance it, or change its speed.
 
     >>> clock = LiveClock()
     >>> clock.freeze()
@@ -104,18 +104,17 @@ class LiveClock(Agenda):
     >>> clock.advance(minutes=5) - before
     300.0
 
-    What is due is taken off with `next_due`, by as many threads as like. `on_change` is called with the new `Setting`
-    whenever the clock is set otherwise.
+    Any number of threads can take due entries with `next_due`. `on_change` is called with the new `Setting` each time
+    the clock is changed.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
         super().__init__()
         now = time.time()
         self._setting = Setting(now, now, _check_speed(speed), frozen=False)
-        self._changed = threading.Condition(self._lock)
         self._interrupted = False
-        #: Held by who sets the clock, and by nobody who only reads it or waits.
-        self._setting_it = threading.Lock()
+        #: Held by a thread that changes the clock. Reading the time and waiting do not need it.
+        self._change_lock = threading.Lock()
         self.on_change: Callable[[Setting], object] | None = None
 
     def time(self) -> float:
@@ -129,19 +128,19 @@ class LiveClock(Agenda):
 
     @property
     def setting(self) -> Setting:
-        """Return how the clock was set last; setting it continues where another clock was."""
+        """Return the last setting. Assign another clock's setting to continue from its time."""
         return self._setting
 
     @setting.setter
     def setting(self, setting: Setting) -> None:
         _check_speed(setting.speed)
-        with self._changed:
+        with self.condition.lock:
             self._setting = setting
-            self._changed.notify_all()
+            self.condition.notify()
 
     @property
     def speed(self) -> float:
-        """Return how many of its seconds pass in one of the machine's; it can be set at any time."""
+        """Return how many seconds of this clock pass in a real second; it can be set at any time."""
         return self._setting.speed
 
     @speed.setter
@@ -150,11 +149,11 @@ class LiveClock(Agenda):
 
     @property
     def frozen(self) -> bool:
-        """Tell whether it stands still."""
+        """Tell whether the clock is frozen."""
         return self._setting.frozen
 
     def freeze(self) -> None:
-        """Stand still, until `resume`; `advance` moves it all the same.
+        """Stop the clock until `resume`; `advance` can still move it.
 
         >>> clock = LiveClock()
         >>> clock.freeze()
@@ -164,7 +163,7 @@ class LiveClock(Agenda):
         self._set(frozen=True)
 
     def resume(self) -> None:
-        """Go on from where it stands.
+        """Continue from the time that the frozen clock shows.
 
         >>> clock = LiveClock()
         >>> clock.freeze()
@@ -175,7 +174,7 @@ class LiveClock(Agenda):
         self._set(frozen=False)
 
     def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
-        """Jump forward, and return the new time; what falls due is for those who wait for it.
+        """Move forward at once, and return the new time. Waiting threads then take the due entries.
 
         >>> clock = LiveClock()
         >>> before = clock.time()
@@ -185,7 +184,7 @@ class LiveClock(Agenda):
         return self._set(by=span(seconds, minutes, hours, days))
 
     def advance_to(self, when: float) -> float:
-        """Jump forward to a Unix time, and return it.
+        """Move forward to a Unix time at once, and return it.
 
         >>> LiveClock().advance_to(4_000_000_000) >= 4_000_000_000
         True
@@ -196,25 +195,25 @@ class LiveClock(Agenda):
         return self._set(by=when - now)
 
     async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
-        """Do what `advance` does; it takes no time."""
+        """Do the same as `advance`, which does not block."""
         return self.advance(seconds, minutes=minutes, hours=hours, days=days)
 
     async def aadvance_to(self, when: float) -> float:
-        """Do what `advance_to` does; it takes no time."""
+        """Do the same as `advance_to`, which does not block."""
         return self.advance_to(when)
 
     def sleep(self, seconds: float) -> None:
-        """Wait until that many seconds of this clock have passed.
+        """Wait for some seconds of this clock.
 
         >>> LiveClock(speed=1000).sleep(1)
         """
         until = self.time() + check_delay(seconds, where="LiveClock.sleep")
-        with self._changed:
+        with self.condition.lock:
             while (left := until - self.time()) > 0:
-                self._changed.wait(self._real(left))
+                self.condition.wait(self._real_wait(left))
 
-    def next_due(self, timeout: float = math.inf) -> Timer | None:
-        """Wait for the next action, and take it off when it is due; None after `timeout` seconds of the machine.
+    def next_due(self, timeout: float = math.inf) -> Entry | None:
+        """Wait until an entry is due, and take it off; return None after `timeout` real seconds.
 
         >>> clock = LiveClock()
         >>> timer = clock.call_at(0, lambda: print("overdue"))
@@ -224,52 +223,23 @@ class LiveClock(Agenda):
         `interrupt` makes it return None at once.
         """
         deadline = stopwatch() + timeout
-        with self._changed:
+        with self.condition.lock:
             while not self._interrupted:
-                if (timer := self._pop_due()) is not None:
+                if (timer := self.take_due()) is not None:
                     return timer
                 if (left := deadline - stopwatch()) <= 0:
                     return None
-                self._changed.wait(self._until_next(left))
+                self.condition.wait(min(left, self.wait_for_due()))
         return None
 
     def interrupt(self) -> None:
-        """Let whoever waits in `next_due`, now or later, return at once with nothing."""
-        with self._changed:
+        """Make every call of `next_due`, now and later, return None at once."""
+        with self.condition.lock:
             self._interrupted = True
-            self._changed.notify_all()
-
-    def run_next(self) -> bool:
-        """Wait for the next action and run it; say whether there was one.
-
-        >>> LiveClock().run_next()
-        False
-        """
-        __tracebackhide__ = True
-        with self._changed:
-            while (timer := self._pop_due()) is None:
-                if self._head() is None:
-                    return False
-                self._changed.wait(self._until_next(_LONGEST))
-        timer.action()
-        return True
-
-    async def arun_next(self) -> bool:
-        """Do what `run_next` does, leaving the event loop free while waiting."""
-        __tracebackhide__ = True
-        while True:
-            with self._changed:
-                timer = self._pop_due()
-                wait = self._until_next(_GLANCE)
-                if timer is None and self._head() is None:
-                    return False
-            if timer is not None:
-                await timer.arun()
-                return True
-            await eventloop.sleep(wait)
+            self.condition.notify()
 
     def branch(self) -> LiveClock:
-        """Return another clock that shows the same time, as fast, and has nothing to run.
+        """Return another clock with the same time and speed, and an empty agenda.
 
         >>> LiveClock(speed=60).branch().speed
         60
@@ -279,7 +249,7 @@ class LiveClock(Agenda):
         return other
 
     def _set(self, *, by: float = 0.0, speed: float | None = None, frozen: bool | None = None) -> float:
-        with self._setting_it:
+        with self._change_lock:
             was = self._setting
             setting = Setting(
                 self.time() + by,
@@ -287,34 +257,30 @@ class LiveClock(Agenda):
                 was.speed if speed is None else speed,
                 was.frozen if frozen is None else frozen,
             )
-            # Before anything comes of it: whoever keeps it must not know less than has happened.
+            # Before the change takes effect, so that a store never lacks a change that had effects.
             if self.on_change is not None:
                 self.on_change(setting)
-            with self._changed:
+            with self.condition.lock:
                 self._setting = setting
-                self._changed.notify_all()
+                self.condition.notify()
         return setting.shown
 
-    def _enter(self, timer: Timer) -> None:
-        super()._enter(timer)
-        with self._changed:
-            # Who waits, waits for the earliest; one that is later changes nothing for them.
-            if self._head() is timer:
-                self._changed.notify_all()
+    def take_due(self) -> Entry | None:
+        """Take off and return the earliest entry if it is due; the lock must be held."""
+        return self.pop(self.time())
 
-    def _pop_due(self) -> Timer | None:
-        """Take off what is due; the lock is held."""
-        return self._pop_held(self.time())
+    def wait_for_due(self) -> float:
+        """Return how many real seconds to wait for the earliest entry; the lock must be held."""
+        head = self.head()
+        return _LONGEST_WAIT if head is None else self.wait_until(head.at)
 
-    def _until_next(self, most: float) -> float:
-        """Return how long to wait for the next action, in seconds of the machine; the lock is held."""
-        head = self._head()
-        left = _LONGEST if head is None else self._real(head.when - self.time())
-        return max(0.0, min(most, left, _LONGEST))
+    def wait_until(self, at: float) -> float:
+        """Return how many real seconds to wait, at most, until a Unix time of this clock."""
+        return max(0.0, self._real_wait(at - self.time()))
 
-    def _real(self, seconds: float) -> float:
-        """Return for how much of the machine's time to wait at most until so many seconds have passed."""
-        return _LONGEST if self._setting.frozen else min(seconds / self.speed, _LONGEST)
+    def _real_wait(self, seconds: float) -> float:
+        """Return how many real seconds to wait, at most, until some seconds of this clock have passed."""
+        return _LONGEST_WAIT if self._setting.frozen else min(seconds / self.speed, _LONGEST_WAIT)
 
 
 def _check_speed(speed: object) -> float:

@@ -1,18 +1,19 @@
-"""A clock that stands still until told otherwise."""
+"""The virtual clock: its time stands still until a test moves it."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-from engagelab_mock.clock.base import Agenda, check_delay, check_moment, span
+from engagelab_mock.clock.base import Agenda, Entry, check_delay, check_moment, span
 from engagelab_mock.errors import InvalidDelay
 
 
 class Companion(Protocol):
-    """Do something of one's own before and after a clock is moved on purpose."""
+    """The interface of an object that acts before and after a test moves the clock: an engine settles then."""
 
     def around(self, move: Callable[[], float]) -> float:
         """Move the clock, and return the new time."""
@@ -22,19 +23,19 @@ class Companion(Protocol):
 
 
 class VirtualClock(Agenda):
-    """Stand still until told otherwise: time passes only through `sleep`, `advance` and `advance_to`.
+    """Show the same time until it is moved: by `sleep`, `advance` or `advance_to`, or to the next callback.
 
     >>> clock = VirtualClock(1_700_000_000)
     >>> clock.advance(minutes=5)
     1700000300.0
 
-    `start` is in Unix seconds; left out, it is the wall clock's time at construction.
+    `start` is in Unix seconds. Default: the current system time.
     """
 
     def __init__(self, start: float | None = None) -> None:
         super().__init__()
         self._now = time.time() if start is None else float(start)
-        #: Who has something to do before and after time is moved on purpose.
+        #: Called around every move by `sleep`, `advance` and `advance_to`.
         self.companions: list[Companion] = []
 
     def time(self) -> float:
@@ -46,25 +47,25 @@ class VirtualClock(Agenda):
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Let that many seconds pass at once, running what falls due on the way.
+        """Move forward by some seconds without waiting, and run the entries that become due.
 
         >>> VirtualClock().sleep(3600)
         """
         self.advance_to(self._now + check_delay(seconds, where="VirtualClock.sleep"))
 
     def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
-        """Move time forward, running what falls due on the way, and return the new time.
+        """Move forward, run the entries that become due, and return the new time.
 
         >>> VirtualClock(0).advance(days=1, seconds=1)
         86401.0
         """
         __tracebackhide__ = True
         by = span(seconds, minutes, hours, days)
-        self._check_forward(self._now + by)
-        return self._accompanied(partial(self._move_by, by))
+        check_moment(self._now + by, where="clock.advance")
+        return self._with_companions(partial(self._move_by, by))
 
     async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
-        """Do what `advance` does, running what falls due in the event loop.
+        """Do the same as `advance`, and run the due entries in the event loop.
 
         >>> import asyncio
         >>> asyncio.run(VirtualClock(0).aadvance(minutes=1))
@@ -72,22 +73,22 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         by = span(seconds, minutes, hours, days)
-        self._check_forward(self._now + by)
-        return await self._aaccompanied(partial(self._amove_by, by))
+        check_moment(self._now + by, where="clock.advance")
+        return await self._awith_companions(partial(self._amove_by, by))
 
     def advance_to(self, when: float) -> float:
-        """Move time forward to a Unix time, running what falls due on the way.
+        """Move forward to a Unix time, run the entries that become due, and return the new time.
 
         >>> VirtualClock(0).advance_to(90)
         90.0
         """
         __tracebackhide__ = True
         self._check_forward(when)
-        return self._accompanied(partial(self._move, when))
+        return self._with_companions(partial(self._move, when))
 
     def _move_by(self, seconds: float) -> float:
         __tracebackhide__ = True
-        # From where it stands by then: what was accepted before has been played.
+        # From the time as it is now: the companions may have sent pending callbacks, which moves it.
         return self._move(self._now + seconds)
 
     async def _amove_by(self, seconds: float) -> float:
@@ -96,15 +97,13 @@ class VirtualClock(Agenda):
 
     def _move(self, when: float) -> float:
         __tracebackhide__ = True
-        while timer := self._pop(when):
-            # A nested advance, made by an earlier action, may have passed this one's time already.
-            self._now = max(self._now, timer.when)
-            timer.action()
+        while entry := self._take(when):
+            entry.run()
         self._now = max(self._now, float(when))
         return self._now
 
     async def aadvance_to(self, when: float) -> float:
-        """Do what `advance_to` does, running what falls due in the event loop.
+        """Do the same as `advance_to`, and run the due entries in the event loop.
 
         >>> import asyncio
         >>> asyncio.run(VirtualClock(0).aadvance_to(90))
@@ -112,32 +111,31 @@ class VirtualClock(Agenda):
         """
         __tracebackhide__ = True
         self._check_forward(when)
-        return await self._aaccompanied(partial(self._amove, when))
+        return await self._awith_companions(partial(self._amove, when))
 
     async def _amove(self, when: float) -> float:
         __tracebackhide__ = True
-        while timer := self._pop(when):
-            self._now = max(self._now, timer.when)
-            await timer.arun()
+        while entry := self._take(when):
+            await entry.arun()
         self._now = max(self._now, float(when))
         return self._now
 
-    # No context managers: their frames would stand between a failure and the caller's line.
+    # No context managers: their frames would be in the traceback between a failure and the caller's line.
 
-    def _accompanied(self, move: Callable[[], float]) -> float:
+    def _with_companions(self, move: Callable[[], float]) -> float:
         __tracebackhide__ = True
         for companion in self.companions:
             move = partial(companion.around, move)
         return move()
 
-    async def _aaccompanied(self, move: Callable[[], Awaitable[float]]) -> float:
+    async def _awith_companions(self, move: Callable[[], Awaitable[float]]) -> float:
         __tracebackhide__ = True
         for companion in self.companions:
             move = partial(companion.aaround, move)
         return await move()
 
     def branch(self) -> VirtualClock:
-        """Return another clock that stands at the same time, and has nothing to run.
+        """Return another clock with the same time, and an empty agenda.
 
         >>> VirtualClock(12).branch().time()
         12.0
@@ -152,24 +150,25 @@ class VirtualClock(Agenda):
                 where="clock.advance_to",
             )
 
-    def run_next(self) -> bool:
-        """Move time to the next action and run it; say whether there was one.
+    def take_due(self) -> Entry | None:
+        """Move to the time of the earliest entry, and take it off; the lock must be held."""
+        entry = self.pop()
+        if entry is not None and entry.at > self._now:
+            self._now = entry.at
+        return entry
 
-        >>> VirtualClock().run_next()
-        False
-        """
-        __tracebackhide__ = True
-        timer = self._pop()
-        if timer is not None:
-            self._now = max(self._now, timer.when)
-            timer.action()
-        return timer is not None
+    def wait_for_due(self) -> float:
+        """Return 0: this clock moves to the next entry without waiting."""
+        return 0.0
 
-    async def arun_next(self) -> bool:
-        """Do what `run_next` does, running the action in the event loop."""
-        __tracebackhide__ = True
-        timer = self._pop()
-        if timer is not None:
-            self._now = max(self._now, timer.when)
-            await timer.arun()
-        return timer is not None
+    def wait_until(self, at: float) -> float:
+        """Return infinity: this clock does not move by itself."""
+        return math.inf
+
+    def _take(self, until: float) -> Entry | None:
+        with self.condition.lock:
+            entry = self.pop(until)
+            if entry is not None:
+                # An earlier entry may have advanced the clock past this entry's time.
+                self._now = max(self._now, entry.at)
+            return entry

@@ -1,16 +1,14 @@
-"""Blocking or awaiting: the one difference between `send` and `asend`.
+"""How the engine waits and calls receivers: blocking or awaiting. `send` and `asend` differ only in this.
 
 The engine is written once, as coroutines. With `SYNC` they never suspend, and `run_sync` runs them to their end
-without an event loop; with `ASYNC` they run in the caller's loop.
+without an event loop. With `ASYNC` they run in the caller's loop.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from engagelab_mock import eventloop
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.errors import UsageError
@@ -18,73 +16,73 @@ from engagelab_mock.eventloop import gather, in_loop
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
-    from engagelab_mock.clock import Clock
+    from engagelab_mock.clock import Clock, Entry
     from engagelab_mock.delivery.transport.base import Transport
     from engagelab_mock.delivery.transport.wire import Wire
-
+    from engagelab_mock.eventloop import Condition
 
 T = TypeVar("T")
 
 
 class Io(Protocol):
-    """Do what takes time, in one of two ways."""
+    """The operations that take time. They block, or they await."""
 
     def check(self, transport: Transport) -> None:
-        """Raise `UsageError` where the transport cannot be used in this way."""
-
-    async def exchange(
-        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
-    ) -> Response:
-        """Put a callback to a receiver and return its answer."""
+        """Raise `UsageError` if the transport cannot be used with this `Io`."""
 
     async def exchange_many(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
-        """Put a callback to a receiver several times at once, and return what came of each."""
+        """Send a callback to a receiver several times at once, and return each answer or failure."""
+
+    async def wait_for(self, condition: Condition, ready: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `ready()` is true, at most `timeout` seconds, and return the last result."""
+
+    async def wait_until_due(self, clock: Clock, head: Entry, wait: float) -> None:
+        """Wait at most `wait` seconds until `head` is due; the caller does not hold the clock's lock."""
+
+    async def run(self, entry: Entry) -> None:
+        """Run an entry of a clock's agenda."""
 
     async def run_next(self, clock: Clock) -> bool:
-        """Run the clock's next action, and say whether there was one."""
-
-    async def pause(self, seconds: float) -> None:
-        """Wait, in seconds of the machine, while others work."""
+        """Wait for the next entry of a clock's agenda and run it; return False if there is none."""
 
 
-class _Blocking:
+class _Sync:
     def check(self, transport: Transport) -> None:
         if transport.name == "asgi" and in_loop():
             raise UsageError(
                 "the app cannot be called synchronously from inside a running event loop",
                 where="Receiver.asgi",
-                hint="every verb has an async twin, with an a in front: in an async test use "
+                hint="every method has an async twin, whose name starts with a: in an async test use "
                 "`await engagelab.asend(...)`, `await engagelab.anotify(...)`, `await engagelab.clock.aadvance(...)`",
             )
-
-    async def exchange(
-        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
-    ) -> Response:
-        return transport.exchange(callback, limit, wire)
 
     async def exchange_many(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
         return transport.exchange_many(callback, limit, wire, copies)
 
+    async def wait_for(self, condition: Condition, ready: Callable[[], bool], timeout: float) -> bool:
+        return condition.wait_for(ready, timeout)
+
+    async def wait_until_due(self, clock: Clock, head: Entry, wait: float) -> None:
+        with clock.condition.lock:
+            if clock.head() is head:
+                clock.condition.wait(wait)
+
+    async def run(self, entry: Entry) -> None:
+        __tracebackhide__ = True
+        entry.run()
+
     async def run_next(self, clock: Clock) -> bool:
         __tracebackhide__ = True
         return clock.run_next()
 
-    async def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
 
-
-class _Awaiting:
+class _Async:
     def check(self, transport: Transport) -> None:
         pass
-
-    async def exchange(
-        self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None
-    ) -> Response:
-        return await transport.aexchange(callback, limit, wire)
 
     async def exchange_many(
         self, transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
@@ -97,16 +95,23 @@ class _Awaiting:
 
         return await gather(one() for _ in range(copies))
 
+    async def wait_for(self, condition: Condition, ready: Callable[[], bool], timeout: float) -> bool:
+        return await condition.await_for(ready, timeout)
+
+    async def wait_until_due(self, clock: Clock, head: Entry, wait: float) -> None:
+        await clock.await_due(head, wait)
+
+    async def run(self, entry: Entry) -> None:
+        __tracebackhide__ = True
+        await entry.arun()
+
     async def run_next(self, clock: Clock) -> bool:
         __tracebackhide__ = True
         return await clock.arun_next()
 
-    async def pause(self, seconds: float) -> None:
-        await eventloop.sleep(seconds)
 
-
-SYNC: Io = _Blocking()
-ASYNC: Io = _Awaiting()
+SYNC: Io = _Sync()
+ASYNC: Io = _Async()
 
 
 def run_sync(program: Coroutine[Any, Any, T]) -> T:
@@ -124,4 +129,4 @@ def run_sync(program: Coroutine[Any, Any, T]) -> T:
         value: T = done.value
         return value
     program.close()
-    raise RuntimeError("a blocking program was suspended")
+    raise RuntimeError("a coroutine that was run synchronously waited for an event loop")

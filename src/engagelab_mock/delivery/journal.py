@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequen
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from engagelab_mock import eventloop
 from engagelab_mock.clock import check_delay
@@ -16,16 +16,15 @@ from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import journal_table
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
-from engagelab_mock.protocol.dialect import DIALECTS
 from engagelab_mock.protocol.event_table import EVENTS
-from engagelab_mock.protocol.events import KINDS, Event, UnknownEvent
+from engagelab_mock.protocol.events import DIALECTS, KINDS, Event, UnknownEvent
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.receiver import Receiver
 
 
 class Filters(TypedDict, total=False):
-    """Say which deliveries are meant; every key can be left out, and those given must all fit."""
+    """Select deliveries; every key is optional, and all given ones must fit."""
 
     #: A status, or another event's name, that the callback carries.
     status: str
@@ -35,11 +34,11 @@ class Filters(TypedDict, total=False):
     to: str
     message_id: str
     receiver: Receiver
-    #: What came of the last attempt.
+    #: The outcome of the last attempt.
     outcome: str
 
 
-#: What a delivery has for a filter to fit, which one of them must.
+#: The values of a delivery that a filter compares with; one of them must be equal.
 _HAS: Mapping[str, Callable[[Delivery], list[Any]]] = {
     "status": lambda delivery: delivery.statuses,
     "kind": lambda delivery: [event.kind for event in delivery.events],
@@ -51,7 +50,9 @@ _HAS: Mapping[str, Callable[[Delivery], list[Any]]] = {
 
 
 def check_filters(filters: Filters, names: Iterable[str]) -> None:
-    """Raise `UnknownName` for a misspelt filter, or a value that no delivery can have; `names` are events' own.
+    """Raise `UnknownName` for a misspelt filter, or a value that no delivery can have.
+
+    `names` are further statuses; they are read only if the status is not a documented one.
 
     >>> check_filters({"status": "sent"}, [])
     """
@@ -63,10 +64,11 @@ def check_filters(filters: Filters, names: Iterable[str]) -> None:
     if "kind" in filters and filters["kind"] not in {*KINDS, UnknownEvent.kind}:
         raise UnknownName("kind", filters["kind"], KINDS, where="journal")
     if "status" in filters:
-        spellings = (known.sent_failed for known in DIALECTS.values())
-        known = dict.fromkeys([*EVENTS, *spellings, *names])
+        known = dict.fromkeys([*EVENTS, *(each.sent_failed for each in DIALECTS.values())])
         if filters["status"] not in known:
-            raise UnknownName("status", filters["status"], known, where="journal")
+            known.update(dict.fromkeys(names))
+            if filters["status"] not in known:
+                raise UnknownName("status", filters["status"], known, where="journal")
 
 
 def fits(delivery: Delivery, filters: Filters) -> bool:
@@ -75,7 +77,7 @@ def fits(delivery: Delivery, filters: Filters) -> bool:
 
 
 def list_filters(filters: Filters) -> str:
-    """Write filters as they were given.
+    """Return filters as the caller wrote them.
 
     >>> list_filters({"status": "sent", "to": "+6591234567"})
     "status='sent', to='+6591234567'"
@@ -84,7 +86,7 @@ def list_filters(filters: Filters) -> str:
 
 
 def describe(filters: Filters) -> str:
-    """Say which delivery is meant, in words.
+    """Describe the wanted delivery in words.
 
     >>> describe({"outcome": "acknowledged", "status": "sent"})
     "acknowledged delivery with status='sent'"
@@ -95,9 +97,9 @@ def describe(filters: Filters) -> str:
 
 
 def nearest_miss(deliveries: Iterable[Delivery], filters: Filters) -> str:
-    """Name the delivery that most filters fit, though not all, and in what it differs; nothing if none fits at all.
+    """Describe the delivery that most filters fit, and how it differs; return nothing if no filter fits any delivery.
 
-    An outcome alone, which most deliveries share, brings none any nearer.
+    The outcome does not count, because most deliveries share it.
     """
     best: tuple[int, Delivery] | None = None
     for delivery in deliveries:
@@ -113,18 +115,54 @@ def nearest_miss(deliveries: Iterable[Delivery], filters: Filters) -> str:
     return f"the nearest is {what}, whose {', '.join(has)}"
 
 
+_INDEXED: tuple[Literal["message_id", "to", "status"], ...] = ("message_id", "to", "status")
+
+
+class _Index:
+    """Find deliveries by message id, recipient or status, so that an assertion after each send looks at few of them.
+
+    A query extends it first; a journal without queries pays nothing.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._found: dict[tuple[str, str], list[Delivery]] = {}
+
+    def extend(self, entries: Iterable[Delivery | Refusal]) -> None:
+        """Add further entries."""
+        for entry in entries:
+            self.size += 1
+            if isinstance(entry, Delivery):
+                keys = {(name, value) for name in _INDEXED for value in _HAS[name](entry) if isinstance(value, str)}
+                for key in keys:
+                    self._found.setdefault(key, []).append(entry)
+
+    def narrow(self, filters: Filters) -> tuple[list[Delivery], Filters] | None:
+        """Return the deliveries that fit the most selective filter, and the other filters; None if it has no filter."""
+        found = {
+            name: self._found.get((name, wanted), [])
+            for name in _INDEXED
+            if isinstance(wanted := filters.get(name), str)
+        }
+        if not found:
+            return None
+        best = min(found, key=lambda name: len(found[name]))
+        others: Any = {name: wanted for name, wanted in filters.items() if name != best}
+        return found[best].copy(), others
+
+
 #: How many attempts a failing assertion shows.
 _SHOWN = 100
 
 
 class Keeper(Protocol):
-    """Keep what happens where it outlives the process."""
+    """Keep deliveries and refused inputs beyond the end of the process."""
 
     def begun(self, delivery: Delivery) -> None:
         """Keep an attempt, the delivery's last, before its request goes out."""
 
     def completed(self, delivery: Delivery) -> None:
-        """Keep what came of an attempt."""
+        """Keep the outcome of an attempt."""
 
     def refused(self, refusal: Refusal) -> None:
         """Keep an input that could not be used."""
@@ -139,7 +177,7 @@ class Journal:
     ...     engagelab.journal.statuses
     ['plan', 'sent', 'delivered']
 
-    With a `limit`, the oldest entries are forgotten once there are more. It can be read while others write.
+    With a `limit`, the journal drops its oldest entries once there are more. Threads can read while others write.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -151,10 +189,11 @@ class Journal:
         self._lock = threading.Lock()
         #: Deliveries and refusals, oldest first.
         self.entries: MutableSequence[Delivery | Refusal] = [] if limit is None else deque(maxlen=limit)
-        #: Called with every attempt, and the delivery it belongs to, once it is completed and from the thread that
-        #: sent it; what one raises reaches whoever sent.
+        self._index = _Index()
+        #: Called with every completed attempt and its delivery, on the thread that sent it; an exception reaches the
+        #: sender's caller.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
-        #: Who keeps it all for another process; nobody, unless there is a store.
+        #: Keeps the entries for another process; None without a store.
         self.keeper: Keeper | None = None
 
     def open(self, delivery: Delivery) -> None:
@@ -162,13 +201,8 @@ class Journal:
         with self._lock:
             self.entries.append(delivery)
 
-    def begin(self, delivery: Delivery) -> None:
-        """Have an attempt kept before its request goes out."""
-        if self.keeper is not None:
-            self.keeper.begun(delivery)
-
     def complete(self, delivery: Delivery, attempt: Attempt) -> None:
-        """Have an attempt's outcome kept, and tell the listeners."""
+        """Keep an attempt's outcome, if there is a store, and call the listeners."""
         if self.keeper is not None:
             self.keeper.completed(delivery)
         if self.listeners:
@@ -209,7 +243,7 @@ class Journal:
         return [event.name for event in self.events]
 
     def where(self, **filters: Unpack[Filters]) -> Journal:
-        """Return a journal of those deliveries alone that fit: by status, kind, to, message_id, receiver, outcome.
+        """Return a journal of the deliveries that fit: by status, kind, to, message_id, receiver, outcome.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -218,7 +252,7 @@ class Journal:
         ['sent']
         """
         __tracebackhide__ = True
-        check_filters(filters, self.statuses)
+        check_filters(filters, self._names())
         part = Journal()
         part.entries.extend(self._fitting(filters))
         return part
@@ -226,8 +260,8 @@ class Journal:
     def wait_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
         """Return the first delivery that fits, waiting up to `timeout` seconds of real time for it.
 
-        It is an acknowledged one, unless `outcome` asks for another. Raises `AssertionError` with the journal's table
-        when none came. For what is sent from another thread: what this thread sent is there already.
+        It returns an acknowledged one, unless `outcome` asks for another. It raises `AssertionError` with the journal's
+        table if none came. It is for deliveries of other threads: those of this thread are there already.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -244,7 +278,7 @@ class Journal:
                 came.clear()
                 for delivery in self._fitting(wanted):
                     return delivery
-                # `max`: a wait of less than nothing would be one for ever.
+                # `max`, because a negative timeout waits without a limit.
                 if not came.wait(min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)):
                     raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted)
 
@@ -266,7 +300,7 @@ class Journal:
             raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted) from None
 
     def assert_delivered(self, *, times: int | None = None, **filters: Unpack[Filters]) -> list[Delivery]:
-        """Return the acknowledged deliveries that fit; fail if there is none, or not that many.
+        """Return the acknowledged deliveries that fit; fail if there are none, or not `times`.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -275,8 +309,8 @@ class Journal:
         """
         __tracebackhide__ = True
         if "outcome" in filters:
-            hint = "of others, see journal.where(outcome=…)"
-            raise UsageError("what is delivered is acknowledged, and nothing else is", where="outcome", hint=hint)
+            hint = "for other outcomes, use journal.where(outcome=…)"
+            raise UsageError("assert_delivered counts acknowledged deliveries only", where="outcome", hint=hint)
         given: Any = times
         if times is not None and (isinstance(given, bool) or not isinstance(given, int) or times < 0):
             raise UsageError(f"times is a number from 0, not {times!r}", where="assert_delivered")
@@ -306,6 +340,7 @@ class Journal:
         """Forget everything."""
         with self._lock:
             self.entries.clear()
+            self._index = _Index()
 
     def __iter__(self) -> Iterator[Delivery | Refusal]:
         return iter(self._snapshot())
@@ -317,18 +352,30 @@ class Journal:
         return journal_table(self)
 
     def _snapshot(self) -> list[Delivery | Refusal]:
-        # Others may append meanwhile, and what they append to cannot be gone through.
+        # Other threads may append while this one iterates.
         with self._lock:
             return list(self.entries)
 
     def _wanted(self, filters: Filters) -> Filters:
         """Return the filters, checked, with `outcome` set to acknowledged unless it is given."""
         __tracebackhide__ = True
-        check_filters(filters, self.statuses)
+        check_filters(filters, self._names())
         return {"outcome": Outcome.ACKNOWLEDGED, **filters}
 
+    def _names(self) -> Iterator[str]:
+        """Return the name of every event sent, reading nothing before the first is asked for."""
+        yield from self.statuses
+
     def _fitting(self, filters: Filters) -> Iterator[Delivery]:
-        return (delivery for delivery in self.deliveries if fits(delivery, filters))
+        narrowed = None
+        if self.limit is None:  # with a limit there are few entries, and the index would have to forget them, too
+            with self._lock:
+                if len(self.entries) < self._index.size:
+                    self._index = _Index()  # entries were removed
+                self._index.extend(self.entries[self._index.size :])
+                narrowed = self._index.narrow(filters)
+        deliveries, others = narrowed or (self.deliveries, filters)
+        return (delivery for delivery in deliveries if fits(delivery, others))
 
     @contextmanager
     def _listening(self, tell: Callable[[], object]) -> Iterator[None]:
@@ -347,5 +394,5 @@ class Journal:
 
 
 def _let_know(call_soon: Callable[[Callable[[], object]], object], tell: Callable[[], object]) -> None:
-    with suppress(RuntimeError):  # the waiting loop may have ended meanwhile, which is not the sender's problem
+    with suppress(RuntimeError):  # the waiting loop may have ended
         call_soon(tell)

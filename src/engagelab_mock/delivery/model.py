@@ -1,4 +1,4 @@
-"""The records a delivery leaves: `Response`, `Attempt`, `Delivery`, `Refusal`, `Run`."""
+"""The records of deliveries: `Response`, `Attempt`, `Delivery`, `Refusal`, `Run`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Response(msgspec.Struct, frozen=True, eq=False):
     headers: Headers
     body: bytes
     elapsed: float = 0.0
-    #: In process: what the app raised besides answering.
+    #: The exception that an app in process raised in addition to its answer.
     raised: Exception | None = None
 
     @property
@@ -44,7 +44,7 @@ class Response(msgspec.Struct, frozen=True, eq=False):
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """Hold one request and what came of it; `at` is in Unix seconds of the engine's clock, `elapsed` in seconds.
+    """Hold one request and its outcome; `at` is in Unix seconds of the engine's clock, `elapsed` in seconds.
 
     >>> Attempt(1, 0.0, Callback(Headers(), b"")).outcome
     <Outcome.PENDING: 'pending'>
@@ -55,13 +55,13 @@ class Attempt(msgspec.Struct, eq=False):
     callback: Callback
     outcome: Outcome = Outcome.PENDING
     response: Response | None = None
-    #: Why it was not acknowledged, for a person to read; empty when it was.
+    #: Why it was not acknowledged, for a person to read; empty if it was.
     error: str = ""
     exception: BaseException | None = None
     elapsed: float = 0.0
-    #: The faults that struck it.
+    #: The faults that were applied to it.
     faults: tuple[Fault, ...] = ()
-    #: What stood where a callback has POST.
+    #: The HTTP method; a fault can change it.
     method: str = "POST"
 
     @property
@@ -73,15 +73,34 @@ class Attempt(msgspec.Struct, eq=False):
         return f"<Attempt {self.number}: {self.outcome}{f', {self.error}' if self.error else ''}>"
 
 
-class Delivery(msgspec.Struct, eq=False):
-    """Follow one callback to one receiver through its attempts, until it is acknowledged or given up.
+class DeliveryOptions(msgspec.Struct, frozen=True):
+    """Say how callbacks are delivered: the `DeliverOptions` of a call, checked and with the defaults filled in."""
 
-    `message_id` says which message it is about; it is empty for what is about none.
+    #: Raise for a delivery that is given up; None: only if no fault was applied to its last attempt.
+    check: bool | None = None
+    retry: RetryPolicy = NO_RETRY
+    faults: tuple[Fault, ...] = ()
+    total: int | None = None
+
+
+class Verbatim(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the body and headers of a recorded callback; a receiver that wants all of its events gets that body."""
+
+    body: bytes
+    content_type: str
+    signed: bool
+    faults: tuple[Fault, ...] = ()
+
+
+class Delivery(msgspec.Struct, eq=False):
+    """Hold one callback to one receiver, and its attempts until it is acknowledged or given up.
+
+    `message_id` is empty if the callback is not about a message.
     """
 
     receiver: Receiver
     events: tuple[Event, ...]
-    #: The body as it goes out when no fault changes it; every attempt has the same.
+    #: The body of every attempt, unless a fault changes it.
     body: bytes
     message_id: str = ""
     retry: RetryPolicy = NO_RETRY
@@ -90,7 +109,7 @@ class Delivery(msgspec.Struct, eq=False):
     signed: bool = True
     attempts: list[Attempt] = []
     given_up: bool = False
-    #: What it is kept under, where there is a store.
+    #: The key of its record, if there is a store.
     key: str = ""
 
     @property
@@ -100,7 +119,7 @@ class Delivery(msgspec.Struct, eq=False):
 
     @property
     def closed(self) -> bool:
-        """Tell whether nothing more will be tried."""
+        """Tell whether the delivery is acknowledged or given up, so that no attempt follows."""
         return self.given_up or self.acknowledged
 
     @property
@@ -110,12 +129,12 @@ class Delivery(msgspec.Struct, eq=False):
 
     @property
     def outcome(self) -> Outcome:
-        """Return what came of the last attempt."""
+        """Return the outcome of the last attempt; pending before the first."""
         return self.attempts[-1].outcome if self.attempts else Outcome.PENDING
 
     @property
     def statuses(self) -> list[str]:
-        """Return the events' names, in the order of `rows`."""
+        """Return the names of the events, in order."""
         return [event.name for event in self.events]
 
     def __repr__(self) -> str:
@@ -133,7 +152,7 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
 
 
 class Run(msgspec.Struct, eq=False):
-    """Say what one `send` did: the message, the scenario it took, and its deliveries so far."""
+    """Hold the result of one `send`: the message, its scenario, and its deliveries so far."""
 
     message: Message
     scenario: Scenario
@@ -151,8 +170,9 @@ class Run(msgspec.Struct, eq=False):
 
     @property
     def events(self) -> list[StatusEvent]:
-        """Return every event sent, in order."""
-        return [event for delivery in self.deliveries for event in delivery.events if isinstance(event, StatusEvent)]
+        """Return every event sent, in order; an event to several receivers counts once."""
+        events = {id(event): event for delivery in self.deliveries for event in delivery.events}
+        return [event for event in events.values() if isinstance(event, StatusEvent)]
 
     @property
     def statuses(self) -> list[str]:
@@ -161,7 +181,9 @@ class Run(msgspec.Struct, eq=False):
 
     @property
     def acknowledged(self) -> bool:
-        """Tell whether every delivery was acknowledged."""
+        """Tell whether every delivery was acknowledged. Without deliveries: whether the scenario has no events."""
+        if not self.deliveries:
+            return not self.scenario.transitions
         return all(delivery.acknowledged for delivery in self.deliveries)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """Name what came of an attempt; only `ACKNOWLEDGED` counts as delivered.
+    """Name the outcome of an attempt; only `ACKNOWLEDGED` counts as delivered.
 
     >>> Outcome.REFUSED.unreachable, Outcome.NOT_200.unreachable
     (True, False)
@@ -32,7 +32,7 @@ class Outcome(StrEnum):
     DNS_FAILURE = "dns_failure"
     #: No connection in time.
     CONNECT_TIMEOUT = "connect_timeout"
-    #: The network, or the system, does not let us there.
+    #: The network or the operating system refuses the connection.
     UNREACHABLE = "unreachable"
     #: No TLS session: certificate, host name, protocol.
     TLS_FAILURE = "tls_failure"
@@ -44,9 +44,9 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"
     #: The answer is not HTTP (or, in process, breaks WSGI or ASGI).
     MALFORMED = "malformed"
-    #: A fault had the sender break the exchange off, or lose the answer.
+    #: A fault made the sender stop the exchange, or lose the answer.
     ABANDONED = "abandoned"
-    #: In process: the app raised and answered nothing.
+    #: In process: the app raised an exception instead of answering.
     APP_RAISED = "app_raised"
 
     @property
@@ -61,7 +61,7 @@ _UNREACHABLE = frozenset(
 
 
 class TransportFailure(Exception):
-    """Carry from a transport to the sender that no complete answer came, and why.
+    """Tell the sender that the transport got no complete answer, and why.
 
     >>> TransportFailure(Outcome.RESET, "connection reset").outcome
     <Outcome.RESET: 'reset'>
@@ -71,28 +71,28 @@ class TransportFailure(Exception):
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
-        #: What had arrived of an answer, if anything had.
+        #: The answer, if one arrived all the same.
         self.response = response
 
 
 _BY_OUTCOME = {
-    Outcome.REDIRECT: "EngageLab does not follow redirects: register the final address, mind the trailing slash",
+    Outcome.REDIRECT: "EngageLab does not follow redirects: register the final address, and check the trailing slash",
     Outcome.REFUSED: "start the receiver first, and check the host and port of its address",
     Outcome.DNS_FAILURE: "check the spelling of the host",
-    Outcome.CONNECT_TIMEOUT: "check that the host is up and no firewall swallows the connection",
+    Outcome.CONNECT_TIMEOUT: "check that the host is up and that no firewall drops the connection",
     Outcome.UNREACHABLE: "check the host and this machine's network",
-    Outcome.TLS_FAILURE: "for a certificate of your own pass tls_verify='ca.pem', or tls_verify=False (--insecure);"
+    Outcome.TLS_FAILURE: "for your own certificate pass tls_verify='ca.pem', or tls_verify=False (--insecure);"
     " for a plain-text port use http://",
-    Outcome.RESET: "the receiver's process may have crashed, or a proxy before it gave up: look at their logs",
-    Outcome.CLOSED: "the receiver's process may have crashed, or a proxy before it gave up: look at their logs",
-    Outcome.INCOMPLETE: "the receiver announced a longer answer than it sent, or died on the way: look at its log",
+    Outcome.RESET: "the receiver's process may have crashed, or a proxy in front of it gave up: look at their logs",
+    Outcome.CLOSED: "the receiver's process may have crashed, or a proxy in front of it gave up: look at their logs",
+    Outcome.INCOMPLETE: "the receiver announced a longer answer than it sent, or stopped midway: look at its log",
     Outcome.MALFORMED: "something that does not speak HTTP answers at this address; is it the right port?",
 }
-_ACKNOWLEDGE_FIRST = "acknowledge first and do the work after: EngageLab waits 3 s; pass limit=None while you debug"
+_ACKNOWLEDGE_FIRST = "answer first and do the work afterwards: EngageLab waits 3 s; pass limit=None while you debug"
 
 
 def hint_for(delivery: Delivery) -> str:
-    """Say what to try next, judging by the last attempt.
+    """Return what to try next, from the outcome of the last attempt.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
@@ -129,7 +129,7 @@ def _for_status(delivery: Delivery, attempt: Attempt, status: int, text: str) ->
     if status == 404:
         return f"no route matches {delivery.receiver.address}: check the path the receiver was given"
     if status == 405:
-        return "the route exists and does not take POST: add it to the route's methods"
+        return "the route exists but does not accept POST: add it to the route's methods"
     if status >= 500:
         return (
             "the handler failed: its traceback is in the app's log. In Flask, a view that returns nothing answers 500,"
@@ -147,5 +147,5 @@ def _for_refused_identity(delivery: Delivery, attempt: Attempt) -> str:
         skew = " Its clock must agree to 300 s" if delivery.receiver.signature_clock == "wall" else ""
         return signed + skew
     if settings.authorization:
-        return "does the receiver expect this very Authorization value?"
+        return "does the receiver expect this Authorization value?"
     return "the receiver wants a signature or an Authorization: give Receiver the username and secret it expects"

@@ -1,9 +1,9 @@
-"""The endpoint under test, with its callback settings and the way to it."""
+"""The receiver under test: its callback settings and its transport."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
@@ -14,6 +14,7 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.transport.base import Transport
+from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
 from engagelab_mock.protocol.signature import Signer
@@ -30,34 +31,37 @@ ACKNOWLEDGEMENT_LIMIT = 3.0
 #: Credentials of the bundled receiver: those of the vendor's own sandbox [X].
 SANDBOX_USERNAME = "sandbox_demo"
 SANDBOX_SECRET = "sandbox_webhook_secret"
+_RECORDER_ADDRESS = "http://testserver/engagelab"
+#: Checked once: most tests use it, and each gets a new receiver.
+_SANDBOX_SETTINGS = CallbackSettings(address=_RECORDER_ADDRESS, username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
 
 SignatureClock = Literal["wall", "virtual"]
-#: The options that are the receiver's own; the others are its callback settings.
+#: The options of the receiver itself; the others are its callback settings.
 _OWN = ("limit", "signature_clock", "skew", "observe")
 
 
 class ReceiverOptions(TypedDict, total=False):
-    """Say what a receiver's callbacks carry and when they count; every key can be left out."""
+    """Hold the options of a receiver; every key is optional."""
 
     description: str
     username: str
     secret: str
     #: Sent verbatim as the Authorization header [S].
     authorization: str
-    #: The ticked callback events: kinds of event, or names of statuses and events; none ticked is all.
+    #: The events that the receiver subscribes to: kinds of event, or names of statuses and events; empty means all.
     events: Sequence[str]
-    #: Seconds the receiver has for its whole answer: 3 unless given; None waits for ever.
+    #: Seconds the receiver has for its whole answer, by default 3; None waits without a limit.
     limit: float | None
-    #: Whose time the signature carries: "wall", which receivers compare with, or "virtual", the engine's.
+    #: The clock of the signature's timestamp: "wall", which receivers compare with, or "virtual", the engine's.
     signature_clock: SignatureClock
     #: Seconds added to the signature's timestamp.
     skew: float
-    #: Called with a message's id, returns what the receiver's app holds of it: what it is judged by.
+    #: Called with a message's id, returns the state of that message in the receiver's app, by which it is judged.
     observe: Callable[[str], Any] | None
 
 
 class Receiver:
-    """Describe who gets the callbacks; made with `Receiver.http`, `.wsgi`, `.asgi` or `.recording`.
+    """Describe a receiver of callbacks; make one with `Receiver.http`, `.wsgi`, `.asgi` or `.recording`.
 
     >>> receiver = Receiver.http("http://127.0.0.1:5000/engagelab", username="acme", secret="s3cret")
     >>> receiver.settings.signs
@@ -80,19 +84,17 @@ class Receiver:
         given: Any = observe
         if given is not None and not callable(given):
             hint = "observe=lambda message_id: Message.get(message_id).status"
-            raise UsageError(
-                f"observe is called with a message's id, {observe!r} cannot be", where="Receiver", hint=hint
-            )
+            raise UsageError(f"observe must be callable, {observe!r} is not", where="Receiver", hint=hint)
         self.transport = transport
         self.settings = settings
-        #: Seconds the receiver has for its whole answer; None waits for ever, for a debugger's sake.
+        #: Seconds the receiver has for its whole answer; None waits without a limit, for debugging.
         self.limit = None if limit is None else check_delay(limit, where="limit")
         self.signature_clock = signature_clock
-        #: Seconds added to the signature's timestamp: a sender whose clock is wrong.
+        #: Seconds added to the signature's timestamp, as if the sender's clock were wrong.
         self.skew = skew
-        #: Returns, for a message's id, the state that the receiver's app is in; None where nobody can look.
+        #: Returns, for a message's id, its state in the receiver's app; None if the state cannot be read.
         self.observe = observe
-        #: Whether the address is usable, by its last validation: the console shows "normal" or "abnormal" [D].
+        #: The result of the last address validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: What the bundled receiver recorded; None for your own.
         self.recorder = recorder
@@ -133,8 +135,6 @@ class Receiver:
         >>> receiver.address
         'http://testserver/engagelab'
         """
-        from engagelab_mock.delivery.transport.wsgi import WsgiTransport
-
         if not callable(app):
             raise UsageError(f"a WSGI app is callable, {app!r} is not", where="Receiver.wsgi")
         if iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__):
@@ -153,8 +153,8 @@ class Receiver:
     ) -> Receiver:
         """Call an ASGI app (FastAPI, Starlette, Django) in process.
 
-        `lifespan` says whether synchronous sends start and stop the app's lifespan; for awaited ones it lasts as long
-        as the test's own `async with receiver.lifespan()`.
+        With `lifespan`, synchronous sends start and stop the app's lifespan. For awaited sends it lasts as long as the
+        test's own `async with receiver.lifespan()`.
 
         >>> async def app(scope, receive, send): ...
         >>> Receiver.asgi(app, path="/engagelab").transport.name
@@ -182,17 +182,17 @@ class Receiver:
         []
         """
         recorder = Recorder(username=username, secret=secret, authorization=authorization)
-        receiver = cls.wsgi(
-            recorder,
-            path="/engagelab",
-            username=username,
-            secret=secret,
-            authorization=authorization,
-            description=description,
-            events=events,
-        )
-        receiver.recorder = recorder
-        return receiver
+        settings = _SANDBOX_SETTINGS
+        if (username, secret, authorization, description, events) != (SANDBOX_USERNAME, SANDBOX_SECRET, "", "", ()):
+            settings = CallbackSettings(
+                address=_RECORDER_ADDRESS,
+                username=username,
+                secret=secret,
+                authorization=authorization,
+                description=description,
+                events=ticked(events),
+            )
+        return cls(WsgiTransport(recorder, _RECORDER_ADDRESS), settings, recorder=recorder)
 
     @classmethod
     def _reached_by(cls, transport: Transport, options: ReceiverOptions) -> Receiver:
@@ -206,12 +206,12 @@ class Receiver:
 
     @cached_property
     def signer(self) -> Signer | None:
-        """Return what signs for the receiver; None if its callbacks are not signed."""
+        """Return the receiver's signer; None if its callbacks are not signed."""
         return Signer(self.settings.username, self.settings.secret) if self.settings.signs else None
 
     @property
     def address(self) -> str:
-        """Return where callbacks go, as a URL."""
+        """Return the URL of the receiver."""
         return self.transport.address
 
     def with_settings(self, **changes: Any) -> Receiver:
@@ -235,10 +235,10 @@ class Receiver:
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
-        """Start an ASGI app's lifespan in the running event loop, and stop it at the end of the `async with` block.
+        """Start an ASGI app's lifespan in the running event loop; stop it at the end of the `async with` block.
 
-        Gives the state that the app's start-up left for its requests. For `asend` and its fellows, which call the app
-        in that very loop; synchronous sends start the lifespan themselves, in the loop they have.
+        Yields the state that the app's start-up left for its requests. It is for `asend` and the other async verbs,
+        which call the app in this loop. Synchronous sends start the lifespan themselves, in their own loop.
 
         >>> import asyncio
         >>> async def app(scope, receive, send):
@@ -254,7 +254,7 @@ class Receiver:
         from engagelab_mock.delivery.transport.asgi import AsgiTransport
 
         if not isinstance(self.transport, AsgiTransport):
-            raise UsageError(f"only ASGI apps have a lifespan, {self!r} has none", where="Receiver.lifespan")
+            raise UsageError(f"only ASGI apps have a lifespan, {self!r} does not", where="Receiver.lifespan")
         async with contextlib.AsyncExitStack() as stack:
             try:
                 state = await stack.enter_async_context(self.transport.lifespan())
@@ -263,7 +263,7 @@ class Receiver:
             yield state
 
     def close(self) -> None:
-        """Give up connections and loops; the next delivery opens them anew."""
+        """Close connections and loops; the next delivery opens them again."""
         self.transport.close()
 
     def __repr__(self) -> str:
@@ -273,3 +273,19 @@ class Receiver:
 
 def _join(base_url: str, path: str) -> str:
     return f"{base_url.rstrip('/')}/{path.lstrip('/')}"
+
+
+def check_receivers(given: object, *, where: str) -> list[Receiver]:
+    """Return receivers as a list, or raise `UsageError`.
+
+    >>> [receiver.state for receiver in check_receivers([Receiver.recording()], where="EngageLab")]
+    ['unvalidated']
+    """
+    hint = "Receiver.wsgi(app, path=…), Receiver.asgi(app, path=…) or Receiver.http(url), or a list of them"
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UsageError(f"{given!r} is not a Receiver", where=where, hint=hint)
+    receivers = list(given)
+    for receiver in receivers:
+        if not isinstance(receiver, Receiver):
+            raise UsageError(f"{receiver!r} is not a Receiver", where=where, hint=hint)
+    return receivers

@@ -17,12 +17,12 @@ from engagelab_mock.protocol.signature import Reason, Verdict, verify
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: The most a callback may weigh, in bytes; EngageLab names no limit, this one keeps a stray upload out.
+#: The largest body that is accepted, in bytes. EngageLab names no limit; this one refuses a stray upload.
 _BODY_LIMIT = 16 << 20
 
 
 class Received(msgspec.Struct, frozen=True, eq=False):
-    """Hold one request as the bundled receiver got it, what it thought of it, and the status it answered."""
+    """Hold one request to the bundled receiver, its verdict, and the HTTP status of the answer."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Received(msgspec.Struct, frozen=True, eq=False):
     verdict: Verdict
     events: tuple[Event, ...]
     status: int
-    #: What was wrong, other than the signature; empty when nothing was.
+    #: The reason for refusing it, other than the signature; empty if there is none.
     error: str = ""
 
     @property
@@ -46,10 +46,10 @@ class Received(msgspec.Struct, frozen=True, eq=False):
 
 
 class Recorder:
-    """Receive callbacks as a careful app would: verify the signature, read the rows, answer 200.
+    """Receive callbacks as a careful app does: verify the signature, read the rows, answer 200.
 
-    Without a username nothing is verified. `answer` sets another status for what would be answered 200; `on_received`
-    is called with every `Received`.
+    Without a username it verifies nothing. `answer` replaces the status 200. `on_received` is called with every
+    `Received`.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> receiver = Receiver.recording()
@@ -97,7 +97,7 @@ class Recorder:
         error = ""
         status = self.answer
         if environ["REQUEST_METHOD"] != "POST":
-            status, error = 405, "callbacks come by POST"
+            status, error = 405, "callbacks use POST"
         elif len(body) > _BODY_LIMIT:
             status, error = 413, f"the body is larger than {_BODY_LIMIT} bytes"
         elif not verdict:
@@ -161,7 +161,7 @@ def _headers(environ: dict[str, Any]) -> Headers:
 
 
 def _read(environ: dict[str, Any]) -> bytes:
-    """Read the body to its end, chunked or not, and no further than one byte over the limit."""
+    """Read the body, chunked or not, up to one byte over the limit."""
     stream = environ["wsgi.input"]
     left = _BODY_LIMIT + 1
     if not environ.get("wsgi.input_terminated"):

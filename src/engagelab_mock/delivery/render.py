@@ -1,26 +1,31 @@
-"""Deliveries as text: one exchange in full, or the journal as a table."""
+"""Attempts as text for a person and as JSON, and the difference between two statuses or events."""
 
 from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
+
+import msgspec
 
 from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
 from engagelab_mock.delivery.outcome import hint_for
+from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.errors import NotAcknowledged
+from engagelab_mock.protocol.events import DIALECTS, Event
 
 _BODY_LINES = 40
 _ANSWER_CHARACTERS = 1000
 _ERROR_CHARACTERS = 200
 
-#: What a line of the journal's table shows.
+#: A line of the journal's table.
 _Line = Refusal | tuple[Delivery, Attempt]
 
 
 def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
-    """Make the error that shows a delivery's last attempt: request, response, and what to try next.
+    """Return the error that shows a delivery's last attempt: request, response, and what to try next.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
@@ -44,9 +49,9 @@ def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
 
 
 def journal_table(entries: Iterable[Delivery | Refusal], *, most: int | None = None) -> str:
-    """Draw a table of attempts, one line each, with refused inputs where they occurred.
+    """Return a table of attempts, one per line, with refused inputs in their place.
 
-    Of more than `most` lines, half are the last ones and half the first that were not acknowledged.
+    Of more than `most` lines, it shows the last ones and the first ones that were not acknowledged, half each.
 
     >>> journal_table([])
     'nothing was sent'
@@ -70,7 +75,7 @@ def journal_table(entries: Iterable[Delivery | Refusal], *, most: int | None = N
 
 
 def printable(text: str) -> str:
-    """Escape what would act on a terminal instead of showing on it; line breaks and tabs stay.
+    """Escape characters that control a terminal; keep line breaks and tabs.
 
     >>> print(printable("red: \\x1b[31m"))
     red: \\x1b[31m
@@ -84,7 +89,7 @@ def _choose(lines: Sequence[_Line], most: int) -> Sequence[int]:
 
 
 def _with_receivers(rows: list[tuple[str, ...]], lines: Sequence[_Line]) -> Sequence[Sequence[str]]:
-    """Add a column that tells the receivers apart, where there are several."""
+    """Add a column with the receiver, if there are several."""
     receivers = [None if isinstance(line, Refusal) else line[0].receiver for line in lines]
     if len({*receivers} - {None}) < 2:
         return rows
@@ -149,3 +154,176 @@ def _indent(text: str) -> list[str]:
     lines = textwrap.indent(text, "  ").splitlines()
     rest = len(lines) - _BODY_LINES
     return lines if rest <= 0 else [*lines[:_BODY_LINES], f"  … {rest} more lines"]
+
+
+def attempt_record(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt as JSON; an address validation is a delivery without events.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     delivery = engagelab.send("+6591234567", scenario=["plan"]).deliveries[0]
+    >>> record = attempt_record(delivery, delivery.attempts[0])
+    >>> record["type"], record["statuses"], record["outcome"], record["hint"]
+    ('attempt', ['plan'], 'acknowledged', None)
+    """
+    callback = attempt.callback
+    return {
+        "type": "attempt" if delivery.events else "validation",
+        "at": attempt.at,
+        "statuses": delivery.statuses,
+        "message_id": delivery.message_id or None,
+        "to": next(iter(recipients(delivery.events)), None),
+        "receiver": delivery.receiver.address,
+        "number": attempt.number,
+        "http_status": attempt.response.status if attempt.response else None,
+        "acknowledged": attempt.acknowledged,
+        "elapsed_ms": milliseconds(attempt.elapsed),
+        "outcome": str(attempt.outcome),
+        "error": attempt.error or None,
+        "hint": None if attempt.acknowledged else hint_for(delivery) or None,
+        "headers": dict(callback.headers.pairs),
+        "body": callback.body.decode("utf-8", "replace"),
+    }
+
+
+def refusal_record(refusal: Refusal) -> dict[str, Any]:
+    """Return an input that could not be used as JSON.
+
+    >>> from engagelab_mock.errors import UsageError
+    >>> refusal_record(Refusal(0.0, UsageError("'x' is not KEY=VALUE", where="--custom-arg")))["message"]
+    "--custom-arg: 'x' is not KEY=VALUE"
+    """
+    error = refusal.error
+    return {
+        "type": "refusal",
+        "at": refusal.at,
+        "error": type(error).__name__,
+        "message": f"{error.where}: {error.what}" if error.where else error.what,
+        "hint": error.hint or None,
+    }
+
+
+def records(entry: Delivery | Refusal) -> list[dict[str, Any]]:
+    """Return an entry of the journal as JSON: one object for each attempt, or one for a refused input.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     run = engagelab.send("+6591234567", scenario=["plan"])
+    ...     [record["type"] for entry in engagelab.journal for record in records(entry)]
+    ['attempt']
+    """
+    if isinstance(entry, Refusal):
+        return [refusal_record(entry)]
+    return [attempt_record(entry, attempt) for attempt in tuple(entry.attempts)]
+
+
+def received_record(received: Received, events: Iterable[Event]) -> dict[str, Any]:
+    """Return a request that the bundled receiver got as JSON; `events` are its rows.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     run = engagelab.send("+6591234567", scenario=["plan"])
+    ...     received = engagelab.receiver.recorder.received[0]
+    >>> received_record(received, received.events)["recipients"]
+    ['+6591234567']
+    """
+    events = tuple(events)
+    return {
+        "type": "callback",
+        "ping": received.ping,
+        "valid": bool(received.verdict),
+        "verdict": str(received.verdict.reason),
+        "why": received.verdict.detail,
+        "statuses": [event.name for event in events],
+        "recipients": recipients(events),
+        "answered": received.status,
+        "error": received.error or None,
+        "method": received.method,
+        "path": received.path,
+    }
+
+
+def recipients(events: Iterable[Event]) -> list[str]:
+    """Return whom events are about, without repetition.
+
+    >>> recipients([])
+    []
+    """
+    return list(dict.fromkeys(to for event in events if (to := getattr(event, "to", ""))))
+
+
+def milliseconds(seconds: float) -> float:
+    """Return a duration as JSON has it.
+
+    >>> milliseconds(0.0123456)
+    12.346
+    """
+    return round(seconds * 1000, 3)
+
+
+_ABSENT = object()
+
+
+def explain(left: object, right: object) -> list[str] | None:
+    """Return the lines that explain `left == right`, or None if they are not statuses or events.
+
+    >>> explain(["plan", "sent"], ["plan", "delivered"])[1:]
+    ['first difference at index 1: sent, not delivered', '  plan', '- delivered', '+ sent']
+    """
+    if isinstance(left, Event) and isinstance(right, Event):
+        return _events(left, right)
+    if _is_sequence(left) and _is_sequence(right):
+        return _sequences(left, right)
+    return None
+
+
+def _is_sequence(value: Any) -> bool:
+    """Tell whether this is a list of statuses, as `run.statuses` and `journal.statuses` are."""
+    if not isinstance(value, list) or not value:
+        return False
+    from engagelab_mock.protocol.event_table import EVENTS  # a large table, and only failing tests need it
+
+    names = {*EVENTS, *(known.sent_failed for known in DIALECTS.values())}
+    return all(isinstance(each, str) and each in names for each in value)
+
+
+def _sequences(left: Any, right: Any) -> list[str]:
+    got: Sequence[str] = left
+    wanted: Sequence[str] = right
+    common = 0
+    while common < min(len(got), len(wanted)) and got[common] == wanted[common]:
+        common += 1
+    here = got[common] if common < len(got) else "nothing"
+    there = wanted[common] if common < len(wanted) else "the end"
+    return [
+        f"{' → '.join(got)} == {' → '.join(wanted)}",
+        f"first difference at index {common}: {here}, not {there}",
+        *(f"  {status}" for status in got[:common]),
+        *(f"- {status}" for status in wanted[common:]),
+        *(f"+ {status}" for status in got[common:]),
+    ]
+
+
+def _events(left: Event, right: Event) -> list[str]:
+    if type(left).__name__ != type(right).__name__:
+        return [f"{left.name} ({left.kind}) == {right.name} ({right.kind})", "the events are of different kinds"]
+    # An event can hold a value that is not JSON, and an explanation must not raise.
+    got = dict(_fields(msgspec.to_builtins(left, enc_hook=repr), ""))
+    wanted = dict(_fields(msgspec.to_builtins(right, enc_hook=repr), ""))
+    lines = [f"{left.name} == {right.name}, two events of kind {left.kind}"]
+    for path in [*got, *(path for path in wanted if path not in got)]:
+        if got.get(path, _ABSENT) != wanted.get(path, _ABSENT):
+            lines.append(f"{path}: {_show(got, path)} != {_show(wanted, path)}")
+    return lines
+
+
+def _fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _fields(inner, f"{path}.{name}" if path else name)
+    else:
+        yield path, value
+
+
+def _show(fields: dict[str, Any], path: str) -> str:
+    return repr(fields[path]) if path in fields else "absent"

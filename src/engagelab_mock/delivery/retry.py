@@ -1,4 +1,4 @@
-"""When a callback that was not acknowledged is sent again."""
+"""Retry policies: when a callback that was not acknowledged is sent again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     >>> RetryPolicy((1, 10)).wait_after(2)
     10
 
-    No wait means no retry. The document is silent about retries; each is a new request, with the same body and a fresh
-    timestamp, nonce and signature [?].
+    No wait means no retry. The document does not mention retries. Each one is a new request, with the same body and a
+    new timestamp, nonce and signature [?].
     """
 
     waits: tuple[float, ...] = ()
@@ -33,7 +33,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
     @classmethod
     def vendor(cls) -> RetryPolicy:
-        """Return the ladder of the vendor's guides: 1 min, 10 min, 1 h, 2 h, 5 h, 10 h, then daily, 24 retries [X].
+        """Return the policy of the vendor's guides: 1 min, 10 min, 1 h, 2 h, 5 h, 10 h, then daily, 24 retries [X].
 
         >>> len(RetryPolicy.vendor().waits)
         24
@@ -54,16 +54,16 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         return cls((seconds,) * times)
 
     def wait_after(self, attempts: int) -> float | None:
-        """Return how long to wait after that many attempts, in seconds, or None when it is given up."""
+        """Return the seconds to wait after that many attempts, or None if there is no further attempt."""
         return self.waits[attempts - 1] if attempts <= len(self.waits) else None
 
 
-#: No retry: the default in tests, so that the first failure is the one that shows.
+#: No retry: the default in tests, so that they show the first failure.
 NO_RETRY = RetryPolicy()
 
 
 def retry_policy(chosen: object, *, where: str = "retry") -> RetryPolicy:
-    """Return a policy as given, or made of a list of waits in seconds; None is no retry.
+    """Return a given policy, or one made from a list of waits in seconds; None means no retry.
 
     >>> retry_policy([1, 2]).waits
     (1, 2)
@@ -76,6 +76,6 @@ def retry_policy(chosen: object, *, where: str = "retry") -> RetryPolicy:
         raise UsageError(
             f"retry is a RetryPolicy or a list of seconds, not {chosen!r}",
             where=where,
-            hint="the vendor's ladder is RetryPolicy.vendor()",
+            hint="the vendor's policy is RetryPolicy.vendor()",
         )
     return RetryPolicy(tuple(chosen))

@@ -1,4 +1,4 @@
-"""Sign a callback, enter it in the journal, hand it to the transport, and judge the answer."""
+"""The sender: signs a callback, enters it in the journal, sends it by the transport, and judges the answer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engagelab_mock.clock import Clock, stopwatch
-from engagelab_mock.delivery.io import Io
+from engagelab_mock.clock import Clock
+from engagelab_mock.delivery.io import SYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.generate import Generator
 from engagelab_mock.protocol.callback import Callback, Headers
 from engagelab_mock.protocol.signature import HEADER
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.faults.fault import Draft, Fault
 
 _USER_AGENT = ("User-Agent", "engagelab-mock")
-#: The reason phrase of an answer that a fault put in the place of the receiver's 200.
+_ACKNOWLEDGED = Outcome.ACKNOWLEDGED
+#: The reason phrase of an answer that a fault put in place of the receiver's 200.
 REPLACED = "in place of the receiver's 200"
 
 
 class Sender:
-    """Make every attempt of every delivery, whoever asks for it.
+    """Make the attempts of all deliveries.
 
     >>> from engagelab_mock.clock import VirtualClock
     >>> from engagelab_mock.delivery.io import SYNC, run_sync
@@ -44,77 +46,99 @@ class Sender:
         self._earlier: dict[Receiver, Callback] = {}
 
     async def attempt(self, io: Io, delivery: Delivery) -> Attempt:
-        """Make a delivery's next attempt; the outcome is in the attempt.
+        """Make a delivery's next attempt, and return it with its outcome.
 
-        Raises `UsageError`, and enters it in the journal, for what the transport cannot do.
+        Raises `UsageError`, and enters it in the journal, if the transport cannot do what a fault needs.
         """
         __tracebackhide__ = True
-        self._check(io, delivery)
-        number = delivery.attempts[-1].number + 1 if delivery.attempts else 1
+        receiver, attempts = delivery.receiver, delivery.attempts
+        transport = receiver.transport
+        if transport.name == "asgi":
+            self._check(io, delivery)
+        number = attempts[-1].number + 1 if attempts else 1
         if delivery.faults:
-            struck = tuple(fault for fault in delivery.faults if fault.applies(delivery.statuses, number))
-            if struck:
-                return await self._attempt_with_faults(io, delivery, number, struck)
-        receiver = delivery.receiver
-        attempt = self._begin(delivery, Attempt(number, self.clock.time(), self._sign(delivery)))
+            applied = tuple(fault for fault in delivery.faults if fault.applies(delivery.statuses, number))
+            if applied:
+                return await self._attempt_with_faults(io, delivery, number, applied)
+        # The usual attempt is written out here: between two calls of a real app, each call of a function costs several
+        # times what it costs in a loop.
+        settings, signer = receiver.settings, receiver.signer
+        content_type = ("Content-Type", delivery.content_type)
+        if signer is not None and delivery.signed:
+            header = (HEADER, signer.header(self._timestamp(receiver), self._generate.nonce()))
+            pairs: tuple[tuple[str, str], ...] = (content_type, _USER_AGENT, header)
+        else:
+            pairs = (content_type, _USER_AGENT)
+        if settings.authorization:
+            pairs = (*pairs, ("Authorization", settings.authorization))
+        callback = Callback(Headers(pairs), delivery.body, delivery.events)
+        attempt = Attempt(number, self.clock.time(), callback)
+        # The attempt first, so that a thread that reads the journal never finds a delivery without one.
+        attempts.append(attempt)
+        journal = self._journal
+        if number == 1:
+            journal.open(delivery)
+        if journal.keeper is not None:
+            journal.keeper.begun(delivery)
         started = stopwatch()
         try:
-            answer: Response | TransportFailure = await io.exchange(
-                receiver.transport, attempt.callback, receiver.limit, None
-            )
+            if io is SYNC:
+                answer = transport.exchange(callback, receiver.limit, None)
+            else:
+                answer = await transport.aexchange(callback, receiver.limit, None)
         except TransportFailure as failure:
-            answer = failure
-        self._complete(delivery, attempt, answer, stopwatch() - started)
+            self._complete(delivery, attempt, failure, started)
+            return attempt
+        limit = receiver.limit
+        if answer.status != 200 or answer.raised is not None or (limit is not None and answer.elapsed > limit):
+            self._complete(delivery, attempt, answer, started)
+            return attempt
+        attempt.response, attempt.elapsed = answer, answer.elapsed
+        if delivery.signed:
+            self._earlier[receiver] = callback
+        attempt.outcome = _ACKNOWLEDGED
+        if journal.keeper is not None or journal.listeners:
+            journal.complete(delivery, attempt)
         return attempt
 
-    async def _attempt_with_faults(self, io: Io, delivery: Delivery, number: int, struck: Sequence[Fault]) -> Attempt:
-        """Let the faults work on a draft, stage by stage, and send what they made of it, as often as they say."""
+    async def _attempt_with_faults(self, io: Io, delivery: Delivery, number: int, applied: Sequence[Fault]) -> Attempt:
+        """Apply the faults to a draft of the callback, and send the result, as many copies as the faults set."""
         __tracebackhide__ = True
         from engagelab_mock.delivery.faults.catalogue import apply_faults
 
         try:
-            draft = apply_faults(self._draft(delivery), struck)
+            draft = apply_faults(self._draft(delivery), applied)
         except UsageError as error:
             self._journal.refuse(error, at=self.clock.time())
             raise error.with_traceback(None) from None
         callback = Callback(Headers(draft.headers), draft.body, delivery.events)
         attempts = [
-            self._begin(
-                delivery, Attempt(number, self.clock.time(), callback, faults=tuple(struck), method=draft.wire.method)
-            )
+            Attempt(number, self.clock.time(), callback, faults=tuple(applied), method=draft.wire.method)
             for _ in range(draft.copies)
         ]
+        for attempt in attempts:
+            self._begin(delivery, attempt)
         receiver = delivery.receiver
         started = stopwatch()
         answers = await io.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
-        elapsed = stopwatch() - started
         if draft.answer_with is not None:
             answers = [_replace(answer, draft.answer_with) for answer in answers]
         if draft.lose_answer:
             answers = [_lose(answer) for answer in answers]
         for attempt, answer in zip(attempts, answers, strict=True):
-            self._complete(delivery, attempt, answer, elapsed)
-        # Copies at once have no order. A delivery is judged by its last attempt, so what failed comes last.
+            self._complete(delivery, attempt, answer, started)
+        # Copies sent at once have no order. A delivery is judged by its last attempt, so failed ones come last.
         attempts.sort(key=lambda attempt: not attempt.acknowledged)
         delivery.attempts[-len(attempts) :] = attempts
         return attempts[-1]
 
     def _check(self, io: Io, delivery: Delivery) -> None:
-        """Refuse, before anything is opened, what the transport cannot do in this way."""
+        """Raise `UsageError` if the transport cannot be used with this `io`, before anything is opened."""
         try:
             io.check(delivery.receiver.transport)
         except UsageError as error:
             self._journal.refuse(error, at=self.clock.time())
             raise error.with_traceback(None) from None
-
-    def _sign(self, delivery: Delivery) -> Callback:
-        receiver = delivery.receiver
-        pairs = [("Content-Type", delivery.content_type), _USER_AGENT]
-        if receiver.signer is not None and delivery.signed:
-            pairs.append((HEADER, receiver.signer.header(self._timestamp(receiver), self._generate.nonce())))
-        if receiver.settings.authorization:
-            pairs.append(("Authorization", receiver.settings.authorization))
-        return Callback(Headers(pairs), delivery.body, delivery.events)
 
     def _draft(self, delivery: Delivery) -> Draft:
         from engagelab_mock.delivery.faults.fault import Draft
@@ -136,32 +160,41 @@ class Sender:
         )
 
     def _timestamp(self, receiver: Receiver) -> int:
-        # Receivers compare the timestamp with their own wall clock, however far virtual time has run.
+        # Receivers compare the timestamp with the system time, even if virtual time is far from it.
         now = time.time() if receiver.signature_clock == "wall" else self.clock.time()
         return int(now + receiver.skew)
 
-    def _begin(self, delivery: Delivery, attempt: Attempt) -> Attempt:
-        # The attempt first: whoever reads the journal from another thread never finds a delivery without one.
+    def _begin(self, delivery: Delivery, attempt: Attempt) -> None:
+        # Add the attempt first, so that a thread that reads the journal never finds a delivery without one.
         delivery.attempts.append(attempt)
+        journal = self._journal
         if len(delivery.attempts) == 1:
-            self._journal.open(delivery)
-        self._journal.begin(delivery)
-        return attempt
+            journal.open(delivery)
+        if journal.keeper is not None:
+            journal.keeper.begun(delivery)
 
     def _complete(
-        self, delivery: Delivery, attempt: Attempt, answer: Response | TransportFailure, elapsed: float
+        self, delivery: Delivery, attempt: Attempt, answer: Response | TransportFailure, started: float
     ) -> None:
+        """Judge the answer: only HTTP 200 in time acknowledges [S].
+
+        The outcome is set last, so that a thread that reads it finds the other fields set.
+        """
+        receiver, journal = delivery.receiver, self._journal
         if isinstance(answer, TransportFailure):
-            _fail(attempt, answer, elapsed)
+            _fail(attempt, answer, stopwatch() - started)
         else:
-            _judge(attempt, answer, delivery.receiver.limit)
-            if attempt.acknowledged and delivery.signed and _is_genuine(attempt):
-                self._earlier[delivery.receiver] = attempt.callback
-        self._journal.complete(delivery, attempt)
-
-
-def _is_genuine(attempt: Attempt) -> bool:
-    return not attempt.faults or all(fault.family != "signature" for fault in attempt.faults)
+            attempt.response = answer
+            attempt.elapsed = answer.elapsed
+            attempt.exception = answer.raised
+            if answer.status == 200 and (receiver.limit is None or answer.elapsed <= receiver.limit):
+                attempt.outcome = Outcome.ACKNOWLEDGED
+                if delivery.signed and not any(fault.family == "signature" for fault in attempt.faults):
+                    self._earlier[receiver] = attempt.callback
+            else:
+                _refuse(attempt, answer, receiver.limit)
+        if journal.keeper is not None or journal.listeners:
+            journal.complete(delivery, attempt)
 
 
 def _lose(answer: Response | TransportFailure) -> TransportFailure:
@@ -177,25 +210,16 @@ def _replace(answer: Response | TransportFailure, status: int) -> Response | Tra
     return Response(status, REPLACED, Headers(), b"", answer.elapsed, answer.raised)
 
 
-def _judge(attempt: Attempt, response: Response, limit: float | None) -> None:
-    """Complete an attempt that was answered: HTTP 200 in time acknowledges, nothing else does [S].
-
-    The outcome comes last: whoever reads it from another thread finds the rest there.
-    """
-    attempt.response = response
-    attempt.elapsed = response.elapsed
-    attempt.exception = response.raised
+def _refuse(attempt: Attempt, response: Response, limit: float | None) -> None:
+    """Set the error and outcome of an attempt whose answer was late or not a 200."""
     if limit is not None and response.elapsed > limit:
         attempt.error = f"answered {response.status} after {response.elapsed:.2f} s, {limit:g} s are allowed"
         attempt.outcome = Outcome.TIMEOUT
-    elif response.status == 200:
-        attempt.outcome = Outcome.ACKNOWLEDGED
-    else:
-        redirect = 300 <= response.status < 400
-        answered = printable(f"answered {response.status} {response.reason}".rstrip())
-        what = "a redirect is not followed" if redirect else "only 200 acknowledges"
-        attempt.error = f"{answered}; {what}"
-        attempt.outcome = Outcome.REDIRECT if redirect else Outcome.NOT_200
+        return
+    redirect = 300 <= response.status < 400
+    answered = printable(f"answered {response.status} {response.reason}".rstrip())
+    attempt.error = f"{answered}; {'a redirect is not followed' if redirect else 'only 200 acknowledges'}"
+    attempt.outcome = Outcome.REDIRECT if redirect else Outcome.NOT_200
 
 
 def _fail(attempt: Attempt, failure: TransportFailure, elapsed: float) -> None:

@@ -1,1 +1,1 @@
-"""Every order, every duplicate, every crash: schedules, what must hold in all of them, and the one that fails."""
+"""Play a message's callbacks in every order, with duplicates, faults and batches, and find the schedule that fails."""

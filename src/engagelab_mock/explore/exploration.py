@@ -1,8 +1,9 @@
-"""What an exploration found, and a failed schedule as text."""
+"""The result of an exploration: its failures, its progress, and a failed schedule as text."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -11,31 +12,32 @@ import msgspec
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import ScheduleFailed
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.invariants import Violation
-from engagelab_mock.explore.played import Played, Record
-from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.token import short_fault
+from engagelab_mock.explore.player import Played, Record
+from engagelab_mock.explore.schedule import Schedule, short_fault
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Hold a schedule that failed: as it was found, and the smallest that fails in the same way.
+    """Hold a schedule that failed: as it was found, and reduced.
 
-    `schedule` is that smallest one, `played` what it did and `violation` what is wrong with that.
+    `schedule` is the smallest schedule that fails by the same invariant, `played` is its playing, and `violation` says
+    what is wrong with that.
     """
 
     schedule: Schedule
     found: Schedule
     violation: Violation
     played: Played
-    #: Which of the schedules it was, counted from 1, and how many there were to be; 0 of a schedule played by itself.
+    #: The number of the schedule, counted from 1, and how many were planned; both are 0 for a single schedule.
     number: int = 0
     total: int = 0
-    #: Whether it failed when it was played once more; what does not may depend on more than the schedule.
+    #: Whether it failed again when it was played a second time. If not, it depends on more than the schedule.
     repeatable: bool = True
 
     @property
     def token(self) -> str:
-        """Return the token of the smallest schedule."""
+        """Return the token of the reduced schedule."""
         return self.schedule.token
 
     def error(self) -> ScheduleFailed:
@@ -47,26 +49,26 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Exploration(msgspec.Struct, eq=False):
-    """Hold what an exploration did: how many schedules it played, with how many callbacks, and which failed.
+    """Hold how many schedules an exploration played, with how many callbacks, and which schedules failed.
 
     >>> Exploration(total=24).ok
     True
     """
 
-    #: How many schedules there were to be played.
+    #: How many schedules were planned.
     total: int
-    #: How many were played.
+    #: How many schedules were played.
     schedules: int = 0
-    #: How many callbacks were sent in them, repeated ones included.
+    #: How many callbacks were sent, retries included.
     deliveries: int = 0
-    #: The failures, in the order in which they were found; the first of each invariant is reduced.
+    #: The failures, in the order in which they were found. The first of each invariant is reduced.
     failures: list[Failure] = []
-    #: Why it ended before its time; empty if it did not.
+    #: Why it ended early; empty if every schedule was played.
     stopped: Literal["", "time_budget", "failure"] = ""
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing failed."""
+        """Tell whether no schedule failed."""
         return not self.failures
 
     def assert_ok(self) -> None:
@@ -87,13 +89,71 @@ class Exploration(msgspec.Struct, eq=False):
         )
 
 
-#: How much of a state one cell of the table shows, and how many attempts the table shows.
+#: Gets an exploration now and then while it runs, with True when it is over.
+Listener = Callable[[Exploration, bool], object]
+
+#: Seconds between two updates of the display, and schedules between two looks at the time.
+_INTERVAL = 0.1
+_EVERY = 16
+
+
+class Progress:
+    """Tell a listener how far an exploration has got, at most ten times a second; without a listener, do nothing.
+
+    >>> progress = Progress(lambda exploration, over: print(exploration, over))
+    >>> progress.end(Exploration(total=24))
+    <Exploration: 0 of 24 schedules, 0 deliveries, no failure> True
+    """
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener if listener is not None else _terminal_line()
+        self._shown = stopwatch()
+
+    def step(self, exploration: Exploration) -> None:
+        """Report that one more schedule was played."""
+        if self._listener is not None and exploration.schedules % _EVERY == 0:
+            now = stopwatch()
+            if now - self._shown >= _INTERVAL:
+                self._shown = now
+                self._listener(exploration, False)
+
+    def end(self, exploration: Exploration) -> None:
+        """Report that the exploration is over."""
+        if self._listener is not None:
+            self._listener(exploration, True)
+
+
+def progress_line(exploration: Exploration) -> str:
+    """Return one line that says how far an exploration has got.
+
+    >>> progress_line(Exploration(total=24, schedules=12, deliveries=48))
+    'exploring: 12 of 24 schedules, 48 deliveries'
+    """
+    failed = f", {len(exploration.failures)} failed" if exploration.failures else ""
+    played = f"{exploration.schedules} of {exploration.total} schedules"
+    return f"exploring: {played}, {exploration.deliveries} deliveries{failed}"
+
+
+def _terminal_line() -> Listener | None:
+    """Return a listener that rewrites a line on stderr; None if that is not a terminal."""
+    stream = sys.stderr
+    if stream is None or not stream.isatty():
+        return None
+
+    def show(exploration: Exploration, over: bool) -> None:
+        stream.write("\r\x1b[2K" + ("" if over else progress_line(exploration)))
+        stream.flush()
+
+    return show
+
+
+#: The greatest number of characters of a state in a cell, and of attempts in the table.
 _STATE_CHARACTERS = 48
 _SHOWN = 100
 
 
 def schedule_failed(failure: Failure) -> ScheduleFailed:
-    """Make the error that shows a failure: the invariant, a table of the attempts, and the token."""
+    """Return the error that shows a failure: the invariant, a table of the attempts, and the token."""
     violation = failure.violation
     detail = [attempts_table(failure.played, violation.record), "", *_origin(failure), *how_to_replay(failure.token)]
     error = ScheduleFailed(
@@ -105,7 +165,7 @@ def schedule_failed(failure: Failure) -> ScheduleFailed:
 
 
 def how_to_replay(token: str) -> list[str]:
-    """Return the lines that say how a schedule is played again.
+    """Return the lines that say how to play a schedule again.
 
     >>> how_to_replay("eg1:plan")[1]
     '  pytest --engagelab-replay eg1:plan'
@@ -120,7 +180,7 @@ def how_to_replay(token: str) -> list[str]:
 
 
 def attempts_table(played: Played, blamed: Record | None = None) -> str:
-    """Draw a table of what a schedule did, one attempt a line, with the state before and after it.
+    """Return a table with one attempt a line: its callback, the answer, and the state before and after it.
 
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab:
@@ -141,7 +201,7 @@ def attempts_table(played: Played, blamed: Record | None = None) -> str:
 
 def _after(failure: Failure) -> str:
     record = failure.violation.record
-    return "" if record is None else f"after {_what(record)}, "
+    return "" if record is None else f"after `{_what(record)}`, "
 
 
 def _what(record: Record) -> str:
@@ -156,7 +216,7 @@ def _answer(record: Record) -> str:
 
 
 def _shower(played: Played) -> Callable[[Any], str]:
-    """Return what writes a state into a cell; of mappings it writes the keys whose values change at all."""
+    """Return the function that writes a state into a cell; of mappings it writes only the keys that change."""
     flat = [_flat(state, len(played.messages)) for state in played.states]
     known = [state for state in flat if state is not None]
     if not known or not all(isinstance(state, Mapping) for state in known):
@@ -174,7 +234,7 @@ def _shower(played: Played) -> Callable[[Any], str]:
 
 
 def _flat(state: Any, messages: int) -> Any:
-    """Return one mapping of the states of several messages, if they are mappings."""
+    """Return the states of several messages as one mapping, if they are mappings."""
     if messages == 1 or state is None or not all(isinstance(each, (Mapping, type(None))) for each in state):
         return state
     return {f"{key}#{number}": each[key] for number, each in enumerate(state, 1) for key in each or ()}
@@ -195,5 +255,5 @@ def _origin(failure: Failure) -> list[str]:
         if failure.found != failure.schedule:
             lines[0] += f", {failure.found.token}, and reduced"
     if not failure.repeatable:
-        lines.append("played once more, it did not fail: what happens depends on more than the schedule")
+        lines.append("played a second time, it did not fail: the result depends on more than the schedule")
     return lines

@@ -1,18 +1,18 @@
-"""How far an exploration has got, for somebody who waits for it."""
+"""Explore: play schedules until one fails, reduce it and report it. `play` and `replay` play a single schedule."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from engagelab_mock.clock import VirtualClock, check_delay, stopwatch
+from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.retry import retry_policy
-from engagelab_mock.errors import UsageError
-from engagelab_mock.explore.exploration import Exploration, Failure
+from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.exploration import Exploration, Failure, Progress
 from engagelab_mock.explore.invariants import (
     ACKNOWLEDGED,
     Invariant,
@@ -24,80 +24,150 @@ from engagelab_mock.explore.invariants import (
     needs_state,
 )
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.played import Played
-from engagelab_mock.explore.player import Player, Script
+from engagelab_mock.explore.player import Played, Player, Script, needs_async
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import Explored, ExploreOptions, check_explore_options, planned
+from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules
 from engagelab_mock.explore.shrink import shrink
 from engagelab_mock.generate import Generator
+from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
-    from engagelab_mock.explore.engagelab import EngageLab
     from engagelab_mock.protocol.events import Event
+    from engagelab_mock.service.engine import Engine
+
+#: What `explore` takes: lifecycles as `schedules` takes them, or schedules.
+Explored = LifecycleChoice | Schedule | Iterable[Schedule]
 
 
-#: Is told now and then how far an exploration has got, and with True when it is over.
-Listener = Callable[[Exploration, bool], object]
+class ExploreOptions(TypedDict, total=False):
+    """Hold the options of an exploration; every key is optional."""
 
-#: Seconds between two looks at the display, and schedules between two looks at the watch.
-_INTERVAL = 0.1
-_EVERY = 16
+    #: What must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
+    invariants: Sequence[Invariant] | Invariant | None
+    #: Whether the events come in every order, or only in the lifecycle's.
+    orderings: bool
+    #: How many events are delivered a second time, at most. Default: 1.
+    duplicates: int
+    #: Whether callbacks also carry several events, in every possible way.
+    batchings: bool
+    #: The faults that strike one delivery of a schedule: "at-least-once", or a list of names. Default: none.
+    faults: FaultsChoice
+    #: Called before every schedule to reset the receiver's app. All schedules are then about the same message. Without
+    #: it, each schedule is about a different message.
+    reset: Callable[[], Any] | None
+    #: How many schedules are played, at most.
+    limit: int | None
+    #: How many seconds are spent, at most. The schedule under way is finished.
+    time_budget: float | None
+    #: When a callback that was not acknowledged is sent again, as `send` takes it. Default: never.
+    retry: RetryPolicy | Sequence[float] | None
+    #: Whether the first failure is raised. Default: True.
+    check: bool | None
 
 
-class Progress:
-    """Tell a listener how far an exploration has got, ten times a second at most; without one, nothing is done.
+def check_explore_options(given: ExploreOptions) -> None:
+    """Raise `UnknownName` for a misspelt option of `explore`.
 
-    >>> progress = Progress(lambda exploration, over: print(exploration, over))
-    >>> progress.end(Exploration(total=24))
-    <Exploration: 0 of 24 schedules, 0 deliveries, no failure> True
+    >>> check_explore_options({"duplicates": 1})
     """
-
-    def __init__(self, listener: Listener | None) -> None:
-        self._listener = listener if listener is not None else _terminal_line()
-        self._told = stopwatch()
-
-    def step(self, exploration: Exploration) -> None:
-        """Say that one more schedule was played."""
-        if self._listener is not None and exploration.schedules % _EVERY == 0:
-            now = stopwatch()
-            if now - self._told >= _INTERVAL:
-                self._told = now
-                self._listener(exploration, False)
-
-    def end(self, exploration: Exploration) -> None:
-        """Say that the exploration is over."""
-        if self._listener is not None:
-            self._listener(exploration, True)
+    for name in given:
+        if name not in ExploreOptions.__annotations__:
+            raise UnknownName("argument", name, ExploreOptions.__annotations__, where="explore")
 
 
-def progress_line(exploration: Exploration) -> str:
-    """Say in one line how far an exploration has got.
+def chosen_schedules(
+    token: str | None, chosen: Sequence[Explored], options: ExploreOptions
+) -> Schedules | list[Schedule]:
+    """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
 
-    >>> progress_line(Exploration(total=24, schedules=12, deliveries=48))
-    'exploring: 12 of 24 schedules, 48 deliveries'
+    >>> chosen_schedules("eg1:plan", ["verified"], {})
+    [<Schedule eg1:plan>]
+    >>> chosen_schedules(None, ["verified"], {"duplicates": 0})
+    <Schedules: 24 of 24>
     """
-    failed = f", {len(exploration.failures)} failed" if exploration.failures else ""
-    played = f"{exploration.schedules} of {exploration.total} schedules"
-    return f"exploring: {played}, {exploration.deliveries} deliveries{failed}"
+    if token is not None:
+        return [Schedule.parse(token)]
+    if len(chosen) == 1 and isinstance(chosen[0], Schedules):
+        return chosen[0]
+    given: list[Schedule] = []
+    lifecycles: list[LifecycleChoice] = []
+    for each in chosen:
+        several = _schedules_of(each)
+        if several is None:
+            lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses what is not a lifecycle
+        else:
+            given.extend(several)
+    if given and lifecycles:
+        raise UsageError(
+            "give lifecycles or schedules, not both",
+            where="explore",
+            hint="schedules('verified') makes the schedules of a lifecycle",
+        )
+    if given:
+        return given[: options.get("limit")]
+    return schedules(
+        *lifecycles,
+        orderings=options.get("orderings", True),
+        duplicates=options.get("duplicates", 1),
+        batchings=options.get("batchings", False),
+        faults=options.get("faults"),
+        limit=options.get("limit"),
+    )
 
 
-def _terminal_line() -> Listener | None:
-    """Return what rewrites a line on stderr, where that is a terminal."""
-    stream = sys.stderr
-    if stream is None or not stream.isatty():
+def _schedules_of(each: Explored) -> list[Schedule] | None:
+    """Return the schedules in an argument of `explore`; None for a lifecycle."""
+    if isinstance(each, Schedule):
+        return [each]
+    if isinstance(each, (str, Scenario)) or not isinstance(each, Iterable):
         return None
-
-    def show(exploration: Exploration, over: bool) -> None:
-        stream.write("\r\x1b[2K" + ("" if over else progress_line(exploration)))
-        stream.flush()
-
-    return show
+    several: list[Any] = list(each)
+    return several if several and all(isinstance(one, Schedule) for one in several) else None
 
 
-class Explorer:
-    """Hold what one exploration needs: a player, the invariants, and what the events come to in order."""
+async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: ExploreOptions) -> Exploration:
+    """Play the chosen schedules until one fails, all are played, or the time is up."""
+    __tracebackhide__ = True
+    try:
+        return await _Explorer(engine, options).explore(io, chosen)
+    except EngageLabMockError as error:
+        raise _entered(engine, error) from None
 
-    def __init__(self, engine: EngageLab, options: ExploreOptions) -> None:
+
+async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions) -> Played:
+    """Play the schedule that a token spells, and raise its failure, unreduced."""
+    __tracebackhide__ = True
+    try:
+        explorer = _Explorer(engine, options)
+        return await explorer.play(io, Schedule.parse(token))
+    except EngageLabMockError as error:
+        raise _entered(engine, error) from None
+
+
+async def play(
+    engine: Engine, io: Io, schedule: Schedule | str, options: ExploreOptions, events: Mapping[str, Event] | None
+) -> Played:
+    """Play one schedule, with the caller's events for their labels, and raise its failure."""
+    __tracebackhide__ = True
+    try:
+        explorer = _Explorer(engine, options)
+        chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
+        if not isinstance(chosen, Schedule):
+            raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
+        return await explorer.play(io, chosen, events)
+    except EngageLabMockError as error:
+        raise _entered(engine, error) from None
+
+
+def _entered(engine: Engine, error: EngageLabMockError) -> EngageLabMockError:
+    """Enter an input that cannot be used in the journal. A failure has its deliveries there already."""
+    return error.with_traceback(None) if isinstance(error, AssertionError) else engine.refused(error)
+
+
+class _Explorer:
+    """Hold what one exploration needs: a player, the invariants, and the in-order result of each set of events."""
+
+    def __init__(self, engine: Engine, options: ExploreOptions) -> None:
         check_explore_options(options)
         self._engine = engine
         self._options = options
@@ -107,22 +177,22 @@ class Explorer:
         self._check = engine.is_checked(options.get("check"))
         self._reset = options.get("reset")
         if self._reset is not None and not callable(self._reset):
-            raise UsageError(f"reset is called, {self._reset!r:.100} cannot be", where="explore")
+            raise UsageError(f"reset is not callable: {self._reset!r:.100}", where="explore")
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
-        engine.explorations += 1
+        engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._scripts: dict[tuple[str, ...], Script] = {}
         self._in_order: dict[tuple[tuple[str, ...], frozenset[str]], Played] = {}
 
     async def explore(self, io: Io, chosen: Sequence[Explored]) -> Exploration:
-        """Play the schedules until one fails, or all are played, or time is up."""
         __tracebackhide__ = True
-        plan = planned(self._engine.replaying, chosen, self._options)
-        # A journal of its own, which forgets: what is of interest is entered in the engine's when something fails.
-        self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(self._engine.clock.time()))
+        engine, state = self._engine, self._engine.exploring
+        plan = chosen_schedules(state.replaying, chosen, self._options)
+        # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
+        self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
         exploration = Exploration(total=len(plan), failures=[])
-        progress = Progress(self._engine.progress)
+        progress = Progress(state.progress)
         ends = None if self._budget is None else stopwatch() + self._budget
         seen: set[str] = set()
         try:
@@ -147,43 +217,35 @@ class Explorer:
         finally:
             progress.end(exploration)
         if exploration.failures:
-            self._enter(exploration.failures[0].played)
+            failed = exploration.failures[0].played
+            state.played = failed.schedule
+            for delivery in failed.deliveries:
+                engine.journal.open(delivery)
         if self._check:
             exploration.assert_ok()
         return exploration
 
-    async def replay(self, io: Io, token: str) -> Played:
-        """Play the schedule that a token spells, and raise what is wrong with it, unreduced."""
+    async def play(self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Played:
+        """Play one schedule and raise its failure, unreduced."""
         __tracebackhide__ = True
-        return await self._one(io, Schedule.parse(token), self._check)
-
-    async def play(
-        self, io: Io, schedule: Schedule | str, *, events: Mapping[str, Event] | None, check: bool
-    ) -> Played:
-        """Play one schedule, perhaps with the caller's events, and raise what is wrong with it."""
-        __tracebackhide__ = True
-        chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
-        if not isinstance(chosen, Schedule):
-            raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
         if events is not None:
-            places = labels_of(chosen.lifecycles)
-            own = {places.find(label, where="events"): event for label, event in events.items()}
-            self._scripts[_names(chosen)] = Script(chosen.lifecycles, self._player, own)
-        return await self._one(io, chosen, check)
-
-    async def _one(self, io: Io, schedule: Schedule, check: bool) -> Played:
-        __tracebackhide__ = True
+            labels = labels_of(schedule.lifecycles)
+            own = {labels.find(label, where="events"): event for label, event in events.items()}
+            self._scripts[_names(schedule)] = self._script(schedule, own)
         played, violation = await self._judged(io, schedule)
-        self._engine.played = schedule
-        if violation is not None and check:
+        self._engine.exploring.played = schedule
+        if violation is not None and self._check:
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
-        engine = self._engine
-        generate = Generator.seeded(engine.seed, "explore", engine.explorations)
+        generate = Generator.seeded(self._engine.seed, "explore", self._engine.exploring.count)
         retry = retry_policy(self._options.get("retry"))
-        return Player(engine, self._receiver, journal=journal, clock=clock, generate=generate, retry=retry)
+        return Player(self._receiver, journal=journal, clock=clock, generate=generate, retry=retry)
+
+    def _script(self, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Script:
+        player = self._player
+        return Script(self._engine, schedule.lifecycles, ids=player.generate, now=player.started, events=events)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._receiver.observe is not None
@@ -193,61 +255,76 @@ class Explorer:
         blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
         if blind:
             raise UsageError(
-                f"{blind[0]!r} is about the receiver's state, which nobody can see",
+                f"{blind[0]!r} judges the receiver's state, and this receiver has no observe",
                 where="invariants",
                 hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
             )
         return invariants
 
     async def _judged(self, io: Io, schedule: Schedule, only: str | None = None) -> tuple[Played, Violation | None]:
-        """Play a schedule and return what is wrong with it, if anything is; by one invariant, if one is named."""
+        """Play a schedule and return its violation, if it has one; `only` names the one invariant that judges."""
         __tracebackhide__ = True
-        played = await self._play(io, schedule)
+        names = _names(schedule)
+        played = await self._play(io, schedule, names)
         if self._compares:
-            played.in_order = await self._usual(io, schedule, played)
-        return played, await self._judge(io, played, only)
+            played.in_order = await self._usual(io, played, names)
+        return played, await self._violation(io, played, only)
 
-    async def _play(self, io: Io, schedule: Schedule) -> Played:
+    async def _play(self, io: Io, schedule: Schedule, names: tuple[str, ...]) -> Played:
         __tracebackhide__ = True
         if self._reset is not None:
             done = self._reset()
-            if inspect.isawaitable(done):
+            if done is not None and inspect.isawaitable(done):
                 await _awaited(done, io, "reset")
-        names = _names(schedule)
         script = self._scripts.get(names)
         if script is None:
-            script = Script(schedule.lifecycles, self._player)
+            script = self._script(schedule)
             if self._reset is not None:
                 self._scripts[names] = script
         return await self._player.play(io, schedule, script)
 
-    async def _usual(self, io: Io, schedule: Schedule, played: Played) -> Played:
-        """Return what the same events come to in order."""
+    async def _usual(self, io: Io, played: Played, names: tuple[str, ...]) -> Played:
+        """Return the playing of the same events in order; each set of events is played so once."""
         __tracebackhide__ = True
-        key = (_names(schedule), frozenset(label for step in schedule.steps for label in step.events))
+        schedule = played.schedule
+        key = (names, frozenset([label for step in schedule.steps for label in step.events]))
         usual = self._in_order.get(key)
         if usual is None:
             in_order = schedule.in_order
-            usual = played if in_order == schedule else await self._play(io, in_order)
+            usual = played if in_order == schedule else await self._play(io, in_order, names)
             self._in_order[key] = usual
         return usual
 
-    async def _judge(self, io: Io, played: Played, only: str | None) -> Violation | None:
+    async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
+        """Return the first violation; an invariant returns it, says it in a string, or raises `AssertionError`."""
         __tracebackhide__ = True
         if only is None or only == ACKNOWLEDGED:
             for record in played.records:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
                     return given_up(record)
         for invariant in self._invariants:
-            found = await _ask(invariant, played, io)
-            if found is not None and only in {None, found.invariant}:
+            try:
+                found = invariant(played)
+                if found is None or found is True:
+                    continue
+                if inspect.isawaitable(found):
+                    found = await _awaited(found, io, _name(invariant))
+            except AssertionError as error:
+                found = str(error) or "an assertion failed"
+            if found is None or found is True:
+                continue
+            if not isinstance(found, Violation):
+                what = "it does not hold" if found is False else str(found)
+                last = played.records[-1] if played.records else None
+                found = Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
+            if only is None or found.invariant == only:
                 return found
         return None
 
     async def _failure(
         self, io: Io, played: Played, violation: Violation, number: int, total: int, *, reduce: bool
     ) -> Failure:
-        """Reduce what failed to the smallest schedule that fails by the same invariant."""
+        """Return the failure, with the smallest schedule that fails by the same invariant if it is to be reduced."""
         __tracebackhide__ = True
         found = played.schedule
         smallest, repeatable = (played, violation), True
@@ -262,7 +339,7 @@ class Explorer:
                 return True
 
             repeatable = await fails(found)
-            if repeatable and self._engine.replaying is None:
+            if repeatable and self._engine.exploring.replaying is None:
                 await shrink(found, fails)
         return Failure(
             schedule=smallest[0].schedule,
@@ -274,37 +351,17 @@ class Explorer:
             repeatable=repeatable,
         )
 
-    def _enter(self, played: Played) -> None:
-        """Enter in the engine's journal what was sent."""
-        self._engine.played = played.schedule
-        for delivery in played.deliveries:
-            self._engine.journal.open(delivery)
-
 
 def _names(schedule: Schedule) -> tuple[str, ...]:
-    return tuple(scenario.name for scenario in schedule.lifecycles)
+    return tuple([scenario.name for scenario in schedule.lifecycles])
+
+
+def _name(invariant: Invariant) -> str:
+    return str(getattr(invariant, "__name__", type(invariant).__name__))
 
 
 async def _awaited(value: Any, io: Io, where: str) -> Any:
     if io is not ASYNC:
         getattr(value, "close", lambda: None)()
-        hint = "await the async twin, with an a in front"
-        raise UsageError(f"{where} is asynchronous, and this call is not", where=where, hint=hint)
+        raise needs_async(where)
     return await value
-
-
-async def _ask(invariant: Invariant, played: Played, io: Io) -> Violation | None:
-    """Return what an invariant finds: it returns a `Violation`, or says so in a string, or raises `AssertionError`."""
-    __tracebackhide__ = True
-    name = getattr(invariant, "__name__", type(invariant).__name__)
-    try:
-        found = invariant(played)
-        if inspect.isawaitable(found):
-            found = await _awaited(found, io, name)
-    except AssertionError as error:
-        found = str(error) or "an assertion failed"
-    if found is None or found is True or isinstance(found, Violation):
-        return found if isinstance(found, Violation) else None
-    what = "it does not hold" if found is False else str(found)
-    last = played.records[-1] if played.records else None
-    return Violation(invariant=name, what=what, record=last, after=played.final)

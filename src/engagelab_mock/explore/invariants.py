@@ -1,4 +1,4 @@
-"""Invariants: what must hold in every schedule, and the violation when it does not."""
+"""Invariants: what must hold in every schedule. A violation says what does not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.played import Played, Record
+from engagelab_mock.explore.player import Played, Record
 from engagelab_mock.protocol.status import Status
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Say which invariant does not hold, what is wrong, and after which attempt.
+    """Hold which invariant failed, what is wrong, and after which attempt.
 
     >>> Violation(invariant="eventually", what="the state is 'sent'").record is None
     True
@@ -22,40 +22,40 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     invariant: str
     what: str
-    #: The attempt after which it was seen; None where no attempt is to blame.
+    #: The attempt after which it was seen; None if no attempt caused it.
     record: Record | None = None
-    #: The state that is wrong, and the one it is compared with.
+    #: The state it is compared with, and the wrong state.
     before: Any = None
     after: Any = None
 
 
-#: The name under which it is reported that a callback was not acknowledged, which holds without being asked for.
+#: The name of the invariant that every callback is acknowledged in the end. It is always checked.
 ACKNOWLEDGED = "acknowledged"
 
 
 def given_up(record: Record) -> Violation:
-    """Say that a callback was not acknowledged, and will not be sent again."""
+    """Return the violation by a callback that was not acknowledged and will not be sent again."""
     what = f"the callback was given up: {record.attempt.error}"
     return Violation(invariant=ACKNOWLEDGED, what=what, record=record, before=record.before, after=record.after)
 
 
-#: Takes a state, or names the part of it that an invariant is about: a key, an attribute.
+#: The part of a state that an invariant is about: a key, an attribute, or a callable that takes it from the state.
 Part = str | Callable[[Any], Any] | None
-#: Anything that is called with what a schedule did, and returns what is wrong or raises `AssertionError`.
+#: A callable that gets a `Played`, and returns what is wrong or raises `AssertionError`.
 Invariant = Callable[[Played], Any]
 
-#: How far a message has got; failures are left out, since another channel, or another try, may follow them.
+#: The statuses in the order of progress. Failures are not in it: another channel or another try may follow.
 PROGRESS: tuple[str, ...] = (
     *(Status.PLAN, Status.TARGET_VALID, Status.SENT, Status.DELIVERED, Status.READ, Status.VERIFIED),
 )
 
 
 class _Invariant:
-    """An invariant of a name; made by the functions of this module."""
+    """A named invariant, made by the functions of this module."""
 
     def __init__(self, name: str, judge: Callable[[Played], Violation | None], *, compares: bool = False) -> None:
         self.__name__ = name
-        #: Whether it looks at what the same events come to in order.
+        #: Whether it needs the result of in-order delivery.
         self.compares = compares
         self._judge = judge
 
@@ -67,9 +67,9 @@ class _Invariant:
 
 
 def converges(part: Part = None) -> Invariant:
-    """Hold if the final state is the one that the same events come to in order, each once and alone.
+    """Pass if the final state is the same as after delivering the events in order, each once and alone.
 
-    `part` is a key or an attribute of the state, or a callable that takes what matters from it; None is all of it.
+    `part` is a key or an attribute of the state, or a callable that takes a part of it; None compares all of it.
 
     >>> converges()
     converges()
@@ -81,10 +81,10 @@ def converges(part: Part = None) -> Invariant:
         if usual is None or usual is played:
             return None
         for message in range(len(played.messages)):
-            expected, final = take(_of(usual, usual.final, message)), take(_of(played, played.final, message))
+            expected, final = take(_final(usual, message)), take(_final(played, message))
             if expected != final and _anonymous(expected, usual) != _anonymous(final, played):
                 ours, theirs = _different(final, expected)
-                what = f"the final state is {ours!r}, and {theirs!r} where the same events come in order"
+                what = f"expected {theirs!r} (the result of in-order delivery), got {ours!r}"
                 return Violation(invariant="converges", what=what, record=_last(played), before=expected, after=final)
         return None
 
@@ -92,10 +92,10 @@ def converges(part: Part = None) -> Invariant:
 
 
 def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> Invariant:
-    """Hold if no state is followed by one that stands before it in `order`, or by None.
+    """Pass if no state is followed by one that is earlier in `order`, or by None.
 
-    States that `order` does not have are passed over; several that rank alike stand in it as a set or a tuple. It is
-    about `part` of the state; left out, about the state itself, or its "status" where it is a mapping.
+    States that are not in `order` are ignored. A set or a tuple in `order` holds states of equal rank. `part` is the
+    part of the state to look at; default: the state itself, or its "status" if it is a mapping.
 
     >>> never_regresses(order=["sent", ("delivered", "delivered_failed"), "verified"])
     never_regresses()
@@ -109,11 +109,9 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
     def judge(played: Played) -> Violation | None:
         for message in range(len(played.messages)):
             highest, best = -1, None
-            for record in played.records:
-                if record.after is record.before:
-                    continue  # as most repeated ones leave it
-                state = take(_of(played, record.after, message))
-                rank = ranks.get(state) if isinstance(state, Hashable) else None
+            for record, after in _changes(played, message):
+                state = take(after)
+                rank = ranks.get(state) if isinstance(state, (str, Hashable)) else None
                 if rank is not None and rank < highest:
                     what = f"the state goes back from {best!r} to {state!r}"
                     return Violation(invariant="never_regresses", what=what, record=record, before=best, after=state)
@@ -125,11 +123,11 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
 
 
 def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
-    """Hold if an effect is never had twice, and is had once where the same events in order have it.
+    """Pass if an effect never happens twice, and happens as often as when the events are delivered in order.
 
-    `effect` is a key or an attribute of the state, or a callable that takes it from the state: a number, a truth
-    value, or a collection that is counted. With `when`, a status, it is had once if that status was delivered, and
-    else not at all.
+    `effect` is a key or an attribute of the state, or a callable that takes it from the state. Its value is a number,
+    a truth value, or a collection whose entries are counted. With `when`, a status, the effect must happen once if that
+    status was delivered, and must not happen otherwise.
 
     >>> exactly_once("credits", when="verified")
     exactly_once()
@@ -139,30 +137,24 @@ def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
 
     def judge(played: Played) -> Violation | None:
         for message in range(len(played.messages)):
-            for record in played.records:
-                if record.after is record.before:
-                    continue
-                if (count := _count(take(_of(played, record.after, message)))) > 1:
-                    return Violation(
-                        invariant="exactly_once",
-                        what=f"{name} was had {count} times",
-                        record=record,
-                        before=_of(played, record.before, message),
-                        after=_of(played, record.after, message),
-                    )
-            final, wanted = _count(take(_of(played, played.final, message))), _wanted(played, message, when, take)
-            if wanted is not None and final != wanted:
-                what = f"{name} was had {_times(final)}, not {_times(wanted)}"
-                return Violation(
-                    invariant="exactly_once", what=what, record=_last(played), after=_of(played, played.final, message)
-                )
+            after = _of(played, played.initial, message)
+            count = _count(take(after))
+            for record, after in _changes(played, message):
+                if (count := _count(take(after))) > 1:
+                    before = _of(played, record.before, message)
+                    what = f"{name} happened {_times(count)}"
+                    return Violation(invariant="exactly_once", what=what, record=record, before=before, after=after)
+            wanted = _wanted(played, message, when, take)
+            if wanted is not None and count != wanted:
+                what = f"{name} happened {_times(count)}, expected {wanted}"
+                return Violation(invariant="exactly_once", what=what, record=_last(played), after=after)
         return None
 
     return _Invariant("exactly_once", judge, compares=when is None)
 
 
 def idempotent(part: Part = None) -> Invariant:
-    """Hold if a callback changes nothing when the receiver has processed all of its events before.
+    """Pass if a callback changes nothing once the receiver has processed all of its events before.
 
     >>> idempotent()
     idempotent()
@@ -170,27 +162,27 @@ def idempotent(part: Part = None) -> Invariant:
     take = _taker(part)
 
     def judge(played: Played) -> Violation | None:
-        processed: set[str] = set()
-        for record in played.records:
-            if record.after is not record.before and processed.issuperset(record.events):
+        sent: set[str] = set()
+        for index, record in enumerate(played.records):
+            changed = record.after is not record.before
+            if changed and sent.issuperset(record.events) and _were_processed(record.events, played.records[:index]):
                 for message in range(len(played.messages)):
                     before, after = (take(_of(played, state, message)) for state in (record.before, record.after))
                     if before != after:
                         was, became = _different(before, after)
                         what = f"a repeated {', '.join(record.events)} changes the state from {was!r} to {became!r}"
                         return Violation(invariant="idempotent", what=what, record=record, before=before, after=after)
-            if record.processed:
-                processed.update(record.events)
+            sent.update(record.events)
         return None
 
     return _Invariant("idempotent", judge)
 
 
 def eventually(status: Any = None, part: Part = None) -> Invariant:
-    """Hold if the final state is `status`, in every schedule that delivers the event of that status.
+    """Pass if the final state is `status`, in every schedule that delivers the event of that status.
 
-    Left out, it is the status that the lifecycle ends with; a callable is asked whether the final state is right, in
-    every schedule. `part` is as in `never_regresses`.
+    The default is the last status of the lifecycle. A callable gets the final state of every schedule and returns
+    whether it is right. `part` is as in `never_regresses`.
 
     >>> eventually("verified")
     eventually()
@@ -199,7 +191,7 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
 
     def judge(played: Played) -> Violation | None:
         for message, scenario in enumerate(played.schedule.lifecycles):
-            final = take(_of(played, played.final, message))
+            final = take(_final(played, message))
             if callable(status):
                 if not status(final):
                     what = f"the final state is {final!r}"
@@ -207,7 +199,7 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
                 continue
             wanted = status if status is not None else (scenario.statuses or [""])[-1]
             if wanted in _delivered(played, message, last=status is None) and final != wanted:
-                what = f"the final state is {final!r}, not {wanted!r}"
+                what = f"expected the final state {wanted!r}, got {final!r}"
                 return Violation(invariant="eventually", what=what, record=_last(played), before=wanted, after=final)
         return None
 
@@ -215,7 +207,7 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
 
 
 def needs_state(invariant: Invariant) -> bool:
-    """Tell whether an invariant is of this module, and so about the state that `observe` returns.
+    """Tell whether an invariant judges the state that `observe` returns: those of this module do.
 
     >>> needs_state(converges())
     True
@@ -224,7 +216,7 @@ def needs_state(invariant: Invariant) -> bool:
 
 
 def compares(invariant: Invariant) -> bool:
-    """Tell whether an invariant may look at what the same events come to in order; one of the user's own may.
+    """Tell whether an invariant may need the result of in-order delivery; the user's own may.
 
     >>> compares(converges()), compares(never_regresses())
     (True, False)
@@ -233,25 +225,30 @@ def compares(invariant: Invariant) -> bool:
 
 
 def check_invariants(given: object) -> list[Invariant]:
-    """Return invariants as a list, or raise `UsageError` for what is none.
+    """Return invariants as a list, or raise `UsageError` for anything else.
 
     >>> check_invariants(converges())
     [converges()]
     """
     several = [given] if callable(given) else given
     if isinstance(several, str) or not isinstance(several, Collection):
-        raise UsageError(f"invariants are a list, not {given!r:.100}", where="invariants", hint="[converges()]")
+        raise UsageError(f"invariants is a list, not {given!r:.100}", where="invariants", hint="[converges()]")
     for invariant in several:
         if not callable(invariant):
-            raise UsageError(f"an invariant is callable, {invariant!r:.100} is not", where="invariants")
+            raise UsageError(f"an invariant is a callable, not {invariant!r:.100}", where="invariants")
         if invariant in _MAKERS:
             raise UsageError(
-                f"{invariant.__name__} makes an invariant", where="invariants", hint=f"{invariant.__name__}()"
+                f"{invariant.__name__} is not an invariant until it is called",
+                where="invariants",
+                hint=f"{invariant.__name__}()",
             )
     return list(several)
 
 
 _MAKERS = (converges, never_regresses, exactly_once, idempotent, eventually)
+
+
+# Concrete types first: a check against an abstract one takes much longer, and these run after every schedule.
 
 
 def _taker(part: Part) -> Callable[[Any], Any]:
@@ -263,18 +260,36 @@ def _taker(part: Part) -> Callable[[Any], Any]:
     def take(state: Any) -> Any:
         if state is None:
             return None
-        return state.get(part) if isinstance(state, Mapping) else getattr(state, part)
+        return state.get(part) if isinstance(state, (dict, Mapping)) else getattr(state, part)
 
     return take
 
 
 def _status(state: Any) -> Any:
-    return state.get("status") if isinstance(state, Mapping) else state
+    return state.get("status") if isinstance(state, (dict, Mapping)) else state
 
 
 def _of(played: Played, state: Any, message: int) -> Any:
-    """Return one message's part of a state."""
+    """Return the state of one message."""
     return state if len(played.messages) == 1 else state[message]
+
+
+def _final(played: Played, message: int) -> Any:
+    """Return the state of one message after the last attempt."""
+    return _of(played, played.final, message)
+
+
+def _changes(played: Played, message: int) -> list[tuple[Record, Any]]:
+    """Return the attempts that changed the state, each with the state of one message after it."""
+    # An unchanged state is the same object: see `look_again`.
+    if len(played.messages) == 1:
+        return [(record, record.after) for record in played.records if record.after is not record.before]
+    return [(record, record.after[message]) for record in played.records if record.after is not record.before]
+
+
+def _were_processed(events: Sequence[str], records: Sequence[Record]) -> bool:
+    """Tell whether the receiver processed all of these events in some of these attempts."""
+    return {event for record in records if record.processed for event in record.events}.issuperset(events)
 
 
 def _last(played: Played) -> Record | None:
@@ -282,25 +297,27 @@ def _last(played: Played) -> Record | None:
 
 
 def _count(effect: Any) -> int:
+    if isinstance(effect, int):
+        return int(effect)
     if effect is None:
         return 0
     return len(effect) if isinstance(effect, Sized) else int(effect)
 
 
 def _times(count: int) -> str:
-    return {0: "not at all", 1: "once"}.get(count, f"{count} times")
+    return "1 time" if count == 1 else f"{count} times"
 
 
 def _wanted(played: Played, message: int, when: str | None, take: Callable[[Any], Any]) -> int | None:
-    """Return how often an effect should have been had in the end, None where there is nothing to tell it by."""
+    """Return how often an effect should have happened in the end; None if there is nothing to compare with."""
     if when is not None:
         return int(when in _delivered(played, message))
     usual = played.in_order
-    return None if usual is None or usual is played else _count(take(_of(usual, usual.final, message)))
+    return None if usual is None or usual is played else _count(take(_final(usual, message)))
 
 
 def _delivered(played: Played, message: int, *, last: bool = False) -> Iterator[str]:
-    """Yield the statuses of a message that the receiver has processed; `last` leaves all but its last event out."""
+    """Yield the statuses of a message that the receiver has processed; with `last`, only that of its last event."""
     scenario = played.schedule.lifecycles[message]
     places = labels_of(played.schedule.lifecycles).places
     for record in played.records:
@@ -311,7 +328,7 @@ def _delivered(played: Played, message: int, *, last: bool = False) -> Iterator[
 
 
 def _different(one: Any, other: Any) -> tuple[Any, Any]:
-    """Return two states with only what differs in them."""
+    """Return two states, reduced to the keys that differ if they are mappings."""
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return one, other
     keys = [key for key in {**one, **other} if key not in one or key not in other or one[key] != other[key]]
@@ -319,7 +336,7 @@ def _different(one: Any, other: Any) -> tuple[Any, Any]:
 
 
 def _anonymous(state: Any, played: Played) -> Any:
-    """Return a state with the messages' ids taken out: in another playing they are others."""
+    """Return a state without the messages' ids, which differ from playing to playing."""
     if isinstance(state, str):
         for number, message in enumerate(played.messages, 1):
             state = state.replace(message.id, f"message {number}")

@@ -1,4 +1,4 @@
-"""The lifecycle that a schedule is about: a scenario that a token can spell, and a label for each of its events."""
+"""The lifecycle of a schedule: a scenario that a token can spell, with a label for each of its events."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _STEP = re.compile(
 
 
 def lifecycle(chosen: str | Scenario | Sequence[str], *, where: str = "lifecycle") -> Scenario:
-    """Return a scenario that a token can name: a built-in one, or one named by the spelling of its steps.
+    """Return a scenario that a token can name: a built-in one, or one whose name spells its steps.
 
     >>> lifecycle("verified").name
     'verified'
     >>> lifecycle(["plan", "sent"]).name
     'plan-sent+1'
 
-    A string with a hyphen, or that names no scenario but a status, is read as such a spelling.
+    A string that is not the name of a built-in scenario is read as the spelling of steps.
     """
     if isinstance(chosen, str) and chosen not in CATALOGUE:
         return _read(chosen, where=where)
@@ -50,7 +50,7 @@ def spell(seconds: float) -> str:
 
 
 class Labels:
-    """Name every event of one or more messages: its status, and what else is needed to tell it from the others.
+    """Name every event of one or more messages: its status, with the channel or a number if that is not unique.
 
     >>> Labels((CATALOGUE["fallback"],)).all[:4]
     ('plan', 'sent/whatsapp', 'delivered_failed', 'sent/sms')
@@ -58,7 +58,7 @@ class Labels:
 
     def __init__(self, scenarios: Sequence[Scenario]) -> None:
         self._meant: dict[str, list[str]] = {}
-        #: For each label, which message it is about, counted from 0, and which of its events it is.
+        #: For each label, the message it is about and the place of its event in that message, both counted from 0.
         self.places: dict[str, tuple[int, int]] = {}
         for message, scenario in enumerate(scenarios):
             suffix = f"#{message + 1}" if message else ""
@@ -67,11 +67,11 @@ class Labels:
                 self.places[label] = (message, index)
                 for name in names:
                     self._meant.setdefault(f"{name}{suffix}", []).append(label)
-        #: Every label, in the order in which a sender that makes no mistake sends the events.
+        #: Every label, in the order of the lifecycles.
         self.all = tuple(self.places)
 
     def find(self, name: str, *, where: str = "schedule") -> str:
-        """Return the label that a name means; raise `UnknownName` for none, `UsageError` for more than one."""
+        """Return the label for a name; raise `UnknownName` if there is none, `UsageError` if there are several."""
         if name in self.places:
             return name
         meant = self._meant.get(name.removesuffix("#1"), [])
@@ -79,7 +79,7 @@ class Labels:
             return meant[0]
         if meant:
             raise UsageError(
-                f"{name!r} happens {len(meant)} times in this lifecycle", where=where, hint=f"say {' or '.join(meant)}"
+                f"{name!r} occurs {len(meant)} times in this lifecycle", where=where, hint=f"use {' or '.join(meant)}"
             )
         raise UnknownName("event", name, self.all, where=where)
 
@@ -90,17 +90,17 @@ def _labels(names: tuple[str, ...]) -> Labels:
 
 
 def labels_of(scenarios: Sequence[Scenario]) -> Labels:
-    """Return the labels of lifecycles as `lifecycle` returns them; made once for each combination.
+    """Return the labels of lifecycles that `lifecycle` returned; computed once for each combination.
 
     >>> labels_of([lifecycle("delivered")] * 2).all
     ('plan', 'sent', 'delivered', 'plan#2', 'sent#2', 'delivered#2')
     """
     # A lifecycle's name says everything about it.
-    return _labels(tuple(scenario.name for scenario in scenarios))
+    return _labels(tuple([scenario.name for scenario in scenarios]))
 
 
 def _names(scenario: Scenario) -> Iterator[list[str]]:
-    """Yield what each event can be called, the shortest name that is its own first."""
+    """Yield the names of each event; its label, the shortest unique one, comes first."""
     steps = list(scenario.steps(Channel.SMS))
     broad = [step.status for step in steps]
     narrow = [f"{step.status}/{step.channel}" if step.channel else step.status for step in steps]
@@ -114,7 +114,7 @@ def _names(scenario: Scenario) -> Iterator[list[str]]:
 
 
 def _checked(step: Transition) -> Transition:
-    """Return a step as `Scenario.then` makes it, which looks at the names in it."""
+    """Return a step as `Scenario.then` makes it, which checks its names."""
     made = Scenario("lifecycle", graph=None).then(
         step.status, after=step.after, channel=step.channel, error=step.error_code, message=step.error_message
     )
@@ -125,7 +125,7 @@ def _checked(step: Transition) -> Transition:
 def _named(steps: tuple[Transition, ...]) -> Scenario:
     name = "-".join(map(_write, steps)) or "-"
     if name in CATALOGUE:
-        name += "+0"  # the status alone, not the built-in lifecycle of that name
+        name += "+0"  # the single status, not the built-in lifecycle of that name
     return Scenario(name, transitions=steps, graph=None)
 
 

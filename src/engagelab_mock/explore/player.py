@@ -1,54 +1,223 @@
-"""Play a schedule to a receiver: through the one sender, looking at the receiver's state after every attempt."""
+"""Play a schedule to a receiver, and record every attempt with the receiver's state before and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.clock import Timer
-from engagelab_mock.delivery.dispatcher import Dispatcher
+import msgspec
+
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
-from engagelab_mock.delivery.sender import Sender
+from engagelab_mock.delivery.sender import REPLACED, Sender
+from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.played import Played, Record, alook, look
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
 from engagelab_mock.messages.scenario import Scenario, timeline
 from engagelab_mock.protocol.callback import encode
-from engagelab_mock.protocol.dialect import Dialect
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
-    from engagelab_mock.service.core import Core
+    from engagelab_mock.service.engine import Engine
 
-#: Seconds until a callback that a fault struck is sent again: the first wait of the vendor's ladder [X].
-RETRY_AFTER = RetryPolicy((60.0,))
+
+class Record(msgspec.Struct, frozen=True, eq=False):
+    """Hold one attempt, with the receiver's state before and after it, as its `observe` returned it.
+
+    With several messages a state is a tuple, one entry for each message.
+    """
+
+    #: The step of the schedule, counted from 0.
+    step: int
+    #: The labels of the events in the callback.
+    events: tuple[str, ...]
+    delivery: Delivery
+    attempt: Attempt
+    before: Any
+    after: Any
+
+    @property
+    def processed(self) -> bool:
+        """Tell whether the receiver answered 200, even if that answer was lost or replaced on the way."""
+        response = self.attempt.response
+        return response is not None and (response.status == 200 or response.reason == REPLACED)
+
+
+class Played(msgspec.Struct, eq=False):
+    """Hold what happened when a schedule was played: its messages, and a record of each attempt, in order.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     played = engagelab.play("eg1:plan,sent!ackloss")
+    >>> [(record.events, str(record.attempt.outcome)) for record in played.records]
+    [(('plan',), 'acknowledged'), (('sent',), 'abandoned'), (('sent',), 'acknowledged')]
+    """
+
+    schedule: Schedule
+    receiver: Receiver
+    messages: tuple[Message, ...]
+    #: The state before the first delivery; None if the receiver has no `observe`.
+    initial: Any
+    records: list[Record]
+    #: The playing of this schedule's events in order, each delivered once and alone.
+    in_order: Played | None = None
+
+    @property
+    def states(self) -> list[Any]:
+        """Return the state before the first delivery, and after each attempt."""
+        return [self.initial, *(record.after for record in self.records)]
+
+    @property
+    def final(self) -> Any:
+        """Return the state after the last attempt."""
+        return self.records[-1].after if self.records else self.initial
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Return the deliveries, in the order of their first attempts."""
+        return list({id(record.delivery): record.delivery for record in self.records}.values())
+
+    @property
+    def acknowledged(self) -> bool:
+        """Tell whether the receiver acknowledged every delivery in the end."""
+        return all(delivery.acknowledged for delivery in self.deliveries)
+
+    def __repr__(self) -> str:
+        return f"<Played {self.schedule.token}: {len(self.records)} attempts>"
+
+
+#: Types whose values cannot change, so they need no copy.
+_FIXED = frozenset({str, int, float, bool, bytes, type(None)})
+_ROWS = frozenset({tuple, list, set, frozenset})
+_PLAIN = frozenset({*_FIXED, *_ROWS, dict})
+
+
+def snapshot(state: Any) -> Any:
+    """Return a copy of a state that does not change when the original does.
+
+    >>> live = {"status": "sent"}
+    >>> kept = snapshot(live)
+    >>> live["status"] = "delivered"
+    >>> kept
+    {'status': 'sent'}
+
+    Raises `UsageError` for a state that cannot be copied, or does not equal its copy.
+    """
+    if type(state) is dict and _FIXED.issuperset(map(type, state.values())) and _FIXED.issuperset(map(type, state)):
+        return state.copy()
+    try:
+        return _copied(state)
+    except (_NotPlain, RecursionError):
+        pass
+    hint = "return plain values, such as a str, a tuple or a dict"
+    try:
+        copied = deepcopy(state)
+    except Exception as error:
+        what = f"the state that observe returned cannot be copied: {type(error).__name__}: {error}"
+        raise UsageError(what, where="observe", hint=hint) from None
+    if copied != state:
+        raise UsageError(f"{state!r:.100} does not equal its own copy", where="observe", hint=hint)
+    return copied
+
+
+class _NotPlain(Exception):
+    """A state has a value of a type that only `deepcopy` can copy."""
+
+
+def _copied(state: Any) -> Any:
+    kind = type(state)
+    if kind in _FIXED:
+        return state
+    if kind is dict:
+        return {_copied(key): _copied(value) for key, value in state.items()}
+    if kind in _ROWS:
+        return kind([_copied(entry) for entry in state])
+    raise _NotPlain
+
+
+def look_again(state: Any, before: Any) -> Any:
+    """Return a snapshot of a state; the same object as the snapshot before if nothing has changed.
+
+    >>> before = {"status": "sent"}
+    >>> look_again({"status": "sent"}, before) is before
+    True
+    """
+    kind = type(state)
+    if kind in _PLAIN:
+        return before if kind is type(before) and state == before else snapshot(state)
+    if isinstance(state, Awaitable):
+        getattr(state, "close", lambda: None)()
+        raise needs_async("observe")
+    return snapshot(state)
+
+
+def needs_async(what: str) -> UsageError:
+    """Return the error for an asynchronous callable that was given to a synchronous call."""
+    hint = "await the async twin, with an a in front"
+    return UsageError(f"{what} is asynchronous, and this call is not", where=what, hint=hint)
+
+
+Observe = Callable[[str], Any]
+
+
+def look(observe: Observe, messages: tuple[Message, ...], before: Any) -> Any:
+    """Return a snapshot of the receiver's state, or a tuple with the state of each of several messages."""
+    if len(messages) == 1:
+        return look_again(observe(messages[0].id), before)
+    return tuple([look_again(observe(message.id), None) for message in messages])
+
+
+async def alook(observe: Observe, messages: tuple[Message, ...]) -> Any:
+    """Do what `look` does, in the running event loop: `observe` may be a coroutine function."""
+    states = []
+    for message in messages:
+        state = observe(message.id)
+        states.append(snapshot(await state if isinstance(state, Awaitable) else state))
+    return states[0] if len(states) == 1 else tuple(states)
+
+
+#: What a step sends: its events, the body that carries them, and the id of the message they are about.
+_Content = tuple[tuple[Event, ...], bytes, str]
 
 
 class Script:
-    """Hold the messages that schedules are about, their events by label, and the bodies encoded so far."""
+    """Hold the messages of a schedule, their events by label, and the bodies encoded so far.
+
+    All events have happened by the Unix time `now`: a schedule only varies when they are delivered. `events` replace
+    the events made for their labels.
+    """
 
     def __init__(
-        self, lifecycles: Sequence[Scenario], player: Player, events: Mapping[str, Event] | None = None
+        self,
+        engine: Engine,
+        lifecycles: Sequence[Scenario],
+        *,
+        ids: Generator,
+        now: float,
+        events: Mapping[str, Event] | None = None,
     ) -> None:
-        account, defaults = player.engine.account, player.engine.defaults
-        # Every playing has the same data, but for the message's id: what differs is the schedule's doing.
-        generate = Generator.seeded(player.engine.seed, "schedule")
+        self._receiver = engine.receiver
+        self._dialect = engine.dialect
+        account, defaults = engine.account, engine.defaults
+        # Every playing has the same data except the message id, so a difference comes from the schedule.
+        generate = Generator.seeded(engine.seed, "schedule")
         self.messages: tuple[Message, ...] = tuple(
             Message(
-                id=player.generate.message_id(),
+                id=ids.message_id(),
                 to=generate.recipient() if defaults.get("to") is None else defaults["to"],
                 template_key=defaults.get("template") or account.template_key,
                 business_id=account.business_id,
-                # All of it has happened by now: what varies is when it is delivered.
-                accepted=player.started - scenario.duration,
+                accepted=now - scenario.duration,
                 custom_args=defaults.get("custom_args"),
             )
             for scenario in lifecycles
@@ -58,120 +227,125 @@ class Script:
             for message, scenario in zip(self.messages, lifecycles, strict=True)
         ]
         places = labels_of(lifecycles).places
-        self.events: dict[str, Event] = {
+        self._events: dict[str, Event] = {
             label: timelines[message][index][1] for label, (message, index) in places.items()
         }
-        self.events.update(events or {})
-        self._bodies: dict[tuple[str, ...], tuple[tuple[Event, ...], bytes, str]] = {}
+        self._events.update(events or {})
+        self._contents: dict[tuple[str, ...], _Content] = {}
 
-    def callback(
-        self, labels: tuple[str, ...], receiver: Receiver, dialect: Dialect
-    ) -> tuple[tuple[Event, ...], bytes, str]:
-        """Return the events that the receiver wants of a step's, the body that carries them, and whose they are."""
-        known = self._bodies.get(labels)
+    def content(self, labels: tuple[str, ...]) -> _Content:
+        """Return the events of a step that the receiver subscribes to, their body, and the id of their message."""
+        known = self._contents.get(labels)
         if known is None:
-            events = [self.events[label] for label in labels]
-            wanted = tuple(dialect.spell(event) for event in events if receiver.settings.wants(event))
+            events = [self._events[label] for label in labels]
+            wanted = tuple(self._dialect.spell(event) for event in events if self._receiver.settings.wants(event))
             ids = {getattr(event, "message_id", "") for event in wanted}
             known = (wanted, encode(wanted), ids.pop() if len(ids) == 1 else "")
-            self._bodies[labels] = known
+            self._contents[labels] = known
         return known
 
 
-class Player(Sender):
-    """Play schedules, one at a time, each to its end; a sender that looks at the receiver after every attempt."""
+#: Seconds until a callback that a fault struck is sent again: the first wait of the vendor's ladder [X].
+RETRY_AFTER = RetryPolicy((60.0,))
+
+#: Where a delivery belongs in its schedule: the step, counted from 0, the labels of its events, and the delivery.
+_Placed = tuple[int, tuple[str, ...], Delivery]
+
+
+class Player:
+    """Play schedules, one at a time, each to its end: send the callbacks, and look at the receiver after each attempt.
+
+    Retries wait in a heap of the player's own, in the order of their times on its clock.
+    """
 
     def __init__(
-        self,
-        engine: Core,
-        receiver: Receiver,
-        *,
-        journal: Journal,
-        clock: Any,
-        generate: Generator,
-        retry: RetryPolicy = NO_RETRY,
+        self, receiver: Receiver, *, journal: Journal, clock: Any, generate: Generator, retry: RetryPolicy = NO_RETRY
     ) -> None:
-        super().__init__(journal=journal, clock=clock, generate=generate)
-        self.engine = engine
-        self.receiver = receiver
         self.generate = generate
-        self.started = clock.time()
-        self._dispatcher = Dispatcher(clock, self)
+        #: The clock's time when the player was made.
+        self.started: float = clock.time()
+        self._receiver = receiver
+        self._observe = receiver.observe
+        self._clock = clock
+        self._sender = Sender(journal=journal, clock=clock, generate=generate)
         self._retry = retry
-        self._faults: dict[str, tuple[Fault, ...]] = {"": ()}
-        self._timers: list[Timer] = []
-        self._where: dict[int, tuple[int, tuple[str, ...]]] = {}
-        self._played: Played
-        self._state: Any = None
+        self._faults: dict[str, tuple[Fault, ...]] = {}
+        # The retries that are due later, by time and then by the order in which they were entered. An entry without a
+        # delivery is the time at which the schedule goes on.
+        self._due: list[tuple[float, int, _Placed | None]] = []
+        self._entered = itertools.count()
 
     async def play(self, io: Io, schedule: Schedule, script: Script) -> Played:
-        """Deliver every step, then everything that is still to be sent again."""
+        """Deliver every step, then send every retry that is still due."""
         __tracebackhide__ = True
-        self._where.clear()
-        observe, messages = self.receiver.observe, script.messages
-        self._state = None
+        observe, messages = self._observe, script.messages
+        initial = None
         if observe is not None:
-            self._state = await alook(observe, messages) if io is ASYNC else look(observe, messages, None)
-        self._played = played = Played(schedule, self.receiver, script.messages, self._state, [])
-        try:
-            for index, step in enumerate(schedule.steps):
-                if step.delay:
-                    await self._wait(io, step.delay)
-                for _ in range(step.repeat):
-                    await self._deliver(io, index, step, script)
-            while self._timers and await io.run_next(self.clock):
-                pass
-        finally:
-            for timer in self._timers:
-                timer.cancel()
-            self._timers.clear()
+            initial = await alook(observe, messages) if io is ASYNC else look(observe, messages, None)
+        played = Played(schedule, self._receiver, messages, initial, [])
+        for index, step in enumerate(schedule.steps):
+            if step.delay:
+                self._enter(step.delay, None)
+                await self._run_due(io, played)
+            events, body, message_id = script.content(step.events)
+            if not events:
+                continue
+            faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
+            for _ in range(step.repeat):
+                delivery = Delivery(self._receiver, events, body, message_id, retry, faults)
+                await self._attempt(io, played, (index, step.events, delivery))
+        if self._due:
+            await self._run_due(io, played)
         return played
 
-    async def attempt(self, io: Io, delivery: Delivery) -> Attempt:
-        """Make a delivery's next attempt, and look at the receiver's state after it."""
+    async def _attempt(self, io: Io, played: Played, placed: _Placed) -> None:
+        """Make a delivery's next attempt, record it, and enter its retry if it failed."""
         __tracebackhide__ = True
-        attempt = await super().attempt(io, delivery)
-        played, before = self._played, self._state
-        observe = self.receiver.observe
+        index, labels, delivery = placed
+        records = played.records
+        attempt = await self._sender.attempt(io, delivery)
+        before = after = records[-1].after if records else played.initial
+        observe = self._observe
         if observe is not None:
             messages = played.messages
-            self._state = await alook(observe, messages) if io is ASYNC else look(observe, messages, before)
-        index, labels = self._where[id(delivery)]
-        played.records.append(Record(index, labels, delivery, attempt, before, self._state))
-        return attempt
+            after = await alook(observe, messages) if io is ASYNC else look(observe, messages, before)
+        records.append(Record(index, labels, delivery, attempt, before, after))
+        if not attempt.acknowledged:
+            wait = delivery.retry.wait_after(attempt.number)
+            if wait is None:
+                delivery.given_up = True
+            else:
+                self._enter(wait, placed)
 
-    def faults(self, name: str) -> tuple[Fault, ...]:
-        """Return a step's fault; raise `UsageError` where the receiver cannot be sent it."""
-        if name not in self._faults:
-            made = fault(name, attempts=1)
-            receiver = self.receiver
-            made.check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
-            self._faults[name] = (made,)
-        return self._faults[name]
+    def _struck_by(self, step: Step) -> tuple[tuple[Fault, ...], RetryPolicy]:
+        """Return the fault of a step and its retries; raise `UsageError` if the receiver cannot be sent that fault."""
+        faults = self._faults.get(step.fault)
+        if faults is None:
+            made = fault(step.fault, attempts=1)
+            made.check_receiver(transport=self._receiver.transport.name, signs=self._receiver.settings.signs)
+            faults = self._faults[step.fault] = (made,)
+        return faults, self._retry if self._retry.waits else RETRY_AFTER
 
-    async def _deliver(self, io: Io, index: int, step: Step, script: Script) -> None:
+    def _enter(self, seconds: float, placed: _Placed | None) -> None:
+        heappush(self._due, (self._clock.time() + seconds, next(self._entered), placed))
+
+    async def _run_due(self, io: Io, played: Played) -> None:
+        """Send the retries in the order of their times, until the schedule goes on or none is left."""
         __tracebackhide__ = True
-        events, body, message_id = script.callback(step.events, self.receiver, self.engine.dialect)
-        if not events:
-            return
-        faults = self.faults(step.fault)
-        retry = RETRY_AFTER if faults and not self._retry.waits else self._retry
-        delivery = Delivery(self.receiver, events, body, message_id, retry, faults)
-        self._where[id(delivery)] = (index, step.events)
-        await self._dispatcher.deliver(io, delivery, _leave, self._timers)
+        while self._due:
+            when, _, placed = heappop(self._due)
+            await self._reach(io, when)
+            if placed is None:
+                return
+            await self._attempt(io, played, placed)
 
-    async def _wait(self, io: Io, seconds: float) -> None:
-        """Let time pass, with what falls due meanwhile."""
+    async def _reach(self, io: Io, when: float) -> None:
+        """Run the clock to a Unix time; other timers that are due before run on the way."""
         __tracebackhide__ = True
-        passed: list[bool] = []
-
-        async def pass_by(_: Io) -> None:
-            passed.append(True)
-
-        self._dispatcher.at(self.clock.time() + seconds, pass_by, self._timers, label="the next step of the schedule")
-        while not passed and await io.run_next(self.clock):
-            pass
-
-
-def _leave(delivery: Delivery) -> None:
-    """Leave a delivery that is given up to the invariants."""
+        reached: list[bool] = []
+        timer = self._clock.call_at(when, lambda: reached.append(True), label="the next step of the schedule")
+        try:
+            while not reached and await io.run_next(self._clock):
+                pass
+        finally:
+            timer.cancel()

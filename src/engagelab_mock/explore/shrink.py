@@ -1,4 +1,4 @@
-"""Reduce a failing schedule to one that cannot be made simpler without passing: delta debugging."""
+"""Reduce a failing schedule until every simpler one passes: delta debugging."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from itertools import pairwise
 import msgspec
 
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.schedule import Schedule, Step, tidy
-from engagelab_mock.explore.token import usual_lifecycle
+from engagelab_mock.explore.schedule import Schedule, Step, tidy, usual_lifecycle
 
-#: Plays a schedule and tells whether it fails in the way that is looked for.
+#: Plays a schedule and tells whether it fails by the same invariant.
 Fails = Callable[[Schedule], Awaitable[bool]]
 
 
 async def shrink(schedule: Schedule, fails: Fails) -> Schedule:
-    """Return a schedule that fails and of which no simpler one, as `simpler` has them, does."""
+    """Return a schedule that fails while every schedule that `simpler` yields for it passes."""
     tried: dict[Schedule, bool] = {schedule: True}
 
     async def failing(candidate: Schedule) -> bool:
@@ -35,11 +34,11 @@ async def shrink(schedule: Schedule, fails: Fails) -> Schedule:
 
 
 def simpler(schedule: Schedule) -> Iterator[Schedule]:
-    """Yield every schedule that is simpler by one thing, those that are simpler by most first.
+    """Yield every schedule that is simpler in one respect, the simplest first.
 
-    A delivery, or an event of one, is left out; a fault, or a delay; a batch is delivered one by one; two deliveries
-    that follow each other against the order of the lifecycle change places; a message without deliveries goes; the
-    lifecycle is the one that the token need not name.
+    Each removes a message without deliveries, a delivery, an event of a callback, a fault or a delay; or takes the
+    lifecycle that a token omits; or delivers a batch one by one; or swaps two neighbours that are not in the order of
+    the lifecycle.
 
     >>> [str(each) for each in simpler(Schedule.parse("eg1:sent,plan!ackloss"))]
     ['eg1:plan!ackloss', 'eg1:sent', 'eg1:sent,plan', 'eg1:plan!ackloss,sent']
@@ -58,7 +57,7 @@ def simpler(schedule: Schedule) -> Iterator[Schedule]:
     order = {label: place for place, label in enumerate(labels_of(schedule.lifecycles).all)}
     for index, (first, second) in enumerate(pairwise(steps)):
         if order[first.events[0]] > order[second.events[0]]:
-            # A delay belongs to its place rather than to what is delivered there.
+            # A delay belongs to its place, not to the events that are delivered there.
             swapped = [
                 msgspec.structs.replace(second, delay=first.delay),
                 msgspec.structs.replace(first, delay=second.delay),
@@ -67,7 +66,7 @@ def simpler(schedule: Schedule) -> Iterator[Schedule]:
 
 
 def expand(schedule: Schedule) -> list[Step]:
-    """Return the steps with each repetition as a step of its own.
+    """Return the steps with each repetition as a separate step.
 
     >>> len(expand(Schedule.parse("eg1:plan*3")))
     3
@@ -80,7 +79,7 @@ def expand(schedule: Schedule) -> list[Step]:
 
 
 async def _without_pieces(schedule: Schedule, failing: Fails) -> Schedule:
-    """Leave whole stretches of steps out, halves first: what makes long schedules short soon."""
+    """Remove runs of steps, halves first: this shortens long schedules quickly."""
     steps = expand(schedule)
     size = len(steps) // 2
     while size > 1:
@@ -112,7 +111,7 @@ def _made(schedule: Schedule, steps: list[Step]) -> Schedule:
 
 
 def _without_idle_messages(schedule: Schedule) -> Schedule | None:
-    """Return the schedule without the messages of which nothing is delivered, None if there are none."""
+    """Return the schedule without the messages that have no delivery; None if every message has one."""
     if len(schedule.lifecycles) == 1:
         return None
     labels = labels_of(schedule.lifecycles)

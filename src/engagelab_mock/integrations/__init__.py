@@ -1,1 +1,1 @@
-"""Ways to reach EngageLab without a socket, for libraries that are optional: nothing else imports them."""
+"""Integrations with optional libraries; no other module imports them."""

@@ -1,4 +1,4 @@
-"""EngageLab's REST API for an app that calls it with `requests`: in process, without a socket."""
+"""Interception of `requests`: answer an app's calls of EngageLab's REST API in process, without a socket."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from engagelab_mock.errors import UsageError
 from engagelab_mock.service.rest.exchange import ApiAnswer, ApiRequest
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.engagelab import EngageLab
+    from engagelab_mock.engagelab import EngageLab
 
 
-#: Where EngageLab's API is [D].
+#: The address of EngageLab's API [D].
 API_URL = "https://otp.api.engagelab.cc"
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 class Interception:
-    """Answer what `requests` sends to EngageLab's API, for as long as a `with` block lasts, and nothing else.
+    """Answer the requests that `requests` sends to EngageLab's API, inside a `with` block.
 
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab, Interception(engagelab):
     ...     requests.get("https://otp.api.engagelab.cc/v1/template-configs").status_code
     401
 
-    Requests to other hosts go where they would go without it: to the network, or to what the test has set up with
-    `responses` or another library. Callbacks are not sent with `requests`, so nothing can stand in their way.
+    Requests to other hosts are not touched: they go to the network, or to a mock that the test has set up with
+    `responses` or another library. Callbacks are not sent with `requests`, so such mocks do not affect them.
     """
 
     def __init__(self, engagelab: EngageLab, url: str = API_URL) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/"):
-            raise UsageError(f"{url!r} is not where an API can be", where="Interception", hint=f"as in {API_URL}")
+            raise UsageError(f"{url!r} is not an address of an API", where="Interception", hint=f"as in {API_URL}")
         self.engagelab = engagelab
         self.url = url.rstrip("/")
         self._answers: list[ApiAnswer] = []
-        # It is never started, and so takes no place from those that are: it finds what fits and makes the response.
+        # It is never started, so that it replaces no mock of the test: it only matches requests and makes responses.
         self._mock = responses.RequestsMock(assert_all_requests_are_fired=False)
         address = re.compile(re.escape(self.url) + r"(/|\?|$)", re.IGNORECASE)
         for method in _METHODS:
@@ -54,7 +54,7 @@ class Interception:
 
     @property
     def calls(self) -> responses.CallList:
-        """Return what was asked and answered, oldest first, as `responses` keeps it."""
+        """Return the calls with their answers, oldest first, as `responses` keeps them."""
         return self._mock.calls
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class Interception:
             found = find(session, url)
             return _Intercepting(self, found) if self._is_ours(url) else found
 
-        # Where a session chooses who sends, and not in who does: `responses` replaces that one, in tests of all kinds.
+        # It replaces how a session chooses its adapter, not the adapter: many tests replace that one with `responses`.
         self._patches.enter_context(patch.object(requests.Session, "get_adapter", get_adapter))
         return self
 
@@ -74,7 +74,7 @@ class Interception:
         self._patches.close()
 
     def send(self, adapter: BaseAdapter, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Answer one request as the adapter would have had it answered, its retries included."""
+        """Answer one request as the adapter would, with its retries."""
         sender = adapter if isinstance(adapter, HTTPAdapter) else HTTPAdapter()
         response: requests.Response = self._mock.unbound_on_send()(sender, request, **options)
         return response
@@ -93,18 +93,18 @@ class Interception:
                 body=_bytes(request.body),
             )
         )
-        # Nothing goes out before the caller has the answer in hand: see `_Intercepting`.
+        # Callbacks go out after the caller has the answer: see `_Intercepting`.
         self._answers.append(answer)
         return answer.status, dict(answer.headers), answer.body
 
     def written(self) -> None:
-        """Let the callbacks go out that wait for what was answered."""
+        """Release the callbacks that were held until the answer."""
         while self._answers:
             self._answers.pop(0).written()
 
 
 class _Intercepting(BaseAdapter):
-    """Stand in for the adapter that a session would send with."""
+    """Replace the adapter that a session would send with."""
 
     def __init__(self, interception: Interception, adapter: BaseAdapter) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _Intercepting(BaseAdapter):
         self._adapter = adapter
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        # The names of what an adapter can also be given by position.
+        # The names of an adapter's positional arguments.
         named = dict(zip(("stream", "timeout", "verify", "cert", "proxies"), args, strict=False))
         try:
             return self._interception.send(self._adapter, request, **named, **options)
@@ -129,7 +129,7 @@ def _header(request: requests.PreparedRequest, name: str) -> str | None:
 
 
 def _bytes(body: Any) -> bytes:
-    """Return a body as it would have gone out: text, bytes, or parts of either."""
+    """Return a body as bytes; it was given as text, bytes, or an iterable of them."""
     if body is None:
         return b""
     if isinstance(body, str):

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from engagelab_mock.errors import UnknownName, UsageError, did_you_mean
 from engagelab_mock.generate import Generator
+from engagelab_mock.messages.message import check_recipient
 from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent, Made, names_of
 from engagelab_mock.protocol.events import (
     AccountLogin,
@@ -29,7 +30,6 @@ from engagelab_mock.protocol.events import (
     SystemEventSection,
     TemplateManage,
 )
-from engagelab_mock.protocol.recipient import check_recipient
 
 _DETAILS: dict[str, type[Section]] = {
     "account_login": AccountLogin,
@@ -40,13 +40,13 @@ _DETAILS: dict[str, type[Section]] = {
 
 
 class Account:
-    """Hold the account's ids, and make the events that are about it.
+    """Hold the account's ids, and make events about it.
 
     >>> Account(Generator.seeded(0)).notification("insufficient_balance", at=1712458844).name
     'insufficient_balance'
 
-    Fields of the documents have defaults and are checked; a field that no document names is added as it is, in the
-    object that holds the event's own.
+    Documented fields have defaults and are checked. An undocumented field is added unchecked to the object that holds
+    the event's own fields.
     """
 
     def __init__(self, generate: Generator) -> None:
@@ -66,7 +66,7 @@ class Account:
         }
 
     def notification(self, event: str, *, at: float, **fields: Any) -> NotificationEvent:
-        """Make a notification at a Unix time.
+        """Return a notification at a Unix time.
 
         >>> account = Account(Generator.seeded(0))
         >>> event = account.notification("insufficient_balance", at=0, remain_balance=1.5)
@@ -80,7 +80,7 @@ class Account:
         return NotificationEvent(itime=int(at), notification=Notification(event=event, notification_data=data))
 
     def uplink(self, sender: str, *, body: str, at: float, **fields: Any) -> ResponseEvent:
-        """Make the event of a user writing back, such as STOP, UNSUBSCRIBE or HELP [X].
+        """Return the event of a user's reply, such as STOP, UNSUBSCRIBE or HELP [X].
 
         >>> Account(Generator.seeded(0)).uplink("+6591234567", body="STOP", at=0).response.response_data.sender
         '+6591234567'
@@ -93,9 +93,9 @@ class Account:
         return ResponseEvent(itime=int(at), response=Reply(response_data=data), **sections[""])
 
     def system_event(self, event: str, *, at: float, **fields: Any) -> SystemEvent:
-        """Make a system event at a Unix time: who did what in the console, or with an API key.
+        """Return a system event at a Unix time: an action in the console, or with an API key.
 
-        `email`, `operator_api_key` and `ip_address` say who did it, and from where.
+        `email`, `operator_api_key` and `ip_address` identify the operator.
 
         >>> account = Account(Generator.seeded(0))
         >>> event = account.system_event("account_login", at=0, action="login_failed", fail_reason="wrong password")
@@ -117,7 +117,7 @@ class Account:
         return SystemEvent(itime=int(at), system_event=SystemEventSection(event=event, data=data))
 
     def _sections(self, known: KnownEvent, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Sort what was given, and the defaults of what was not, into the objects that they stand in."""
+        """Return the event fields, given ones and defaults, by the object that holds them."""
         own = {field.section for field in known.fields}
         sections: dict[str, dict[str, Any]] = {section: {} for section in own}
         for field in known.fields:
@@ -146,14 +146,14 @@ def _find(kind: str, noun: str, event: object, *, where: str) -> KnownEvent:
 
 
 def _settle_reason(login: dict[str, Any], *, where: str) -> None:
-    """Give a failed login its reason, and no other login one [D]."""
+    """Add a reason to a failed login, and refuse one for any other [D]."""
     given = login["fail_reason"] is not Made.FAIL_REASON
     failed = login["action"] == "login_failed"
     if given and not failed:
         raise UsageError(
             f"fail_reason goes with action 'login_failed' only, not with {login['action']!r}",
             where=where,
-            hint="add action='login_failed', or leave fail_reason out",
+            hint="add action='login_failed', or drop fail_reason",
         )
     if not failed:
         del login["fail_reason"]
@@ -162,20 +162,20 @@ def _settle_reason(login: dict[str, Any], *, where: str) -> None:
 
 
 def _spelt(known: KnownEvent, values: dict[str, Any]) -> dict[str, Any]:
-    """Return values under their keys in the JSON rather than the names they are given by."""
+    """Return values under their JSON keys instead of their names."""
     keys = {field.name: field.key for field in known.fields if field.key}
     return {keys.get(name, name): value for name, value in values.items()}
 
 
 S = TypeVar("S", bound=Section)
 
-#: How alike an unknown field and a known one must be for the first to be a slip of the pen.
+#: The similarity from which an unknown field counts as a misspelt known one.
 _ALIKE = 0.8
 _ARTICLES = {"integer": "an integer", "object": "an object"}
 
 
 def check_fields(known: KnownEvent, given: Mapping[str, Any], *, where: str) -> None:
-    """Raise `UsageError` for a field of the wrong type or value, of another event, or misspelt.
+    """Raise `UsageError` for an event field of the wrong type or value, of another event, or misspelt.
 
     >>> check_fields(EVENTS["insufficient_balance"], {"remain_balance": "1"}, where="notify")
     Traceback (most recent call last):
@@ -191,7 +191,7 @@ def check_fields(known: KnownEvent, given: Mapping[str, Any], *, where: str) -> 
 
 
 def extended(kind: type[S], values: dict[str, Any]) -> S:
-    """Make a section; values it has no field for become fields of a section derived from it.
+    """Return a section; values without a field become fields of a derived section.
 
     >>> from engagelab_mock.protocol.events import ApiCall
     >>> msgspec.json.encode(extended(ApiCall, {"api_path": "/v1/codes", "method": "POST", "status": 200}))
@@ -204,7 +204,7 @@ def extended(kind: type[S], values: dict[str, Any]) -> S:
 
 @cache
 def _with_fields(kind: type[Section], names: tuple[str, ...]) -> Any:
-    # Made once for the same fields: two equal events must be of equal types.
+    # Made once for the same fields, because equal events must have equal types.
     fields: Iterable[Any] = [(name, Any) for name in names]
     return msgspec.defstruct(kind.__name__, fields, bases=(kind,), frozen=True, kw_only=True)
 
@@ -228,7 +228,7 @@ def _check_extra(known: KnownEvent, name: str, value: Any, where: str) -> None:
     if did_you_mean(name, names, cutoff=_ALIKE):
         raise UnknownName("field", name, names, where=where)
     if not name.isidentifier():
-        raise UsageError(f"{name!r} is no name for a field", where=where, hint="letters, digits and '_'")
+        raise UsageError(f"{name!r} cannot be the name of a field", where=where, hint="letters, digits and '_'")
     _check_json(name, value, where)
 
 

@@ -1,4 +1,4 @@
-"""The built-in scenarios. Their order of events is documented, their delays are plausible, not measured [?]."""
+"""The built-in scenarios. The documents give their order of events; their delays are plausible, not measured [?]."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WHATSAPP_FAILED = (
 )
 
 
-def _named(name: str, description: str, course: Scenario) -> Scenario:
-    return Scenario(name, description, course.transitions)
+def _named(name: str, description: str, steps: Scenario) -> Scenario:
+    return Scenario(name, description, steps.transitions)
 
 
 #: Every built-in scenario by name.
@@ -32,7 +32,7 @@ CATALOGUE: dict[str, Scenario] = {
             "sent, delivered, and the user enters the right code",
             _DELIVERED.then("verified", after=15),
         ),
-        _named("delivered", "sent and delivered; nobody has entered a code yet", _DELIVERED),
+        _named("delivered", "sent and delivered; no code has been entered yet", _DELIVERED),
         _named(
             "sent_failed",
             "could not be handed to the channel",
@@ -46,7 +46,7 @@ CATALOGUE: dict[str, Scenario] = {
         ),
         _named(
             "verified_timeout",
-            "delivered, and nobody enters a code within its five minutes",
+            "delivered, but no code is entered within its five minutes",
             _DELIVERED.then("verified_timeout", after=295),
         ),
         _named(
@@ -75,13 +75,13 @@ CATALOGUE: dict[str, Scenario] = {
             .then("delivered", after=3)
             .then("read", after=10),
         ),
-        _named("lost", "accepted, and then no callback ever", Scenario("")),
+        _named("lost", "accepted, but there is never a callback", Scenario("")),
     )
 }
 
 
 def scenario(chosen: str | Scenario | Sequence[str], *, where: str = "scenario") -> Scenario:
-    """Return a scenario by name, as given, or made of a list of statuses one second apart.
+    """Return a scenario by name, unchanged, or made from a list of statuses one second apart.
 
     >>> scenario("delivered").statuses
     ['plan', 'sent', 'delivered']
@@ -99,7 +99,7 @@ def scenario(chosen: str | Scenario | Sequence[str], *, where: str = "scenario")
             raise UnknownName("scenario", chosen, CATALOGUE, where=where) from None
     if not isinstance(chosen, Sequence):
         raise UsageError(f"a scenario is a name, a Scenario or a list of statuses, not {chosen!r}", where=where)
-    course = Scenario(",".join(map(str, chosen)))
+    made = Scenario(",".join(map(str, chosen)))
     for index, status in enumerate(chosen):
-        course = course.then(status, after=1 if index else 0)
-    return course
+        made = made.then(status, after=1 if index else 0)
+    return made

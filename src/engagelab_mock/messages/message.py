@@ -1,21 +1,69 @@
-"""One OTP that EngageLab accepted, and the events it gives rise to."""
+"""A message that EngageLab accepted: its recipient, and the events of its statuses."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import InvalidRecipient, UsageError
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import Billing, ErrorDetail, MessageStatus, StatusData, StatusEvent
-from engagelab_mock.protocol.recipient import check_recipient, is_email
 from engagelab_mock.protocol.status import Channel
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+# No control characters, and no lone surrogates, which no JSON body can carry.
+_LOCAL_PART = r"[^@\s\"(),:;<>\[\]\\\x00-\x1f\x7f\ud800-\udfff]{1,64}"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# Compiled by `re` when the first address comes: that takes as long as importing all the rest of this module.
+_EMAIL = rf"{_LOCAL_PART}@(?:{_LABEL}\.)+(?:[A-Za-z]{{2,63}}|[Xx][Nn]--{_LABEL})"
+
+
+def check_recipient(to: str, *, where: str = "to") -> str:
+    """Return the recipient unchanged, or raise `InvalidRecipient` saying what is wrong with it.
+
+    >>> check_recipient("+6591234567")
+    '+6591234567'
+    >>> check_recipient("+65 9123 4567")
+    Traceback (most recent call last):
+    ...
+    engagelab_mock.errors.InvalidRecipient: to: '+65 9123 4567' is not an E.164 phone number
+      hint: did you mean '+6591234567'?
+    """
+    if not isinstance(to, str):
+        raise InvalidRecipient(
+            f"a recipient is a string, not {to!r}", where=where, hint="write the number as '+6591234567'"
+        )
+    if _E164.fullmatch(to) or (re.fullmatch(_EMAIL, to) and len(to) <= 254):
+        return to
+    if "@" in to:
+        raise InvalidRecipient(
+            f"{to!r} is not an e-mail address", where=where, hint="it should look like 'user@example.com'"
+        )
+    raise InvalidRecipient(f"{to!r} is not an E.164 phone number", where=where, hint=_phone_hint(to))
+
+
+def is_email(to: str) -> bool:
+    """Tell an e-mail address from a phone number, both already checked.
+
+    >>> is_email("user@example.com")
+    True
+    """
+    return "@" in to
+
+
+def _phone_hint(to: str) -> str:
+    digits = re.sub(r"[\s().-]", "", to)
+    candidate = digits if digits.startswith("+") else f"+{digits.removeprefix('00')}"
+    if candidate != to and _E164.fullmatch(candidate):
+        return f"did you mean '{candidate}'?"
+    return "E.164 is '+', the country code and the number, 7 to 15 digits in all: '+6591234567'"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what stays the same over a message's life; `accepted` is in Unix seconds.
+    """Hold the constant data of a message; `accepted` is in Unix seconds.
 
     >>> message = Message(id="1742442805608914944", to="+8615989574757", business_id="100917676394736")
     >>> message.event("sent", at=1704265712, channel="sms").status.status_data.current_send_channel
@@ -36,7 +84,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def default_channel(self) -> Channel:
-        """Return the channel used when a scenario names none: e-mail for an address, else SMS [?]."""
+        """Return the channel for a scenario that names none: e-mail for an address, else SMS [?]."""
         return Channel.EMAIL if is_email(self.to) else Channel.SMS
 
     def event(
@@ -49,7 +97,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         error_message: str = "",
         cost: float | None = None,
     ) -> StatusEvent:
-        """Build the event that reports a status reached at a Unix time.
+        """Return the event that reports a status at a Unix time.
 
         An error code without a message gets the documented one; `cost`, in US dollars, adds `billing`.
 

@@ -1,4 +1,4 @@
-"""What the vendor's sandbox has ready: recipients that behave in a known way, templates, credentials [X]."""
+"""The vendor's sandbox: recipients with a known behaviour, templates, credentials [X]."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import msgspec
 from engagelab_mock.messages.scenario import Scenario
 from engagelab_mock.messages.template import CodeConfig, Template
 
-#: The credentials of the sandbox; it has these or those, by document.
+#: The credentials of the sandbox; the documents name two pairs.
 CREDENTIALS = (
     ("engagelab_sandbox_demo", "engagelab_sandbox_secret"),
     ("sandbox_demo", "sandbox_secret"),
@@ -15,7 +15,7 @@ CREDENTIALS = (
 
 
 class Magic(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how one of the sandbox's recipients behaves: the error that sending to it gets, or else its scenario.
+    """Describe the behaviour of a sandbox recipient: the API error of sending to it, or its scenario.
 
     >>> MAGIC["+10000000005"].code
     '123456'
@@ -25,7 +25,7 @@ class Magic(msgspec.Struct, frozen=True, kw_only=True):
     #: The API's error code; 0 where the message is accepted.
     error: int = 0
     scenario: Scenario | None = None
-    #: The code that is right, where it is always the same.
+    #: The right code, if it is always the same.
     code: str = ""
 
 
@@ -64,7 +64,7 @@ MAGIC: dict[str, Magic] = {
         behaviour="accepted, then delivered_failed with 5018",
         scenario=_course("sandbox").then("sent", after=2).then("delivered_failed", after=8, error=5018),
     ),
-    "+10000000003": Magic(behaviour="accepted, and no callback ever", scenario=Scenario("sandbox")),
+    "+10000000003": Magic(behaviour="accepted, but there is never a callback", scenario=Scenario("sandbox")),
     "+10000000004": Magic(
         behaviour="WhatsApp delivered_failed, SMS sent, SMS delivered",
         scenario=_THEN_SMS.then("delivered", after=5, channel="sms"),
@@ -96,7 +96,7 @@ _MAIL = {
 
 
 def sandbox_templates(at: float) -> tuple[Template, ...]:
-    """Return the sandbox's templates [X]; over which channels they go, beyond their names, is inferred [?].
+    """Return the sandbox's templates [X]; their channels are inferred from their names [?].
 
     >>> [template.template_id for template in sandbox_templates(0)]
     ['sandbox-otp-tpl', 'sandbox-otp-tpl-wa', 'sandbox-custom-tpl']

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from engagelab_mock.clock import check_delay
-from engagelab_mock.errors import IllegalTransition, UnknownName
+from engagelab_mock.errors import IllegalTransition, UnknownName, UsageError, did_you_mean
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.errorcodes import error_code
-from engagelab_mock.protocol.events import StatusEvent
+from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.status import Channel, Status
 
-#: Stands for "nothing has happened yet" among the keys of `TransitionGraph.follows`.
+#: The key of `TransitionGraph.follows` for a message without a status yet.
 START = "start"
 
 _SENDING = frozenset({Status.SENT, Status.SENT_FAILED})
@@ -24,7 +25,7 @@ _VERIFICATION = frozenset({Status.VERIFIED, Status.VERIFIED_FAILED, Status.VERIF
 
 
 class TransitionGraph(msgspec.Struct, frozen=True):
-    """Say which statuses may follow which; `follows` maps a status, or `START`, to those that may come next.
+    """Hold the legal transitions; `follows` maps a status, or `START`, to the statuses that may come next.
 
     >>> graph = TransitionGraph("two steps", {"start": {"plan"}, "plan": {"verified"}})
     >>> graph.next_after("plan")
@@ -37,7 +38,7 @@ class TransitionGraph(msgspec.Struct, frozen=True):
     fallback_changes_channel: bool = False
 
     def next_after(self, status: str) -> list[str]:
-        """Return the statuses that may follow, in their usual order; none after a status it does not know."""
+        """Return the statuses that may follow, in their usual order; empty for an unknown status."""
         allowed = self.follows.get(status, frozenset())
         return [str(known) for known in Status if known in allowed]
 
@@ -50,10 +51,10 @@ class TransitionGraph(msgspec.Struct, frozen=True):
             raise IllegalTransition(
                 f"{transition.status!r} cannot follow {last!r} in the {self.name} graph",
                 where=where,
-                hint=f"{after} {allowed}. To send it all the same, make the scenario with graph=None",
+                hint=f"{after} {allowed}. To send it anyway, make the scenario with graph=None",
             )
         if self.fallback_changes_channel and last in _CHANNEL_FAILURES and transition.status in _SENDING:
-            # A step that names no channel stays on the one the steps before it used.
+            # A step without a channel uses the channel of the step before.
             failed = next((step.channel for step in reversed(before) if step.channel), None)
             if transition.channel is None or transition.channel == failed:
                 raise IllegalTransition(
@@ -64,7 +65,7 @@ class TransitionGraph(msgspec.Struct, frozen=True):
                 )
 
 
-#: What the documents' examples and the vendor's guides show, put together; no document prints the graph itself [?].
+#: Combined from the documents' examples and the vendor's guides; no document prints the graph itself [?].
 INFERRED = TransitionGraph(
     name="inferred",
     follows={
@@ -72,14 +73,14 @@ INFERRED = TransitionGraph(
         Status.PLAN: frozenset({Status.TARGET_VALID, Status.TARGET_INVALID}) | _SENDING,
         Status.TARGET_VALID: _SENDING,
         Status.TARGET_INVALID: frozenset(),
-        # A code can be entered before, or without, a delivery report.
+        # A user can enter a code before, or without, a delivery report.
         Status.SENT: frozenset({Status.DELIVERED, Status.DELIVERED_FAILED}) | _VERIFICATION,
         Status.SENT_FAILED: _SENDING,
         Status.DELIVERED: frozenset({Status.READ}) | _VERIFICATION,
         Status.DELIVERED_FAILED: _SENDING,
         Status.READ: _VERIFICATION,
         Status.VERIFIED: frozenset(),
-        # A wrong code can be followed by another try, or by none until the code expires.
+        # After a wrong code the user can try again, or not until the code expires.
         Status.VERIFIED_FAILED: _VERIFICATION,
         Status.VERIFIED_TIMEOUT: frozenset(),
     },
@@ -87,14 +88,14 @@ INFERRED = TransitionGraph(
 )
 
 
-#: The error a failure reports when the scenario names none [?].
+#: The error that a failure reports if the scenario names none [?].
 _DEFAULT_ERRORS = {Status.SENT_FAILED: 5001, Status.DELIVERED_FAILED: 5012, Status.TARGET_INVALID: 5011}
 
 _BEFORE_SENDING = frozenset({Status.PLAN, Status.TARGET_VALID, Status.TARGET_INVALID})
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """Hold one step: the status, the delay in seconds since the step before, the channel, the error code.
+    """Hold one step of a scenario: the status, the delay in seconds since the step before, the channel, the error code.
 
     >>> Transition("sent", after=2, channel="whatsapp").status
     'sent'
@@ -102,15 +103,15 @@ class Transition(msgspec.Struct, frozen=True):
 
     status: str
     after: float = 0.0
-    #: None is the message's own default channel, or the one the step before used.
+    #: None means the message's default channel, or the channel of the step before.
     channel: str | None = None
     error_code: int = 0
-    #: None is the error code's documented text.
+    #: None means the error code's documented text.
     error_message: str | None = None
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """Describe a course of transitions under a name; build one step by step with `then`.
+    """Hold a named sequence of transitions; build one step by step with `then`.
 
     >>> scenario = Scenario("slow").then("plan").then("sent", after=2, channel="whatsapp")
     >>> scenario.statuses
@@ -146,7 +147,7 @@ class Scenario(msgspec.Struct, frozen=True):
         """Return the scenario with one more step, `after` seconds later.
 
         A failure without `error` reports a usual one. Raises `UnknownName` for a status, channel or error code that
-        EngageLab does not have, `InvalidDelay`, and `IllegalTransition` for what the graph does not allow.
+        EngageLab does not have, `InvalidDelay`, and `IllegalTransition` for a step that the graph does not allow.
 
         >>> Scenario("odd", graph=None).then("verified").then("plan").statuses
         ['verified', 'plan']
@@ -176,7 +177,7 @@ class Scenario(msgspec.Struct, frozen=True):
         return [transition.status for transition in self.transitions]
 
     def steps(self, default_channel: str) -> Iterator[Transition]:
-        """Yield the transitions with every channel named: empty until something is sent [S], then kept until changed.
+        """Yield the transitions, each with its channel: empty until something is sent [S], then kept until changed.
 
         >>> [step.channel for step in Scenario("s").then("plan").then("sent").steps("sms")]
         ['', 'sms']
@@ -196,7 +197,7 @@ class Scenario(msgspec.Struct, frozen=True):
 def timeline(
     message: Message, scenario: Scenario, channel: str, generate: Generator
 ) -> list[tuple[float, StatusEvent]]:
-    """Return the scenario's events with the Unix time of each, counted from when the message was accepted.
+    """Return the scenario's events, each with its Unix time, counted from the acceptance of the message.
 
     >>> from engagelab_mock import CATALOGUE
     >>> message = Message(id="1", to="+6591234567", accepted=100)
@@ -205,15 +206,16 @@ def timeline(
     """
     moment = float(message.accepted)
     timed = []
-    for step in scenario.steps(channel):
+    for step in scenario.transitions:  # as `steps` does it, without a copy of each
+        channel = step.channel or channel
         moment += step.after
         event = message.event(
             step.status,
             at=moment,
-            channel=step.channel or "",
+            channel="" if step.status in _BEFORE_SENDING else channel,
             error_code=step.error_code,
             error_message=step.error_message or "",
-            cost=generate.cost() if step.status == Status.SENT else None,
+            cost=generate.cost() if step.status == "sent" else None,
         )
         timed.append((moment, event))
     return timed
@@ -222,7 +224,7 @@ def timeline(
 def along(scenario: Scenario, channels: Sequence[str]) -> Scenario:
     """Return a scenario over these channels instead of its own: the first for its first, and so on.
 
-    Where a scenario falls back further than there are channels, it ends with the failure of the last.
+    A scenario with more fallbacks than channels ends with the failure on the last channel.
 
     >>> from engagelab_mock import CATALOGUE
     >>> [(step.status, step.channel) for step in along(CATALOGUE["fallback"], ["sms", "voice"]).transitions][1:3]
@@ -243,10 +245,44 @@ def along(scenario: Scenario, channels: Sequence[str]) -> Scenario:
 
 
 def first_channel(scenario: Scenario, channels: Sequence[str]) -> str:
-    """Return the channel that a scenario begins with.
+    """Return the first channel of a scenario.
 
     >>> from engagelab_mock import CATALOGUE
     >>> first_channel(CATALOGUE["fallback"], ["sms"]), first_channel(CATALOGUE["delivered"], ["sms"])
     ('whatsapp', 'sms')
     """
     return next((step.channel for step in scenario.transitions if step.channel), channels[0])
+
+
+#: How many events one callback carries, or "all".
+Batch = int | Literal["all"]
+
+
+def into_callbacks(timed: Sequence[tuple[float, Event]], batch: Batch = 1) -> list[tuple[float, tuple[Event, ...]]]:
+    """Group timed events into callbacks of `batch` events, each with the time of its last event.
+
+    >>> from engagelab_mock import Message
+    >>> message = Message(id="1", to="+6591234567")
+    >>> timed = [(at, message.event(status, at=at)) for at, status in [(0, "plan"), (2, "sent"), (5, "delivered")]]
+    >>> [(at, len(events)) for at, events in into_callbacks(timed, 2)]
+    [(2, 2), (5, 1)]
+    """
+    if batch == 1 and not isinstance(batch, bool):
+        return [(at, (event,)) for at, event in timed]
+    size = len(timed) or 1 if batch == "all" else check_batch(batch)
+    groups = [timed[start : start + size] for start in range(0, len(timed), size)]
+    return [(group[-1][0], tuple(event for _, event in group)) for group in groups]
+
+
+def check_batch(batch: Batch) -> int:
+    """Return how many events a callback carries, or raise `UsageError`.
+
+    >>> check_batch(2)
+    2
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        hint = did_you_mean(batch, ["all"]) if isinstance(batch, str) else ""
+        raise UsageError(
+            f"a batch is a number of events from 1, or 'all', not {batch!r}", where="batch", hint=hint or "batch=2"
+        )
+    return batch

@@ -1,4 +1,4 @@
-"""A template: how its codes look, over which channels it goes, and what the recipient reads."""
+"""Templates: their codes, their channels, and the text for the recipient."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.generate import Generator
-from engagelab_mock.protocol.recipient import is_email
+from engagelab_mock.messages.message import is_email
 from engagelab_mock.protocol.status import Channel
 
-#: The languages that content can be in [D].
+#: The languages of content [D].
 LANGUAGES = ("default", "zh_CN", "zh_HK", "en", "ja", "th", "es")
-#: What a template's status says [D].
+#: The meanings of a template's status [D].
 PENDING, APPROVED, REJECTED = 1, 2, 3
 AUDITS = {"pending": PENDING, "approved": APPROVED, "rejected": REJECTED}
 
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
-#: What codes are made of, by the bits of `verify_code_type` [D].
+#: The characters of codes, by the bits of `verify_code_type` [D].
 _ALPHABETS = {1: "0123456789", 2: "abcdefghijklmnopqrstuvwxyz", 4: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-#: The words of the ready-made contents, which no document prints [?].
+#: The text of the ready-made contents, which no document prints [?].
 _CODE = "Your verification code is {{code}}."
 _SECURITY = " Do not share it with anyone."
 _EXPIRY = " It expires in {{ttl}} minutes."
 
 
 class CodeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how a template's codes look: which characters, how many, and how many minutes they can be entered.
+    """Hold the form of a template's codes: the characters, the length, and the validity in minutes.
 
     >>> CodeConfig(verify_code_type=3).alphabet
     '0123456789abcdefghijklmnopqrstuvwxyz'
@@ -41,11 +41,11 @@ class CodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alphabet(self) -> str:
-        """Return the characters that a code is made of."""
+        """Return the characters of a code."""
         return "".join(characters for bit, characters in _ALPHABETS.items() if self.verify_code_type & bit)
 
     def draw(self, generate: Generator) -> str:
-        """Draw a code.
+        """Return a new code.
 
         >>> len(CodeConfig(verify_code_len=8).draw(Generator.seeded(0)))
         8
@@ -54,7 +54,7 @@ class CodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """Hold what a recipient reads; `subject` and `sender` are an e-mail's."""
+    """Hold the text for a recipient; `subject` and `sender` are for e-mail."""
 
     text: str
     subject: str = ""
@@ -84,11 +84,11 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Return the channels in the order in which they are tried."""
+        """Return the channels in the order of trying them."""
         return tuple(self.send_channel_strategy.split("|"))
 
     def channels_to(self, to: str) -> tuple[str, ...]:
-        """Return those channels that can reach a recipient.
+        """Return the channels that can reach a recipient.
 
         >>> Template(template_id="login", send_channel_strategy="sms").channels_to("user@example.com")
         ()
@@ -96,7 +96,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(channel for channel in self.channels if (channel == Channel.EMAIL) == is_email(to))
 
     def render(self, channel: str, language: str, code: str, params: Mapping[str, str]) -> Rendered:
-        """Return what is read on a channel; a variable that nobody set stays as it is [D].
+        """Return the text on a channel; a variable without a value stays as it is [D].
 
         >>> sms = {"template_type": 2, "template_custom_config": {"custom_content": "{{name}}: {{code}} {{x}}"}}
         >>> template = Template(template_id="login", send_channel_strategy="sms", sms_config=sms)
@@ -109,7 +109,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         return Rendered(fill(self._content(channel), values))
 
     def _presets(self, code: str) -> dict[str, str]:
-        """Return what the service fills in itself [D]; the address of a PWA is made up [?]."""
+        """Return the values that the service fills in itself [D]; the address of a PWA is invented [?]."""
         presets = {"brand_name": self.brand_name}
         if code:
             presets["code"] = code
@@ -147,7 +147,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fill(content: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of `{{variables}}`; those without a value stay.
+    """Replace `{{variables}}` by their values; those without a value stay.
 
     >>> fill("{{greeting}} {{name}}", {"greeting": "Hello"})
     'Hello {{name}}'

@@ -1,1 +1,1 @@
-"""What is on the wire: pure and frozen, no I/O, no clock."""
+"""The protocol: what goes over the wire. Pure data without I/O or clock."""

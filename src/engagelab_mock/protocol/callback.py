@@ -20,7 +20,7 @@ class Headers(Mapping[str, str]):
     >>> Headers([("X-CALLBACK-ID", "timestamp=1")])["x-callback-id"]
     'timestamp=1'
 
-    A name that stands twice gives its first value by `[]` and all of them by `get_all`.
+    For a repeated name, `[]` returns the first value and `get_all` returns all.
     """
 
     __slots__ = ("pairs",)
@@ -66,7 +66,7 @@ class Headers(Mapping[str, str]):
 
 
 class Callback(msgspec.Struct, frozen=True, eq=False):
-    """Hold one callback as it goes out: its headers, its body, and the events the body spells.
+    """Hold one callback as it is sent: its headers, its body, and the events in the body.
 
     An address-validation ping is a callback without events.
 
@@ -111,20 +111,24 @@ _row_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def encode(events: Sequence[Event], *, total: int | None = None) -> bytes:
-    """Write the body that carries these events; `total` is their number unless given.
+    """Return the body that carries these events; `total` is by default their number.
 
     >>> encode([])
     b'{"total":0,"rows":[]}'
     """
-    # A row of an unknown kind goes out as it came in, not wrapped in the record that keeps it.
-    rows = [event.row if type(event) is UnknownEvent else event for event in events]
-    return _encoder.encode(_Wire(len(events) if total is None else total, rows))
+    rows: Sequence[Event | dict[str, Any]] = tuple(events)
+    for event in events:
+        if type(event) is UnknownEvent:
+            # A row of an unknown kind goes out as it came in, not wrapped in the record that keeps it.
+            rows = [each.row if type(each) is UnknownEvent else each for each in events]
+            break
+    return _encoder.encode(_Wire(len(rows) if total is None else total, rows))
 
 
 def decode(body: bytes | str) -> Envelope:
-    """Read a body; unknown fields are passed over, an unknown kind of row becomes an `UnknownEvent`.
+    """Decode a body; ignore unknown fields, and return an unknown kind of row as an `UnknownEvent`.
 
-    Raises `InvalidBody`, naming the place, for what is no envelope.
+    Raises `InvalidBody`, naming the place, if it is not an envelope.
 
     >>> decode(b'{"rows": [{"itime": 1, "notification": {"event": "insufficient_balance"}}]}').rows[0].kind
     'notification'
@@ -139,7 +143,7 @@ def decode(body: bytes | str) -> Envelope:
 
 @cache
 def _kind_decoder(key: str) -> msgspec.json.Decoder[Event]:
-    """Return the decoder of one kind, made when it is first needed: who only sends needs none."""
+    """Return the decoder of one kind, made when it is first needed: most tests only send."""
     return msgspec.json.Decoder(KINDS[key])
 
 
@@ -156,7 +160,7 @@ def _decode_row(raw: msgspec.Raw, index: int) -> Event:
     return UnknownEvent(row=known)
 
 
-#: Where the shipped schema lies.
+#: The shipped schema.
 SCHEMA_FILE = Path(__file__).with_name("callback.schema.json")
 
 
@@ -168,7 +172,7 @@ def callback_schema() -> dict[str, Any]:
     """
     references, definitions = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
     for definition in definitions.values():
-        # The docstring's first sentence; the Python example after it is not for readers of the schema.
+        # The docstring's first sentence, without its Python example.
         definition["description"] = definition["description"].partition("\n\n")[0]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

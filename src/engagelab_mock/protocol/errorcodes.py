@@ -1,4 +1,4 @@
-"""The error codes EngageLab documents, and those seen in clients of the real service."""
+"""The error codes that EngageLab documents, and those that clients of the real service know."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from engagelab_mock.errors import UnknownName
 
 
 class ErrorCode(msgspec.Struct, frozen=True):
-    """Describe one error code: where it shows, what it says, and which source names it.
+    """Describe one error code: where it occurs, its text, and the source that names it.
 
     >>> error_code(5001).message
     'sender config is invalid'
 
-    `http_status` is what the REST API answers with it; `source` is the tag used in the protocol notes.
+    `http_status` is the REST API's HTTP status for it; `source` is the tag of the protocol notes.
     """
 
     code: int
@@ -23,7 +23,7 @@ class ErrorCode(msgspec.Struct, frozen=True):
 
     @property
     def retryable(self) -> bool:
-        """Tell whether the official SDK calls the code worth another try [K]."""
+        """Tell whether the official SDK retries the request after this code [K]."""
         return self.code in {1000, 5001, 5016}
 
 

@@ -1,6 +1,6 @@
-"""Every event the documents name: the line that sends it, and the fields it has.
+"""Every event that the documents name: the line that sends it, and its fields.
 
-What the engine accepts, what can be ticked for a callback and the reference's page of events all come from here.
+The engine's checks, the events that a receiver can subscribe to and the reference's page of events are made from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from engagelab_mock.protocol.status import Status
 
 
 class Made(StrEnum):
-    """Name a default that differs from account to account, or from seed to seed; the value says how.
+    """Name a default that depends on the account or the seed; the value describes it.
 
     >>> Made.BUSINESS_ID.value
     "the account's business id"
@@ -26,43 +26,43 @@ class Made(StrEnum):
     TEMPLATE_KEY = "the account's template key"
     MESSAGE_SID = "SM and 32 hex digits"
     ACCOUNT_SID = "AC and 32 hex digits"
-    RECIPIENT = "a made-up number"
+    RECIPIENT = "a generated number"
     GIVEN = "you give it"
     API_KEY = "24 hex digits"
-    EMAIL = "a made-up address, unless operator_api_key is given"
+    EMAIL = "a generated address, unless operator_api_key is given"
     FAIL_REASON = "wrong password with login_failed, else absent"
-    MESSAGE_ID = "a made-up id of 19 digits"
+    MESSAGE_ID = "a generated id of 19 digits"
     TO = "send's first argument"
     TEMPLATE = "send(template=…), else the account's template key"
     SEND_CHANNEL = "the scenario's, else send(channel=…), else sms or email; empty on plan"
     CUSTOM_ARGS = "send(custom_args=…), else absent"
-    COST = "a made-up price in US dollars on sent, else absent"
+    COST = "a generated price in US dollars on sent, else absent"
     ERROR = "the scenario's, or the documented one, on failures; 0 and absent otherwise"
     CLOCK = "the engine's clock, in Unix seconds"
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one field of an event: how it is given, where it stands, its type and default.
+    """Describe one field of an event: its name, its place in the row, its type and default.
 
-    A default of `UNSET` is none: the field is left out unless given.
+    With the default `UNSET` the field is absent unless given.
 
     >>> EVENTS["insufficient_balance"].field("remain_balance").default
     -0.005
     """
 
     name: str
-    #: Which object of the row it stands in; "" is the row itself.
+    #: The object of the row that has it; "" is the row itself.
     section: str
     type: str = "string"
     default: Any = UNSET
     source: str = "D"
-    #: The values it can have, where the documents list them.
+    #: The values it can have, if the documents list them.
     choices: tuple[str, ...] = ()
-    #: Its key in the JSON, where that is not its name.
+    #: Its key in the JSON, if that is not its name.
     key: str = ""
 
     def accepts(self, value: object) -> bool:
-        """Tell whether a value is of the field's type; a bool is no number."""
+        """Tell whether a value is of the field's type; a bool is not a number."""
         return isinstance(value, _TYPES[self.type]) and not isinstance(value, bool)
 
 
@@ -80,12 +80,12 @@ class KnownEvent(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]
 
     def field(self, name: str) -> Field | None:
-        """Return a field by the name it is given by, or None."""
+        """Return a field by its name, or None."""
         return next((field for field in self.fields if field.name == name), None)
 
     @property
     def own_section(self) -> str:
-        """Return the object that holds the event's own fields, and any that no document names."""
+        """Return the object that holds the event's own fields and undocumented ones."""
         return f"{_SYSTEM}.{self.name}" if self.kind == "system_event" else _OWN_SECTIONS[self.kind]
 
 
@@ -201,14 +201,14 @@ def _actions(*choices: str) -> dict[str, Any]:
 _SYSTEM_EVENTS = (
     _system_event(
         "account_login",
-        "somebody logged in to the console, failed to, or logged out [D]",
+        "a console user logged in, failed to log in, or logged out [D]",
         'engagelab.system_event("account_login", action="login_failed", fail_reason="wrong password")',
         _actions("login_success", "login_failed", "logout"),
         {"name": "fail_reason", "default": Made.FAIL_REASON},
     ),
     _system_event(
         "key_manage",
-        "an API key was made, changed, deleted or looked at [D]",
+        "an API key was created, changed, deleted or viewed [D]",
         'engagelab.system_event("key_manage", action="delete api_key")',
         _actions("create", "create api_key", "update api_key", "delete api_key", "view api_secret"),
         {"name": "api_key", "default": Made.API_KEY},
@@ -216,7 +216,7 @@ _SYSTEM_EVENTS = (
     ),
     _system_event(
         "template_manage",
-        "a template was made, changed or deleted [D]",
+        "a template was created, changed or deleted [D]",
         'engagelab.system_event("template_manage", action="update template", template_name="login code")',
         _actions("create", "update", "delete", "create template", "update template", "delete template"),
         {"name": "template_id", "default": Made.TEMPLATE_KEY},
@@ -231,7 +231,7 @@ _SYSTEM_EVENTS = (
     ),
     _system_event(
         "msg_history",
-        "named, with no field documented: it has those you give [D]",
+        "named without documented fields: it has those you give [D]",
         'engagelab.system_event("msg_history", operator_api_key="5f1d")',
     ),
 )

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from engagelab_mock.errors import UnknownName
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """Group fields inside an event; the base of every part below."""
@@ -218,7 +220,7 @@ class SystemEventSection(Section, frozen=True, kw_only=True):
 
 
 class SystemEvent(Event, frozen=True, kw_only=True):
-    """Report what somebody did in the console or with a key [D]."""
+    """Report an action in the console or with an API key [D]."""
 
     kind: ClassVar[str] = "system_event"
 
@@ -249,3 +251,66 @@ class UnknownEvent(Event, frozen=True, kw_only=True):
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind for kind in (StatusEvent, NotificationEvent, ResponseEvent, SystemEvent)
 }
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the spelling of callbacks according to one of the vendor's documents.
+
+    Change one point of a dialect with `msgspec.structs.replace(DIALECTS["2023-03"], sent_failed="sent_fail")`.
+
+    >>> dialect("newer").sent_failed
+    'sent_fail'
+    """
+
+    name: str
+    #: The document that the spelling comes from.
+    source: str
+    #: The value of `server` in message-status rows.
+    server: str = "otp"
+    #: The value of `channel` in message-status rows.
+    channel: str = "otp"
+    #: The spelling of the status `sent_failed`.
+    sent_failed: str = "sent_failed"
+    #: The body of the address-validation ping.
+    ping: bytes = b""
+
+    def spell(self, event: Event) -> Event:
+        """Return the event as this dialect spells it; only message statuses differ."""
+        if self is DEFAULT or not isinstance(event, StatusEvent):
+            return event
+        status = event.status
+        if status.message_status == "sent_failed":
+            status = msgspec.structs.replace(status, message_status=self.sent_failed)
+        return msgspec.structs.replace(event, server=self.server, channel=self.channel, status=status)
+
+
+DEFAULT = Dialect(name="2023-03", source="callback settings of 2023-03-07 [S]")
+
+DIALECTS: dict[str, Dialect] = {
+    known.name: known
+    for known in (
+        DEFAULT,
+        Dialect(
+            name="newer",
+            source="newer documentation pages' examples [D]",
+            server="sms",
+            channel="sms",
+            sent_failed="sent_fail",
+            ping=b"{}",
+        ),
+    )
+}
+
+
+def dialect(name: str | Dialect, *, where: str = "dialect") -> Dialect:
+    """Return a dialect by name, or raise `UnknownName` with the nearest one.
+
+    >>> dialect("2023-03").ping
+    b''
+    """
+    if isinstance(name, Dialect):
+        return name
+    try:
+        return DIALECTS[name]
+    except (KeyError, TypeError):
+        raise UnknownName("dialect", name, DIALECTS, where=where) from None

@@ -1,4 +1,4 @@
-"""What a user enters for a callback in EngageLab's console."""
+"""The settings of a callback in EngageLab's console."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from engagelab_mock.errors import InvalidSettings, UnknownName
 from engagelab_mock.protocol.event_table import EVENTS, names_of
 from engagelab_mock.protocol.events import KINDS, Event
 
-#: Everything that can be ticked for a callback: a whole kind, a message status, or another event by its name.
+#: Everything that a receiver can subscribe to: a whole kind, a message status, or another event by its name.
 TICKABLE = (*KINDS, *EVENTS)
-#: What is not a message status, by kind.
+#: The events that are not message statuses, by kind.
 ACCOUNT_EVENTS = {kind: names_of(kind) for kind in KINDS if kind != "status"}
 
 
 class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Hold one callback's settings [S]: description, address, username and secret, Authorization.
 
-    A username needs a secret and a secret a username; either may be left out with the other. Raises `InvalidSettings`
-    for what could not be set, or could not be put into a header.
+    Username and secret are given together or not at all. Raises `InvalidSettings` for settings that the console would
+    refuse, or that a header cannot hold.
 
     >>> CallbackSettings(address="http://127.0.0.1:5000/engagelab", username="acme", secret="s3cret").signs
     True
@@ -31,7 +31,7 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     secret: str = ""
     authorization: str = ""
-    #: The ticked callback events: kinds of event, or names of statuses and events; none ticked is all.
+    #: The events that the receiver subscribes to: kinds of event, or names of statuses and events; empty means all.
     events: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.secret and not self.username:
             raise InvalidSettings("the secret has no username", where="username", hint="give both or neither")
         if not _fits_part(self.username):
-            # How EngageLab puts other characters into the header is not documented, so none is made up here.
+            # It is not documented how EngageLab would put other characters into the header.
             raise InvalidSettings(
                 f"username {self.username!r} cannot stand in an X-CALLBACK-ID header",
                 where="username",
@@ -70,7 +70,7 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def wants(self, event: Event) -> bool:
-        """Tell whether the event is ticked."""
+        """Tell whether the receiver subscribes to the event."""
         return not self.events or event.kind in self.events or event.name in self.events
 
     @property
@@ -80,25 +80,25 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ticked(events: Iterable[str]) -> tuple[str, ...]:
-    """Return ticked events as the settings keep them; raise `InvalidSettings` for what is no list.
+    """Return subscribed events as the settings keep them; raise `InvalidSettings` if they are not a list.
 
     >>> ticked(["delivered", "notification"])
     ('delivered', 'notification')
     """
     if isinstance(events, str) or not isinstance(events, Iterable):
         raise InvalidSettings(
-            f"the ticked events are a list of names, not {events!r}", where="events", hint='write events=["delivered"]'
+            f"events is a list of names, not {events!r}", where="events", hint='write events=["delivered"]'
         )
     return tuple(events)
 
 
 def _fits_part(username: str) -> bool:
-    # Receivers strip the header's parts [K]: a name with outer blanks would never be the one they know.
+    # Receivers strip the header's parts [K], so they would not recognise a name with outer blanks.
     return username.isascii() and username.isprintable() and ";" not in username and username == username.strip()
 
 
 def fits_header(value: str) -> bool:
-    """Tell whether a value can stand in a header: latin-1 text, nothing in it that would begin another header.
+    """Tell whether a header can hold a value: latin-1 text without control characters.
 
     >>> fits_header("Basic YTpi"), fits_header("a\\r\\nX-Evil: 1")
     (True, False)
@@ -109,6 +109,6 @@ def fits_header(value: str) -> bool:
 def _is_unicode(value: str) -> bool:
     try:
         value.encode()
-    except UnicodeEncodeError:  # a lone surrogate: what Python makes of undecodable bytes in the environment
+    except UnicodeEncodeError:  # a lone surrogate, which stands for an undecodable byte of an environment variable
         return False
     return True

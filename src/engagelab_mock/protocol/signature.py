@@ -1,4 +1,4 @@
-"""`X-CALLBACK-ID`: make it, take it apart, judge it.
+"""`X-CALLBACK-ID`: sign, parse and verify it.
 
 The signature is HMAC-SHA256(secret, timestamp + nonce + username), lower-case hex, UTF-8 [S][D][K].
 The body is not part of it.
@@ -6,6 +6,7 @@ The body is not part of it.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from enum import StrEnum
@@ -14,12 +15,15 @@ import msgspec
 
 #: The header's name [S].
 HEADER = "X-CALLBACK-ID"
-#: How far the timestamp may be from now, in seconds, for the official SDK to accept it [K].
+#: The largest difference of the timestamp from now, in seconds, that the official SDK accepts [K].
 TOLERANCE = 300
 
 _PARTS = ("timestamp", "nonce", "username", "signature")
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+#: Translations of a key's bytes, each XOR a byte of the pad (RFC 2104).
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class Reason(StrEnum):
-    """Name why a header was accepted or refused."""
+    """Name the reason for accepting or refusing a header."""
 
     VALID = "valid"
     MISSING = "missing"
@@ -53,7 +57,7 @@ class Reason(StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Say whether a header is valid and why; true when it is.
+    """Hold whether a header is valid and why; it is true if the header is valid.
 
     >>> bool(Verdict(Reason.STALE, "signed 400 s ago"))
     False
@@ -70,30 +74,35 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Signer:
-    """Sign for one username and secret, keeping the keyed HMAC state between signatures.
+    """Sign for one username and secret.
 
     >>> Signer("test", "s3cret").sign(1681991058, "123123123123").signature[:12]
     'f1c55c489dd7'
     """
 
-    __slots__ = ("_keyed", "username")
+    __slots__ = ("_inner", "_outer", "username")
 
     def __init__(self, username: str, secret: str) -> None:
         self.username = username
-        self._keyed = hmac.new(secret.encode(), digestmod="sha256")
+        # HMAC as RFC 2104 defines it. Copies of the two keyed hashes take half the time that copies of `hmac` take.
+        key = secret.encode()
+        key = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+        self._inner = hashlib.sha256(key.translate(_INNER_PAD))
+        self._outer = hashlib.sha256(key.translate(_OUTER_PAD))
 
     def digest(self, timestamp: int | str, nonce: str) -> str:
         """Return the signature part alone, 64 lower-case hex digits."""
-        keyed = self._keyed.copy()
-        keyed.update(f"{timestamp}{nonce}{self.username}".encode())
-        return keyed.hexdigest()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(f"{timestamp}{nonce}{self.username}".encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
     def sign(self, timestamp: int, nonce: str) -> Signature:
         """Sign a timestamp (Unix seconds) and a nonce."""
         return Signature(timestamp, nonce, self.username, self.digest(timestamp, nonce))
 
     def header(self, timestamp: int, nonce: str) -> str:
-        """Return the header's value for a timestamp and a nonce, without building the record."""
+        """Return the header's value for a timestamp and a nonce, without making a `Signature`."""
         return f"timestamp={timestamp};nonce={nonce};username={self.username};signature={self.digest(timestamp, nonce)}"
 
 
@@ -107,9 +116,9 @@ def sign(username: str, secret: str, *, timestamp: int, nonce: str) -> Signature
 
 
 def parse(header: str | None) -> Signature | Verdict:
-    """Take a header's value apart; a value that is none gives a `Verdict` saying why, never an exception.
+    """Parse a header's value; return a `Verdict` with the reason, never an exception, if it is malformed.
 
-    The order of the parts and blanks around them do not matter, parts of other names are passed over [K].
+    The order of the parts and blanks around them do not matter; parts with other names are ignored [K].
 
     >>> parse("timestamp=1;nonce=2")
     Verdict(reason=<Reason.MALFORMED: 'malformed'>, detail='no username, no signature')
@@ -123,7 +132,7 @@ def parse(header: str | None) -> Signature | Verdict:
         if not equals or name not in _PARTS:
             continue
         if name in parts:
-            return Verdict(Reason.MALFORMED, f"{name} stands twice")
+            return Verdict(Reason.MALFORMED, f"{name} occurs twice")
         parts[name] = value.strip()
     lacking = [f"no {name}" for name in _PARTS if not parts.get(name)]
     if lacking:
@@ -165,5 +174,5 @@ def verify(header: str | None, *, username: str, secret: str, now: float, tolera
 
 
 def _bytes(text: str) -> bytes:
-    # A header may hold anything a hostile sender put there, lone surrogates included.
+    # A hostile sender can put anything into a header, even lone surrogates.
     return text.encode("utf-8", "surrogatepass")

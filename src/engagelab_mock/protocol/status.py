@@ -35,25 +35,25 @@ class Status(StrEnum):
     VERIFIED = "verified"
     VERIFIED_FAILED = "verified_failed"
     VERIFIED_TIMEOUT = "verified_timeout"
-    #: Named once in the document's overview and nowhere else [S]: opt in by naming it in a scenario.
+    #: Named only once, in the document's overview [S]; it is sent only if a scenario names it.
     READ = "read"
 
     @property
     def terminal(self) -> bool:
         """Tell whether the vendor's SDK and guides count the status as final [K][X].
 
-        `delivered` is, although `verified` may follow it; a failure is, although a fallback channel may follow.
+        `delivered` is final although `verified` may follow it, and so is a failure although a fallback may follow.
         """
         return self in _TERMINAL
 
     @property
     def failure(self) -> bool:
-        """Tell whether the status reports something that did not work, and so carries an error code."""
+        """Tell whether the status reports a failure, and so carries an error code."""
         return self in _FAILURES
 
     @property
     def meaning(self) -> str:
-        """Say in a few words what the status reports."""
+        """Describe the status in a few words."""
         return _MEANINGS[self]
 
 

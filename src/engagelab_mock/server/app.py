@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from engagelab_mock.server.exchange import BrokenRequest, HttpAnswer, HttpRequest, error_object, path_of
-from engagelab_mock.server.guard import Guard
-from engagelab_mock.server.handler import printable
+import msgspec
+from werkzeug import Request, Response
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.server.loopback import is_loopback
+from engagelab_mock.server.wire import printable
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from engagelab_mock.service.engagelab import EngageLab
+    from engagelab_mock.engagelab import EngageLab
 
 log = logging.getLogger("engagelab_mock.server")
 DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
 WEBHOOK = "/v1/sandbox/webhook"
+#: The longest body that is read, in bytes: one more than the API takes, so that it refuses what is longer.
+_BODY_LIMIT = 1024 * 1024 + 1
 
 
 def create_app(engagelab: EngageLab, *, token: str = "") -> ServerApp:
     """Make a WSGI app that answers as EngageLab's REST API, for any server that takes one.
 
-    `token` is what the control API under /_mock wants as `Authorization: Bearer …`; without one it is for programs on
-    this machine alone.
+    With a `token`, the control API under /_mock requires it as `Authorization: Bearer …`. Without one, only programs
+    on this machine may use it.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> api = Receiver.wsgi(create_app(EngageLab()), path="/v1/messages")
-    >>> with EngageLab(api) as somebody:
-    ...     somebody.validate_address(check=False).attempts[0].response.status
+    >>> with EngageLab(api) as client:
+    ...     client.validate_address(check=False).attempts[0].response.status
     401
     """
     return ServerApp(engagelab, token)
 
 
 class ServerApp:
-    """Answer requests on behalf of one `EngageLab`; made with `create_app`."""
+    """Answer requests to one `EngageLab`; made with `create_app`."""
 
     def __init__(self, engagelab: EngageLab, token: str = "") -> None:
         self.engagelab = engagelab
-        #: Called when the sandbox's webhook was set: who gets the callbacks is another from now on.
+        #: Called after the sandbox's webhook was set: there is another receiver then.
         self.on_webhook: Callable[[], object] | None = None
         self._guard = Guard(token)
         self._closing = threading.Lock()
@@ -52,22 +61,25 @@ class ServerApp:
         self._endings: list[Callable[[], object]] = []
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request, whatever it is."""
+        """Answer one request."""
         started = perf_counter()
-        answer = self._answer(environ)
-        method, path = str(environ["REQUEST_METHOD"]), path_of(environ)
-        log.info(
-            "%s %s %s %d %.1f ms",
-            environ.get("REMOTE_ADDR") or "-",
-            printable(method),
-            printable(path),
-            answer.status,
-            (perf_counter() - started) * 1000,
-        )
-        return answer.send(start_response, head_only=method == "HEAD")
+        # Not entered in the environ: each request would be a cycle, which only the garbage collector frees.
+        request = Request(environ, populate_request=False)
+        response = self._answer(request)
+        response.headers["Cache-Control"] = "no-store"
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "%s %s %s %d %.1f ms",
+                request.remote_addr or "-",
+                printable(request.method),
+                printable(request.path),
+                response.status_code,
+                (perf_counter() - started) * 1000,
+            )
+        return response(environ, start_response)
 
     def close(self) -> None:
-        """End what would go on for as long as somebody reads."""
+        """End the answers that have no end: those to followers of the journal."""
         with self._closing:
             self.closed = True
             endings, self._endings = self._endings, []
@@ -75,44 +87,240 @@ class ServerApp:
             end()
 
     def on_close(self, end: Callable[[], object]) -> None:
-        """Call this when the app is closed."""
+        """Call this when the app is closed, or now if it is."""
         with self._closing:
-            self._endings.append(end)
+            if not self.closed:
+                self._endings.append(end)
+                return
+        end()
 
     def forget(self, end: Callable[[], object]) -> None:
-        """Call this no more when the app is closed."""
+        """Do not call this when the app is closed."""
         with self._closing:
             if end in self._endings:
                 self._endings.remove(end)
 
-    def _answer(self, environ: WSGIEnvironment) -> HttpAnswer:
+    def _answer(self, request: Request) -> Response:
         try:
-            return self._dispatch(HttpRequest.of(environ))
-        except BrokenRequest as broken:
-            return HttpAnswer(broken.status, error_object(3002, broken.message))
+            return self._dispatch(request)
         except ApiError as error:
             refused = error.answer()
-            return HttpAnswer(refused.status, refused.body, refused.headers)
+            return Response(refused.body, refused.status, list(refused.headers))
         except Exception:
             log.exception("the request could not be answered")
-            return HttpAnswer(500, error_object(1000, "internal error"))
+            return json_response({"code": 1000, "message": "internal error"}, 500)
 
-    def _dispatch(self, request: HttpRequest) -> HttpAnswer:
-        if request.path == CONTROL or request.path.startswith(f"{CONTROL}/"):
-            from engagelab_mock.server.control.routes import answer_control  # an app under test does without
+    def _dispatch(self, request: Request) -> Response:
+        path, body = request.path, _read_body(request)
+        if path == CONTROL or path.startswith(f"{CONTROL}/"):
+            from engagelab_mock.server.control import answer_control  # an app under test does not need it
 
             self._guard.check(request)
             return answer_control(self, request)
-        if request.path == DOCUMENT and request.method in {"GET", "HEAD"}:
+        if path == DOCUMENT and request.method in {"GET", "HEAD"}:
             from engagelab_mock.server.openapi import document  # few ask for it
 
-            return HttpAnswer(200, document())
-        if request.path == WEBHOOK:
-            from engagelab_mock.server.webhook import save_webhook
+            return Response(document(), mimetype="application/json")
+        if path == WEBHOOK:
+            return _save_webhook(self, request)
+        answer = self.engagelab.api.handle(ApiRequest(request.method, path, request.headers.get("Authorization"), body))
+        response = Response(answer.body, answer.status, list(answer.headers))
+        response.call_on_close(answer.written)
+        return response
 
-            return save_webhook(self, request)
-        given = ApiRequest(
-            method=request.method, path=request.path, authorization=request.authorization, body=request.body
-        )
-        answer = self.engagelab.api.handle(given)
-        return HttpAnswer(answer.status, answer.body, answer.headers, answer.written)
+
+def _save_webhook(app: ServerApp, request: Request) -> Response:
+    """Make the receiver at the given address the only one."""
+    if request.method != "PUT":
+        message = f"{request.method[:20]} is not allowed here: PUT is"
+        raise ApiError(3002, message, http_status=405, headers=(("Allow", "PUT"),))
+    from engagelab_mock.server.schemas import Webhook  # few call this
+
+    app.engagelab.api.authenticate(request.headers.get("Authorization"))
+    wanted = read_body(request, Webhook)
+    try:
+        receiver = Receiver.http(wanted.url, username=wanted.username, secret=wanted.secret)
+    except EngageLabMockError as error:
+        raise Call.refused(error) from None
+    app.engagelab.receiver = receiver
+    if app.on_webhook is not None:
+        app.on_webhook()
+    return json_response({"code": 0, "message": "success"})
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """Stand for a body or a query without any field."""
+
+
+class Call:
+    """Hold one call: its body and query, checked, what its path names, and the app it was made to."""
+
+    def __init__(self, app: ServerApp, body: Any, query: Any, named: Mapping[str, str]) -> None:
+        self.app = app
+        self.body = body
+        self.query = query
+        #: The parts of the path where its template has a name in braces.
+        self.named = named
+
+    @property
+    def engagelab(self) -> EngageLab:
+        """Return the engine."""
+        return self.app.engagelab
+
+    @staticmethod
+    def refused(error: EngageLabMockError) -> ApiError:
+        """Return an error object for input that the engine refused, on one line."""
+        where = f"{error.where}: " if error.where else ""
+        hint = f"; {error.hint}" if error.hint else ""
+        return ApiError(3002, f"{where}{error.what}{hint}", http_status=400)
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """Describe one call: what it takes and answers, and the function that answers it.
+
+    A part of the path in braces stands for any value. `answer` says what `content`, the answer's type, is.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: str
+    content: Any
+    status: int = 200
+    media_type: str = "application/json"
+    body: type[msgspec.Struct] | None = None
+    body_required: bool = True
+    example: Any = None
+    query: type[msgspec.Struct] = Nothing
+    #: Reasons to refuse it, by HTTP status, in addition to those of every call.
+    refused: Mapping[int, str] = msgspec.field(default_factory=dict)
+    work: Callable[[Call], Any] | None = None
+
+
+def fit(template: str, path: str) -> dict[str, str] | None:
+    """Return what a path has in the places of a template's names, or None if it is another path.
+
+    >>> fit("/_mock/inbox/{to}", "/_mock/inbox/+6591234567")
+    {'to': '+6591234567'}
+    """
+    wanted, given = template.split("/"), path.split("/")
+    if len(wanted) != len(given):
+        return None
+    named = {}
+    for part, value in zip(wanted, given, strict=True):
+        if part.startswith("{") and value:
+            named[part.strip("{}")] = value
+        elif part != value:
+            return None
+    return named
+
+
+def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
+    """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
+    try:
+        given = msgspec.json.decode(request.get_data() or b"{}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ApiError(3001, f"the body is not JSON: {error}") from None
+    return _checked(given, kind, "field")
+
+
+def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
+    """Return a query as a struct, or raise `ApiError`."""
+    given = {}
+    for name, value in request.args.items(multi=True):
+        if name in given:
+            raise ApiError(3002, f"{name[:100]} is given more than once")
+        given[name] = value
+    return _checked(given, kind, "parameter")
+
+
+def _checked(given: Any, kind: type[msgspec.Struct], noun: str) -> Any:
+    names = kind.__struct_fields__
+    if isinstance(given, dict):
+        for name in given:
+            if name not in names:
+                raise Call.refused(UnknownName(noun, name[:100], names))
+    try:
+        # A query's values are text: "5" is a number there.
+        return msgspec.convert(given, kind, strict=noun == "field")
+    except msgspec.ValidationError as error:
+        raise ApiError(3002, str(error)) from None
+
+
+class Guard:
+    """Let requests to the control API pass, or raise `ApiError`.
+
+    With a token, a request passes if it carries it. Without one, it must come from this machine and name it by a
+    loopback name: a web page elsewhere can only reach it by another name (DNS rebinding).
+    """
+
+    def __init__(self, token: str = "") -> None:
+        self._token = token
+
+    def check(self, request: Request) -> None:
+        """Raise `ApiError` for a request that may not pass."""
+        host, origin, peer = request.headers.get("Host", ""), request.headers.get("Origin"), request.remote_addr
+        if origin is not None and not _same(origin, host):
+            raise ApiError(2004, f"a web page of {origin[:100]} may not use the control API", http_status=403)
+        if self._token:
+            self._check_token(request.headers.get("Authorization", ""))
+        elif peer and not is_loopback(peer):
+            hint = "start the server with a token and send it as Authorization: Bearer …"
+            raise ApiError(2004, f"without a token only this machine may use the control API; {hint}", http_status=403)
+        elif not is_loopback(_name(host)):
+            hint = "call it by 127.0.0.1 or localhost, or start the server with a token"
+            raise ApiError(2004, f"{host[:100]!r} is not a name of this machine; {hint}", http_status=403)
+
+    def _check_token(self, authorization: str) -> None:
+        scheme, _, given = authorization.partition(" ")
+        matches = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token.encode())
+        if scheme.lower() != "bearer" or not matches:
+            raise ApiError(
+                2001,
+                "the control API requires its token: Authorization: Bearer …",
+                http_status=401,
+                headers=(("WWW-Authenticate", "Bearer"),),
+            )
+
+
+def json_response(content: object, status: int = 200) -> Response:
+    """Return a response with JSON.
+
+    >>> json_response({"status": "ready"}).data
+    b'{"status":"ready"}'
+    """
+    return Response(msgspec.json.encode(content), status, mimetype="application/json")
+
+
+def _read_body(request: Request) -> bytes:
+    """Return the body, or raise `ApiError` if it did not arrive as announced."""
+    request.max_content_length = _BODY_LIMIT
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge:
+        raise ApiError(3002, f"the body has more than {_BODY_LIMIT - 1} bytes", http_status=413) from None
+    except ClientDisconnected as error:
+        if isinstance(error.__context__, TimeoutError):
+            raise ApiError(3002, "the body did not arrive in time", http_status=408) from None
+        raise ApiError(3002, "the body ended too early", http_status=400) from None
+    except TimeoutError:
+        raise ApiError(3002, "the body did not arrive in time", http_status=408) from None
+    except OSError as error:
+        raise ApiError(3002, f"the body cannot be read: {error}", http_status=400) from None
+
+
+def _same(origin: str, host: str) -> bool:
+    """Tell whether a page came from this server."""
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:
+        return False
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port and brackets; a client of HTTP/1.0 may send none."""
+    try:
+        return urlsplit(f"//{host}").hostname or "localhost"
+    except ValueError:
+        return host

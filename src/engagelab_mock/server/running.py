@@ -1,4 +1,4 @@
-"""EngageLab's REST API on a free port of 127.0.0.1, with what an app has to be told to use it."""
+"""EngageLab's REST API on a free port of 127.0.0.1, and the settings that an app needs to use it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from engagelab_mock.server.app import create_app
 from engagelab_mock.server.loopback import LoopbackServer
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.engagelab import EngageLab
-    from engagelab_mock.service.postman import Postman
+    from engagelab_mock.engagelab import EngageLab
+    from engagelab_mock.service.worker import DeliveryWorker
 
-#: Credentials of the vendor's own sandbox [X], for a server that takes any.
+#: Credentials of the vendor's own sandbox [X], for a server that accepts any.
 DEV_KEY = "engagelab_sandbox_demo"
 DEV_SECRET = "engagelab_sandbox_secret"
 
 
 class ApiServer:
-    """Serve one `EngageLab`'s REST API and control API, for as long as a `with` block lasts.
+    """Serve one `EngageLab`'s REST API and control API while a `with` block runs.
 
     >>> from engagelab_mock import EngageLab
     >>> from urllib.request import urlopen
@@ -29,34 +29,35 @@ class ApiServer:
     ...     urlopen(server.url + "/_mock/readyz").status
     200
 
-    If a receiver is reached over HTTP, a `Postman` calls it; one in process is called when the test next asks for the
-    inbox or the journal, on the test's own thread. With a clock that runs by itself a `Postman` calls all of them.
+    A `DeliveryWorker` calls receivers that are reached over HTTP. A receiver in process is called on the test's own
+    thread, when the test next reads the inbox or the journal. On a clock that runs by itself a worker calls all of
+    them.
     """
 
     def __init__(self, engagelab: EngageLab, *, host: str = "127.0.0.1", port: int = 0, token: str = "") -> None:
         self.engagelab = engagelab
         self._app = create_app(engagelab, token=token)
         self._server = LoopbackServer(self._app, host, port)
-        self._postman: Postman | None = None
-        self._employing = threading.Lock()
+        self._worker: DeliveryWorker | None = None
+        self._starting = threading.Lock()
 
     @property
     def url(self) -> str:
-        """Return where the server is, without a trailing slash; the API is under `/v1`."""
+        """Return the server's address, without a trailing slash; the API is under `/v1`."""
         return self._server.url
 
     @property
     def base_url(self) -> str:
-        """Return what clients call the base URL, the official SDK's `OTPClient.BASE_URL` for one."""
+        """Return the base URL for clients, such as the official SDK's `OTPClient.BASE_URL`."""
         return f"{self.url}/v1"
 
     @property
     def env(self) -> dict[str, str]:
-        """Return environment variables for an app that is told by them, its own included for a subprocess to add.
+        """Return environment variables that configure an app in another process.
 
-        The credentials are those that the server wants, or the vendor's sandbox's if it takes any.
+        The credentials are the pair that the server requires, or the vendor's sandbox's if it accepts any.
         """
-        api = self.engagelab.intake.settings
+        api = self.engagelab._engine.api_settings
         settings = self.engagelab.receivers[0].settings if self.engagelab.receivers else None
         return {
             "ENGAGELAB_BASE_URL": self.base_url,
@@ -69,26 +70,26 @@ class ApiServer:
 
     @property
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI 3.1 document, which is served at `/openapi.json`, too."""
+        """Return the OpenAPI 3.1 document, which `/openapi.json` serves as well."""
         from engagelab_mock.server.openapi import openapi
 
         return openapi()
 
     def start(self) -> Self:
         """Answer requests from now on."""
-        self.engagelab.on_release.append(self._employ)
+        self.engagelab._engine.outbox.on_release.append(self._start_worker)
         self._server.start()
-        self._employ()
+        self._start_worker()
         return self
 
     def stop(self) -> None:
         """Stop answering and free the port."""
-        if self._employ in self.engagelab.on_release:
-            self.engagelab.on_release.remove(self._employ)
+        if self._start_worker in self.engagelab._engine.outbox.on_release:
+            self.engagelab._engine.outbox.on_release.remove(self._start_worker)
         self._app.close()
         self._server.stop()
-        if self._postman is not None:
-            self._postman.stop()
+        if self._worker is not None:
+            self._worker.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -101,13 +102,13 @@ class ApiServer:
     def __repr__(self) -> str:
         return f"<ApiServer {self.url}>"
 
-    def _employ(self) -> None:
-        """Have callbacks sent by threads of their own, once somebody is elsewhere to receive them, or time runs."""
+    def _start_worker(self) -> None:
+        """Start a worker if a receiver is reached over HTTP, or time runs by itself."""
         elsewhere = any(receiver.transport.name == "http" for receiver in self.engagelab.receivers)
         if isinstance(self.engagelab.clock, VirtualClock) and not elsewhere:
             return
-        from engagelab_mock.service.postman import Postman  # most tests' receivers are in process
+        from engagelab_mock.service.worker import DeliveryWorker  # most tests' receivers are in process
 
-        with self._employing:
-            if self._postman is None:
-                self._postman = Postman(self.engagelab).start()
+        with self._starting:
+            if self._worker is None:
+                self._worker = DeliveryWorker(self.engagelab).start()

@@ -1,33 +1,32 @@
-"""What a phone or a mailbox received."""
+"""The inbox: the messages that a phone or a mailbox received."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engagelab_mock import eventloop
-from engagelab_mock.clock import check_delay, stopwatch
-from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
+from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.errors import NothingReceived, UsageError
-from engagelab_mock.protocol.recipient import check_recipient
+from engagelab_mock.eventloop import Condition, stopwatch
+from engagelab_mock.messages.message import check_recipient
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.accepting import Accepting
+    from engagelab_mock.service.engine import Engine
     from engagelab_mock.service.messages import Accepted
 
-#: How often somebody who waits looks, in seconds.
-_GLANCE = 0.005
-#: How many messages an error tells of.
+#: How many messages an error lists.
 _SHOWN = 5
 
 
 class InboxMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one message as its recipient got it; `at` is when, in Unix seconds.
+    """Hold one message as its recipient got it; `at` is the time of arrival in Unix seconds.
 
-    `subject` and `sender` are an e-mail's. `code` is empty where the message has none.
+    `subject` and `sender` are for e-mails. `code` is empty if the message has no code.
     """
 
     to: str
@@ -42,10 +41,10 @@ class InboxMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inbox(Sequence[InboxMessage]):
-    """Show what arrived for one recipient, or for all, oldest first; it grows as time passes."""
+    """List the messages that have arrived for one recipient, or for all, oldest first."""
 
-    def __init__(self, engagelab: Accepting, to: str | None) -> None:
-        self._engagelab = engagelab
+    def __init__(self, engine: Engine, to: str | None) -> None:
+        self._engine = engine
         self._to = None if to is None else check_recipient(to, where="inbox")
 
     @property
@@ -54,7 +53,7 @@ class Inbox(Sequence[InboxMessage]):
         __tracebackhide__ = True
         messages = self._arrived()
         if not messages:
-            raise self._nothing("nothing has arrived")
+            raise self._nothing_received("nothing has arrived")
         return messages[-1]
 
     @property
@@ -63,21 +62,21 @@ class Inbox(Sequence[InboxMessage]):
         __tracebackhide__ = True
         message = self.latest
         if not message.code:
-            raise NothingReceived(
-                f"the latest message{self._whose()} has no code: {message.text!r:.200}", where="inbox", hint="see .text"
-            )
+            what = f"the latest message{self._for_recipient()} has no code: {message.text!r:.200}"
+            raise NothingReceived(what, where="inbox", hint="see .text")
         return message.code
 
     @property
     def text(self) -> str:
-        """Return what the latest message says."""
+        """Return the latest message's text."""
         __tracebackhide__ = True
         return self.latest.text
 
     def wait(self, timeout: float = 3.0, *, count: int = 1) -> InboxMessage:
-        """Return the latest message once there are `count`, waiting up to `timeout` seconds of the machine for them.
+        """Wait until `count` messages have arrived, at most `timeout` real seconds, and return the latest.
 
-        For an app that sends from elsewhere. Raises `NothingReceived`, which says what did arrive.
+        Use it for an app that sends from another thread or process. Raises `NothingReceived`, which lists what was
+        sent.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -86,28 +85,56 @@ class Inbox(Sequence[InboxMessage]):
         '+6591234567'
         """
         __tracebackhide__ = True
-        deadline = stopwatch() + _check(timeout, count)
-        while True:
-            run_sync(self._engagelab.settle_first(SYNC))
-            messages = self._arrived()
-            if len(messages) >= count:
-                return messages[-1]
-            if stopwatch() >= deadline:
-                raise self._nothing(_too_few(len(messages), count, timeout))
-            time.sleep(_GLANCE)
+        return run_sync(self._wait(SYNC, timeout, count))
 
     async def await_(self, timeout: float = 3.0, *, count: int = 1) -> InboxMessage:
-        """Do what `wait` does, leaving the running event loop free."""
+        """Do the same as `wait`, without blocking the event loop."""
         __tracebackhide__ = True
-        deadline = stopwatch() + _check(timeout, count)
+        return await self._wait(ASYNC, timeout, count)
+
+    async def _wait(self, io: Io, timeout: float, count: int) -> InboxMessage:
+        __tracebackhide__ = True
+        seconds = _check(timeout, count)
+        messages = await self.arrived(io, seconds, count)
+        if len(messages) < count:
+            raise self._nothing_received(_too_few(len(messages), count, timeout))
+        return messages[-1]
+
+    async def arrived(
+        self,
+        io: Io,
+        timeout: float,
+        count: int = 1,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+        quietly: bool = False,
+    ) -> list[InboxMessage]:
+        """Wait for `count` messages, for `timeout` seconds or until `stopped()`, and return those that arrived.
+
+        With `quietly`, failures of callbacks are not raised here but by the next caller that settles.
+        """
+        __tracebackhide__ = True
+        engine = self._engine
+        condition = engine.scheduler.condition
+        deadline = stopwatch() + timeout
         while True:
-            await self._engagelab.settle_first(ASYNC)
+            seen = condition.changes
+            if quietly:
+                engine.settle_quietly()
+            else:
+                await engine.settle(io)
             messages = self._arrived()
-            if len(messages) >= count:
-                return messages[-1]
-            if stopwatch() >= deadline:
-                raise self._nothing(_too_few(len(messages), count, timeout))
-            await eventloop.sleep(_GLANCE)
+            left = deadline - stopwatch()
+            if len(messages) >= count or left <= 0 or stopped():
+                return messages
+            await io.wait_for(condition, partial(_changed, condition, seen), min(left, self._wait_for_next()))
+
+    def _wait_for_next(self) -> float:
+        """Return how many real seconds to wait, at most, until the next message arrives."""
+        clock = self._engine.clock
+        now = clock.time()
+        due = [each.delivered for each in self._accepted() if each.delivered is not None and each.delivered > now]
+        return float(clock.wait_until(min(due))) if due else math.inf
 
     def __getitem__(self, index: Any) -> Any:
         return self._arrived()[index]
@@ -117,33 +144,38 @@ class Inbox(Sequence[InboxMessage]):
 
     def __repr__(self) -> str:
         messages = self._arrived()
-        return f"<Inbox{self._whose()}: {', '.join(repr(m.text) for m in messages) or 'nothing'}>"
+        return f"<Inbox{self._for_recipient()}: {', '.join(repr(m.text) for m in messages) or 'nothing'}>"
 
     def _accepted(self) -> list[Accepted]:
-        self._engagelab.intake.take_in_sent()
-        return [each for each in self._engagelab.accepted if self._to is None or each.message.to == self._to]
+        return [each for each in self._engine.messages if self._to is None or each.message.to == self._to]
 
     def _arrived(self) -> list[InboxMessage]:
-        now = self._engagelab.clock.time()
+        now = self._engine.clock.time()
         arrived = [_message(each) for each in self._accepted() if each.delivered is not None and each.delivered <= now]
         return sorted(arrived, key=lambda message: message.at)
 
-    def _nothing(self, what: str) -> NothingReceived:
-        """Say what was sent to them and did not arrive, or to whom something was."""
+    def _nothing_received(self, what: str) -> NothingReceived:
+        """Return the error; it lists the recipient's messages, or the recipients that have messages."""
         accepted = self._accepted()
         if accepted:
-            now = self._engagelab.clock.time()
-            what += f"{self._whose()}; accepted: {_list(accepted, lambda each: _fate(each, now))}"
-            return NothingReceived(what, where="inbox", hint="what the scenario says decides; see engagelab.rule(…)")
-        others = {each.message.to for each in self._engagelab.accepted}
+            now = self._engine.clock.time()
+            what += f"{self._for_recipient()}; accepted: {_list(accepted, lambda each: _describe(each, now))}"
+            hint = "the scenario decides whether a message arrives; see engagelab.rule(…)"
+            return NothingReceived(what, where="inbox", hint=hint)
+        others = {each.message.to for each in self._engine.messages}
         if others:
-            what += f"{self._whose()}, and nothing was sent there; messages went to {_list(sorted(others), str)}"
-            return NothingReceived(what, where="inbox", hint="is the recipient written the same in the app?")
-        hint = "inbox(…).wait() waits for an app that sends from elsewhere; engagelab.journal shows refused calls"
-        return NothingReceived(f"{what}{self._whose()}: nothing was sent at all", where="inbox", hint=hint)
+            what += f"{self._for_recipient()}: nothing was sent there; messages went to {_list(sorted(others), str)}"
+            return NothingReceived(what, where="inbox", hint="check that the app writes the recipient in the same way")
+        hint = "if the app sends later, use inbox(…).wait(); engagelab.journal shows refused calls"
+        what += f"{self._for_recipient()}: nothing was sent to any recipient"
+        return NothingReceived(what, where="inbox", hint=hint)
 
-    def _whose(self) -> str:
+    def _for_recipient(self) -> str:
         return "" if self._to is None else f" for {self._to}"
+
+
+def _changed(condition: Condition, seen: int) -> bool:
+    return condition.changes != seen
 
 
 def _message(accepted: Accepted) -> InboxMessage:
@@ -160,7 +192,7 @@ def _message(accepted: Accepted) -> InboxMessage:
     )
 
 
-def _fate(accepted: Accepted, now: float) -> str:
+def _describe(accepted: Accepted, now: float) -> str:
     if accepted.delivered is None:
         return f"{accepted.message.id}, {accepted.ending}"
     if accepted.delivered > now:
@@ -168,15 +200,15 @@ def _fate(accepted: Accepted, now: float) -> str:
     return f"{accepted.message.id}, delivered"
 
 
-def _list(items: Sequence[Any], say: Callable[[Any], str]) -> str:
-    shown = "; ".join(say(item) for item in items[-_SHOWN:])
+def _list(items: Sequence[Any], describe: Callable[[Any], str]) -> str:
+    shown = "; ".join(describe(item) for item in items[-_SHOWN:])
     return shown if len(items) <= _SHOWN else f"{shown}; and {len(items) - _SHOWN} more"
 
 
 def _check(timeout: float, count: int) -> float:
     given: Any = count
     if isinstance(given, bool) or not isinstance(given, int) or count < 1:
-        raise UsageError(f"count is a number of messages from 1, not {count!r}", where="inbox, count")
+        raise UsageError(f"count is a number from 1, not {count!r}", where="inbox, count")
     return check_delay(timeout, where="inbox, timeout")
 
 

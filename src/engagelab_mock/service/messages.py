@@ -1,43 +1,52 @@
-"""Messages that were accepted, what they said, and what became of their codes."""
+"""The messages that were accepted: their texts, and the state of their codes."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
-from engagelab_mock.service.store import Store
+from engagelab_mock.messages.template import CodeConfig, Template
+from engagelab_mock.protocol.status import Status
 
-#: Under which kind they are kept.
+if TYPE_CHECKING:
+    from engagelab_mock.service.accept import Acceptance, Timed
+    from engagelab_mock.service.engine import Engine
+    from engagelab_mock.service.sending import Sending
+
+#: The kind of the messages' records in the store.
 KIND = "message"
-#: The calls that send a code, which the same recipient cannot have again while it is valid [?: of messages D].
+#: The calls that are rate-limited: while a code is valid, the recipient gets no second one [?; D for `messages`].
 _LIMITED = ("messages", "codes")
 
 
 class Accepted(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Hold a message that was accepted; times are Unix seconds.
+    """Hold an accepted message; times are in Unix seconds.
 
     >>> Accepted(message=Message(id="1", to="+6591234567"), call="codes", channel="sms").verifiable
     False
     """
 
     message: Message
-    #: The API call that it came by, or "send".
+    #: The API call that sent it, or "send".
     call: str
-    #: The channel that it is tried on first.
+    #: The first channel.
     channel: str
     code: str = ""
-    #: Whether `code` can be verified: EngageLab made it, and not the app [D].
+    #: Whether the API can verify `code`: only if EngageLab made it, not the app [D].
     verifiable: bool = False
-    #: Until when the code can be entered; None is always.
+    #: When the code expires; None if it does not expire.
     expires: float | None = None
-    #: Whether the right code was entered already.
+    #: Whether the right code was entered.
     verified: bool = False
-    #: When the recipient gets it, and over which channel; None is never.
+    #: When the message reaches the recipient, and over which channel; None if it does not arrive.
     delivered: float | None = None
     delivered_over: str = ""
-    #: How it ends, as far as its scenario says: the last status and its error.
+    #: The last status of the scenario, with its error code.
     ending: str = ""
     text: str = ""
     subject: str = ""
@@ -48,66 +57,154 @@ class Accepted(msgspec.Struct, kw_only=True, omit_defaults=True):
         return not self.verified and (self.expires is None or now < self.expires)
 
 
-class AcceptedMessages:
-    """Keep the messages that were accepted, the newest `keep` of them, in the order of their acceptance.
+_ARRIVED = frozenset({Status.DELIVERED, Status.READ})
+_DEFAULT_TEMPLATE = Template(template_id="", send_channel_strategy="sms", verify_code_config=CodeConfig())
 
-    >>> from engagelab_mock.service.store import MemoryStore
-    >>> messages = AcceptedMessages(MemoryStore(), keep=1)
-    >>> for number in "12":
-    ...     messages.add(Accepted(message=Message(id=number, to="+6591234567"), call="send", channel="sms"))
-    >>> [accepted.message.id for accepted in messages]
-    ['2']
+
+class Messages:
+    """Hold the accepted messages in order, at most the newest `engine.keep`.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab(keep=1) as engagelab:
+    ...     runs = engagelab.send("+6591234567"), engagelab.send("+6591234568")
+    ...     [accepted.message.to for accepted in engagelab.accepted]
+    ['+6591234568']
     """
 
-    def __init__(self, store: Store, keep: int | None) -> None:
-        self._store = store
-        self._keep = keep
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._messages: dict[str, Accepted] = {}
         #: The latest code of each template to each recipient, by the message's id.
         self._latest: dict[tuple[str, str], str] = {}
+        self._sendings: dict[str, Sending] = {}
+        #: Messages without a record yet. It is made at the first read, as most tests never read it.
+        self._sent: deque[Acceptance] = deque(maxlen=engine.keep)
+
+    def add(self, acceptance: Acceptance, *, keep: bool = False) -> None:
+        """Add an accepted message; `keep` writes it to the store."""
+        self._sent.append(acceptance)
+        if keep:
+            self._read_sent(keep=True)
 
     def adopt(self, accepted: Accepted) -> None:
-        """Take a message in without keeping it: it comes from the store, or is to be forgotten with the process."""
+        """Add a message that is not to be written to the store: it is there, or ends with the process."""
         message = accepted.message
         self._messages[message.id] = accepted
         if accepted.call in _LIMITED:
             self._latest[message.template_key, message.to] = message.id
-        while self._keep is not None and len(self._messages) > self._keep:
-            self._forget(next(iter(self._messages)))
+        while self._engine.keep is not None and len(self._messages) > self._engine.keep:
+            self._remove(next(iter(self._messages)))
 
-    def add(self, accepted: Accepted) -> None:
-        """Take a message in, and keep it."""
-        self.adopt(accepted)
-        self.keep(accepted)
+    def adopt_sending(self, message_id: str, sending: Sending) -> None:
+        """Add a message's sending, to schedule or withdraw the events of its code later."""
+        self._sendings[message_id] = sending
+        while self._engine.keep is not None and len(self._sendings) > self._engine.keep:
+            del self._sendings[next(iter(self._sendings))]
 
     def keep(self, accepted: Accepted) -> None:
-        """Keep what has become of a message."""
-        self._store.put(KIND, accepted.message.id, accepted)
+        """Write a message to the store."""
+        self._engine.store.put(KIND, accepted.message.id, accepted)
 
     def find(self, message_id: str) -> Accepted | None:
-        """Return the message of an id."""
+        """Return the message with an id, or None."""
+        self._read_sent()
         return self._messages.get(message_id)
 
+    def sending_of(self, message_id: str) -> Sending | None:
+        """Return the sending of a message, or None."""
+        self._read_sent()
+        return self._sendings.get(message_id)
+
     def latest(self, template: str, to: str) -> Accepted | None:
-        """Return the code that was sent last with a template to a recipient, in a call that is rate-limited."""
+        """Return the last message that a rate-limited call sent with a template to a recipient, or None."""
         return self._messages.get(self._latest.get((template, to), ""))
 
-    def clear(self) -> None:
-        """Forget every message."""
-        for message_id in list(self._messages):
-            self._forget(message_id)
+    def new_id(self, generate: Generator) -> str:
+        """Draw an unused id. Another process with the same seed may have left messages in the store."""
+        while (drawn := generate.message_id()) in self._messages:
+            pass
+        return drawn
 
-    def _forget(self, message_id: str) -> None:
+    def clear(self) -> None:
+        """Remove every message, and withdraw its pending callbacks."""
+        self._read_sent()
+        for sending in self._sendings.values():
+            sending.withdraw()
+        self._sendings.clear()
+        for message_id in list(self._messages):
+            self._remove(message_id)
+
+    def _read_sent(self, *, keep: bool = False) -> None:
+        """Make the records of the messages that were added since the last read."""
+        if not self._sent:
+            return
+        with self._engine.scheduler.lock:
+            while self._sent:
+                acceptance = self._sent.popleft()
+                accepted = self._record(acceptance)
+                self.adopt(accepted)
+                if keep:
+                    self.keep(accepted)
+                self.adopt_sending(accepted.message.id, acceptance.sending)
+
+    def _record(self, acceptance: Acceptance) -> Accepted:
+        message, request, terms = acceptance.message, acceptance.request, acceptance.terms
+        sent = request.call == "send"
+        template = (self._engine.templates.find(message.template_key) if sent else terms.template) or _DEFAULT_TEMPLATE
+        accepted = Accepted(
+            message=message,
+            call=request.call,
+            channel=_first_channel(acceptance.timed) if sent else acceptance.channel,
+            code=self._code(acceptance, template) if request.code is None else request.code,
+            verifiable=acceptance.verifiable,
+            expires=acceptance.expires,
+            verified=sent and any(event.name == Status.VERIFIED for _, event in acceptance.timed),
+            ending=_ending(acceptance.timed),
+        )
+        for at, event in acceptance.timed:
+            if event.name in _ARRIVED:
+                accepted.delivered, accepted.delivered_over = at, event.status.status_data.current_send_channel
+                rendered = template.render(accepted.delivered_over, request.language, accepted.code, request.params)
+                accepted.text, accepted.subject, accepted.sender = rendered.text, rendered.subject, rendered.sender
+                break
+        return accepted
+
+    def _code(self, acceptance: Acceptance, template: Template) -> str:
+        config = template.verify_code_config or CodeConfig()
+        if acceptance.request.call == "send":
+            return config.draw(Generator.seeded(self._engine.seed, "code", acceptance.message.id))
+        magic = acceptance.terms.magic
+        return magic.code if magic is not None and magic.code else config.draw(self._engine.api_generate)
+
+    def _remove(self, message_id: str) -> None:
         message = self._messages.pop(message_id).message
         if self._latest.get((message.template_key, message.to)) == message_id:
             del self._latest[message.template_key, message.to]
-        self._store.delete(KIND, message_id)
+        self._engine.store.delete(KIND, message_id)
 
     def __contains__(self, message_id: object) -> bool:
+        self._read_sent()
         return message_id in self._messages
 
     def __iter__(self) -> Iterator[Accepted]:
+        self._read_sent()
         return iter(list(self._messages.values()))
 
     def __len__(self) -> int:
+        self._read_sent()
         return len(self._messages)
+
+    def __repr__(self) -> str:
+        return f"<Messages: {len(self)}>"
+
+
+def _first_channel(timed: Timed) -> str:
+    return next((event.status.status_data.current_send_channel for _, event in timed if event.name != Status.PLAN), "")
+
+
+def _ending(timed: Timed) -> str:
+    if not timed:
+        return "lost"
+    last = timed[-1][1]
+    error = last.status.error_code
+    return f"{last.name} ({error})" if error else last.name

@@ -1,4 +1,4 @@
-"""Rules: what a test wants to happen to the messages that its app sends."""
+"""Rules: the scenario or error that a test wants for the calls of its app."""
 
 from __future__ import annotations
 
@@ -10,60 +10,60 @@ import msgspec
 
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.message import check_recipient
 from engagelab_mock.messages.scenario import Scenario, Transition
 from engagelab_mock.protocol.errorcodes import error_code
-from engagelab_mock.protocol.recipient import check_recipient
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.options import ScenarioChoice
+    from engagelab_mock.service.accept import ScenarioChoice
     from engagelab_mock.service.store import Store
 
-#: Under which kind they are kept.
+#: The kind of their records in the store.
 KIND = "rule"
-#: The calls that send something, and those that do not.
+#: The calls that send something, and all calls.
 SENDING = ("messages", "codes", "custom-messages")
 CALLS = (*SENDING, "verifications", "template-configs")
 
 
-class KeptRule(msgspec.Struct, kw_only=True, eq=False, omit_defaults=True):
-    """Hold what a store keeps of a rule: what it says, and how often it has applied."""
+class StoredRule(msgspec.Struct, kw_only=True, eq=False, omit_defaults=True):
+    """Hold a rule in the form that the store has, with how often it has applied."""
 
     id: str
     to: str | None = None
     template: str | None = None
     call: str | None = None
     error: int | None = None
-    #: What the error says, if not the usual.
+    #: The error's message. Default: the documented one.
     message: str = ""
-    #: The scenario's name; of one that is built in, it is all there is to know.
+    #: The scenario's name.
     scenario: str | None = None
-    #: The steps of a scenario that is not built in.
+    #: The steps of the scenario; None for a built-in one.
     steps: tuple[Transition, ...] | None = None
     times: int | None = None
     used: int = 0
 
     def restored(self) -> Rule:
-        """Return the rule that was kept.
+        """Return the rule.
 
-        >>> KeptRule(id="1", error=5013).restored().error
+        >>> StoredRule(id="1", error=5013).restored().error
         5013
         """
-        return Rule(**_kept(self))
+        return Rule(**_stored_fields(self))
 
 
-class Rule(KeptRule, eq=False):
-    """Say what happens to calls that fit: an error is answered, or what is accepted takes a scenario.
+class Rule(StoredRule, eq=False):
+    """Answer calls that fit with an error, or give the messages they send a scenario.
 
     >>> from engagelab_mock import EngageLab
     >>> rule = EngageLab().rule("+6591234567", error=5013)
     >>> rule.fits("messages", to="+6591234567", template="login")
     True
 
-    What is None fits everything; `times` is how often it applies, None always, and `used` how often it has.
+    None fits everything. `times` is how often the rule applies; None is always. `used` is how often it has applied.
     """
 
     cancelled: bool = False
-    #: Told of the rule when it changes.
+    #: Called with the rule when it changes.
     on_change: Callable[[Rule], object] | None = None
 
     def fits(self, call: str, *, to: str, template: str) -> bool:
@@ -76,8 +76,8 @@ class Rule(KeptRule, eq=False):
         return all(mine is None or mine == given for mine, given in wanted)
 
     @property
-    def course(self) -> Scenario | None:
-        """Return the scenario that it has messages take; None for a rule about an error."""
+    def as_scenario(self) -> Scenario | None:
+        """Return the scenario that messages take by it; None for a rule about an error."""
         if self.scenario is None:
             return None
         if self.steps is None:
@@ -85,14 +85,14 @@ class Rule(KeptRule, eq=False):
         return Scenario(self.scenario, transitions=self.steps, graph=None)
 
     def cancel(self) -> None:
-        """Apply to nothing more."""
+        """Stop applying."""
         self.cancelled = True
         if self.on_change is not None:
             self.on_change(self)
 
 
 class Rules(Sequence[Rule]):
-    """Keep rules, oldest first; the newest that fits is the one that applies."""
+    """Keep rules, oldest first. The newest that fits applies."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -101,13 +101,13 @@ class Rules(Sequence[Rule]):
         self._lock = threading.Lock()
 
     def adopt(self, rule: Rule) -> None:
-        """Take a rule in that is kept already."""
+        """Add a rule that the store has already."""
         rule.on_change = self._changed
         self._rules.append(rule)
         self._made = max(self._made, int(rule.id) if rule.id.isdecimal() else 0)
 
     def make(self, **given: Any) -> Rule:
-        """Check what is given, and add a rule."""
+        """Check the arguments, and add a rule."""
         checked = _checked(**given)
         with self._lock:
             rule = Rule(id=str(self._made + 1), **checked)
@@ -116,7 +116,7 @@ class Rules(Sequence[Rule]):
         return rule
 
     def apply(self, call: str, *, to: str = "", template: str = "") -> Rule | None:
-        """Return the newest rule that fits a call, which counts as used then."""
+        """Return the newest rule that fits a call, and count it as used; None if no rule fits."""
         if not self._rules:
             return None
         with self._lock:
@@ -152,11 +152,11 @@ class Rules(Sequence[Rule]):
             self._put(rule)
 
     def _put(self, rule: Rule) -> None:
-        self._store.put(KIND, rule.id, KeptRule(**_kept(rule)))
+        self._store.put(KIND, rule.id, StoredRule(**_stored_fields(rule)))
 
 
-def _kept(rule: KeptRule) -> dict[str, Any]:
-    return {name: getattr(rule, name) for name in KeptRule.__struct_fields__}
+def _stored_fields(rule: StoredRule) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in StoredRule.__struct_fields__}
 
 
 def _checked(
@@ -176,7 +176,7 @@ def _checked(
         raise UnknownName("call", call, CALLS, where=where)
     if scenario is not None and call is not None and call not in SENDING:
         raise UsageError(
-            f"{call} sends nothing that could take a scenario", where=where, hint="error=… is for any call"
+            f"{call} sends no message that could take a scenario", where=where, hint="error=… works for any call"
         )
     if to is not None:
         check_recipient(to, where=where)
@@ -186,15 +186,15 @@ def _checked(
     given: Any = times
     if times is not None and (isinstance(given, bool) or not isinstance(given, int) or times < 1):
         raise UsageError(f"times is a number from 1, not {times!r}", where=where)
-    course = None if scenario is None else find_scenario(scenario, where=where)
-    built_in = course is None or isinstance(scenario, str)
+    chosen = None if scenario is None else find_scenario(scenario, where=where)
+    built_in = chosen is None or isinstance(scenario, str)
     return {
         "to": to,
         "template": template,
         "call": call,
         "error": None if error is None else error_code(error, where=where).code,
         "message": message,
-        "scenario": None if course is None else course.name,
-        "steps": None if built_in or course is None else course.transitions,
+        "scenario": None if chosen is None else chosen.name,
+        "steps": None if built_in or chosen is None else chosen.transitions,
         "times": times,
     }

@@ -1,4 +1,4 @@
-"""The templates that there are."""
+"""The templates of the account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engagelab_mock.errors import UnknownName
 from engagelab_mock.messages.template import AUDITS, Template
 from engagelab_mock.service.store import Store
 
-#: Under which kind they are kept.
+#: The kind of their records in the store.
 KIND = "template"
 
 
@@ -30,25 +30,25 @@ class Templates:
         self._templates = {template.template_id: template for template in ready}
 
     def adopt(self, template: Template) -> None:
-        """Take a template in that is kept already."""
+        """Add a template that the store has already."""
         self._templates[template.template_id] = template
 
     def add(self, template: Template) -> None:
-        """Take a template in, in the place of the one of that id if there is one, and keep it."""
+        """Add a template, or replace the one with its id, and write it to the store."""
         self.adopt(template)
         self._store.put(KIND, template.template_id, template)
 
     def find(self, template_id: str) -> Template | None:
-        """Return the template of an id."""
+        """Return the template with an id, or None."""
         return self._templates.get(template_id)
 
     def remove(self, template_id: str) -> bool:
-        """Forget a template, and say whether there was one."""
+        """Remove a template, and return whether there was one."""
         self._store.delete(KIND, template_id)
         return self._templates.pop(template_id, None) is not None
 
     def audit(self, template_id: str, status: str, remark: str) -> Template:
-        """Set what the audit of a template came to, and return the template."""
+        """Set the audit status of a template, and return the template."""
         known = self._templates.get(template_id)
         if known is None:
             raise UnknownName("template", template_id, self._templates, where="audit_template")
@@ -59,7 +59,7 @@ class Templates:
         return audited
 
     def clear(self) -> None:
-        """Forget every template but those that were there from the beginning."""
+        """Remove every template except those of the sandbox."""
         for template_id in list(self._templates):
             self.remove(template_id)
         self._templates = {template.template_id: template for template in self._ready}

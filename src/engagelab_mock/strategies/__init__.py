@@ -1,15 +1,19 @@
-"""Hypothesis strategies for everything that EngageLab sends, and a state machine that tests a receiver with them.
+"""Hypothesis strategies for everything that EngageLab sends, and a state machine that tests a receiver.
 
-They need Hypothesis, which comes with the extra: `pip install engagelab-mock[hypothesis]`.
+They need Hypothesis: `pip install engagelab-mock[hypothesis]`.
 """
 
 from __future__ import annotations
 
 from engagelab_mock.strategies.callback import (
+    ReceiverMachine,
     bodies,
     callbacks,
+    faults,
     nearly_bodies,
     nearly_signature_headers,
+    scenarios,
+    schedules,
     signature_headers,
 )
 from engagelab_mock.strategies.message import (
@@ -28,7 +32,6 @@ from engagelab_mock.strategies.message import (
     system_events,
     unknown_events,
 )
-from engagelab_mock.strategies.schedule import ReceiverMachine, faults, scenarios, schedules
 
 __all__ = [
     "ReceiverMachine",

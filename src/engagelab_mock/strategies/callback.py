@@ -1,25 +1,230 @@
-"""Strategies for whole callbacks: the signature, the body, both; and what is nearly one."""
+"""Strategies for scenarios, faults, schedules and whole callbacks, and the state machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from engagelab_mock.delivery.faults.catalogue import FAULTS
+from engagelab_mock.delivery.faults.fault import Fault
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.retry import RetryPolicy
+from engagelab_mock.engagelab import EngageLab
+from engagelab_mock.errors import ScheduleFailed
+from engagelab_mock.explore.exploration import Failure
+from engagelab_mock.explore.explorer import ExploreOptions
+from engagelab_mock.explore.invariants import Invariant, converges
+from engagelab_mock.explore.lifecycle import labels_of, lifecycle
+from engagelab_mock.explore.schedule import Schedule, Step, tidy
+from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, check_faults
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.scenario import INFERRED, START, Scenario, TransitionGraph
 from engagelab_mock.protocol.callback import Callback, Headers, decode, encode
 from engagelab_mock.protocol.signature import HEADER, sign, verify
-from engagelab_mock.strategies.message import events, unknown_events
+from engagelab_mock.protocol.status import Channel
+from engagelab_mock.strategies.message import channels, events, statuses, unknown_events
+
+#: Delays in seconds.
+_DELAYS = st.sampled_from([0.0, 1.0, 60.0, 3600.0])
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, *, graph: TransitionGraph | None = INFERRED, most: int = 6) -> Scenario:
+    """Draw a scenario of up to `most` statuses that the graph allows; with `graph=None`, of any statuses.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None, deadline=None)
+    ... @given(scenarios())
+    ... def test(drawn):
+    ...     assert drawn.statuses[:1] in ([], ["plan"])
+    >>> test()
+    """
+    scenario = Scenario("drawn", graph=graph)
+    last, used = START, [str(Channel.SMS)]
+    for _ in range(draw(st.integers(0, most))):
+        if graph is None:
+            scenario = scenario.then(draw(statuses()), after=draw(_DELAYS), channel=draw(st.none() | channels()))
+            continue
+        following = graph.next_after(last)
+        if not following:
+            break
+        status = draw(st.sampled_from(following))
+        fallback = last in {"sent_failed", "delivered_failed"}
+        left = [channel for channel in Channel if channel not in used]
+        if fallback and not left:
+            break
+        channel = draw(st.sampled_from(left)) if fallback else None
+        first = [str(Channel.SMS)] if not scenario.transitions else []
+        used += [str(channel)] if channel else first
+        named = used[-1] if status in {"sent", "sent_failed"} else None
+        scenario = scenario.then(status, after=draw(_DELAYS), channel=named)
+        last = status
+    return scenario
+
+
+def faults(*, transport: str = "http") -> st.SearchStrategy[Fault]:
+    """Draw a fault that a transport can express: "http" can express all, "wsgi" and "asgi" those without a socket.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None, deadline=None)
+    ... @given(faults(transport="wsgi"))
+    ... def test(drawn):
+    ...     assert "wsgi" in drawn.transports
+    >>> test()
+    """
+    return st.sampled_from([fault for fault in FAULTS.values() if transport in fault.transports])
+
+
+@st.composite
+def schedules(
+    draw: st.DrawFn,
+    *lifecycles: LifecycleChoice,
+    faults: FaultsChoice = None,
+    batches: bool = True,
+    delays: bool = False,
+    most: int = 12,
+) -> Schedule:
+    """Draw up to `most` deliveries of the events of these lifecycles, one message each; default: a built-in one.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None, deadline=None)
+    ... @given(schedules("verified", most=5))
+    ... def test(drawn):
+    ...     assert drawn.deliveries <= 5
+    >>> test()
+    """
+    chosen = lifecycles or (draw(st.sampled_from([name for name in CATALOGUE if CATALOGUE[name].transitions])),)
+    scenarios_ = tuple(lifecycle(each) for each in chosen)
+    drawn = draw(st.lists(steps(scenarios_, check_faults(faults), batches=batches, delays=delays), max_size=most))
+    return Schedule(scenarios_, tidy(drawn))
+
+
+def steps(
+    lifecycles: Sequence[Scenario], faults: Sequence[str], *, batches: bool, delays: bool
+) -> st.SearchStrategy[Step]:
+    """Draw one delivery of events of these lifecycles.
+
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None, deadline=None)
+    ... @given(steps([CATALOGUE["verified"]], [], batches=False, delays=False))
+    ... def test(drawn):
+    ...     assert len(drawn.events) == 1
+    >>> test()
+    """
+    labels = labels_of(lifecycles).all
+    carried = st.lists(st.sampled_from(labels), min_size=1, max_size=3 if batches else 1).map(tuple)
+    return st.builds(
+        Step, events=carried, fault=st.sampled_from(["", *faults]), delay=_DELAYS if delays else st.just(0.0)
+    )
+
+
+class ReceiverMachine(RuleBasedStateMachine):
+    """Deliver events of several messages in any order, repeated, batched and with faults, and check the invariants.
+
+    Write a subclass with its `receiver`, and assign its `TestCase` to a name that pytest collects.
+
+    >>> from hypothesis import settings
+    >>> class Recording(ReceiverMachine):
+    ...     lifecycles = ("verified", "fallback")
+    ...     must_hold = ()
+    ...
+    ...     def receiver(self):
+    ...         return Receiver.recording()
+    >>> TestRecording = Recording.TestCase
+    >>> TestRecording.settings = settings(max_examples=5, derandomize=True, deadline=None)
+
+    The rules of an example make a schedule, which is played when the example ends. A schedule that fails is reduced as
+    `explore` does it, and the error has its token. Hypothesis shrinks the list of rules in addition.
+    """
+
+    #: One lifecycle for each message.
+    lifecycles: ClassVar[Sequence[LifecycleChoice]] = ("verified",)
+    #: The faults that strike single deliveries: "at-least-once", or a list of names; None: no fault.
+    faults: ClassVar[FaultsChoice] = None
+    #: Whether a callback may carry several events.
+    batches: ClassVar[bool] = True
+    #: Whether there are delays between deliveries.
+    delays: ClassVar[bool] = False
+    #: The invariants.
+    must_hold: ClassVar[Sequence[Invariant]] = (converges(),)
+    #: When a callback that was not acknowledged is sent again, as `send` takes it.
+    retry: ClassVar[RetryPolicy | Sequence[float] | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lifecycles = tuple(lifecycle(each, where="lifecycles") for each in self.lifecycles)
+        self._faults = check_faults(self.faults)
+        self._steps: list[Step] = []
+
+    def receiver(self) -> Receiver:
+        """Return the receiver under test, with an `observe`; called once for each example."""
+        raise NotImplementedError(f"{type(self).__name__}.receiver must return the receiver under test")
+
+    def reset(self) -> None:
+        """Reset the receiver's app; called before each playing."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return the deliveries so far as a schedule."""
+        return Schedule(self._lifecycles, tidy(self._steps))
+
+    @rule(event=st.runner().flatmap(lambda machine: st.sampled_from(machine.labels)))
+    def deliver(self, event: str) -> None:
+        """Deliver one event, for the first time or again."""
+        self._steps.append(Step((event,)))
+
+    @precondition(lambda machine: machine.batches or machine.delays or machine.faults)
+    @rule(step=st.runner().flatmap(lambda machine: machine.drawn_steps()))
+    def deliver_unusually(self, step: Step) -> None:
+        """Deliver several events in one callback, with a fault, or after a delay."""
+        self._steps.append(step)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the label of every event of every message."""
+        return labels_of(self._lifecycles).all
+
+    def drawn_steps(self) -> st.SearchStrategy[Step]:
+        """Return the strategy for a delivery with a batch, a fault or a delay."""
+        return steps(self._lifecycles, self._faults, batches=self.batches, delays=self.delays)
+
+    def teardown(self) -> None:
+        """Play the schedule, and check the invariants."""
+        if not self._steps:
+            return
+        options: ExploreOptions = {"invariants": list(self.must_hold), "reset": self.reset, "retry": self.retry}
+        with EngageLab(self.receiver()) as engagelab:
+            try:
+                engagelab.replay(self.schedule.token, **options)
+            except ScheduleFailed as error:
+                raise self._smallest(engagelab, error, options) from None
+
+    def _smallest(self, engagelab: EngageLab, error: ScheduleFailed, options: ExploreOptions) -> ScheduleFailed:
+        """Return the error with the smallest schedule that fails in the same way, reduced once for all examples."""
+        key = (type(self), error.failure.violation.invariant)
+        if key not in _REDUCED:
+            quietly: ExploreOptions = {**options, "check": False}
+            found = engagelab.explore([self.schedule], **quietly).failures
+            _REDUCED[key] = found[0] if found else error.failure
+        return _REDUCED[key].error()
+
+
+#: The first failure of each machine and invariant, reduced: Hypothesis runs a failing example many times.
+_REDUCED: dict[tuple[type[ReceiverMachine], str], Failure] = {}
+
 
 _NONCES = st.integers(0, 10**12 - 1).map(lambda number: f"{number:012d}")
 
 
 def signature_headers(username: str, secret: str, *, now: float, tolerance: int = 300) -> st.SearchStrategy[str]:
-    """Draw a genuine `X-CALLBACK-ID`, signed at most `tolerance` seconds before or after `now`, in Unix seconds.
+    """Draw a genuine `X-CALLBACK-ID`, signed less than `tolerance` seconds before or after `now`, in Unix seconds.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(signature_headers("acme", "s3cret", now=1700000000))
     ... def test(drawn):
     ...     assert verify(drawn, username="acme", secret="s3cret", now=1700000000)
@@ -32,10 +237,10 @@ def signature_headers(username: str, secret: str, *, now: float, tolerance: int 
 
 
 def nearly_signature_headers(username: str, secret: str, *, now: float) -> st.SearchStrategy[str]:
-    """Draw an `X-CALLBACK-ID` that is not genuine by one thing: a part, the secret, the time, its form.
+    """Draw an `X-CALLBACK-ID` with one mistake: in a part, the secret, the time or the form.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(nearly_signature_headers("acme", "s3cret", now=1700000000))
     ... def test(drawn):
     ...     assert not verify(drawn, username="acme", secret="s3cret", now=1700000000)
@@ -53,10 +258,10 @@ def nearly_signature_headers(username: str, secret: str, *, now: float) -> st.Se
 
 
 def bodies(*, most: int = 4) -> st.SearchStrategy[bytes]:
-    """Draw a body of up to `most` rows, of any kind, also of kinds that no document names.
+    """Draw a body of up to `most` rows, of any kind, including kinds that no document names.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(bodies())
     ... def test(drawn):
     ...     assert decode(drawn).total == len(decode(drawn).rows)
@@ -67,10 +272,10 @@ def bodies(*, most: int = 4) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def nearly_bodies(draw: st.DrawFn) -> bytes:
-    """Draw a body with one thing wrong: a key gone, null or of another type, a row that is none, half of it missing.
+    """Draw a body with one mistake: a key that is missing or has a wrong value, a row that is not one, half a body.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(nearly_bodies())
     ... def test(drawn):
     ...     assert isinstance(drawn, bytes)
@@ -87,15 +292,15 @@ def nearly_bodies(draw: st.DrawFn) -> bytes:
     elif wrong == "row":
         rows.insert(draw(st.integers(0, len(rows))), draw(_WRONG))
     else:
-        _spoil(draw, draw(st.sampled_from(rows)))
+        _break_a_key(draw, draw(st.sampled_from(rows)))
     return json.dumps(envelope).encode()
 
 
 def callbacks(username: str = "", secret: str = "", *, now: float = 0.0) -> st.SearchStrategy[Callback]:
-    """Draw a callback as it goes out: genuine, and signed where there are a username and a secret.
+    """Draw a genuine callback, signed if there are a username and a secret.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(callbacks("acme", "s3cret", now=1700000000))
     ... def test(drawn):
     ...     assert HEADER in drawn.headers
@@ -126,8 +331,8 @@ _BREAKS: list[Callable[[str], str]] = [
 _WRONG: st.SearchStrategy[Any] = st.sampled_from([None, "", "rows", 0, -1, 1.5, True, [], {}, [None], {"rows": None}])
 
 
-def _spoil(draw: st.DrawFn, row: dict[str, Any]) -> None:
-    """Take out, or put something wrong in the place of, one key of a row, at any depth."""
+def _break_a_key(draw: st.DrawFn, row: dict[str, Any]) -> None:
+    """Remove one key of a row, at any depth, or give it a wrong value."""
     places = list(_places(row))
     inner, key = draw(st.sampled_from(places))
     if draw(st.booleans()):

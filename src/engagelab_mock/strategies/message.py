@@ -1,4 +1,4 @@
-"""Strategies for messages and what they are made of; `nearly_…` gives what is almost one, and is none."""
+"""Strategies for messages and events, and their parts; `nearly_…` draws values that are almost valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engagelab_mock.errors import InvalidRecipient
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.account import Account
-from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.message import Message, check_recipient
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.event_table import names_of
 from engagelab_mock.protocol.events import (
@@ -21,10 +21,9 @@ from engagelab_mock.protocol.events import (
     SystemEvent,
     UnknownEvent,
 )
-from engagelab_mock.protocol.recipient import check_recipient
 from engagelab_mock.protocol.status import Channel, Status
 
-#: Unix seconds: from 2023, when the protocol was written down, for some decades.
+#: Unix seconds from 2023, when the protocol was published, for some decades.
 MOMENTS = st.integers(1_678_000_000, 2_500_000_000)
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -35,7 +34,7 @@ def statuses() -> st.SearchStrategy[Status]:
     """Draw a message status.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(statuses())
     ... def test(drawn):
     ...     assert drawn in Status
@@ -45,10 +44,10 @@ def statuses() -> st.SearchStrategy[Status]:
 
 
 def nearly_statuses() -> st.SearchStrategy[str]:
-    """Draw what is no status and looks like one: misspelt, cut short, in capitals, or new.
+    """Draw a string that looks like a status but is not: misspelt, cut short, in capitals, or new.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(nearly_statuses())
     ... def test(drawn):
     ...     assert drawn not in list(Status)
@@ -64,7 +63,7 @@ def channels() -> st.SearchStrategy[Channel]:
     """Draw a channel.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(channels())
     ... def test(drawn):
     ...     assert drawn in Channel
@@ -74,10 +73,10 @@ def channels() -> st.SearchStrategy[Channel]:
 
 
 def recipients() -> st.SearchStrategy[str]:
-    """Draw a phone number that is kept for fiction, or an e-mail address in a reserved domain: nobody's.
+    """Draw a phone number reserved for fiction, or an e-mail address in a reserved domain.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(recipients())
     ... def test(drawn):
     ...     assert check_recipient(drawn) == drawn
@@ -89,10 +88,10 @@ def recipients() -> st.SearchStrategy[str]:
 
 
 def nearly_recipients() -> st.SearchStrategy[str]:
-    """Draw what EngageLab takes for no recipient, and looks like one.
+    """Draw a string that looks like a recipient but that EngageLab does not accept.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(nearly_recipients())
     ... def test(drawn):
     ...     assert isinstance(drawn, str)
@@ -111,14 +110,14 @@ def nearly_recipients() -> st.SearchStrategy[str]:
             lambda to: to.replace(".com", ""),
         ]
     )
-    return st.builds(lambda to, change: str(change(to)), recipients(), changes).filter(_is_none)
+    return st.builds(lambda to, change: str(change(to)), recipients(), changes).filter(_is_refused)
 
 
 def message_ids() -> st.SearchStrategy[str]:
     """Draw a message id of 18 or 19 digits [S].
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(message_ids())
     ... def test(drawn):
     ...     assert len(drawn) in {18, 19}
@@ -128,10 +127,10 @@ def message_ids() -> st.SearchStrategy[str]:
 
 
 def custom_args() -> st.SearchStrategy[dict[str, Any]]:
-    """Draw what may be echoed in a row [D]: any JSON object.
+    """Draw custom arguments, which a row returns [D]: any JSON object.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(custom_args())
     ... def test(drawn):
     ...     assert isinstance(drawn, dict)
@@ -142,10 +141,10 @@ def custom_args() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def messages() -> st.SearchStrategy[Message]:
-    """Draw a message that EngageLab accepted.
+    """Draw an accepted message.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(messages())
     ... def test(drawn):
     ...     assert drawn.event("plan", at=drawn.accepted).to == drawn.to
@@ -170,7 +169,7 @@ def _objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
     return st.dictionaries(_TEXT, values, max_size=3)
 
 
-def _is_none(to: str) -> bool:
+def _is_refused(to: str) -> bool:
     try:
         check_recipient(to)
     except InvalidRecipient:
@@ -183,10 +182,10 @@ _FAILING_CODES = sorted(code for code in ERROR_CODES if code > 5000)
 
 @st.composite
 def status_events(draw: st.DrawFn) -> StatusEvent:
-    """Draw the status of a message, with what goes with it: a channel, an error, a price.
+    """Draw a status event, with the channel, the error and the price that belong to it.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(status_events())
     ... def test(drawn):
     ...     assert drawn.kind == "status"
@@ -208,7 +207,7 @@ def notification_events(draw: st.DrawFn) -> NotificationEvent:
     """Draw a notification about the account.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(notification_events())
     ... def test(drawn):
     ...     assert drawn.kind == "notification"
@@ -220,10 +219,10 @@ def notification_events(draw: st.DrawFn) -> NotificationEvent:
 
 @st.composite
 def response_events(draw: st.DrawFn) -> ResponseEvent:
-    """Draw what a user wrote back.
+    """Draw the reply of a user.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(response_events())
     ... def test(drawn):
     ...     assert drawn.name == "uplink_message"
@@ -235,10 +234,10 @@ def response_events(draw: st.DrawFn) -> ResponseEvent:
 
 @st.composite
 def system_events(draw: st.DrawFn) -> SystemEvent:
-    """Draw what somebody did in the console, or with a key.
+    """Draw an action in the console, or with a key.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(system_events())
     ... def test(drawn):
     ...     assert drawn.kind == "system_event"
@@ -253,7 +252,7 @@ def unknown_events(draw: st.DrawFn) -> UnknownEvent:
     """Draw a row of a kind that no document names.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(unknown_events())
     ... def test(drawn):
     ...     assert drawn.kind == "unknown"
@@ -268,7 +267,7 @@ def events() -> st.SearchStrategy[Event]:
     """Draw an event of any kind that the documents name.
 
     >>> from hypothesis import given, settings
-    >>> @settings(max_examples=3, database=None)
+    >>> @settings(max_examples=3, database=None, deadline=None)
     ... @given(events())
     ... def test(drawn):
     ...     assert drawn.kind in KINDS

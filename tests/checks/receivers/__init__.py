@@ -1,1 +1,1 @@
-"""A receiver that passes every check, and mutants of it that fail one each, on any framework."""
+"""A receiver that passes every check, and mutants of it that each fail one check, on any framework."""

@@ -11,8 +11,8 @@ from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, Refu
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.store import Store
 
-#: How long a receiver may take where the test is about its taking too long, in seconds.
-LIMIT = 0.3
+#: The time limit in tests of receivers that take too long, in seconds: a busy machine answers within it otherwise.
+LIMIT = 1.5
 
 Answer = tuple[int, str, dict[str, str]]
 
@@ -39,7 +39,7 @@ class WantsACsrfToken(CorrectReceiver):
 
 class WorksBeforeItAnswers(CorrectReceiver):
     def acknowledge(self) -> Answer:
-        time.sleep(LIMIT * 1.2)
+        time.sleep(LIMIT * 1.1)
         return super().acknowledge()
 
 
@@ -51,11 +51,11 @@ class WorksThemOffOneByOne(CorrectReceiver):
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         self._waiting += 1
-        # Alone it is as quick as any other. One long work stands for a queue of many, however slowly that fills.
+        # A single callback is handled quickly. The long work for one of three stands for a long queue.
         crowded = self._waiting == 3
         try:
             with self._lock:
-                time.sleep(LIMIT * 2 if crowded else 0.01)
+                time.sleep(LIMIT * 1.1 if crowded else 0.01)
                 super().commit(nonce, body, envelope)
         finally:
             self._waiting -= 1
@@ -89,12 +89,12 @@ MUTANTS = [
     Mutant("A03", KnowsUnsignedPingsAlone),
     Mutant("A04", WantsACsrfToken),
     Mutant("A05", WorksBeforeItAnswers, options={"limit": LIMIT}, slow=True),
-    # Eight copies at once may be a crowd, too.
-    Mutant("A06", WorksThemOffOneByOne, not_asked=("C02",), options={"limit": 0.5}, over=("http",), slow=True),
-    Mutant("A07", WaitsForTheMailServer, options={"limit": 0.5}),
-    # It answers everything in this way, so nothing is acknowledged.
+    # The eight copies of C02 may also be three at once.
+    Mutant("A06", WorksThemOffOneByOne, not_asked=("C02",), options={"limit": LIMIT}, over=("http",), slow=True),
+    Mutant("A07", WaitsForTheMailServer, options={"limit": LIMIT}),
+    # It answers every request in this way, so nothing is acknowledged.
     Mutant("A08", LivesAtTheAddressWithASlash, also=("A01", "A02", "A04")),
     Mutant("A09", TakesEveryMethod),
-    # Over a socket half an answer is none.
+    # Over a socket, half an answer is not an answer.
     Mutant("A10", CountsItsBytesByHand, also_over_a_socket=("A04",)),
 ]

@@ -1,4 +1,4 @@
-"""Receivers under TLS, with certificates of an authority of one's own."""
+"""Receivers under TLS, with certificates of a test authority."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Authority:
 
     @contextmanager
     def serving(self, receiver: CorrectReceiver, name: str, *, until: datetime | None = None) -> Iterator[str]:
-        """Serve under a certificate for this name, valid until then."""
+        """Serve with a certificate for this name, valid until the given time."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(name, not_after=until).configure_cert(context)
         with handling(receiver, Handler) as server:

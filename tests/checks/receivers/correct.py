@@ -1,4 +1,4 @@
-"""A receiver that passes every check, without a framework: `on_flask` and its fellows put one in front of it."""
+"""A receiver that passes every check, without a framework; `frameworks` puts a framework in front of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET = "s3cret"
 AUTHORIZATION = "Basic YWNtZTpzM2NyZXQ="
 PATH = "/engagelab"
 
-#: How far each status is along a message's way; the furthest of those that came is the message's own.
+#: The rank of each status in a message's life. A message has the highest status that came.
 ALONG = {
     "plan": 0,
     "target_valid": 1,
@@ -36,18 +36,18 @@ _SAME = {"sent_fail": "sent_failed"}
 
 
 class Incoming(msgspec.Struct):
-    """A request as every framework can give it; a header that stands several times has several values."""
+    """A request in a form that every framework can give; a repeated header has several values."""
 
     method: str
     signatures: list[str]
     headers: dict[str, str]
     body: bytes
-    #: The headers as they were sent, where the server tells.
+    #: The headers as they were sent, if the server gives them.
     raw: list[tuple[str, str]] = []
 
 
 class Refused(Exception):
-    """Answer with this status, and keep nothing."""
+    """Answer with this status, and store nothing."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -117,7 +117,7 @@ class CorrectReceiver:
         parts = {name: value for name, _, value in segments}
         sound = len(parts) == len(segments) == 4 and {"timestamp", "nonce", "username", "signature"} == {*parts}
         timestamp = parts.get("timestamp", "")
-        # Ten digits, until the year 2286: a digit that moved over from, or to, the nonce is noticed.
+        # Exactly ten digits (until the year 2286), so that a digit moved from or to the nonce is noticed.
         if not sound or not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) == 10):
             raise Refused(401)
         return parts
@@ -147,14 +147,14 @@ class CorrectReceiver:
         return envelope
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
-        """Apply the rows and keep the nonce, all or nothing."""
+        """Apply the rows and store the nonce, all or nothing."""
         with self.store.transaction() as db:
             self.remember(db, nonce, body)
             for row in envelope["rows"]:
                 self.apply(db, row)
 
     def remember(self, db: sqlite3.Connection, nonce: str, body: bytes) -> None:
-        """Refuse a nonce that came with another body before; with the same body it is the same callback again."""
+        """Refuse a nonce that came with another body before. With the same body, it is the same callback again."""
         digest = hashlib.sha256(body).hexdigest()
         db.execute("INSERT OR IGNORE INTO nonces VALUES (?, ?)", [nonce, digest])
         if db.execute("SELECT body FROM nonces WHERE nonce = ?", [nonce]).fetchone() != (digest,):
@@ -180,7 +180,7 @@ class CorrectReceiver:
             self.keep(db, str(row.get("message_id")), f"cost of {channel}", self.cost(billing.get("cost")))
 
     def known(self, status: Any) -> str | None:
-        """Return a status that means something, in its one spelling."""
+        """Return a known status in its standard spelling, or None."""
         status = _SAME.get(status, status) if isinstance(status, str) else None
         return status if status in ALONG else None
 
@@ -188,7 +188,7 @@ class CorrectReceiver:
         return str(given)
 
     def apply_response(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
-        # Its message id is "0" for all of them: what it is told by is what it says.
+        # All replies have the message id "0", so they are identified by their content.
         self.keep(db, str(row.get("message_id")), "uplink", json.dumps(row["response"], sort_keys=True))
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
@@ -201,7 +201,7 @@ class CorrectReceiver:
 
 
 def observe(store: Store, message_id: str) -> dict[str, Any]:
-    """Return what the app holds of a message: where it stands, and every effect there was."""
+    """Return the state of a message: its status and all effects."""
     effects = store.effects(message_id)
     known = [status for status, _ in effects if status in ALONG]
     return {"status": max(known, key=ALONG.__getitem__, default=None), "effects": sorted(effects)}

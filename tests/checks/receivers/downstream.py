@@ -1,4 +1,4 @@
-"""What receivers call downstream, such as a mail server, and a way to make it stall."""
+"""A downstream service of receivers, such as a mail server, and a way to slow it down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _stalled = 0.0
 
 
 def call() -> None:
-    """Take as long as it takes."""
+    """Call the service. This takes as long as `stall` says."""
     time.sleep(_stalled)
 
 
@@ -20,7 +20,7 @@ def is_stalled() -> bool:
 
 @contextmanager
 def stall(seconds: float) -> Iterator[None]:
-    """Have every call take so long while the block lasts."""
+    """Make every call take so many seconds while the context is open."""
     global _stalled
     _stalled = seconds
     try:

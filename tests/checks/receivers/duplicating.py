@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Event = tuple[str, str, str]
 
-#: How long the sender, which is in this process, gets to break a connection before the answer, in seconds.
+#: How long the sender may take to break a connection before the answer, in seconds.
 _TURN = 0.1
 
 
@@ -41,7 +41,7 @@ class KnowsARequestByItsNonce(CorrectReceiver):
 
 
 class LooksBeforeItWrites(CorrectReceiver):
-    """Look in one transaction whether an event is there, and enter it in another."""
+    """Check in one transaction if an event is known, and insert it in another."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -63,7 +63,7 @@ class LooksBeforeItWrites(CorrectReceiver):
 
 
 class RemembersLater(CorrectReceiver):
-    """Have the effect at once, and remember the events of a callback when all else is done."""
+    """Have the effect at once, and store the events of a callback after everything else."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -113,13 +113,13 @@ class _Answer:
 
 
 def when_read(receiver: RemembersLater) -> WSGIApplication:
-    """Make an app that remembers what came once its answer has been read."""
+    """Make an app that stores the events after its answer was read."""
     flask = on_flask(receiver)
     return lambda environ, start_response: _Answer(list(flask(environ, start_response)), receiver)
 
 
 class WhenWritten(Handler):
-    """Remember what came once the answer has been written without an error."""
+    """Store the events after the answer was written without an error."""
 
     receiver: Any
 
@@ -138,7 +138,7 @@ class WhenWritten(Handler):
 
 
 class UnlessGone(Handler):
-    """Remember what came before the answer is written, if the sender is still there to read it after a stall."""
+    """Store the events before the answer is written, unless the sender disconnected during a stall."""
 
     receiver: Any
 
@@ -167,7 +167,7 @@ def _is_gone(connection: socket.socket) -> bool:
 
 
 MUTANTS = [
-    # It takes every retry for something new, whatever it is that was retried.
+    # It takes every retry for a new event.
     Mutant(
         "C01",
         KnowsARequestByItsNonce,
@@ -176,15 +176,15 @@ MUTANTS = [
         also_over_a_socket=("C04",),
     ),
     Mutant("C02", LooksBeforeItWrites, slow=True),
-    # Who gives up may be gone in time, or not; who resets the connection is. C01 and C02 it passes in process.
+    # A sender that disconnects may be gone in time or not; after a reset it is gone. It passes C01 and C02 in process.
     Mutant("C03", RemembersLater, not_asked=("C01", "C02", "C04"), over=("http",), serve=when_written, slow=True),
-    # What it waits for stalls. Who resets the connection may be gone in time, or not.
+    # It also waits for downstream calls. A sender that resets the connection may be gone in time or not.
     Mutant(
         "C04",
         ForgetsWhatNobodyWaitsFor,
         also=("A07",),
         not_asked=("C03",),
-        options={"limit": 0.5},
+        options={"limit": 1.5},
         over=("http",),
         serve=unless_gone,
         slow=True,

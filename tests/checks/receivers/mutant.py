@@ -1,4 +1,4 @@
-"""What a mutant is: a receiver made to fail one check."""
+"""A mutant: a receiver that is made to fail one check."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tests.checks.receivers.store import Store
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """Name the check that a receiver is made to fail, and those that it cannot but fail as well, by the same bug."""
+    """Name the check that a receiver is made to fail, and the other checks that fail because of the same bug."""
 
     id: str
     kind: type[CorrectReceiver]
     also: tuple[str, ...] = ()
-    #: Those it fails over one of the transports alone.
+    #: The checks that it only fails over one of the transports.
     also_in_process: tuple[str, ...] = ()
     also_over_a_socket: tuple[str, ...] = ()
     #: The transports over which the bug shows.
     over: tuple[str, ...] = ("wsgi", "http")
     #: Options of the receiver, such as a limit that keeps the test short.
     options: dict[str, Any] = {}
-    #: Whether each of its answers takes time, so that it is put through a sample of the checks beside its own.
+    #: Whether each of its answers takes time, so that only its own check and a sample of the others run.
     slow: bool = False
-    #: What it is not put through, as that depends on the moment with it, or is seen in process.
+    #: The checks that do not run for it, because their result depends on the moment, or is seen in process.
     not_asked: tuple[str, ...] = ()
-    #: What serves it over a socket, where the bug is the server's or needs one.
+    #: The server over a socket, if the bug is in the server or needs a certain one.
     serve: Callable[[Any], Any] | None = None
-    #: What makes an app of it in process, where the bug is in the way it answers.
+    #: Makes an app of it in process, if the bug is in the way it answers.
     app: Callable[[Any], Any] = on_flask
-    #: What it holds of a message.
+    #: Returns the state of a message.
     observe: Callable[[Store, str], Any] = observe
 
     @property

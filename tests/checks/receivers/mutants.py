@@ -1,15 +1,15 @@
-"""Every mutant of the correct receiver, by the check that each is made for."""
+"""Every mutant of the correct receiver."""
 
 from __future__ import annotations
 
-from tests.checks.receivers import acknowledging, duplicating, estranged, ordering, reading, verifying, wired
+from tests.checks.receivers import acknowledging, duplicating, ordering, reading, unknown_messages, verifying, wired
 
 MUTANTS = [
     *acknowledging.MUTANTS,
     *verifying.MUTANTS,
     *duplicating.MUTANTS,
     *ordering.MUTANTS,
-    *estranged.MUTANTS,
+    *unknown_messages.MUTANTS,
     *reading.MUTANTS,
     *wired.MUTANTS,
 ]

@@ -1,4 +1,4 @@
-"""Mutants that end in a state that depends on what came when."""
+"""Mutants whose final state depends on the order of arrival."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.checks.receivers.mutant import Mutant
 
 
 class KeepsOneStatus(CorrectReceiver):
-    """Keep one status of each message, and let another take its place where that supersedes it: correct as it is."""
+    """Store one status of each message, and replace it by a status that supersedes it. This receiver is correct."""
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
         if status not in ALONG:
@@ -83,7 +83,7 @@ class OrdersByTime(CorrectReceiver):
 MUTANTS = [
     Mutant("C06", KeepsWhatCameLast, also=("C07", "C09", "C11", "C15")),
     Mutant("C07", TakesAPlanForANewBeginning),
-    # What comes too early for it is lost.
+    # It loses events that come too early.
     Mutant("C08", WantsSentBeforeDelivered, also=("C06",)),
     Mutant("C09", TakesDeliveredForTheEnd),
     Mutant("C10", TakesAWrongCodeForTheEnd),

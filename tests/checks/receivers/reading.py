@@ -20,7 +20,7 @@ class LooksAtTheFirstRow(CorrectReceiver):
 
 
 class TakesOneRowAMessage(CorrectReceiver):
-    """Order the rows by their messages first, as a join does, and lose those of one message but the last."""
+    """Sort the rows by message, as a join does, and lose all rows of a message but the last."""
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         rows = envelope["rows"]
@@ -29,7 +29,7 @@ class TakesOneRowAMessage(CorrectReceiver):
 
 
 class LooksForDuplicatesBeforeItWrites(CorrectReceiver):
-    """Ask the database what is there already, row by row, and write all that is new at the end."""
+    """Query the database for each row, and write all new rows at the end."""
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.store.transaction() as db:
@@ -52,7 +52,7 @@ class LosesAllForOneBadRow(CorrectReceiver):
 
 
 class AppliesWhatItThenRefuses(CorrectReceiver):
-    """Raise over a bad row when those before it are in, and count them again when they come again."""
+    """Raise at a bad row after storing the rows before it, and store them again when they come again."""
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         bad = [row for row in envelope["rows"] if not isinstance(row, dict)]
@@ -153,7 +153,7 @@ class ParsesNumbersAsJavaScriptDoes(CorrectReceiver):
 
 
 class KeepsFloats(CorrectReceiver):
-    """Take every id for a number of JavaScript's, so that nothing is found under the id that was sent."""
+    """Store every id as a JavaScript number, so that nothing is found under the id that was sent."""
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
         super().keep(db, str(int(float(message_id))), status, detail)
@@ -218,7 +218,7 @@ class TakesNaNForACost(CorrectReceiver):
 
 
 MUTANTS = [
-    # What stands beside another row, of whatever kind, is lost.
+    # It loses all other rows of a callback, of any kind.
     Mutant("D01", LooksAtTheFirstRow, also=("D02", "D04", "D05", "D08", "D11")),
     Mutant("D02", TakesOneRowAMessage),
     Mutant("D03", LooksForDuplicatesBeforeItWrites),

@@ -1,4 +1,4 @@
-"""Servers with ways of their own: the standard library's, and one that hands header names on as they were sent."""
+"""Servers: Werkzeug, the standard library's, and one that passes header names on as they were sent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def on_wsgiref(receiver: CorrectReceiver) -> Iterator[str]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serve without a framework, as HTTP/1.1 wants it; `Incoming.raw` has the headers as they were sent."""
+    """Serve HTTP/1.1 without a framework; `Incoming.raw` has the headers as they were sent."""
 
     receiver: CorrectReceiver
     protocol_version = "HTTP/1.1"
@@ -86,7 +86,7 @@ class Threaded(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # of clients that leave at any time, on purpose
+        pass  # clients disconnect at any time, on purpose
 
 
 class OneByOne(HTTPServer):
@@ -100,7 +100,7 @@ class OneByOne(HTTPServer):
 def handling(
     receiver: CorrectReceiver, handler: type[Handler], server: type[HTTPServer] = Threaded
 ) -> Iterator[HTTPServer]:
-    """Serve with a handler of one's own."""
+    """Serve with a certain handler."""
     bound = type(handler.__name__, (handler,), {"receiver": receiver})
     with server(("127.0.0.1", 0), bound) as serving, _running(serving):
         yield serving

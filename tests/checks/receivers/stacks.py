@@ -1,4 +1,4 @@
-"""Receivers on the servers people run: `python -m tests.checks.receivers.stacks DESCRIPTOR STACK STORE`."""
+"""Receivers on common servers: `python -m tests.checks.receivers.stacks DESCRIPTOR STACK STORE`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.real.stacks.servers import Serve, gunicorn, serve_with_parent, uvicor
 
 
 class RefusesChunks(CorrectReceiver):
-    """Do what is left to an app that its server hands no chunks."""
+    """Refuse chunks, which is all that an app can do if its server does not read them."""
 
     def read(self, incoming: Incoming) -> bytes:
         if incoming.headers.get("transfer-encoding"):
@@ -22,12 +22,12 @@ class RefusesChunks(CorrectReceiver):
         return super().read(incoming)
 
 
-#: Every stack by name: the receiver, what makes an app of it, and what serves that.
+#: Every stack by name: the receiver, the framework, and the server.
 STACKS: dict[str, tuple[type[CorrectReceiver], Callable[[CorrectReceiver], Any], Serve]] = {
     "gunicorn and Flask": (CorrectReceiver, on_flask, gunicorn(worker_class="sync")),
     "gunicorn and Django": (CorrectReceiver, on_django, gunicorn(worker_class="sync")),
     "uvicorn and FastAPI": (CorrectReceiver, on_fastapi, uvicorn("auto")),
-    # What is said to help.
+    # The remedies.
     "gunicorn with threads and Flask": (CorrectReceiver, on_flask, gunicorn(worker_class="gthread", threads=4)),
     "gunicorn and Django, refusing chunks": (RefusesChunks, on_django, gunicorn(worker_class="sync")),
 }

@@ -1,4 +1,4 @@
-"""What a receiver keeps, in an SQLite file that several processes can share."""
+"""The data of a receiver, in an SQLite file that several processes can share."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ CREATE TABLE IF NOT EXISTS issued (message_id TEXT PRIMARY KEY);
 
 
 class Store:
-    """Keep connections for whoever uses the database next; two that use it at once have one each."""
+    """Keep a pool of connections, one for each concurrent use."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: list[sqlite3.Connection] = []
-        with closing(self._connect()) as db:  # closed, for a process that is forked must not take it along
+        with closing(self._connect()) as db:  # closed, because a forked process must not inherit it
             db.executescript(_TABLES)
         weakref.finalize(self, _close, self._idle)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Take the database for writing; what happens in the block is kept if it ends well, and undone if not."""
+        """Lock the database for writing; commit at the end of the context, or roll back after an exception."""
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
 
     def issue(self, message_id: str) -> None:
-        """Enter a message that the app has sent, as it does once the API has answered."""
+        """Store a message that the app has sent, as the app does after the API has answered."""
         with self.transaction() as db:
             db.execute("INSERT INTO issued VALUES (?)", [message_id])
 
@@ -46,7 +46,7 @@ class Store:
             return db.execute(query, [message_id]).fetchall()
 
     def message_ids(self) -> set[str]:
-        """Return the messages that there was an effect of."""
+        """Return the messages that had an effect."""
         with self.transaction() as db:
             return {message_id for (message_id,) in db.execute("SELECT message_id FROM effects")}
 
@@ -65,7 +65,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
-        # Nobody's power fails during a test, and a journal on the disk costs more than all else.
+        # A test need not survive a power failure, and syncing to the disk is slow.
         db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA journal_mode = MEMORY")
         return db

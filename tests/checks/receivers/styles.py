@@ -1,4 +1,4 @@
-"""Receivers that are as correct as the correct one, each in a way of its own."""
+"""Receivers that are as correct as the correct one, in other styles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.ordering import KeepsOneStatus
 from tests.checks.receivers.store import Store
 
-#: What an app of its own makes of the statuses.
+#: The app's own names for the statuses.
 CODES = {"sent": 10, "delivered": 20, "delivered_failed": 15, "verified": 40, "verified_failed": 30}
 
 _ROWS = """
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY AUTOINCREMENT, message_i
 
 
 class KeepsARow(CorrectReceiver):
-    """Keep the furthest status in a row, with a version and times; leave out what is late."""
+    """Store the highest status in a row, with a version and times; ignore late statuses."""
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
         if status not in ALONG:
@@ -44,7 +44,7 @@ class KeepsARow(CorrectReceiver):
 
 
 class Row:
-    """A row as an object-relational mapper gives it."""
+    """A row as an object of an object-relational mapper."""
 
     def __init__(self, columns: dict[str, Any]) -> None:
         self._state = object()
@@ -80,7 +80,7 @@ def arrived(store: Store, message_id: str) -> list[str]:
 
 
 def derived(store: Store, message_id: str) -> str:
-    """Return the status that follows from all that came, or raise if there is none."""
+    """Return the status that follows from all events, or raise if there are none."""
     statuses = arrived(store, message_id)
     if not statuses:
         raise LookupError(f"no message {message_id}")
@@ -88,13 +88,13 @@ def derived(store: Store, message_id: str) -> str:
 
 
 def audited(store: Store, message_id: str) -> dict[str, Any]:
-    """Return the status beside the log that it follows from."""
+    """Return the status, and the log that it follows from."""
     log = [{"n": number, "status": status} for number, status in enumerate(arrived(store, message_id))]
     return {"status": derived(store, message_id) if log else None, "log": log}
 
 
 class AnswersFirst(KeepsOneStatus):
-    """Answer, and do the work in a thread of its own."""
+    """Answer first, and do the work in another thread."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)

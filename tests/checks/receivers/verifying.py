@@ -149,9 +149,9 @@ class TrustsAnAddress(CorrectReceiver):
 
 
 MUTANTS = [
-    # What it does not verify it parses, and where a spoofed name is no name there is nothing to verify.
+    # It parses callbacks that it does not verify, also those without the right header name.
     Mutant("B01", VerifiesWhatIsThere, also=("B19",), also_over_a_socket=("B09",)),
-    # Whatever signature is in the right place will do.
+    # It accepts any signature in the right place.
     Mutant("B02", ComparesNothing, also=("B03", "B04", "B05", "B22"), also_in_process=("B21",)),
     Mutant("B03", TakesThePartsForGranted),
     Mutant("B04", ComparesText),
@@ -159,10 +159,10 @@ MUTANTS = [
     Mutant("B06", KnowsTheDocumentsSpellingAlone, over=("http",), serve=by_hand),
     Mutant("B07", KnowsOneOrder),
     Mutant("B08", TakesTheFirstOfSeveral),
-    # It reads no chunks, and one request at a time, besides.
+    # Its server also reads no chunks, and handles one request at a time.
     Mutant("B09", CorrectReceiver, also=("E01", "E06"), over=("http",), serve=on_wsgiref),
     Mutant("B10", LooksWhetherTheUsernameOccurs),
-    # A digit moved into the username is a username like any other.
+    # It accepts a digit moved into the username as another username.
     Mutant("B11", BelievesTheHeadersUsername, also=("B10",)),
     Mutant("B12", LooksAtTheFutureAlone),
     Mutant("B13", LooksAtThePastAlone),

@@ -1,4 +1,4 @@
-"""Mutants on the wire: servers that read requests wrongly, and apps that do over one who travelled in an odd way."""
+"""Mutants on the wire: servers and apps that read requests in unusual HTTP forms wrongly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def handled_by(handler: type[Handler], server: type[HTTPServer] = Threaded) -> S
 
 
 class ReadsLengthsAlone(Handler):
-    """Take a request without a length for one without a body."""
+    """Take a request without a length for a request without a body."""
 
     def read_chunks(self) -> bytes:
         self.close_connection = True
@@ -43,7 +43,7 @@ class RefusesExpectations(Handler):
 
 
 class ReadsOnce(Handler):
-    """Take what one read gives for the whole of a body that is no longer than a buffer."""
+    """Take the result of one read for the whole body, if it fits into a buffer."""
 
     def read_body(self) -> bytes | None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -55,7 +55,7 @@ class ReadsOnce(Handler):
 
 
 class ResetsKeptConnections(Handler):
-    """Keep a connection for whoever asks for it, and reset it at the next request."""
+    """Keep a connection if the client asks for it, and reset it at the next request."""
 
     used = False
 
@@ -100,7 +100,7 @@ class KeepsHeadersInAColumn(CorrectReceiver):
 
 
 class RunsOutOfWorkers(CorrectReceiver):
-    """Serve nobody any more once it has seen many headers."""
+    """Answer no request after one with many headers."""
 
     exhausted = False
 
@@ -119,7 +119,7 @@ def under_an_unknown_certificate(receiver: CorrectReceiver) -> Iterator[str]:
 
 @contextmanager
 def at_two_addresses(receiver: CorrectReceiver) -> Iterator[str]:
-    """Be known by a name that leads to where nobody listens, too."""
+    """Give the host a second address at which no server listens."""
     resolve = socket.getaddrinfo
 
     def both(host: Any, port: Any, *args: Any, **options: Any) -> Any:
@@ -140,10 +140,10 @@ MUTANTS = [
     Mutant("E06", CorrectReceiver, over=("http",), serve=handled_by(ClosesEachConnection, OneByOne)),
     Mutant("E07", AcknowledgesWhatIsCompressed),
     Mutant("E08", KeepsHeadersInAColumn),
-    # Nothing that is sent arrives, which those say as well that need no valid callback before them.
+    # No request arrives, so the checks that need no valid callback fail, too.
     Mutant("E09", CorrectReceiver, also=("A01", "A02", "A04"), over=("http",), serve=under_an_unknown_certificate),
     Mutant("E10", CorrectReceiver, over=("http",), serve=at_two_addresses),
-    # By itself the check shows nothing: it is about what the others leave behind.
+    # Alone, the check shows nothing: another check must break the receiver first.
     Mutant("E11", RunsOutOfWorkers, over=("wsgi",)),
     Mutant("E11", RunsOutOfWorkers, over=("http",)),
 ]

@@ -83,7 +83,7 @@ def test_the_sender_gives_up_while_the_handler_still_works(
         gated.committed.clear()
         struck = engagelab.deliver([run.message.event("sent", at=0)], fault=fault("give_up", attempts=1))
         assert struck[0].outcome is Outcome.ABANDONED
-        assert struck[0].attempts[0].error == "no answer was waited for, on purpose, longer than 0.05 s"
+        assert struck[0].attempts[0].error == "stopped waiting for the answer, on purpose, after 0.05 s"
         # Nobody waits for the answer any more, and the work is done all the same.
         assert gated.committed.wait(PATIENCE)
         gated.release.set()

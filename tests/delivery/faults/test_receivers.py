@@ -12,6 +12,7 @@ from engagelab_mock import FAULTS, EngageLab, Fault, Run, fault
 from tests.receivers import mutants
 from tests.receivers.correct import CorrectReceiver
 from tests.receivers.serving import (
+    LIMIT,
     Serving,
     by_hand,
     case_sensitive,
@@ -110,7 +111,9 @@ CASES = [
         by_hand(kept_alive),
         by_hand(closed_without_a_word),
     ),
-    case("new_connection", TAKEN, CorrectReceiver, Seen("timeout", REST), on_werkzeug, by_hand(kept_alive)),
+    case(
+        "new_connection", TAKEN, CorrectReceiver, Seen("timeout", REST), on_werkzeug, by_hand(kept_alive, limit=LIMIT)
+    ),
 ]
 
 

@@ -113,7 +113,7 @@ def test_what_needs_a_wire_is_refused_in_process(name: str, transport: str) -> N
     with EngageLab(receivers[transport]) as engagelab:
         error = refused(lambda: engagelab.send("+6591234567", fault=name))
         assert str(error) == (
-            f"fault: the {transport} transport cannot express the fault {name!r}\n"
+            f"fault: the {transport} transport cannot send the fault {name!r}\n"
             "  hint: use Receiver.http(…): there is no wire in process"
         )
         assert [refusal.error for refusal in engagelab.journal.refusals] == [error]
@@ -125,7 +125,7 @@ def test_what_needs_a_wire_is_refused_in_process(name: str, transport: str) -> N
 def test_what_is_about_the_signature_needs_one(name: str) -> None:
     with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
         error = refused(lambda: engagelab.notify("insufficient_balance", fault=name))
-        assert f"the fault {name!r} is about the signature, and this receiver gets none" in str(error)
+        assert f"the fault {name!r} changes the signature, but this receiver's callbacks are not signed" in str(error)
         assert [refusal.error for refusal in engagelab.journal.refusals] == [error]
         engagelab.journal.assert_nothing_sent()
         assert engagelab.pending == []
@@ -135,7 +135,7 @@ def test_what_is_about_the_signature_needs_one(name: str) -> None:
 def test_there_must_be_something_to_replay(name: str) -> None:
     with EngageLab() as engagelab:
         error = refused(lambda: engagelab.send("+6591234567", fault=name))
-        assert f"fault {name!r}: this receiver has acknowledged no signed callback yet" in str(error)
+        assert f"fault {name!r}: this receiver has not acknowledged a signed callback yet" in str(error)
         assert [refusal.error for refusal in engagelab.journal.refusals] == [error]
         engagelab.journal.assert_nothing_sent()
         # Nothing of that message is left to be sent when time passes.
@@ -147,7 +147,7 @@ def test_there_must_be_something_to_replay(name: str) -> None:
 @pytest.mark.asyncio
 async def test_there_must_be_something_to_replay_in_an_event_loop() -> None:
     with EngageLab() as engagelab:
-        with pytest.raises(UsageError, match="none to replay") as caught:
+        with pytest.raises(UsageError, match="nothing to replay") as caught:
             await engagelab.asend("+6591234567", fault="replayed_nonce")
         assert [refusal.error for refusal in engagelab.journal.refusals] == [caught.value]
         assert engagelab.pending == []

@@ -162,7 +162,7 @@ def test_an_app_that_hangs_is_a_timeout() -> None:
     assert error.delivery.outcome is Outcome.TIMEOUT
     assert not error.delivery.outcome.unreachable
     assert error.what.endswith("no complete answer within 0.2 s")
-    assert "acknowledge first" in error.hint
+    assert "answer first" in error.hint
 
 
 def test_an_app_that_begins_its_answer_and_hangs_is_a_timeout() -> None:

@@ -229,14 +229,14 @@ def _app(status: Any, headers: Any, body: Any) -> Callable[..., Any]:
     [
         (lambda environ, start_response: [b""], "the app answered without calling start_response"),
         (_app("200 OK", [], None), "the app returned None, not an iterable of bytes"),
-        (_app("200 OK", [], ["text"]), "the app answered with what is not bytes: "),
+        (_app("200 OK", [], ["text"]), "the app's body is not bytes: "),
         (_app("OK", [], []), "the app answered with the status 'OK'"),
         (_app("", [], []), "the app answered with the status ''"),
         (_app("2000 OK", [], []), "the app answered with the status '2000 OK'"),
         (_app(None, [], []), "the app answered with the status None"),
         (_app(200, [], []), "the app answered with the status 200"),
-        (_app("200 OK", None, []), "the app answered with headers that are no list of pairs: None"),
-        (_app("200 OK", ["Allow"], []), "the app answered with headers that are no list of pairs: ['Allow']"),
+        (_app("200 OK", None, []), "the app answered with headers that are not a list of pairs: None"),
+        (_app("200 OK", ["Allow"], []), "the app answered with headers that are not a list of pairs: ['Allow']"),
     ],
 )
 def test_an_app_that_breaks_wsgi_is_malformed(app: WSGIApplication, reason: str) -> None:
@@ -261,7 +261,7 @@ def test_an_answer_past_the_limit_is_a_timeout_judged_afterwards() -> None:
     assert attempt.error.startswith("answered 200 after 0.")
     assert attempt.error.endswith(" s, 0.05 s are allowed")
     assert attempt.response is not None
-    assert "acknowledge first" in error.hint
+    assert "answer first" in error.hint
     assert attempt.elapsed > 0.05
 
 

@@ -1,4 +1,4 @@
-"""Tapes made in the test itself, of what the engine sent to the bundled receiver."""
+"""Tapes of the callbacks that the engine sent to the bundled receiver in the same test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engagelab_mock.explore.tape.sanitise import Sanitiser
 
 
 def write(path: Path, engagelab: EngageLab, *, sanitise: bool = True) -> Path:
-    """Put every attempt in the journal on a tape, as a proxy in front of the receiver would have."""
+    """Write every attempt in the journal to a tape, as a proxy in front of the receiver would."""
     sanitiser = Sanitiser() if sanitise else None
     with TapeWriter(path, started=engagelab.clock.time(), sanitiser=sanitiser) as tape:
         for attempt in engagelab.journal.attempts:

@@ -1,3 +1,5 @@
+"""Sanitising replaces personal data, and keeps the values that a receiver acts on."""
+
 from __future__ import annotations
 
 import json
@@ -5,15 +7,15 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagelab_mock import EngageLab, Headers, decode, encode, sign
 from engagelab_mock.explore.tape.sanitise import DROPPED, Pseudonyms, Sanitiser
-from engagelab_mock.protocol.recipient import check_recipient
+from engagelab_mock.messages.message import check_recipient
 from tests.protocol.strategies import event_lists
 
-PROPERTY = settings(derandomize=True, max_examples=60, deadline=None)
+PROPERTY = settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 phones = st.from_regex(r"\+[1-9][0-9]{7,13}", fullmatch=True)
 emails = st.from_regex(r"[a-z][a-z0-9._+-]{0,12}@[a-z]{2,8}\.(com|co\.uk|sg)", fullmatch=True)
@@ -38,7 +40,7 @@ def test_a_callback_s_ids_times_and_statuses_stay() -> None:
         assert getattr(kept, "to", "") != "+6591234567"
 
 
-def test_a_person_keeps_one_name_wherever_it_stands_and_however_it_is_spelt() -> None:
+def test_a_person_has_one_pseudonym_in_every_place_and_spelling() -> None:
     row = {"to": "+6591234567", "response": {"response_data": {"from": "+65 9123-4567", "to": "006591234567"}}}
     found = sanitised({"rows": [row], "custom_args": {"phone": "+6591234567", "Ann@Acme.example": "ann@acme.example"}})
 
@@ -63,7 +65,7 @@ def test_a_person_keeps_one_name_wherever_it_stands_and_however_it_is_spelt() ->
         ({"message_id": 1742442805608914945}, "1742442805608914945"),
     ],
 )
-def test_what_a_receiver_acts_on_stays(value: Any, kept: str) -> None:
+def test_values_that_a_receiver_acts_on_stay(value: Any, kept: str) -> None:
     assert kept in json.dumps(sanitised({"rows": [value]}))
 
 
@@ -98,7 +100,7 @@ def test_what_a_receiver_acts_on_stays(value: Any, kept: str) -> None:
         ({"authorization": "Basic YTpi"}, "YTpi"),
     ],
 )
-def test_what_is_somebody_s_goes(value: Any, gone: str) -> None:
+def test_personal_values_are_replaced(value: Any, gone: str) -> None:
     assert gone not in json.dumps(sanitised({"rows": [value]}))
 
 
@@ -119,23 +121,23 @@ def test_no_address_gets_through_in_any_place(email: str, key: str) -> None:
 
 @PROPERTY
 @given(st.lists(st.one_of(phones, emails), min_size=2, max_size=60, unique=True))
-def test_names_are_recipients_and_no_two_people_share_one(people: list[str]) -> None:
+def test_pseudonyms_are_recipients_and_unique(people: list[str]) -> None:
     names = Pseudonyms(b"key")
     given_names = [names.recipient(person) for person in people]
     assert [check_recipient(name) for name in given_names] == given_names
     assert len(set(given_names)) == len({person.lower() for person in people})
 
 
-def test_a_crowd_larger_than_the_fictional_ranges_still_has_names_of_its_own() -> None:
+def test_more_people_than_fictional_numbers_still_have_unique_pseudonyms() -> None:
     names = Pseudonyms(b"key")
-    # As if every fictional number were somebody's already.
+    # As if every fictional number were taken.
     for number in range(300):
         names.phone(f"+65{number:08d}")
     crowd = {names.phone(f"+49{number:09d}") for number in range(3000)}
     assert len(crowd) == 3000
 
 
-def test_names_depend_on_the_key_and_on_nothing_else() -> None:
+def test_pseudonyms_depend_only_on_the_key() -> None:
     assert Pseudonyms(b"a").phone("+6591234567") == Pseudonyms(b"a").phone("+6591234567")
     assert Pseudonyms(b"a").phone("+6591234567") != Pseudonyms(b"b").phone("+6591234567")
     assert Pseudonyms().email("a@b.sg") != Pseudonyms().email("a@b.sg")
@@ -143,14 +145,14 @@ def test_names_depend_on_the_key_and_on_nothing_else() -> None:
 
 @PROPERTY
 @given(event_lists)
-def test_every_body_that_can_be_read_can_be_read_after(events: list[Any]) -> None:
+def test_a_readable_body_stays_readable(events: list[Any]) -> None:
     body = Sanitiser(Pseudonyms(b"key")).body(encode(events))
     assert body is not None
     assert [event.kind for event in decode(body).rows] == [event.kind for event in events]
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff\x00", b"+6591234567", b"[" * 100_000])
-def test_what_is_not_json_is_not_kept(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_dropped(body: bytes) -> None:
     kept = Sanitiser().body(body)
     assert kept is None or "91234567" not in kept
 
@@ -160,13 +162,13 @@ def test_pings_stay(body: bytes) -> None:
     assert Sanitiser().body(body) == body.decode()
 
 
-def test_half_a_character_can_still_be_written() -> None:
+def test_half_of_a_surrogate_pair_can_be_written() -> None:
     body = Sanitiser().body(b'{"rows":[{"\\ud800":1}]}')
     assert body is not None
     assert json.loads(body.encode()) == {"rows": [{"\ud800": 1}]}
 
 
-def test_of_headers_only_what_is_about_the_transport_stays() -> None:
+def test_only_headers_about_the_transport_keep_their_values() -> None:
     header = sign("acme", "s3cret", timestamp=1681991058, nonce="123123123123").header
     given_headers = Headers(
         [
@@ -197,5 +199,5 @@ def test_of_headers_only_what_is_about_the_transport_stays() -> None:
         ("/hooks/9f86d081884c7d659a2feaa0c55ad015", "/hooks/dropped"),
     ],
 )
-def test_a_path_loses_what_may_be_a_secret(path: str, kept: str) -> None:
+def test_a_path_loses_parts_that_may_be_secret(path: str, kept: str) -> None:
     assert Sanitiser().path(path) == kept

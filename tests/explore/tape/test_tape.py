@@ -1,3 +1,5 @@
+"""A tape is read, replayed and played as a schedule; a damaged one is reported."""
+
 from __future__ import annotations
 
 import asyncio
@@ -38,7 +40,7 @@ def day(tmp_path: Path) -> Path:
         return write(tmp_path / "day.jsonl", engagelab)
 
 
-def test_a_tape_says_what_is_on_it(day: Path) -> None:
+def test_the_contents_of_a_tape(day: Path) -> None:
     with EngageLab() as engagelab:
         tape = engagelab.tape(day)
 
@@ -52,7 +54,7 @@ def test_a_tape_says_what_is_on_it(day: Path) -> None:
     assert repr(tape) == "<Tape of 9 callbacks>"
 
 
-def test_a_replay_sends_the_same_again_signed_anew_and_as_if_it_were_now(day: Path) -> None:
+def test_a_replay_sends_the_same_callbacks_with_new_signatures_and_times(day: Path) -> None:
     target = receiver()
     with EngageLab(target) as engagelab:
         start = engagelab.clock.time()
@@ -72,7 +74,7 @@ def test_a_replay_sends_the_same_again_signed_anew_and_as_if_it_were_now(day: Pa
     assert min(times) == pytest.approx(start, abs=2)
 
 
-def test_bodies_go_out_byte_for_byte_where_nothing_is_rebased(day: Path) -> None:
+def test_without_rebase_bodies_are_sent_byte_for_byte(day: Path) -> None:
     target = receiver()
     with EngageLab(target) as engagelab:
         tape = engagelab.tape(day)
@@ -104,14 +106,14 @@ def test_the_async_twin_does_the_same(day: Path) -> None:
     assert all(each.verdict for each in target.recorder.received)
 
 
-def test_a_receiver_gets_what_it_ticked(day: Path) -> None:
+def test_a_receiver_gets_only_subscribed_events(day: Path) -> None:
     with EngageLab(Receiver.recording(events=["notification"])) as engagelab:
         deliveries = engagelab.tape(day).replay()
 
     assert [delivery.statuses for delivery in deliveries] == [[], ["insufficient_balance"]]
 
 
-def test_what_a_receiver_refuses_is_raised_or_returned(day: Path) -> None:
+def test_a_refused_callback_is_raised_or_returned(day: Path) -> None:
     def refusing() -> EngageLab:
         return EngageLab(receiver().with_settings(secret="another"))
 
@@ -121,7 +123,7 @@ def test_what_a_receiver_refuses_is_raised_or_returned(day: Path) -> None:
         assert not all(delivery.acknowledged for delivery in engagelab.tape(day).replay(check=False))
 
 
-def test_options_of_a_delivery_hold_for_a_replay(day: Path) -> None:
+def test_the_options_of_deliver_apply_to_a_replay(day: Path) -> None:
     target = receiver()
     with EngageLab(target) as engagelab:
         engagelab.tape(day).replay(retry=[60], fault="ack_lost")
@@ -129,7 +131,7 @@ def test_options_of_a_delivery_hold_for_a_replay(day: Path) -> None:
         assert len(target.recorder.received) == 18
 
 
-def test_the_taped_signature_dies_on_its_timestamp(tmp_path: Path) -> None:
+def test_the_recorded_signature_expires(tmp_path: Path) -> None:
     source = receiver().with_settings(secret="sandbox_webhook_secret")
     source.skew = -3600
     with EngageLab(source) as engagelab:
@@ -146,9 +148,9 @@ def test_the_taped_signature_dies_on_its_timestamp(tmp_path: Path) -> None:
         assert again.acknowledged
 
 
-def test_a_sanitised_tape_has_no_signature_to_send(day: Path) -> None:
+def test_a_sanitised_tape_has_no_signatures(day: Path) -> None:
     with EngageLab() as engagelab:
-        with pytest.raises(UsageError, match="no signature to send"):
+        with pytest.raises(UsageError, match="has no signatures"):
             engagelab.tape(day).replay(resign=False)
         assert len(engagelab.journal) == 1
 
@@ -156,13 +158,13 @@ def test_a_sanitised_tape_has_no_signature_to_send(day: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rebase": "yesterday"}, "rebased to 'now'"),
-        ({"rebase": True}, "rebased to 'now'"),
-        ({"total": 3}, "their own total"),
+        ({"rebase": "yesterday"}, "rebase is 'now'"),
+        ({"rebase": True}, "rebase is 'now'"),
+        ({"total": 3}, "keeps the total"),
         ({"retries": [1]}, "did you mean 'retry'"),
     ],
 )
-def test_what_a_replay_cannot_do_is_said(day: Path, options: dict[str, object], message: str) -> None:
+def test_wrong_arguments_of_a_replay_raise(day: Path, options: dict[str, object], message: str) -> None:
     with EngageLab() as engagelab, pytest.raises(UsageError, match=message):
         engagelab.tape(day).replay(**options)  # type: ignore[arg-type]
 
@@ -170,7 +172,7 @@ def test_what_a_replay_cannot_do_is_said(day: Path, options: dict[str, object], 
 # --- A tape as a schedule
 
 
-def test_a_tape_is_a_schedule_like_any_other(tmp_path: Path) -> None:
+def test_a_tape_has_a_schedule(tmp_path: Path) -> None:
     with EngageLab(receiver()) as engagelab:
         for scenario in ("verified", "fallback"):
             engagelab.send(scenario=scenario)
@@ -184,7 +186,7 @@ def test_a_tape_is_a_schedule_like_any_other(tmp_path: Path) -> None:
         assert engagelab.play(schedule, [converges(), never_regresses("status")]).acknowledged
 
 
-def test_what_went_wrong_in_production_is_reduced_to_its_core(tmp_path: Path) -> None:
+def test_a_failure_on_a_tape_is_reduced(tmp_path: Path) -> None:
     with EngageLab(receiver()) as engagelab:
         engagelab.play("eg1:verified,verified:plan,plan#2,delivered@2s,verified#2@4s,delivered,sent@1s,verified")
         path = write(tmp_path / "day.jsonl", engagelab)
@@ -202,7 +204,7 @@ def test_copies_of_a_callback_are_repeated_deliveries_of_one_event(tmp_path: Pat
         assert str(engagelab.tape(path).schedule).endswith("plan,plan@+60s")
 
 
-def test_a_status_that_nobody_knows_is_left_out_of_the_schedule(tmp_path: Path) -> None:
+def test_an_unknown_status_is_not_in_the_schedule(tmp_path: Path) -> None:
     with EngageLab(receiver()) as engagelab:
         engagelab.send(scenario=["plan", "sent"], fault="unknown_status")
         engagelab.notify("insufficient_balance")
@@ -211,15 +213,15 @@ def test_a_status_that_nobody_knows_is_left_out_of_the_schedule(tmp_path: Path) 
         assert len(engagelab.tape(path).replay()) == 3
 
 
-# --- Tapes that are damaged, or none
+# --- Damaged tapes
 
 
-def test_a_tape_broken_off_says_where_and_its_good_part_can_be_used(day: Path) -> None:
+def test_an_incomplete_tape_raises_with_the_line_and_the_good_part_can_be_used(day: Path) -> None:
     content = day.read_bytes()
     day.write_bytes(content[:-40])
 
     with EngageLab() as engagelab:
-        with pytest.raises(InvalidTape, match=r"day\.jsonl, line 10: it is broken off") as raised:
+        with pytest.raises(InvalidTape, match=r"day\.jsonl, line 10: the line is incomplete") as raised:
             engagelab.tape(day)
         assert len(raised.value.tape.callbacks) == 8
         tape = engagelab.tape(day, strict=False)
@@ -227,7 +229,7 @@ def test_a_tape_broken_off_says_where_and_its_good_part_can_be_used(day: Path) -
         assert all(delivery.acknowledged for delivery in tape.replay())
 
 
-def test_a_bad_line_in_the_middle_is_named_and_passed_over(day: Path) -> None:
+def test_a_bad_line_in_the_middle_is_reported_and_skipped(day: Path) -> None:
     lines = day.read_bytes().splitlines(keepends=True)
     lines[3:5] = [b"{}\n", b"\xff\n", b"\n"]
     day.write_bytes(b"".join(lines))
@@ -240,7 +242,7 @@ def test_a_bad_line_in_the_middle_is_named_and_passed_over(day: Path) -> None:
     assert len(tape.callbacks) == 7
 
 
-def test_a_tape_without_its_first_line_can_be_used_all_the_same(day: Path) -> None:
+def test_a_tape_without_its_first_line_can_be_used(day: Path) -> None:
     day.write_bytes(b"".join(day.read_bytes().splitlines(keepends=True)[1:]))
 
     with EngageLab() as engagelab:
@@ -253,7 +255,7 @@ def test_a_tape_without_its_first_line_can_be_used_all_the_same(day: Path) -> No
     "content",
     [b"", b"GET / HTTP/1.1\n", b"{}\n", b"[1]\n", b"null\n", b'{"log":{"version":"1.2"}}', b"\x00\xff", b"[" * 99_999],
 )
-def test_a_file_that_is_no_tape_is_refused_at_its_first_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_tape_is_refused_at_its_first_line(tmp_path: Path, content: bytes) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_bytes(content)
 
@@ -263,21 +265,21 @@ def test_a_file_that_is_no_tape_is_refused_at_its_first_line(tmp_path: Path, con
         assert engagelab.tape(foreign, strict=False).replay() == []
 
 
-def test_a_tape_of_another_version_is_refused_whatever_is_asked(tmp_path: Path) -> None:
+def test_a_tape_of_another_version_is_always_refused(tmp_path: Path) -> None:
     newer = tmp_path / "newer.jsonl"
     newer.write_text('{"type":"engagelab-tape","version":2}\n')
 
-    with EngageLab() as engagelab, pytest.raises(UsageError, match="line 1: the tape is of version 2"):
+    with EngageLab() as engagelab, pytest.raises(UsageError, match="line 1: the tape has version 2"):
         engagelab.tape(newer, strict=False)
 
 
-def test_a_tape_is_never_written_over_and_is_for_its_user_alone(tmp_path: Path) -> None:
+def test_a_tape_is_never_overwritten_and_only_its_user_can_read_it(tmp_path: Path) -> None:
     with TapeWriter(tmp_path / "day.jsonl", started=0.0, sanitiser=None) as tape:
         tape.add(at=1.0, method="POST", path="/", headers=Headers(), body=b"\xff\x00")
     assert stat.S_IMODE((tmp_path / "day.jsonl").stat().st_mode) == 0o600
     with EngageLab() as engagelab:
         assert engagelab.tape(tmp_path / "day.jsonl").callbacks[0].content == b"\xff\x00"
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="the file exists"):
         TapeWriter(tmp_path / "day.jsonl", started=0.0, sanitiser=None)
-    with pytest.raises(UsageError, match="cannot be made"):
+    with pytest.raises(UsageError, match="cannot be created"):
         TapeWriter(tmp_path / "nowhere" / "day.jsonl", started=0.0, sanitiser=None)

@@ -63,7 +63,7 @@ class Cell(msgspec.Struct, frozen=True):
 def measure(stack: Stack, stimulus: str, *, patience: float) -> Cell:
     """Send one callback with the stimulus and one without, from the same sender, and say what reached the app.
 
-    `patience` is how long, in seconds, to wait for a request that nobody will answer to reach the app.
+    `patience` is how many seconds to wait for a request to reach the app if it gets no answer.
     """
     stack.record.clear()
     with EngageLab(stack.receiver(), seed=stimulus) as engagelab:

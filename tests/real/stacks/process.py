@@ -37,7 +37,7 @@ class Stack:
 
 @contextmanager
 def running(name: str, directory: Path) -> Iterator[Stack]:
-    """Start a stack and yield it once it has answered; whatever happens, its processes end with the block."""
+    """Start a stack and yield it once it has answered; its processes always end with the block."""
     record = Record(directory / "record.jsonl")
     with serving("tests.real.stacks.servers", [name, str(record.path)], directory) as url:
         stack = Stack(name, url, record)
@@ -81,7 +81,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.stdin.close()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE)
-    # Whatever is left of the session: a server that did not stop, a worker without its master.
+    # What is left of the session: a server that did not stop, a worker without its master.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(_GRACE)

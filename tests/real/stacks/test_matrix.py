@@ -61,7 +61,7 @@ def test_every_callback_that_is_sent_whole_is_answered_200() -> None:
     assert {stimulus for stimulus, status in cells if status != 200} == {"short_body"}
 
 
-def test_the_next_callback_is_acknowledged_whatever_came_before() -> None:
+def test_the_next_callback_is_acknowledged_after_anything() -> None:
     assert {cell.then for row in ROWS.values() for cell in row.cells.values()} == {"kept", "new"}
 
 

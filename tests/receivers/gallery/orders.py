@@ -1,4 +1,4 @@
-"""What an app does with callbacks, whatever stack it stands on; a mutant overrides one step with a bug."""
+"""What an app does with callbacks, on any stack; a mutant overrides one step with a bug."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USERNAME = "acme"
 SECRET = "s3cret"
 PATH = "/engagelab"
 
-#: How much a status says: of two, the one that stands later is kept, whichever came first. A failure stands below
+#: How much a status says: of two, the later one in this list is kept, in any order of arrival. A failure stands below
 #: what can only be true if another channel, or another try, made up for it.
 RANKS = {
     status: rank

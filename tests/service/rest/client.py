@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from http.client import HTTPConnection
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from engagelab_mock import ApiAnswer, ApiRequest, EngageLab
+from engagelab_mock import ApiAnswer, ApiRequest, ApiServer, EngageLab
 
 TO = "+6591234567"
 TEMPLATE = "login"
@@ -31,6 +33,17 @@ class Said(NamedTuple):
 def said(answer: ApiAnswer) -> Said:
     answer.written()
     return Said(answer.status, json.loads(answer.body))
+
+
+def control(server: ApiServer, path: str, content: Any) -> Said:
+    """Post to the control API of a server."""
+    connection = HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    try:
+        connection.request("POST", f"/_mock/{path}", json.dumps(content), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return Said(response.status, json.loads(response.read()))
+    finally:
+        connection.close()
 
 
 class Client:

@@ -129,8 +129,8 @@ def test_every_code_of_the_table_is_tried() -> None:
 
 
 def test_a_forced_error_can_say_what_the_test_wants(client: Client) -> None:
-    client.engagelab.rule(error=5001, message="sender config is invalid: nobody pays")
-    assert client.send().content == {"code": 5001, "message": "sender config is invalid: nobody pays"}
+    client.engagelab.rule(error=5001, message="sender config is invalid: unpaid")
+    assert client.send().content == {"code": 5001, "message": "sender config is invalid: unpaid"}
 
 
 @pytest.mark.parametrize(

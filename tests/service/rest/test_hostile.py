@@ -1,4 +1,4 @@
-"""Whatever arrives: a documented error object, and never an exception."""
+"""Any request gets an answer or a documented error object, and raises nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the body: what it says, and how it is written."""
+"""Faults of the body: its content and its encoding."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _numbers_for_strings(draft: Draft) -> None:
 
 
 def _documentation_typos(draft: Draft) -> None:
-    """Print what the document prints: a 9-digit msg_time, a key with a plus sign, a broken template key [S]."""
+    """Write rows as the document prints them: a 9-digit msg_time, a key with a plus sign, a broken template key [S]."""
     for row in draft.rows:
         data = (row.get("status") or {}).get("status_data")
         if data is not None:
@@ -98,7 +98,7 @@ def _insert(draft: Draft, kind: str, section: Any) -> None:
 
 
 def _is_number(text: str) -> bool:
-    # Ids have up to 19 digits, and fit into an integer of 64 bits; what is longer is no id.
+    # Ids have up to 19 digits and fit into an integer of 64 bits; longer digits are not an id.
     return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 1 << 63
 
 
@@ -114,7 +114,7 @@ BODY_FAULTS = (
     ),
     _ROWS(
         name="wrong_total",
-        description="a `total` that is off the number of rows",
+        description="a `total` that is not the number of rows",
         work=_wrong_total,
         options={"off_by": 1},
     ),
@@ -126,13 +126,13 @@ BODY_FAULTS = (
     ),
     _ROWS(
         name="unknown_status",
-        description="a status nobody has heard of",
+        description="an unknown status",
         work=_unknown_status,
         options={"status": "queued_x"},
     ),
     _ROWS(
         name="unknown_kind",
-        description="a row before the others of a kind nobody has heard of",
+        description="a row of an unknown kind before the others",
         work=_unknown_kind,
         options={"kind": "survey"},
     ),

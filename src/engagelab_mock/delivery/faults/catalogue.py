@@ -23,12 +23,12 @@ FaultChoice = str | Fault | Sequence[str | Fault]
 
 
 def fault(name: str | Fault, *, on: str | Sequence[str] = (), attempts: int | None = None, **options: Any) -> Fault:
-    """Return a fault by name: on all callbacks, or those carrying a status in `on`, or a delivery's first attempts.
+    """Return a fault by name: for all callbacks, those that carry a status in `on`, or a delivery's first attempts.
 
     >>> print(fault("stale", by=900, on="delivered"))
     stale(by=900)
 
-    A `Fault` is taken as it is, with the options given changed. Raises `UnknownName` with the nearest name for a
+    A `Fault` is returned with the given options changed. Raises `UnknownName` with the nearest name for a
     misspelt fault, option, status or event, and `UsageError` for a value that an option cannot have.
     """
     if isinstance(name, Fault):
@@ -56,9 +56,9 @@ def faults(chosen: FaultChoice | None) -> tuple[Fault, ...]:
 
 
 def apply_faults(draft: Draft, faults: Sequence[Fault]) -> Draft:
-    """Make an attempt's body, signature and headers, with each fault striking at its stage.
+    """Return an attempt's draft with body, signature and headers, each fault applied at its stage.
 
-    The body is made before the signature and the headers after it, as an honest sender makes them.
+    As in a correct sender, the body comes before the signature and the headers come after it.
     """
     for stage in STAGES:
         here = [fault for fault in faults if fault.stage == stage]

@@ -10,12 +10,12 @@ import msgspec
 
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.protocol.dialect import DIALECTS
+from engagelab_mock.protocol.events import DIALECTS
 from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 from engagelab_mock.protocol.status import Status
 
 Family = Literal["signature", "body", "wire", "exchange"]
-#: When, in the making of an attempt, a fault does its work; faults of one stage work in the order they are given.
+#: The stages of making an attempt, at one of which a fault works; faults of one stage work in the given order.
 STAGES = ("rows", "body", "signing", "headers", "wire", "exchange")
 Stage = Literal["rows", "body", "signing", "headers", "wire", "exchange"]
 
@@ -24,7 +24,7 @@ OVER_HTTP = frozenset({"http"})
 
 
 class Draft:
-    """Hold an attempt in the making; a fault changes what it is about and leaves the rest alone."""
+    """Hold an attempt that is being made; a fault changes a part of it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Draft:
         earlier: str | None,
     ) -> None:
         self.body = body
-        #: The body's rows and total as plain data, for faults of the stage "rows"; encoded when that stage is over.
+        #: The body's rows and total as plain data, for faults of the stage "rows"; encoded after that stage.
         self.rows: list[Any] = []
         self.total: Any = 0
         self.content_type = content_type
@@ -53,11 +53,11 @@ class Draft:
         #: The headers, complete from the stage "headers" on.
         self.headers = headers
         self.wire = Wire()
-        #: How many times the request goes out at once.
+        #: How many times the request goes out at the same time.
         self.copies = 1
-        #: Whether the answer is thrown away after it came.
+        #: Whether the answer is dropped after it arrived.
         self.lose_answer = False
-        #: The status that a proxy in between answers with, in place of the receiver's 200; None leaves the answer.
+        #: The status that replaces the receiver's 200, as a proxy would do it; None keeps the answer.
         self.answer_with: int | None = None
         self.random = random
         #: The genuine signature header that this receiver acknowledged last, to replay; None when there is none.
@@ -65,7 +65,7 @@ class Draft:
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one thing that goes wrong: what it is called, what it does, how it is done.
+    """Describe one fault: its name, its effect, and the function that applies it.
 
     >>> from engagelab_mock import fault
     >>> fault("stale", by=900).options
@@ -77,39 +77,39 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     family: Family
     stage: Stage
-    #: What it does, in a few words.
+    #: Its effect, in a few words.
     description: str
     work: Callable[..., None]
-    #: What can be varied about it; each option's type stands in the signature of `work`.
+    #: Its options; the signature of `work` has their types.
     options: Mapping[str, Any] = {}
-    #: The transports that can express it.
+    #: The transports that can send it.
     transports: frozenset[str] = ANYWHERE
-    #: Whether it is about the signature, which only a receiver with username and secret gets.
+    #: Whether it changes the signature, which only a receiver with username and secret gets.
     needs_signature: bool = False
     on: tuple[str, ...] = ()
     attempts: int | None = None
 
     def applies(self, statuses: Sequence[str], number: int) -> bool:
-        """Tell whether the fault strikes the delivery of these statuses at its attempt of that number."""
+        """Tell whether the fault applies to this attempt of a delivery with these statuses."""
         early = self.attempts is None or number <= self.attempts
         return early and (not self.on or any(status in self.on for status in statuses))
 
     def apply(self, draft: Draft) -> None:
-        """Do the fault's work on an attempt in the making."""
+        """Apply the fault to an attempt that is being made."""
         self.work(draft, **self.options)
 
     def check_receiver(self, *, transport: str, signs: bool) -> None:
-        """Raise `UsageError` if the fault cannot strike over this transport, or without a signature."""
+        """Raise `UsageError` if the fault does not work over this transport, or without a signature."""
         if transport not in self.transports:
             able = ", ".join(f"Receiver.{name}(…)" for name in sorted(self.transports))
             raise UsageError(
-                f"the {transport} transport cannot express the fault {self.name!r}",
+                f"the {transport} transport cannot send the fault {self.name!r}",
                 where="fault",
                 hint=f"use {able}: there is no wire in process",
             )
         if self.needs_signature and not signs:
             raise UsageError(
-                f"the fault {self.name!r} is about the signature, and this receiver gets none",
+                f"the fault {self.name!r} changes the signature, but this receiver's callbacks are not signed",
                 where="fault",
                 hint="give the receiver a username and a secret",
             )
@@ -123,20 +123,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 Age = Annotated[float, msgspec.Meta(ge=0, le=100 * 365 * 86400)]
 #: Seconds that really pass, up to a minute.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
-#: How many, from one; what is sent stays within what a machine can hold.
+#: A number from 1, limited so that the request fits into memory.
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 28)]
-#: How many at once, from two.
+#: How many at the same time, from 2.
 Copies = Annotated[int, msgspec.Meta(ge=2, le=100)]
-#: A status by which a server says that it is its own fault.
+#: An HTTP status of a server error.
 ServerError = Annotated[int, msgspec.Meta(ge=500, le=599)]
 #: How many digits of a signature of 64.
 Digits = Annotated[int, msgspec.Meta(ge=0, le=63)]
-#: Text that can stand in a header, outer blanks and line breaks excepted.
+#: Text that a header can hold, without outer blanks and line breaks.
 HeaderText = Annotated[str, msgspec.Meta(pattern=r"\A[!-~\xa0-\xff]([ -~\xa0-\xff]*[!-~\xa0-\xff])?\Z")]
 #: A key or a value of a row.
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
-#: Every name an event can have, which is what `on` chooses by.
+#: Every name that an event can have, for `on`.
 EVENT_NAMES = (
     *map(str, Status),
     *(known.sent_failed for known in DIALECTS.values() if known.sent_failed not in list(Status)),

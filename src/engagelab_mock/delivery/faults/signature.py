@@ -1,4 +1,4 @@
-"""Faults of the signature: what a forger, a clock or a proxy does to `X-CALLBACK-ID`."""
+"""Faults of the signature: a forged, stale or damaged `X-CALLBACK-ID`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _future(draft: Draft, by: Age) -> None:
 
 def _replayed_nonce(draft: Draft) -> None:
     earlier = parse(_earlier(draft, "replayed_nonce"))
-    assert isinstance(earlier, Signature), "what is kept to be replayed is genuine"
+    assert isinstance(earlier, Signature), "the kept header is genuine"
     draft.nonce = earlier.nonce
 
 
@@ -59,7 +59,7 @@ def _duplicated(draft: Draft, forged_first: bool) -> None:
 
 
 def _shifted(draft: Draft) -> None:
-    """Move the timestamp's last digit to the nonce: the same text is signed, so the same signature fits."""
+    """Move the timestamp's last digit to the nonce: the signed text, and so the signature, stays the same."""
     genuine = sign(draft.username, draft.secret, timestamp=draft.timestamp, nonce=draft.nonce)
     text = str(draft.timestamp)
     shifted = f"timestamp={text[:-1]};nonce={text[-1]}{draft.nonce};username={draft.username}"
@@ -67,7 +67,7 @@ def _shifted(draft: Draft) -> None:
 
 
 def _values(draft: Draft) -> list[str]:
-    """Return the signature headers: one, unless another fault has taken it away or doubled it."""
+    """Return the signature headers: one, unless another fault removed or doubled it."""
     return [value for name, value in draft.headers if name == HEADER]
 
 
@@ -78,7 +78,7 @@ def _replace(draft: Draft, value: str) -> None:
 def _earlier(draft: Draft, name: str) -> str:
     if draft.earlier is None:
         raise UsageError(
-            "this receiver has acknowledged no signed callback yet, so there is none to replay",
+            "this receiver has not acknowledged a signed callback yet, so there is nothing to replay",
             where=f"fault {name!r}",
             hint="send one without the fault first, or limit the fault to a later status with on=…",
         )
@@ -130,7 +130,7 @@ SIGNATURE_FAULTS = (
     ),
     _HEADERS(
         name="malformed_signature",
-        description="an `X-CALLBACK-ID` that is none",
+        description="a malformed `X-CALLBACK-ID`",
         work=_malformed,
         options={"value": "timestamp;nonce"},
     ),

@@ -1,4 +1,4 @@
-"""Faults of the wire and of the exchange: how the request travels, and what becomes of the answer."""
+"""Faults of the wire and of the exchange: how the request is sent, and what happens to the answer."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ WIRE_FAULTS = (
     ),
     _WIRE(
         name="slow_body",
-        description="the body in pieces, with pauses of so many seconds",
+        description="the body in pieces, with a pause in seconds between them",
         work=_slow_body,
         options={"pieces": 4, "pause": 0.05},
     ),
     _WIRE(
         name="split_header",
-        description="the head in pieces, with pauses of so many seconds",
+        description="the head in pieces, with a pause in seconds between them",
         work=_split_header,
         options={"pieces": 4, "pause": 0.05},
     ),
@@ -132,7 +132,7 @@ WIRE_FAULTS = (
     ),
     _WIRE(
         name="new_connection",
-        description="a connection of its own, beside those kept alive",
+        description="a new connection, in addition to those kept alive",
         work=_new_connection,
     ),
     _WIRE(
@@ -149,7 +149,7 @@ WIRE_FAULTS = (
     ),
     _WIRE(
         name="big_headers",
-        description="so many bytes of further headers",
+        description="a number of bytes of further headers",
         work=_big_headers,
         options={"size": 8192},
         transports=ANYWHERE,
@@ -182,7 +182,7 @@ EXCHANGE_FAULTS = (
     ),
     _EXCHANGE(
         name="give_up",
-        description="the sender stops waiting, so many seconds after the request is out, while the handler still works",
+        description="the sender stops waiting some seconds after the request is out, while the handler still works",
         work=_give_up,
         options={"after": 0.05},
         transports=OVER_HTTP,
@@ -194,7 +194,7 @@ EXCHANGE_FAULTS = (
     ),
     _EXCHANGE(
         name="duplicate",
-        description="the same callback several times at once",
+        description="the same callback several times at the same time",
         work=_duplicate,
         options={"copies": 2},
     ),

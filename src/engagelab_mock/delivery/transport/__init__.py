@@ -1,1 +1,1 @@
-"""The ways to a receiver: over HTTP, or in process through WSGI or ASGI."""
+"""Transports to a receiver: HTTP, or WSGI and ASGI in process."""

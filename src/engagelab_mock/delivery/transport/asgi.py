@@ -9,12 +9,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
-from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import split_address
 from engagelab_mock.errors import UsageError
-from engagelab_mock.eventloop import Flag, Limit, Start, background, flag, gather, in_loop, in_trio, limited, mailbox
+from engagelab_mock.eventloop import (
+    Flag,
+    Limit,
+    Start,
+    background,
+    flag,
+    gather,
+    in_loop,
+    in_trio,
+    limited,
+    mailbox,
+    stopwatch,
+)
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
@@ -22,12 +33,12 @@ if TYPE_CHECKING:
 
 
 Message = MutableMapping[str, Any]
-#: An ASGI app. Each framework types scope, receive and send in a way of its own, so no closer type takes them all.
+#: An ASGI app. Each framework types scope, receive and send differently, so a closer type would exclude some.
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Lifespan:
-    """Hold the running part of an app; an app that knows no lifespan is used without one.
+    """Run an app's lifespan; an app without one is used without it.
 
     `state` is what the app's start-up left for its requests.
     """
@@ -39,9 +50,9 @@ class Lifespan:
         self._raised: Exception | None = None
 
     async def startup(self, start: Start) -> None:
-        """Start the app, in what `start` runs; raise `TransportFailure` when it says that it could not start.
+        """Start the app with `start`; raise `TransportFailure` if the app reports that it could not start.
 
-        Whoever gives `start` cancels what runs in it.
+        The caller, which provides `start`, cancels its tasks.
         """
         self._tell, hear = mailbox()
         self._answer, self._listen = mailbox()
@@ -49,9 +60,9 @@ class Lifespan:
         start(self._run(scope, hear))
         message = await self._say("lifespan.startup")
         if message is not None and message["type"] == "lifespan.startup.failed":
-            # Frameworks put the whole traceback there; its last line says what happened.
+            # Frameworks put the whole traceback there; its last line names the error.
             reason = (message.get("message") or "").strip().rpartition("\n")[2] or "it gave no reason"
-            # What could not start is not asked to stop.
+            # An app that could not start must not be asked to stop.
             self._ended = True
             raise TransportFailure(
                 Outcome.APP_RAISED, f"the app's lifespan start-up failed: {reason}"
@@ -71,14 +82,14 @@ class Lifespan:
         try:
             await self._app(scope, receive, send)
         except Exception as error:
-            # An app without lifespan raises at once; the specification says to carry on without.
+            # An app without lifespan raises at once; the specification says to continue without it.
             self._raised = error
         finally:
             self._ended = True
             self._answer(None)
 
     async def _say(self, event: str) -> Message | None:
-        """Tell the app something; return its answer, or None when it has ended without one."""
+        """Send the app an event; return its answer, or None if it ended without one."""
         if self._ended:
             return None
         self._tell({"type": event})
@@ -129,12 +140,12 @@ class AsgiTransport:
         self._host = (b"host", parts.netloc.encode("ascii"))
         self._wants_lifespan = lifespan
         self._lifespan: Lifespan | None = None
-        #: The state of the app's lifespan in the caller's own loop, while it lasts there.
+        #: The state of the app's lifespan in the caller's loop, while it runs there.
         self._state: dict[str, Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
-        """Call the app with the callback and collect its answer; not to be used inside a running loop."""
+        """Call the app with the callback and collect its answer, outside of a running loop."""
         return self.run(self.aexchange(callback, limit, wire))
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -157,7 +168,7 @@ class AsgiTransport:
         return exchange.response()
 
     async def _break_off(self, callback: Callback, limit: float | None, wire: Wire) -> None:
-        """Call the app as far as the wire lets it, and raise `TransportFailure`; return where it does not break off."""
+        """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
         from engagelab_mock.delivery.transport.base import failure_of  # only faults need it
 
         failure = failure_of(wire, len(callback.body))
@@ -174,7 +185,7 @@ class AsgiTransport:
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
-        """Call the app several times at once, in its own loop."""
+        """Call the app several times at the same time, in its own loop."""
 
         async def one() -> Response | TransportFailure:
             try:
@@ -198,13 +209,13 @@ class AsgiTransport:
                 await lifespan.shutdown()
 
     def run(self, program: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the app's own loop, starting the app if need be."""
+        """Run a coroutine in the app's own loop, starting the app first if necessary."""
         if in_loop():
             program.close()
             raise UsageError(
                 "the app cannot be called synchronously from inside a running event loop",
                 where="Receiver.asgi",
-                hint="in an async test use `await engagelab.asend(...)`, or the async twin of what you called",
+                hint="in an async test use `await engagelab.asend(...)`, or the async twin of the method you called",
             )
         try:
             loop = self._loop or self._open()
@@ -214,7 +225,7 @@ class AsgiTransport:
         return loop.run_until_complete(program)
 
     def close(self) -> None:
-        """Stop the app and close the loop; a later exchange opens them anew."""
+        """Stop the app and close the loop; a later exchange opens them again."""
         loop, lifespan = self._loop, self._lifespan
         self._loop = self._lifespan = None
         if loop is None:
@@ -230,8 +241,8 @@ class AsgiTransport:
 
     def _open(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
-        with contextlib.suppress(AttributeError):  # not every kind of loop can be given a clock
-            # An app that waits does so by this clock, whether or not the test has stopped Python's own.
+        with contextlib.suppress(AttributeError):  # some loops do not accept a clock
+            # The app's timers use this clock, even if the test has frozen Python's own.
             self._loop.time = stopwatch  # type: ignore[method-assign]
         if self._wants_lifespan:
             self._lifespan = Lifespan(self.app)
@@ -257,7 +268,7 @@ class AsgiTransport:
 
 
 class _Exchange:
-    """One request and its answer, as the app sees them through `receive` and `send`."""
+    """Hold one request and its answer, as the app sees them through `receive` and `send`."""
 
     __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_limit", "_start", "_started", "_timer")
 
@@ -272,9 +283,9 @@ class _Exchange:
         self._elapsed = -1.0
 
     async def run(self, answering: Awaitable[None]) -> None:
-        """Await the app, with a timer from its first wait on: many never wait, and a timer costs more than they do."""
+        """Await the app, with a timer from its first wait: many apps never wait, and a timer costs more."""
         if in_trio():
-            # Trio's scopes must be closed in the order in which they were opened: this one before any of the app's.
+            # Trio closes scopes in the reverse order of opening them, so this one opens before any of the app's.
             async with limited(self._limit) as self._timer:
                 await answering
             return
@@ -291,7 +302,7 @@ class _Exchange:
         return self._timer is not None and self._timer.expired()
 
     def _time_left(self) -> float | None:
-        # What the app does in the background after its answer is not bound by the limit.
+        # The limit does not apply to background work after the answer.
         if self._limit is None or self._elapsed >= 0:
             return None
         return self._limit - (stopwatch() - self._started)
@@ -335,14 +346,14 @@ class _Exchange:
         return Response(status, "", Headers(pairs), body, self._elapsed, raised)
 
     def failed(self, error: Exception) -> Response:
-        """Return the answer of an app that raised after completing it, as servers do; else say that it raised."""
+        """Return the answer if the app raised after completing it, as servers do; else raise `TransportFailure`."""
         if self._elapsed >= 0:
             return self.response(raised=error)
         raise TransportFailure(Outcome.APP_RAISED, f"the app raised {type(error).__name__}: {error}") from error
 
 
 class _BrokenExchange(_Exchange):
-    """A request whose client hangs up: nothing comes after the part of the body, and nothing can be sent."""
+    """Hold a request whose client disconnects: the app gets a part of the body and cannot send anything."""
 
     __slots__ = ("_whole",)
 
@@ -357,13 +368,13 @@ class _BrokenExchange(_Exchange):
         return {"type": "http.request", "body": body, "more_body": not self._whole}
 
     async def send(self, message: Message) -> None:
-        # What the ASGI specification has servers do when the connection is closed.
+        # As the ASGI specification demands from servers when the connection is closed.
         raise ConnectionResetError("the client closed the connection")
 
 
 @types.coroutine
 def _resume(steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Await the rest of an app's steps: hand to the loop what it waits for, and to the app what comes of that."""
+    """Await the rest of an app's steps: pass its futures to the loop, and their results to the app."""
     try:
         while True:
             try:

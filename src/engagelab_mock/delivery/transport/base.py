@@ -1,4 +1,4 @@
-"""What every way to a receiver offers."""
+"""The interface of every transport, and code that several of them use."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.transport.wire import Wire
 
 
-#: How much of an answer's body is kept, in bytes; the rest is read and dropped.
+#: How much of an answer's body is kept, in bytes; the rest is read and not kept.
 BODY_LIMIT = 1 << 20
 
 
 class Transport(Protocol):
-    """Put a callback to a receiver and return its answer, or raise `TransportFailure`.
+    """Send a callback to a receiver and return its answer, or raise `TransportFailure`.
 
-    `limit` is in seconds, measured to the last byte of the answer; None waits for ever.
-    `wire` is how the request is put on the wire, where there is one.
+    `limit` is in seconds, measured to the last byte of the answer; None waits without a limit.
+    `wire` says how the request is written, if a fault changes that.
     """
 
-    #: Which of "http", "wsgi" and "asgi" it is.
+    #: "http", "wsgi" or "asgi".
     name: str
-    #: Where callbacks go, as a URL.
+    #: The URL of the receiver.
     address: str
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -43,16 +43,16 @@ class Transport(Protocol):
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
-        """Send the callback several times at once, and return what came of each."""
+        """Send the callback several times at the same time; return the answer or failure of each."""
 
     def close(self) -> None:
-        """Give up connections and loops; a later exchange opens them anew."""
+        """Close connections and loops; a later exchange opens them again."""
 
 
 def exchange_in_threads(
     transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
 ) -> list[Response | TransportFailure]:
-    """Send a callback several times at once, each copy from a thread of its own; a single one from this thread."""
+    """Send a callback several times at the same time, each copy from its own thread; a single one from this thread."""
 
     def one(_: int) -> Response | TransportFailure:
         try:
@@ -61,7 +61,7 @@ def exchange_in_threads(
             return failure
 
     if copies == 1:
-        # Where the app keeps its database connection to itself, as Django's tests do.
+        # The app may use one database connection per thread, as Django's tests do.
         return [one(0)]
     from concurrent.futures import ThreadPoolExecutor  # only duplicates need it
 
@@ -70,7 +70,7 @@ def exchange_in_threads(
 
 
 def split_address(url: str, *, where: str) -> SplitResult:
-    """Take an http or https URL apart, or raise `InvalidSettings` saying what is wrong with it.
+    """Split an http or https URL, or raise `InvalidSettings` with what is wrong.
 
     >>> split_address("http://127.0.0.1:5000/engagelab", where="url").port
     5000
@@ -91,7 +91,7 @@ def split_address(url: str, *, where: str) -> SplitResult:
             hint=guess or example,
         )
     if not parts.hostname or port == 0:
-        raise InvalidSettings(f"{url!r} names no {'port' if parts.hostname else 'host'}", where=where, hint=example)
+        raise InvalidSettings(f"{url!r} has no {'port' if parts.hostname else 'host'}", where=where, hint=example)
     if parts.username is not None:
         raise InvalidSettings(
             f"{parts.hostname!r} is given with credentials in the URL",
@@ -104,31 +104,31 @@ def split_address(url: str, *, where: str) -> SplitResult:
 
 
 class CutBody(BytesIO):
-    """Give a WSGI app the part of the body that arrived, and raise `ConnectionResetError` where it ends.
+    """Give a WSGI app the part of the body that arrived, and raise `ConnectionResetError` at its end.
 
     >>> CutBody(b"{").read(2)
     b'{'
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return what is left of the part, as long as there is any."""
+        """Return the rest of the part, until there is none."""
         return self._some(super().read(-1 if size is None or size < 0 else size), size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Return what is left of a line, as long as there is any."""
+        """Return the rest of a line, until there is none."""
         return self._some(super().readline(-1 if size is None else size), size)
 
     def _some(self, data: bytes, size: int | None) -> bytes:
-        # Who asks for all of it waits for the end, and the end never comes.
+        # A caller that reads to the end waits for it, and it never comes.
         if size != 0 and (not data or size is None or size < 0):
             raise ConnectionResetError("the client closed the connection in the middle of the body")
         return data
 
 
 def failure_of(wire: Wire, length: int) -> TransportFailure | None:
-    """Return the failure that an exchange ends with, whatever the app does; None where it is not broken off.
+    """Return the failure of an exchange that the wire breaks off; None if the wire does not break it off.
 
-    Raises it where the app never hears of the request. `length` is the body's, in bytes.
+    Raises it if the app never gets the request. `length` is the body's, in bytes.
 
     >>> failure_of(Wire(cut_after=2), 4).reason
     'broken off on purpose after 2 of 4 body bytes'
@@ -143,14 +143,14 @@ def failure_of(wire: Wire, length: int) -> TransportFailure | None:
 def break_off_wsgi(
     app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, callback: Callback, wire: Wire
 ) -> None:
-    """Call the app as far as the wire lets it go, and raise `TransportFailure`; return where it does not break off."""
+    """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
     failure = failure_of(wire, len(callback.body))
     if failure is None:
         return
     if wire.cut_after is not None:
         environ["wsgi.input"] = CutBody(callback.body[: wire.cut_after])
     try:
-        # PEP 3333: a server that cannot send the answer leaves it, and closes it all the same.
+        # PEP 3333: a server that cannot send the answer must close it all the same.
         close = getattr(app(environ, start_response), "close", None)
         if close is not None:
             close()

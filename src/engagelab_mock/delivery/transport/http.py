@@ -11,34 +11,33 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
-from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import BODY_LIMIT, exchange_in_threads, split_address
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import InvalidSettings
-from engagelab_mock.eventloop import in_trio, to_thread
+from engagelab_mock.eventloop import in_trio, stopwatch, to_thread
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     import ssl
     from concurrent.futures import ThreadPoolExecutor
 
-#: How long an idle connection is kept, in seconds: less than any usual server does, whose closing would otherwise
-#: cross our next request on the way.
+#: How long an idle connection is kept, in seconds: less than usual servers do, or a server could close it while our
+#: next request is under way.
 _IDLE_LIMIT = 1.0
 _SHOWN_CHARACTERS = 200
-#: How many callbacks an event loop can have under way to one address at once, each in a thread.
+#: How many callbacks to one address an event loop can send at the same time, each in a thread.
 _MOST_AT_ONCE = 1000
-#: On Linux. A server that writes its answer in pieces on a kept-alive connection, as Django's runserver does, waits
-#: before the second piece for our system to acknowledge the first, which would otherwise take it 40 ms.
+#: On Linux. A server that writes its answer in two pieces on a kept-alive connection, as Django's runserver does,
+#: waits for our system's TCP acknowledgement of the first, which otherwise takes 40 ms.
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 #: The wire as it is when no fault changes it.
 _PLAIN = Wire()
 
 
 class HttpTransport:
-    """Send callbacks to a URL, several at a time if need be, each on a connection of its own while it lasts.
+    """Send callbacks to a URL; those sent at the same time use different connections.
 
     `tls_verify` is True, False, or the path of a CA bundle to trust instead of the system's.
 
@@ -57,14 +56,14 @@ class HttpTransport:
         self._tls: ssl.SSLContext | None = tls_context(tls_verify) if parts.scheme == "https" else None
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
-        #: Connections that wait for a next callback, each with the moment its last answer was complete.
+        #: Connections that wait for the next callback, each with the time of its last complete answer.
         self._idle: deque[tuple[socket.socket, float]] = deque()
         self._threads: ThreadPoolExecutor | None = None
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
         wire = wire or _PLAIN
-        # What the sender spends on pauses is not the receiver's time.
+        # The sender's own pauses do not count as the receiver's time.
         started = stopwatch() + wire.pauses
         deadline = None if limit is None else started + limit
         connection = self._reuse(wire) or self._connect(deadline, limit)
@@ -85,26 +84,26 @@ class HttpTransport:
         )
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
-        """Send the callback from a thread, leaving the loop free for a receiver that may run in it."""
+        """Send the callback from a thread, because the receiver may run in this loop."""
         if in_trio():
             return await to_thread(self.exchange, callback, limit, wire)
         if self._threads is None:
             from concurrent.futures import ThreadPoolExecutor  # only loops need it
 
-            # The loop's own pool has a handful of threads, and others use it.
+            # The loop's own pool has few threads, and other code uses it.
             self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="engagelab")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.exchange, callback, limit, wire)
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
-        """Send the callback several times at once, from threads."""
+        """Send the callback several times at the same time, from threads."""
         return exchange_in_threads(self, callback, limit, wire, copies)
 
     def close(self) -> None:
         """Close the idle connections, and end the threads; a later exchange opens new ones."""
         if self._threads is not None:
-            # Threads that still wait for an answer nobody wants any more end with it, or at the limit.
+            # Threads that still wait for an answer end with the answer, or at the limit.
             self._threads.shutdown(wait=False)
             self._threads = None
         while (idle := self._pop_idle()) is not None:
@@ -118,7 +117,7 @@ class HttpTransport:
             connection, since = idle
             if wire.connection == "kept":
                 return connection
-            # Readable while idle means closed by the receiver, or bytes nobody asked for: of no use either way.
+            # Readable while idle means that the receiver closed it or sent unexpected bytes: it cannot be used.
             if stopwatch() - since < _IDLE_LIMIT and not select.select([connection], [], [], 0)[0]:
                 return connection
             connection.close()
@@ -127,7 +126,7 @@ class HttpTransport:
     def _pop_idle(self) -> tuple[socket.socket, float] | None:
         try:
             return self._idle.pop()
-        except IndexError:  # asked for, not looked before: other threads take connections too
+        except IndexError:  # not checked beforehand, because other threads take connections too
             return None
 
     def _connect(self, deadline: float | None, limit: float | None) -> socket.socket:
@@ -159,7 +158,7 @@ class HttpTransport:
 
 
 class _Deadline(io.RawIOBase):
-    """The reading side of a socket, each read bounded by what is left of the attempt's time."""
+    """Read from a socket; each read ends at the attempt's deadline."""
 
     def __init__(self, connection: socket.socket, deadline: float | None) -> None:
         self._connection = connection
@@ -167,11 +166,11 @@ class _Deadline(io.RawIOBase):
         self.received = 0
         self.buffer: _Buffer
         self.at_end = False
-        #: Whether it is not the deadline that ends the waiting.
+        #: Whether the wait ends before the attempt's deadline, as a fault wants it.
         self.gives_up = False
 
     def expect_within(self, seconds: float) -> None:
-        """Wait no longer than that from now on, if the deadline is not earlier."""
+        """Wait no longer than that from now, or until the deadline if it is earlier."""
         moment = stopwatch() + seconds
         self.gives_up = self._deadline is None or moment < self._deadline
         if self.gives_up:
@@ -191,13 +190,13 @@ class _Deadline(io.RawIOBase):
         return self.received
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
-        """Stand in for the socket's own method, which is all that `HTTPResponse` asks of a socket."""
+        """Return a file; it is the only method of a socket that `HTTPResponse` calls."""
         self.buffer = _Buffer(self)
         return self.buffer
 
 
 class _Buffer(io.BufferedReader):
-    """Know, once the answer has been read, how many bytes came beyond it."""
+    """Count the bytes that arrived after the end of the answer."""
 
     left_over = 0
 
@@ -210,7 +209,7 @@ class _Buffer(io.BufferedReader):
 def _converse(
     connection: socket.socket, head: str, body: bytes, wire: Wire, deadline: float | None, limit: float | None
 ) -> tuple[Response, bool]:
-    """Send a request and read its answer; also tell whether the connection can be used again."""
+    """Send a request; return its answer, and whether the connection can be used again."""
     reader = _Deadline(connection, deadline)
     answer = http.client.HTTPResponse(reader, method=wire.method)  # type: ignore[arg-type]
     try:
@@ -229,12 +228,12 @@ def _converse(
             raise TransportFailure(Outcome.INCOMPLETE, "the connection was closed in the middle of the headers")
         answered = _read_body(answer)
         answer.close()
-        # A receiver may have left unread what came in an unusual way, and would take it for the next request.
+        # A receiver may not have read all of an unusual request, and would take the rest for the next one.
         keep = (wire is _PLAIN or wire.reusable) and not answer.will_close and not reader.buffer.left_over
         return Response(answer.status, answer.reason, Headers(answer.headers.items()), answered), keep
     except TimeoutError:
         if reader.gives_up:
-            reason = f"no answer was waited for, on purpose, longer than {wire.abandon_after:g} s"
+            reason = f"stopped waiting for the answer, on purpose, after {wire.abandon_after:g} s"
             raise TransportFailure(Outcome.ABANDONED, reason) from None
         arrived = f"; {reader.received} bytes had arrived" if reader.received else ""
         reason = f"no complete answer{_within(limit)}{arrived}"
@@ -259,7 +258,7 @@ def _converse(
 
 def _read_body(answer: http.client.HTTPResponse) -> bytes:
     body = answer.read() if answer.length is not None and answer.length <= BODY_LIMIT else b""
-    # Without a length, or past the limit: read on to the last byte, which is when an answer is complete.
+    # Without a length, or beyond the limit, read to the last byte: then the answer is complete.
     while chunk := answer.read(65536):
         if len(body) < BODY_LIMIT:
             body += chunk
@@ -278,12 +277,12 @@ def _remaining(deadline: float | None) -> float | None:
 
 
 def _within(limit: float | None) -> str:
-    # Without a limit of ours the system's own may still end an attempt.
+    # Without our limit, the operating system's may still end an attempt.
     return "" if limit is None else f" within {limit:g} s"
 
 
 def tls_context(tls_verify: bool | str | os.PathLike[str]) -> ssl.SSLContext:
-    """Return what verifies certificates: those of the system's, of a bundle, or none.
+    """Return the TLS context: it verifies with the system's certificates, with a bundle, or not at all.
 
     >>> tls_context(False).check_hostname
     False

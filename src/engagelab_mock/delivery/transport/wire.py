@@ -1,4 +1,4 @@
-"""How a request is put on the wire: as one write by default, or in any of the ways HTTP allows and breaks."""
+"""How a request is written: at once by default, or in the unusual and broken ways that faults ask for."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 
-#: Why nothing came of an exchange that was broken off.
+#: Why an exchange was broken off.
 BEFORE_REQUEST = "the connection was closed on purpose before the request was sent"
 BEFORE_ANSWER = "the connection was reset on purpose once the request was out"
 
 
 class Wire(msgspec.Struct):
-    """Say how a request is put on the wire; times are in seconds.
+    """Say how a request is written; times are in seconds.
 
-    Only HTTP has a wire; in process there is a method, and what breaks an exchange off is an exception where the app
-    meets its server.
+    Most of it is for HTTP only. In process there is a method, and a broken exchange is an exception that the app gets
+    from its server interface.
     """
 
-    #: What stands where a callback has POST: receivers have to do with other requests as well.
+    #: The HTTP method; callbacks use POST, but receivers get other requests as well.
     method: str = "POST"
     version: str = "1.1"
     chunked: bool = False
-    #: Ask for leave to send the body, and send it all the same when no word has come for this long.
+    #: Send `Expect: 100-continue`, and the body after this long without an interim answer.
     expect: float | None = None
-    #: Into how many pieces head and body are cut, with a pause before each but the first.
+    #: Into how many pieces head and body are split, with a pause before each but the first.
     head_pieces: int = 1
     head_pause: float = 0.0
     body_pieces: int = 1
     body_pause: float = 0.0
-    #: Close without having sent anything.
+    #: Close without sending anything.
     silent: bool = False
     #: Stop after this many bytes of the body and close.
     cut_after: int | None = None
-    #: Where the connection goes, still open, when it is broken off; whoever made the list closes it.
+    #: Gets the connection, still open, when it is broken off; the owner of the list closes it.
     held: list[socket.socket] | None = None
     #: Reset the connection once the request is out, without reading the answer.
     reset: bool = False
     #: Give up waiting for the answer this long after the request is out.
     abandon_after: float | None = None
-    #: Keep connections alive and take one that still is; or take "kept" ones unseen, or a "new" one, closed afterwards.
+    #: "alive" uses a kept connection that is still open, "kept" uses one unchecked, "new" opens and closes one.
     connection: Literal["alive", "kept", "new"] = "alive"
 
     @property
     def reusable(self) -> bool:
-        """Tell whether the connection is as good as before afterwards, with nothing unusual having been done on it."""
+        """Tell whether the connection can be used again, because nothing unusual is sent on it."""
         return self.connection != "new" and self == Wire(connection=self.connection)
 
     @property
     def pauses(self) -> float:
-        """Return how long the sender dawdles on its own account, at most."""
+        """Return the sum of the sender's own pauses."""
         return (self.head_pieces - 1) * self.head_pause + (self.body_pieces - 1) * self.body_pause
 
     def frame(self, head: str, body: bytes) -> tuple[bytes, bytes]:
@@ -82,7 +82,7 @@ class Wire(msgspec.Struct):
     def put(self, connection: socket.socket, head: bytes, body: bytes) -> None:
         """Send a framed request, without its body if the receiver refuses it.
 
-        Raises `TransportFailure` where the wire says to break off.
+        Raises `TransportFailure` if the wire breaks off.
         """
         if self.silent:
             raise TransportFailure(Outcome.ABANDONED, BEFORE_REQUEST)
@@ -92,17 +92,17 @@ class Wire(msgspec.Struct):
         if self.cut_after is not None:
             connection.sendall(body[: self.cut_after])
             if self.held is not None:
-                # A second descriptor keeps it open when the first is closed; under TLS as well, where dup() cannot.
+                # A second descriptor keeps it open when the first is closed. socket.dup() would not work under TLS.
                 self.held.append(socket.socket(fileno=os.dup(connection.fileno())))
             raise TransportFailure(Outcome.ABANDONED, self.mid_body(len(body)))
         _send(connection, body, self.body_pieces, self.body_pause)
         if self.reset:
-            # Lingering for no time makes close() send a reset instead of an orderly end.
+            # With a linger time of 0, close() sends a reset instead of an orderly end.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise TransportFailure(Outcome.ABANDONED, BEFORE_ANSWER)
 
     def mid_body(self, length: int) -> str:
-        """Say that a body of so many bytes was broken off."""
+        """Describe where a body of that length was broken off."""
         return f"broken off on purpose after {min(self.cut_after or 0, length)} of {length} body bytes"
 
 
@@ -120,7 +120,7 @@ def _cut(data: bytes, pieces: int) -> Iterator[bytes]:
 
 
 def _may_continue(connection: socket.socket, wait: float) -> bool:
-    """Wait for an interim answer; a final one, which refuses the body, means that it need not be sent."""
+    """Wait for an interim answer; return False for a final one, which refuses the body."""
     readable, _, _ = select.select([connection], [], [], wait)
     if not readable or type(connection) is not socket.socket:
         return True

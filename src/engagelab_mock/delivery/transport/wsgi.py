@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from engagelab_mock.clock import stopwatch
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.base import exchange_in_threads, split_address
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class WsgiTransport:
-    """Drive an app by hand, as PEP 3333 says; a prepared environ makes a call cost microseconds.
+    """Call an app as PEP 3333 says, without a server; with a prepared environ a call costs microseconds.
 
     >>> def app(environ, start_response):
     ...     start_response("200 OK", [])
@@ -29,7 +30,7 @@ class WsgiTransport:
     >>> WsgiTransport(app, "http://testserver/engagelab").exchange(Callback(Headers(), b"{}"), 3).status
     200
 
-    A synchronous app cannot be interrupted, so an answer later than the limit is judged after it came.
+    A synchronous app cannot be interrupted, so a late answer is judged when it has come.
     """
 
     name = "wsgi"
@@ -37,41 +38,26 @@ class WsgiTransport:
     def __init__(self, app: WSGIApplication, address: str) -> None:
         self.app = app
         self.address = address
-        parts = split_address(address, where="base_url")
-        self._environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST",
-            "SCRIPT_NAME": "",
-            # PEP 3333: text in an environ is bytes read as latin-1.
-            "PATH_INFO": unquote_to_bytes(parts.path or "/").decode("latin-1"),
-            "QUERY_STRING": parts.query,
-            "SERVER_NAME": parts.hostname,
-            "SERVER_PORT": str(parts.port or (443 if parts.scheme == "https" else 80)),
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_HOST": parts.netloc,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": parts.scheme,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
+        self._environ = _environ(address)
         self._names: dict[str, str] = {}
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer."""
         started = stopwatch()
-        answer: list[tuple[Any, Any]] = []  # whatever the app gave; judged when all is over
+        answer: list[tuple[Any, Any]] = []  # of any type, checked when the app has returned
         written: list[bytes] = []
 
         def start_response(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
         ) -> Callable[[bytes], object]:
-            if answer and exc_info is None:
+            if exc_info is not None:
+                if any(written):
+                    # PEP 3333: the first status went out with the first bytes, and cannot be taken back.
+                    raise exc_info[1].with_traceback(exc_info[2])
+                answer.clear()
+            elif answer:
                 raise AssertionError("start_response was called twice without exc_info")
-            if exc_info is not None and any(written):
-                # PEP 3333: the first status is on its way with the first bytes, and cannot be taken back.
-                raise exc_info[1].with_traceback(exc_info[2])
-            answer[:] = [(status, headers)]
+            answer.append((status, headers))
             return written.append
 
         try:
@@ -79,7 +65,7 @@ class WsgiTransport:
             if wire is not None:
                 environ["REQUEST_METHOD"] = wire.method
                 self._break_off(environ, start_response, callback, wire)
-            body = self._collect(self.app(environ, start_response), written)
+            body = _collect(self.app(environ, start_response), written)
         except TransportFailure:
             raise
         except Exception as error:
@@ -93,20 +79,22 @@ class WsgiTransport:
         if len(code) != 3 or not code.isdecimal():
             raise TransportFailure(Outcome.MALFORMED, f"the app answered with the status {status!r}")
         try:
-            pairs = [(name, value) for name, value in headers]
+            pairs = tuple(map(tuple, headers))
+            for _name, _value in pairs:
+                pass
         except (TypeError, ValueError):
-            reason = f"the app answered with headers that are no list of pairs: {headers!r}"
+            reason = f"the app answered with headers that are not a list of pairs: {headers!r}"
             raise TransportFailure(Outcome.MALFORMED, reason) from None
         return Response(int(code), phrase, Headers(pairs), body, elapsed)
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
-        """Call the app as `exchange` does; a WSGI app blocks the loop while it runs."""
+        """Call the app as `exchange` does; it blocks the loop while it runs."""
         return self.exchange(callback, limit, wire)
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
     ) -> list[Response | TransportFailure]:
-        """Send the callback several times at once, from threads."""
+        """Send the callback several times at the same time, from threads."""
         return exchange_in_threads(self, callback, limit, wire, copies)
 
     def close(self) -> None:
@@ -125,7 +113,7 @@ class WsgiTransport:
         names = self._names
         for name, value in callback.headers.pairs:
             key = names.get(name) or self._learn(name)
-            # A repeated header reaches a WSGI app joined by a comma, as its servers do it.
+            # WSGI servers join a repeated header with a comma.
             environ[key] = f"{environ[key]},{value}" if key in environ else value
         return environ
 
@@ -134,21 +122,48 @@ class WsgiTransport:
         self._names[name] = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
         return self._names[name]
 
-    @staticmethod
-    def _collect(chunks: Iterable[bytes], written: list[bytes]) -> bytes:
-        try:
-            iterator = iter(chunks)
-        except TypeError:
-            reason = f"the app returned {chunks!r:.100}, not an iterable of bytes"
-            raise TransportFailure(Outcome.MALFORMED, reason) from None
-        try:
-            for chunk in iterator:
-                written.append(chunk)
-        finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
-        try:
-            return b"".join(written)
-        except TypeError as error:
-            raise TransportFailure(Outcome.MALFORMED, f"the app answered with what is not bytes: {error}") from None
+
+def _collect(chunks: Iterable[bytes], written: list[bytes]) -> bytes:
+    """Return the whole body: the bytes that the app has written, and those that it returned."""
+    if type(chunks) is list and len(chunks) == 1 and not written and type(chunks[0]) is bytes:
+        return chunks[0]  # what most apps return, and a list has nothing to close
+    try:
+        iterator = iter(chunks)
+    except TypeError:
+        reason = f"the app returned {chunks!r:.100}, not an iterable of bytes"
+        raise TransportFailure(Outcome.MALFORMED, reason) from None
+    try:
+        # Not `extend`: an app that writes while it is iterated gets its bytes in that order.
+        for chunk in iterator:
+            written.append(chunk)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    try:
+        return b"".join(written)
+    except TypeError as error:
+        raise TransportFailure(Outcome.MALFORMED, f"the app's body is not bytes: {error}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _environ(address: str) -> dict[str, Any]:
+    """Return what the requests to an address have in common; each request gets a copy."""
+    parts = split_address(address, where="base_url")
+    return {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        # PEP 3333: text in an environ is bytes read as latin-1.
+        "PATH_INFO": unquote_to_bytes(parts.path or "/").decode("latin-1"),
+        "QUERY_STRING": parts.query,
+        "SERVER_NAME": parts.hostname,
+        "SERVER_PORT": str(parts.port or (443 if parts.scheme == "https" else 80)),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": parts.netloc,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": parts.scheme,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }

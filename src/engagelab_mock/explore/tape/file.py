@@ -1,4 +1,4 @@
-"""A tape file: one JSON object a line, how it is read and written."""
+"""A tape file: its JSON Lines format, and how it is read and written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from engagelab_mock.protocol.callback import Headers, decode
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.signature import HEADER
 
-#: The version of the format, which the first line of a tape names.
+#: The version of the format; the first line of a tape has it.
 VERSION = 1
-#: What the first line says it is.
+#: The type of the first line.
 KIND = "engagelab-tape"
 
 
@@ -39,14 +39,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the receiver answered; `elapsed` is in seconds."""
+    """Hold the status of the receiver's answer and how long it took, in seconds."""
 
     status: int
     elapsed: float
 
 
 class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """Hold one request on a tape; `at`, when it came, is in Unix seconds.
+    """Hold one recorded request; `at`, the time of arrival, is in Unix seconds.
 
     >>> TapeEntry(at=0.0, method="POST", path="/", headers=(("Content-Type", "application/json"),), body="{}").content
     b'{}'
@@ -56,34 +56,34 @@ class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
-    #: The body; None where it was dropped, or stands in `base64` because it is not text.
+    #: The body; None if it was dropped, or if it is not text and `base64` has it.
     body: str | None = None
     base64: str | None = None
-    #: What the receiver answered; None where it did not.
+    #: The receiver's answer; None if there was none.
     answer: Answer | None = None
     #: Why there is no answer, or why the body was dropped.
     note: str = ""
 
     @property
     def content(self) -> bytes | None:
-        """Return the body's bytes; None where they were dropped."""
+        """Return the bytes of the body; None if they were dropped."""
         if self.base64 is not None:
             return base64.b64decode(self.base64)
         return None if self.body is None else self.body.encode()
 
     @property
     def signed(self) -> bool:
-        """Tell whether the request came with a signature."""
+        """Tell whether the request has a signature."""
         return HEADER in Headers(self.headers)
 
     @property
     def content_type(self) -> str:
-        """Return the content type the request came with."""
+        """Return the content type of the request."""
         return Headers(self.headers).get("Content-Type", "application/json")
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
-        """Return the rows; none of a ping, or of a body that is no envelope."""
+        """Return the rows; an empty tuple for a ping, or for a body that is not an envelope."""
         content = self.content
         try:
             return decode(content or b"").rows
@@ -92,7 +92,7 @@ class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
 
 
 def written(line: Head | TapeEntry) -> bytes:
-    """Return a line of a tape, with its line break; ASCII, so that no tool spoils it.
+    """Return a line of a tape as ASCII, which every tool keeps intact, with its line break.
 
     >>> written(Head(started=0.0, sanitised=False))[-2:]
     b'}\\n'
@@ -107,7 +107,7 @@ _SHOWN_CHARACTERS = 80
 
 
 class TapeProblem(msgspec.Struct, frozen=True):
-    """Say what is wrong with one line of a tape; lines are counted from 1.
+    """Hold what is wrong with one line of a tape; lines are counted from 1.
 
     >>> print(TapeProblem(3, "it is not JSON"))
     line 3: it is not JSON
@@ -121,7 +121,7 @@ class TapeProblem(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """Hold what a file has of a tape; `head` is None where the first line is none."""
+    """Hold what was read from a tape file; `head` is None if the first line is not the head of a tape."""
 
     head: Head | None
     entries: tuple[TapeEntry, ...]
@@ -129,14 +129,14 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
-    """Read a file; raise `UsageError` where there is none, or where it is a tape of another version.
+    """Return the contents of a tape file; raise `UsageError` if it cannot be read or has another version.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as log:
     ...     _ = log.write(b"GET /\\n")
     ...     _ = log.seek(0)
     ...     print(*read(log.name).problems, sep="\\n")
-    line 1: this is not a tape: the first line of one names "engagelab-tape" and a version
+    line 1: this is not a tape: its first line does not have "engagelab-tape" and a version
     """
     try:
         content = Path(path).read_bytes()
@@ -147,7 +147,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
     head = _head(lines[0] if lines else torn, where=str(path))
     problems = []
     if head is None:
-        what = f'this is not a tape: the first line of one names "{KIND}" and a version'
+        what = f'this is not a tape: its first line does not have "{KIND}" and a version'
         problems.append(TapeProblem(1, what))
     entries = []
     for number, line in enumerate(lines, 1):
@@ -159,12 +159,12 @@ def read(path: str | os.PathLike[str]) -> Contents:
         else:
             problems.append(TapeProblem(number, what))
     if torn:
-        problems.append(TapeProblem(len(lines) + 1, f"it is broken off after {len(torn)} bytes"))
+        problems.append(TapeProblem(len(lines) + 1, f"the line is incomplete: it ends after {len(torn)} bytes"))
     return Contents(head, tuple(entries), tuple(problems))
 
 
 def _head(line: bytes, *, where: str) -> Head | None:
-    """Return the head that a line is, None for none."""
+    """Return the head in a line; None if the line is not a head."""
     try:
         known = msgspec.json.decode(line)
         version = known["version"] if known["type"] == KIND else None
@@ -174,26 +174,26 @@ def _head(line: bytes, *, where: str) -> Head | None:
         return None
     if version is None:
         return None
-    hint = f"this version of engagelab-mock reads version {VERSION}: record it anew, or update engagelab-mock"
-    raise UsageError(f"the tape is of version {version!r:.20}", where=f"{where}, line 1", hint=hint)
+    hint = f"this version of engagelab-mock reads version {VERSION}: record it again, or update engagelab-mock"
+    raise UsageError(f"the tape has version {version!r:.20}", where=f"{where}, line 1", hint=hint)
 
 
 def _entry(line: bytes) -> tuple[TapeEntry | None, str]:
-    """Return the entry that a line is, or what is wrong with it."""
+    """Return the entry in a line, or what is wrong with it."""
     try:
         entry = msgspec.json.decode(line, type=TapeEntry)
-        entry.content  # noqa: B018  # what is not base64 shows here
+        entry.content  # noqa: B018  # raises if it is not base64
     except (msgspec.MsgspecError, UnicodeError, RecursionError, binascii.Error) as error:
         return None, f"it is not an entry of a tape: {str(error)[:_SHOWN_CHARACTERS]}"
     return entry, ""
 
 
-#: Stands in an entry whose body was dropped.
-NOT_JSON = "the body was dropped: it is not JSON, so nobody knows what is in it"
+#: The note of an entry whose body was dropped.
+NOT_JSON = "the body was dropped: it is not JSON, so it cannot be sanitised"
 
 
 class TapeWriter:
-    """Open a new tape and add to it, from any thread; without a sanitiser, everything is kept as it is.
+    """Write a new tape, from any thread; without a sanitiser, everything is kept unchanged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -202,7 +202,7 @@ class TapeWriter:
     ...     len((Path(directory) / "day.jsonl").read_text().splitlines())
     2
 
-    Raises `UsageError` for a file that is there already, or cannot be made.
+    Raises `UsageError` if the file exists or cannot be created.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, started: float, sanitiser: Sanitiser | None) -> None:
@@ -210,14 +210,14 @@ class TapeWriter:
         self._sanitiser = sanitiser
         self._lock = threading.Lock()
         try:
-            # For this user alone: what is not sanitised is somebody's.
+            # Only this user may read it: a tape that is not sanitised has personal data.
             number = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise UsageError(
-                "the file is there already", where=str(self.path), hint="a tape is never written over: name another"
+                "the file exists", where=str(self.path), hint="a tape is never overwritten: choose another name"
             ) from None
         except OSError as error:
-            raise UsageError(f"the tape cannot be made: {error.strerror}", where=str(self.path)) from None
+            raise UsageError(f"the tape cannot be created: {error.strerror}", where=str(self.path)) from None
         self._file = os.fdopen(number, "wb", buffering=0)
         self._file.write(written(Head(started=started, sanitised=sanitiser is not None)))
 
@@ -232,10 +232,10 @@ class TapeWriter:
         answer: Answer | None = None,
         note: str = "",
     ) -> None:
-        """Add a request as it came; what the tape says of it is sanitised here."""
+        """Add a request, sanitised if the tape has a sanitiser."""
         with self._lock:
             line = written(self._entry(at, method, path, headers, body, answer, note))
-            # One write a line, so that a tape broken off ends in one torn line at most.
+            # One write a line, so that at most the last line of an interrupted tape is incomplete.
             self._file.write(line)
 
     def close(self) -> None:

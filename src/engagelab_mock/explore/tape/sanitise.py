@@ -1,4 +1,4 @@
-"""Names for people that are nobody's: the same person always gets the same one, and none leads back."""
+"""Remove personal data from a callback: the same person always gets the same pseudonym."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from engagelab_mock.messages.message import is_email
 from engagelab_mock.protocol.callback import Headers
-from engagelab_mock.protocol.recipient import is_email
 from engagelab_mock.protocol.signature import HEADER
 
-# Numbers that regulators keep free for fiction: ARCEP's six ranges of 10,000, and Ofcom's mobile one of 1,000.
+# Numbers that regulators reserve for fiction: ARCEP's six ranges of 10,000, and Ofcom's mobile range of 1,000.
 _FICTIONAL = ("+3319900", "+3326191", "+3335301", "+3346571", "+3353649", "+3363998")
 _OFCOM = "+447700900"
 _RANGE = 10_000
 _NAMES = len(_FICTIONAL) * _RANGE + 1_000
-#: Country code 999 is assigned to nobody; it takes who no longer fits into the ranges above [?].
+#: Country code 999 is not assigned [?]. It has the people who do not fit into the ranges above.
 _UNASSIGNED = "+999"
-# The three networks that RFC 5737 keeps for documentation.
+# The three networks that RFC 5737 reserves for documentation.
 _NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
 _TRIES = 200
 
 
 class Pseudonyms:
-    """Give each person one pseudonym; with the same key, the same one on another day, unless two draw alike.
+    """Give each person one pseudonym. The same key gives the same pseudonyms, unless two people draw the same one.
 
     >>> names = Pseudonyms(b"key")
     >>> names.phone("+6591234567") == names.phone("+65 9123-4567") != names.phone("+6591234568")
@@ -34,7 +34,7 @@ class Pseudonyms:
     >>> names.email("Alice@acme.example").endswith("@example.com")
     True
 
-    Without a key one is drawn and kept by nobody: there are few enough phone numbers to try them all with a known one.
+    Without a key, a random one is used and never stored: with a known key, all phone numbers could be tried.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -43,7 +43,7 @@ class Pseudonyms:
         self._taken: dict[str, tuple[str, str]] = {}
 
     def phone(self, number: str) -> str:
-        """Return an E.164 number that is kept for fiction, for a number in any spelling that has its country code."""
+        """Return an E.164 number reserved for fiction, for a number in any spelling with its country code."""
         digits = "".join(character for character in number if character.isdecimal()).removeprefix("00")
         return self._name("phone", digits, _phone)
 
@@ -56,17 +56,17 @@ class Pseudonyms:
         return self.email(to) if is_email(to) else self.phone(to)
 
     def ip(self, address: str) -> str:
-        """Return an address that is kept for documentation, IPv4 or IPv6 as it was."""
+        """Return an address reserved for documentation, IPv4 for IPv4 and IPv6 for IPv6."""
         if ":" in address:
             return self._name("ip", address.lower(), lambda number, _: f"2001:db8::{number & 0xFFFF:x}")
         return self._name("ip", address, lambda number, _: f"{_NETWORKS[number % 3]}.{number // 3 % 254 + 1}")
 
     def text(self, text: str) -> str:
-        """Return a word for a text that may say anything."""
+        """Return a word for any text."""
         return self._name("text", text, lambda number, _: f"text-{number:016x}"[:13])
 
     def number(self, number: int) -> int:
-        """Return a number for one that may be somebody's."""
+        """Return a number for one that may identify a person."""
         return int(self.phone(str(number)))
 
     def _name(self, kind: str, original: str, make: Callable[[int, int], str]) -> str:
@@ -77,7 +77,7 @@ class Pseudonyms:
         for attempt in range(_TRIES):
             digest = hmac.digest(self._key, f"{kind}:{attempt}:{original}".encode("utf-8", "surrogatepass"), "sha256")
             name = make(int.from_bytes(digest[:8], "big"), attempt)
-            # Two people with one name would be one person to whoever reads the tape.
+            # Two people with one pseudonym would look like one person.
             if self._taken.setdefault(name, asked) == asked:
                 break
         self._given[asked] = name
@@ -92,12 +92,12 @@ def _phone(number: int, attempt: int) -> str:
     return f"{_FICTIONAL[which]}{rest:04d}" if which < len(_FICTIONAL) else f"{_OFCOM}{rest:03d}"
 
 
-#: Stands where something was dropped.
+#: Replaces a dropped value.
 DROPPED = "dropped"
-#: What a user may write back that says nothing about them [X].
+#: Replies of a user without personal data [X].
 KEYWORDS = frozenset({"STOP", "UNSUBSCRIBE", "HELP"})
 
-#: Headers whose values say how a callback travelled, and nothing about anybody.
+#: Headers about the transport, whose values have no personal data.
 _PLAIN_HEADERS = frozenset(
     [
         "accept",
@@ -118,7 +118,7 @@ _ID = re.compile(r"0|[0-9]{15,20}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{0,128}")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_ -]{0,40}|")
 _COUNT = re.compile(r"[0-9]{1,10}")
-#: The keys of the protocol whose values stay, each with what such a value looks like.
+#: The keys of the protocol whose values stay, each with the pattern of such a value.
 _KNOWN: dict[str, re.Pattern[str]] = {
     **dict.fromkeys(["message_id", "business_id", "org_id"], _ID),
     **dict.fromkeys(["template_id", "template_key", "message_sid", "account_sid"], _NAME),
@@ -142,9 +142,9 @@ _NUMBERS = frozenset(
         "status",
     ]
 )
-#: The keys of the protocol whose values are sentences, or paths.
+#: The keys of the protocol whose values are sentences or paths.
 _TEXTS = frozenset({"message", "reason", "api_path", "method"})
-#: The largest number that is nobody's, under a key that no document names.
+#: The largest number that stays under a key that no document names.
 _SMALL = 999
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\{}=]+@[\w.-]*\w")
@@ -153,7 +153,7 @@ _PHONE = re.compile(r"(?<!\w)\+?[0-9](?:[ ().\-/]{0,2}[0-9]){5,}")
 
 
 class Sanitiser:
-    """Sanitise headers, paths and bodies, with one pseudonym for each person throughout.
+    """Sanitise headers, paths and bodies, with one pseudonym for each person.
 
     >>> sanitiser = Sanitiser(Pseudonyms(b"key"))
     >>> print(sanitiser.body(b'{"rows": [{"to": "+6591234567", "custom_args": {"name": "Ann", "seat": 7}}]}'))
@@ -164,16 +164,16 @@ class Sanitiser:
         self._names = pseudonyms or Pseudonyms()
 
     def headers(self, headers: Headers) -> Headers:
-        """Keep every name, and the values that are about the transport; of a signature its timestamp."""
+        """Return the headers with the values of those about the transport, and the timestamp of a signature."""
         return Headers((name, self._header(name.lower(), value)) for name, value in headers.pairs)
 
     def path(self, path: str) -> str:
-        """Return a path without its query, and without the parts of it that may be somebody's or a secret."""
+        """Return a path without its query, and without parts that may be personal or secret."""
         parts = path.partition("?")[0].split("/")
         return "/".join(self.text(part) if len(part) <= 20 else DROPPED for part in parts)
 
     def body(self, body: bytes) -> str | None:
-        """Return a body as text; None for one that is not JSON, in which nobody knows where to look."""
+        """Return a body as text; None if it is not JSON, which cannot be sanitised."""
         if not body.strip():
             return body.decode()
         try:
@@ -183,7 +183,7 @@ class Sanitiser:
             return None
 
     def text(self, text: str) -> str:
-        """Return a text with pseudonyms in the place of the people and addresses in it."""
+        """Return a text with pseudonyms for the phone numbers and addresses in it."""
         text = _EMAIL.sub(lambda found: self._names.email(found[0]), text)
         text = _IP.sub(lambda found: self._names.ip(found[0]), text)
         return _PHONE.sub(lambda found: self._phone(found[0]), text)
@@ -197,7 +197,7 @@ class Sanitiser:
         return value if name in _PLAIN_HEADERS else DROPPED
 
     def _value(self, value: Any, key: str, *, free: bool) -> Any:
-        """Sanitise what stands under a key; `free` is what the app, and no document, gives a meaning."""
+        """Return the sanitised value of a key; `free` values have their meaning from the app, not from a document."""
         if value is None or isinstance(value, bool):
             return value
         if _SECRET.fullmatch(key):
@@ -231,12 +231,12 @@ class Sanitiser:
 
 
 def _is_id(value: float, key: str) -> bool:
-    """Tell an id that was sent as a number, as some receivers must expect it."""
+    """Tell whether a number is an id, which some senders write as a number."""
     return key in _KNOWN and bool(_KNOWN[key].fullmatch(str(value)))
 
 
 def rewritten(value: Any) -> str:
-    """Write a body anew, as compact as the one that came.
+    """Return a value as compact JSON.
 
     >>> rewritten({"rows": []})
     '{"rows":[]}'
@@ -244,6 +244,6 @@ def rewritten(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a character, which JSON can spell and UTF-8 cannot
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
         return json.dumps(value, separators=(",", ":"))
     return text

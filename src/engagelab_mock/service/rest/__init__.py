@@ -1,1 +1,1 @@
-"""EngageLab's REST API, as calls: a request in, an answer out, whatever carries them."""
+"""EngageLab's REST API, without a server: it takes a request and returns an answer."""

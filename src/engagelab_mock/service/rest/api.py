@@ -1,4 +1,4 @@
-"""The REST API: from a request to an answer, and never an exception."""
+"""The REST API: answers every request, and never raises."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.service.rest.body import Fields, read_object
-from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest, ApiSettings
+from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest, ApiSettings, Fields, read_object
 from engagelab_mock.service.rest.messages import Call, Content, send_code, send_custom, send_message, verify
 from engagelab_mock.service.rest.templates import create_template, delete_template, get_template, list_templates
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.accepting import Accepting
+    from engagelab_mock.service.engine import Engine
 
 
 class Operation(NamedTuple):
-    """One thing that can be asked of the API; `call` is its name in rules."""
+    """An operation of the API; `call` is its name in rules."""
 
     method: str
     path: str
@@ -28,7 +27,7 @@ class Operation(NamedTuple):
     has_body: bool = True
 
 
-#: Everything that can be asked of the API [D].
+#: Every operation of the API [D].
 OPERATIONS = (
     Operation("POST", "/v1/messages", "messages", send_message),
     Operation("POST", "/v1/codes", "codes", send_code),
@@ -53,21 +52,22 @@ class RestApi:
     (405, ('Allow', 'POST'))
     """
 
-    def __init__(self, engagelab: Accepting) -> None:
-        self._engagelab = engagelab
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def handle(self, request: ApiRequest) -> ApiAnswer:
-        """Answer a request; `written` is to be called on the answer once it is on its way.
+        """Answer a request. Call `written` on the answer after writing it.
 
-        What cannot be used gets the documented error object, and is entered in the journal. What was accepted goes out
-        after `written`, or before this returns if the settings say `callback_before_response`.
+        A request that cannot be used is entered in the journal and answered with the documented error object. The
+        callbacks of accepted messages are sent after `written`, or before this returns if the settings have
+        `callback_before_response`.
         """
         where = printable(f"{request.method} {request.path}"[:200])
         try:
             operation, resource = _find(request)
             self.authenticate(request.authorization)
             fields = Fields(read_object(request.body) if operation.has_body else {})
-            return self._do(operation, Call(self._engagelab, operation.call, fields, resource))
+            return self._do(operation, Call(self._engine, operation.call, fields, resource))
         except ApiError as error:
             self._enter(EngageLabMockError(error.what, where=where, hint=error.hint))
             return error.answer()
@@ -75,47 +75,47 @@ class RestApi:
             failed = EngageLabMockError(f"{type(error).__name__}: {error}", where=where)
             failed.__cause__ = error
             self._enter(failed)
-            self._engagelab.deferred.keep(failed)
+            self._engine.outbox.keep_failure(failed)
             return ApiError(1000).answer()
 
     def authenticate(self, authorization: str | None) -> None:
-        """Raise `ApiError` unless an Authorization header holds a pair that is let in."""
-        authenticate(authorization, self._engagelab.intake.settings)
+        """Raise `ApiError` unless an Authorization header holds an accepted key and secret."""
+        authenticate(authorization, self._engine.api_settings)
 
     def _do(self, operation: Operation, call: Call) -> ApiAnswer:
-        engagelab = self._engagelab
-        written = engagelab.deferred.hold(call.plays)
+        outbox = self._engine.outbox
+        written = outbox.hold(call.sendings)
         try:
-            answer = self._work(operation, call)
+            answer = self._run(operation, call)
         except BaseException:
-            for play in call.plays:
-                play.take_back()
+            for sending in call.sendings:
+                sending.withdraw()
             written()
             raise
-        if not call.plays:
+        if not call.sendings:
             written()
-        elif engagelab.intake.settings.callback_before_response:
+        elif self._engine.api_settings.callback_before_response:
             written()
-            engagelab.deferred.play_now(call.plays)
+            outbox.send_now(call.sendings)
         else:
             answer.after = written
         return answer
 
-    def _work(self, operation: Operation, call: Call) -> ApiAnswer:
-        with self._engagelab.state, self._engagelab.store.transaction():
+    def _run(self, operation: Operation, call: Call) -> ApiAnswer:
+        with self._engine.scheduler.lock, self._engine.store.transaction():
             try:
                 return ApiAnswer.of(operation.work(call))
             except ApiError as error:
-                # What was counted on the way to a refusal is kept.
+                # Raised outside of the transaction, so that changes made before it, such as a rule's count, are stored.
                 refused = error
         raise refused
 
     def _enter(self, error: EngageLabMockError) -> None:
-        self._engagelab.journal_as_it_is.refuse(error, at=self._engagelab.clock.time())
+        self._engine.journal.refuse(error, at=self._engine.clock.time())
 
 
 def _find(request: ApiRequest) -> tuple[Operation, str]:
-    """Return what is asked for, and the resource that the path names."""
+    """Return the operation, and the resource that the path names."""
     resource = request.path.removeprefix(_TEMPLATE) if request.path.startswith(_TEMPLATE) else ""
     path = f"{_TEMPLATE}{{template_id}}" if resource else request.path
     known = [operation for operation in OPERATIONS if operation.path == path]
@@ -126,7 +126,7 @@ def _find(request: ApiRequest) -> tuple[Operation, str]:
         if operation.method == request.method:
             return operation, resource
     allowed = ", ".join(operation.method for operation in known)
-    message = f"{request.method[:20]} is not allowed here: {allowed} is"
+    message = f"{request.method[:20]} is not allowed here; allowed: {allowed}"
     raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
 
 
@@ -134,7 +134,7 @@ _CHALLENGE = (("WWW-Authenticate", 'Basic realm="EngageLab OTP"'),)
 
 
 def authenticate(authorization: str | None, settings: ApiSettings) -> None:
-    """Raise `ApiError` unless the header holds a pair that is let in: the one in the settings, or else any.
+    """Raise `ApiError` unless the header holds the key and secret in the settings; without any, it accepts every pair.
 
     >>> authenticate("Basic a2V5OnNlY3JldA==", ApiSettings())
     >>> authenticate("Bearer a2V5", ApiSettings())
@@ -148,7 +148,7 @@ def authenticate(authorization: str | None, settings: ApiSettings) -> None:
     if not key or not secret:
         raise _refused("dev_key or dev_secret is empty")
     if settings.pinned:
-        # Both are compared whatever comes of the first, and neither in a time that tells how much of it was right.
+        # Always compare both, in constant time, so that the time does not show which part was right.
         right = hmac.compare_digest(key.encode(), settings.dev_key.encode())
         if not hmac.compare_digest(secret.encode(), settings.dev_secret.encode()) or not right:
             raise _refused("dev_key or dev_secret is wrong")

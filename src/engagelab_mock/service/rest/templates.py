@@ -1,4 +1,4 @@
-"""/v1/template-configs: create, list, get and delete templates."""
+"""The operations of /v1/template-configs: create, list, get and delete templates."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from msgspec.structs import asdict
 
 from engagelab_mock.messages.template import AUDITS, LANGUAGES, CodeConfig, Template
 from engagelab_mock.protocol.status import Channel
-from engagelab_mock.service.rest.body import Fields
-from engagelab_mock.service.rest.exchange import ApiError
+from engagelab_mock.service.rest.exchange import ApiError, Fields
 from engagelab_mock.service.rest.messages import Call, Content
 
-_DONE: Content = {"code": 0, "message": "success"}
+_SUCCESS: Content = {"code": 0, "message": "success"}
 _SUBTYPES = ("authentication", "marketing", "utility")
 _CONFIGS = ("whatsapp_config", "sms_config", "voice_config", "email_config", "pwa_config")
-#: What the list shows of a channel's configuration [D].
+#: The fields of a channel's configuration that the list shows [D].
 _SUMMARY = ("template_type", "template_name", "template_parts", "pwa_platform", "pwa_code")
-#: The minutes that a code can be valid for over WhatsApp [D].
+#: For how many minutes a code over WhatsApp can be valid [D].
 _WHATSAPP_MINUTES = (1, 5, 10)
 
 
 def create_template(call: Call) -> Content:
     """Create a template."""
-    fields, intake = call.fields, call.intake
+    fields, engine = call.fields, call.engine
     template_id = fields.text("template_id", most=128)
     call.rule(template=template_id)
     channels = _channels(fields)
@@ -33,7 +32,7 @@ def create_template(call: Call) -> Content:
     if missing:
         none = len(missing) == len(given)
         raise ApiError(3003, "not contains any channel config" if none else f"not contains {missing[0]}")
-    if intake.templates.find(template_id) is not None:
+    if engine.templates.find(template_id) is not None:
         raise ApiError(3003, "template_id already exist")
     configs: dict[str, Any] = {name: _config(name, fields) for name in _CONFIGS if fields.has(name)}
     template = Template(
@@ -42,24 +41,24 @@ def create_template(call: Call) -> Content:
         description=fields.text("description", default="", most=255),
         brand_name=fields.text("brand_name", default="", least=2, most=10),
         verify_code_config=_code_config(fields, channels, configs),
-        created_time=int(call.clock.time()),
-        status=AUDITS[intake.settings.template_status],
+        created_time=int(engine.clock.time()),
+        status=AUDITS[engine.api_settings.template_status],
         **configs,
     )
-    intake.templates.add(template)
-    return _DONE
+    engine.templates.add(template)
+    return _SUCCESS
 
 
 def list_templates(call: Call) -> Content:
     """List the templates, without their contents."""
     call.rule()
-    return [_summary(template) for template in call.intake.templates]
+    return [_summary(template) for template in call.engine.templates]
 
 
 def get_template(call: Call) -> Content:
     """Return a template."""
     call.rule(template=call.resource)
-    template = call.intake.templates.find(call.resource)
+    template = call.engine.templates.find(call.resource)
     if template is None:
         raise ApiError(4001, "config not exist")
     return _shown(template)
@@ -68,9 +67,9 @@ def get_template(call: Call) -> Content:
 def delete_template(call: Call) -> Content:
     """Delete a template."""
     call.rule(template=call.resource)
-    if not call.intake.templates.remove(call.resource):
+    if not call.engine.templates.remove(call.resource):
         raise ApiError(4001, "config not exist")
-    return _DONE
+    return _SUCCESS
 
 
 def _channels(fields: Fields) -> list[str]:
@@ -78,7 +77,7 @@ def _channels(fields: Fields) -> list[str]:
     for channel in channels:
         if channel not in list(Channel):
             known = ", ".join(sorted(Channel))
-            raise fields.wrong("send_channel_strategy", f"has the channel {channel!r:.40}; there are {known}")
+            raise fields.wrong("send_channel_strategy", f"has the unknown channel {channel!r:.40}; channels: {known}")
     if len(set(channels)) != len(channels):
         raise fields.wrong("send_channel_strategy", "has a channel twice")
     if Channel.EMAIL in channels and len(channels) > 1:
@@ -87,7 +86,7 @@ def _channels(fields: Fields) -> list[str]:
 
 
 def _config(name: str, fields: Fields) -> dict[str, Any]:
-    """Check one channel's configuration, and return it as it was given."""
+    """Check one channel's configuration, and return it unchanged."""
     config = fields.section(name)
     if name == "email_config":
         _check_email(config)
@@ -141,12 +140,12 @@ def _code_config(fields: Fields, channels: list[str], configs: dict[str, Any]) -
         verify_code_ttl=given.number("verify_code_ttl", 1, 10),
     )
     if Channel.WHATSAPP in channels and config.verify_code_ttl not in _WHATSAPP_MINUTES:
-        raise given.wrong("verify_code_ttl", f"is {config.verify_code_ttl}, and with whatsapp has to be 1, 5 or 10")
+        raise given.wrong("verify_code_ttl", f"is {config.verify_code_ttl}, and with whatsapp must be 1, 5 or 10")
     return config
 
 
 def _has_code(config: dict[str, Any], channel: str) -> bool:
-    """Tell whether what a channel sends contains a code."""
+    """Tell whether the channel's messages contain a code."""
     if channel == Channel.EMAIL:
         contents = config.get("template_custom_configs") or []
         return any("{{code}}" in content["template_content"] for content in contents)
@@ -173,7 +172,7 @@ def _summary(template: Template) -> dict[str, Any]:
 
 
 def _parts(config: dict[str, Any]) -> int:
-    """Return as how many parts an SMS is billed [D]; how they are counted is inferred from what an SMS holds [?]."""
+    """Return how many parts an SMS is billed as [D]; the count is inferred from the size limits of an SMS [?]."""
     custom = config.get("template_custom_config") if config.get("template_type") == 2 else None
     content = str((custom or {}).get("custom_content", ""))
     alone, joined = (160, 153) if content.isascii() else (70, 67)

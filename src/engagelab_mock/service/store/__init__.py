@@ -1,4 +1,4 @@
-"""Where an engine's state is kept, so that another process can go on with it."""
+"""Stores: where an engine saves its state, so that another process can continue with it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class Store(Protocol):
-    """Keep records, each under a kind and a key."""
+    """Store records, each under a kind and a key."""
 
     def put(self, kind: str, key: str, value: msgspec.Struct) -> None:
-        """Keep a record, in the place of the one of that kind and key if there is one."""
+        """Store a record. It replaces a record of the same kind and key."""
 
     def delete(self, kind: str, key: str) -> None:
-        """Forget a record."""
+        """Delete a record."""
 
     def clear(self) -> None:
-        """Forget every record."""
+        """Delete every record."""
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Have everything inside the block kept, or none of it."""
+        """Store all changes that the block makes, or none if it raises."""
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
-        """Return the records of a kind, in the order in which they were first put."""
+        """Return the records of a kind, in the order in which they were first stored."""
 
 
 class MemoryStore:
-    """Keep nothing: the state is in the engine's own objects, and ends with them.
+    """Store nothing: the state is only in the engine's objects, and is lost with them.
 
     >>> list(MemoryStore().load("message", msgspec.Struct))
     []
@@ -48,11 +48,11 @@ class MemoryStore:
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing."""
-        return _NOTHING
+        return _NO_TRANSACTION
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
         """Return nothing."""
         return iter(())
 
 
-_NOTHING = contextlib.nullcontext()
+_NO_TRANSACTION = contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""What a store is told of callbacks, in the order in which it happens."""
+"""The ledger: writes each step of a callback to the store, in order."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import msgspec
 
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.delivery.outcome import Outcome
-from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.service.store.records import (
-    KeptDelivery,
-    KeptFault,
-    KeptPlan,
-    KeptReceiver,
-    KeptRefusal,
-    KeptWebhook,
+    StoredCallback,
+    StoredDelivery,
+    StoredFault,
+    StoredReceiver,
+    StoredRefusal,
+    StoredWebhook,
 )
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.model import DeliveryOptions
     from engagelab_mock.delivery.receiver import Receiver
-    from engagelab_mock.service.play import Manner
+    from engagelab_mock.service.sending import ScheduledCallback
     from engagelab_mock.service.store.sqlite import SqliteStore
 
 
@@ -34,12 +34,12 @@ PLANNED, DELIVERY, REFUSAL = "planned", "delivery", "refusal"
 
 
 class Ledger:
-    """Keep in a store what is planned, what is sent, and what came of it, so that another process can go on.
+    """Write planned callbacks, deliveries and refusals to a store, so that another process can continue with them.
 
-    A callback stands in the store as planned until its deliveries do; a delivery as open until its last attempt is
-    acknowledged or none is to follow. Attempts are there before their requests. `start` is how often the store was
-    opened, which tells the keys of one process from those of the next; `keep` is how many closed deliveries, and how
-    many refusals, are kept at most.
+    A callback is stored as planned until its deliveries are stored. A delivery is stored as open until an attempt is
+    acknowledged or no retry is left. An attempt is stored before its request is sent. `start` counts how often the
+    store was opened; it makes the keys of each process unique. The store holds at most `keep` closed deliveries and
+    `keep` refusals.
     """
 
     def __init__(self, store: SqliteStore, now: Callable[[], float], *, start: int, keep: int | None = None) -> None:
@@ -50,94 +50,91 @@ class Ledger:
         self._keep = keep
         self._lock = threading.Lock()
         self._closed: dict[str, deque[str]] = {DELIVERY: deque(), REFUSAL: deque()}
-        #: The addresses that the process was started with.
+        #: The addresses of the receivers that the process was started with.
         self.configured: tuple[str, ...] = ()
 
-    def planned(self, planned: Planned, message_id: str, manner: Manner, *, afterwards: bool) -> str:
-        """Keep a callback that is to go out, and return its key."""
+    def planned(self, callback: ScheduledCallback, message_id: str, options: DeliveryOptions) -> str:
+        """Store a callback that will be sent later, and return its key."""
         key = self._key()
         self.store.put(
             PLANNED,
             key,
-            KeptPlan(
+            StoredCallback(
                 key,
-                planned.at,
-                encode(planned.events).decode(),
+                callback.at,
+                encode(callback.events).decode(),
                 message_id,
-                afterwards,
-                tuple(manner.retry.waits),
-                KeptFault.of(manner.faults),
-                manner.total,
+                callback.kind == "expiry",
+                tuple(options.retry.waits),
+                StoredFault.of(options.faults),
+                options.total,
             ),
         )
         return key
 
     def withdrawn(self, keys: Iterable[str], deliveries: Iterable[Delivery] = ()) -> None:
-        """Forget callbacks that are not to go out, and keep that deliveries will not be tried again."""
+        """Delete callbacks that were withdrawn, and store that the deliveries will not be retried."""
         with self.store.transaction():
             for key in keys:
                 self.store.delete(PLANNED, key)
             for delivery in deliveries:
                 if not is_over(delivery) or delivery.given_up:
-                    kept = KeptDelivery.of(delivery, ended=self._now())
-                    self.store.put(DELIVERY, delivery.key, msgspec.structs.replace(kept, given_up=True))
-                    self.retire(DELIVERY, delivery.key)
+                    stored = StoredDelivery.of(delivery, ended=self._now())
+                    self.store.put(DELIVERY, delivery.key, msgspec.structs.replace(stored, given_up=True))
+                    self.count_closed(DELIVERY, delivery.key)
 
     @contextlib.contextmanager
     def due(self, key: str) -> Iterator[None]:
-        """Put the deliveries that are opened inside the block in the place of the callback that was planned."""
+        """Replace a planned callback by the deliveries that the block opens."""
         with self.store.transaction():
             yield
             self.store.delete(PLANNED, key)
 
     def opened(self, delivery: Delivery) -> None:
-        """Keep a delivery, before its first attempt."""
+        """Store a delivery, before its first attempt."""
         delivery.key = self._key()
-        self.store.put(DELIVERY, delivery.key, KeptDelivery.of(delivery))
+        self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery))
 
     def begun(self, delivery: Delivery) -> None:
-        """Keep an attempt, the delivery's last, before its request goes out."""
+        """Store the delivery's latest attempt, before its request is sent."""
         delivery.key = delivery.key or self._key()
-        self.store.put(DELIVERY, delivery.key, KeptDelivery.of(delivery))
+        self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery))
 
     def completed(self, delivery: Delivery) -> None:
-        """Keep what came of an attempt."""
+        """Store the outcome of the latest attempt."""
         with self.store.transaction():
-            self.store.put(DELIVERY, delivery.key, KeptDelivery.of(delivery, ended=self._now()))
+            self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery, ended=self._now()))
             if is_over(delivery):
-                self.retire(DELIVERY, delivery.key)
+                self.count_closed(DELIVERY, delivery.key)
 
     def refused(self, refusal: Refusal) -> None:
-        """Keep an input that could not be used."""
-        error = refusal.error
+        """Store a refusal."""
         key = self._key()
         with self.store.transaction():
-            self.store.put(
-                REFUSAL, key, KeptRefusal(key, refusal.at, type(error).__name__, error.what, error.where, error.hint)
-            )
-            self.retire(REFUSAL, key)
+            self.store.put(REFUSAL, key, StoredRefusal.of(key, refusal))
+            self.count_closed(REFUSAL, key)
 
     def webhook(self, receiver: Receiver) -> None:
-        """Keep the receiver that the app has set itself, for as long as the process is started with the same ones."""
-        self.store.remember("webhook", KeptWebhook(KeptReceiver.of(receiver), self.configured))
+        """Store the receiver that the app set, for later processes that are started with the same receivers."""
+        self.store.save_setting("webhook", StoredWebhook(StoredReceiver.of(receiver), self.configured))
 
-    def retire(self, kind: str, key: str) -> None:
-        """Forget the oldest of what is over, once there is more of it than is to be kept."""
+    def count_closed(self, kind: str, key: str) -> None:
+        """Count a closed record, and delete the oldest one of its kind if there are more than the limit."""
         if self._keep is None:
             return
         with self._lock:
             closed = self._closed[kind]
             closed.append(key)
-            forgotten = closed.popleft() if len(closed) > self._keep else None
-        if forgotten is not None:
-            self.store.delete(kind, forgotten)
+            oldest = closed.popleft() if len(closed) > self._keep else None
+        if oldest is not None:
+            self.store.delete(kind, oldest)
 
     def _key(self) -> str:
         return f"{self._prefix}{next(self._numbers)}"
 
 
 def is_over(delivery: Delivery) -> bool:
-    """Tell by its attempts alone whether nothing more will be tried.
+    """Tell from its attempts alone whether a delivery has no further attempt.
 
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab:
@@ -152,10 +149,10 @@ def is_over(delivery: Delivery) -> bool:
     return delivery.retry.wait_after(last.number) is None
 
 
-def ordinal(key: str) -> list[int]:
-    """Return what sorts keys in the order in which they were given.
+def by_age(key: str) -> list[int]:
+    """Return a value that sorts keys from the oldest to the newest.
 
-    >>> sorted(["10.1", "9.10", "9.9"], key=ordinal)
+    >>> sorted(["10.1", "9.10", "9.9"], key=by_age)
     ['9.9', '9.10', '10.1']
     """
     return [int(part) for part in key.split(".")]

@@ -1,4 +1,4 @@
-"""What a store keeps of callbacks: planned, delivered, refused."""
+"""The records of callbacks, deliveries and refusals in a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from engagelab_mock.delivery.model import Attempt, Delivery, Response
+from engagelab_mock.delivery.model import Attempt, Delivery, Refusal, Response
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import RetryPolicy
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Pairs = tuple[tuple[str, str], ...]
 
 
-class KeptFault(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keep a fault by its name and what was varied about it."""
+class StoredFault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold a fault as its name and its options."""
 
     name: str
     options: dict[str, Any] = {}
@@ -28,22 +28,22 @@ class KeptFault(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int | None = None
 
     @classmethod
-    def of(cls, faults: tuple[Fault, ...]) -> tuple[KeptFault, ...]:
-        """Keep faults."""
+    def of(cls, faults: tuple[Fault, ...]) -> tuple[StoredFault, ...]:
+        """Make the records of some faults."""
         return tuple(cls(fault.name, dict(fault.options), fault.on, fault.attempts) for fault in faults)
 
     @staticmethod
-    def restored(kept: tuple[KeptFault, ...]) -> tuple[Fault, ...]:
-        """Return the faults that were kept."""
-        if not kept:
+    def restored(stored: tuple[StoredFault, ...]) -> tuple[Fault, ...]:
+        """Return the faults of some records."""
+        if not stored:
             return ()
-        from engagelab_mock.delivery.faults.catalogue import fault  # few have any
+        from engagelab_mock.delivery.faults.catalogue import fault  # most deliveries have no faults
 
-        return tuple(fault(each.name, on=each.on, attempts=each.attempts, **each.options) for each in kept)
+        return tuple(fault(each.name, on=each.on, attempts=each.attempts, **each.options) for each in stored)
 
 
-class KeptReceiver(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keep where callbacks went, and with which settings."""
+class StoredReceiver(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold a receiver's address and settings."""
 
     address: str
     transport: str = "http"
@@ -58,8 +58,8 @@ class KeptReceiver(msgspec.Struct, frozen=True, omit_defaults=True):
     skew: float = 0.0
 
     @classmethod
-    def of(cls, receiver: Receiver) -> KeptReceiver:
-        """Keep a receiver."""
+    def of(cls, receiver: Receiver) -> StoredReceiver:
+        """Make the record of a receiver."""
         settings = receiver.settings
         verify = getattr(receiver.transport, "tls_verify", True)
         return cls(
@@ -77,7 +77,7 @@ class KeptReceiver(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
     def restored(self) -> Receiver:
-        """Return a receiver at the same address; only one that is reached over HTTP can be made anew."""
+        """Return a receiver at the same address. It is always an HTTP receiver: apps in process cannot be restored."""
         return Receiver.http(
             self.address,
             tls_verify=self.tls_verify,
@@ -92,8 +92,8 @@ class KeptReceiver(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class KeptResponse(msgspec.Struct, frozen=True):
-    """Keep a receiver's answer."""
+class StoredResponse(msgspec.Struct, frozen=True):
+    """Hold a receiver's answer."""
 
     status: int
     reason: str
@@ -102,8 +102,8 @@ class KeptResponse(msgspec.Struct, frozen=True):
     elapsed: float
 
     @classmethod
-    def of(cls, response: Response) -> KeptResponse:
-        """Keep an answer."""
+    def of(cls, response: Response) -> StoredResponse:
+        """Make the record of an answer."""
         return cls(response.status, response.reason, response.headers.pairs, response.body, response.elapsed)
 
     def restored(self) -> Response:
@@ -111,22 +111,22 @@ class KeptResponse(msgspec.Struct, frozen=True):
         return Response(self.status, self.reason, Headers(self.headers), self.body, self.elapsed)
 
 
-class KeptAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keep one request and what came of it; `body` only where it was not the delivery's."""
+class StoredAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold an attempt; `body` is None if the attempt sent the delivery's body."""
 
     number: int
     at: float
     headers: Pairs
     body: bytes | None = None
     outcome: str = str(Outcome.PENDING)
-    response: KeptResponse | None = None
+    response: StoredResponse | None = None
     error: str = ""
     elapsed: float = 0.0
-    faults: tuple[KeptFault, ...] = ()
+    faults: tuple[StoredFault, ...] = ()
 
     @classmethod
-    def of(cls, attempt: Attempt, body: bytes) -> KeptAttempt:
-        """Keep an attempt of the delivery with that body."""
+    def of(cls, attempt: Attempt, body: bytes) -> StoredAttempt:
+        """Make the record of an attempt; `body` is the delivery's body."""
         answer = attempt.response
         return cls(
             number=attempt.number,
@@ -134,15 +134,15 @@ class KeptAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
             headers=attempt.callback.headers.pairs,
             body=None if attempt.callback.body == body else attempt.callback.body,
             outcome=str(attempt.outcome),
-            response=None if answer is None else KeptResponse.of(answer),
+            response=None if answer is None else StoredResponse.of(answer),
             error=attempt.error,
             elapsed=attempt.elapsed,
-            faults=KeptFault.of(attempt.faults),
+            faults=StoredFault.of(attempt.faults),
         )
 
     def restored(self, delivery: Delivery) -> Attempt:
         """Return the attempt of a delivery."""
-        kept = self.response
+        answer = self.response
         return Attempt(
             number=self.number,
             at=self.at,
@@ -150,81 +150,81 @@ class KeptAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
                 Headers(self.headers), delivery.body if self.body is None else self.body, delivery.events
             ),
             outcome=Outcome(self.outcome),
-            response=None if kept is None else kept.restored(),
+            response=None if answer is None else answer.restored(),
             error=self.error,
             elapsed=self.elapsed,
-            faults=KeptFault.restored(self.faults),
+            faults=StoredFault.restored(self.faults),
         )
 
 
-class KeptDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keep a delivery with all its attempts; `ended`, in the engine's Unix seconds, is when the last was over."""
+class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold a delivery with its attempts; `ended` is when the last one ended, in Unix seconds of the engine's clock."""
 
     key: str
-    receiver: KeptReceiver
+    receiver: StoredReceiver
     body: bytes
     message_id: str = ""
     retry: tuple[float, ...] = ()
-    faults: tuple[KeptFault, ...] = ()
+    faults: tuple[StoredFault, ...] = ()
     content_type: str = "application/json"
     signed: bool = True
     given_up: bool = False
-    attempts: tuple[KeptAttempt, ...] = ()
+    attempts: tuple[StoredAttempt, ...] = ()
     ended: float | None = None
 
     @classmethod
-    def of(cls, delivery: Delivery, *, ended: float | None = None) -> KeptDelivery:
-        """Keep a delivery as it is."""
+    def of(cls, delivery: Delivery, *, ended: float | None = None) -> StoredDelivery:
+        """Make the record of a delivery."""
         return cls(
             key=delivery.key,
-            receiver=KeptReceiver.of(delivery.receiver),
+            receiver=StoredReceiver.of(delivery.receiver),
             body=delivery.body,
             message_id=delivery.message_id,
             retry=delivery.retry.waits,
-            faults=KeptFault.of(delivery.faults),
+            faults=StoredFault.of(delivery.faults),
             content_type=delivery.content_type,
             signed=delivery.signed,
             given_up=delivery.given_up,
-            attempts=tuple(KeptAttempt.of(attempt, delivery.body) for attempt in tuple(delivery.attempts)),
+            attempts=tuple(StoredAttempt.of(attempt, delivery.body) for attempt in tuple(delivery.attempts)),
             ended=ended,
         )
 
     def restored(self, receiver: Receiver) -> Delivery:
-        """Return the delivery, to a receiver that is at the address it had."""
+        """Return the delivery, with the receiver that now has its address."""
         delivery = Delivery(
             receiver,
             decode(self.body).rows if self.signed and self.body else (),
             self.body,
             self.message_id,
             RetryPolicy(self.retry),
-            KeptFault.restored(self.faults),
+            StoredFault.restored(self.faults),
             self.content_type,
             self.signed,
             given_up=self.given_up,
             key=self.key,
         )
         delivery.attempts = [attempt.restored(delivery) for attempt in self.attempts]
-        # As the sender leaves them: what failed of several at once comes last.
+        # The sender's order: of several copies sent at once, those that failed come last.
         delivery.attempts.sort(key=lambda attempt: (attempt.number, not attempt.acknowledged))
         return delivery
 
 
-class KeptPlan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keep a callback that is still to go out; `events` is a body that carries them, before any dialect."""
+class StoredCallback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold a callback that is not sent yet; `events` is its body as it is before a dialect changes it."""
 
     key: str
     at: float
     events: str
     message_id: str = ""
-    #: Whether its message is over without it, as it is without the expiry of its code.
-    afterwards: bool = False
+    #: Whether it reports the expiry of a code; a sending does not wait for that.
+    expiry: bool = False
     retry: tuple[float, ...] = ()
-    faults: tuple[KeptFault, ...] = ()
+    faults: tuple[StoredFault, ...] = ()
     total: int | None = None
 
 
-class KeptRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keep an input that could not be used."""
+class StoredRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hold a refusal."""
 
     key: str
     at: float
@@ -232,10 +232,23 @@ class KeptRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
     what: str
     where: str = ""
     hint: str = ""
+    #: The error's other attributes, such as the `noun` and `name` of an `UnknownName`.
+    attributes: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, key: str, refusal: Refusal) -> StoredRefusal:
+        """Make the record of a refusal."""
+        error = refusal.error
+        attributes = {
+            name: value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+            for name, value in vars(error).items()
+            if name not in {"what", "where", "hint"} and not name.startswith("__")
+        }
+        return cls(key, refusal.at, type(error).__name__, error.what, error.where, error.hint, attributes)
 
 
-class KeptWebhook(msgspec.Struct, frozen=True):
-    """Keep the receiver that the app set itself, and the addresses that were configured then."""
+class StoredWebhook(msgspec.Struct, frozen=True):
+    """Hold the receiver that the app set, and the addresses that the process was started with."""
 
-    receiver: KeptReceiver
+    receiver: StoredReceiver
     configured: tuple[str, ...]

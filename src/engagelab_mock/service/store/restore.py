@@ -1,4 +1,4 @@
-"""Going on where another process was, however it ended."""
+"""Restoring an engine from a store, to continue where another process ended or was killed."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import msgspec
 
 from engagelab_mock import errors
 from engagelab_mock.clock.real import LiveClock, Setting
-from engagelab_mock.delivery.model import Delivery, Refusal
+from engagelab_mock.delivery.model import Delivery, DeliveryOptions, Refusal
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import RetryPolicy
-from engagelab_mock.delivery.schedule import Planned
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.template import Template
 from engagelab_mock.protocol.callback import decode
 from engagelab_mock.service.messages import Accepted
-from engagelab_mock.service.play import Manner, Play
-from engagelab_mock.service.rules import KeptRule
-from engagelab_mock.service.store.ledger import DELIVERY, PLANNED, REFUSAL, Ledger, is_over, ordinal
+from engagelab_mock.service.rules import StoredRule
+from engagelab_mock.service.sending import Kind, Sending
+from engagelab_mock.service.store.ledger import DELIVERY, PLANNED, REFUSAL, Ledger, by_age, is_over
 from engagelab_mock.service.store.records import (
-    KeptDelivery,
-    KeptFault,
-    KeptPlan,
-    KeptReceiver,
-    KeptRefusal,
-    KeptWebhook,
+    StoredCallback,
+    StoredDelivery,
+    StoredFault,
+    StoredReceiver,
+    StoredRefusal,
+    StoredWebhook,
 )
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.engagelab import EngageLab
+    from engagelab_mock.engagelab import EngageLab
+    from engagelab_mock.service.engine import Engine
     from engagelab_mock.service.store.sqlite import SqliteStore
 
 
 def restore(engagelab: EngageLab, store: SqliteStore) -> None:
-    """Fill an EngageLab that has done nothing yet from a store, and have the store keep what it does from now on.
+    """Load a store into a new EngageLab, and write to the store everything that it does from now on.
 
-    What is overdue goes out at once; retries go on by their policy, with the numbers their attempts have. Attempts
-    that were under way when the process ended stay in the journal as `pending`, and are made again. Ids are drawn anew,
-    so that none comes twice.
+    Overdue callbacks are sent at once. Retries continue by their policy, and attempts keep their numbers. Attempts that
+    were under way when the process ended stay in the journal as `pending`, and are made again. Ids are drawn from
+    another seed at each start, so that none is used twice.
 
     >>> import tempfile
     >>> from engagelab_mock import EngageLab
@@ -55,125 +55,131 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
     ['plan', 'sent_failed']
     ['plan', 'sent_failed', 'plan', 'sent_failed']
     """
+    engine = engagelab._engine
     with store.transaction():
-        start = (store.recall("starts", int) or 0) + 1
-        store.remember("starts", start)
+        start = (store.load_setting("starts", int) or 0) + 1
+        store.save_setting("starts", start)
         if start > 1:
-            engagelab.generate = Generator.seeded(engagelab.seed, "start", start)
-            engagelab.draw = Generator.seeded(engagelab.seed, "api", "start", start)
-        if isinstance(engagelab.clock, LiveClock):
-            _continue_clock(engagelab.clock, store)
-        ledger = Ledger(store, engagelab.clock.time, start=start, keep=engagelab.journal.limit)
-        engagelab.ledger = ledger
-        _restore_webhook(engagelab, ledger)
-        _restore_api(engagelab, store)
-        plays = _Plays(engagelab)
-        _restore_journal(engagelab, ledger, plays)
-        for plan in store.load(PLANNED, KeptPlan):
-            play = plays.of(plan.message_id, plan.retry, plan.faults, plan.total)
-            play.resume(Planned(plan.at, decode(plan.events).rows), plan.key, afterwards=plan.afterwards)
-        engagelab.journal.keeper = ledger
+            engine.generate = Generator.seeded(engine.seed, "start", start)
+            engine.api_generate = Generator.seeded(engine.seed, "api", "start", start)
+        if isinstance(engine.clock, LiveClock):
+            _continue_clock(engine.clock, store)
+        ledger = Ledger(store, engine.clock.time, start=start, keep=engine.journal.limit)
+        engine.ledger = ledger
+        _restore_webhook(engine, ledger)
+        _restore_api(engine, store)
+        sendings = _Sendings(engine)
+        _restore_journal(engine, ledger, sendings)
+        for callback in store.load(PLANNED, StoredCallback):
+            sending = sendings.of(callback.message_id, callback.retry, callback.faults, callback.total)
+            kind: Kind = "expiry" if callback.expiry else "event"
+            sending.resume(callback.at, decode(callback.events).rows, callback.key, kind=kind)
+        engine.journal.keeper = ledger
 
 
 def _continue_clock(clock: LiveClock, store: SqliteStore) -> None:
-    """Go on as if the clock had run meanwhile, or had stood where it was frozen."""
-    setting = store.recall("clock", Setting)
+    """Set the clock as if it had run since the other process ended; a frozen clock shows the same time as then."""
+    setting = store.load_setting("clock", Setting)
     if setting is not None:
         speed = clock.speed
         clock.setting = setting
         clock.speed = speed
 
-    def remember(changed: Setting) -> None:
-        store.remember("clock", changed)
+    def save(changed: Setting) -> None:
+        store.save_setting("clock", changed)
 
-    remember(clock.setting)
-    clock.on_change = remember
-
-
-def _restore_webhook(engagelab: EngageLab, ledger: Ledger) -> None:
-    """Let the receiver that the app set itself be the one, unless others are configured than were then."""
-    ledger.configured = tuple(receiver.address for receiver in engagelab.receivers)
-    kept = ledger.store.recall("webhook", KeptWebhook)
-    if kept is not None and kept.configured == ledger.configured:
-        engagelab.receiver = kept.receiver.restored()
+    save(clock.setting)
+    clock.on_change = save
 
 
-def _restore_api(engagelab: EngageLab, store: SqliteStore) -> None:
-    """Let the REST API know the templates, rules and messages that it knew."""
-    engagelab.store = store
+def _restore_webhook(engine: Engine, ledger: Ledger) -> None:
+    """Use only the receiver that the app set, if this process was started with the same receivers as the last."""
+    ledger.configured = tuple(receiver.address for receiver in engine.receivers)
+    stored = ledger.store.load_setting("webhook", StoredWebhook)
+    if stored is not None and stored.configured == ledger.configured:
+        engine.receivers[:] = [stored.receiver.restored()]
+
+
+def _restore_api(engine: Engine, store: SqliteStore) -> None:
+    """Restore the templates, rules and messages of the REST API."""
+    engine.store = store
     for template in store.load("template", Template):
-        engagelab.templates.adopt(template)
-    for rule in store.load("rule", KeptRule):
-        engagelab.rules.adopt(rule.restored())
+        engine.templates.adopt(template)
+    for rule in store.load("rule", StoredRule):
+        engine.rules.adopt(rule.restored())
     for accepted in store.load("message", Accepted):
-        engagelab.accepted.adopt(accepted)
+        engine.messages.adopt(accepted)
 
 
-class _Plays:
-    """Make one play for each message, and manner, that something is left of."""
+class _Sendings:
+    """Make one sending for each message and delivery options with something left to send."""
 
-    def __init__(self, engagelab: EngageLab) -> None:
-        self._engagelab = engagelab
-        self._plays: dict[bytes, Play] = {}
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sendings: dict[bytes, Sending] = {}
 
-    def of(self, message_id: str, retry: tuple[float, ...], faults: tuple[KeptFault, ...], total: int | None) -> Play:
-        """Return the play of a message."""
+    def of(
+        self, message_id: str, retry: tuple[float, ...], faults: tuple[StoredFault, ...], total: int | None
+    ) -> Sending:
+        """Return the sending of a message, made at the first call."""
         key = msgspec.json.encode((message_id, retry, faults, total))
-        play = self._plays.get(key)
-        if play is None:
-            # There is no line of a test any more at which what is given up could be raised.
-            manner = Manner(False, RetryPolicy(retry), KeptFault.restored(faults), total)
-            play = self._plays[key] = self._engagelab.begin_in(manner, message_id)
+        sending = self._sendings.get(key)
+        if sending is None:
+            # No failure is raised: the test that made the call ended with the other process.
+            options = DeliveryOptions(False, RetryPolicy(retry), StoredFault.restored(faults), total)
+            sending = self._sendings[key] = self._engine.sending_with(options, message_id)
             if message_id:
-                self._engagelab.adopt_play(message_id, play)
-        return play
+                self._engine.messages.adopt_sending(message_id, sending)
+        return sending
 
 
-def _restore_journal(engagelab: EngageLab, ledger: Ledger, plays: _Plays) -> None:
-    """Enter what happened in the journal, in order, and put what is not over on the clock."""
-    receiver = _receivers(engagelab)
+def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> None:
+    """Enter the stored deliveries and refusals in the journal, in order, and schedule the open deliveries."""
+    find_receiver = _receiver_finder(engine)
     entries: list[tuple[float, list[int], Delivery | Refusal]] = []
-    for kept in ledger.store.load(DELIVERY, KeptDelivery):
-        delivery = kept.restored(receiver(kept.receiver))
+    for stored in ledger.store.load(DELIVERY, StoredDelivery):
+        delivery = stored.restored(find_receiver(stored.receiver))
         if delivery.attempts:
-            entries.append((delivery.attempts[0].at, ordinal(kept.key), delivery))
+            entries.append((delivery.attempts[0].at, by_age(stored.key), delivery))
         if is_over(delivery):
             delivery.given_up = bool(delivery.events) and not delivery.acknowledged
-            ledger.retire(DELIVERY, delivery.key)
+            ledger.count_closed(DELIVERY, delivery.key)
         else:
-            play = plays.of(kept.message_id, kept.retry, kept.faults, None)
-            play.retry(delivery, _due(kept, delivery, engagelab.clock.time()))
-    for refusal in ledger.store.load(REFUSAL, KeptRefusal):
-        entries.append((refusal.at, ordinal(refusal.key), Refusal(refusal.at, _error(refusal))))
-        ledger.retire(REFUSAL, refusal.key)
+            sending = sendings.of(stored.message_id, stored.retry, stored.faults, None)
+            sending.retry(delivery, _due(stored, delivery, engine.clock.time()))
+    for refusal in ledger.store.load(REFUSAL, StoredRefusal):
+        entries.append((refusal.at, by_age(refusal.key), Refusal(refusal.at, _error(refusal))))
+        ledger.count_closed(REFUSAL, refusal.key)
     entries.sort(key=lambda entry: entry[:2])
-    engagelab.journal.entries.extend(entry for _, _, entry in entries)
+    engine.journal.entries.extend(entry for _, _, entry in entries)
 
 
-def _due(kept: KeptDelivery, delivery: Delivery, now: float) -> float:
-    """Return when the next attempt of a delivery is due: at once, if the last one never ended."""
+def _due(stored: StoredDelivery, delivery: Delivery, now: float) -> float:
+    """Return when the next attempt of a delivery is due: at once if the last one did not end."""
     last = delivery.attempts[-1] if delivery.attempts else None
     if last is None or last.outcome is Outcome.PENDING:
         return now
-    return (last.at if kept.ended is None else kept.ended) + (delivery.retry.wait_after(last.number) or 0.0)
+    return (last.at if stored.ended is None else stored.ended) + (delivery.retry.wait_after(last.number) or 0.0)
 
 
-def _receivers(engagelab: EngageLab) -> Callable[[KeptReceiver], Receiver]:
-    """Return what finds the receiver at an address: as it is set up now, or else as it was."""
-    known = {(receiver.transport.name, receiver.address): receiver for receiver in engagelab.receivers}
+def _receiver_finder(engine: Engine) -> Callable[[StoredReceiver], Receiver]:
+    """Return a function that finds the engine's receiver at the same address, or restores the stored one."""
+    known = {(receiver.transport.name, receiver.address): receiver for receiver in engine.receivers}
 
-    def find(kept: KeptReceiver) -> Receiver:
-        where = (kept.transport, kept.address)
+    def find(stored: StoredReceiver) -> Receiver:
+        where = (stored.transport, stored.address)
         if where not in known:
-            known[where] = kept.restored()
+            known[where] = stored.restored()
         return known[where]
 
     return find
 
 
-def _error(refusal: KeptRefusal) -> EngageLabMockError:
-    kind = getattr(errors, refusal.error, None)
-    error = EngageLabMockError(refusal.what, where=refusal.where, hint=refusal.hint)
-    if isinstance(kind, type) and issubclass(kind, EngageLabMockError):
-        error.__class__ = kind
+def _error(refusal: StoredRefusal) -> EngageLabMockError:
+    """Return the error of a refusal, with its class and attributes, without calling the class's constructor."""
+    found = getattr(errors, refusal.error, None)
+    kind = found if isinstance(found, type) and issubclass(found, EngageLabMockError) else EngageLabMockError
+    error = kind.__new__(kind)
+    EngageLabMockError.__init__(error, refusal.what, where=refusal.where, hint=refusal.hint)
+    vars(error).update(refusal.attributes)
     return error

@@ -1,4 +1,4 @@
-"""A store in one SQLite file, which outlives the process that writes it."""
+"""A store in one SQLite file, which another process can open later."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from engagelab_mock.errors import UsageError
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
-#: What marks a SQLite file as one of ours: "elmk".
+#: The application id that marks a SQLite file as a store: "elmk".
 _APPLICATION = 0x656C6D6B
-#: The layout of the tables and of what stands in them; one more with every change that an older version cannot read.
+#: The version of the tables and records; add one with each change that an older version cannot read.
 SCHEMA = 1
-#: How long another process may take to let go of the file, in seconds: one that is just stopping does.
-_PATIENCE = 1.0
+#: How long to wait for a lock on the file, in seconds: another process may be stopping, and close it soon.
+_LOCK_TIMEOUT = 1.0
 
 _TABLES = """
 CREATE TABLE entry (
@@ -37,18 +37,18 @@ _PUT = (
 
 
 class SqliteStore:
-    """Keep records in a SQLite file: what was put is there after the process was killed.
+    """Store records in a SQLite file, where they are still there after the process was killed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     with SqliteStore(Path(directory, "mock.sqlite")) as store:
-    ...         store.remember("starts", 1)
+    ...         store.save_setting("starts", 1)
     ...     with SqliteStore(Path(directory, "mock.sqlite")) as store:
-    ...         store.recall("starts", int)
+    ...         store.load_setting("starts", int)
     1
 
-    The file belongs to one store at a time. Raises `UsageError` for a file that is no such store, is of a newer
-    version, or is in use. Any thread may call it; values are JSON.
+    Only one store at a time can use a file. Raises `UsageError` if the file is not a store, was written by a newer
+    version, or is in use. Any thread may call it. Values are JSON.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -56,31 +56,31 @@ class SqliteStore:
         self._lock = threading.RLock()
         self._depth = 0
         self._closed = False
-        with self._explained():
+        with self._usage_errors():
             self._database = _open(self.path)
 
     def put(self, kind: str, key: str, value: msgspec.Struct) -> None:
-        """Keep a record, in the place of the one of that kind and key if there is one."""
+        """Store a record. It replaces a record of the same kind and key."""
         encoded = msgspec.json.encode(value)
         with self._lock:
             if not self._closed:
                 self._database.execute(_PUT, (kind, key, encoded))
 
     def delete(self, kind: str, key: str) -> None:
-        """Forget a record."""
+        """Delete a record."""
         with self._lock:
             if not self._closed:
                 self._database.execute("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, key))
 
     def clear(self) -> None:
-        """Forget every record; what is remembered stays."""
+        """Delete every record; settings stay."""
         with self._lock:
             if not self._closed:
                 self._database.execute("DELETE FROM entry")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Have everything inside the block kept, or none of it; a block inside another is part of it."""
+        """Store all changes that the block makes, or none if it raises; an inner block is part of the outer one."""
         with self._lock:
             if self._depth or self._closed:
                 yield
@@ -98,9 +98,9 @@ class SqliteStore:
                 self._depth = 0
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
-        """Return the records of a kind, in the order in which they were first put."""
+        """Return the records of a kind, in the order in which they were first stored."""
         decode = msgspec.json.Decoder(type).decode
-        with self._lock, self._explained():
+        with self._lock, self._usage_errors():
             rows = self._database.execute(
                 "SELECT key, value FROM entry WHERE kind = ? ORDER BY seq", (kind,)
             ).fetchall()
@@ -108,25 +108,25 @@ class SqliteStore:
             try:
                 yield decode(value)
             except msgspec.MsgspecError as error:
-                raise self._unusable(f"its {kind} {key!r} cannot be read: {error}") from error
+                raise self._not_a_store(f"its {kind} {key!r} cannot be read: {error}") from error
 
-    def remember(self, name: str, value: object) -> None:
-        """Keep something that is no record of what happened."""
+    def save_setting(self, name: str, value: object) -> None:
+        """Store a value by name. `clear` does not delete it."""
         with self._lock:
             if not self._closed:
                 self._database.execute("REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value)))
 
-    def recall(self, name: str, type: Any) -> Any:
-        """Return what was remembered by a name, None when nothing was."""
-        with self._lock, self._explained():
+    def load_setting(self, name: str, type: Any) -> Any:
+        """Return the value that was stored by a name, or None if there is none."""
+        with self._lock, self._usage_errors():
             row = self._database.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
         try:
             return None if row is None else msgspec.json.decode(row[0], type=type)
         except msgspec.MsgspecError as error:
-            raise self._unusable(f"its {name} cannot be read: {error}") from error
+            raise self._not_a_store(f"its {name} cannot be read: {error}") from error
 
     def close(self) -> None:
-        """Let go of the file; what is put afterwards is not kept."""
+        """Close the file; later changes are ignored."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -144,31 +144,31 @@ class SqliteStore:
         return f"<SqliteStore {str(self.path)!r}>"
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Raise what SQLite says of the file as `UsageError`."""
+    def _usage_errors(self) -> Iterator[None]:
+        """Raise SQLite's errors about the file as `UsageError`."""
         try:
             yield
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                hint = "stop the other engagelab-mock serve, or give this one another file"
+                hint = "stop the other `engagelab-mock serve`, or use another file"
                 raise UsageError("the file is in use", where=str(self.path), hint=hint) from error
             raise UsageError(f"the file cannot be used: {error}", where=str(self.path)) from error
         except sqlite3.DatabaseError as error:
-            raise self._unusable(str(error)) from error
+            raise self._not_a_store(str(error)) from error
         except OSError as error:
             raise UsageError(f"the file cannot be opened: {error.strerror}", where=str(self.path)) from error
 
-    def _unusable(self, what: str) -> UsageError:
-        hint = "give another file, or remove this one to begin anew"
-        return UsageError(f"this is no usable store: {what}", where=str(self.path), hint=hint)
+    def _not_a_store(self, what: str) -> UsageError:
+        hint = "use another file, or delete this one to start with an empty store"
+        return UsageError(f"the file cannot be used as a store: {what}", where=str(self.path), hint=hint)
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # It holds the receivers' secrets.
+    # Only the user may read it: it holds the receivers' secrets.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
-        # First: who has the file has it alone, until the process ends, however it ends.
+        # First: lock the file until this process ends, even if it is killed.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("BEGIN EXCLUSIVE")
         _check(database, path)
@@ -182,7 +182,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _check(database: sqlite3.Connection, path: Path) -> None:
-    """Make the tables in an empty file; raise `UsageError` for a file that is somebody else's, or of the future."""
+    """Create the tables in an empty file; raise `UsageError` for another program's file or a newer version's."""
     ((application,),) = database.execute("PRAGMA application_id")
     ((version,),) = database.execute("PRAGMA user_version")
     ((tables,),) = database.execute("SELECT count(*) FROM sqlite_master")
@@ -192,11 +192,11 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
         database.execute(f"PRAGMA application_id = {_APPLICATION}")
         database.execute(f"PRAGMA user_version = {SCHEMA}")
     elif application != _APPLICATION:
-        hint = "give another file: one that does not exist yet is made"
-        raise UsageError("this is the database of another program", where=str(path), hint=hint)
+        hint = "use another file; a file that does not exist is created"
+        raise UsageError("the file is a database of another program", where=str(path), hint=hint)
     elif version > SCHEMA:
         raise UsageError(
-            f"the file was written by a newer version: its schema is {version}, this version knows {SCHEMA}",
+            f"the file was written by a newer version: its schema is {version}, this version reads up to {SCHEMA}",
             where=str(path),
-            hint="upgrade engagelab-mock, or give another file",
+            hint="upgrade engagelab-mock, or use another file",
         )

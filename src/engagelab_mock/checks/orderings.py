@@ -1,0 +1,264 @@
+"""Deliver the events of one scenario in different orders, and compare the states they lead to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
+from typing import NoReturn
+
+import msgspec
+
+from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.state import MISSING, Path, Snapshot, State, differing, dotted, names, single, state_of
+from engagelab_mock.checks.trial import Trial
+from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.lifecycle import labels_of, lifecycle
+from engagelab_mock.explore.schedule import Schedule, Step, tidy
+from engagelab_mock.messages.message import Message
+
+#: Events by their labels, in the order of delivery. An order can leave events out.
+Order = tuple[str, ...]
+
+#: How long an app that seemed to work before it answers may still work after it, in seconds.
+_GRACE = 0.1
+#: How often the state is read while the app may still be working, in seconds.
+_LOOK = 0.02
+
+
+class Seen(msgspec.Struct):
+    """Hold one message, the events it had, its state before them, and its state when it was last read."""
+
+    message: Message
+    #: The events as they were delivered: the order, and after it those that were refused, once more.
+    sent: Order
+    before: Snapshot
+    after: Snapshot
+
+    @property
+    def state(self) -> State:
+        """Return the last state, leaf by leaf."""
+        return state_of(self.after, self.message)
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """Hold one leaf that has a wrong value after one order."""
+
+    order: Order
+    path: Path
+    got: object
+    wanted: object
+    #: Whether another leaf names the right status. Then this leaf is not the one that the app decides by.
+    excused: bool = False
+
+
+class Orderings:
+    """Deliver the events of one scenario to new messages, in any order, and compare the states of these messages.
+
+    Two messages that had the same events in the same order can have different states, for example different row
+    numbers. Such a difference is noise, and is not compared.
+    """
+
+    def __init__(self, trial: Trial, scenario: str, *labels: str) -> None:
+        """Take a scenario as `lifecycle` takes it, and the labels of the events that are used (default: all)."""
+        self.trial = trial
+        self._lifecycle = lifecycle(scenario)
+        known = labels_of((self._lifecycle,))
+        wanted = {known.find(label) for label in labels} or {*known.all}
+        #: The events in the order in which they happened.
+        self.in_order: Order = tuple(label for label in known.all if label in wanted)
+        self._statuses = {
+            label: self._lifecycle.transitions[index].status for label, (_, index) in known.places.items()
+        }
+        self._seen: dict[Order, list[Seen]] = {}
+        for label in self.in_order:
+            if not trial.ticks(self._statuses[label]):
+                trial.skip(f"the receiver's settings do not tick {self._statuses[label]}")
+
+    def schedule(self, *orders: Order, fault: str = "") -> Schedule:
+        """Return the schedule that delivers events in these orders, each order to a new message.
+
+        `fault` is applied to every callback, which is then sent again.
+        """
+        steps = (
+            Step((f"{label}#{number}" if number > 1 else label,), fault=fault)
+            for number, order in enumerate(orders, 1)
+            for label in order
+        )
+        return Schedule((self._lifecycle,) * len(orders), tidy(steps))
+
+    def learn(self, *orders: Order, again: bool = False) -> None:
+        """Find out which state each order leads to; a known order is only delivered again with `again`."""
+        wanted = [order for order in dict.fromkeys(orders) if again or order not in self._seen]
+        if not wanted:
+            return
+        delivered = [self._deliver(order) for order in wanted]
+        states = self.trial.settled([message for message, _, _ in delivered])
+        for order, (message, sent, before), after in zip(wanted, delivered, states, strict=True):
+            self._seen.setdefault(order, []).append(Seen(message, sent, before, after))
+
+    def state(self, order: Order) -> State:
+        """Return the state that an order leads to."""
+        self.learn(order)
+        return self._seen[order][-1].state
+
+    def noise(self) -> set[Path]:
+        """Return the leaves that differ between messages that had the same events in the same order."""
+        found: set[Path] = set()
+        for seen in self._seen.values():
+            found |= {path for other in seen[1:] for path in differing(seen[0].state, other.state)}
+        return found
+
+    def differing(self, one: Order, other: Order) -> set[Path]:
+        """Return the leaves that differ between the states that two orders lead to, without noise."""
+        self.learn(one, other)
+        return differing(self.state(one), self.state(other)) - self.noise()
+
+    def telling(self, right: Order, others: Iterable[Order]) -> tuple[set[Path], bool]:
+        """Return the leaves that tell the state after one order from the states after others, and if they name it.
+
+        If some of these leaves name the last status of the order, and no other status, only those are returned.
+        """
+        others = list(others)
+        ways = [single(self.differing(right, other)) for other in others]
+        mine = self.state(right)
+        found = {path for path in set.intersection(*ways) if path in mine} if ways else set()
+        status = self._statuses[right[-1]]
+        naming = {
+            path
+            for path in found
+            if names(mine[path], status) and not any(names(self.state(other).get(path), status) for other in others)
+        }
+        return (naming, True) if naming else (found, False)
+
+    def look_again(self) -> None:
+        """Read the state of every message again. A change shows that the app works longer than was seen before."""
+        for seen in (each for several in self._seen.values() for each in several):
+            now = self.trial.context.look(seen.message)
+            if now != seen.after:
+                profile = self.trial.context.profile
+                profile.lag = max(profile.lag, _LOOK)
+            seen.after = now
+
+    def grace(self) -> float:
+        """Return how long a state may take to become right, in seconds."""
+        return min(self.trial.context.patience, max(_GRACE, 10 * self.trial.context.profile.lag))
+
+    def stays(self, wrong: Callable[[], object]) -> bool:
+        """Tell whether something is wrong, and stays wrong for as long as the app may still work after its answer."""
+        end = stopwatch() + self.grace()
+        while (found := bool(wrong())) and stopwatch() < end:
+            time.sleep(_LOOK)
+            self.look_again()
+        return found
+
+    def persists(self, wrong: Callable[[], object], *orders: Order) -> bool:
+        """Tell whether something is wrong, and is wrong again after new messages had the same orders."""
+        if not self.stays(wrong):
+            return False
+        self.learn(*orders, again=True)
+        return self.stays(wrong)
+
+    def point_out(self, *orders: Order) -> None:
+        """Make the finding show the last message of each of these orders."""
+        for order in orders:
+            seen = self._seen[order][-1]
+            self.trial.show(seen.message, Change(seen.before, seen.after))
+
+    def fail(self, reason: str, *orders: Order) -> NoReturn:
+        """Fail the check because of the last messages that had these orders."""
+        self.point_out(*orders)
+        self.trial.fail(reason, self.schedule(*(self._seen[order][-1].sent for order in orders)))
+
+    def _deliver(self, order: Order) -> tuple[Message, Order, Snapshot]:
+        message = self.trial.message()
+        before = self.trial.context.look(message)
+        sent: Order = ()
+        refused: Order = ()
+        for label, attempt in zip(order, self.trial.play(self.schedule(order), message), strict=True):
+            sent += (label,)
+            if not self._accepted(attempt, order, sent):
+                refused += (label,)
+        # A refused callback is not lost: EngageLab sends it again later.
+        for label, attempt in zip(refused, self.trial.play(self.schedule(refused), message), strict=True):
+            sent += (label,)
+            self._accepted(attempt, order, sent)
+        return message, sent, before
+
+    def _accepted(self, attempt: Attempt, order: Order, sent: Order) -> bool:
+        """Tell whether the last of the events that were sent was accepted. If the receiver crashed, end the check."""
+        if self.schedule(order).in_order.events != list(order):
+            self.trial.expect_answer(attempt, f"{sent[-1]} out of order", self.schedule(sent))
+        elif attempt.response is None or attempt.response.status >= 500:
+            self.trial.inconclusive(f"{sent[-1]}, sent in order: {describe(attempt)}")
+        return accepted(attempt)
+
+
+class Convergence:
+    """Judge whether every order of some events leads to the same state, in which the last event prevails.
+
+    A late event may be ignored or recorded. Each leaf must have the value that it has after some of the events in
+    order, the last event included. The leaves that tell the last event from the others must have the value that they
+    have after all events in order.
+    """
+
+    def __init__(self, orderings: Orderings) -> None:
+        self._orderings = orderings
+        *earlier, last = orderings.in_order
+        self._singles: list[Order] = [(label,) for label in earlier]
+        self._references: list[Order] = [
+            (*some, last) for count in range(len(earlier) + 1) for some in combinations(earlier, count)
+        ]
+        orderings.learn((), *self._singles, *self._references)
+        orderings.learn(orderings.in_order, again=True)
+        known = (*self._singles, *self._references)
+        if orderings.stays(lambda: not any(orderings.differing((), order) for order in known)):
+            orderings.trial.inconclusive(f"`observe` shows no effect of {', '.join(orderings.in_order)}")
+
+    def check(self, orders: Sequence[Order]) -> None:
+        """Fail if one of the orders leads to a wrong state."""
+        orderings = self._orderings
+        orderings.learn(*orders)
+        suspects = list(orders)
+        if not orderings.persists(lambda: self.misses(suspects), *self._references, *self._singles):
+            return
+        # Some differences depend on the moment: try the same orders again before the check fails.
+        suspects = list(dict.fromkeys(miss.order for miss in self.misses(orders)))[:2]
+        orderings.learn(*suspects, again=True)
+        orderings.stays(lambda: self.misses(suspects))
+        misses = self.misses(suspects)
+        if misses and not misses[0].excused:
+            self._fail(misses[0])
+        for miss in misses:
+            orderings.trial.warn(
+                f"{dotted(miss.path)} depends on the order of arrival: it is {miss.got!r:.60} after "
+                f"{', '.join(miss.order)}; make sure that the app does not decide by it"
+            )
+
+    def misses(self, orders: Sequence[Order]) -> list[Miss]:
+        """Return the leaves that have a wrong value after these orders, the most telling first."""
+        orderings = self._orderings
+        noise = orderings.noise()
+        decisive, named = orderings.telling(orderings.in_order[-1:], self._singles)
+        wanted = orderings.state(orderings.in_order)
+        known = [orderings.state(order) for order in self._references]
+        found = []
+        for order in orders:
+            state = orderings.state(order)
+            right = named and any(state.get(path) == wanted.get(path) for path in decisive)
+            for path in {*state, *wanted} - noise:
+                got, due = state.get(path, MISSING), wanted.get(path, MISSING)
+                explained = path not in decisive and any(each.get(path, MISSING) == got for each in known)
+                if got != due and not explained:
+                    found.append(Miss(order, path, got, due, excused=right))
+        return sorted(found, key=lambda miss: (miss.excused, miss.path not in decisive, miss.path))
+
+    def _fail(self, miss: Miss) -> None:
+        orderings = self._orderings
+        orderings.fail(
+            f"{dotted(miss.path)} is {miss.got!r:.60} after {', '.join(miss.order)}; "
+            f"after {', '.join(orderings.in_order)} it is {miss.wanted!r:.60}",
+            miss.order,
+        )

@@ -1,0 +1,274 @@
+"""A report for programs: plain data for JSON, JUnit XML, and SARIF."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from engagelab_mock import __version__
+from engagelab_mock.checks.check import Check, Judgement, Severity
+from engagelab_mock.checks.finding import Change, Exchange, Finding, in_full, shown
+from engagelab_mock.checks.runner import Report
+from engagelab_mock.delivery.render import printable
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """Return a finding as plain data.
+
+    >>> from engagelab_mock import CHECKS, Judgement
+    >>> finding_record(Finding(check=CHECKS["A01"], verdict=Judgement.PASS))["verdict"]
+    'pass'
+    """
+    check = finding.check
+    return {
+        "id": finding.id,
+        "name": finding.name,
+        "verdict": str(finding.verdict),
+        "severity": str(finding.severity),
+        "reason": finding.reason,
+        "title": check.title,
+        "family": check.family,
+        "expected": check.expected,
+        "why": check.why,
+        "source": check.source,
+        "warnings": list(finding.warnings),
+        "suppressed": finding.suppressed,
+        "elapsed_ms": round(finding.elapsed * 1000, 3),
+        "exchanges": [_exchange(exchange) for exchange in finding.exchanges],
+        "states": [_change(change) for change in finding.changes],
+        "fix": {"text": check.fix.text, "flask": check.fix.flask, "django": check.fix.django}
+        | {"fastapi": check.fix.fastapi},
+        "repro": finding.repro,
+        "token": finding.token or None,
+    }
+
+
+def summary_record(report: Report, *, fail_on: str, interrupted: bool = False) -> dict[str, Any]:
+    """Return the summary of a report as plain data.
+
+    >>> from engagelab_mock.checks.runner import Sent
+    >>> summary_record(Report(address="http://127.0.0.1/", findings=(), sent=Sent()), fail_on="major")["ok"]
+    True
+    """
+    counts = report.summary()
+    return {
+        "ok": not interrupted and not report.at_least(fail_on),
+        "url": report.address,
+        "passed": counts["pass"],
+        "failed": counts["fail"],
+        "inconclusive": counts["inconclusive"],
+        "skipped": counts["skipped"],
+        "suppressed": counts["suppressed"],
+        "fail_on": fail_on,
+        "observed": report.observed,
+        "sent": {
+            "callbacks": report.sent.callbacks,
+            "pings": report.sent.pings,
+            "message_ids": list(report.sent.message_ids),
+            "recipients": list(report.sent.recipients),
+        },
+        "seed": report.seed,
+        "elapsed_ms": round(report.elapsed * 1000, 3),
+        "interrupted": interrupted,
+    }
+
+
+def _exchange(exchange: Exchange) -> dict[str, Any]:
+    answer = exchange.answer
+    return {
+        "method": exchange.method,
+        "url": exchange.address,
+        "headers": [list(pair) for pair in exchange.headers],
+        "body": shown(exchange.body),
+        "body_bytes": len(exchange.body),
+        "faults": list(exchange.faults),
+        "outcome": exchange.outcome,
+        "error": exchange.error,
+        "elapsed_ms": round(exchange.elapsed * 1000, 3),
+        "answer": None
+        if answer is None
+        else {
+            "status": answer.status,
+            "reason": answer.reason,
+            "headers": [list(pair) for pair in answer.headers.pairs],
+            "body": shown(answer.body),
+        },
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"message_id": change.before.message_id, "before": str(change.before), "after": str(change.after)}
+
+
+def junit(report: Report) -> str:
+    """Return a report as XML: one suite for each family, one test case for each check.
+
+    An inconclusive, skipped or suppressed finding is a skipped test case, with the reason.
+
+    >>> from engagelab_mock.checks.runner import Sent
+    >>> junit(Report(address="http://127.0.0.1/", findings=(), sent=Sent())).splitlines()[0]
+    "<?xml version='1.0' encoding='utf-8'?>"
+    """
+    families: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        families.setdefault(finding.check.family, []).append(finding)
+    root = ET.Element("testsuites", {"name": "engagelab-mock check", **_counts(report.findings)})
+    for family, findings in families.items():
+        suite = ET.SubElement(root, "testsuite", {"name": family, **_counts(findings)})
+        for finding in findings:
+            _case(suite, finding)
+    ET.indent(root)
+    text: str = ET.tostring(root, encoding="unicode")
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{text}\n"
+
+
+def _case(suite: ET.Element, finding: Finding) -> None:
+    attributes = {
+        "classname": f"engagelab-mock.{finding.check.family}",
+        "name": f"{finding.id} {finding.name}",
+        "time": f"{finding.elapsed:.3f}",
+    }
+    case = ET.SubElement(suite, "testcase", attributes)
+    if finding.fell_short:
+        failure = ET.SubElement(case, "failure", {"message": printable(finding.reason), "type": str(finding.severity)})
+        failure.text = printable(in_full(finding))
+    elif finding.verdict is not Judgement.PASS:
+        ET.SubElement(case, "skipped", {"message": printable(_why_skipped(finding))})
+    if finding.warnings:
+        ET.SubElement(case, "system-out").text = printable("\n".join(finding.warnings))
+
+
+def _why_skipped(finding: Finding) -> str:
+    if finding.verdict is Judgement.FAIL:
+        return f"suppressed: {finding.suppressed} ({finding.reason})"
+    return f"{finding.verdict}: {finding.reason}"
+
+
+def _counts(findings: list[Finding] | tuple[Finding, ...]) -> dict[str, str]:
+    failures = sum(finding.fell_short for finding in findings)
+    passed = sum(finding.verdict is Judgement.PASS for finding in findings)
+    return {
+        "tests": str(len(findings)),
+        "failures": str(failures),
+        "errors": "0",
+        "skipped": str(len(findings) - failures - passed),
+        "time": f"{sum(finding.elapsed for finding in findings):.3f}",
+    }
+
+
+_LEVELS = {Severity.BLOCKER: "error", Severity.MAJOR: "error", Severity.MINOR: "warning", Severity.INFO: "note"}
+_KINDS = {
+    Judgement.PASS: "pass",
+    Judgement.FAIL: "fail",
+    Judgement.INCONCLUSIVE: "open",
+    Judgement.SKIPPED: "notApplicable",
+}
+#: The severities that code hosts use, from 0 to 10.
+_SECURITY = {Severity.BLOCKER: "9.0", Severity.MAJOR: "7.0", Severity.MINOR: "4.0", Severity.INFO: "1.0"}
+#: The characters that a URI contains unescaped (RFC 3986).
+_URI = ":/?#[]@!$&'()*+,;=%"
+
+
+def sarif(report: Report) -> str:
+    """Return a report as a SARIF log with one run: a rule and a result for each check.
+
+    >>> from engagelab_mock.checks.runner import Sent
+    >>> '"version": "2.1.0"' in sarif(Report(address="http://127.0.0.1/", findings=(), sent=Sent()))
+    True
+    """
+    driver = {
+        "name": "engagelab-mock",
+        "version": __version__,
+        "rules": [_rule(finding.check) for finding in report.findings],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "results": [_result(finding, index, report) for index, finding in enumerate(report.findings)],
+        "columnKind": "unicodeCodePoints",
+        "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent)},
+    }
+    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    return json.dumps(_printable(log), indent=2) + "\n"
+
+
+def _printable(value: Any) -> Any:
+    """Return plain data with every text made printable: a receiver can answer anything."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def _rule(check: Check) -> dict[str, Any]:
+    code = "\n\n".join(
+        f"{name}:\n\n```python\n{text}\n```"
+        for name, text in (("Flask", check.fix.flask), ("Django", check.fix.django), ("FastAPI", check.fix.fastapi))
+        if text
+    )
+    return {
+        "id": check.id,
+        "name": "".join(part.capitalize() for part in check.name.split("-")),
+        "shortDescription": {"text": check.title},
+        "fullDescription": {"text": check.why},
+        "help": {"text": check.fix.text, "markdown": f"{check.why}\n\n{check.fix.text}\n\n{code}".rstrip()},
+        "defaultConfiguration": {"level": _LEVELS[check.severity]},
+        "properties": {
+            "severity": str(check.severity),
+            "source": check.source,
+            "tags": ["webhook", check.family],
+            "security-severity": _SECURITY[check.severity],
+        },
+    }
+
+
+def _result(finding: Finding, index: int, report: Report) -> dict[str, Any]:
+    failed = finding.verdict is Judgement.FAIL
+    result: dict[str, Any] = {
+        "ruleId": finding.id,
+        "ruleIndex": index,
+        "kind": _KINDS[finding.verdict],
+        "level": _LEVELS[finding.severity] if failed else "none",
+        "message": {"text": finding.reason or finding.check.title},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(report.address, safe=_URI)}}}],
+        "partialFingerprints": {"check/v1": f"{finding.id}:{report.address}"},
+        "properties": {"warnings": list(finding.warnings), "repro": finding.repro}
+        | ({"token": finding.token} if finding.token else {}),
+    }
+    if finding.exchanges:
+        result |= _web(finding.exchanges[-1])
+    if failed and finding.suppressed is not None:
+        result["suppressions"] = [{"kind": "external", "justification": finding.suppressed}]
+    return result
+
+
+def _web(exchange: Exchange) -> dict[str, Any]:
+    request = {
+        "protocol": "HTTP",
+        "version": "1.1",
+        "target": exchange.address,
+        "method": exchange.method,
+        "headers": _joined(exchange.headers),
+        "body": {"text": shown(exchange.body)},
+    }
+    answer = exchange.answer
+    if answer is None:
+        return {"webRequest": request, "webResponse": {"noResponseReceived": True}}
+    response = {
+        "protocol": "HTTP",
+        "version": "1.1",
+        "statusCode": answer.status,
+        "reasonPhrase": answer.reason,
+        "headers": _joined(answer.headers.pairs),
+        "body": {"text": shown(answer.body)},
+    }
+    return {"webRequest": request, "webResponse": response}
+
+
+def _joined(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

@@ -1,0 +1,153 @@
+"""The OpenAPI 3.1 document of everything the server answers, generated from the types of what it takes and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+
+from engagelab_mock import __version__
+from engagelab_mock.server.app import Operation
+from engagelab_mock.server.control import CONTROL
+from engagelab_mock.server.rest import REST, Error
+
+_DESCRIPTION = """\
+EngageLab OTP's REST API on your own machine, and what the real service has no API for.
+
+`/v1` follows EngageLab's public documentation. Where that is silent, this server does what seems likely, and its \
+documentation says so on the page "Known and unknown". `/_mock` is this project's own.
+"""
+_REF = "#/components/schemas/{name}"
+_RECIPIENT = {
+    "type": "string",
+    "anyOf": [{"pattern": r"^\+[1-9][0-9]{6,14}$"}, {"pattern": r"^[^@\s]+@[^@\s]+\.[A-Za-z0-9-]+$"}],
+    "description": "A phone number in E.164 form, or an e-mail address.",
+    "examples": ["+6591234567", "user@example.com"],
+}
+
+#: Reasons to refuse any call, by HTTP status.
+_REST_ERRORS = {
+    401: "2001 bad or missing credentials, 2002 expired or disabled ones.",
+    403: "2004: no permission.",
+    413: "3002: the body is longer than one mebibyte.",
+    500: "1000: internal error.",
+}
+_CONTROL_ERRORS = {
+    400: "3001 not JSON, 3002 bad parameters.",
+    401: "2001: the token is missing or wrong.",
+    403: "2004: the request came from elsewhere.",
+}
+#: The names in paths, and what they stand for.
+_NAMED: dict[str, tuple[str, Any]] = {
+    "to": ("A phone number or e-mail address.", {"$ref": _REF.format(name="Recipient")}),
+    "id": ("The rule's id.", {"type": "string", "minLength": 1}),
+    "templateId": ("The template's id.", {"type": "string", "minLength": 1, "maxLength": 128}),
+}
+
+
+def openapi() -> dict[str, Any]:
+    """Return the document.
+
+    >>> openapi()["info"]["title"]
+    'EngageLab OTP (engagelab-mock)'
+    """
+    return cast("dict[str, Any]", msgspec.json.decode(document()))
+
+
+@cache
+def document() -> bytes:
+    """Return the document as JSON.
+
+    >>> document()[:19]
+    b'{"openapi":"3.1.0",'
+    """
+    operations = (*REST, *CONTROL)
+    types = [type for each in operations for type in (each.content, each.body) if type is not None]
+    schemas, components = msgspec.json.schema_components([*types, Error], ref_template=_REF)
+    described = dict(zip(map(str, types), schemas, strict=False))
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, described)
+    whole = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "EngageLab OTP (engagelab-mock)",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "rest", "description": "EngageLab's REST API"},
+            {"name": "control", "description": "Control of this server"},
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": {**components, "Recipient": _RECIPIENT},
+            "securitySchemes": {
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "dev_key and dev_secret: any pair, unless the server was started with one.",
+                },
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token that the server was started with. Without one, none is needed.",
+                },
+            },
+        },
+    }
+    return msgspec.json.encode(whole)
+
+
+def _operation(operation: Operation, described: dict[str, Any]) -> dict[str, Any]:
+    rest = operation.path.startswith("/v1")
+    refused = {**(_REST_ERRORS if rest else _CONTROL_ERRORS), **operation.refused}
+    call: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": ["rest" if rest else "control"],
+        "summary": operation.summary,
+        "security": [{"basic": []}] if rest else [{}, {"token": []}],
+        "parameters": list(_parameters(operation)),
+        "responses": {
+            str(operation.status): {
+                "description": operation.answer,
+                "content": {operation.media_type: {"schema": described[str(operation.content)]}},
+            },
+            **{str(status): {"description": why, "content": _ERROR} for status, why in sorted(refused.items())},
+        },
+    }
+    if operation.body is not None:
+        content = {"schema": described[str(operation.body)]}
+        if operation.example is not None:
+            content["example"] = operation.example
+        call["requestBody"] = {"required": operation.body_required, "content": {"application/json": content}}
+    return call
+
+
+_ERROR = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}
+
+
+def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+    for part in operation.path.split("/"):
+        if part.startswith("{"):
+            description, schema = _NAMED[part.strip("{}")]
+            yield {
+                "name": part.strip("{}"),
+                "in": "path",
+                "description": description,
+                "required": True,
+                "schema": schema,
+            }
+    query = msgspec.json.schema(operation.query)["$defs"][operation.query.__name__]
+    for name, schema in query["properties"].items():
+        yield {
+            "name": name,
+            "in": "query",
+            "description": schema.pop("description"),
+            "required": False,
+            "schema": schema,
+        }

@@ -1,0 +1,392 @@
+"""The engine: the objects that one EngageLab consists of, and how they work together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from engagelab_mock.clock import Clock, check_delay
+from engagelab_mock.delivery.io import Io
+from engagelab_mock.delivery.journal import Journal
+from engagelab_mock.delivery.model import Delivery, DeliveryOptions, Run
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.retry import retry_policy
+from engagelab_mock.delivery.sender import Sender
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.generate import Generator
+from engagelab_mock.messages.account import Account
+from engagelab_mock.protocol.events import Dialect, Event
+from engagelab_mock.protocol.events import dialect as find_dialect
+from engagelab_mock.service.accept import (
+    SEND,
+    Acceptance,
+    DeliverOptions,
+    Request,
+    SendOptions,
+    accept,
+    check_deliver_options,
+    check_events,
+    check_joins_batch,
+    check_options,
+    check_total,
+    split_options,
+)
+from engagelab_mock.service.messages import Messages
+from engagelab_mock.service.outbox import Outbox
+from engagelab_mock.service.scheduler import Scheduler
+from engagelab_mock.service.sending import Sending
+from engagelab_mock.service.store import MemoryStore, Store
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.faults.catalogue import FaultChoice
+    from engagelab_mock.delivery.faults.fault import Fault
+    from engagelab_mock.service.bulk import Batching
+    from engagelab_mock.service.rest.exchange import ApiSettings
+    from engagelab_mock.service.rules import Rules
+    from engagelab_mock.service.store.ledger import Ledger
+    from engagelab_mock.service.templates import Templates
+
+#: How long a code is valid by default, in seconds [?: a template's ttl is 1 to 10 minutes, D].
+CODE_TTL = 300.0
+_DELIVER_OPTIONS = tuple(DeliverOptions.__annotations__)
+
+
+class ExploreState:
+    """Hold what an engine keeps from one exploration to the next.
+
+    >>> ExploreState().replaying is None
+    True
+    """
+
+    __slots__ = ("count", "played", "progress", "replaying")
+
+    def __init__(self) -> None:
+        #: A token that every exploration plays instead of its own schedules; None plays those.
+        self.replaying: str | None = None
+        #: The schedule that was played last; of an exploration, the one that failed.
+        self.played: Any = None
+        #: Called with how far an exploration has got; None shows a line on stderr if that is a terminal.
+        self.progress: Callable[[Any, bool], object] | None = None
+        #: How many explorations and single schedules were started: each has messages of its own.
+        self.count = 0
+
+
+class Engine:
+    """Hold receivers, clock, journal, scheduler and what was accepted. `EngageLab` is its public face.
+
+    The verbs take an `Io`: `SYNC` for `send`, `ASYNC` for `asend`. What a test may never use is made when it is first
+    used, so an unused fixture costs little.
+    """
+
+    def __init__(
+        self,
+        receivers: list[Receiver],
+        clock: Clock,
+        *,
+        seed: object,
+        dialect: str | Dialect,
+        code_ttl: float | None,
+        abnormal: Literal["deliver", "skip"],
+        defaults: Mapping[str, Any] | None,
+        journal: Journal | None,
+        api: ApiSettings | None,
+        store: Store | None,
+        keep: int | None,
+    ) -> None:
+        self.receivers = receivers
+        self.seed = seed
+        self.dialect = find_dialect(dialect)
+        self.code_ttl = None if code_ttl is None else check_delay(code_ttl, where="code_ttl")
+        if abnormal not in {"deliver", "skip"}:
+            raise UnknownName("way with abnormal receivers", abnormal, ["deliver", "skip"], where="abnormal")
+        self.abnormal = abnormal
+        self.defaults = dict(defaults or {})
+        if self.defaults:
+            check_options({name: value for name, value in self.defaults.items() if name != "to"}, where="defaults")
+        #: How many messages and journal entries are kept at most; None keeps all.
+        self.keep = journal.limit if keep is None and journal is not None else keep
+        self.journal = Journal(keep) if journal is None else journal
+        self._api = api
+        self.store: Store = MemoryStore() if store is None else store
+        #: Keeps callbacks in the store for another process; None without a store.
+        self.ledger: Ledger | None = None
+        self.batching: Batching | None = None
+        self.scheduler = Scheduler(clock)
+        self._outbox: Outbox | None = None
+        #: How many bulk sends were made; no two have the same data.
+        self.bulk_sends = 0
+
+    @property
+    def clock(self) -> Any:
+        """Return the clock; only callers know which one it is, and what it can do."""
+        return self.scheduler.clock
+
+    @cached_property
+    def generate(self) -> Generator:
+        """Return what draws ids and data from the seed."""
+        return Generator.seeded(self.seed)
+
+    @cached_property
+    def api_generate(self) -> Generator:
+        """Return what draws the ids and codes of API calls."""
+        return Generator.seeded(self.seed, "api")
+
+    @cached_property
+    def account(self) -> Account:
+        """Return the account: its ids, and the events about it."""
+        return Account(Generator.seeded(self.seed, "account"))
+
+    @cached_property
+    def sender(self) -> Sender:
+        """Return what makes every attempt."""
+        return Sender(journal=self.journal, clock=self.clock, generate=self.generate)
+
+    @cached_property
+    def messages(self) -> Messages:
+        """Return the messages that were accepted."""
+        return Messages(self)
+
+    @cached_property
+    def api_settings(self) -> ApiSettings:
+        """Return the settings of the REST API."""
+        from engagelab_mock.service.rest.exchange import ApiSettings
+
+        return self._api or ApiSettings()
+
+    @cached_property
+    def rules(self) -> Rules:
+        """Return the rules in force."""
+        from engagelab_mock.service.rules import Rules
+
+        return Rules(self.store)
+
+    @cached_property
+    def templates(self) -> Templates:
+        """Return the templates, those of the sandbox included."""
+        from engagelab_mock.messages.sandbox import sandbox_templates
+        from engagelab_mock.service.templates import Templates
+
+        return Templates(self.store, sandbox_templates(self.clock.time()) if self.api_settings.sandbox else ())
+
+    @cached_property
+    def exploring(self) -> ExploreState:
+        """Return what the explorations of this engine share."""
+        return ExploreState()
+
+    @property
+    def outbox(self) -> Outbox:
+        """Return what was accepted and is not sent yet; the first `send` or call of the API makes it."""
+        if self._outbox is None:
+            with self.scheduler.lock:
+                if self._outbox is None:
+                    self._outbox = Outbox(self.scheduler, self.open_receivers)
+        return self._outbox
+
+    # Sending.
+
+    async def send(self, io: Io, to: str | None, options: SendOptions) -> Run:
+        """Accept a message and advance until its callbacks are sent."""
+        __tracebackhide__ = True
+        if self.outbox.waiting:
+            await self.outbox.settle(io, required=False)
+        accepted = self.accept(to, options)
+        await self.scheduler.run(io, accepted.sending)
+        return accepted.run
+
+    def begin_send(self, to: str | None, options: SendOptions) -> Run:
+        """Accept a message, and leave its callbacks to those who settle."""
+        __tracebackhide__ = True
+        with self.scheduler.lock, self.store.transaction():
+            accepted = self.accept(to, options, held=True)
+            self.outbox.accept(accepted.sending)
+        self.outbox.release([accepted.sending])
+        return accepted.run
+
+    def accept(self, to: str | None, options: SendOptions, *, held: bool = False) -> Acceptance:
+        """Accept what `send` was given; enter what cannot be used in the journal."""
+        __tracebackhide__ = True
+        try:
+            return accept(self, self.request(to, options), held=held)
+        except EngageLabMockError as error:
+            raise self.refused(error) from None
+
+    def request(self, to: str | None, options: SendOptions) -> Request:
+        """Return the request that arguments of `send` make, with the defaults filled in."""
+        __tracebackhide__ = True
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if given:
+            check_options(given, where="send")
+            if self.batching is not None:
+                check_joins_batch(given, where="send")
+        elif options:
+            check_options(options, where="send")
+        if self.defaults:
+            given = {**self.defaults, **given}
+            to = given.pop("to", None) if to is None else to
+        return Request(
+            call=SEND,
+            to=to,
+            template=given.get("template", ""),
+            custom_args=given.get("custom_args"),
+            scenario=given.get("scenario"),
+            channel=given.get("channel"),
+            batch=given.get("batch", 1),
+            options=cast("DeliverOptions", given),
+        )
+
+    async def deliver(self, io: Io, events: Sequence[Event], options: DeliverOptions) -> list[Delivery]:
+        """Send events in one callback, now."""
+        __tracebackhide__ = True
+        if self.outbox.waiting:
+            await self.outbox.settle(io, required=False)
+        try:
+            check_deliver_options(options, where="deliver")
+            check_events(events)
+            if self.batching is not None:
+                check_joins_batch(options, where="deliver")
+            sending = self.sending(options)
+        except EngageLabMockError as error:
+            raise self.refused(error) from None
+        now = self.clock.time()
+        if self.batching is not None:
+            self.batching.collect([(now, event) for event in events], sending)
+        else:
+            sending.schedule_callback(now, tuple(events))
+            await self.scheduler.run(io, sending)
+        return sending.deliveries
+
+    async def send_event(
+        self, io: Io, make: Callable[..., Event], arguments: tuple[Any, ...], fields: dict[str, Any]
+    ) -> list[Delivery]:
+        """Make an event about the account and send it; `fields` hold those of the event and delivery options."""
+        __tracebackhide__ = True
+        try:
+            options, own = split_options(fields, where=make.__name__)
+            event = make(*arguments, at=self.clock.time(), **own)
+        except EngageLabMockError as error:
+            raise self.refused(error) from None
+        return await self.deliver(io, [event], options)
+
+    def sending(self, options: DeliverOptions, message_id: str = "") -> Sending:
+        """Return a sending with these delivery options, and the defaults for those that are not given."""
+        given: Mapping[str, Any] = options
+        if self.defaults:
+            given = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
+        chosen = _PLAIN
+        if not given.keys().isdisjoint(_DELIVER_OPTIONS):
+            chosen = DeliveryOptions(
+                check=given.get("check"),
+                retry=retry_policy(given.get("retry")),
+                faults=self._faults(given.get("fault")),
+                total=check_total(given.get("total")),
+            )
+        return self.sending_with(chosen, message_id)
+
+    def sending_with(self, options: DeliveryOptions, message_id: str = "") -> Sending:
+        """Return a sending with delivery options that are checked already."""
+        return Sending(self.scheduler, self.sender, self.open_receivers, self.dialect, options, message_id, self.ledger)
+
+    def _faults(self, chosen: FaultChoice | None) -> tuple[Fault, ...]:
+        """Return the chosen faults, or raise `UsageError` if a receiver cannot get one of them."""
+        if chosen is None:
+            return ()
+        from engagelab_mock.delivery.faults.catalogue import faults  # a third of the imports, and few tests need it
+
+        found = faults(chosen)
+        for fault in found:
+            for receiver in self.receivers:
+                fault.check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
+        return found
+
+    def open_receivers(self) -> Sequence[Receiver]:
+        """Return the receivers that get callbacks."""
+        if self.abnormal == "deliver":
+            return self.receivers
+        return [receiver for receiver in self.receivers if receiver.state != "abnormal"]
+
+    @property
+    def receiver(self) -> Receiver:
+        """Return the first receiver; raise `UsageError` if there is none."""
+        if not self.receivers:
+            raise UsageError("there is no receiver yet", where="EngageLab", hint="engagelab.save_receiver(…) adds one")
+        return self.receivers[0]
+
+    # Settling.
+
+    async def settle(self, io: Io) -> None:
+        """Send what was accepted, and raise what was not acknowledged."""
+        __tracebackhide__ = True
+        if self._outbox is not None and self._outbox.waiting:
+            await self._outbox.settle(io)
+
+    def settle_soon(self) -> None:
+        """Settle, waiting at most a second for another thread. Used by properties that only read."""
+        __tracebackhide__ = True
+        if self._outbox is not None and self._outbox.waiting:
+            self._outbox.settle_soon()
+
+    def settle_quietly(self) -> None:
+        """Settle, and keep failures for the next caller that settles."""
+        if self._outbox is not None:
+            self._outbox.settle_quietly()
+
+    def advance_quietly(self, seconds: float) -> float:
+        """Advance the clock, keep failures for the next caller that settles, and return the new Unix time."""
+        try:
+            self.clock.advance(seconds)
+        except EngageLabMockError as error:
+            if isinstance(error, UsageError):
+                raise
+            self.outbox.keep_failure(error)
+        now: float = self.clock.time()
+        return now
+
+    def is_checked(self, check: bool | None) -> bool:
+        """Tell whether what is not acknowledged is raised; None is the default."""
+        default = self.defaults.get("check")
+        return (default is None or bool(default)) if check is None else check
+
+    def refused(self, error: EngageLabMockError) -> EngageLabMockError:
+        """Enter in the journal what cannot be used. Without its traceback it shows the caller's line."""
+        self.journal.refuse(error, at=self.clock.time())
+        return error.with_traceback(None)
+
+    # Bulk send: each message has an engine of its own, with its own time and seed.
+
+    def branch(self, seed: object) -> Engine:
+        """Return an engine of the same account and receivers, with its own time and seed, that shares the journal."""
+        branch = Engine(
+            self.receivers,
+            self.clock.branch(),
+            seed=seed,
+            dialect=self.dialect,
+            code_ttl=self.code_ttl,
+            abnormal=self.abnormal,
+            defaults=self.defaults,
+            journal=self.journal,
+            api=self._api,
+            store=None,
+            keep=self.keep,
+        )
+        branch.account = self.account
+        branch.messages = self.messages
+        return branch
+
+    def reset(self) -> None:
+        """Forget messages, rules, templates and the journal, and withdraw what is still to be sent."""
+        with self.scheduler.lock, self.store.transaction():
+            if self._outbox is not None:
+                self._outbox.clear()
+            if self.batching is not None:
+                self.batching.clear()
+            self.messages.clear()
+            self.rules.clear()
+            self.templates.clear()
+            for entry in self.clock.pending:
+                entry.cancel()
+            self.journal.clear()
+            self.store.clear()
+
+
+_PLAIN = DeliveryOptions()

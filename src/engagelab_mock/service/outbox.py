@@ -1,0 +1,245 @@
+"""The outbox: what was accepted and is not sent yet, and the failures that no caller has seen."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.errors import EngageLabMockError, UsageError
+from engagelab_mock.service.scheduler import PATIENCE
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.scheduler import Scheduler
+    from engagelab_mock.service.sending import Sending
+
+#: `settle` raises a `UsageError` when another thread advances and delivered nothing for this long, in seconds.
+_SETTLE_PATIENCE = 30.0
+#: How long `settle` waits for API responses that are being written, in seconds.
+_WRITE_PATIENCE = 1.0
+#: How long a response waits for callbacks that must go out before it, in seconds: the time a receiver has [S].
+_CALLBACK_PATIENCE = 3.0
+#: How many failures are kept for the next caller that settles.
+_KEPT = 100
+
+
+class Outbox:
+    """Send what was accepted when a caller settles, and keep failures until a caller can be told.
+
+    On a `VirtualClock` only those who settle send it. On any other clock a `DeliveryWorker` sends it when it is due.
+    """
+
+    def __init__(self, scheduler: Scheduler, receivers: Callable[[], Sequence[Receiver]]) -> None:
+        self._scheduler = scheduler
+        self._receivers = receivers
+        #: What was accepted and may not be finished, oldest first.
+        self._open: deque[Sending] = deque()
+        self._failures: deque[EngageLabMockError] = deque(maxlen=_KEPT)
+        #: The API responses that are being written, and the thread that writes each.
+        self._unwritten: dict[object, int] = {}
+        #: Called, from any thread, when callbacks of what was accepted are scheduled.
+        self.on_release: list[Callable[[], object]] = []
+        # A virtual clock that is moved on purpose asks for the right to advance, too.
+        companions = getattr(scheduler.clock, "companions", None)
+        if companions is not None:
+            companions.append(self)
+
+    @property
+    def waiting(self) -> bool:
+        """Tell whether there is anything to settle."""
+        return bool(self._open or self._failures)
+
+    def accept(self, sending: Sending) -> None:
+        """Take in a sending whose callbacks are held."""
+        sending.on_failure = self._failures.append
+        sending.stops_at_failure = False
+        if self._scheduler.virtual:
+            self._open.append(sending)
+
+    def hold(self, sendings: Sequence[Sending]) -> Callable[[], object]:
+        """Hold the callbacks until the returned function reports that the API response was written."""
+        response = object()
+        self._unwritten[response] = threading.get_ident()
+
+        def written() -> None:
+            with self._scheduler.lock:
+                self._unwritten.pop(response, None)
+                self._scheduler.condition.notify()
+            self.release(sendings)
+
+        return written
+
+    def release(self, sendings: Sequence[Sending]) -> None:
+        """Schedule the callbacks that were held."""
+        for sending in sendings:
+            sending.release()
+        with self._scheduler.lock:
+            self._scheduler.condition.notify()
+        for tell in tuple(self.on_release):
+            tell()
+
+    def keep_failure(self, error: EngageLabMockError) -> None:
+        """Keep an error for the next caller that settles."""
+        self._failures.append(error)
+
+    async def settle(self, io: Io, *, required: bool = True) -> None:
+        """Send what was accepted, and raise what was not acknowledged. Called from a receiver's handler, do nothing.
+
+        If another thread keeps the right to advance, raise `UsageError`; return if settling is not `required`.
+        """
+        __tracebackhide__ = True
+        scheduler = self._scheduler
+        if not self.waiting or scheduler.is_advancing:
+            return
+        if self._open and scheduler.virtual:
+            self._check(io)
+            await self._wait_for_responses(io)
+            if not await scheduler.enter(io, _SETTLE_PATIENCE if required else PATIENCE):
+                if not required:
+                    return
+                raise UsageError(
+                    f"another thread is sending, and nothing was delivered for {_SETTLE_PATIENCE:g} s", where="settle"
+                )
+            try:
+                await self._send_open(io)
+            finally:
+                scheduler.leave()
+        self.raise_failures()
+
+    def settle_quietly(self) -> None:
+        """Send what was accepted, and keep failures for the next caller that settles: for threads without a caller."""
+        try:
+            run_sync(self.settle(SYNC))
+        except EngageLabMockError as error:
+            self.keep_failure(error)
+
+    def settle_soon(self) -> None:
+        """Settle, waiting at most a second for another thread. Used by properties that only read."""
+        __tracebackhide__ = True
+        scheduler = self._scheduler
+        if scheduler.is_advancing or not scheduler.virtual:
+            return
+        if self._open:
+            try:
+                self._check(SYNC)
+            except UsageError:
+                return
+            run_sync(self._wait_for_responses(SYNC))
+            if not run_sync(scheduler.enter(SYNC, PATIENCE)):
+                return
+            try:
+                run_sync(self._send_open(SYNC))
+            finally:
+                scheduler.leave()
+        self.raise_failures()
+
+    def send_now(self, sendings: Sequence[Sending]) -> None:
+        """Send what was just released before this returns, unless another thread is sending; keep failures."""
+        scheduler = self._scheduler
+        if not scheduler.virtual:
+            # A worker sends it; a receiver that works answers within its own limit.
+            scheduler.condition.wait_for(lambda: all(sending.begun for sending in sendings), _CALLBACK_PATIENCE)
+        elif not scheduler.is_advancing and run_sync(scheduler.enter(SYNC, 0.0)):
+            try:
+                self._check(SYNC)
+                run_sync(self._send_open(SYNC))
+            except EngageLabMockError as error:
+                self.keep_failure(error)
+            finally:
+                scheduler.leave()
+
+    def raise_failures(self) -> None:
+        """Raise the first failure that was kept; the others are its notes."""
+        __tracebackhide__ = True
+        kept: list[EngageLabMockError] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                kept.append(self._failures.popleft())
+        if not kept:
+            return
+        first, *others = kept
+        for other in others:
+            first.add_note(f"and: {str(other).splitlines()[0]}")
+        raise first
+
+    def clear(self) -> None:
+        """Withdraw what was accepted, and forget the failures."""
+        while self._open:
+            self._open.popleft().withdraw()
+        self._failures.clear()
+
+    async def _send_open(self, io: Io) -> None:
+        """Advance until everything accepted is finished; the caller has the right to advance."""
+        __tracebackhide__ = True
+        while self._open:
+            sending = self._open[0]
+            sending.release()
+            await self._scheduler.advance(io, sending)
+            # Other tasks of this event loop may have found it finished meanwhile.
+            with contextlib.suppress(ValueError):
+                self._open.remove(sending)
+
+    def _check(self, io: Io) -> None:
+        """Raise `UsageError` for a receiver that cannot be called in this way, before anything is sent."""
+        for receiver in self._receivers():
+            io.check(receiver.transport)
+
+    async def _wait_for_responses(self, io: Io) -> None:
+        """Wait for the API responses that other threads are writing: callbacks go out after them."""
+        if not self._unwritten:
+            return
+        here = threading.get_ident()
+
+        def others() -> list[object]:
+            return [response for response, thread in list(self._unwritten.items()) if thread != here]
+
+        if not await io.wait_for(self._scheduler.condition, lambda: not others(), _WRITE_PATIENCE):
+            # The threads that had to write them are gone.
+            for response in others():
+                self._unwritten.pop(response, None)
+
+    # Around `clock.advance`: what was accepted before goes out before the move, what is accepted meanwhile after it.
+
+    def around(self, move: Callable[[], float]) -> float:
+        """Settle before and after a move of the clock, during which no other thread advances."""
+        __tracebackhide__ = True
+        scheduler = self._scheduler
+        if scheduler.is_advancing:
+            return move()
+        run_sync(self.settle(SYNC))
+        entered = run_sync(scheduler.enter(SYNC, PATIENCE))
+        token = scheduler.mark()
+        try:
+            moved = move()
+        finally:
+            scheduler.unmark(token)
+            if entered:
+                scheduler.leave()
+        if not self.waiting:
+            return moved
+        run_sync(self.settle(SYNC))
+        return self._scheduler.clock.time()
+
+    async def aaround(self, move: Callable[[], Awaitable[float]]) -> float:
+        """Do what `around` does, in the running event loop."""
+        __tracebackhide__ = True
+        scheduler = self._scheduler
+        if scheduler.is_advancing:
+            return await move()
+        await self.settle(ASYNC)
+        entered = await scheduler.enter(ASYNC, PATIENCE)
+        token = scheduler.mark()
+        try:
+            moved = await move()
+        finally:
+            scheduler.unmark(token)
+            if entered:
+                scheduler.leave()
+        if not self.waiting:
+            return moved
+        await self.settle(ASYNC)
+        return self._scheduler.clock.time()

@@ -1,0 +1,248 @@
+"""The scheduler: which thread or task advances the clock and sends what is due, and how the others wait.
+
+Theory of operation
+-------------------
+The clock keeps an agenda, a heap of entries: scheduled callbacks, retries, expiries of codes, and timers of the test. A
+thread or task *advances* when it takes the earliest entry off the agenda and runs it. On a virtual clock this moves the
+time to the entry. All of this holds for virtual, system and live clocks, and for `SYNC` and `ASYNC`.
+
+One lock: `clock.condition.lock`. It guards the agenda, the states of scheduled callbacks (`sending.State`), the counts
+`Sending.remaining`, the right to advance, and the list of accepted messages. It is an RLock. It is held for moments and
+never while a receiver is called, so a handler may call the API or send. Lock order: this lock first, then the locks of
+the journal, the rules and the store. Code that holds one of those never takes this one. So there is no cycle.
+
+One condition: `clock.condition`. All waiting is done on it. Threads block on it; tasks wait without blocking their
+event loop. It is notified when the earliest entry changes, when a callback is finished or withdrawn, when the right to
+advance is given back, when an API response was written, and when a message is accepted. Nothing polls.
+
+The right to advance belongs to one thread at a time (`_owner`). That thread may take it again (`_depth`), and all tasks
+of an event loop share the right of their thread.
+
+- Another thread waits until the right is free or its own sending is finished. The owner runs every entry in the order
+  of time, so it also finishes the sendings of waiting threads.
+- Tasks of one event loop advance together. Each task runs the entries of its own sending, and those that no task waits
+  for. Entries that are due at the same moment go out concurrently. The time moves only when no entry is under way.
+  `_may_take` is this rule.
+- A caller that is called by a receiver, while an entry is sent to it, needs no right: the owner waits for it. The
+  context variable `_ADVANCING` shows this. Such a caller advances at once.
+
+Why it cannot deadlock: the owner waits only for receivers, its event loop and real time. One case is left. A receiver
+may wait for a thread that waits for the owner, and the context variable does not show it: for example, a handler behind
+a socket that starts a thread which sends. Therefore every waiter gives up after `PATIENCE` seconds in which nothing was
+delivered, and then advances without the right.
+
+States of a scheduled callback:
+
+    held --release--> scheduled --taken off the agenda--> delivering --every receiver was tried--> delivered
+      |                   |
+      +-----withdraw------+-----> withdrawn                A retry is a scheduled callback of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING
+
+from engagelab_mock.clock import Clock, Entry, VirtualClock
+from engagelab_mock.delivery.io import SYNC, Io
+from engagelab_mock.eventloop import Condition
+from engagelab_mock.service.sending import ScheduledCallback, Sending
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.model import Delivery
+
+#: A waiter gives up when nothing was delivered for this long, in seconds. The owner may be waiting for it.
+PATIENCE = 1.0
+
+#: The schedulers that are running an entry now, as seen by the code that the entry calls.
+_ADVANCING: ContextVar[tuple[Scheduler, ...]] = ContextVar("engagelab_mock_advancing", default=())
+
+
+class Scheduler:
+    """Own a clock: run what is due, let one thread at a time advance, and have the others wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        #: What is notified of every change, and the lock of everything that is scheduled and accepted.
+        self.condition: Condition = clock.condition
+        self.lock = clock.condition.lock
+        #: The time moves only when a caller advances.
+        self.virtual = isinstance(clock, VirtualClock)
+        #: Makes the attempts instead of the thread that advances; None unless a `DeliveryWorker` runs.
+        self.post: Callable[[Delivery, Callable[[], object]], object] | None = None
+        #: How many entries were run so far.
+        self.steps = 0
+        self._owner: int | None = None
+        self._depth = 0
+        #: The sendings that callers with the right to advance wait for.
+        self._awaited: list[Sending] = []
+        #: How many entries are being run.
+        self._under_way = 0
+
+    @property
+    def is_advancing(self) -> bool:
+        """Tell whether the caller was called by a receiver, while an entry is sent to it."""
+        return self in _ADVANCING.get()
+
+    async def run(self, io: Io, sending: Sending) -> None:
+        """Run what is due until a sending is finished, and raise `NotAcknowledged` for what was given up."""
+        __tracebackhide__ = True
+        try:
+            if self.post is None:
+                await self.advance(io, sending)
+            else:
+                # A worker that stops leaves what it has not sent.
+                await io.wait_for(self.condition, lambda: not sending.remaining or self.post is None, math.inf)
+        except BaseException:
+            # After an error or a cancellation, the rest must not go out during another call.
+            sending.withdraw()
+            raise
+        finally:
+            sending.caller_waits = False
+        if sending.failures:
+            raise sending.failures[0]
+
+    async def advance(self, io: Io, sending: Sending) -> None:
+        """Run what is due until a sending is finished, or nothing is left."""
+        __tracebackhide__ = True
+        clock, lock = self.clock, self.lock
+        active = _ADVANCING.get()
+        entered = False
+        if self not in active:
+            with lock:
+                entered = self._take()
+            if not entered:
+                entered = await self.enter(io, PATIENCE, sending)
+        nested = not entered
+        token = _ADVANCING.set((*active, self))
+        if entered:
+            self._awaited.append(sending)
+        try:
+            while sending.remaining:
+                with lock:
+                    head = clock.head()
+                    entry, wait = None, math.inf
+                    # A thread cannot wait for the tasks of its own event loop.
+                    if nested or io is SYNC or self._may_take(sending, head):
+                        if head is None:
+                            break
+                        entry = clock.take_due()
+                        if entry is None:
+                            wait = clock.wait_for_due()
+                        else:
+                            self.steps += 1
+                            if entered:
+                                self._under_way += 1
+                                if len(self._awaited) > 1:
+                                    self.condition.notify()
+                if entry is None:
+                    if head is not None and wait is not math.inf:
+                        await io.wait_until_due(clock, head, wait)
+                    else:
+                        await io.wait_for(self.condition, lambda: self._may_go_on(sending), math.inf)
+                    continue
+                try:
+                    if type(entry) is ScheduledCallback:
+                        await entry.sending.deliver(io, entry)
+                    else:
+                        await io.run(entry)
+                finally:
+                    if entered:
+                        with lock:
+                            self._under_way -= 1
+                            if len(self._awaited) > 1:
+                                self.condition.notify()
+        finally:
+            _ADVANCING.reset(token)
+            if entered:
+                with lock:
+                    self._awaited.remove(sending)
+                self.leave()
+
+    def _may_take(self, sending: Sending, head: Entry | None) -> bool:
+        """Tell whether the caller may take the earliest entry, or there will be none; the lock must be held."""
+        if len(self._awaited) == 1:
+            return True
+        if head is None:
+            return not self._under_way
+        owner = head.sending if isinstance(head, ScheduledCallback) else None
+        if owner is not sending and owner in self._awaited:
+            return False
+        return not self._under_way or head.at <= self.clock.time() or not self.virtual
+
+    def _may_go_on(self, sending: Sending) -> bool:
+        return not sending.remaining or self._may_take(sending, self.clock.head())
+
+    # The right to advance.
+
+    async def enter(self, io: Io, patience: float, sending: Sending | None = None) -> bool:
+        """Wait for the right to advance, and return whether the caller has it. If so, it must call `leave`.
+
+        Stops waiting when the sending is finished, or when nothing was delivered for `patience` seconds.
+        """
+        with self.lock:
+            if self._take():
+                return True
+        taken = False
+
+        def ready() -> bool:
+            nonlocal taken
+            taken = self._take()
+            return taken or (sending is not None and not sending.remaining)
+
+        await self.wait(io, ready, patience)
+        return taken
+
+    def leave(self) -> None:
+        """Give the right to advance back."""
+        with self.lock:
+            self._depth -= 1
+            if not self._depth:
+                self._owner = None
+                self.condition.notify()
+
+    def _take(self) -> bool:
+        here = threading.get_ident()
+        if self._owner is not None and self._owner != here:
+            return False
+        self._owner = here
+        self._depth += 1
+        return True
+
+    async def wait(self, io: Io, ready: Callable[[], bool], patience: float) -> bool:
+        """Wait until `ready()`; return False when nothing was delivered for `patience` seconds."""
+        while True:
+            steps, found = self.steps, False
+
+            def look(steps: int = steps) -> bool:
+                nonlocal found
+                found = ready()
+                return found or self.steps != steps
+
+            await io.wait_for(self.condition, look, patience)
+            if found:
+                return True
+            if self.steps == steps:
+                return False
+
+    def mark(self) -> Token[tuple[Scheduler, ...]]:
+        """Show to the code that is called from here that an entry is being run, until `unmark`."""
+        return _ADVANCING.set((*_ADVANCING.get(), self))
+
+    def unmark(self, token: Token[tuple[Scheduler, ...]]) -> None:
+        """Undo `mark`."""
+        _ADVANCING.reset(token)
+
+    def notify(self) -> None:
+        """Wake everyone who waits."""
+        with self.lock:
+            self.condition.notify()
+
+    def use_worker(self, post: Callable[[Delivery, Callable[[], object]], object] | None) -> None:
+        """Have attempts made by a worker, or again by those who advance."""
+        with self.lock:
+            self.post = post
+            self.condition.notify()

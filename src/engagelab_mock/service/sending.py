@@ -1,0 +1,395 @@
+"""The callbacks of one accepted message, or of one account event, on their way to the receivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from engagelab_mock.clock.base import Agenda, check_moment
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
+from engagelab_mock.delivery.model import Attempt, Delivery, DeliveryOptions, Verbatim
+from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.render import not_acknowledged
+from engagelab_mock.errors import NotAcknowledged, UsageError
+from engagelab_mock.messages.scenario import Batch, into_callbacks
+from engagelab_mock.protocol.callback import encode
+from engagelab_mock.protocol.events import DEFAULT, Dialect, Event
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.sender import Sender
+    from engagelab_mock.service.scheduler import Scheduler
+    from engagelab_mock.service.store.ledger import Ledger
+
+
+class State(StrEnum):
+    """Name where a scheduled callback stands."""
+
+    #: Waits until the API response is written.
+    HELD = "held"
+    #: Stands on the clock's agenda.
+    SCHEDULED = "scheduled"
+    #: Was taken off the agenda; its deliveries are under way.
+    DELIVERING = "delivering"
+    #: Every receiver was tried.
+    DELIVERED = "delivered"
+    #: Will not be sent.
+    WITHDRAWN = "withdrawn"
+
+
+_HELD, _SCHEDULED, _DELIVERING, _DELIVERED, _WITHDRAWN = State
+
+#: An event of the message; another attempt of a delivery; the expiry of the message's code, which nothing waits for.
+Kind = Literal["event", "retry", "expiry"]
+
+
+class ScheduledCallback:
+    """Hold one callback until it goes out: `at` a Unix time, with these events.
+
+    It is an entry of the clock's agenda. With a `delivery` it is that delivery's next attempt.
+    """
+
+    __slots__ = (
+        "agenda",
+        "at",
+        "cancelled",
+        "delivery",
+        "events",
+        "key",
+        "kind",
+        "left",
+        "sending",
+        "spelt",
+        "state",
+        "verbatim",
+    )
+
+    def __init__(
+        self,
+        sending: Sending,
+        at: float,
+        events: tuple[Event, ...],
+        kind: Kind = "event",
+        *,
+        delivery: Delivery | None = None,
+        verbatim: Verbatim | None = None,
+        key: str = "",
+    ) -> None:
+        self.sending = sending
+        self.at = at
+        self.events = events
+        #: The events as the dialect spells them, once the first receiver gets them.
+        self.spelt: tuple[Event, ...] = ()
+        self.kind = kind
+        self.state = _HELD
+        #: The agenda drops it; true once it is withdrawn.
+        self.cancelled = False
+        self.delivery = delivery
+        self.verbatim = verbatim
+        #: The key under which the store keeps it.
+        self.key = key
+        #: How many of its deliveries a worker has not tried yet.
+        self.left = 0
+        self.agenda: Agenda | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what it is, for a person to read."""
+        about = self.sending.message_id or "the account"
+        if self.delivery is None:
+            return f"{', '.join(event.name for event in self.events)} of {about}"
+        number = self.delivery.attempts[-1].number + 1 if self.delivery.attempts else 1
+        return f"attempt {number} of {', '.join(self.delivery.statuses)} of {about}"
+
+    def cancel(self) -> None:
+        """Withdraw it: it will not be sent."""
+        self.sending.withdraw((self,))
+
+    def run(self) -> None:
+        """Send it."""
+        __tracebackhide__ = True
+        run_sync(self.sending.deliver(SYNC, self))
+
+    async def arun(self) -> None:
+        """Send it from the running event loop."""
+        __tracebackhide__ = True
+        await self.sending.deliver(ASYNC, self)
+
+    def __repr__(self) -> str:
+        return f"<ScheduledCallback {self.label!r} at {self.at:.3f}: {self.state}>"
+
+
+class Sending:
+    """Schedule the callbacks of one message, send each when it is due, and retry or give up.
+
+    What is scheduled and the count `remaining` change with the scheduler's lock held. No lock is held while a receiver
+    is called.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        sender: Sender,
+        receivers: Callable[[], Sequence[Receiver]],
+        dialect: Dialect,
+        options: DeliveryOptions,
+        message_id: str = "",
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.message_id = message_id
+        self.deliveries: list[Delivery] = []
+        #: How many callbacks, retries included, are not finished. The expiry of a code is not counted.
+        self.remaining = 0
+        #: When the last event is due, in Unix seconds.
+        self.until = 0.0
+        #: The caller waits in `Scheduler.run`, which raises the first of `failures`. Afterwards, a failure is raised
+        #: where the callback is sent, such as in `clock.advance`. True from the start: another thread may send first.
+        self.caller_waits = True
+        self.failures: list[NotAcknowledged] = []
+        #: Takes failures instead, for sendings without a caller.
+        self.on_failure: Callable[[NotAcknowledged], object] | None = None
+        #: A failure leaves out the receivers that come after in the same callback.
+        self.stops_at_failure = True
+        self._scheduler = scheduler
+        self._sender = sender
+        self._receivers = receivers
+        self._dialect = dialect
+        self._options = options
+        self._ledger = ledger
+        #: The callback with a delivery that was given up and counts as a failure.
+        self._failed: ScheduledCallback | None = None
+        #: Callbacks that are held or scheduled, in order.
+        self._waiting: dict[ScheduledCallback, None] = {}
+        #: Lists that get the deliveries, too: those of the runs that a batch is made of.
+        self._shared: list[list[Delivery]] = []
+
+    def schedule(self, timed: Sequence[tuple[float, Event]], *, batch: Batch = 1, held: bool = False) -> None:
+        """Schedule timed events in callbacks of `batch` events, each due when its last event has happened."""
+        self._schedule([ScheduledCallback(self, at, events) for at, events in into_callbacks(timed, batch)], held=held)
+
+    def schedule_callback(
+        self,
+        at: float,
+        events: tuple[Event, ...],
+        kind: Kind = "event",
+        *,
+        verbatim: Verbatim | None = None,
+        held: bool = False,
+    ) -> None:
+        """Schedule one callback; with `held` it waits for `release`."""
+        check_moment(at, where="clock.call_at")
+        self._schedule([ScheduledCallback(self, at, events, kind, verbatim=verbatim)], held=held)
+
+    def resume(self, at: float, events: tuple[Event, ...], key: str, *, kind: Kind) -> None:
+        """Schedule a callback that the store has kept under a key."""
+        self._put([ScheduledCallback(self, at, events, kind, key=key)])
+
+    def retry(self, delivery: Delivery, at: float) -> None:
+        """Schedule the next attempt of a delivery that the store has kept."""
+        self.deliveries.append(delivery)
+        self._put([ScheduledCallback(self, at, delivery.events, "retry", delivery=delivery)])
+
+    def share(self, deliveries: list[Delivery]) -> None:
+        """Add the deliveries to this list, too."""
+        self._shared.append(deliveries)
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether the first callback was answered, or nothing is to be sent."""
+        first = self.deliveries[0] if self.deliveries else None
+        return not self.remaining if first is None else first.outcome is not Outcome.PENDING
+
+    def release(self) -> None:
+        """Put on the agenda what was held. Doing it twice does nothing."""
+        with self._scheduler.lock:
+            for callback in tuple(self._waiting):
+                if callback.state is _HELD:
+                    callback.state = _SCHEDULED
+                    self._scheduler.clock.add(callback)
+
+    def withdraw(self, callbacks: Iterable[ScheduledCallback] | None = None) -> None:
+        """Send no more of these callbacks, all by default, and make no other attempt of theirs."""
+        with self._scheduler.lock:
+            asked = tuple(self._waiting) if callbacks is None else callbacks
+            chosen = [callback for callback in asked if callback in self._waiting]
+            for callback in chosen:
+                del self._waiting[callback]
+                callback.state, callback.cancelled = _WITHDRAWN, True
+                if callback.kind != "expiry":
+                    self.remaining -= 1
+                if callback.agenda is not None:
+                    callback.agenda.count_cancelled()
+            self._scheduler.condition.notify()
+        if self._ledger is not None:
+            keys = tuple(callback.key for callback in chosen if callback.key)
+            if callbacks is None:
+                tried = tuple(self.deliveries)
+            else:
+                tried = tuple(callback.delivery for callback in chosen if callback.delivery is not None)
+            self._ledger.withdrawn(keys, tried)
+
+    def move_to(self, scheduler: Scheduler) -> None:
+        """Go on by another scheduler, with what is still pending."""
+        self._scheduler, self._sender.clock = scheduler, scheduler.clock
+        with scheduler.lock:
+            scheduler.clock.add(*[callback for callback in self._waiting if callback.state is _SCHEDULED])
+
+    def withdraw_expiry(self) -> None:
+        """Withdraw the expiry of the code: a code that was used does not expire."""
+        self.withdraw([callback for callback in tuple(self._waiting) if callback.kind == "expiry"])
+
+    async def deliver(self, io: Io, callback: ScheduledCallback) -> None:
+        """Send a callback that was taken off the agenda to every receiver that wants any of its events."""
+        __tracebackhide__ = True
+        scheduler, post = self._scheduler, self._scheduler.post
+        with scheduler.lock:
+            if self._waiting.pop(callback, self) is self:
+                return  # withdrawn by another thread meanwhile
+            callback.state = _DELIVERING
+        if post is not None:
+            self._post(callback, post)
+            return
+        try:
+            if callback.delivery is not None:
+                await self._attempt(io, callback, callback.delivery)
+            elif self._ledger is None:
+                for receiver in self._receivers():
+                    delivery = self._open(receiver, callback)
+                    if delivery is not None:
+                        await self._attempt(io, callback, delivery)
+                        if self._failed is not None and self.stops_at_failure:
+                            break
+            else:
+                for delivery in self._open_all(callback):
+                    await self._attempt(io, callback, delivery)
+        finally:
+            self._finish(callback)
+
+    def _post(self, callback: ScheduledCallback, post: Callable[[Delivery, Callable[[], object]], object]) -> None:
+        """Have a worker's threads make the attempts."""
+        try:
+            deliveries = self._open_all(callback) if callback.delivery is None else [callback.delivery]
+        except BaseException:
+            self._finish(callback)  # or a caller would wait for it for ever
+            raise
+        callback.left = len(deliveries)
+        if not deliveries:
+            self._finish(callback)
+        for delivery in deliveries:
+            post(delivery, partial(self._attempt_posted, callback, delivery))
+
+    def _attempt_posted(self, callback: ScheduledCallback, delivery: Delivery) -> None:
+        try:
+            if self._failed is None or self._failed is callback:
+                run_sync(self._attempt(SYNC, callback, delivery))
+            else:  # withdrawn while the job waited for its turn
+                delivery.given_up = True
+        finally:
+            with self._scheduler.lock:
+                callback.left -= 1
+                if not callback.left:
+                    self._finish(callback)
+
+    async def _attempt(self, io: Io, callback: ScheduledCallback, delivery: Delivery) -> None:
+        """Make a delivery's next attempt; if it is not acknowledged, schedule another or give up."""
+        __tracebackhide__ = True
+        try:
+            attempt = await self._sender.attempt(io, delivery)
+        except UsageError:
+            delivery.given_up = True
+            self.withdraw()
+            raise
+        if attempt.outcome is Outcome.ACKNOWLEDGED:
+            return
+        wait = delivery.retry.wait_after(attempt.number)
+        if wait is None:
+            delivery.given_up = True
+            self._give_up(callback, delivery, attempt)
+        else:
+            at = self._scheduler.clock.time() + wait
+            self._put([ScheduledCallback(self, at, delivery.events, "retry", delivery=delivery)])
+
+    def _give_up(self, callback: ScheduledCallback, delivery: Delivery, attempt: Attempt) -> None:
+        __tracebackhide__ = True
+        check = self._options.check
+        if check or (check is None and not attempt.faults):
+            self._failed = callback
+            self.withdraw()
+            if self.on_failure is not None:
+                self.on_failure(not_acknowledged(delivery))
+            elif self.caller_waits:
+                self.failures.append(not_acknowledged(delivery))
+            else:
+                raise not_acknowledged(delivery)
+
+    def _finish(self, callback: ScheduledCallback) -> None:
+        with self._scheduler.lock:
+            callback.state = _DELIVERED
+            if callback.kind != "expiry":
+                self.remaining -= 1
+            self._scheduler.condition.notify()
+
+    def _schedule(self, callbacks: list[ScheduledCallback], *, held: bool) -> None:
+        """Keep callbacks in the store, if there is one, and put them on the agenda or hold them."""
+        for callback in callbacks:
+            if callback.at > self.until and callback.kind != "expiry":
+                self.until = callback.at
+            if self._ledger is not None:
+                callback.key = self._ledger.planned(callback, self.message_id, self._options)
+        self._put(callbacks, held=held)
+
+    def _put(self, callbacks: list[ScheduledCallback], *, held: bool = False) -> None:
+        state = _HELD if held else _SCHEDULED
+        with self._scheduler.lock:
+            for callback in callbacks:
+                callback.state = state
+                self._waiting[callback] = None
+                if callback.kind != "expiry":
+                    self.remaining += 1
+            if not held:
+                self._scheduler.clock.add(*callbacks)
+
+    def _open_all(self, callback: ScheduledCallback) -> list[Delivery]:
+        """Open the deliveries to all receivers at once.
+
+        The store then has all of them or none in the place of the callback, so each receiver gets it once.
+        """
+        if self._ledger is None:
+            return [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
+        with self._ledger.due(callback.key):
+            return [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
+
+    def _open(self, receiver: Receiver, callback: ScheduledCallback) -> Delivery | None:
+        """Open a delivery of the events that a receiver wants; None if it wants none."""
+        verbatim, options, settings = callback.verbatim, self._options, receiver.settings
+        # Spelt once for all receivers: a run counts an event once, however many get it.
+        events = callback.spelt
+        if not events:
+            events = callback.events
+            if verbatim is None and self._dialect is not DEFAULT:
+                events = tuple(map(self._dialect.spell, events))
+            callback.spelt = events
+        if settings.events:
+            wanted = zip(callback.events, events, strict=True)
+            events = tuple([spelt for event, spelt in wanted if settings.wants(event)])
+        if not events and (verbatim is None or callback.events):
+            return None
+        if verbatim is None:
+            body = encode(events, total=options.total)
+            delivery = Delivery(receiver, events, body, self.message_id, options.retry, options.faults)
+        else:
+            body = verbatim.body if len(events) == len(callback.events) else encode(events)
+            faults = (*options.faults, *verbatim.faults)
+            delivery = Delivery(receiver, events, body, self.message_id, options.retry, faults)
+            delivery.content_type, delivery.signed = verbatim.content_type, verbatim.signed
+        if self._ledger is not None:
+            self._ledger.opened(delivery)
+        self.deliveries.append(delivery)
+        for deliveries in self._shared:
+            deliveries.append(delivery)
+        return delivery
+
+    def __repr__(self) -> str:
+        return f"<Sending of {self.message_id or 'an account event'}: {self.remaining} callbacks to go>"

@@ -1,0 +1,233 @@
+"""The delivery worker: threads that send due callbacks, for an app that runs in another process."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Hashable
+from functools import partial
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from engagelab_mock.clock.real import LiveClock
+from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.errors import EngageLabMockError, NotAcknowledged, UsageError
+from engagelab_mock.eventloop import stopwatch
+
+if TYPE_CHECKING:
+    from engagelab_mock.engagelab import EngageLab
+
+Job = Callable[[], object]
+
+#: How many callbacks one receiver gets at once, at most.
+CONCURRENCY = 16
+#: How long `stop` waits for the callbacks under way, in seconds; a working receiver answers faster.
+GRACE = 1.0
+#: After how many seconds an idle thread ends.
+_IDLE = 10.0
+
+
+class KeyedExecutor:
+    """Run jobs in threads: jobs with the same key one after the other, and up to `concurrency` keys at once.
+
+    >>> executor = KeyedExecutor(concurrency=2, on_error=print)
+    >>> finished = threading.Event()
+    >>> done = []
+    >>> executor.submit("a", lambda: done.append("first"))
+    >>> executor.submit("a", finished.set)
+    >>> finished.wait(10), done, executor.stop(grace=10)
+    (True, ['first'], True)
+
+    If a job raises, `on_error` is called with the exception, and the next job runs.
+    """
+
+    def __init__(self, *, concurrency: int, on_error: Callable[[Exception], object], name: str = "executor") -> None:
+        self._concurrency = concurrency
+        self._on_error = on_error
+        self._name = name
+        self._lock = threading.Lock()
+        #: The jobs of each key that has any, the running one first.
+        self._jobs: dict[Hashable, deque[Job]] = {}
+        self._ready: SimpleQueue[Hashable | None] = SimpleQueue()
+        self._threads: set[threading.Thread] = set()
+        self._stopped = False
+
+    def submit(self, key: Hashable, job: Job) -> None:
+        """Run a job after the earlier jobs with the same key."""
+        with self._lock:
+            if self._stopped:
+                return
+            if (jobs := self._jobs.get(key)) is not None:
+                jobs.append(job)
+                return
+            self._jobs[key] = deque([job])
+            self._ready.put(key)
+            # Each key uses one thread, so a thread is idle unless there are more keys than threads.
+            if len(self._threads) < min(self._concurrency, len(self._jobs)):
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._threads.add(thread)
+                thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a job is running or waiting."""
+        return bool(self._jobs)
+
+    def halt(self) -> None:
+        """Start no further job."""
+        with self._lock:
+            self._stopped = True
+            for _ in self._threads:
+                self._ready.put(None)
+
+    def stop(self, *, grace: float) -> bool:
+        """Halt, wait up to `grace` seconds for the jobs under way, and return whether they finished."""
+        deadline = stopwatch() + grace
+        self.halt()
+        with self._lock:
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join(max(0.0, deadline - stopwatch()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _work(self) -> None:
+        while (key := self._next()) is not None:
+            try:
+                self._jobs[key][0]()
+            except Exception as error:
+                self._on_error(error)
+            with self._lock:
+                jobs = self._jobs[key]
+                jobs.popleft()
+                if jobs:
+                    # To the end of the queue, so that a message with many callbacks does not delay the others.
+                    self._ready.put(key)
+                else:
+                    del self._jobs[key]
+                del jobs
+
+    def _next(self) -> Hashable | None:
+        """Wait for a key with a job to run; return None if this thread should end."""
+        while True:
+            try:
+                key = self._ready.get(timeout=_IDLE)
+            except Empty:
+                key = None
+            with self._lock:
+                if self._stopped or (key is None and len(self._threads) > len(self._jobs)):
+                    self._threads.discard(threading.current_thread())
+                    return None
+            if key is not None:
+                return key
+
+
+class DeliveryWorker:
+    """Send due callbacks from threads until it is stopped.
+
+    >>> from engagelab_mock import EngageLab, LiveClock
+    >>> with EngageLab(clock=LiveClock(speed=1000)) as engagelab, DeliveryWorker(engagelab):
+    ...     engagelab.send("+6591234567").statuses
+    ['plan', 'sent', 'delivered', 'verified']
+
+    On a `LiveClock`, each receiver gets up to `concurrency` callbacks at once, and the callbacks of one message in
+    order. A slow or dead receiver does not delay the others. On a `VirtualClock`, the worker settles each time a
+    message was accepted. Failures are entered in the journal. After `stop`, pending callbacks stay unsent.
+    """
+
+    def __init__(self, engagelab: EngageLab, *, concurrency: int = CONCURRENCY) -> None:
+        self._engine = engagelab._engine
+        self._clock = engagelab.clock
+        self._concurrency = concurrency
+        self._executors: dict[Receiver, KeyedExecutor] = {}
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def start(self) -> Self:
+        """Start to send."""
+        if self._stopped:
+            raise UsageError("the worker was stopped and cannot start again", where="DeliveryWorker")
+        if self._thread is None:
+            work: Callable[[], object] = self._settle
+            if isinstance(self._clock, LiveClock):
+                self._engine.scheduler.use_worker(self._post)
+                work = partial(self._run_due, self._clock)
+            else:
+                self._engine.outbox.on_release.append(self._released.set)
+                self._released.set()  # settle once for messages accepted before
+            self._thread = threading.Thread(target=work, name="DeliveryWorker", daemon=True)
+            self._thread.start()
+        return self
+
+    def stop(self, *, grace: float = GRACE) -> bool:
+        """Stop sending, wait up to `grace` seconds for the callbacks under way, and return whether they ended."""
+        if self._stopped or self._thread is None:
+            self._stopped = True
+            return True
+        self._stopped = True
+        deadline = stopwatch() + grace
+        if isinstance(self._clock, LiveClock):
+            self._clock.interrupt()
+        else:
+            self._engine.outbox.on_release.remove(self._released.set)
+            self._released.set()
+        with self._lock:
+            executors = tuple(self._executors.values())
+        for executor in executors:
+            executor.halt()
+        self._thread.join(grace)
+        ended = [executor.stop(grace=max(0.0, deadline - stopwatch())) for executor in executors]
+        self._engine.scheduler.use_worker(None)
+        return all(ended) and not self._thread.is_alive()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run_due(self, clock: LiveClock) -> None:
+        """Run each entry of the agenda when it is due. Attempts take time, so they are posted to other threads."""
+        while (entry := clock.next_due()) is not None:
+            self._try(entry.run)
+
+    def _settle(self) -> None:
+        """Settle each time a message was accepted."""
+        while self._released.wait() and not self._stopped:
+            self._released.clear()
+            self._try(self._engine.settle_quietly)
+
+    def _post(self, delivery: Delivery, job: Job) -> None:
+        """Make an attempt in a thread of the receiver's executor."""
+        with self._lock:
+            executor = self._executors.get(delivery.receiver)
+            if executor is None and not self._stopped:
+                executor = self._executors[delivery.receiver] = KeyedExecutor(
+                    concurrency=self._concurrency, on_error=self._report, name="DeliveryWorker's"
+                )
+        if executor is not None:
+            executor.submit(delivery.message_id, job)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """Enter an error in the journal, as no caller can catch it, unless the journal has it already."""
+        if isinstance(error, (NotAcknowledged, UsageError)):
+            return
+        try:
+            what = f"{type(error).__name__}: {error}"
+            refused = EngageLabMockError(what, where="DeliveryWorker")
+            self._engine.journal.refuse(refused, at=self._clock.time())
+        except Exception:
+            # Writing may fail too, for example if the disk is full. Then print it to stderr.
+            traceback.print_exception(error)

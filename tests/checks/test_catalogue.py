@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engagelab_mock import CHECKS, UnknownName, UsageError
+from engagelab_mock.checks.catalogue import Selection
+
+
+def run_by(**given: Any) -> list[str]:
+    selection = Selection(**given)
+    return [check.id for check in CHECKS.values() if not selection.leaves_out(check)]
+
+
+def test_all_checks_run_by_default() -> None:
+    assert run_by() == list(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("only", "ids"),
+    [
+        (["B04"], ["B04"]),
+        (["b04"], ["B04"]),
+        (["sig-nonascii"], ["B04"]),
+        (["A*"], [id for id in CHECKS if id.startswith("A")]),
+        (["bigi*"], ["D14"]),
+        (["ping-*"], ["A01", "A02", "A03"]),
+        (["A0?"], [f"A0{number}" for number in range(1, 10)]),
+    ],
+)
+def test_only_takes_ids_and_names(only: list[str], ids: list[str]) -> None:
+    assert run_by(only=only) == ids
+
+
+def test_skip_overrides_only() -> None:
+    assert run_by(only=["ping-*"], skip=["A02"]) == ["A01", "A03"]
+
+
+def test_severity_is_the_least_that_is_run() -> None:
+    assert {str(CHECKS[id].severity) for id in run_by(severity="major")} == {"blocker", "major"}
+
+
+@pytest.mark.parametrize("where", ["only", "skip"])
+def test_an_unknown_check_gets_a_suggestion(where: str) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'sig-prefix'") as caught:
+        Selection(only=["sig-prefx"]) if where == "only" else Selection(skip=["sig-prefx"])
+    assert (caught.value.where, caught.value.noun) == (where, "check")
+
+
+def test_an_unknown_severity_gets_a_suggestion() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'blocker'"):
+        Selection(severity="bloker")
+
+
+def test_a_suppression_has_a_reason_and_a_check() -> None:
+    assert Selection(suppress={"replay-*": "mutual TLS"}).suppress == {"B16": "mutual TLS", "B17": "mutual TLS"}
+    with pytest.raises(UsageError, match="B17 is suppressed without a reason"):
+        Selection(suppress={"B17": " "})
+    with pytest.raises(UnknownName, match="B17"):
+        Selection(suppress={"B177": "mutual TLS"})
+
+
+def test_every_fix_is_python_in_every_framework() -> None:
+    for each in CHECKS.values():
+        for code in (each.fix.flask, each.fix.django, each.fix.fastapi):
+            indented = "\n".join(f"    {line}" for line in code.splitlines() or ["pass"])
+            compile(f"async def view(request):\n{indented}\n", each.id, "exec")
+            assert "$" not in code.replace('?$"', "")
+
+
+def test_every_check_has_complete_texts() -> None:
+    assert list(CHECKS) == sorted(CHECKS)
+    assert len({each.name for each in CHECKS.values()}) == len(CHECKS)
+    for each in CHECKS.values():
+        assert not each.title[0].islower()
+        assert not each.title.endswith(".")
+        for text in (each.why, each.stimulus, each.expected, each.fix.text):
+            assert text.endswith((".", ".)"))
+        assert set(each.source) <= set("SDKXCP? ")

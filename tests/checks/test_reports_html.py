@@ -1,0 +1,162 @@
+"""The HTML report, as a real browser shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engagelab_mock import Report
+from engagelab_mock.checks.reports_html import html
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+#: Set if a browser is installed for the tests: then they fail without a browser, and are not skipped.
+REQUIRED = "ENGAGELAB_MOCK_TEST_BROWSER"
+_VOID = {"meta", "br"}
+
+
+class Reader(HTMLParser):
+    """Read a page strictly: every element must be closed, in the right order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_it_is_well_formed_for_any_answer_of_a_receiver(report: Report) -> None:
+    reader = read(html(report))
+    assert "b" not in [tag for tag, attributes in reader.seen[:12]]
+    assert [tag for tag, _ in reader.seen].count("details") == 3
+
+
+def test_it_needs_nothing_else(report: Report) -> None:
+    page = html(report)
+    assert {tag for tag, _ in read(page).seen} & {"script", "link", "img", "iframe"} == set()
+    assert re.findall(r"url\(|@import|src=", page) == []
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail("there is neither chromium nor chromedriver, and there should be")
+        pytest.skip("there is no browser: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "disable-component-update",
+        "no-first-run",
+        "hide-scrollbars",
+        "window-size=1000,900",
+        f"user-data-dir={profile}",
+    ):
+        options.add_argument(f"--{argument}")
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+def pixels(png: bytes) -> set[bytes]:
+    """Return the colours of a picture."""
+    width, height, depth, kind = struct.unpack(">IIBB", png[16:26])
+    assert (depth, width > 100, height > 20) == (8, True, True)
+    data = b"".join(
+        png[found.end() : found.end() + int.from_bytes(png[found.start() - 4 : found.start()])]
+        for found in re.finditer(b"IDAT", png)
+    )
+    raw = zlib.decompressobj().decompress(data)
+    size = {2: 3, 6: 4}[kind]
+    return {raw[index : index + size] for index in range(1, len(raw), size)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_summary_is_seen_in_a_browser(scheme: str, browser: Chrome, report: Report, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    path = tmp_path / "report.html"
+    path.write_text(html(report), encoding="utf-8")
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(path.as_uri())
+
+    summary = browser.find_element(By.ID, "summary")
+    assert summary.is_displayed()
+    assert summary.text.split() == [
+        "3",
+        "failed",
+        "2",
+        "passed",
+        "1",
+        "inconclusive",
+        "1",
+        "skipped",
+        "1",
+        "suppressed",
+    ]
+    assert browser.find_element(By.TAG_NAME, "h1").text == "This receiver fails 2 checks"
+    # Visible without scrolling, and inside the window.
+    height, width = browser.execute_script("return [innerHeight, innerWidth]")
+    rect = summary.rect
+    assert 0 < rect["y"] < rect["y"] + rect["height"] < height
+    assert 0 <= rect["x"] < rect["x"] + rect["width"] <= width
+    assert len(pixels(summary.screenshot_as_png)) > 10
+
+    paper = browser.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
+    brightness = max(int(part) for part in re.findall(r"\d+", paper)[:3])
+    assert brightness > 200 if scheme == "light" else brightness < 60
+
+
+@pytest.mark.slow
+def test_a_finding_opens_to_its_evidence_in_a_browser(browser: Chrome, report: Report, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    path = tmp_path / "report.html"
+    path.write_text(html(report), encoding="utf-8")
+    browser.get(path.as_uri())
+
+    finding = browser.find_elements(By.TAG_NAME, "details")[1]
+    evidence = finding.find_element(By.TAG_NAME, "dl")
+    assert not evidence.is_displayed()
+    finding.find_element(By.TAG_NAME, "summary").click()
+    assert evidence.is_displayed()
+    assert "no complete answer within 3 s" in evidence.text
+    assert "hmac.compare_digest" in evidence.text
+    # Long lines of evidence do not make the page wider than the window.
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+import trustme
+
+from engagelab_mock import EngageLab, Receiver, Recorder, UsageError
+from engagelab_mock.delivery.transport.http import tls_context
+from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.server.proxy import Passed, RecordingProxy
+from tests.peers import Conversation, Peer, answer, answering
+
+
+@contextmanager
+def proxied(reply: bytes) -> Iterator[tuple[Peer, RecordingProxy, list[Passed]]]:
+    """Put a proxy before a socket that answers each connection's first request with these bytes."""
+
+    def script(conversation: Conversation) -> None:
+        if conversation.request():
+            conversation.say(reply)
+
+    passed: list[Passed] = []
+    with Peer(script) as peer, RecordingProxy(peer.url, passed.append) as proxy:
+        yield peer, proxy, passed
+
+
+def converse(proxy: RecordingProxy, request: bytes) -> bytes:
+    """Send bytes and return everything that comes back until the connection is closed or silent."""
+    with closing(socket.create_connection(("127.0.0.1", proxy.port), timeout=10)) as connection:
+        connection.sendall(request)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.read()
+
+
+HEAD = (
+    b"POST /engagelab?x=%41 HTTP/1.1\r\n"
+    b"Host: callbacks.acme.example\r\n"
+    b"x-callback-ID:timestamp=1;nonce=2\r\n"
+    b"X-Callback-Id:   twice \r\n"
+    b"X-Odd: caf\xe9\r\n"
+    b"Content-Type:application/json\r\n"
+)
+CHUNKS = b'3\r\n{"a\r\n3;x=y\r\n":1\r\n1\r\n}\r\n0\r\nT: 1\r\n\r\n'
+BODY = b'{"total" : 1,\n"rows":[\xff]}'
+
+
+def test_a_request_arrives_byte_for_byte() -> None:
+    with proxied(answer("200 OK", b"fine")) as (peer, proxy, passed):
+        request = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+        assert converse(proxy, request) == b"fine"
+        proxy.stop()
+
+    [arrived] = peer.requests
+    assert arrived == request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+    assert (passed[0].status, passed[0].body, passed[0].error) == (200, BODY, "")
+    assert passed[0].headers.get_all("X-CALLBACK-ID") == ["timestamp=1;nonce=2", "twice"]
+
+
+def test_headers_about_the_connection_are_not_forwarded() -> None:
+    with proxied(answer("200 OK", b"")) as (peer, proxy, _):
+        converse(proxy, HEAD + b"Connection: keep-alive, X-Odd\r\nKeep-Alive: 5\r\nContent-Length: 2\r\n\r\n{}")
+
+    [arrived] = peer.requests
+    assert b"eep-" not in arrived
+    assert b"X-Odd" not in arrived
+    assert arrived.endswith(b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+
+def test_a_body_in_chunks_goes_on_in_chunks() -> None:
+    with proxied(answer("200 OK", b"")) as (peer, proxy, passed):
+        converse(
+            proxy, HEAD + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n3;x=y\r\n":1\r\n1\r\n}\r\n0\r\nT: 1\r\n\r\n'
+        )
+        proxy.stop()
+
+    assert passed[0].body == b'{"a":1}'
+    [arrived] = peer.requests
+    assert arrived.partition(b"\r\n\r\n")[0].count(b"Transfer-Encoding: chunked") == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "body"),
+    [
+        (answer("401 Go Away", b"not signed", "X-Why: because", "x-why: again"), 401, b"not signed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", 200, b"abc"),
+        (b"HTTP/1.0 200 OK\r\n\r\nto the end", 200, b"to the end"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", 302, b""),
+    ],
+    ids=["headers", "chunks", "to the end", "204", "redirect"],
+)
+def test_the_receiver_s_answer_is_the_answer(reply: bytes, status: int, body: bytes) -> None:
+    with proxied(reply) as (_, proxy, passed):
+        with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
+            connection.request("POST", "/", b"{}")
+            response = connection.getresponse()
+            found = (response.status, response.read())
+            headers = response.getheaders()
+        proxy.stop()
+
+    assert found == (status, body)
+    assert passed[0].status == status
+    if status == 401:
+        assert response.reason == "Go Away"
+        assert headers[-2:] == [("X-Why", "because"), ("x-why", "again")]
+    if status == 302:
+        assert response.headers["Location"] == "/elsewhere"
+
+
+def test_every_method_goes_through_and_a_connection_carries_several() -> None:
+    methods: list[str] = []
+    app = flask.Flask("app")
+
+    @app.route("/", methods=["GET", "PUT", "DELETE", "POST"])
+    def view() -> str:
+        methods.append(flask.request.method)
+        return flask.request.method
+
+    passed: list[Passed] = []
+    with (
+        LoopbackServer(app) as server,
+        RecordingProxy(server.url, passed.append) as proxy,
+        closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection,
+    ):
+        for method in ("GET", "PUT", "DELETE", "POST", "HEAD"):
+            connection.request(method, "/")
+            response = connection.getresponse()
+            assert response.read() == (b"" if method == "HEAD" else method.encode())
+    assert methods == ["GET", "PUT", "DELETE", "POST", "GET"] or methods[:4] == ["GET", "PUT", "DELETE", "POST"]
+    assert [each.method for each in passed] == ["GET", "PUT", "DELETE", "POST", "HEAD"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "asked", "arrives"),
+    [("", "/a?b=c", "/a?b=c"), ("/", "/a", "/a"), ("/cb", "/a?b=c", "/cb?b=c"), ("/cb?t=1", "/a", "/cb?t=1")],
+)
+def test_the_forward_s_path_is_where_it_goes(forward: str, asked: str, arrives: str) -> None:
+    recorder = Recorder()
+    seen: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        query = environ["QUERY_STRING"]
+        seen.append(environ["PATH_INFO"] + (f"?{query}" if query else ""))
+        return recorder(environ, start_response)
+
+    with (
+        LoopbackServer(app) as server,
+        RecordingProxy(server.url + forward, lambda passed: None) as proxy,
+        closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection,
+    ):
+        connection.request("POST", asked, b"")
+        assert connection.getresponse().status == 200
+    assert seen == [arrives]
+
+
+def test_a_receiver_that_refuses_connections_is_answered_502() -> None:
+    passed: list[Passed] = []
+    gone = LoopbackServer(Recorder())
+    gone.stop()
+    with RecordingProxy(gone.url, passed.append) as proxy, EngageLab(Receiver.http(proxy.url)) as engagelab:
+        [delivery] = engagelab.send(scenario=["plan"], check=False).deliveries
+
+    assert delivery.attempts[0].response is not None
+    assert delivery.attempts[0].response.status == 502
+    assert (passed[0].status, passed[0].error) == (None, "connection refused: nothing listens there")
+
+
+def test_a_receiver_that_is_slow_or_speaks_no_http_is_answered_for() -> None:
+    passed: list[Passed] = []
+    release = threading.Event()
+
+    def silent(conversation: Conversation) -> None:
+        release.wait(10)
+
+    with Peer(silent) as peer, RecordingProxy(peer.url, passed.append, limit=0.05) as proxy:
+        assert b"did not answer in time" in converse(proxy, b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        release.set()
+    with proxied(b"SSH-2.0\r\n") as (_, proxy, odd):
+        assert b"is not HTTP" in converse(proxy, b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        proxy.stop()
+    assert [each.status for each in passed + odd] == [None, None]
+
+
+def test_a_callback_is_reported_if_its_sender_disconnects() -> None:
+    arrived = threading.Event()
+    gone = threading.Event()
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        arrived.set()
+        gone.wait(10)
+        conversation.say(answer("200 OK", b"x" * 100_000))
+
+    passed: list[Passed] = []
+    with Peer(script) as peer, RecordingProxy(peer.url, passed.append) as proxy:
+        with closing(socket.create_connection(("127.0.0.1", proxy.port), timeout=10)) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+            assert arrived.wait(10)
+        gone.set()
+        proxy.stop()
+    assert [each.status for each in passed] == [200]
+
+
+def test_an_error_in_the_report_does_not_harm_a_request() -> None:
+    def fail(passed: Passed) -> None:
+        raise OSError("no space left on device")
+
+    with (
+        LoopbackServer(Recorder()) as server,
+        RecordingProxy(server.url, fail) as proxy,
+        EngageLab(Receiver.http(proxy.url)) as engagelab,
+    ):
+        assert engagelab.send().acknowledged
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_malformed_requests_are_refused_and_not_forwarded(request_bytes: bytes) -> None:
+    passed: list[Passed] = []
+    with (
+        LoopbackServer(Recorder()) as server,
+        RecordingProxy(server.url, passed.append) as proxy,
+        closing(socket.create_connection(("127.0.0.1", proxy.port), timeout=10)) as connection,
+    ):
+        connection.sendall(request_bytes)
+        assert connection.recv(100)
+    assert passed == []
+
+
+def test_a_receiver_behind_tls_is_reached_and_its_certificate_verified(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    passed: list[Passed] = []
+    with Peer(answering(answer()), answering(answer()), tls=context) as peer:
+        for trust in (tls_context(str(bundle)), tls_context(True)):
+            with RecordingProxy(peer.url, passed.append, tls=trust) as proxy:
+                converse(proxy, b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+
+    assert [each.status for each in passed] == [200, None]
+    assert "cannot be reached" in passed[1].error
+
+
+def test_an_invalid_address_is_refused() -> None:
+    with pytest.raises(UsageError, match="--forward"):
+        RecordingProxy("localhost:8000", lambda passed: None)

@@ -1,0 +1,403 @@
+"""Several threads, or several tasks, use one EngageLab at once: each callback goes out once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from engagelab_mock import ApiServer, EngageLab, LiveClock, NotAcknowledged, Receiver, Run, Scenario, VirtualClock
+from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.scheduler import Scheduler
+from tests.eventloops import answering
+from tests.service.app import PATIENCE, SENT, App, in_threads
+from tests.service.rest.client import Client
+
+THREADS = 4
+
+
+class Overlap:
+    """Note how many callbacks of one message, and how many of all, are being answered at once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._inside = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, status: str) -> None:
+        with self._lock:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+        sum(range(2000))  # long enough for another thread to have its turn
+        with self._lock:
+            self._inside -= 1
+
+
+@pytest.fixture(autouse=True)
+def _switch_often() -> Iterator[None]:
+    """Have threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def overlap() -> Overlap:
+    return Overlap()
+
+
+@pytest.fixture
+def app(overlap: Overlap) -> App:
+    return App(overlap)
+
+
+@pytest.fixture
+def engagelab(app: App) -> Iterator[EngageLab]:
+    with EngageLab(Receiver.wsgi(app), clock=VirtualClock(0), code_ttl=None) as engagelab:
+        yield engagelab
+
+
+def numbers() -> Callable[[], str]:
+    counter = count()
+    return lambda: f"+6591{next(counter):06d}"
+
+
+def complete(run: Run) -> None:
+    assert (run.statuses, run.acknowledged) == (SENT, True)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(False, id="and nothing else"),
+        pytest.param(True, id="after the API accepted something"),
+    ],
+)
+def test_each_thread_has_its_run_complete_when_send_returns(
+    app: App, engagelab: EngageLab, overlap: Overlap, first: bool
+) -> None:
+    if first:
+        Client(engagelab).sent()
+        engagelab.settle()
+    runs: list[Run] = []
+    together = threading.Barrier(THREADS)
+
+    def work() -> None:
+        together.wait(PATIENCE)
+        for _ in range(10):
+            run = engagelab.send(scenario="delivered")
+            complete(run)
+            runs.append(run)
+
+    in_threads(*[work] * THREADS)
+    assert {tuple(app.of(run.message_id)) for run in runs} == {tuple(SENT)}
+    assert len({run.message_id for run in runs}) == 10 * THREADS
+    assert overlap.most == 1
+
+
+def test_threads_that_send_settle_and_look_deliver_everything_once_and_in_order(
+    app: App, engagelab: EngageLab, overlap: Overlap
+) -> None:
+    client = Client(engagelab)
+    together = threading.Barrier(THREADS)
+    to = numbers()
+
+    def work() -> None:
+        together.wait(PATIENCE)
+        for _ in range(5):
+            mine = to()
+            client.sent(mine)
+            engagelab.settle()
+            assert engagelab.inbox(mine).code
+            engagelab.send(mine, scenario="sent_failed")
+
+    in_threads(*[work] * THREADS)
+    messages = {message_id for message_id, _ in app.rows}
+    assert len(messages) == 10 * THREADS
+    for message_id in messages:
+        assert app.of(message_id) in (SENT, ["plan", "sent_failed"])
+    assert len(app.rows) == 5 * 5 * THREADS
+    assert overlap.most == 1
+
+
+def test_threads_that_call_the_api_while_another_settles(app: App, engagelab: EngageLab) -> None:
+    client = Client(engagelab)
+    to, ids, over = numbers(), [], threading.Event()
+
+    def call() -> None:
+        ids.extend([client.sent(to()) for _ in range(20)])
+
+    def settle() -> None:
+        while not over.is_set():
+            engagelab.settle()
+
+    settling = threading.Thread(target=settle, daemon=True)
+    settling.start()
+    in_threads(*[call] * THREADS)
+    over.set()
+    settling.join(PATIENCE)
+    engagelab.settle()
+    assert len(set(ids)) == 20 * THREADS
+    assert {tuple(app.of(message_id)) for message_id in ids} == {tuple(SENT)}
+
+
+def test_an_answer_that_is_written_while_another_thread_settles_releases_its_callbacks_once(
+    app: App, engagelab: EngageLab
+) -> None:
+    app.handle = str
+    client, to, together = Client(engagelab), numbers(), threading.Barrier(2)
+    rounds = 150
+
+    def serve() -> None:
+        for _ in range(rounds):
+            body = json.dumps({"to": to(), "template": {"id": "login"}}).encode()
+            answer = client.request("POST", "/v1/messages", body)
+            together.wait(PATIENCE)
+            answer.written()
+            together.wait(PATIENCE)
+
+    def settle() -> None:
+        for _ in range(rounds):
+            together.wait(PATIENCE)
+            engagelab.settle()
+            together.wait(PATIENCE)
+
+    in_threads(serve, settle)
+    engagelab.settle()
+    assert len(app.rows) == len(set(app.rows)) == len(SENT) * rounds
+
+
+def test_threads_that_begin_sends_while_another_advances_the_clock(app: App, engagelab: EngageLab) -> None:
+    runs: list[Run] = []
+
+    def begin() -> None:
+        runs.extend([engagelab.begin_send(scenario="delivered") for _ in range(20)])
+
+    def advance() -> None:
+        for _ in range(20):
+            engagelab.clock.advance(1)
+
+    in_threads(begin, advance, begin, advance)
+    engagelab.settle()
+    assert len(runs) == 40
+    for run in runs:
+        complete(run)
+        assert app.of(run.message_id) == SENT
+
+
+def test_a_failure_is_raised_to_one_thread_that_settles(app: App, engagelab: EngageLab) -> None:
+    app.status = "500 Oops"
+    runs = [engagelab.begin_send(scenario="delivered") for _ in range(10)]
+    caught: list[NotAcknowledged] = []
+    together = threading.Barrier(THREADS)
+
+    def settle() -> None:
+        together.wait(PATIENCE)
+        try:
+            engagelab.settle()
+        except NotAcknowledged as error:
+            caught.append(error)
+
+    in_threads(*[settle] * THREADS)
+    told = sum(1 + len(getattr(error, "__notes__", [])) for error in caught)
+    assert told == len(runs) == len(app.statuses)
+    engagelab.settle()
+
+
+def test_a_thread_that_waits_is_woken_and_does_not_have_to_give_up(
+    app: App, engagelab: EngageLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagelab_mock.service.scheduler.PATIENCE", 3600.0)
+    refusals, moving, refused = count(1), threading.Event(), threading.Event()
+    take = Scheduler._take
+
+    def noted(scheduler: Scheduler) -> bool:
+        taken = take(scheduler)
+        # The third time it holds the lock until it waits, so the other thread cannot be faster.
+        if not taken and next(refusals) == 3:
+            refused.set()
+        return taken
+
+    def pause() -> None:
+        moving.set()
+        assert refused.wait(PATIENCE)
+
+    def send() -> None:
+        assert moving.wait(PATIENCE)
+        # Later than the clock is moved, or the other thread would send it.
+        assert engagelab.send(scenario=Scenario("late").then("plan", after=60)).acknowledged
+
+    complete(engagelab.send(scenario="delivered"))
+    monkeypatch.setattr(Scheduler, "_take", noted)
+    engagelab.clock.call_at(engagelab.clock.time() + 5, pause)
+    in_threads(lambda: engagelab.clock.advance(10), send)
+
+
+def test_each_thread_that_sends_has_its_own_failure() -> None:
+    """A `send` raises what its own message did, and not what another thread's did."""
+    failing = "+6590000001"
+    with EngageLab(Receiver.wsgi(refusing(failing)), code_ttl=None) as engagelab:
+        engagelab.begin_send(scenario="delivered")
+        engagelab.settle()
+
+        def fail() -> None:
+            for _ in range(10):
+                with pytest.raises(NotAcknowledged) as caught:
+                    engagelab.send(failing)
+                assert caught.value.delivery.events[0].to == failing  # type: ignore[attr-defined]
+
+        def succeed() -> None:
+            for _ in range(10):
+                complete(engagelab.send(scenario="delivered"))
+
+        in_threads(fail, succeed, fail, succeed)
+
+
+def refusing(to: str) -> Any:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        start_response("500 Oops" if to.encode() in body else "200 OK", [])
+        return []
+
+    return app
+
+
+def test_rules_and_receivers_change_while_others_send(app: App, engagelab: EngageLab) -> None:
+    client = Client(engagelab)
+    to = numbers()
+
+    def rule() -> None:
+        for _ in range(20):
+            engagelab.rule(to(), error=5013).cancel()
+
+    def save() -> None:
+        for _ in range(20):
+            engagelab.save_receiver(Receiver.recording())
+
+    def call() -> None:
+        for _ in range(20):
+            assert client.send(to()).status == 200
+
+    in_threads(rule, save, call, call)
+    engagelab.settle()
+    assert len(engagelab.rules) == 0
+    assert len(engagelab.receivers) == 21
+    assert app.statuses.count("delivered") == 40
+
+
+@pytest.mark.parametrize("speed", [50, 5000])
+def test_on_a_live_clock_threads_send_at_once_and_each_waits_for_its_own(app: App, speed: float) -> None:
+    app.handle = str
+    with (
+        LoopbackServer(app) as receiver,
+        EngageLab(Receiver.http(receiver.url, limit=PATIENCE), clock=LiveClock(speed), code_ttl=None) as engagelab,
+        ApiServer(engagelab),
+    ):
+        runs: list[Run] = []
+
+        def work() -> None:
+            for _ in range(3):
+                run = engagelab.send(scenario="delivered")
+                complete(run)
+                runs.append(run)
+
+        in_threads(*[work] * THREADS)
+        assert {tuple(app.of(run.message_id)) for run in runs} == {tuple(SENT)}
+        assert len(runs) == 3 * THREADS
+
+
+# ---- tasks ----
+
+
+@pytest.mark.anyio
+async def test_tasks_that_send_settle_and_look_deliver_everything_once_and_in_order() -> None:
+    to = numbers()
+    with EngageLab(Receiver.asgi(answering(before=lambda: anyio.sleep(0))), code_ttl=None) as engagelab:
+        client = Client(engagelab)
+        runs: list[Run] = []
+
+        async def work() -> None:
+            mine = to()
+            client.sent(mine)
+            await engagelab.asettle()
+            assert (await engagelab.ainbox(mine)).code
+            run = await engagelab.asend(mine, scenario="delivered")
+            complete(run)
+            runs.append(run)
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                for _ in range(10):
+                    group.start_soon(work)
+        assert engagelab.journal.statuses.count("delivered") == 20
+        assert len(engagelab.journal) == 60
+        for run in runs:
+            assert engagelab.journal.where(message_id=run.message_id).statuses == SENT
+
+
+@pytest.mark.anyio
+async def test_a_task_that_is_cancelled_while_it_settles_leaves_the_rest_to_the_next() -> None:
+    reached, go_on = anyio.Event(), anyio.Event()
+
+    async def before() -> None:
+        reached.set()
+        await go_on.wait()
+
+    with EngageLab(Receiver.asgi(answering(before=before), limit=None), code_ttl=None) as engagelab:
+        first, second = engagelab.begin_send(scenario="delivered"), engagelab.begin_send(scenario="delivered")
+        scope = anyio.CancelScope()
+
+        async def settle() -> None:
+            with scope:
+                await engagelab.asettle()
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(settle)
+                await reached.wait()
+                scope.cancel()
+            go_on.set()
+            await engagelab.asettle()
+        complete(second)
+        assert first.statuses == SENT
+        assert [delivery.outcome for delivery in first.deliveries] == ["pending", "acknowledged", "acknowledged"]
+
+
+@pytest.mark.anyio
+async def test_a_thread_calls_the_api_while_a_task_settles() -> None:
+    to = numbers()
+    with EngageLab(Receiver.asgi(answering(before=lambda: anyio.sleep(0))), code_ttl=None) as engagelab:
+        client = Client(engagelab)
+
+        def call() -> None:
+            for _ in range(20):
+                client.sent(to())
+
+        async def settle() -> None:
+            for _ in range(20):
+                await engagelab.asettle()
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.to_thread.run_sync, call)
+                group.start_soon(settle)
+            await engagelab.asettle()
+        assert engagelab.journal.statuses.count("delivered") == 20
+
+
+@pytest.mark.asyncio
+async def test_many_sends_at_once_pass_time_once() -> None:
+    with EngageLab(Receiver.asgi(answering(before=lambda: asyncio.sleep(0))), clock=VirtualClock(0)) as engagelab:
+        runs = await asyncio.gather(*(engagelab.asend(scenario="delivered") for _ in range(50)))
+        assert engagelab.clock.time() == 5
+    for run in runs:
+        complete(run)
