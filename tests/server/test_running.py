@@ -48,10 +48,11 @@ def test_a_receiver_in_process_is_called_on_the_test_s_thread_when_it_reads() ->
         start_response("200 OK", [])
         return []
 
+    before = postmen()  # a thread of an earlier test may still be ending
     with EngageLab(Receiver.wsgi(app)) as engagelab, ApiServer(engagelab) as server:
         assert Talk(server)("POST", "/v1/messages", message()).status == 200
         assert threads == []
-        assert postmen() == []
+        assert set(postmen()) <= set(before)
         assert engagelab.inbox("+6591234567").code
     assert threads == [threading.current_thread().name] * 3
 
@@ -60,6 +61,7 @@ def test_a_receiver_in_process_is_called_on_the_test_s_thread_when_it_reads() ->
 def test_a_receiver_over_http_is_called_at_once(late: bool) -> None:
     arrived: SimpleQueue[Received] = SimpleQueue()
     recorder = Recorder(on_received=arrived.put)
+    before = postmen()
     with LoopbackServer(recorder) as elsewhere, EngageLab() as engagelab:
         receiver = Receiver.http(elsewhere.url, username=recorder.username, secret=recorder.secret)
         if not late:
@@ -68,7 +70,7 @@ def test_a_receiver_over_http_is_called_at_once(late: bool) -> None:
             engagelab.receiver = receiver
             Talk(server)("POST", "/v1/messages", message())
             statuses = [arrived.get(timeout=PATIENCE).statuses for _ in range(3)]
-            [postman] = postmen()
+            [postman] = set(postmen()) - set(before)
     assert statuses == [["plan"], ["sent"], ["delivered"]]
     postman.join(PATIENCE)
     assert not postman.is_alive()
