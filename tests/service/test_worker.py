@@ -285,3 +285,32 @@ def test_stopped_twice_or_never_started_it_is_over() -> None:
         assert worker.start() is worker
         assert worker.stop(grace=PATIENCE)
         assert worker.stop()
+
+
+class EventClearedLate(threading.Event):
+    """An event that is cleared only after it was set a second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._times = 0
+        self._twice = threading.Condition()
+
+    def set(self) -> None:
+        super().set()
+        with self._twice:
+            self._times += 1
+            self._twice.notify_all()
+
+    def clear(self) -> None:
+        with self._twice:
+            self._twice.wait_for(lambda: self._times > 1, PATIENCE)
+        super().clear()
+
+
+def test_stopped_while_it_wakes_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with EngageLab() as engagelab:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading, "Event", EventClearedLate)
+            worker = Worker(engagelab)
+        worker.start()
+        assert worker.stop(grace=PATIENCE)

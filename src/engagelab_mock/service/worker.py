@@ -199,8 +199,12 @@ class DeliveryWorker:
 
     def _settle(self) -> None:
         """Settle each time a message was accepted."""
-        while self._released.wait() and not self._stopped:
+        while True:
+            self._released.wait()
             self._released.clear()
+            # Only now: `stop` may have set it between the two lines above.
+            if self._stopped:
+                return
             self._try(self._engine.settle_quietly)
 
     def _post(self, delivery: Delivery, job: Job) -> None:
