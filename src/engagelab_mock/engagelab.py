@@ -81,8 +81,8 @@ class EngageLab:
         store: Store | None = None,
         keep: int | None = None,
     ) -> None:
-        # For the faces of this package (plugin, server, command line, checks); a test needs none of it.
         given = Receiver.recording() if receiver is None else receiver
+        # Plugin, server, command line and checks use the engine directly; a test needs only the public names.
         self._engine = Engine(
             check_receivers([given] if isinstance(given, Receiver) else given, where="EngageLab"),
             VirtualClock() if clock is None else clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -356,9 +357,7 @@ class Sending:
 
         The store then has all of them or none in the place of the callback, so each receiver gets it once.
         """
-        if self._ledger is None:
-            return [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
-        with self._ledger.due(callback.key):
+        with nullcontext() if self._ledger is None else self._ledger.due(callback.key):
             return [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
 
     def _open(self, receiver: Receiver, callback: ScheduledCallback) -> Delivery | None:
