@@ -15,7 +15,7 @@ from .models import Message, Signature
 
 verifier = WebhookVerifier("acme", "s3cret")
 # A status only replaces one of lower rank: neither the order of arrival nor a second delivery matters.
-RANK = {"": -1, "plan": 0, "target_valid": 1, "target_invalid": 2, "sent_failed": 3, "sent": 4, "delivered_failed": 5}
+RANK = {"plan": 0, "target_valid": 1, "target_invalid": 2, "sent_failed": 3, "sent": 4, "delivered_failed": 5}
 RANK |= {"delivered": 6, "verified_timeout": 7, "verified_failed": 8, "verified": 9}
 
 
@@ -53,7 +53,7 @@ def keep(row: object) -> None:
                 return
             # The row stays locked until the transaction ends, so that no other callback can come in between.
             message, _ = Message.objects.select_for_update().get_or_create(id=str(message_id))
-            if RANK[status] > RANK[message.status]:
+            if RANK[status] > RANK.get(message.status, -1):
                 message.status = status
                 message.credits += status == "verified"  # a status is only raised to `verified` once
                 message.save()
