@@ -208,6 +208,7 @@ class Script:
                 business_id=account.business_id,
                 accepted=now - scenario.duration,
                 custom_args=defaults.get("custom_args"),
+                msg_time=engine.dialect.msg_time,
             )
             for scenario in lifecycles
         )
