@@ -320,11 +320,11 @@ class Engine:
         if self._outbox is not None and self._outbox.waiting:
             await self._outbox.settle(io)
 
-    def settle_soon(self) -> None:
+    def settle_soon(self, reader: str) -> None:
         """Settle, waiting at most a second for another thread. Used by properties that only read."""
         __tracebackhide__ = True
         if self._outbox is not None and self._outbox.waiting:
-            self._outbox.settle_soon()
+            self._outbox.settle_soon(reader)
 
     def settle_quietly(self) -> None:
         """Settle, and keep failures for the next caller that settles."""
