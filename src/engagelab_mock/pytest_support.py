@@ -80,9 +80,6 @@ class TestSettings:
 
     def build(self, given: Receiver | Sequence[Receiver]) -> EngageLab:
         """Return the engine; the marker and the command line override the settings of the fixture's receivers."""
-        if self._engagelab is not None:
-            # A plugin runs the same test again: it starts without the deliveries of the first time.
-            self.journal = Journal()
         try:
             # Most tests have one receiver, and nothing overrides its settings.
             plain = isinstance(given, Receiver) and not self._overrides
