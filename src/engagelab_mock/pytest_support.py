@@ -116,7 +116,24 @@ class TestSettings:
         else:
             seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
         receivers = [f"receiver: {_describe(receiver)}" for receiver in self._receivers]
-        return "\n".join([*receivers, journal_table(self.journal, most=_REPORTED), *self._schedule(), seed])
+        judged = self._judged()
+        table = [journal_table(self.journal, most=_REPORTED)] if self.journal or not judged else []
+        return "\n".join([*receivers, *table, *judged, *self._schedule(), seed])
+
+    def _judged(self) -> list[str]:
+        """Describe the explorations and the checks; the journal has a failed schedule of theirs at most."""
+        if self._engagelab is None:
+            return []
+        state = self._engagelab._engine.exploring
+        lines = [repr(exploration)[1:-1] for exploration in state.explorations]
+        for report in state.reports:
+            counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
+            lines.append(f"check of {report.address}: {counts}")
+        if state.reports:
+            from engagelab_mock.checks.finding import exchanges_table  # few failing tests have run checks
+
+            lines += exchanges_table(state.reports[-1].findings, _REPORTED)
+        return lines
 
     def _schedule(self) -> list[str]:
         """Describe the schedule that was played last, and how to play it again."""

@@ -192,6 +192,7 @@ class _Explorer:
         # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
         self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
         exploration = Exploration(total=len(plan), failures=[])
+        state.explorations.append(exploration)
         progress = Progress(state.progress)
         ends = None if self._budget is None else stopwatch() + self._budget
         seen: set[str] = set()

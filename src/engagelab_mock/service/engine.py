@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -53,13 +54,13 @@ _DELIVER_OPTIONS = tuple(DeliverOptions.__annotations__)
 
 
 class ExploreState:
-    """Hold what an engine keeps from one exploration to the next.
+    """Hold what an engine keeps of its explorations and checks.
 
     >>> ExploreState().replaying is None
     True
     """
 
-    __slots__ = ("count", "played", "progress", "replaying")
+    __slots__ = ("count", "explorations", "played", "progress", "replaying", "reports")
 
     def __init__(self) -> None:
         #: A token that every exploration plays instead of its own schedules; None plays those.
@@ -70,6 +71,9 @@ class ExploreState:
         self.progress: Callable[[Any, bool], object] | None = None
         #: How many explorations and single schedules were started: each has messages of its own.
         self.count = 0
+        #: The last explorations and reports of checks. Their deliveries are not in the journal.
+        self.explorations: deque[Any] = deque(maxlen=10)
+        self.reports: deque[Any] = deque(maxlen=10)
 
 
 class Engine:
