@@ -363,8 +363,8 @@ class EngageLab:
         """Send the callbacks of what was accepted and is not sent yet. Expiries of codes wait for `clock.advance`.
 
         Raises `NotAcknowledged` for a callback that was given up, also by another thread since the last call.
-        `journal`, `inbox`, `send` and `clock.advance` settle by themselves. Called from a receiver's handler, it does
-        nothing.
+        `journal`, `inbox`, `send`, `clock.advance` and the end of a `with` block settle by themselves. Called from a
+        receiver's handler, it does nothing.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.begin_send("+6591234567", scenario="delivered")

@@ -272,7 +272,7 @@ def test_in_async_tests_an_asgi_receiver_is_called_by_whoever_awaits_and_at_the_
         @pytest.mark.asyncio
         async def test_asked_without_awaiting(engagelab, engagelab_api):
             post()
-            with pytest.raises(ValueError, match="await engagelab.ainbox"):
+            with pytest.raises(ValueError, match=r"await engagelab\.ainbox"):
                 engagelab.inbox("+6591234567")
     """
     run(text, given=GIVEN).assert_outcomes(passed=3)
