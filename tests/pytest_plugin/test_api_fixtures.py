@@ -237,7 +237,7 @@ def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester
 
 
 def test_in_async_tests_an_asgi_receiver_is_called_by_whoever_awaits_and_at_the_end(run: Run) -> None:
-    text = """
+    text = r"""
         from engagelab_mock import Receiver
 
         seen = []
