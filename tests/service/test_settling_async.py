@@ -110,8 +110,11 @@ async def test_what_was_withdrawn_or_forgotten_is_not_waiting() -> None:
         engagelab.begin_send(TO)
         for timer in engagelab.clock.pending:
             timer.cancel()
-        assert engagelab.journal.statuses == []
         assert (list(engagelab.inbox()), engagelab.pending) == ([], [])
+        engagelab.begin_send(TO)
+        for timer in engagelab.clock.pending:
+            timer.cancel()
+        assert engagelab.journal.statuses == []
         engagelab.begin_send(TO)
         engagelab.reset()
         assert engagelab.journal.statuses == []
@@ -139,13 +142,15 @@ async def test_a_task_may_look_while_another_one_sends() -> None:
         under_way.set()
         await go_on.wait()
 
-    with EngageLab(Receiver.asgi(answering(before=before))) as engagelab:
+    with EngageLab(Receiver.asgi(answering(before=before)), code_ttl=None) as engagelab:
         engagelab.begin_send(TO, scenario="delivered")
+        engagelab.begin_send(TO, scenario=["plan"])
         async with anyio.create_task_group() as group:
             group.start_soon(engagelab.asettle)
             await under_way.wait()
             assert engagelab.journal.statuses == ["plan"]
-            assert [timer.label.split()[0] for timer in engagelab.pending][:2] == ["sent", "delivered"]
+            # The second message's plan is due, and will be sent.
+            assert [timer.label.split()[0] for timer in engagelab.pending] == ["plan", "sent", "delivered"]
             # The inbox promises that everything was sent.
             with pytest.raises(UsageError, match="ainbox"):
                 engagelab.inbox()
