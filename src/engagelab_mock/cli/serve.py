@@ -239,7 +239,7 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
         store=store,
         keep=options.keep,
     )
-    # Not `with engagelab:`, which would raise the last errors. The journal has them, and a server ends without an error.
+    # Not `with engagelab:`, which would raise the last errors. The journal has them; a server ends without an error.
     with closing(engagelab):
         if store is not None:
             from engagelab_mock.service.store.restore import restore
