@@ -52,6 +52,7 @@ class EngageLab:
     State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
 
     Verbs with a twin that starts with `a` can be awaited: `asend` does in the running event loop what `send` does.
+    There, `journal`, `inbox`, `pending` and the end of the block raise a `UsageError` if callbacks wait for an `await`.
 
     Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock` by
     default. The same `seed`, of any type, makes the same ids and data; the default is 0. `dialect` is a `Dialect` or
@@ -295,7 +296,7 @@ class EngageLab:
     def journal(self) -> Journal:
         """Return the journal of every delivery and refused input. Settles first."""
         __tracebackhide__ = True
-        self._engine.settle_soon()
+        self._engine.settle_soon("journal")
         return self._engine.journal
 
     def inbox(self, to: str | None = None) -> Inbox:
@@ -311,6 +312,7 @@ class EngageLab:
         ('sms', 6, True)
         """
         __tracebackhide__ = True
+        self._engine.outbox.check_reader("inbox")
         return run_sync(self._inbox(SYNC, to))
 
     async def ainbox(self, to: str | None = None) -> Inbox:
@@ -342,13 +344,18 @@ class EngageLab:
 
     @property
     def pending(self) -> list[Entry]:
-        """Return what is still to be sent, earliest first: retries, expiries of codes.
+        """Return what is still to be sent, earliest first: retries, expiries of codes. Does not settle.
+
+        In an event loop, raises a `UsageError` if something should have been sent by now: what follows from it, such
+        as a retry, is missing. `await engagelab.asettle()` first. What is due later is listed.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="delivered")
         ...     [callback.label.split()[0] for callback in engagelab.pending]
         ['verified_timeout']
         """
+        __tracebackhide__ = True
+        self._engine.outbox.check_reader("pending")
         pending: list[Entry] = self._engine.clock.pending
         return pending
 
@@ -356,8 +363,8 @@ class EngageLab:
         """Send the callbacks of what was accepted and is not sent yet. Expiries of codes wait for `clock.advance`.
 
         Raises `NotAcknowledged` for a callback that was given up, also by another thread since the last call.
-        `journal`, `inbox`, `send` and `clock.advance` settle by themselves. Called from a receiver's handler, it does
-        nothing.
+        `journal`, `inbox`, `send`, `clock.advance` and the end of a `with` block settle by themselves. Called from a
+        receiver's handler, it does nothing.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.begin_send("+6591234567", scenario="delivered")
@@ -720,7 +727,8 @@ class EngageLab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        __tracebackhide__ = True
+        self._engine.outbox.end(error, self.close, sends=self._engine.ledger is None)
 
     def __repr__(self) -> str:
         towards = ", ".join(map(repr, self._engine.receivers))

@@ -20,6 +20,8 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UnknownName, UsageError
 
 _MODULE = Path(__file__)
+#: The module's name in node ids, and for `-k`.
+_NAME = "engagelab-check"
 _RECEIVER, _CHECK_OPTIONS = "engagelab_receiver", "engagelab_check_options"
 _OPTIONS = ("observe", "prepare", "stall", "patience", "suppress")
 
@@ -113,6 +115,7 @@ def _fixture(node: pytest.Collector, name: str) -> Any:
 
 
 def _items(place: pytest.Collector) -> list[pytest.Item]:
+    """Collect the tests as pytest does, so that what counts and selects tests has their number and their name."""
     prefix = f"{place.nodeid}::" if place.nodeid not in {"", "."} else ""
-    module = pytest.Module.from_parent(place, path=_MODULE, nodeid=f"{prefix}engagelab-check")
-    return [item for item in module.collect() if isinstance(item, pytest.Item)]
+    module = pytest.Module.from_parent(place, path=_MODULE, name=_NAME, nodeid=f"{prefix}{_NAME}")
+    return list(place.session.genitems(module))

@@ -80,9 +80,6 @@ class TestSettings:
 
     def build(self, given: Receiver | Sequence[Receiver]) -> EngageLab:
         """Return the engine; the marker and the command line override the settings of the fixture's receivers."""
-        if self._engagelab is not None:
-            # A plugin runs the same test again: it starts without the deliveries of the first time.
-            self.journal = Journal()
         try:
             # Most tests have one receiver, and nothing overrides its settings.
             plain = isinstance(given, Receiver) and not self._overrides
@@ -119,7 +116,24 @@ class TestSettings:
         else:
             seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
         receivers = [f"receiver: {_describe(receiver)}" for receiver in self._receivers]
-        return "\n".join([*receivers, journal_table(self.journal, most=_REPORTED), *self._schedule(), seed])
+        judged = self._judged()
+        table = [journal_table(self.journal, most=_REPORTED)] if self.journal or not judged else []
+        return "\n".join([*receivers, *table, *judged, *self._schedule(), seed])
+
+    def _judged(self) -> list[str]:
+        """Describe the explorations and the checks; the journal has a failed schedule of theirs at most."""
+        if self._engagelab is None:
+            return []
+        state = self._engagelab._engine.exploring
+        lines = [repr(exploration)[1:-1] for exploration in state.explorations]
+        for report in state.reports:
+            counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
+            lines.append(f"check of {report.address}: {counts}")
+        if state.reports:
+            from engagelab_mock.checks.finding import exchanges_table  # few failing tests have run checks
+
+            lines += exchanges_table(state.reports[-1].findings, _REPORTED)
+        return lines
 
     def _schedule(self) -> list[str]:
         """Describe the schedule that was played last, and how to play it again."""

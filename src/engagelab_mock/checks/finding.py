@@ -10,8 +10,10 @@ import msgspec
 
 from engagelab_mock.checks.check import Check, Judgement, Severity
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.render import printable
+from engagelab_mock.delivery.render import align, printable
+from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.protocol.callback import decode
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE
 
 #: Replaces the configured Authorization: reports are stored where secrets should not be.
@@ -252,6 +254,32 @@ def in_full(finding: Finding) -> str:
     if finding.repro:
         lines += ["  again:", *(f"    {line}" for line in finding.repro.splitlines())]
     return "\n".join(lines)
+
+
+def exchanges_table(findings: Sequence[Finding], most: int) -> list[str]:
+    """Return the last requests of the checks that failed, or of all if none did, one per line.
+
+    >>> exchanges_table([], 100)
+    []
+    """
+    chosen = [finding for finding in findings if finding.fell_short] or findings
+    made = [(finding.id, exchange) for finding in chosen for exchange in finding.exchanges]
+    if not made:
+        return []
+    rows = [("check", "sent", "http", "outcome"), *[_row(id, exchange) for id, exchange in made[-most:]]]
+    head, *lines = align(rows)
+    return [head, *([f"… {len(made) - most} more before these"] if len(made) > most else []), *lines]
+
+
+def _row(id: str, exchange: Exchange) -> tuple[str, ...]:
+    try:
+        names = dict.fromkeys(event.name for event in decode(exchange.body).rows) if exchange.body else ["ping"]
+    except EngageLabMockError:
+        names = [f"{len(exchange.body)} bytes"]
+    error = f": {printable(exchange.error)}" if exchange.error else ""
+    status = "-" if exchange.answer is None else str(exchange.answer.status)
+    outcome = textwrap.shorten(f"{exchange.outcome} in {exchange.elapsed * 1000:.1f} ms{error}", 200, placeholder=" …")
+    return id, textwrap.shorten(", ".join(names), 60, placeholder=" …"), status, outcome
 
 
 def exchange_lines(exchange: Exchange) -> list[str]:

@@ -283,6 +283,7 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
     try:
         return runner.run()
     finally:
+        engine.exploring.reports.append(runner.report())
         if checked not in engine.receivers:
             checked.close()
 
@@ -296,6 +297,7 @@ async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOption
         try:
             return runner.run()
         finally:
+            engine.exploring.reports.append(runner.report())
             checked.close()  # the thread closes the connections and loops that it opened
 
     return await to_thread(run)

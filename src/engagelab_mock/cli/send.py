@@ -261,7 +261,7 @@ class Waiting:
 class WatchedClock(SystemClock):
     """Follow the machine's clock, and call `tick` repeatedly while a delay passes.
 
-    >>> WatchedClock(1000, lambda: print("tick")).sleep(1)
+    >>> WatchedClock(20, lambda: print("tick")).sleep(1)
     tick
     """
 

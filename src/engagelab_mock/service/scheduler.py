@@ -87,6 +87,11 @@ class Scheduler:
         """Tell whether the caller was called by a receiver, while an entry is sent to it."""
         return self in _ADVANCING.get()
 
+    @property
+    def in_use(self) -> bool:
+        """Tell whether a thread or task has the right to advance."""
+        return self._owner is not None
+
     async def run(self, io: Io, sending: Sending) -> None:
         """Run what is due until a sending is finished, and raise `NotAcknowledged` for what was given up."""
         __tracebackhide__ = True
