@@ -707,10 +707,22 @@ class EngageLab:
         self._engine.reset()
 
     def close(self) -> None:
-        """Give up the receivers' connections and loops; the journal stays."""
+        """Give up the receivers' connections and loops; the journal stays.
+
+        Closes every receiver, and then raises the first error: that of an app whose lifespan failed.
+        """
         __tracebackhide__ = True
+        errors: list[Exception] = []
         for receiver in self._engine.receivers:
-            receiver.close()
+            try:
+                receiver.close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            first, *others = errors
+            for other in others:
+                first.add_note(f"and: {other}")
+            raise first
 
     def __enter__(self) -> Self:
         return self

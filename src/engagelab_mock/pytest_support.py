@@ -19,7 +19,7 @@ from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import journal_table
 from engagelab_mock.delivery.retry import retry_policy
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.messages.catalogue import CATALOGUE, scenario

@@ -40,6 +40,7 @@ States of a scheduled callback:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable
@@ -156,11 +157,11 @@ class Scheduler:
                             if len(self._awaited) > 1:
                                 self.condition.notify()
         finally:
-            _ADVANCING.reset(token)
             if entered:
                 with lock:
                     self._awaited.remove(sending)
                 self.leave()
+            self.unmark(token)
 
     def _may_take(self, sending: Sending, head: Entry | None) -> bool:
         """Tell whether the caller may take the earliest entry, or there will be none; the lock must be held."""
@@ -234,7 +235,8 @@ class Scheduler:
 
     def unmark(self, token: Token[tuple[Scheduler, ...]]) -> None:
         """Undo `mark`."""
-        _ADVANCING.reset(token)
+        with contextlib.suppress(ValueError):  # a coroutine that never ended is closed in another context
+            _ADVANCING.reset(token)
 
     def notify(self) -> None:
         """Wake everyone who waits."""
