@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
@@ -41,6 +42,8 @@ MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUME
 
 #: How many attempts a failing test's report shows.
 _REPORTED = 100
+#: How many frames of an app's traceback are shown, the innermost ones.
+_APP_FRAMES = 3
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
@@ -111,6 +114,20 @@ class TestSettings:
         except EngageLabMockError as error:
             # No line of the test sent it.
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
+
+    def close(self) -> None:
+        """Close the engine; fail the test if the app's lifespan failed, and show where it did."""
+        if self._engagelab is None:
+            return
+        try:
+            self._engagelab.close()
+        except EngageLabMockError as error:
+            cause = error.__cause__
+            # The frames of pytest and of this package would hide those of the app.
+            shown = traceback.format_exception(cause, limit=-_APP_FRAMES) if cause is not None else []
+            notes = getattr(error, "__notes__", [])
+            text = "\n".join([f"{type(error).__name__}: {error}", *notes, "", "".join(shown)]).rstrip()
+            raise pytest.fail.Exception(text, pytrace=False) from None
 
     def report(self) -> str:
         """Describe a failing test's receivers and deliveries, and how to get the same data again."""

@@ -207,3 +207,18 @@ def test_a_job_may_stop_its_own_executor(make: Callable[[int], Executor]) -> Non
 
     executor.submit("a", stop)
     assert over.wait(PATIENCE)
+
+
+def test_any_exception_of_a_job_is_told_and_the_next_one_done(
+    make: Callable[[int], Executor], errors: list[BaseException]
+) -> None:
+    executor, done = make(1), threading.Event()
+
+    def fail() -> None:
+        raise SystemExit("this one")
+
+    executor.submit("a", fail)
+    executor.submit("a", done.set)
+    assert done.wait(PATIENCE)
+    await_idle(executor)
+    assert [str(error) for error in errors] == ["this one"]

@@ -391,5 +391,10 @@ def _cancel(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> N
         return
     ended = asyncio.gather(*tasks, return_exceptions=True)
     while not ended.done():
-        with contextlib.suppress(SystemExit):  # any task that raises it stops the loop again
+        running = asyncio.all_tasks(loop)
+        try:
             loop.run_until_complete(ended)
+        except (SystemExit, KeyboardInterrupt):
+            # Each task that raises one stops the loop again. Otherwise a signal has raised it: stop waiting.
+            if not any(task.done() for task in running):
+                raise
