@@ -62,6 +62,15 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, (asyncio.CancelledError, GeneratorExit)) and (task is None or task.cancelling() > 0)
 
 
+async def raise_own_cancellation() -> None:
+    """Raise the cancellation that the running task has asked for itself; asyncio raises it at the next wait only."""
+    if not in_trio():
+        import asyncio
+
+        if getattr(asyncio.current_task(), "_must_cancel", False):
+            await asyncio.sleep(0)
+
+
 async def sleep(seconds: float) -> None:
     """Wait without blocking the event loop."""
     if _clock_is_patched():

@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING
 
 from engagelab_mock.clock import Clock, Entry, VirtualClock
 from engagelab_mock.delivery.io import SYNC, Io
-from engagelab_mock.eventloop import Condition
+from engagelab_mock.eventloop import Condition, raise_own_cancellation
 from engagelab_mock.service.sending import ScheduledCallback, Sending
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Scheduler:
         """Run what is due until a sending is finished, and raise `NotAcknowledged` for what was given up."""
         __tracebackhide__ = True
         try:
+            if io is not SYNC:
+                await raise_own_cancellation()  # within the app's call, it would seem to be the app's
             if self.post is None:
                 await self.advance(io, sending)
             else:

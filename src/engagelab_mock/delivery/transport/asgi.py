@@ -245,14 +245,13 @@ class _Exchange:
                 self.cancelled = is_cancellation(error)
                 raise
             return
-        task = asyncio.current_task()
-        requests = task.cancelling() if task is not None else 0
+        # Until its first wait, nothing from outside can reach the app: what it raises is its own.
         steps = answering.__await__()
         try:
             waits_for = next(steps)
         except StopIteration:
             return
-        waiting = _Waiting(task, requests)
+        waiting = _Waiting()
         try:
             async with limited(self._time_left()) as self._timer:
                 await waiting.resume(steps, waits_for)
@@ -338,18 +337,20 @@ class _BrokenExchange(_Exchange):
 class _Waiting:
     """Await the rest of an app's steps, and tell whether it was the task that was cancelled meanwhile.
 
-    An app runs in its caller's task, and may raise a CancelledError that nobody asked the task for. Asyncio counts the
-    requests to cancel a task. Those that come while the app waits are from outside. The app withdraws those of its own
-    time limits and task groups, and a request that it makes itself, between two waits, does not count.
+    An app runs in its caller's task, and can raise CancelledError by itself. Asyncio counts the requests to cancel a
+    task. Requests that come while the app waits are from outside, unless the app withdraws them, as its time limits
+    and task groups do. A request that comes between two waits is the app's own.
     """
 
     __slots__ = ("_asked", "_requests", "_task")
 
-    def __init__(self, task: asyncio.Task[Any] | None, requests: int) -> None:
-        self._task = task
-        # A task that cancelled itself before the call has its request delivered when it waits.
-        self._asked = task is not None and requests == task.cancelling() > 0 and getattr(task, "_must_cancel", False)
-        self._requests = requests - self._asked
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._asked = False
+        self._requests = 0
+        if self._task is not None:
+            # A request that is not delivered yet was made before this first wait, by the app.
+            self._requests = self._task.cancelling() - getattr(self._task, "_must_cancel", False)
 
     @types.coroutine
     def resume(self, steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
