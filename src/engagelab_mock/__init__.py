@@ -20,12 +20,14 @@ _HOMES = {
     "delivery.journal": "Filters Journal",
     "delivery.model": "Attempt Delivery Refusal Response Run",
     "delivery.outcome": "Outcome",
+    "delivery.probe": "ProbeOptions",
     "delivery.receiver": "Receiver ReceiverOptions",
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "engagelab": "EngageLab",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "InvalidTape NotAcknowledged NothingReceived ReceiverFellShort ScheduleFailed UnknownName UsageError",
+    "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort ScheduleFailed "
+    "StateNotSettled UnknownName UsageError",
     "explore.exploration": "Exploration Failure",
     "explore.explorer": "ExploreOptions",
     "explore.invariants": "Invariant Violation converges eventually exactly_once idempotent never_regresses",

@@ -25,6 +25,7 @@ from engagelab_mock.delivery.model import Refusal as Refusal
 from engagelab_mock.delivery.model import Response as Response
 from engagelab_mock.delivery.model import Run as Run
 from engagelab_mock.delivery.outcome import Outcome as Outcome
+from engagelab_mock.delivery.probe import ProbeOptions as ProbeOptions
 from engagelab_mock.delivery.receiver import Receiver as Receiver
 from engagelab_mock.delivery.receiver import ReceiverOptions as ReceiverOptions
 from engagelab_mock.delivery.recorder import Received as Received
@@ -39,9 +40,12 @@ from engagelab_mock.errors import InvalidRecipient as InvalidRecipient
 from engagelab_mock.errors import InvalidSettings as InvalidSettings
 from engagelab_mock.errors import InvalidTape as InvalidTape
 from engagelab_mock.errors import NotAcknowledged as NotAcknowledged
+from engagelab_mock.errors import NothingObserved as NothingObserved
 from engagelab_mock.errors import NothingReceived as NothingReceived
+from engagelab_mock.errors import ProbeFailed as ProbeFailed
 from engagelab_mock.errors import ReceiverFellShort as ReceiverFellShort
 from engagelab_mock.errors import ScheduleFailed as ScheduleFailed
+from engagelab_mock.errors import StateNotSettled as StateNotSettled
 from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.explore.exploration import Exploration as Exploration

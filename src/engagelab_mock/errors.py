@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from engagelab_mock.checks.runner import Report
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.explore.exploration import Failure
     from engagelab_mock.explore.tape import Tape
@@ -84,6 +85,34 @@ class UnknownName(UsageError):
         suggestion = did_you_mean(str(name), options)
         hints = [suggestion, f"Known: {', '.join(options)}", hint]
         super().__init__(f"unknown {noun} {name!r}", where=where, hint=" ".join(part for part in hints if part))
+
+
+class ProbeFailed(UsageError):
+    """End a run: `observe`, `prepare`, `reset` or `wait_idle` failed, or returned what cannot be used.
+
+    The `report` attribute holds what the checks had judged before; it is None for other runs.
+
+    >>> issubclass(ProbeFailed, UsageError)
+    True
+    """
+
+    report: Report | None = None
+
+
+class StateNotSettled(UsageError):
+    """End a run: the app's state changed without a callback in between, because the app works after its answer.
+
+    >>> issubclass(StateNotSettled, UsageError)
+    True
+    """
+
+
+class NothingObserved(UsageError):
+    """End a run that could judge nothing: the receiver showed no effect of any callback, or no check could be judged.
+
+    >>> issubclass(NothingObserved, UsageError)
+    True
+    """
 
 
 class InvalidBody(EngageLabMockError, ValueError):

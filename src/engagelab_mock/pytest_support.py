@@ -189,6 +189,9 @@ class TestSettings:
                 signature_clock=receiver.signature_clock,
                 skew=receiver.skew,
                 observe=receiver.observe,
+                prepare=receiver.prepare,
+                reset=receiver.reset,
+                wait_idle=receiver.wait_idle,
                 events=receiver.settings.events,
             )
         return receiver if wanted == own else receiver.with_settings(**wanted)

@@ -7,7 +7,7 @@ import pytest
 from engagelab_mock import CHECKS, Exchange, Finding, Headers, Judgement, Report, Response
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.runner import Sent
-from engagelab_mock.checks.state import Snapshot
+from engagelab_mock.explore.state import Snapshot
 
 #: Text that breaks XML, HTML and terminals: markup, quotes, control characters, half a surrogate pair.
 NASTY = "<b>&\"' ]]> \x00\x1b[31m \ud800 é 密 \u202e </script>"

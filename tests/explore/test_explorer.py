@@ -217,7 +217,7 @@ def test_the_arguments_of_explore() -> None:
     [
         (["verfied"], {}, UnknownName, "did you mean 'verified'?"),
         (["verified"], {"duplicate": 1}, UnknownName, "did you mean 'duplicates'?"),
-        (["verified"], {"reset": 7}, UsageError, "reset is not callable: 7"),
+        (["verified"], {"reset": 7}, UsageError, "reset must be callable, 7 is not"),
         (["verified"], {"time_budget": -1}, UsageError, "time_budget"),
         (["verified", Schedule.parse("eg1:plan")], {}, UsageError, "give lifecycles or schedules, not both"),
         ([7], {}, UsageError, "7"),

@@ -20,7 +20,7 @@ from engagelab_mock import (
     idempotent,
     never_regresses,
 )
-from engagelab_mock.explore.shrink import simpler
+from engagelab_mock.explore.schedules import simpler
 from tests.receivers.gallery import mutants
 from tests.receivers.gallery.orders import Orders
 from tests.receivers.gallery.stacks import STACKS, shop

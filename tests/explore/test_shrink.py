@@ -12,7 +12,7 @@ from hypothesis import given
 from engagelab_mock import Schedule
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import usual_lifecycle
-from engagelab_mock.explore.shrink import expand, shrink, simpler
+from engagelab_mock.explore.schedules import expand, shrink, simpler
 from tests.explore import strategies
 
 

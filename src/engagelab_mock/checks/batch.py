@@ -9,7 +9,7 @@ import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted, describe
-from engagelab_mock.checks.state import StateBaseline
+from engagelab_mock.checks.orderings import StateBaseline
 from engagelab_mock.checks.stimulus import body, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.outcome import Outcome

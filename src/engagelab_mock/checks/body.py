@@ -13,9 +13,10 @@ import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted
-from engagelab_mock.checks.state import StateBaseline, state_of, values
+from engagelab_mock.checks.orderings import StateBaseline
 from engagelab_mock.checks.stimulus import body, content_type, row_of
 from engagelab_mock.checks.trial import Trial
+from engagelab_mock.explore.state import state_of, values
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.event_table import names_of
 from engagelab_mock.protocol.events import Event

@@ -29,6 +29,10 @@ class Judgement(StrEnum):
     FAIL = "fail"
     #: It could not be judged: the state cannot be seen, the receiver refuses valid callbacks, or there was no time.
     INCONCLUSIVE = "inconclusive"
+    #: The app makes nothing of what the check is about, so there is nothing to judge.
+    NOT_APPLICABLE = "not_applicable"
+    #: The check itself failed with an exception. The other checks ran.
+    ERROR = "error"
     #: Nothing was sent: the check was not selected, or is not possible with this transport or these settings.
     SKIPPED = "skipped"
 

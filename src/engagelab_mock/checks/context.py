@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from engagelab_mock.checks.state import Probe, Snapshot
 from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
@@ -19,6 +19,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.state import Snapshot, plain
 from engagelab_mock.messages.message import Message
 
 # How long things may take, in seconds.
@@ -100,8 +101,8 @@ class Context:
         self.engagelab = EngageLab(
             self.receiver, seed=f"check:{self.seed}", code_ttl=None, journal=Journal(limit=1000), defaults={}
         )
-        observe = hooks.observe or receiver.observe
-        self.probe = None if observe is None else Probe(observe)
+        probe = receiver.probe({"observe": hooks.observe, "prepare": hooks.prepare}, copy=plain)
+        self.probe = None if probe.observe is None else probe
         #: The messages that callbacks were sent about.
         self.messages: list[Message] = []
         self.callbacks = 0
@@ -144,7 +145,7 @@ class Context:
 
     def look(self, message: Message) -> Snapshot:
         """Return the present state of a message; it is None without `observe`."""
-        return Snapshot(message.id, None) if self.probe is None else self.probe.look(message.id)
+        return Snapshot(message.id, None if self.probe is None else run_sync(self.probe.look(SYNC, message.id)))
 
     def look_for_change(self, before: Snapshot, message: Message, patience: float) -> Snapshot:
         """Return the state of a message as soon as it differs from `before`, or after `patience` seconds."""

@@ -12,11 +12,11 @@ from engagelab_mock.checks.check import Check, Ended, Fix, Severity
 from engagelab_mock.checks.context import accepted
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.orderings import Orderings
-from engagelab_mock.checks.state import MISSING, Path, Snapshot, State, differing, dotted, state_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.state import MISSING, Path, Snapshot, State, differing, dotted, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 

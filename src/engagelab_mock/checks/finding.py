@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import msgspec
 
 from engagelab_mock.checks.check import Check, Judgement, Severity
-from engagelab_mock.checks.state import Snapshot
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
 from engagelab_mock.delivery.render import printable
+from engagelab_mock.explore.state import Snapshot
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE
 
 #: Replaces the configured Authorization: reports are stored where secrets should not be.

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.state import State, StateBaseline, names, state_of, values
+from engagelab_mock.checks.orderings import StateBaseline
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
+from engagelab_mock.explore.state import State, names, state_of, values
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 

@@ -7,9 +7,9 @@ from itertools import permutations
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.orderings import Convergence, Order, Orderings
-from engagelab_mock.checks.state import COUNT, Path, dotted
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.state import COUNT, Path, dotted
 
 #: A user enters a wrong code, and then the right one.
 _WRONG_CODE_FIRST = "plan-sent+2-delivered+3-verified_failed+10-verified+5"

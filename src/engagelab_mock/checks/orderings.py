@@ -1,22 +1,34 @@
-"""Deliver the events of one scenario in different orders, and compare the states they lead to."""
+"""Deliver events in different orders, or treat messages in different ways, and compare the states they lead to."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.finding import Change
-from engagelab_mock.checks.state import MISSING, Path, Snapshot, State, differing, dotted, names, single, state_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
+from engagelab_mock.explore.state import (
+    MISSING,
+    Path,
+    Snapshot,
+    State,
+    differing,
+    dotted,
+    names,
+    single,
+    state_of,
+    values,
+)
 from engagelab_mock.messages.message import Message
 
 #: Events by their labels, in the order of delivery. An order can leave events out.
@@ -262,3 +274,55 @@ class Convergence:
             f"after {', '.join(orderings.in_order)} it is {miss.wanted!r:.60}",
             miss.order,
         )
+
+
+Treatment = Callable[[Message], object]
+
+
+class StateBaseline:
+    """Know the state of a message after one treatment, to compare it with the state after another treatment.
+
+    A treatment sends callbacks about the message. Two messages get the same treatment. Where their states differ, for
+    example in the app's own row numbers, states are not compared.
+    """
+
+    def __init__(self, trial: Trial, treat: Treatment) -> None:
+        self._trial = trial
+        (_, other), (_, self.state) = self._treated(treat), self._treated(treat)
+        self._noise = differing(other, self.state)
+        if self._noise >= {*self.state}:
+            trial.inconclusive("`observe` returns entirely different values for two messages that had the same events")
+
+    def state_after(self, treat: Treatment) -> State:
+        """Treat a new message and return its state; if that is not the baseline, wait for a while until it is."""
+        message, state = self._treated(treat)
+        context = self._trial.context
+        end = stopwatch() + min(context.patience, 5 * context.profile.lag)
+        while self.differing(state) and stopwatch() < end:
+            time.sleep(_LOOK)
+            state = state_of(self._trial.look(message), message)
+        return state
+
+    def differing(self, state: State) -> set[Path]:
+        """Return the paths at which a state differs from the baseline."""
+        return differing(self.state, state) - self._noise
+
+    def new_values(self, state: State) -> list[Any]:
+        """Return the values in a state that the baseline does not have at the same paths."""
+        return [
+            value
+            for path in sorted(self.differing(state) & {*state})
+            for value in (Counter(values(state, [path])) - Counter(values(self.state, [path]))).elements()
+        ]
+
+    def check(self, treat: Treatment, what: str, schedule: Schedule | None = None) -> None:
+        """Fail unless another treatment leads to the same state."""
+        state = self.state_after(treat)
+        for path in sorted(self.differing(state)):
+            got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
+            self._trial.fail(f"after {what}, {dotted(path)} is {got!r:.80}; it should be {wanted!r:.80}", schedule)
+
+    def _treated(self, treat: Treatment) -> tuple[Message, State]:
+        message = self._trial.message()
+        treat(message)
+        return message, state_of(self._trial.look(message), message)

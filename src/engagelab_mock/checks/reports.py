@@ -163,6 +163,8 @@ _KINDS = {
     Judgement.PASS: "pass",
     Judgement.FAIL: "fail",
     Judgement.INCONCLUSIVE: "open",
+    Judgement.NOT_APPLICABLE: "notApplicable",
+    Judgement.ERROR: "review",
     Judgement.SKIPPED: "notApplicable",
 }
 #: The severities that code hosts use, from 0 to 10.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from engagelab_mock.checks.check import Ended, Judgement
 from engagelab_mock.checks.context import Context, accepted, describe
 from engagelab_mock.checks.finding import Change
-from engagelab_mock.checks.state import Snapshot
 from engagelab_mock.checks.stimulus import again, body
 from engagelab_mock.delivery.faults.catalogue import fault as find_fault
 from engagelab_mock.delivery.faults.fault import Fault
@@ -23,6 +22,7 @@ from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.state import Snapshot
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -210,6 +210,10 @@ class Trial:
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial with INCONCLUSIVE."""
         raise Ended(Judgement.INCONCLUSIVE, reason)
+
+    def not_applicable(self, reason: str) -> NoReturn:
+        """End the trial with NOT_APPLICABLE: the app makes nothing of what the check is about."""
+        raise Ended(Judgement.NOT_APPLICABLE, reason)
 
     def skip(self, reason: str) -> NoReturn:
         """End the trial with SKIPPED."""

@@ -8,10 +8,10 @@ from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.orderings import Orderings
-from engagelab_mock.checks.state import MISSING, differing, dotted, names, single, state_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.state import MISSING, differing, dotted, names, single, state_of
 
 #: Response statuses that say that the message is unknown, and not that the sender is.
 _UNKNOWN = frozenset({404, 410, 422})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import msgspec
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, WaitIdle, check_probe
 from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.transport import Transport
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from engagelab_mock.delivery.transport.lifespan import AsgiApp
+    from engagelab_mock.messages.message import Message
 
 #: How long a receiver may take to answer, in seconds [S for the ping; for callbacks by inference].
 ACKNOWLEDGEMENT_LIMIT = 3.0
@@ -37,11 +39,15 @@ _SANDBOX_SETTINGS = CallbackSettings(address=_RECORDER_ADDRESS, username=SANDBOX
 
 SignatureClock = Literal["wall", "virtual"]
 #: The options of the receiver itself; the others are its callback settings.
-_OWN = ("limit", "signature_clock", "skew", "observe")
+_OWN = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
 
 
-class ReceiverOptions(TypedDict, total=False):
-    """Hold the options of a receiver; every key is optional."""
+class ReceiverOptions(ProbeOptions, total=False):
+    """Hold the options of a receiver; every key is optional.
+
+    Its probe (`observe`, `prepare`, `reset`, `wait_idle`) is what `explore`, `replay`, the state machine and the checks
+    judge by; see `ProbeOptions`.
+    """
 
     description: str
     username: str
@@ -56,8 +62,6 @@ class ReceiverOptions(TypedDict, total=False):
     signature_clock: SignatureClock
     #: Seconds added to the signature's timestamp.
     skew: float
-    #: Called with a message's id, returns the state of that message in the receiver's app, by which it is judged.
-    observe: Callable[[str], Any] | None
 
 
 class Receiver:
@@ -76,15 +80,17 @@ class Receiver:
         limit: float | None = ACKNOWLEDGEMENT_LIMIT,
         signature_clock: SignatureClock = "wall",
         skew: float = 0.0,
-        observe: Callable[[str], Any] | None = None,
+        observe: Observe | None = None,
+        prepare: Callable[[Message], Any] | None = None,
+        reset: Callable[[], Any] | None = None,
+        wait_idle: WaitIdle | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         if signature_clock not in {"wall", "virtual"}:
             raise UsageError(f"signature_clock is 'wall' or 'virtual', not {signature_clock!r}", where="Receiver")
-        given: Any = observe
-        if given is not None and not callable(given):
-            hint = "observe=lambda message_id: Message.get(message_id).status"
-            raise UsageError(f"observe must be callable, {observe!r} is not", where="Receiver", hint=hint)
+        if observe is not None or prepare is not None or reset is not None or wait_idle is not None:
+            given = {"observe": observe, "prepare": prepare, "reset": reset, "wait_idle": wait_idle}
+            check_probe(given, where="Receiver")
         self.transport = transport
         self.settings = settings
         #: Seconds the receiver has for its whole answer; None waits without a limit, for debugging.
@@ -94,6 +100,12 @@ class Receiver:
         self.skew = skew
         #: Returns, for a message's id, its state in the receiver's app; None if the state cannot be read.
         self.observe = observe
+        #: Enters a message in the app, before its first callback; None if that is not necessary.
+        self.prepare = prepare
+        #: Empties the app's tables; None if each schedule is to be about a new message.
+        self.reset = reset
+        #: Returns once the app's background work is done, or is the seconds for which the state must stay the same.
+        self.wait_idle = wait_idle
         #: The result of the last address validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: What the bundled receiver recorded; None for your own.
@@ -209,6 +221,15 @@ class Receiver:
         """Return the receiver's signer; None if its callbacks are not signed."""
         return Signer(self.settings.username, self.settings.secret) if self.settings.signs else None
 
+    def probe(self, given: Mapping[str, Any], **more: Any) -> Probe:
+        """Return what the tool may know of the app; arguments of a call go over the receiver's own.
+
+        >>> Receiver.recording().probe({"observe": {}.get}).observe("7") is None
+        True
+        """
+        chosen = {name: getattr(self, name) if given.get(name) is None else given[name] for name in PROBE_OPTIONS}
+        return Probe(**chosen, **more)
+
     @property
     def address(self) -> str:
         """Return the URL of the receiver."""
@@ -230,6 +251,9 @@ class Receiver:
             signature_clock=self.signature_clock,
             skew=self.skew,
             observe=self.observe,
+            prepare=self.prepare,
+            reset=self.reset,
+            wait_idle=self.wait_idle,
             recorder=self.recorder,
         )
 

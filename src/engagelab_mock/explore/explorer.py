@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
+from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
@@ -24,10 +25,9 @@ from engagelab_mock.explore.invariants import (
     needs_state,
 )
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.player import Played, Player, Script, needs_async
+from engagelab_mock.explore.player import Played, Player, Script
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules
-from engagelab_mock.explore.shrink import shrink
+from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, shrink
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.scenario import Scenario
 
@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 Explored = LifecycleChoice | Schedule | Iterable[Schedule]
 
 
-class ExploreOptions(TypedDict, total=False):
-    """Hold the options of an exploration; every key is optional."""
+class ExploreOptions(ProbeOptions, total=False):
+    """Hold the options of an exploration; every key is optional.
+
+    With `reset`, which is called before every schedule, all schedules are about the same message. Without it, each is
+    about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are as in `ProbeOptions`.
+    """
 
     #: What must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
     invariants: Sequence[Invariant] | Invariant | None
@@ -52,9 +56,6 @@ class ExploreOptions(TypedDict, total=False):
     batchings: bool
     #: The faults that strike one delivery of a schedule: "at-least-once", or a list of names. Default: none.
     faults: FaultsChoice
-    #: Called before every schedule to reset the receiver's app. All schedules are then about the same message. Without
-    #: it, each schedule is about a different message.
-    reset: Callable[[], Any] | None
     #: How many schedules are played, at most.
     limit: int | None
     #: How many seconds are spent, at most. The schedule under way is finished.
@@ -172,12 +173,11 @@ class _Explorer:
         self._engine = engine
         self._options = options
         self._receiver = engine.receiver
+        check_probe(options, where="explore")
+        self._probe = self._receiver.probe(options)
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
-        self._reset = options.get("reset")
-        if self._reset is not None and not callable(self._reset):
-            raise UsageError(f"reset is not callable: {self._reset!r:.100}", where="explore")
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
         engine.exploring.count += 1
@@ -241,14 +241,14 @@ class _Explorer:
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
         generate = Generator.seeded(self._engine.seed, "explore", self._engine.exploring.count)
         retry = retry_policy(self._options.get("retry"))
-        return Player(self._receiver, journal=journal, clock=clock, generate=generate, retry=retry)
+        return Player(self._receiver, self._probe, journal=journal, clock=clock, generate=generate, retry=retry)
 
     def _script(self, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Script:
         player = self._player
         return Script(self._engine, schedule.lifecycles, ids=player.generate, now=player.started, events=events)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
-        observed = self._receiver.observe is not None
+        observed = self._probe.observe is not None
         if given is None:
             return [converges()] if observed else []
         invariants = check_invariants(given)
@@ -272,14 +272,13 @@ class _Explorer:
 
     async def _play(self, io: Io, schedule: Schedule, names: tuple[str, ...]) -> Played:
         __tracebackhide__ = True
-        if self._reset is not None:
-            done = self._reset()
-            if done is not None and inspect.isawaitable(done):
-                await _awaited(done, io, "reset")
+        same_message = self._probe.reset is not None
+        if same_message:
+            await self._probe.reset_app(io)
         script = self._scripts.get(names)
         if script is None:
             script = self._script(schedule)
-            if self._reset is not None:
+            if same_message:
                 self._scripts[names] = script
         return await self._player.play(io, schedule, script)
 

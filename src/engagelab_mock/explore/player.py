@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,12 @@ import msgspec
 
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
-from engagelab_mock.delivery.io import ASYNC, Io
+from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.model import Attempt, Delivery
+from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.generate import Generator
@@ -96,96 +95,6 @@ class Played(msgspec.Struct, eq=False):
         return f"<Played {self.schedule.token}: {len(self.records)} attempts>"
 
 
-#: Types whose values cannot change, so they need no copy.
-_FIXED = frozenset({str, int, float, bool, bytes, type(None)})
-_ROWS = frozenset({tuple, list, set, frozenset})
-_PLAIN = frozenset({*_FIXED, *_ROWS, dict})
-
-
-def snapshot(state: Any) -> Any:
-    """Return a copy of a state that does not change when the original does.
-
-    >>> live = {"status": "sent"}
-    >>> kept = snapshot(live)
-    >>> live["status"] = "delivered"
-    >>> kept
-    {'status': 'sent'}
-
-    Raises `UsageError` for a state that cannot be copied, or does not equal its copy.
-    """
-    if type(state) is dict and _FIXED.issuperset(map(type, state.values())) and _FIXED.issuperset(map(type, state)):
-        return state.copy()
-    try:
-        return _copied(state)
-    except (_NotPlain, RecursionError):
-        pass
-    hint = "return plain values, such as a str, a tuple or a dict"
-    try:
-        copied = deepcopy(state)
-    except Exception as error:
-        what = f"the state that observe returned cannot be copied: {type(error).__name__}: {error}"
-        raise UsageError(what, where="observe", hint=hint) from None
-    if copied != state:
-        raise UsageError(f"{state!r:.100} does not equal its own copy", where="observe", hint=hint)
-    return copied
-
-
-class _NotPlain(Exception):
-    """A state has a value of a type that only `deepcopy` can copy."""
-
-
-def _copied(state: Any) -> Any:
-    kind = type(state)
-    if kind in _FIXED:
-        return state
-    if kind is dict:
-        return {_copied(key): _copied(value) for key, value in state.items()}
-    if kind in _ROWS:
-        return kind([_copied(entry) for entry in state])
-    raise _NotPlain
-
-
-def look_again(state: Any, before: Any) -> Any:
-    """Return a snapshot of a state; the same object as the snapshot before if nothing has changed.
-
-    >>> before = {"status": "sent"}
-    >>> look_again({"status": "sent"}, before) is before
-    True
-    """
-    kind = type(state)
-    if kind in _PLAIN:
-        return before if kind is type(before) and state == before else snapshot(state)
-    if isinstance(state, Awaitable):
-        getattr(state, "close", lambda: None)()
-        raise needs_async("observe")
-    return snapshot(state)
-
-
-def needs_async(what: str) -> UsageError:
-    """Return the error for an asynchronous callable that was given to a synchronous call."""
-    hint = "await the async twin, with an a in front"
-    return UsageError(f"{what} is asynchronous, and this call is not", where=what, hint=hint)
-
-
-Observe = Callable[[str], Any]
-
-
-def look(observe: Observe, messages: tuple[Message, ...], before: Any) -> Any:
-    """Return a snapshot of the receiver's state, or a tuple with the state of each of several messages."""
-    if len(messages) == 1:
-        return look_again(observe(messages[0].id), before)
-    return tuple([look_again(observe(message.id), None) for message in messages])
-
-
-async def alook(observe: Observe, messages: tuple[Message, ...]) -> Any:
-    """Do what `look` does, in the running event loop: `observe` may be a coroutine function."""
-    states = []
-    for message in messages:
-        state = observe(message.id)
-        states.append(snapshot(await state if isinstance(state, Awaitable) else state))
-    return states[0] if len(states) == 1 else tuple(states)
-
-
 #: What a step sends: its events, the body that carries them, and the id of the message they are about.
 _Content = tuple[tuple[Event, ...], bytes, str]
 
@@ -259,13 +168,20 @@ class Player:
     """
 
     def __init__(
-        self, receiver: Receiver, *, journal: Journal, clock: Any, generate: Generator, retry: RetryPolicy = NO_RETRY
+        self,
+        receiver: Receiver,
+        probe: Probe,
+        *,
+        journal: Journal,
+        clock: Any,
+        generate: Generator,
+        retry: RetryPolicy = NO_RETRY,
     ) -> None:
         self.generate = generate
         #: The clock's time when the player was made.
         self.started: float = clock.time()
         self._receiver = receiver
-        self._observe = receiver.observe
+        self._probe = probe
         self._clock = clock
         self._sender = Sender(journal=journal, clock=clock, generate=generate)
         self._retry = retry
@@ -276,12 +192,13 @@ class Player:
         self._entered = itertools.count()
 
     async def play(self, io: Io, schedule: Schedule, script: Script) -> Played:
-        """Deliver every step, then send every retry that is still due."""
+        """Prepare the messages, deliver every step, then send every retry that is still due."""
         __tracebackhide__ = True
-        observe, messages = self._observe, script.messages
-        initial = None
-        if observe is not None:
-            initial = await alook(observe, messages) if io is ASYNC else look(observe, messages, None)
+        messages, probe = script.messages, self._probe
+        if probe.prepare is not None:
+            for message in messages:
+                await probe.prepare_message(io, message)
+        initial = None if probe.observe is None else await self.look(io, messages, None)
         played = Played(schedule, self._receiver, messages, initial, [])
         for index, step in enumerate(schedule.steps):
             if step.delay:
@@ -296,7 +213,17 @@ class Player:
                 await self._attempt(io, played, (index, step.events, delivery))
         if self._due:
             await self._run_due(io, played)
+        probe.check_seen()
         return played
+
+    async def look(self, io: Io, messages: tuple[Message, ...], before: Any) -> Any:
+        """Return a message's state, or a tuple of the states of several; `before` itself if nothing has changed."""
+        probe = self._probe
+        if len(messages) == 1:
+            return await probe.look(io, messages[0].id, before)
+        known = (None,) * len(messages) if before is None else before
+        states = tuple([await probe.look(io, message.id, each) for message, each in zip(messages, known, strict=True)])
+        return before if states == before else states
 
     async def _attempt(self, io: Io, played: Played, placed: _Placed) -> None:
         """Make a delivery's next attempt, record it, and enter its retry if it failed."""
@@ -305,10 +232,11 @@ class Player:
         records = played.records
         attempt = await self._sender.attempt(io, delivery)
         before = after = records[-1].after if records else played.initial
-        observe = self._observe
-        if observe is not None:
-            messages = played.messages
-            after = await alook(observe, messages) if io is ASYNC else look(observe, messages, before)
+        probe, messages = self._probe, played.messages
+        if probe.wait_idle is not None:
+            await probe.idle(io, tuple([message.id for message in messages]))
+        if probe.observe is not None:
+            after = await self.look(io, messages, before)
         records.append(Record(index, labels, delivery, attempt, before, after))
         if not attempt.acknowledged:
             wait = delivery.retry.wait_after(attempt.number)

@@ -1,24 +1,18 @@
-"""The state of the receiver's app: how it is read, compared leaf by leaf, and which baseline it is compared with."""
+"""The state of the receiver's app, leaf by leaf: what differs between two states, apart from ids and times."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.delivery.probe import check_readable, check_size, unreadable
+from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.messages.message import Message
-
-if TYPE_CHECKING:
-    from engagelab_mock.checks.trial import Trial
-
 
 #: Down to which depth a value is taken apart. Deeper values are kept as text.
 _DEPTH = 12
@@ -33,58 +27,59 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     message_id: str
     value: Any
-    #: The exception that `observe` raised instead. Many apps raise for a message that they do not know.
-    error: str = ""
 
     def __str__(self) -> str:
-        return self.error or repr(self.value)
+        return repr(self.value)
 
 
-class Probe:
-    """Ask `observe` for the state of messages.
-
-    >>> states = {"7": ["sent"]}
-    >>> probe = Probe(states.__getitem__)
-    >>> before = probe.look("7")
-    >>> states["7"].append("delivered")
-    >>> print(before, probe.look("7"), probe.look("8"))
-    ['sent'] ['sent', 'delivered'] KeyError: '8'
-    """
-
-    def __init__(self, observe: Callable[[str], Any]) -> None:
-        self._observe = observe
-
-    def look(self, message_id: str) -> Snapshot:
-        """Return the present state of a message."""
-        try:
-            return Snapshot(message_id, plain(self._observe(message_id)))
-        except Exception as error:
-            return Snapshot(message_id, None, f"{type(error).__name__}: {error}")
-
-
-def plain(value: Any, depth: int = _DEPTH) -> Any:
+def plain(value: Any) -> Any:
     """Return a copy of a value as plain data, so that later changes of the value do not change the copy.
+
+    Raises `ProbeFailed` for what cannot be read, or not be compared.
 
     >>> plain({"at": 1, "statuses": ("sent",)})
     {'at': 1, 'statuses': ['sent']}
     """
+    copied = _plain(value, _DEPTH)
+    check_size(copied)
+    return copied
+
+
+def _plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        check_readable(value)
         return value
     if depth == 0:
         return repr(value)
     if isinstance(value, Mapping):
-        return {plain(key, 0): plain(each, depth - 1) for key, each in value.items()}
+        return {_plain(key, 0): _plain(each, depth - 1) for key, each in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((plain(each, depth - 1) for each in value), key=repr)
+        return sorted((_plain(each, depth - 1) for each in value), key=repr)
     if isinstance(value, (list, tuple)):
-        return [plain(each, depth - 1) for each in value]
+        return [_plain(each, depth - 1) for each in value]
+    check_readable(value)
+    try:
+        return _taken_apart(value, depth)
+    except ProbeFailed:
+        raise
+    except Exception as error:
+        raise unreadable(value, error, "read") from error
+
+
+def _taken_apart(value: Any, depth: int) -> Any:
+    """Return an object by its fields. The repr of one, such as an ORM's, seldom shows all, and can have its address."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name), depth - 1) for field in dataclasses.fields(value)}
+        return {field.name: _plain(getattr(value, field.name), depth - 1) for field in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
-        return {name: plain(getattr(value, name), depth - 1) for name in value.__struct_fields__}
-    # The repr of an object, such as one of an ORM, seldom shows all of it, and can contain its address.
-    fields = {name: each for name, each in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
-    return {type(value).__name__: plain(fields, depth - 1)} if fields else repr(value)
+        return {name: _plain(getattr(value, name), depth - 1) for name in value.__struct_fields__}
+    mapper = getattr(type(value), "__mapper__", None)
+    if mapper is not None:
+        # SQLAlchemy reads a column when it is asked for, and fails if the object has lost its session.
+        names = list(mapper.column_attrs.keys())
+    else:
+        names = [name for name in getattr(value, "__dict__", {}) if not name.startswith("_")]
+    fields = {name: _plain(getattr(value, name), depth - 1) for name in names}
+    return {type(value).__name__: fields} if fields else repr(value)
 
 
 #: The path of a leaf: keys and attributes from the outside in, and `EACH` for any position in a list.
@@ -118,10 +113,7 @@ def state_of(snapshot: Snapshot, message: Message) -> State:
     {'id': 'ID', 'at': 'TIME', 'log.#': 2, 'log.*': ('plan', 'sent')}
     """
     found: dict[Path, list[Any]] = {}
-    if snapshot.error:
-        _gather(snapshot.error, ("error",), message, found)
-    else:
-        _gather(snapshot.value, (), message, found)
+    _gather(snapshot.value, (), message, found)
     return {path: tuple(sorted(values, key=repr)) if EACH in path else values[0] for path, values in found.items()}
 
 
@@ -207,58 +199,3 @@ def _impersonal(value: Any, message: Message) -> Any:
     if isinstance(value, (int, float)) and any(_FIRST <= value / unit < _LAST for unit in (1, 1e3, 1e6, 1e9)):
         return _TIME
     return value
-
-
-Treatment = Callable[[Message], object]
-
-#: How often the state is read while it is not yet right, in seconds.
-_LOOK = 0.02
-
-
-class StateBaseline:
-    """Know the state of a message after one treatment, to compare it with the state after another treatment.
-
-    A treatment sends callbacks about the message. Two messages get the same treatment. Where their states differ, for
-    example in the app's own row numbers, states are not compared.
-    """
-
-    def __init__(self, trial: Trial, treat: Treatment) -> None:
-        self._trial = trial
-        (_, other), (_, self.state) = self._treated(treat), self._treated(treat)
-        self._noise = differing(other, self.state)
-        if self._noise >= {*self.state}:
-            trial.inconclusive("`observe` returns entirely different values for two messages that had the same events")
-
-    def state_after(self, treat: Treatment) -> State:
-        """Treat a new message and return its state; if that is not the baseline, wait for a while until it is."""
-        message, state = self._treated(treat)
-        context = self._trial.context
-        end = stopwatch() + min(context.patience, 5 * context.profile.lag)
-        while self.differing(state) and stopwatch() < end:
-            time.sleep(_LOOK)
-            state = state_of(self._trial.look(message), message)
-        return state
-
-    def differing(self, state: State) -> set[Path]:
-        """Return the paths at which a state differs from the baseline."""
-        return differing(self.state, state) - self._noise
-
-    def new_values(self, state: State) -> list[Any]:
-        """Return the values in a state that the baseline does not have at the same paths."""
-        return [
-            value
-            for path in sorted(self.differing(state) & {*state})
-            for value in (Counter(values(state, [path])) - Counter(values(self.state, [path]))).elements()
-        ]
-
-    def check(self, treat: Treatment, what: str, schedule: Schedule | None = None) -> None:
-        """Fail unless another treatment leads to the same state."""
-        state = self.state_after(treat)
-        for path in sorted(self.differing(state)):
-            got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
-            self._trial.fail(f"after {what}, {dotted(path)} is {got!r:.80}; it should be {wanted!r:.80}", schedule)
-
-    def _treated(self, treat: Treatment) -> tuple[Message, State]:
-        message = self._trial.message()
-        treat(message)
-        return message, state_of(self._trial.look(message), message)

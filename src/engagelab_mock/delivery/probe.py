@@ -1,0 +1,396 @@
+"""What the tool may know of the app under test: read the state of a message, prepare it, reset the app, wait for it.
+
+`explore`, `replay`, the state machine and the checks judge by these four functions of the user. So a function that
+fails is an error of the run: it is never taken for a state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from copy import deepcopy
+from sys import getsizeof
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.io import ASYNC, Io
+from engagelab_mock.errors import EngageLabMockError, ProbeFailed, StateNotSettled, UsageError
+from engagelab_mock.eventloop import limited, sleep, stopwatch
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from engagelab_mock.messages.message import Message
+
+#: Takes a message's id, and returns the state of that message in the app.
+Observe = Callable[[str], Any]
+#: A callable that returns once the app's background work is done, or seconds for which the state must stay the same.
+WaitIdle = Callable[[], Any] | float
+
+#: How long `wait_idle` may take after one callback, in seconds.
+IDLE_LIMIT = 10.0
+#: How often the state is read until it stops changing, in seconds.
+_LOOK = 0.005
+#: The most characters that a state may have as text.
+_CHARACTERS = 1_000_000
+
+
+class ProbeOptions(TypedDict, total=False):
+    """Say what the tool may know of the app; every key is optional, and each function may be asynchronous.
+
+    Arguments of a call go over those of the receiver.
+    """
+
+    #: Takes a message's id, and returns the state of that message in the app: plain values. None means no state.
+    observe: Observe | None
+    #: Called with a message before its first callback, to enter it as the app does when it sends one.
+    prepare: Callable[[Message], Any] | None
+    #: Called to empty the app's tables.
+    reset: Callable[[], Any] | None
+    #: Returns once the app's background work is done; or seconds for which the state must stay the same.
+    wait_idle: WaitIdle | None
+
+
+PROBE_OPTIONS = tuple(ProbeOptions.__annotations__)
+_EXAMPLES = {
+    "observe": "observe=lambda message_id: Message.get(message_id).status",
+    "prepare": "prepare=lambda message: Message.create(id=message.id, to=message.to)",
+    "reset": "reset=empty_tables",
+    "wait_idle": "wait_idle=jobs.join, or seconds: wait_idle=0.1",
+}
+
+
+def check_probe(given: Mapping[str, Any], *, where: str) -> None:
+    """Raise `UsageError` for what is neither callable nor None; `wait_idle` can also be seconds.
+
+    >>> check_probe({"observe": {}.get, "wait_idle": 0.1}, where="Receiver")
+    """
+    for name in PROBE_OPTIONS:
+        value = given.get(name)
+        if name == "wait_idle" and isinstance(value, (int, float)):
+            check_delay(value, where="wait_idle")
+        elif value is not None and not callable(value):
+            raise UsageError(f"{name} must be callable, {value!r:.100} is not", where=where, hint=_EXAMPLES[name])
+
+
+class Probe:
+    """Call the user's four functions, blocking or awaiting, and turn what fails into `ProbeFailed`.
+
+    >>> from engagelab_mock.delivery.io import SYNC, run_sync
+    >>> states = {"7": "sent"}
+    >>> run_sync(Probe(states.get).look(SYNC, "7"))
+    'sent'
+
+    Many apps raise for a message that they do not know yet. So an exception of `observe` counts as the state None as
+    long as `observe` has returned no value, and later if it is of the same type. `check_seen` raises the exception if
+    no value has come at all. An error of this package, such as that of `--observe`, is never a state.
+    """
+
+    def __init__(
+        self,
+        observe: Observe | None = None,
+        prepare: Callable[[Message], Any] | None = None,
+        reset: Callable[[], Any] | None = None,
+        wait_idle: WaitIdle | None = None,
+        *,
+        wait_for: Callable[[Awaitable[Any]], Any] | None = None,
+        copy: Callable[[Any], Any] | None = None,
+    ) -> None:
+        given = {"observe": observe, "prepare": prepare, "reset": reset, "wait_idle": wait_idle}
+        check_probe(given, where="probe")
+        self.observe = observe
+        self.prepare = prepare
+        self.reset = reset
+        self.wait_idle = wait_idle
+        #: Waits, from another thread, for what an asynchronous function returned; None where nobody can.
+        self._wait_for = wait_for
+        #: Copies a state that has changed; it raises `ProbeFailed` for one that cannot be compared.
+        self._copy = copy or snapshot
+        self._seen = False
+        self._unknown: ProbeFailed | None = None
+
+    # The state of a message.
+
+    async def look(self, io: Io, message_id: str, before: Any = None) -> Any:
+        """Return a copy of the state of a message; `before` itself if the state equals it."""
+        if self.observe is None:
+            return None
+        try:
+            state = self.observe(message_id)
+            if type(state) not in _PLAIN and isinstance(state, Awaitable):
+                state = await self._awaited(io, state, "observe")
+        except Exception as error:
+            return self._failed_look(error)
+        self._seen = True
+        kind = type(state)
+        if kind in _PLAIN and kind is type(before) and state == before:
+            return before
+        kept = self._copy(state)
+        return before if before is not None and type(kept) is type(before) and kept == before else kept
+
+    def _failed_look(self, error: Exception) -> None:
+        if isinstance(error, EngageLabMockError):
+            raise _failure("observe", error)
+        known = None if self._unknown is None else type(self._unknown.__cause__)
+        if self._seen and type(error) is not known:
+            raise _failure("observe", error)
+        self._unknown = _failure("observe", error)
+
+    def check_seen(self) -> None:
+        """Raise what `observe` raised, if it has never returned a value."""
+        if self._unknown is not None and not self._seen:
+            raise self._unknown
+
+    # The app.
+
+    async def prepare_message(self, io: Io, message: Message) -> None:
+        """Enter a message in the app, before its first callback."""
+        if self.prepare is not None:
+            await self._call(io, "prepare", self.prepare, message)
+
+    async def reset_app(self, io: Io) -> None:
+        """Empty the app's tables."""
+        if self.reset is not None:
+            await self._call(io, "reset", self.reset)
+
+    async def idle(self, io: Io, message_ids: tuple[str, ...]) -> None:
+        """Wait until the app has done the work that it does after its answer.
+
+        Raises `StateNotSettled` if `wait_idle` is seconds and the state never stays the same for so long, and
+        `ProbeFailed` if `wait_idle` does not return within 10 s.
+        """
+        wait_idle = self.wait_idle
+        if wait_idle is None:
+            return
+        if callable(wait_idle):
+            await self._call_in_time(io, wait_idle)
+        elif self.observe is not None:
+            await self._wait_until_same(io, message_ids, wait_idle)
+
+    async def _wait_until_same(self, io: Io, message_ids: tuple[str, ...], seconds: float) -> None:
+        limit = IDLE_LIMIT + 10 * seconds
+        state = [await self.look(io, each) for each in message_ids]
+        started = since = stopwatch()
+        while (now := stopwatch()) - since < seconds:
+            if now - started > limit:
+                raise StateNotSettled(
+                    f"the state never stayed the same for {seconds:g} s, within {limit:g} s",
+                    where="wait_idle",
+                    hint="leave values that change on every read out of what observe returns",
+                )
+            await self._pause(io, min(_LOOK, seconds))
+            again = [await self.look(io, each) for each in message_ids]
+            if again != state:
+                state, since = again, stopwatch()
+
+    async def _pause(self, io: Io, seconds: float) -> None:
+        if io is ASYNC:
+            await sleep(seconds)
+        else:
+            time.sleep(seconds)
+
+    async def _call_in_time(self, io: Io, wait_idle: Callable[[], Any]) -> None:
+        too_long = ProbeFailed(
+            f"it did not return within {IDLE_LIMIT:g} s",
+            where="wait_idle",
+            hint="it must return once the app's background work is done: is its worker running?",
+        )
+        try:
+            with _time_limit(IDLE_LIMIT):
+                done = wait_idle()
+            if isinstance(done, Awaitable):
+                if io is ASYNC:
+                    async with limited(IDLE_LIMIT):
+                        await done
+                else:
+                    await self._awaited(io, done, "wait_idle")
+        except (_TooLong, TimeoutError):
+            raise too_long from None
+        except Exception as error:
+            raise _failure("wait_idle", error) from error
+
+    async def _call(self, io: Io, name: str, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            done = function(*arguments)
+            if isinstance(done, Awaitable):
+                await self._awaited(io, done, name)
+        except Exception as error:
+            raise _failure(name, error) from error
+
+    async def _awaited(self, io: Io, value: Awaitable[Any], name: str) -> Any:
+        if io is ASYNC:
+            return await value
+        if self._wait_for is not None:
+            return self._wait_for(value)
+        getattr(value, "close", lambda: None)()
+        raise needs_async(name)
+
+
+def needs_async(what: str) -> UsageError:
+    """Return the error for an asynchronous callable that was given to a synchronous call."""
+    hint = "await the async twin of the call, with an a in front: aexplore, areplay, acheck"
+    return UsageError(f"{what} is asynchronous, and this call is not", where=what, hint=hint)
+
+
+def _failure(name: str, error: Exception) -> ProbeFailed:
+    """Return the error of a run in which one of the user's functions failed."""
+    if isinstance(error, ProbeFailed):
+        return error
+    if isinstance(error, EngageLabMockError):
+        failure = ProbeFailed(error.what, where=error.where or name, hint=error.hint)
+    else:
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        hints = {
+            "observe": "return None for a message that the app does not know",
+            "prepare": "it is called once for each message: does reset remove what it entered before?",
+        }
+        failure = ProbeFailed(f"{name} raised {said:.300}", where=name, hint=hints.get(name, ""))
+    failure.__cause__ = error
+    return failure
+
+
+# A limit on a blocking call.
+
+
+class _TooLong(BaseException):
+    """A blocking call has taken too long. Not an `Exception`, which the call could catch."""
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Interrupt the block after that many seconds.
+
+    Only the main thread can be interrupted, and only if no other timer, such as that of a test's own time limit, runs.
+    The call stays in its thread, because a database connection may belong to it.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# A copy of a state.
+
+#: Types whose values cannot change, so they need no copy.
+_FIXED = frozenset({str, int, float, bool, bytes, type(None)})
+#: Those that are copied without a closer look: of the fixed types, only a float can differ from itself.
+_CHEAP = _FIXED - {float}
+_BYTES = 100_000
+_ROWS = frozenset({tuple, list, set, frozenset})
+_PLAIN = frozenset({*_FIXED, *_ROWS, dict})
+_HINT = "return plain values, such as a str, a tuple or a dict, read while the session is open"
+
+
+def snapshot(state: Any) -> Any:
+    """Return a copy of a state that does not change when the original does.
+
+    >>> live = {"status": "sent"}
+    >>> kept = snapshot(live)
+    >>> live["status"] = "delivered"
+    >>> kept
+    {'status': 'sent'}
+
+    Raises `ProbeFailed` for a state that cannot be copied or does not equal its copy, and for one of over a million
+    characters.
+    """
+    if type(state) is dict:
+        kinds = {*map(type, state.values())}
+        if kinds <= _CHEAP and _FIXED.issuperset(map(type, state)) and sum(map(getsizeof, state.values())) < _BYTES:
+            return state.copy()
+    try:
+        copied = _copied(state)
+    except (_NotPlain, RecursionError):
+        copied = _deep_copied(state)
+    check_size(copied)
+    return copied
+
+
+def check_size(state: Any) -> None:
+    """Raise `ProbeFailed` for a state of over a million characters; `state` is plain data.
+
+    >>> check_size({"status": "sent"})
+    """
+    if (size := _size(state)) > _CHARACTERS:
+        what = f"observe returned a state of about {size:,} characters; at most {_CHARACTERS:,} are compared"
+        raise ProbeFailed(what, where="observe", hint="return the values that matter, such as the status")
+
+
+def _deep_copied(state: Any) -> Any:
+    check_readable(state)
+    try:
+        copied = deepcopy(state)
+    except Exception as error:
+        raise unreadable(state, error, "copied") from None
+    try:
+        same = copied == state
+        shown = "" if same else f"{state!r:.100}"
+    except Exception as error:
+        raise unreadable(state, error, "read") from None
+    if not same:
+        raise ProbeFailed(f"observe returned {shown}, which does not equal its own copy", where="observe", hint=_HINT)
+    return copied
+
+
+def check_readable(value: Any) -> None:
+    """Raise `ProbeFailed` for a value of a state that cannot be compared: a generator, or NaN.
+
+    >>> check_readable("sent")
+    """
+    if isinstance(value, Iterator):
+        what = f"observe returned a {type(value).__name__}, which can be read only once"
+        raise ProbeFailed(what, where="observe", hint="return a list of it")
+    if isinstance(value, float) and value != value:
+        what = f"observe returned {value!r}, which does not equal itself: each look would be a change"
+        raise ProbeFailed(what, where="observe", hint="return None for a number that is not known")
+
+
+def unreadable(state: Any, error: Exception, verb: str) -> ProbeFailed:
+    """Return the error for a state that cannot be read or copied.
+
+    >>> print(unreadable(object(), ValueError("the session is closed"), "read").what)
+    observe returned a value of type object that cannot be read: ValueError: the session is closed
+    """
+    said = f"{type(error).__name__}: {error}".partition("\n")[0]
+    what = f"observe returned a value of type {type(state).__name__} that cannot be {verb}: {said:.300}"
+    return ProbeFailed(what, where="observe", hint=_HINT)
+
+
+class _NotPlain(Exception):
+    """A state has a value of a type that only `deepcopy` can copy."""
+
+
+def _copied(state: Any) -> Any:
+    kind = type(state)
+    if kind in _FIXED:
+        if kind is float:
+            check_readable(state)
+        return state
+    if kind is dict:
+        return {_copied(key): _copied(value) for key, value in state.items()}
+    if kind in _ROWS:
+        return kind([_copied(entry) for entry in state])
+    raise _NotPlain
+
+
+def _size(state: Any) -> int:
+    """Return about how many characters a plain state has as text; other values count as one."""
+    kind = type(state)
+    if kind is str or kind is bytes:
+        return len(state)
+    if kind is dict:
+        return sum([_size(key) + _size(value) for key, value in state.items()])
+    return sum([_size(entry) for entry in state]) if kind in _ROWS else 1
