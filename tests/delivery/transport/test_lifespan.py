@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import anyio
 import pytest
 from fastapi import FastAPI, Request
 
@@ -158,6 +159,8 @@ class Broken:
             await send({"type": "lifespan.startup.complete"})
             if self.way == "ends while it runs":
                 raise RuntimeError("sorry")
+            if self.way == "is cancelled while it runs":
+                raise asyncio.CancelledError("sorry")
             assert await receive() == {"type": "lifespan.shutdown"}
             if self.way == "exits":
                 raise SystemExit("sorry")
@@ -170,7 +173,7 @@ class Broken:
             if self.way.startswith("raises"):
                 raise RuntimeError("sorry")
             return
-        await asyncio.sleep(0)
+        await anyio.sleep(0)
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body"})
 
@@ -182,6 +185,7 @@ WAYS = {
     "says so": "the app's lifespan shutdown failed: sorry",
     "says so without a reason": "the app's lifespan shutdown failed: it gave no reason",
     "ends while it runs": "the app's lifespan failed before its shutdown: RuntimeError: sorry",
+    "is cancelled while it runs": "the app's lifespan failed before its shutdown: CancelledError: sorry",
 }
 
 
@@ -194,12 +198,11 @@ def test_a_lifespan_that_fails_after_its_start_is_raised_at_close(way: str) -> N
     assert caught.value.what == f"{WAYS[way]} (http://testserver/engagelab)"
     assert caught.value.where == "Receiver.close"
     assert caught.value.hint.startswith("correct the app's lifespan")
-    kind = type(None) if way.startswith("says") else SystemExit if way == "exits" else RuntimeError
-    assert type(caught.value.__cause__) is kind
+    assert (caught.value.__cause__ is None) == way.startswith("says")
     engagelab.close()  # it was closed all the same
 
 
-@pytest.mark.asyncio
+@pytest.mark.anyio
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_lifespan_that_fails_after_its_start_is_raised_by_lifespan(way: str) -> None:
     receiver = Receiver.asgi(Broken(way), "/engagelab")
@@ -212,7 +215,28 @@ async def test_a_lifespan_that_fails_after_its_start_is_raised_by_lifespan(way: 
     engagelab.close()
 
 
-@pytest.mark.asyncio
+def test_a_lifespan_that_another_task_of_the_app_cancels_has_failed() -> None:
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.append(task)
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        tasks[0].cancel()
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    engagelab = EngageLab(Receiver.asgi(app))
+    engagelab.send()
+    with pytest.raises(EngageLabMockError, match="lifespan failed before its shutdown: CancelledError"):
+        engagelab.close()
+
+
+@pytest.mark.anyio
 async def test_a_lifespan_that_fails_does_not_hide_the_error_of_the_test() -> None:
     with pytest.raises(LookupError, match="in the test") as caught:
         async with Receiver.asgi(Broken("raises")).lifespan():

@@ -72,16 +72,16 @@ class Lifespan:
         try:
             await self._app(scope, receive, send)
         except BaseException as error:
+            self._raised = error
             if is_cancellation(error) or ends_the_run(error):
                 raise
-            self._raised = error
         finally:
             self._ended = True
             self._answer(None)
 
     def _failure(self, what: str, message: Message | None) -> TransportFailure:
         if message is None:
-            reason = f"{type(self._raised).__name__}: {self._raised}"
+            reason = f"{type(self._raised).__name__}: {self._raised}".removesuffix(": ")
         else:
             # Frameworks put the whole traceback there; its last line names the error.
             reason = (message.get("message") or "").strip().rpartition("\n")[2] or "it gave no reason"
