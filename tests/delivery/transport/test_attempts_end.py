@@ -450,6 +450,37 @@ async def test_a_task_that_was_cancelled_before_may_send_and_be_cancelled_again(
     assert is_abandoned(engagelab)
 
 
+def test_an_app_of_trio_that_fails_while_it_is_cancelled_shows_its_error() -> None:
+    async def fails() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise LookupError("in the app")
+
+    async def main() -> EngageLab:
+        reached = trio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fails)
+                reached.set()
+                await trio.sleep_forever()
+
+        async def stop(scope: trio.CancelScope) -> None:
+            await reached.wait()
+            scope.cancel()
+
+        engagelab = EngageLab(asgi(app, limit=None))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop, nursery.cancel_scope)
+            await engagelab.asend("+6591234567", check=False)
+        return engagelab
+
+    with pytest.raises(ExceptionGroup) as caught:
+        trio.run(main)
+    assert caught.group_contains(LookupError, match="in the app")
+
+
 def test_a_coroutine_that_is_closed_ends_its_attempt() -> None:
     engagelab = EngageLab(asgi(Waiting(), limit=None))
 
