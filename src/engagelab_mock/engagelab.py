@@ -707,10 +707,7 @@ class EngageLab:
         self._engine.reset()
 
     def close(self) -> None:
-        """Give up the receivers' connections and loops; the journal stays.
-
-        Closes every receiver, and then raises the first error: that of an app whose lifespan failed.
-        """
+        """Close every receiver's connections and loops, then raise the first error, as of an app's lifespan."""
         __tracebackhide__ = True
         errors: list[Exception] = []
         for receiver in self._engine.receivers:
@@ -718,11 +715,10 @@ class EngageLab:
                 receiver.close()
             except Exception as error:
                 errors.append(error)
+        for error in errors[1:]:
+            errors[0].add_note(f"and: {error}")
         if errors:
-            first, *others = errors
-            for other in others:
-                first.add_note(f"and: {other}")
-            raise first
+            raise errors[0]
 
     def __enter__(self) -> Self:
         return self

@@ -346,8 +346,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._task = asyncio.current_task()
-        self._asked = False
-        self._requests = 0
+        self._asked, self._requests = False, 0
         if self._task is not None:
             # A request that is not delivered yet was made before this first wait, by the app.
             self._requests = self._task.cancelling() - getattr(self._task, "_must_cancel", False)
