@@ -715,8 +715,8 @@ class EngageLab:
                 receiver.close()
             except Exception as error:
                 errors.append(error)
-        for error in errors[1:]:
-            errors[0].add_note(f"and: {error}")
+        for other in errors[1:]:
+            errors[0].add_note(f"and: {other}")
         if errors:
             raise errors[0]
 
