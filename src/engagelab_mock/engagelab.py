@@ -716,10 +716,18 @@ class EngageLab:
         self._engine.reset()
 
     def close(self) -> None:
-        """Give up the receivers' connections and loops; the journal stays."""
+        """Close every receiver's connections and loops, then raise the first error, as of an app's lifespan."""
         __tracebackhide__ = True
+        errors: list[Exception] = []
         for receiver in self._engine.receivers:
-            receiver.close()
+            try:
+                receiver.close()
+            except Exception as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"and: {other}")
+        if errors:
+            raise errors[0]
 
     def __enter__(self) -> Self:
         return self

@@ -190,9 +190,9 @@ def engagelab(engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[Eng
             run = engagelab.send("+6591234567")
             assert run.statuses == ["plan", "sent", "delivered", "verified"]
     """
-    engagelab = _settings().build(engagelab_receiver)
-    yield engagelab
-    engagelab.close()
+    settings = _settings()
+    yield settings.build(engagelab_receiver)
+    settings.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
@@ -19,7 +20,7 @@ from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import journal_table
 from engagelab_mock.delivery.retry import retry_policy
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.messages.catalogue import CATALOGUE, scenario
@@ -41,6 +42,8 @@ MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUME
 
 #: How many attempts a failing test's report shows.
 _REPORTED = 100
+#: How many frames of an app's traceback are shown, the innermost ones.
+_APP_FRAMES = 3
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
@@ -108,6 +111,20 @@ class TestSettings:
         except EngageLabMockError as error:
             # No line of the test sent it.
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
+
+    def close(self) -> None:
+        """Close the engine; fail the test if the app's lifespan failed, and show where it did."""
+        if self._engagelab is None:
+            return
+        try:
+            self._engagelab.close()
+        except EngageLabMockError as error:
+            cause = error.__cause__
+            # The frames of pytest and of this package would hide those of the app.
+            shown = traceback.format_exception(cause, limit=-_APP_FRAMES) if cause is not None else []
+            notes = getattr(error, "__notes__", [])
+            text = "\n".join([f"{type(error).__name__}: {error}", *notes, "", "".join(shown)]).rstrip()
+            raise pytest.fail.Exception(text, pytrace=False) from None
 
     def report(self) -> str:
         """Describe a failing test's receivers and deliveries, and how to get the same data again."""

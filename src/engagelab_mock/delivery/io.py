@@ -18,7 +18,7 @@ from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
     from engagelab_mock.clock import Clock, Entry
-    from engagelab_mock.delivery.transport.base import Transport
+    from engagelab_mock.delivery.transport import Transport
     from engagelab_mock.delivery.transport.wire import Wire
     from engagelab_mock.eventloop import Condition
 

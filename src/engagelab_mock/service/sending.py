@@ -302,9 +302,10 @@ class Sending:
         __tracebackhide__ = True
         try:
             attempt = await self._sender.attempt(io, delivery)
-        except UsageError:
+        except BaseException as error:
             delivery.given_up = True
-            self.withdraw()
+            if isinstance(error, UsageError):
+                self.withdraw()
             raise
         if attempt.outcome is Outcome.ACKNOWLEDGED:
             return
