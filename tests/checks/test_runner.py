@@ -226,7 +226,7 @@ def test_checks_without_time_left_are_inconclusive(tmp_path: Path) -> None:
     receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
     report = check(receiver, timeout=0.0, only=["A01", "B01"])
     assert {finding.reason for finding in report.findings if finding.id in {"A01", "B01"}} == {
-        "there was no time left for this check"
+        "there was no time left for this check: give more with `timeout` (`--total`)"
     }
 
 

@@ -90,7 +90,7 @@ def _other_methods(trial: Trial) -> None:
     for name in ("GET", "HEAD", "PUT", "DELETE"):
         message = trial.message()
         attempt = trial.send(message, method(name))
-        trial.expect_no_effect(message, f"{name} instead of POST")
+        trial.expect_no_effect(attempt, message, f"{name} instead of POST")
         trial.expect_answer(attempt, f"{name} instead of POST")
         if accepted(attempt):
             unseen.append(name)

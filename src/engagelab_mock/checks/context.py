@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import Snapshot, plain
+from engagelab_mock.explore.state import Path, Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
 
 # How long things may take, in seconds.
@@ -28,7 +28,7 @@ TOTAL = 120.0
 #: One check.
 EACH = 20.0
 #: The work of an app that acknowledges first and works afterwards.
-PATIENCE = 2.0
+PATIENCE = 4.0
 #: The recovery of a receiver that did not answer, before the next check.
 RECOVERY = 3.0
 
@@ -36,8 +36,12 @@ RECOVERY = 3.0
 _LOOK = 0.01
 #: The statuses that are tried, in this order, until one has an effect that is seen.
 _STATUSES = ("delivered", "verified", "sent", "plan")
-#: How long an effect of the first status may still come after one of the others has an effect, in seconds.
-_GRACE = 0.1
+#: How long an effect may take if the app was seen to work before it answers, in seconds.
+_PROMPT = 1.0
+#: How long after a later callback the work of an earlier one may end, and how long a queue may take, in seconds.
+_OVERTAKEN, _QUEUE = 0.05, 10.0
+#: A receiver that refuses these does not depend on the status of the message.
+_IDENTITY = frozenset({401, 403})
 
 #: Why no state can be seen without `observe`.
 NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
@@ -77,8 +81,22 @@ class ReceiverProfile(msgspec.Struct):
     blind: str = ""
     #: The status that has an effect.
     status: str = "delivered"
-    #: How long after the answer an effect is seen, in seconds.
+    #: How long after the answer an effect is seen, in seconds; 0 if the app works before it answers.
     lag: float = 0.0
+    #: How long an answer takes, in seconds.
+    answer: float = 0.0
+    #: The leaves that also change for a message that had no callback, such as totals over all messages.
+    shared: frozenset[Path] = frozenset()
+    #: Whether an effect is seen in the state of its own message, and not only in what is shared.
+    own: bool = True
+
+
+class _Tried(msgspec.Struct, frozen=True):
+    status: str
+    message: Message
+    before: Snapshot
+    #: How long its answer took, in seconds.
+    answer: float
 
 
 class Context:
@@ -111,17 +129,30 @@ class Context:
         self.deadline: float | None = None
         self._attempts: list[tuple[Delivery, Attempt]] = []
         self._profile: ReceiverProfile | None = None
+        self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
 
     @property
     def profile(self) -> ReceiverProfile:
         """Return the receiver's profile; find it out the first time."""
         if self._profile is None:
-            # The callbacks for the profile are not part of the check that asks for it.
-            sent, self._attempts = self._attempts, []
-            self._profile = self._find_profile()
-            self._attempts = sent
+            with self._apart():
+                self._profile = self._find_profile()
         return self._profile
+
+    @property
+    def known_profile(self) -> ReceiverProfile | None:
+        """Return the receiver's profile if it was found before."""
+        return self._profile
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Keep the attempts that are made in this context out of the finding of the check that runs."""
+        sent, self._attempts = self._attempts, []
+        try:
+            yield
+        finally:
+            self._attempts = sent
 
     def take_attempts(self) -> list[tuple[Delivery, Attempt]]:
         """Return the attempts made since the last call."""
@@ -133,7 +164,7 @@ class Context:
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
-            to=generate.recipient(),
+            to=self._new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time(),
@@ -143,16 +174,56 @@ class Context:
             self.hooks.prepare(message)
         return message
 
+    def _new_recipient(self) -> str:
+        """Return another recipient for each message, for apps that keep one state for each recipient."""
+        generate = self.engagelab._engine.generate
+        for _ in range(100):
+            recipient = generate.recipient()
+            if recipient not in self._recipients:
+                break
+        self._recipients.add(recipient)
+        return recipient
+
     def look(self, message: Message) -> Snapshot:
         """Return the present state of a message; it is None without `observe`."""
         return Snapshot(message.id, None if self.probe is None else run_sync(self.probe.look(SYNC, message.id)))
 
-    def look_for_change(self, before: Snapshot, message: Message, patience: float) -> Snapshot:
-        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds."""
+    def changed(self, before: Snapshot, now: Snapshot, message: Message) -> bool:
+        """Tell whether the state of a message has changed, apart from what also changes for other messages."""
+        if before == now or self._profile is None or not (self._profile.shared and self._profile.own):
+            return before != now
+        return not differing(state_of(before, message), state_of(now, message)) <= self._profile.shared
+
+    def look_for_change(self, before: Snapshot, message: Message, patience: float | None = None) -> Snapshot:
+        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds.
+
+        Default of `patience`: some times as long as the first effect took.
+        """
+        if patience is None:
+            patience = max(min(self.patience, _PROMPT), 3 * self.profile.lag)
         end = stopwatch() + patience
-        while (now := self.look(message)) == before and stopwatch() < end:
+        while not self.changed(before, now := self.look(message), message) and stopwatch() < end:
             time.sleep(_LOOK)
         return now
+
+    def settle(self) -> None:
+        """If the app works after its answer, wait until it has done the work of all callbacks that it has answered.
+
+        A callback about another message shows it: when that one has its effect, the work before it is done.
+        """
+        profile = self.profile
+        if not profile.lag or profile.blind:
+            return
+        if not profile.own:
+            # The callback would change what is shared.
+            time.sleep(1.5 * profile.lag)
+            return
+        with self._apart():
+            message = self.new_message()
+            before = self.look(message)
+            self.send_valid(message, profile.status)
+            self.look_for_change(before, message, max(_QUEUE, 5 * profile.lag))
+        time.sleep(min(_OVERTAKEN, profile.lag))
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
         """Send a valid callback of one status; return None if the receiver's settings do not tick it."""
@@ -185,58 +256,91 @@ class Context:
 
     def _find_profile(self) -> ReceiverProfile:
         profile = ReceiverProfile()
-        events = self.receiver.settings.events
-        ticked = [status for status in _STATUSES if not events or status in events or "status" in events]
-        first, *others = ticked or _STATUSES
-        tried = [self._try(profile, first)]
-        if profile.refuses or self.probe is None:
+        control = self.new_message()
+        rest = self.look(control)
+        tried, seen = self._try_statuses(profile)
+        if not tried or self.probe is None:
             profile.blind = "" if self.probe else NO_OBSERVE
             return profile
-        started = stopwatch()
-        if not self._see(profile, tried, 0.0):
-            # The app may not use that status, or may do its work after its answer.
-            tried += [self._try(profile, status) for status in others]
-            # If another status has an effect, and the first has none soon after, the app does not use the first.
-            late = self._see(profile, tried[:1], _GRACE) or not self._see(profile, tried, 0.0)
-            if late and self._see(profile, tried, self.patience):
-                profile.lag = stopwatch() - started
-        untouched = self.new_message()
-        if not profile.blind and self.look(untouched) != self.look(untouched):
+        profile.refuses = ""
+        profile.status, profile.answer = tried[0].status, max(each.answer for each in tried)
+        # The callback that was sent last was looked at once: its effect came before its answer.
+        late = seen is not tried[-1]
+        seen = seen or self._see(tried, self.patience)
+        if seen is None:
+            now = self.look(tried[0].message)
+            profile.blind = (
+                f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}: "
+                "either the app ignores messages that it did not send (then give `prepare`, in a test in pytest), "
+                "or `observe` reads the wrong place, or the app works longer after its answer than `patience` allows"
+            )
+            return profile
+        profile.status = seen.status
+        if late:
+            profile.lag = max(self._measure(seen.status) for _ in range(2))
+        now = self.look(control)
+        if now != self.look(control):
             profile.blind = (
                 "`observe` returned two different values, although nothing was sent in between: "
                 "do not return values that change on every read, such as the current time"
             )
+        elif self.look(seen.message) == seen.before:
+            profile.blind = (
+                "`observe` showed an effect of a valid callback for a short time only: return what the app keeps, "
+                "or give `wait_idle`"
+            )
+        profile.shared = frozenset(differing(state_of(rest, control), state_of(now, control)))
+        effect = differing(state_of(seen.before, seen.message), state_of(self.look(seen.message), seen.message))
+        profile.own = not profile.shared or not effect <= profile.shared
         return profile
 
-    def _try(self, profile: ReceiverProfile, status: str) -> tuple[str, Message, Snapshot]:
-        """Send a valid callback about a new message, and return the state before it."""
-        message = self.new_message()
-        before = self.look(message)
-        attempt = self.send_valid(message, status)
-        if attempt is None:
-            profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
-        else:
-            profile.refuses = "" if accepted(attempt) else describe(attempt)
-        return status, message, before
+    def _try_statuses(self, profile: ReceiverProfile) -> tuple[list[_Tried], _Tried | None]:
+        """Send a callback of each status until one has an effect; return those that were accepted, and that one.
 
-    def _see(self, profile: ReceiverProfile, tried: list[tuple[str, Message, Snapshot]], patience: float) -> bool:
-        """Tell whether one of the callbacks has an effect within `patience` seconds."""
+        The app may not use the first status, may refuse it without the statuses before it, or may work after its
+        answer.
+        """
+        events = self.receiver.settings.events
+        ticked = [status for status in _STATUSES if not events or status in events or "status" in events]
+        tried: list[_Tried] = []
+        for status in ticked or _STATUSES:
+            message = self.new_message()
+            before = self.look(message)
+            attempt = self.send_valid(message, status)
+            if attempt is None:
+                profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
+                continue
+            if accepted(attempt):
+                tried.append(_Tried(status, message, before, attempt.elapsed))
+                if self.probe is None:
+                    break
+                if seen := self._see(tried, 0.0):
+                    return tried, seen
+                continue
+            profile.refuses = profile.refuses or describe(attempt)
+            if attempt.response is None or attempt.response.status in _IDENTITY:
+                break
+        return tried, None
+
+    def _see(self, tried: list[_Tried], patience: float) -> _Tried | None:
+        """Return the first of the callbacks that has an effect, within `patience` seconds."""
         end = stopwatch() + patience
         while True:
-            for status, message, before in tried:
-                now = self.look(message)
-                if now != before:
-                    profile.status = status
-                    profile.blind = ""
-                    return True
-            profile.blind = (
-                f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}: "
-                "either the app ignores messages that it did not send (then give `prepare`, in a test in pytest), "
-                "or `observe` reads the wrong place"
-            )
+            for each in tried:
+                if self.look(each.message) != each.before:
+                    return each
             if stopwatch() >= end:
-                return False
+                return None
             time.sleep(_LOOK)
+
+    def _measure(self, status: str) -> float:
+        """Return how long after its answer a callback of this status has an effect."""
+        message = self.new_message()
+        before = self.look(message)
+        self.send_valid(message, status)
+        started = stopwatch()
+        self.look_for_change(before, message, self.patience)
+        return max(_LOOK, stopwatch() - started)
 
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:
         if delivery.events:

@@ -39,11 +39,11 @@ def _early_race(trial: Trial) -> None:
     status = trial.context.profile.status
     orderings = Orderings(trial, "verified", status)
     order = orderings.in_order
-    orderings.learn((), order)
-    orderings.learn(order, again=True)
+    orderings.learn((), order, order)
     message = trial.message(prepared=False)
     before = trial.context.look(message)
-    early = trial.send(trial.event(message, status))
+    event = trial.events(orderings.schedule(order), message)[status]
+    early = trial.send(event)
     trial.expect_answer(early, "a callback about a message that the app is about to send")
     trial.settled([message])
     try:
@@ -55,7 +55,7 @@ def _early_race(trial: Trial) -> None:
         )
     if not accepted(early):
         # A refused callback is not lost: EngageLab sends it again later.
-        trial.expect_accepted(trial.send(trial.event(message, status)), "the retry of a callback that came early")
+        trial.expect_accepted(trial.send(event), "the retry of a callback that came early")
 
     def wrong() -> str:
         due, initial = orderings.state(order), orderings.state(())
