@@ -54,7 +54,7 @@ def _all_permutations(trial: Trial) -> None:
 def _try_orders(trial: Trial, orderings: Orderings, convergence: Convergence) -> int:
     """Try the orders for which there is time, and return their number."""
     orders, profile = _other_orders(orderings), trial.context.profile
-    end = stopwatch() + max(_ENOUGH, trial.time_left() / 2)
+    end = stopwatch() + max(_ENOUGH, 0.6 * trial.time_left())
     usual = len(orderings.in_order) * profile.answer
     # If the app works after its answer, waiting takes the time; else sending does.
     chunk = len(orders) if profile.lag > profile.answer else max(1, min(_CHUNK, int(1 / max(usual, 0.01))))
