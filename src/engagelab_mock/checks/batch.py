@@ -62,10 +62,12 @@ def _partitions(trial: Trial) -> None:
     one_by_one = Schedule.of("verified", *statuses)
     baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, one_by_one))
     baseline.expect_visible(", ".join(statuses))
+    others = []
     for parts in ([statuses], [statuses[:1], statuses[1:]], [statuses[:2], statuses[2:]]):
         schedule = Schedule.of("verified", *parts)
         what = f"a message whose statuses came as {', then '.join(' and '.join(part) for part in parts)}"
-        baseline.check(partial(_expect_all_accepted, trial, schedule), what, schedule)
+        others.append((partial(_expect_all_accepted, trial, schedule), what, schedule))
+    baseline.check(*others)
 
 
 def _same_row_twice(trial: Trial) -> None:
@@ -73,7 +75,7 @@ def _same_row_twice(trial: Trial) -> None:
     once, twice = Schedule.of("verified", status), Schedule.of("verified", [status, status])
     baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, once))
     baseline.expect_visible(status)
-    baseline.check(partial(_expect_all_accepted, trial, twice), "the same row twice in one callback", twice)
+    baseline.check((partial(_expect_all_accepted, trial, twice), "the same row twice in one callback", twice))
 
 
 def _expect_all_accepted(trial: Trial, schedule: Schedule, *messages: Message, what: str = "") -> None:

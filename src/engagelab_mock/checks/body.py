@@ -132,14 +132,14 @@ def money(trial: Trial) -> None:
     """Fail if a negative balance is not accepted, or if a cost is rounded or has a binary rounding error."""
     _send_balance(trial)
     free = StateBaseline(trial, partial(_send_costs, trial, {"sms": None}))
-    shown, others = (
-        {path: _numbers(found) for path, found in free.new_values(state).items()}
-        for state in [free.state_after(partial(_send_costs, trial, {"sms": cost})) for cost in (COST, OTHER_COST)]
+    one, other, both = free.states_after(
+        *[partial(_send_costs, trial, costs) for costs in ({"sms": COST}, {"sms": OTHER_COST}, _PARTS)]
     )
-    both = trial.message()
-    _send_costs(trial, _PARTS, both)
+    shown, others = (
+        {path: _numbers(found) for path, found in free.new_values(state).items()} for state in (one, other)
+    )
     numbers = [number for found in shown.values() for number in found]
-    sums = _numbers(values(state_of(trial.look(both), both)))
+    sums = _numbers(values(both))
     for exact in (COST, *_PARTS.values(), sum(_PARTS.values(), Decimal())):
         for number in (*numbers, *sums):
             if number != exact and abs(number - exact) <= _NEAR * exact:

@@ -139,14 +139,16 @@ def _send_again(once: Once, messages: dict[str, Message]) -> None:
 def _dup_concurrent(trial: Trial) -> None:
     once = Once(trial)
     try:
-        for _ in range(_ROUNDS):
-            message = trial.message()
+        messages = [trial.message() for _ in range(_ROUNDS)]
+        for message in messages:
             attempts = trial.send_at_once(once.event(message), COPIES)
             for attempt in attempts:
                 trial.expect_answer(attempt, f"one of {COPIES} copies of an event at once")
             if not any(map(accepted, attempts)):
                 trial.fail(f"none of {COPIES} copies of an event at once was acknowledged")
-            once.check(message, f"{COPIES} copies of an event at once")
+        trial.context.settle()
+        for message in messages:
+            once.check(message, f"{COPIES} copies of an event at once", settled=True)
     except Ended:
         if trial.transport == "wsgi" and not _works_in_a_thread(trial):
             trial.inconclusive(
@@ -217,7 +219,9 @@ def _lose(
         patience = max(_PATIENCE, 3 * trial.context.profile.lag)
         now = trial.context.look_for_change(before, message, patience)
         changed = trial.context.changed(before, now, message)
-    [first] = trial.settled([message]) if changed else [None]
+    if changed and not trial.context.profile.own:
+        [now] = trial.settled([message])
+    first = now if changed else None
     what = f"the retry of a callback {what}"
     once.again(message, what, schedule)
     once.check(message, what, first=first, schedule=schedule)

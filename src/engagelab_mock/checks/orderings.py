@@ -236,7 +236,8 @@ class Convergence:
     have after all events in order.
     """
 
-    def __init__(self, orderings: Orderings) -> None:
+    def __init__(self, orderings: Orderings, *orders: Order) -> None:
+        """Learn what is right; also what `orders` lead to, to wait only once for an app that works after its answer."""
         self._orderings = orderings
         *earlier, last = orderings.in_order
         self._singles: list[Order] = [(label,) for label in earlier]
@@ -244,7 +245,7 @@ class Convergence:
             (*some, last) for count in range(len(earlier) + 1) for some in combinations(earlier, count)
         ]
         # The events in order are one of the references, and are delivered twice.
-        orderings.learn((), *self._singles, *self._references, orderings.in_order)
+        orderings.learn((), *self._singles, *self._references, orderings.in_order, *orders)
         #: How the check ends if nothing that is known has an effect.
         self.unseen = orderings.unseen(*self._singles, *self._references)
 
@@ -326,10 +327,9 @@ class StateBaseline:
         if not self.differing(state_of(self._trial.context.look(self._untouched), self._untouched)):
             self._trial.not_applicable(f"`observe` shows no effect of {what}: the app makes nothing of it")
 
-    def state_after(self, treat: Treatment) -> State:
-        """Treat a new message and return its state."""
-        [state] = self._treated(treat)
-        return state
+    def states_after(self, *treats: Treatment) -> list[State]:
+        """Give each treatment to a new message, and return the states of these."""
+        return self._treated(*treats)
 
     def differing(self, state: State) -> set[Path]:
         """Return the paths at which a state differs from the baseline."""
@@ -342,18 +342,22 @@ class StateBaseline:
             for path in sorted(self.differing(state) & {*state})
         }
 
-    def check(self, treat: Treatment, what: str, schedule: Schedule | None = None) -> None:
-        """Fail unless another treatment leads to the same state."""
-        state = self.state_after(treat)
-        if self.differing(state):
-            # Some differences depend on the moment: treat new messages before the check fails.
-            self._states += self._treated(self._treat)
-            state = self.state_after(treat)
-            treated = self._trial.context.messages[-1]
-            self._states += self._treated(self._treat)
-            self._trial.show(treated)
+    def check(self, *others: tuple[Treatment, str, Schedule | None]) -> None:
+        """Fail unless other treatments lead to the same state; each has a description, and the schedule it plays."""
+        states = self._treated(*(treat for treat, _, _ in others))
+        for (treat, what, schedule), state in zip(others, states, strict=True):
+            if self.differing(state):
+                self._check_again(treat, what, schedule)
+
+    def _check_again(self, treat: Treatment, what: str, schedule: Schedule | None) -> None:
+        """Treat new messages before the check fails, because some differences depend on the moment."""
+        self._states += self._treated(self._treat)
+        [state] = self._treated(treat)
+        treated = self._trial.context.messages[-1]
+        self._states += self._treated(self._treat)
         for path in sorted(self.differing(state)):
             got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
+            self._trial.show(treated)
             self._trial.fail(f"after {what}, {dotted(path)} is {got!r:.80}; it should be {wanted!r:.80}", schedule)
 
     def _noise(self) -> set[Path]:

@@ -256,7 +256,7 @@ class CheckOptions(TypedDict, total=False):
     prepare: Callable[[Message], object] | None
     #: Takes seconds and returns a context in which the handler's downstream calls take that long.
     stall: Callable[[float], AbstractContextManager[object]] | None
-    #: How long an effect may follow its acknowledgement, in seconds. Default: 2.
+    #: How long an effect may follow its acknowledgement, in seconds. Default: 4.
     patience: float
     #: The checks to run, as ids and names, with `*`. Default: all.
     only: Sequence[str]
@@ -266,7 +266,7 @@ class CheckOptions(TypedDict, total=False):
     severity: str
     #: The failures that do not count: a reason for each id.
     suppress: Mapping[str, str] | None
-    #: How long the whole run may take, in seconds. Default: 120.
+    #: How long the whole run may take, in seconds. Default: 180.
     timeout: float
 
 

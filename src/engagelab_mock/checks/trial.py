@@ -177,8 +177,9 @@ class Trial:
     def await_effect(self, message: Message) -> bool:
         """Wait for a change of a message's state since it was last read, and tell whether there is one."""
         before = self._states[message.id]
-        after = self.context.look_for_change(before, message)
-        if self.context.profile.lag and not self.context.changed(before, after, message):
+        lag = self.context.profile.lag
+        after = self.context.look_for_change(before, message, 1.5 * lag if lag else None)
+        if lag and not self.context.changed(before, after, message):
             # The app may still be busy with earlier callbacks.
             self.context.settle()
             after = self.context.look(message)
