@@ -105,8 +105,10 @@ def _late_after_terminal(trial: Trial) -> None:
     orderings = Orderings(trial, "verified", *_ticked(trial, "sent"), "delivered", "verified")
     *before, delivered, verified = orderings.in_order
     late = (*before, verified, delivered)
-    Convergence(orderings, late, (*before, delivered)).check([late])
+    convergence = Convergence(orderings, late, (*before, delivered))
+    # First, because the state in order is only right if `verified` counts in it.
     _expect_superseded(orderings, (*before, delivered), (*before, verified))
+    convergence.check([late])
 
 
 def _retried_code(trial: Trial) -> None:
@@ -202,8 +204,9 @@ def _expect_superseded(orderings: Orderings, earlier: Order, later: Order) -> No
         return bool(orderings.differing(earlier, later)) and not orderings.differing(earlier, both)
 
     if orderings.persists(stuck, earlier, later, both):
+        came_to = "was refused" if both[-1] in orderings.refused(both) else "had no effect"
         orderings.fail(
-            f"{', '.join(both)}, in this order, left the same state as {', '.join(earlier)}: {both[-1]} had no effect",
+            f"{', '.join(both)}, in this order, left the same state as {', '.join(earlier)}: {both[-1]} {came_to}",
             both,
         )
     if unseen := orderings.unseen(earlier, later):

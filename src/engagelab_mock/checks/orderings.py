@@ -125,6 +125,10 @@ class Orderings:
         self.learn(order)
         return self._seen[order][-1].state
 
+    def refused(self, order: Order) -> Order:
+        """Return the events of an order that were refused, and sent again."""
+        return self._seen[order][-1].sent[len(order) :]
+
     def noise(self) -> set[Path]:
         """Return the leaves that differ between messages that had the same events in the same order."""
         found: set[Path] = set()
@@ -290,12 +294,13 @@ class Convergence:
         return sorted(found, key=lambda miss: (miss.excused, miss.path not in decisive, miss.path))
 
     def _fail(self, miss: Miss) -> None:
-        orderings = self._orderings
-        orderings.fail(
-            f"{dotted(miss.path)} is {miss.got!r:.60} after {', '.join(miss.order)}; "
-            f"after {', '.join(orderings.in_order)} it is {miss.wanted!r:.60}",
-            miss.order,
-        )
+        wrong, right = map(self._told, (miss.order, self._orderings.in_order))
+        reason = f"{dotted(miss.path)} is {miss.got!r:.60} after {wrong}; after {right} it is {miss.wanted!r:.60}"
+        self._orderings.fail(reason, miss.order)
+
+    def _told(self, order: Order) -> str:
+        refused = self._orderings.refused(order)
+        return ", ".join(order) + (f" ({', '.join(refused)} refused)" if refused else "")
 
 
 Treatment = Callable[[Message], object]
