@@ -22,6 +22,7 @@ from engagelab_mock.service.store import Store
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.runner import CheckOptions, Report
+    from engagelab_mock.delivery.probe import ProbeOptions
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration
     from engagelab_mock.explore.explorer import Explored, ExploreOptions
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from engagelab_mock.service.messages import Messages
     from engagelab_mock.service.rest.api import RestApi
     from engagelab_mock.service.rest.exchange import ApiSettings
-    from engagelab_mock.service.rules import Rule, Rules
-    from engagelab_mock.service.templates import Templates
+    from engagelab_mock.service.rules import Rule, Rules, Templates
 
 
 class EngageLab:
@@ -535,12 +535,13 @@ class EngageLab:
         events: Mapping[str, Event] | None = None,
         retry: RetryPolicy | Sequence[float] | None = None,
         check: bool | None = None,
+        **probe: Unpack[ProbeOptions],
     ) -> Played:
         """Play a schedule, or its token, to the first receiver, and record the receiver's state after each attempt.
 
         Raises `ScheduleFailed` if an invariant fails, or if a callback without a fault is given up, unless `check` is
         False. `events` replace the events made for their labels. `retry` says when a callback that was not acknowledged
-        is sent again, as `send` takes it.
+        is sent again, as `send` takes it. The probe's options go over those of the receiver.
 
         >>> with EngageLab() as engagelab:
         ...     played = engagelab.play("eg1:plan,sent!ackloss")
@@ -550,9 +551,9 @@ class EngageLab:
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import play
 
-        return run_sync(
-            play(self._engine, SYNC, schedule, {"invariants": invariants, "retry": retry, "check": check}, events)
-        )
+        options: ExploreOptions = {"invariants": invariants, "retry": retry, "check": check}
+        options.update(probe)  # type: ignore[typeddict-item]  # its keys are among those of the options
+        return run_sync(play(self._engine, SYNC, schedule, options, events))
 
     async def aplay(
         self,
@@ -562,14 +563,15 @@ class EngageLab:
         events: Mapping[str, Event] | None = None,
         retry: RetryPolicy | Sequence[float] | None = None,
         check: bool | None = None,
+        **probe: Unpack[ProbeOptions],
     ) -> Played:
         """Do what `play` does, in the running event loop; `observe` and invariants may be coroutine functions."""
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import play
 
-        return await play(
-            self._engine, ASYNC, schedule, {"invariants": invariants, "retry": retry, "check": check}, events
-        )
+        options: ExploreOptions = {"invariants": invariants, "retry": retry, "check": check}
+        options.update(probe)  # type: ignore[typeddict-item]  # its keys are among those of the options
+        return await play(self._engine, ASYNC, schedule, options, events)
 
     def explore(self, *lifecycles: Explored, **options: Unpack[ExploreOptions]) -> Exploration:
         """Play every schedule of one or more lifecycles, smallest first, and check the invariants in each.
@@ -588,7 +590,7 @@ class EngageLab:
         ...     return [b""]
         >>> with EngageLab(Receiver.wsgi(app, observe=seen.get)) as engagelab:
         ...     engagelab.explore("delivered", invariants=[converges()], duplicates=1)
-        <Exploration: 42 of 42 schedules, 162 deliveries, no failure>
+        <Exploration: 42 of 42 schedules, 162 deliveries, 7 states, no failure>
         """
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import explore
@@ -607,7 +609,7 @@ class EngageLab:
 
         >>> with EngageLab() as engagelab:
         ...     engagelab.replay("eg1:plan,delivered!ackloss,sent*2@+3.1s")
-        <Played eg1:plan,delivered!ackloss,sent*2@+3.1s: 5 attempts>
+        <Played eg1:plan,delivered!ackloss,sent*2@+3.1s: 5 attempts, acknowledgements only>
         """
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import replay

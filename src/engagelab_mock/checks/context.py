@@ -21,6 +21,7 @@ from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.state import Path, Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
+from engagelab_mock.protocol.events import Dialect
 
 # How long things may take, in seconds.
 #: A whole run.
@@ -107,7 +108,9 @@ class Context:
     ('', 'the state of the app cannot be seen: give `observe`')
     """
 
-    def __init__(self, receiver: Receiver, hooks: Hooks, *, seed: object = None) -> None:
+    def __init__(
+        self, receiver: Receiver, hooks: Hooks, *, seed: object = None, dialect: str | Dialect = "2023-03"
+    ) -> None:
         # A copy, because the checks change its limit.
         self.receiver = receiver.with_settings()
         self.limit = receiver.limit
@@ -117,7 +120,12 @@ class Context:
         # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
-            self.receiver, seed=f"check:{self.seed}", code_ttl=None, journal=Journal(limit=1000), defaults={}
+            self.receiver,
+            seed=f"check:{self.seed}",
+            dialect=dialect,
+            code_ttl=None,
+            journal=Journal(limit=1000),
+            defaults={},
         )
         probe = receiver.probe({"observe": hooks.observe, "prepare": hooks.prepare}, copy=plain)
         self.probe = None if probe.observe is None else probe
@@ -159,15 +167,16 @@ class Context:
         taken, self._attempts = self._attempts, []
         return taken
 
-    def new_message(self, *, prepared: bool = True) -> Message:
-        """Make a new message, and call `prepare` with it unless `prepared` is False."""
+    def new_message(self, *, prepared: bool = True, accepted: float | None = None) -> Message:
+        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to."""
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
             to=self._new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
-            accepted=self.engagelab.clock.time(),
+            accepted=self.engagelab.clock.time() if accepted is None else accepted,
+            msg_time=self.engagelab.dialect.msg_time,
         )
         self.messages.append(message)
         if prepared and self.hooks.prepare is not None:

@@ -20,6 +20,7 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver, check_receivers
 from engagelab_mock.errors import EngageLabMockError, ReceiverFellShort, UnknownName, UsageError
 from engagelab_mock.eventloop import in_loop, stopwatch, to_thread
+from engagelab_mock.protocol.events import Dialect
 from engagelab_mock.service.engine import Engine
 
 if TYPE_CHECKING:
@@ -128,11 +129,12 @@ class Runner:
         timeout: float = TOTAL,
         recovery: float = RECOVERY,
         seed: object = None,
+        dialect: str | Dialect = "2023-03",
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
         check_hooks(hooks or Hooks())
-        self.context = Context(receiver, hooks or Hooks(), seed=seed)
+        self.context = Context(receiver, hooks or Hooks(), seed=seed, dialect=dialect)
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
         self._recovery = recovery
@@ -313,6 +315,7 @@ def _runner(engine: Engine, receiver: Receiver | None, options: CheckOptions) ->
         choice = {name: given.pop(name) for name in ("only", "skip", "severity", "suppress") if name in given}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         bound = {"timeout": given.pop("timeout")} if "timeout" in given else {}
-        return Runner(checked, Hooks(**given), selection=Selection(**choice), **bound), checked
+        selection = Selection(**choice)
+        return Runner(checked, Hooks(**given), selection=selection, dialect=engine.dialect, **bound), checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

@@ -6,13 +6,14 @@ without an event loop. With `ASYNC` they run in the caller's loop.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.errors import UsageError
-from engagelab_mock.eventloop import gather, in_loop
+from engagelab_mock.eventloop import gather, in_loop, sleep
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class Io(Protocol):
 
     async def wait_until_due(self, clock: Clock, head: Entry, wait: float) -> None:
         """Wait at most `wait` seconds until `head` is due; the caller does not hold the clock's lock."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait that many seconds of real time."""
 
     async def run(self, entry: Entry) -> None:
         """Run an entry of a clock's agenda."""
@@ -71,6 +75,9 @@ class _Sync:
             if clock.head() is head:
                 clock.condition.wait(wait)
 
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     async def run(self, entry: Entry) -> None:
         __tracebackhide__ = True
         entry.run()
@@ -100,6 +107,9 @@ class _Async:
 
     async def wait_until_due(self, clock: Clock, head: Entry, wait: float) -> None:
         await clock.await_due(head, wait)
+
+    async def pause(self, seconds: float) -> None:
+        await sleep(seconds)
 
     async def run(self, entry: Entry) -> None:
         __tracebackhide__ = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import deepcopy
 from sys import getsizeof
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, StateNotSettled, UsageError
-from engagelab_mock.eventloop import limited, sleep, stopwatch
+from engagelab_mock.eventloop import limited, stopwatch
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -181,16 +180,10 @@ class Probe:
                     where="wait_idle",
                     hint="leave values that change on every read out of what observe returns",
                 )
-            await self._pause(io, min(_LOOK, seconds))
+            await io.pause(min(_LOOK, seconds))
             again = [await self.look(io, each) for each in message_ids]
             if again != state:
                 state, since = again, stopwatch()
-
-    async def _pause(self, io: Io, seconds: float) -> None:
-        if io is ASYNC:
-            await sleep(seconds)
-        else:
-            time.sleep(seconds)
 
     async def _call_in_time(self, io: Io, wait_idle: Callable[[], Any]) -> None:
         too_long = ProbeFailed(

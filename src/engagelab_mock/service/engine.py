@@ -43,9 +43,8 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.faults.fault import Fault
     from engagelab_mock.service.bulk import Batching
     from engagelab_mock.service.rest.exchange import ApiSettings
-    from engagelab_mock.service.rules import Rules
+    from engagelab_mock.service.rules import Rules, Templates
     from engagelab_mock.service.store.ledger import Ledger
-    from engagelab_mock.service.templates import Templates
 
 #: How long a code is valid by default, in seconds [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
@@ -59,13 +58,15 @@ class ExploreState:
     True
     """
 
-    __slots__ = ("count", "played", "progress", "replaying")
+    __slots__ = ("count", "exploration", "played", "progress", "replaying")
 
     def __init__(self) -> None:
         #: A token that every exploration plays instead of its own schedules; None plays those.
         self.replaying: str | None = None
         #: The schedule that was played last; of an exploration, the one that failed.
         self.played: Any = None
+        #: The last exploration that came to its end; None if there was none.
+        self.exploration: Any = None
         #: Called with how far an exploration has got; None shows a line on stderr if that is a terminal.
         self.progress: Callable[[Any, bool], object] | None = None
         #: How many explorations and single schedules were started: each has messages of its own.
@@ -165,7 +166,7 @@ class Engine:
     def templates(self) -> Templates:
         """Return the templates, those of the sandbox included."""
         from engagelab_mock.messages.sandbox import sandbox_templates
-        from engagelab_mock.service.templates import Templates
+        from engagelab_mock.service.rules import Templates
 
         return Templates(self.store, sandbox_templates(self.clock.time()) if self.api_settings.sandbox else ())
 
