@@ -13,15 +13,15 @@ import pytest
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Judgement
-from engagelab_mock.checks.context import Hooks
 from engagelab_mock.checks.finding import in_full
 from engagelab_mock.checks.runner import Runner
+from engagelab_mock.delivery.probe import PROBE_OPTIONS
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import NothingObserved, ProbeFailed, StateNotSettled, UnknownName, UsageError
 
 _MODULE = Path(__file__)
 _RECEIVER, _CHECK_OPTIONS = "engagelab_receiver", "engagelab_check_options"
-_OPTIONS = ("observe", "prepare", "stall", "patience", "suppress")
+_OPTIONS = (*PROBE_OPTIONS, "stall", "patience", "suppress")
 
 
 @pytest.mark.parametrize("id", [pytest.param(c.id, id=f"{c.id}-{c.name}-{c.severity}") for c in CHECKS.values()])
@@ -31,18 +31,24 @@ def test_receiver(
     engagelab_check_options: Mapping[str, Any],
     pytestconfig: pytest.Config,
 ) -> None:
-    """Fail if the check fails; skip if it is inconclusive or skipped; xfail if the failure is suppressed."""
+    """Fail if the check fails, ends with an error, or cannot see the state; skip if it is inconclusive or skipped.
+
+    A suppressed failure is expected to fail.
+    """
     options = _checked(engagelab_check_options)
     suppress = {**_reasons(pytestconfig), **(options.pop("suppress", None) or {})}
+    probe: Any = {name: options.pop(name) for name in PROBE_OPTIONS if name in options}
     receivers = [engagelab_receiver] if isinstance(engagelab_receiver, Receiver) else engagelab_receiver
     unclear = []
     for receiver in receivers:
-        runner = Runner(receiver, Hooks(**options), selection=Selection(suppress=suppress))
+        runner = Runner(receiver, probe, selection=Selection(suppress=suppress), **options)
         try:
-            finding = runner.run_one(CHECKS[id])
+            [finding] = runner.run([CHECKS[id]]).findings
+        except (ProbeFailed, StateNotSettled, NothingObserved) as error:
+            pytest.fail(str(error), pytrace=False)
         finally:
             receiver.close()
-        if finding.fell_short:
+        if finding.fell_short or finding.verdict is Judgement.ERROR:
             pytest.fail(in_full(finding), pytrace=False)
         if finding.verdict is Judgement.FAIL:
             pytest.xfail(f"{finding.suppressed} ({finding.reason})")

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Message, Receiver, ReceiverFellShort, Report, UsageError
+from engagelab_mock import (
+    EngageLab,
+    Judgement,
+    Message,
+    NothingObserved,
+    Receiver,
+    ReceiverFellShort,
+    Report,
+    UsageError,
+)
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, observe
@@ -61,14 +70,16 @@ def test_a_receiver_that_answers_200_to_forgeries_and_ignores_them_is_warned(tmp
     assert "had no effect, but was answered 200 like a genuine callback" in report.finding("B02").warnings[0]
 
 
-def test_with_an_observe_that_reads_the_wrong_place_checks_are_inconclusive(tmp_path: Path) -> None:
-    report = check_in_process(
-        CORRECT, tmp_path, only=["B0*", "B16"], hooks={"observe": lambda message_id: "?", "patience": 0.1}
-    )
-    assert report.finding("B16").verdict is Judgement.INCONCLUSIVE
-    assert "`observe` still returned '?'" in report.finding("B16").reason
-    assert report.finding("B02").verdict is Judgement.INCONCLUSIVE
-    assert report.worst_first == []
+def test_an_observe_that_reads_the_wrong_place_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(NothingObserved) as caught:
+        check_in_process(CORRECT, tmp_path, only=["A01"], hooks={"observe": lambda message_id: "?", "patience": 0.1})
+    text = str(caught.value)
+    assert "valid callbacks were acknowledged, but `observe` still returned '?'" in text
+    assert [name for name in ("prepare", "observe", "wait_idle") if f"`{name}`" in text.partition("hint:")[2]] == [
+        *("prepare", "observe", "wait_idle")
+    ]
+    assert caught.value.report is not None
+    assert caught.value.report.findings == ()
 
 
 def test_the_observe_of_a_receiver_is_used(tmp_path: Path) -> None:
@@ -102,10 +113,9 @@ def test_prepare_lets_an_app_know_the_messages(tmp_path: Path) -> None:
     receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS)
     watch = partial(observe, store)
     with EngageLab(receiver) as engagelab:
-        without = engagelab.check(observe=watch, patience=0.1, only=["B16"]).finding("B16")
+        with pytest.raises(NothingObserved, match="give `prepare` if the app ignores messages"):
+            engagelab.check(observe=watch, patience=0.1, only=["B16"])
         prepared = engagelab.check(observe=watch, prepare=app.prepare, only=["B16"]).finding("B16")
-    assert without.verdict is Judgement.INCONCLUSIVE
-    assert "`prepare`" in without.reason
     assert prepared.verdict is Judgement.PASS
 
 
@@ -226,8 +236,10 @@ def test_checks_without_time_left_are_inconclusive(tmp_path: Path) -> None:
     receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
     report = check(receiver, timeout=0.0, only=["A01", "B01"])
     assert {finding.reason for finding in report.findings if finding.id in {"A01", "B01"}} == {
-        "there was no time left for this check"
+        "there was no time left for this check: give more, with `timeout=` or --total"
     }
+    with pytest.raises(NothingObserved, match=r"nothing was judged: there was no time left .* --total"):
+        report.assert_none("blocker")
 
 
 # --- The report
@@ -283,7 +295,7 @@ def test_a_run_with_the_same_seed_sends_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"observe": 7}, "observe must be callable, not 7"),
+        ({"observe": 7}, "observe must be callable, 7 is not"),
         ({"timeout": -1}, "timeout"),
         ({"only": ["Z*"]}, "unknown check 'Z*'"),
         ({"olny": ["A*"]}, "did you mean 'only'?"),

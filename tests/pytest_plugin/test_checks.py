@@ -90,7 +90,7 @@ def test_what_is_suppressed_is_expected_to_fail(run: Run, pytester: pytest.Pytes
     ("given", "told"),
     [
         ({"obsreve": 1}, "did you mean 'observe'?"),
-        ({"observe": 1}, "observe must be callable, not 1"),
+        ({"observe": 1}, "observe must be callable, 1 is not"),
         ({"suppress": {"A01": ""}}, "A01 is suppressed without a reason"),
     ],
     ids=["name", "hook", "reason"],
