@@ -27,8 +27,8 @@ from engagelab_mock.messages.message import Message
 # How long things may take, in seconds.
 #: A whole run.
 TOTAL = 120.0
-#: One check may take this part of the whole run, and more if the app works after its answer.
-EACH = 1 / 6
+#: One check, at least; it may take that part of the whole run, and more of it if the app works after its answer.
+EACH, SHARE = 20.0, 1 / 6
 #: The work of an app that acknowledges first and works afterwards.
 PATIENCE = 2.0
 #: The recovery of a receiver that did not answer, before the next check.
@@ -275,15 +275,15 @@ class Context:
         self.probe.check_seen()
         if not profile.shows:
             prepare = (
-                "does `prepare` enter each message under its id?"
-                if self.probe.prepare is not None
-                else "give `prepare` if the app ignores messages that it did not send (in a test in pytest)"
+                "give `prepare` if the app ignores messages that it did not send (in a test in pytest)"
+                if self.probe.prepare is None
+                else "make sure that `prepare` enters each message under its id"
             )
             raise NothingObserved(
                 profile.blind,
                 where="check",
-                hint=f"{prepare}; does `observe` read where the app writes? Give `wait_idle`, or more `patience`, "
-                "if the app works after its answer",
+                hint=f"{prepare}; make sure that `observe` reads where the app writes; give `wait_idle`, or more "
+                "`patience`, if the app works after its answer",
             )
 
     def _try(self, profile: ReceiverProfile, status: str) -> tuple[str, Message, Snapshot]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
-from engagelab_mock.checks.context import EACH, NO_OBSERVE, PATIENCE, RECOVERY, TOTAL, Context, Stall
+from engagelab_mock.checks.context import EACH, NO_OBSERVE, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import check_delay
@@ -164,7 +164,7 @@ class Runner:
         """Run one check; if it fails, wait until the receiver answers again."""
         started = stopwatch()
         lag = self.context.profile.lag if self.context.observed and not self._not_possible(check) else 0.0
-        trial = Trial(self.context, seconds=self._timeout * EACH * (1 + 10 * lag))
+        trial = Trial(self.context, seconds=max(EACH, SHARE * self._timeout) * (1 + 10 * lag))
         self.context.take_attempts()
         schedule = None
         basis: Basis | None = None

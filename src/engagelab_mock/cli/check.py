@@ -111,7 +111,7 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     default=TOTAL,
     show_default=True,
     metavar="SECONDS",
-    help="How long the whole run may take; checks that do not fit in are inconclusive, and one takes at most a sixth.",
+    help="How long the whole run may take; checks that do not fit in are inconclusive.",
 )
 @click.option(
     "--report",
@@ -188,6 +188,9 @@ def check(**given: Any) -> int:
         if error.report is not None and error.report.findings:
             end(error.report)
             write_reports(error.report, files, fail_on=options.fail_on)
+        if isinstance(error.__cause__, NoSuchState):
+            hint = "no message has a state there: is this the address that shows states?"
+            raise ProbeFailed(str(error.__cause__), where="--observe", hint=hint) from None
         raise
     if unreachable:
         hint = "start it, or give --wait 10 if it is about to come up"
