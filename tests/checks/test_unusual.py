@@ -11,7 +11,7 @@ import pytest
 from engagelab_mock import EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks import context as contexts
 from engagelab_mock.checks import ordering, trial
-from engagelab_mock.checks.context import Context, Hooks
+from engagelab_mock.checks.context import Context
 from tests.checks.receivers.correct import PATH, Refused
 from tests.checks.receivers.frameworks import on_flask
 from tests.truth.receivers import (
@@ -37,7 +37,7 @@ def receiver_of(app: InMemory, **options: Any) -> Receiver:
 
 
 def context_of(app: InMemory, **options: Any) -> Context:
-    return Context(receiver_of(app, **options), Hooks(patience=PATIENCE))
+    return Context(receiver_of(app, **options), patience=PATIENCE)
 
 
 def check(app: InMemory, *only: str, **options: Any) -> Report:
@@ -114,7 +114,7 @@ def test_an_effect_that_is_gone_at_the_second_look_is_not_judged() -> None:
 
 
 def test_every_message_has_another_recipient() -> None:
-    context = Context(Receiver.recording(), Hooks())
+    context = Context(Receiver.recording())
     assert len({context.new_message().to for _ in range(500)}) == 500
 
 
@@ -248,7 +248,7 @@ def test_orders_for_which_there_is_no_time_are_not_judged(seconds: float, passin
     finding = check(TakesTime(), "C07").finding("C07")
     said = f"{finding.reason} {finding.warnings}"
     assert finding.verdict in {Judgement.PASS, Judgement.INCONCLUSIVE}
-    assert "give more with `timeout` (`--total`)" in said
+    assert "give more, with `timeout=` or --total" in said
 
 
 def test_a_check_gets_the_time_that_a_slow_receiver_needs() -> None:

@@ -63,7 +63,7 @@ def _ack_burst(trial: Trial) -> None:
 
 
 def _ack_decoupled(trial: Trial) -> None:
-    stall = trial.context.hooks.stall
+    stall = trial.context.stall
     if stall is None:
         trial.inconclusive(
             "the handler's downstream calls cannot be slowed down: give `stall`, which needs a test in pytest"

@@ -173,7 +173,7 @@ def _ack_lost(trial: Trial) -> None:
 
 
 def _timeout(trial: Trial) -> None:
-    stall = trial.context.hooks.stall
+    stall = trial.context.stall
     if stall is not None:
         # The sender disconnects while the handler works.
         _lose(

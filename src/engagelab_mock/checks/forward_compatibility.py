@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.context import as_float
 from engagelab_mock.checks.orderings import StateBaseline
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
@@ -116,15 +117,14 @@ def _set_null(row: dict[str, Any]) -> None:
 def _big_id(trial: Trial) -> None:
     for what, change in (("an id of 19 digits", _same), ("an id of 19 digits as a JSON number", _id_as_number)):
         message = trial.message()
-        # The id that it becomes as a floating-point number, which has 53 bits.
-        nearest = msgspec.structs.replace(message, id=str(int(float(message.id))))
+        nearest = as_float(message)
         # Read it even if no effect was seen: an app that stores all ids as floats shows nothing for the right ones.
         steady = nearest.id != message.id and trial.glance(nearest) == trial.glance(nearest)
         attempt = trial.send(message, each_row(change))
         trial.expect_answer(attempt, what)
         trial.expect_own_state()
         if steady and any(trial.effects(nearest)):
-            trial.show(message)
+            trial.look(message)
             trial.fail(f"{what}, {message.id}, was stored as {nearest.id}")
         trial.expect_not_lost(attempt, message, what)
 

@@ -65,7 +65,7 @@ def _try_orders(trial: Trial, orderings: Orderings, convergence: Convergence) ->
         if stopwatch() > end or trial.time_left() < chunk * usual + 2 * profile.lag:
             trial.warn(
                 f"there was only time for {tried} of the {len(orders)} orders of {', '.join(orderings.in_order)}: "
-                "give more with `timeout` (`--total`)"
+                "give more, with `timeout=` or --total"
             )
             break
         convergence.check(orders[tried : tried + chunk])

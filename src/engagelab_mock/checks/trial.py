@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from engagelab_mock.checks.check import Ended, Judgement
+from engagelab_mock.checks.check import Basis, Ended, Judgement
 from engagelab_mock.checks.context import Context, accepted, describe
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.stimulus import again, body
@@ -55,7 +54,7 @@ class Trial:
     @property
     def sees(self) -> bool:
         """Tell whether effects can be seen."""
-        return self.context.probe is not None and not self.context.profile.blind
+        return self.context.observed and not self.context.profile.blind
 
     @property
     def limit(self) -> float:
@@ -73,7 +72,7 @@ class Trial:
         """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
         # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
         message = self.context.new_message(prepared=prepared, accepted=self._began)
-        if self.context.probe is not None:
+        if self.context.observed:
             self._states[message.id] = self.context.look(message)
         return message
 
@@ -135,17 +134,20 @@ class Trial:
 
     def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
         """Send so many callbacks of one event at once, each with its own signature."""
+        return self._send_at_once([event] * copies)
+
+    def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
-        branches = [engine.branch(f"{seed}:{index}") for index in range(copies)]
+        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
+        pairs = list(zip(branches, events, strict=True))
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch in branches))
+            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
         else:
-            with ThreadPoolExecutor(copies) as pool:
-                deliver = partial(_deliver, event)
-                made = list(pool.map(deliver, branches))
+            with ThreadPoolExecutor(len(events)) as pool:
+                made = list(pool.map(_deliver, branches, events))
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
@@ -159,10 +161,7 @@ class Trial:
 
     def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
         """Send so many valid callbacks of different messages at once."""
-        self._set_limit()
-        runs = self.engagelab.send_many(count, scenario=[status], concurrency=count, check=False)
-        self.context.messages.extend(run.message for run in runs)
-        return [delivery.attempts[-1] for run in runs for delivery in run.deliveries]
+        return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
 
     # --- See the state
 
@@ -197,6 +196,7 @@ class Trial:
     def settled(self, messages: Sequence[Message]) -> list[Snapshot]:
         """Return the states of messages after the app has had time to work after its answer."""
         self.context.settle()
+        self.context.wait_until_idle(*messages)
         return [self.context.look(message) for message in messages]
 
     def show(self, message: Message, *changes: Change) -> None:
@@ -216,9 +216,9 @@ class Trial:
 
     # --- End the trial
 
-    def fail(self, reason: str, schedule: Schedule | None = None) -> NoReturn:
-        """End the trial with FAIL; `schedule` sends again what showed the failure."""
-        raise Ended(Judgement.FAIL, reason, schedule)
+    def fail(self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None) -> NoReturn:
+        """End the trial with FAIL; `schedule` sends again what showed the failure, which rests on `basis`."""
+        raise Ended(Judgement.FAIL, reason, schedule, basis)
 
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial with INCONCLUSIVE."""
@@ -244,7 +244,7 @@ class Trial:
     ) -> None:
         """Fail unless an attempt was answered with a 2xx in time."""
         if not accepted(attempt):
-            self.fail(f"{what}: {describe(attempt)}", schedule)
+            self.fail(f"{what}: {describe(attempt)}", schedule, basis="answer")
 
     def expect_effect(self, message: Message, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
         """Fail unless the state of a message has changed; pass if no state can be seen."""
@@ -261,9 +261,9 @@ class Trial:
         """Fail if the receiver crashed, did not answer in time, or closed the connection."""
         status = attempt.response.status if attempt.response is not None else 0
         if attempt.outcome is Outcome.APP_RAISED or status >= 500 or not status:
-            self.fail(f"{what}: {describe(attempt)}", schedule)
+            self.fail(f"{what}: {describe(attempt)}", schedule, basis="answer")
         if attempt.outcome is Outcome.TIMEOUT:
-            self.fail(f"{what}: {attempt.error}", schedule)
+            self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
     def expect_own_state(self) -> None:
         """End the trial if effects are only seen in what all messages share: such states are not compared."""
@@ -281,7 +281,7 @@ class Trial:
             # An app that refuses a request does no work after its answer.
             now = self.glance(message) if 400 <= status < 500 else self.look(message)
             if self.context.changed(before, now, message):
-                self.fail(f"{what} had an effect")
+                self.fail(f"{what} had an effect", basis="state")
 
     def expect_refused(self, attempt: Attempt, message: Message, what: str) -> None:
         """Fail unless a callback had no effect and was answered; any status is right.
@@ -293,20 +293,24 @@ class Trial:
         if not accepted(attempt):
             return
         if not self.sees:
-            self.fail(f"{what} was answered like a genuine callback: {describe(attempt)}")
+            self.fail(
+                f"{what} was answered like a genuine callback: {describe(attempt)}; if the receiver ignores it, give "
+                "`observe`, which shows that it had no effect",
+                basis="answer",
+            )
         self.warn(f"{what} had no effect, but was {describe(attempt)} like a genuine callback; 401 would be clearer")
 
     def time_left(self) -> float:
         """Return how long this trial may still take, in seconds, before the receiver's time limit does not fit in."""
         profile = self.context.known_profile
-        # A slow receiver needs more time for the same check.
-        seconds = self._seconds + (20 * profile.lag + 100 * profile.answer if profile else 0.0)
+        # A receiver that takes long for its answers needs more time for the same check.
+        seconds = self._seconds + (100 * profile.answer if profile else 0.0)
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 
     def out_of_time(self) -> NoReturn:
         """End the trial because there is no time left for it."""
-        self.inconclusive("there was no time left for this check: give more with `timeout` (`--total`)")
+        self.inconclusive("there was no time left for this check: give more, with `timeout=` or --total")
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit; end the trial if less time is left, because it could not be judged."""
@@ -315,5 +319,5 @@ class Trial:
             self.out_of_time()
 
 
-def _deliver(event: Event, branch: Engine) -> list[Delivery]:
+def _deliver(branch: Engine, event: Event) -> list[Delivery]:
     return run_sync(branch.deliver(SYNC, [event], {"check": False}))
