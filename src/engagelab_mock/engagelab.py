@@ -21,7 +21,8 @@ from engagelab_mock.service.engine import CODE_TTL, Engine
 from engagelab_mock.service.store import Store
 
 if TYPE_CHECKING:
-    from engagelab_mock.checks.runner import CheckOptions, Report
+    from engagelab_mock.checks.finding import Report
+    from engagelab_mock.checks.runner import CheckOptions
     from engagelab_mock.delivery.probe import ProbeOptions
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration

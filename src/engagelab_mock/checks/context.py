@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
@@ -15,58 +15,45 @@ from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.probe import ProbeOptions, check_probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import NothingObserved, StateNotSettled, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import Snapshot, plain
+from engagelab_mock.explore.lifecycle import lifecycle
+from engagelab_mock.explore.state import Path, Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Dialect
 
 # How long things may take, in seconds.
 #: A whole run.
-TOTAL = 120.0
-#: One check.
-EACH = 20.0
+TOTAL = 180.0
+#: One check, at least; it may take that part of the whole run, and more of it if the app works after its answer.
+EACH, SHARE = 20.0, 1 / 6
 #: The work of an app that acknowledges first and works afterwards.
-PATIENCE = 2.0
+PATIENCE = 4.0
 #: The recovery of a receiver that did not answer, before the next check.
 RECOVERY = 3.0
 
 #: How often the state is read while the checks wait for a change, in seconds.
 _LOOK = 0.01
 #: The statuses that are tried, in this order, until one has an effect that is seen.
-_STATUSES = ("delivered", "verified", "sent", "plan")
-#: How long an effect of the first status may still come after one of the others has an effect, in seconds.
-_GRACE = 0.1
+_STATUSES = ("delivered", "verified", "sent", "plan", "delivered_failed")
+#: The scenarios that are tried if none of the statuses alone has an effect that is seen.
+_SCENARIOS = ("verified", "delivered_failed")
+#: How long an effect may take if the app was seen to work before it answers, in seconds.
+_PROMPT = 1.0
+#: How long after a later callback the work of an earlier one may end, and how long a queue may take, in seconds.
+_OVERTAKEN, _QUEUE = 0.05, 10.0
+#: A receiver that refuses these does not depend on the status of the message.
+_IDENTITY = frozenset({401, 403})
 
 #: Why no state can be seen without `observe`.
 NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
 
 
-class Hooks(msgspec.Struct, frozen=True):
-    """Hold the functions of the project that the checks call."""
-
-    #: Takes a message's id and returns the state that the receiver's app holds of it.
-    observe: Callable[[str], Any] | None = None
-    #: Called with each message before its callbacks, for apps that know only the messages they sent.
-    prepare: Callable[[Message], object] | None = None
-    #: Takes seconds and returns a context in which the handler's downstream calls take that long.
-    stall: Callable[[float], AbstractContextManager[object]] | None = None
-    #: How long an effect may follow its acknowledgement, in seconds.
-    patience: float = PATIENCE
-
-
-def check_hooks(hooks: Hooks) -> None:
-    """Raise `UsageError` for a hook that is not callable.
-
-    >>> check_hooks(Hooks(observe=len))
-    """
-    check_delay(hooks.patience, where="patience")
-    for name in ("observe", "prepare", "stall"):
-        hook = getattr(hooks, name)
-        if hook is not None and not callable(hook):
-            raise UsageError(f"{name} must be callable, not {hook!r:.100}", where="check")
+#: Takes seconds and returns a context in which the handler's downstream calls take that long.
+Stall = Callable[[float], AbstractContextManager[object]]
 
 
 class ReceiverProfile(msgspec.Struct):
@@ -78,27 +65,58 @@ class ReceiverProfile(msgspec.Struct):
     blind: str = ""
     #: The status that has an effect.
     status: str = "delivered"
-    #: How long after the answer an effect is seen, in seconds.
+    #: Whether the state shows something although it shows no effect of a single callback, so that checks can judge it.
+    shows: bool = False
+    #: How long after the answer an effect is seen, in seconds; 0 if the app works before it answers.
     lag: float = 0.0
+    #: How long an answer takes, in seconds.
+    answer: float = 0.0
+    #: The leaves that also change for a message that had no callback, such as totals over all messages.
+    shared: frozenset[Path] = frozenset()
+    #: Whether an effect is seen in the state of its own message, and not only in what is shared.
+    own: bool = True
+
+
+class _Tried(msgspec.Struct, frozen=True):
+    status: str
+    message: Message
+    before: Snapshot
+    #: How long its answer took, in seconds.
+    answer: float
 
 
 class Context:
     """Hold the engine that sends all callbacks of a run, and find out how the receiver handles a valid callback.
 
-    >>> context = Context(Receiver.recording(), Hooks())
+    >>> context = Context(Receiver.recording())
     >>> context.profile.refuses, context.profile.blind
     ('', 'the state of the app cannot be seen: give `observe`')
+
+    `probe` goes over the receiver's own. `wait_for` waits, from the thread of the checks, for what an asynchronous
+    function returned.
     """
 
     def __init__(
-        self, receiver: Receiver, hooks: Hooks, *, seed: object = None, dialect: str | Dialect = "2023-03"
+        self,
+        receiver: Receiver,
+        probe: ProbeOptions | None = None,
+        *,
+        stall: Stall | None = None,
+        patience: float = PATIENCE,
+        wait_for: Callable[[Awaitable[Any]], Any] | None = None,
+        seed: object = None,
+        dialect: str | Dialect = "2023-03",
     ) -> None:
+        if stall is not None and not callable(stall):
+            raise UsageError(f"stall must be callable, {stall!r:.100} is not", where="check")
         # A copy, because the checks change its limit.
         self.receiver = receiver.with_settings()
         self.limit = receiver.limit
         #: How long to wait for an effect of an acknowledged callback, in seconds.
-        self.patience = hooks.patience
-        self.hooks = hooks
+        self.patience = check_delay(patience, where="patience")
+        self.stall = stall
+        check_probe(probe or {}, where="check")
+        self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
         # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
@@ -109,8 +127,6 @@ class Context:
             journal=Journal(limit=1000),
             defaults={},
         )
-        probe = receiver.probe({"observe": hooks.observe, "prepare": hooks.prepare}, copy=plain)
-        self.probe = None if probe.observe is None else probe
         #: The messages that callbacks were sent about.
         self.messages: list[Message] = []
         self.callbacks = 0
@@ -118,18 +134,39 @@ class Context:
         #: When the run must be over, by the stopwatch; None for no limit.
         self.deadline: float | None = None
         self._attempts: list[tuple[Delivery, Attempt]] = []
+        self._attempted = 0
+        #: How many attempts there were when the app was last idle, for each message that was looked at.
+        self._idle: dict[str, int] = {}
         self._profile: ReceiverProfile | None = None
+        self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
+
+    @property
+    def observed(self) -> bool:
+        """Tell whether there is a function that returns the state of the app."""
+        return self.probe.observe is not None
 
     @property
     def profile(self) -> ReceiverProfile:
         """Return the receiver's profile; find it out the first time."""
         if self._profile is None:
-            # The callbacks for the profile are not part of the check that asks for it.
-            sent, self._attempts = self._attempts, []
-            self._profile = self._find_profile()
-            self._attempts = sent
+            with self._apart():
+                self._profile = self._find_profile()
         return self._profile
+
+    @property
+    def known_profile(self) -> ReceiverProfile | None:
+        """Return the receiver's profile if it was found before."""
+        return self._profile
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Keep the attempts that are made in this context out of the finding of the check that runs."""
+        sent, self._attempts = self._attempts, []
+        try:
+            yield
+        finally:
+            self._attempts = sent
 
     def take_attempts(self) -> list[tuple[Delivery, Attempt]]:
         """Return the attempts made since the last call."""
@@ -141,27 +178,76 @@ class Context:
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
-            to=generate.recipient(),
+            to=self._new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time() if accepted is None else accepted,
             msg_time=self.engagelab.dialect.msg_time,
         )
         self.messages.append(message)
-        if prepared and self.hooks.prepare is not None:
-            self.hooks.prepare(message)
+        if prepared:
+            run_sync(self.probe.prepare_message(SYNC, message))
+        self._idle[message.id] = self._attempted
         return message
 
-    def look(self, message: Message) -> Snapshot:
-        """Return the present state of a message; it is None without `observe`."""
-        return Snapshot(message.id, None if self.probe is None else run_sync(self.probe.look(SYNC, message.id)))
+    def _new_recipient(self) -> str:
+        """Return another recipient for each message, for apps that keep one state for each recipient."""
+        generate = self.engagelab._engine.generate
+        for _ in range(100):
+            recipient = generate.recipient()
+            if recipient not in self._recipients:
+                break
+        self._recipients.add(recipient)
+        return recipient
 
-    def look_for_change(self, before: Snapshot, message: Message, patience: float) -> Snapshot:
-        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds."""
+    def look(self, message: Message) -> Snapshot:
+        """Return the state of a message once the app is idle; it is None without `observe`."""
+        self.wait_until_idle(message)
+        return Snapshot(message.id, run_sync(self.probe.look(SYNC, message.id)))
+
+    def wait_until_idle(self, *messages: Message) -> None:
+        """Call `wait_idle`, unless it was called for these messages since the last attempt."""
+        ids = tuple(each.id for each in messages if self._idle.get(each.id) != self._attempted)
+        if ids and self.observed:
+            run_sync(self.probe.idle(SYNC, ids))
+            self._idle.update(dict.fromkeys(ids, self._attempted))
+
+    def changed(self, before: Snapshot, now: Snapshot, message: Message) -> bool:
+        """Tell whether the state of a message has changed, apart from what also changes for other messages."""
+        if before == now or self._profile is None or not (self._profile.shared and self._profile.own):
+            return before != now
+        return not differing(state_of(before, message), state_of(now, message)) <= self._profile.shared
+
+    def look_for_change(self, before: Snapshot, message: Message, patience: float | None = None) -> Snapshot:
+        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds.
+
+        Default of `patience`: some times as long as the first effect took.
+        """
+        if patience is None:
+            patience = max(min(self.patience, _PROMPT), 3 * self.profile.lag)
         end = stopwatch() + patience
-        while (now := self.look(message)) == before and stopwatch() < end:
+        while not self.changed(before, now := self.look(message), message) and stopwatch() < end:
             time.sleep(_LOOK)
         return now
+
+    def settle(self) -> None:
+        """If the app works after its answer, wait until it has done the work of all callbacks that it has answered.
+
+        A callback about another message shows it: when that one has its effect, the work before it is done.
+        """
+        profile = self.profile
+        if not profile.lag or profile.blind or self.probe.wait_idle is not None:
+            return
+        if not profile.own:
+            # The callback would change what is shared.
+            time.sleep(1.5 * profile.lag)
+            return
+        with self._apart():
+            message = self.new_message()
+            before = self.look(message)
+            self.send_valid(message, profile.status)
+            self.look_for_change(before, message, max(_QUEUE, 5 * profile.lag))
+        time.sleep(min(_OVERTAKEN, profile.lag))
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
         """Send a valid callback of one status; return None if the receiver's settings do not tick it."""
@@ -194,65 +280,184 @@ class Context:
 
     def _find_profile(self) -> ReceiverProfile:
         profile = ReceiverProfile()
-        events = self.receiver.settings.events
-        ticked = [status for status in _STATUSES if not events or status in events or "status" in events]
-        first, *others = ticked or _STATUSES
-        tried = [self._try(profile, first)]
-        if profile.refuses or self.probe is None:
-            profile.blind = "" if self.probe else NO_OBSERVE
+        control = self.new_message()
+        rest = self.look(control)
+        tried, seen = self._try_statuses(profile)
+        if not tried or not self.observed:
+            profile.blind = "" if self.observed else NO_OBSERVE
             return profile
-        started = stopwatch()
-        if not self._see(profile, tried, 0.0):
-            # The app may not use that status, or may do its work after its answer.
-            tried += [self._try(profile, status) for status in others]
-            # If another status has an effect, and the first has none soon after, the app does not use the first.
-            late = self._see(profile, tried[:1], _GRACE) or not self._see(profile, tried, 0.0)
-            if late and self._see(profile, tried, self.patience):
-                profile.lag = stopwatch() - started
-        untouched = self.new_message()
-        if not profile.blind and self.look(untouched) != self.look(untouched):
+        profile.refuses = ""
+        profile.status, profile.answer = tried[0].status, max(each.answer for each in tried)
+        # The callback that was sent last was looked at once: its effect came before its answer.
+        late = seen is not tried[-1]
+        seen = seen or self._see(tried, self.patience)
+        if seen is None:
+            now = self.look(tried[0].message)
+            profile.blind = f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}"
+            self._follow_lifecycles(profile)
+            if not profile.shows:
+                self._look_for_floats(profile)
+            self._check_steady()
+            return profile
+        profile.status = seen.status
+        if late:
+            profile.lag = self._measure(seen.status)
+        self._check_steady()
+        if self.look(seen.message) == seen.before:
             profile.blind = (
-                "`observe` returned two different values, although nothing was sent in between: "
-                "do not return values that change on every read, such as the current time"
+                "`observe` showed an effect of a valid callback for a short time only: return what the app keeps, "
+                "or give `wait_idle`"
             )
+        now = self.look(control)
+        profile.shared = frozenset(differing(state_of(rest, control), state_of(now, control)))
+        effect = differing(state_of(seen.before, seen.message), state_of(self.look(seen.message), seen.message))
+        profile.own = not profile.shared or not effect <= profile.shared
         return profile
 
-    def _try(self, profile: ReceiverProfile, status: str) -> tuple[str, Message, Snapshot]:
-        """Send a valid callback about a new message, and return the state before it."""
-        message = self.new_message()
-        before = self.look(message)
-        attempt = self.send_valid(message, status)
-        if attempt is None:
-            profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
-        else:
-            profile.refuses = "" if accepted(attempt) else describe(attempt)
-        return status, message, before
+    def _follow_lifecycles(self, profile: ReceiverProfile) -> None:
+        """Find out whether an app that shows no effect of a single status shows one of all statuses in order."""
+        tried = []
+        for scenario in _SCENARIOS:
+            message = self.new_message()
+            before = self.look(message)
+            for transition in lifecycle(scenario).transitions:
+                if transition.status in self._ticked():
+                    self.send_valid(message, transition.status)
+            tried.append(_Tried(profile.status, message, before, profile.answer))
+        if self._see(tried, self.patience):
+            profile.shows = True
+            profile.blind = "no single callback has an effect that can be seen, only all statuses of a message in order"
 
-    def _see(self, profile: ReceiverProfile, tried: list[tuple[str, Message, Snapshot]], patience: float) -> bool:
-        """Tell whether one of the callbacks has an effect within `patience` seconds."""
+    def _ticked(self) -> list[str]:
+        """Return the statuses that the receiver's settings tick, of those that are tried."""
+        events = self.receiver.settings.events
+        return [status for status in _STATUSES if not events or status in events or "status" in events]
+
+    def _look_for_floats(self, profile: ReceiverProfile) -> None:
+        """Find out whether the app keeps ids as floats, and so shows the effects at other ids."""
+        message = self.new_message()
+        nearest = as_float(message)
+        before = self.look(nearest)
+        self.send_valid(message, profile.status)
+        if nearest.id != message.id and self.look_for_change(before, nearest, min(self.patience, _PROMPT)) != before:
+            profile.shows = True
+            profile.blind = f"the app keeps ids as floating-point numbers, {message.id} as {nearest.id}: see D14"
+
+    def _check_steady(self) -> None:
+        """Raise `StateNotSettled` if the state of a message keeps changing although nothing is sent."""
+        untouched = self.new_message()
+        one, end = self.look(untouched), stopwatch() + self.patience
+        while (other := self.look(untouched)) != one:
+            if stopwatch() >= end:
+                raise StateNotSettled(
+                    f"{_where_they_differ(one.value, other.value)} changed although nothing was sent in between",
+                    where="observe",
+                    hint="do not return values that change on every read, such as the current time; or give "
+                    "`wait_idle` if the app still works",
+                )
+            # The app may still work on an earlier callback.
+            time.sleep(_LOOK)
+            one = other
+
+    def prove(self) -> None:
+        """Raise if a function of the probe fails, or if the state shows no effect of callbacks that are acknowledged.
+
+        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved`. A receiver that refuses valid callbacks, or that
+        shows effects in another way, is judged by its checks.
+        """
+        profile = self.profile
+        if not profile.blind or not self.observed:
+            return
+        self.probe.check_seen()
+        if not profile.shows:
+            prepare = (
+                "give `prepare` if the app ignores messages that it did not send (in a test in pytest)"
+                if self.probe.prepare is None
+                else "make sure that `prepare` enters each message under its id"
+            )
+            raise NothingObserved(
+                profile.blind,
+                where="check",
+                hint=f"{prepare}; make sure that `observe` reads where the app writes; give `wait_idle`, or more "
+                "`patience`, if the app works after its answer",
+            )
+
+    def _try_statuses(self, profile: ReceiverProfile) -> tuple[list[_Tried], _Tried | None]:
+        """Send a callback of each status until one has an effect; return those that were accepted, and that one.
+
+        The app may not use the first status, may refuse it without the statuses before it, or may work after its
+        answer.
+        """
+        tried: list[_Tried] = []
+        for status in self._ticked() or _STATUSES:
+            message = self.new_message()
+            before = self.look(message)
+            attempt = self.send_valid(message, status)
+            if attempt is None:
+                profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
+                continue
+            if accepted(attempt):
+                tried.append(_Tried(status, message, before, attempt.elapsed))
+                if not self.observed:
+                    break
+                if seen := self._see(tried, 0.0):
+                    return tried, seen
+                continue
+            profile.refuses = profile.refuses or describe(attempt)
+            if attempt.response is None or attempt.response.status in _IDENTITY:
+                break
+        return tried, None
+
+    def _see(self, tried: list[_Tried], patience: float) -> _Tried | None:
+        """Return the first of the callbacks that has an effect, within `patience` seconds."""
         end = stopwatch() + patience
         while True:
-            for status, message, before in tried:
-                now = self.look(message)
-                if now != before:
-                    profile.status = status
-                    profile.blind = ""
-                    return True
-            profile.blind = (
-                f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}: "
-                "either the app ignores messages that it did not send (then give `prepare`, in a test in pytest), "
-                "or `observe` reads the wrong place"
-            )
+            for each in tried:
+                if self.look(each.message) != each.before:
+                    return each
             if stopwatch() >= end:
-                return False
+                return None
             time.sleep(_LOOK)
+
+    def _measure(self, status: str) -> float:
+        """Return how long after their answers two callbacks of this status have an effect."""
+        measured = [_LOOK]
+        sent = []
+        for _ in range(2):
+            message = self.new_message()
+            before = self.look(message)
+            self.send_valid(message, status)
+            sent.append((stopwatch(), before, message))
+        for answered, before, message in sent:
+            self.look_for_change(before, message, self.patience)
+            measured.append(stopwatch() - answered)
+        return max(measured)
 
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:
         if delivery.events:
             self.callbacks += 1
         else:
             self.pings += 1
+        self._attempted += 1
         self._attempts.append((delivery, attempt))
+
+
+def as_float(message: Message) -> Message:
+    """Return a message with the id that its id becomes as a floating-point number, which has 53 bits.
+
+    >>> as_float(Message(id="1744569418236633089", to="+6591234567")).id
+    '1744569418236633088'
+    """
+    return msgspec.structs.replace(message, id=str(int(float(message.id))))
+
+
+def _where_they_differ(one: Any, other: Any) -> str:
+    """Name the keys at which two states differ, and show them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        named = ", ".join(f"{key!r} ({one.get(key)!r:.60}, then {other.get(key)!r:.60})" for key in keys)
+        return f"{named} in the state"
+    return f"the state ({one!r:.60}, then {other!r:.60})"
 
 
 def accepted(attempt: Attempt) -> bool:

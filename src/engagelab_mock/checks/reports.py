@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from math import isinf
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from engagelab_mock import __version__
 from engagelab_mock.checks.check import Check, Judgement, Severity
-from engagelab_mock.checks.finding import Change, Exchange, Finding, in_full, shown
-from engagelab_mock.checks.runner import Report
+from engagelab_mock.checks.finding import Change, Exchange, Finding, Report, in_full, shown
 from engagelab_mock.delivery.render import printable
 
 
@@ -28,6 +28,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "verdict": str(finding.verdict),
         "severity": str(finding.severity),
         "reason": finding.reason,
+        "basis": finding.basis,
         "title": check.title,
         "family": check.family,
         "expected": check.expected,
@@ -48,21 +49,27 @@ def finding_record(finding: Finding) -> dict[str, Any]:
 def summary_record(report: Report, *, fail_on: str, interrupted: bool = False) -> dict[str, Any]:
     """Return the summary of a report as plain data.
 
-    >>> from engagelab_mock.checks.runner import Sent
-    >>> summary_record(Report(address="http://127.0.0.1/", findings=(), sent=Sent()), fail_on="major")["ok"]
-    True
+    >>> from engagelab_mock.checks.finding import Sent
+    >>> report = Report(address="http://127.0.0.1/", findings=(), sent=Sent())
+    >>> summary_record(report, fail_on="major")["ok"]
+    False
     """
     counts = report.summary()
     return {
-        "ok": not interrupted and not report.at_least(fail_on),
+        "ok": not (interrupted or report.doubt or report.at_least(fail_on)),
         "url": report.address,
         "passed": counts["pass"],
+        "passed_by_answer": counts["pass_by_answer"],
         "failed": counts["fail"],
         "inconclusive": counts["inconclusive"],
+        "not_applicable": counts["not_applicable"],
+        "errors": counts["error"],
         "skipped": counts["skipped"],
         "suppressed": counts["suppressed"],
         "fail_on": fail_on,
         "observed": report.observed,
+        "unjudged": list(report.unjudged),
+        "doubt": report.doubt,
         "sent": {
             "callbacks": report.sent.callbacks,
             "pings": report.sent.pings,
@@ -99,15 +106,28 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {"message_id": change.before.message_id, "before": str(change.before), "after": str(change.after)}
+    before, after = _as_json(change.before.value), _as_json(change.after.value)
+    return {"message_id": change.before.message_id, "before": before, "after": after}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a state, which is plain data, as JSON can have it: bytes, infinity and keys become text."""
+    if isinstance(value, dict):
+        return {each if isinstance(each, str) else str(each): _as_json(value[each]) for each in value}
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value) if isinstance(value, float) and isinf(value) else value
 
 
 def junit(report: Report) -> str:
     """Return a report as XML: one suite for each family, one test case for each check.
 
-    An inconclusive, skipped or suppressed finding is a skipped test case, with the reason.
+    A finding that was not judged, or is suppressed, is a skipped test case, with the reason. Each case has the property
+    `basis`.
 
-    >>> from engagelab_mock.checks.runner import Sent
+    >>> from engagelab_mock.checks.finding import Sent
     >>> junit(Report(address="http://127.0.0.1/", findings=(), sent=Sent())).splitlines()[0]
     "<?xml version='1.0' encoding='utf-8'?>"
     """
@@ -131,9 +151,13 @@ def _case(suite: ET.Element, finding: Finding) -> None:
         "time": f"{finding.elapsed:.3f}",
     }
     case = ET.SubElement(suite, "testcase", attributes)
+    properties = ET.SubElement(case, "properties")
+    ET.SubElement(properties, "property", {"name": "basis", "value": finding.basis})
     if finding.fell_short:
         failure = ET.SubElement(case, "failure", {"message": printable(finding.reason), "type": str(finding.severity)})
         failure.text = printable(in_full(finding))
+    elif finding.verdict is Judgement.ERROR:
+        ET.SubElement(case, "error", {"message": printable(finding.reason)}).text = printable(in_full(finding))
     elif finding.verdict is not Judgement.PASS:
         ET.SubElement(case, "skipped", {"message": printable(_why_skipped(finding))})
     if finding.warnings:
@@ -149,11 +173,12 @@ def _why_skipped(finding: Finding) -> str:
 def _counts(findings: list[Finding] | tuple[Finding, ...]) -> dict[str, str]:
     failures = sum(finding.fell_short for finding in findings)
     passed = sum(finding.verdict is Judgement.PASS for finding in findings)
+    errors = sum(finding.verdict is Judgement.ERROR for finding in findings)
     return {
         "tests": str(len(findings)),
         "failures": str(failures),
-        "errors": "0",
-        "skipped": str(len(findings) - failures - passed),
+        "errors": str(errors),
+        "skipped": str(len(findings) - failures - passed - errors),
         "time": f"{sum(finding.elapsed for finding in findings):.3f}",
     }
 
@@ -176,7 +201,7 @@ _URI = ":/?#[]@!$&'()*+,;=%"
 def sarif(report: Report) -> str:
     """Return a report as a SARIF log with one run: a rule and a result for each check.
 
-    >>> from engagelab_mock.checks.runner import Sent
+    >>> from engagelab_mock.checks.finding import Sent
     >>> '"version": "2.1.0"' in sarif(Report(address="http://127.0.0.1/", findings=(), sent=Sent()))
     True
     """
@@ -189,7 +214,7 @@ def sarif(report: Report) -> str:
         "tool": {"driver": driver},
         "results": [_result(finding, index, report) for index, finding in enumerate(report.findings)],
         "columnKind": "unicodeCodePoints",
-        "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent)},
+        "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent), "doubt": report.doubt},
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(_printable(log), indent=2) + "\n"
@@ -236,7 +261,7 @@ def _result(finding: Finding, index: int, report: Report) -> dict[str, Any]:
         "message": {"text": finding.reason or finding.check.title},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(report.address, safe=_URI)}}}],
         "partialFingerprints": {"check/v1": f"{finding.id}:{report.address}"},
-        "properties": {"warnings": list(finding.warnings), "repro": finding.repro}
+        "properties": {"basis": finding.basis, "warnings": list(finding.warnings), "repro": finding.repro}
         | ({"token": finding.token} if finding.token else {}),
     }
     if finding.exchanges:

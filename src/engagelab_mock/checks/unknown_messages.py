@@ -9,7 +9,9 @@ from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.orderings import Orderings
 from engagelab_mock.checks.trial import Trial
+from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.state import MISSING, differing, dotted, names, single, state_of
 
@@ -33,29 +35,29 @@ def _unknown_id(trial: Trial) -> None:
 
 
 def _early_race(trial: Trial) -> None:
-    prepare = trial.context.hooks.prepare
-    if prepare is None:
+    probe = trial.context.probe
+    if probe.prepare is None:
         trial.inconclusive("the app cannot be told about a message: give `prepare`, which needs a test in pytest")
     status = trial.context.profile.status
     orderings = Orderings(trial, "verified", status)
     order = orderings.in_order
-    orderings.learn((), order)
-    orderings.learn(order, again=True)
+    orderings.learn((), order, order)
     message = trial.message(prepared=False)
     before = trial.context.look(message)
-    early = trial.send(trial.event(message, status))
+    event = trial.events(orderings.schedule(order), message)[status]
+    early = trial.send(event)
     trial.expect_answer(early, "a callback about a message that the app is about to send")
     trial.settled([message])
     try:
-        prepare(message)
-    except Exception as error:
+        run_sync(probe.prepare_message(SYNC, message))
+    except ProbeFailed as error:
         trial.inconclusive(
-            f"`prepare` raised {type(error).__name__}: {error!s:.100}, after a callback about the same message: "
+            f"{error.what:.150}, after a callback about the same message: "
             "can your code send a message that is already stored?"
         )
     if not accepted(early):
         # A refused callback is not lost: EngageLab sends it again later.
-        trial.expect_accepted(trial.send(trial.event(message, status)), "the retry of a callback that came early")
+        trial.expect_accepted(trial.send(event), "the retry of a callback that came early")
 
     def wrong() -> str:
         due, initial = orderings.state(order), orderings.state(())

@@ -75,8 +75,8 @@ def _old_version(trial: Trial) -> None:
 
 def _cut_short(trial: Trial) -> None:
     message, after, meanwhile = trial.message(), trial.message(), trial.message()
-    trial.send(message, "short_body")
-    trial.expect_no_effect(message, "half a body on a connection that then closed")
+    attempt = trial.send(message, "short_body")
+    trial.expect_no_effect(attempt, message, "half a body on a connection that then closed")
     usual = trial.send(after)
     trial.expect_accepted(usual, "a valid callback after half a callback")
     with contextlib.ExitStack() as connections:
