@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import method
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt

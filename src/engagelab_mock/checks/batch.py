@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.orderings import StateBaseline
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import body, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.fault import Fault

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted
 from engagelab_mock.checks.orderings import StateBaseline
+from engagelab_mock.checks.profile import accepted
 from engagelab_mock.checks.stimulus import body, content_type, row_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.explore.state import state_of, values

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import msgspec
-
+from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
@@ -18,10 +17,9 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import NothingObserved, StateNotSettled, UsageError
+from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.lifecycle import lifecycle
-from engagelab_mock.explore.state import Path, Snapshot, differing, plain, state_of
+from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Dialect
 
@@ -35,54 +33,10 @@ PATIENCE = 4.0
 #: The recovery of a receiver that did not answer, before the next check.
 RECOVERY = 3.0
 
-#: How often the state is read while the checks wait for a change, in seconds.
-_LOOK = 0.01
-#: The statuses that are tried, in this order, until one has an effect that is seen.
-_STATUSES = ("delivered", "verified", "sent", "plan", "delivered_failed")
-#: The scenarios that are tried if none of the statuses alone has an effect that is seen.
-_SCENARIOS = ("verified", "delivered_failed")
-#: How long an effect may take if the app was seen to work before it answers, in seconds.
-_PROMPT = 1.0
 #: How long after a later callback the work of an earlier one may end, and how long a queue may take, in seconds.
 _OVERTAKEN, _QUEUE = 0.05, 10.0
-#: A receiver that refuses these does not depend on the status of the message.
-_IDENTITY = frozenset({401, 403})
-
-#: Why no state can be seen without `observe`.
-NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
-
-
 #: Takes seconds and returns a context in which the handler's downstream calls take that long.
 Stall = Callable[[float], AbstractContextManager[object]]
-
-
-class ReceiverProfile(msgspec.Struct):
-    """Say how a receiver handles valid callbacks. It is found out when the first check needs it."""
-
-    #: Why the receiver accepts no valid callback; empty if it does.
-    refuses: str = ""
-    #: Why the state shows no effect; empty if it does.
-    blind: str = ""
-    #: The status that has an effect.
-    status: str = "delivered"
-    #: Whether the state shows something although it shows no effect of a single callback, so that checks can judge it.
-    shows: bool = False
-    #: How long after the answer an effect is seen, in seconds; 0 if the app works before it answers.
-    lag: float = 0.0
-    #: How long an answer takes, in seconds.
-    answer: float = 0.0
-    #: The leaves that also change for a message that had no callback, such as totals over all messages.
-    shared: frozenset[Path] = frozenset()
-    #: Whether an effect is seen in the state of its own message, and not only in what is shared.
-    own: bool = True
-
-
-class _Tried(msgspec.Struct, frozen=True):
-    status: str
-    message: Message
-    before: Snapshot
-    #: How long its answer took, in seconds.
-    answer: float
 
 
 class Context:
@@ -151,7 +105,7 @@ class Context:
         """Return the receiver's profile; find it out the first time."""
         if self._profile is None:
             with self._apart():
-                self._profile = self._find_profile()
+                self._profile = find_profile(self)
         return self._profile
 
     @property
@@ -224,10 +178,10 @@ class Context:
         Default of `patience`: some times as long as the first effect took.
         """
         if patience is None:
-            patience = max(min(self.patience, _PROMPT), 3 * self.profile.lag)
+            patience = max(min(self.patience, PROMPT), 3 * self.profile.lag)
         end = stopwatch() + patience
         while not self.changed(before, now := self.look(message), message) and stopwatch() < end:
-            time.sleep(_LOOK)
+            time.sleep(LOOK)
         return now
 
     def settle(self) -> None:
@@ -267,7 +221,7 @@ class Context:
         while not self._answers(max(0.05, min(1.0, end - stopwatch()))):
             if once or stopwatch() >= end:
                 return False
-            time.sleep(_LOOK)
+            time.sleep(LOOK)
         return True
 
     def _answers(self, limit: float) -> bool:
@@ -277,87 +231,6 @@ class Context:
             return delivery.attempts[-1].response is not None or delivery.outcome is Outcome.APP_RAISED
         event = self.new_message().event(self._profile.status, at=self.engagelab.clock.time(), channel="sms")
         return all(accepted(each.attempts[-1]) for each in self.engagelab.deliver([event], check=False))
-
-    def _find_profile(self) -> ReceiverProfile:
-        profile = ReceiverProfile()
-        control = self.new_message()
-        rest = self.look(control)
-        tried, seen = self._try_statuses(profile)
-        if not tried or not self.observed:
-            profile.blind = "" if self.observed else NO_OBSERVE
-            return profile
-        profile.refuses = ""
-        profile.status, profile.answer = tried[0].status, max(each.answer for each in tried)
-        # The callback that was sent last was looked at once: its effect came before its answer.
-        late = seen is not tried[-1]
-        seen = seen or self._see(tried, self.patience)
-        if seen is None:
-            now = self.look(tried[0].message)
-            profile.blind = f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}"
-            self._follow_lifecycles(profile)
-            if not profile.shows:
-                self._look_for_floats(profile)
-            self._check_steady()
-            return profile
-        profile.status = seen.status
-        if late:
-            profile.lag = self._measure(seen.status)
-        self._check_steady()
-        if self.look(seen.message) == seen.before:
-            profile.blind = (
-                "`observe` showed an effect of a valid callback for a short time only: return what the app keeps, "
-                "or give `wait_idle`"
-            )
-        now = self.look(control)
-        profile.shared = frozenset(differing(state_of(rest, control), state_of(now, control)))
-        effect = differing(state_of(seen.before, seen.message), state_of(self.look(seen.message), seen.message))
-        profile.own = not profile.shared or not effect <= profile.shared
-        return profile
-
-    def _follow_lifecycles(self, profile: ReceiverProfile) -> None:
-        """Find out whether an app that shows no effect of a single status shows one of all statuses in order."""
-        tried = []
-        for scenario in _SCENARIOS:
-            message = self.new_message()
-            before = self.look(message)
-            for transition in lifecycle(scenario).transitions:
-                if transition.status in self._ticked():
-                    self.send_valid(message, transition.status)
-            tried.append(_Tried(profile.status, message, before, profile.answer))
-        if self._see(tried, self.patience):
-            profile.shows = True
-            profile.blind = "no single callback has an effect that can be seen, only all statuses of a message in order"
-
-    def _ticked(self) -> list[str]:
-        """Return the statuses that the receiver's settings tick, of those that are tried."""
-        events = self.receiver.settings.events
-        return [status for status in _STATUSES if not events or status in events or "status" in events]
-
-    def _look_for_floats(self, profile: ReceiverProfile) -> None:
-        """Find out whether the app keeps ids as floats, and so shows the effects at other ids."""
-        message = self.new_message()
-        nearest = as_float(message)
-        before = self.look(nearest)
-        self.send_valid(message, profile.status)
-        if nearest.id != message.id and self.look_for_change(before, nearest, min(self.patience, _PROMPT)) != before:
-            profile.shows = True
-            profile.blind = f"the app keeps ids as floating-point numbers, {message.id} as {nearest.id}: see D14"
-
-    def _check_steady(self) -> None:
-        """Raise `StateNotSettled` if the state of a message keeps changing although nothing is sent."""
-        untouched = self.new_message()
-        one, end = self.look(untouched), stopwatch() + self.patience
-        while (other := self.look(untouched)) != one:
-            if stopwatch() >= end:
-                raise StateNotSettled(
-                    f"{_where_they_differ(one.value, other.value)} changed although nothing was sent in between",
-                    where="observe",
-                    hint="do not return values that change on every read, such as the current time; or give "
-                    "`wait_idle` if the app still works",
-                )
-            # The app may still work on an earlier callback.
-            time.sleep(_LOOK)
-            one = other
 
     def prove(self) -> None:
         """Raise if a function of the probe fails, or if the state shows no effect of callbacks that are acknowledged.
@@ -382,57 +255,6 @@ class Context:
                 "`patience`, if the app works after its answer",
             )
 
-    def _try_statuses(self, profile: ReceiverProfile) -> tuple[list[_Tried], _Tried | None]:
-        """Send a callback of each status until one has an effect; return those that were accepted, and that one.
-
-        The app may not use the first status, may refuse it without the statuses before it, or may work after its
-        answer.
-        """
-        tried: list[_Tried] = []
-        for status in self._ticked() or _STATUSES:
-            message = self.new_message()
-            before = self.look(message)
-            attempt = self.send_valid(message, status)
-            if attempt is None:
-                profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
-                continue
-            if accepted(attempt):
-                tried.append(_Tried(status, message, before, attempt.elapsed))
-                if not self.observed:
-                    break
-                if seen := self._see(tried, 0.0):
-                    return tried, seen
-                continue
-            profile.refuses = profile.refuses or describe(attempt)
-            if attempt.response is None or attempt.response.status in _IDENTITY:
-                break
-        return tried, None
-
-    def _see(self, tried: list[_Tried], patience: float) -> _Tried | None:
-        """Return the first of the callbacks that has an effect, within `patience` seconds."""
-        end = stopwatch() + patience
-        while True:
-            for each in tried:
-                if self.look(each.message) != each.before:
-                    return each
-            if stopwatch() >= end:
-                return None
-            time.sleep(_LOOK)
-
-    def _measure(self, status: str) -> float:
-        """Return how long after their answers two callbacks of this status have an effect."""
-        measured = [_LOOK]
-        sent = []
-        for _ in range(2):
-            message = self.new_message()
-            before = self.look(message)
-            self.send_valid(message, status)
-            sent.append((stopwatch(), before, message))
-        for answered, before, message in sent:
-            self.look_for_change(before, message, self.patience)
-            measured.append(stopwatch() - answered)
-        return max(measured)
-
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:
         if delivery.events:
             self.callbacks += 1
@@ -440,42 +262,3 @@ class Context:
             self.pings += 1
         self._attempted += 1
         self._attempts.append((delivery, attempt))
-
-
-def as_float(message: Message) -> Message:
-    """Return a message with the id that its id becomes as a floating-point number, which has 53 bits.
-
-    >>> as_float(Message(id="1744569418236633089", to="+6591234567")).id
-    '1744569418236633088'
-    """
-    return msgspec.structs.replace(message, id=str(int(float(message.id))))
-
-
-def _where_they_differ(one: Any, other: Any) -> str:
-    """Name the keys at which two states differ, and show them."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-        named = ", ".join(f"{key!r} ({one.get(key)!r:.60}, then {other.get(key)!r:.60})" for key in keys)
-        return f"{named} in the state"
-    return f"the state ({one!r:.60}, then {other!r:.60})"
-
-
-def accepted(attempt: Attempt) -> bool:
-    """Tell whether an attempt was answered with a 2xx in time; the check A04 asks for exactly 200.
-
-    >>> from engagelab_mock import Callback, Headers
-    >>> accepted(Attempt(1, 0.0, Callback(Headers(), b"")))
-    False
-    """
-    return (
-        attempt.outcome in {Outcome.ACKNOWLEDGED, Outcome.NOT_200}
-        and attempt.response is not None
-        and 200 <= attempt.response.status < 300
-    )
-
-
-def describe(attempt: Attempt) -> str:
-    """Say in a few words how an attempt was answered."""
-    if attempt.outcome is Outcome.ACKNOWLEDGED and attempt.response is not None:
-        return f"answered {attempt.response.status}"
-    return attempt.error.partition(";")[0] or str(attempt.outcome)

@@ -1,4 +1,4 @@
-"""Family C, duplicates: does an event that comes several times have its effect once?"""
+"""Duplicates: does an event that comes several times have its effect once, and two that look alike have two?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.checks.check import Check, Ended, Fix, Severity
-from engagelab_mock.checks.context import accepted
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.orderings import Order, Orderings
+from engagelab_mock.checks.profile import accepted
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
@@ -264,6 +264,22 @@ def _asgi_failing(app: Any) -> Any:
     return failing
 
 
+def _uplinks(trial: Trial) -> None:
+    # In the document's example, an uplink message has this id.
+    uplink = Message(id="0", to=trial.engagelab._engine.generate.recipient())
+    trial.glance(uplink)
+    account, at = trial.engagelab.account, trial.engagelab.clock.time()
+    first, second, third = (account.uplink(uplink.to, body=text, at=at) for text in ("STOP", "HELP", "START"))
+    for event in (first, second):
+        trial.expect_accepted(trial.send(event), "a user's reply")
+    if not trial.await_effect(uplink):
+        trial.not_applicable("`observe` shows no effect of users' replies, which have the message id 0")
+    trial.look(uplink)
+    trial.expect_accepted(trial.send(third), "a user's reply")
+    if not trial.await_effect(uplink):
+        trial.fail("a user's reply was lost after others: all have the message id 0")
+
+
 _WHY = (
     "EngageLab delivers at least once. A callback that is not acknowledged in time is sent again, as a new request "
     "with a new timestamp, nonce and signature. An acknowledgement can also be lost after all the work was done. "
@@ -336,5 +352,26 @@ DUPLICATES = (
         work=_error_after_commit,
         transports=("wsgi", "asgi"),
         unless="only an app in process can be made to fail after its work, which needs a test in pytest",
+    ),
+    _check(
+        id="D15",
+        name="uplink-id-0",
+        title="Users' replies are not taken for duplicates",
+        why="In the documented example, a user's reply has the message id 0. A receiver that recognises duplicates by "
+        "the message id alone keeps the first STOP and loses all replies after it.",
+        stimulus="Three different replies of users, all with the message id 0.",
+        expected="All are kept.",
+        severity=Severity.MAJOR,
+        source="D",
+        fix=Fix(
+            "Identify users' replies by their `message_sid`.",
+            """\
+for row in json.loads($body)["rows"]:
+    if isinstance(row.get("response"), dict):
+        key = row["response"]["response_data"]["message_sid"]
+    else:
+        key = row["message_id"], row["status"]["message_status"]""",
+        ),
+        work=_uplinks,
     ),
 )

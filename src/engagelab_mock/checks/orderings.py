@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from engagelab_mock.checks.check import Ended, Judgement
-from engagelab_mock.checks.context import accepted, describe
 from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.eventloop import stopwatch

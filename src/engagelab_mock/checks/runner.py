@@ -10,8 +10,9 @@ from typing import Any
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
-from engagelab_mock.checks.context import EACH, NO_OBSERVE, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
+from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
+from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from engagelab_mock.checks.check import Basis, Ended, Judgement
-from engagelab_mock.checks.context import Context, accepted, describe
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import again, body
 from engagelab_mock.delivery.faults.catalogue import fault as find_fault
 from engagelab_mock.delivery.faults.fault import Fault

@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import half_held, header
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
