@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import isinf
 from typing import Any
 from urllib.parse import quote
@@ -125,7 +126,7 @@ def junit(report: Report) -> str:
     """Return a report as XML: one suite for each family, one test case for each check.
 
     A finding that was not judged, or is suppressed, is a skipped test case, with the reason. Each case has the property
-    `basis`.
+    `basis`. If the report cannot be relied on, there is one more case, with an error.
 
     >>> from engagelab_mock.checks.finding import Sent
     >>> junit(Report(address="http://127.0.0.1/", findings=(), sent=Sent())).splitlines()[0]
@@ -134,11 +135,17 @@ def junit(report: Report) -> str:
     families: dict[str, list[Finding]] = {}
     for finding in report.findings:
         families.setdefault(finding.check.family, []).append(finding)
-    root = ET.Element("testsuites", {"name": "engagelab-mock check", **_counts(report.findings)})
+    # A reader who sees only this file must not take a run that judged nothing for a success.
+    doubts = int(bool(report.doubt))
+    root = ET.Element("testsuites", {"name": "engagelab-mock check", **_counts(report.findings, doubts)})
     for family, findings in families.items():
         suite = ET.SubElement(root, "testsuite", {"name": family, **_counts(findings)})
         for finding in findings:
             _case(suite, finding)
+    if report.doubt:
+        suite = ET.SubElement(root, "testsuite", {"name": "The run", **_counts((), doubts)})
+        case = ET.SubElement(suite, "testcase", {"classname": "engagelab-mock", "name": "the run", "time": "0.000"})
+        ET.SubElement(case, "error", {"message": printable(report.doubt)})
     ET.indent(root)
     text: str = ET.tostring(root, encoding="unicode")
     return f"<?xml version='1.0' encoding='utf-8'?>\n{text}\n"
@@ -170,14 +177,14 @@ def _why_skipped(finding: Finding) -> str:
     return f"{finding.verdict}: {finding.reason}"
 
 
-def _counts(findings: list[Finding] | tuple[Finding, ...]) -> dict[str, str]:
+def _counts(findings: Sequence[Finding], doubts: int = 0) -> dict[str, str]:
     failures = sum(finding.fell_short for finding in findings)
     passed = sum(finding.verdict is Judgement.PASS for finding in findings)
     errors = sum(finding.verdict is Judgement.ERROR for finding in findings)
     return {
-        "tests": str(len(findings)),
+        "tests": str(len(findings) + doubts),
         "failures": str(failures),
-        "errors": str(errors),
+        "errors": str(errors + doubts),
         "skipped": str(len(findings) - failures - passed - errors),
         "time": f"{sum(finding.elapsed for finding in findings):.3f}",
     }
@@ -214,10 +221,16 @@ def sarif(report: Report) -> str:
         "tool": {"driver": driver},
         "results": [_result(finding, index, report) for index, finding in enumerate(report.findings)],
         "columnKind": "unicodeCodePoints",
-        "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent), "doubt": report.doubt},
+        "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent)},
+        "invocations": [_invocation(report)],
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(_printable(log), indent=2) + "\n"
+
+
+def _invocation(report: Report) -> dict[str, Any]:
+    notes = [{"level": "error", "message": {"text": report.doubt}}] if report.doubt else []
+    return {"executionSuccessful": not report.doubt, "toolExecutionNotifications": notes}
 
 
 def _printable(value: Any) -> Any:
