@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -95,10 +96,18 @@ def broken_views(tmp_path_factory: pytest.TempPathFactory) -> str:
     }
     for name, text in files.items():
         (directory / f"test_{name}.py").write_text(text, encoding="utf-8")
-    # Neither an ini file nor a plugin that the README does not ask for.
+    return pytest_in(directory)
+
+
+def pytest_in(directory: Path, *options: str) -> str:
+    """Run pytest with neither an ini file nor a plugin that the README does not ask for."""
     arguments = ["-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faker", "--rootdir=."]
     finished = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments], cwd=directory, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "pytest", *arguments, *options],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return finished.stdout
 
@@ -118,6 +127,19 @@ def test_the_documented_test_files_pass_and_fail_as_documented(broken_views: str
         "test_tutorial_plain.py": "..F",
     }
     assert "the address validation was not acknowledged: answered 415 UNSUPPORTED MEDIA TYPE" in broken_views
+
+
+@pytest.mark.slow
+def test_the_receiver_at_the_end_of_the_tutorial_is_ready(tmp_path: Path) -> None:
+    [ready] = blocks(TUTORIAL, "python")
+    (tmp_path / "test_ready.py").write_text(ready, encoding="utf-8")
+    shop = (ROOT / "tests" / "examples" / "flask_shop.py").read_text(encoding="utf-8")
+    (tmp_path / "shop.py").write_text(shop, encoding="utf-8")
+    # In memory, if that can be: `check` makes a thousand commits, and a disk takes milliseconds for each.
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        said = pytest_in(tmp_path, f"--basetemp={directory}/pytest")
+    assert "1 passed" in said, said
 
 
 @pytest.mark.parametrize("page", [README, TUTORIAL], ids=["README", "tutorial"])
@@ -364,7 +386,7 @@ def check_fields(command: str, printed: dict[str, object]) -> None:
 
 
 def test_every_example_is_shown_on_a_page() -> None:
-    shown = {name for _, text in PAGES for name in re.findall(r"tests/examples/(\w+\.py)", text)}
+    shown = {name for _, text in PAGES for name in re.findall(r"tests/examples/(test_\w+\.py)", text)}
     examples = {path.name for path in (ROOT / "tests" / "examples").glob("test_*.py")}
     assert examples == shown
 

@@ -26,8 +26,8 @@ _HOMES = {
     "delivery.retry": "RetryPolicy",
     "engagelab": "EngageLab",
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort ScheduleFailed "
-    "StateNotSettled UnknownName UsageError",
+    "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
+    "ScheduleFailed StateNotSettled UnknownName UsageError",
     "explore.exploration": "Exploration Failure",
     "explore.explorer": "ExploreOptions",
     "explore.invariants": "Invariant Violation converges eventually exactly_once idempotent never_regresses",

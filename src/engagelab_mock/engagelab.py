@@ -23,6 +23,7 @@ from engagelab_mock.service.store import Store
 if TYPE_CHECKING:
     from engagelab_mock.checks.finding import Report
     from engagelab_mock.checks.runner import CheckOptions
+    from engagelab_mock.delivery.probe import ProbeOptions
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration
     from engagelab_mock.explore.explorer import Explored, ExploreOptions
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from engagelab_mock.service.messages import Messages
     from engagelab_mock.service.rest.api import RestApi
     from engagelab_mock.service.rest.exchange import ApiSettings
-    from engagelab_mock.service.rules import Rule, Rules
-    from engagelab_mock.service.templates import Templates
+    from engagelab_mock.service.rules import Rule, Rules, Templates
 
 
 class EngageLab:
@@ -53,6 +53,7 @@ class EngageLab:
     State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
 
     Verbs with a twin that starts with `a` can be awaited: `asend` does in the running event loop what `send` does.
+    There, `journal`, `inbox`, `pending` and the end of the block raise a `UsageError` if callbacks wait for an `await`.
 
     Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock` by
     default. The same `seed`, of any type, makes the same ids and data; the default is 0. `dialect` is a `Dialect` or
@@ -296,7 +297,7 @@ class EngageLab:
     def journal(self) -> Journal:
         """Return the journal of every delivery and refused input. Settles first."""
         __tracebackhide__ = True
-        self._engine.settle_soon()
+        self._engine.settle_soon("journal")
         return self._engine.journal
 
     def inbox(self, to: str | None = None) -> Inbox:
@@ -312,6 +313,7 @@ class EngageLab:
         ('sms', 6, True)
         """
         __tracebackhide__ = True
+        self._engine.outbox.check_reader("inbox")
         return run_sync(self._inbox(SYNC, to))
 
     async def ainbox(self, to: str | None = None) -> Inbox:
@@ -343,13 +345,18 @@ class EngageLab:
 
     @property
     def pending(self) -> list[Entry]:
-        """Return what is still to be sent, earliest first: retries, expiries of codes.
+        """Return what is still to be sent, earliest first: retries, expiries of codes. Does not settle.
+
+        In an event loop, raises a `UsageError` if something should have been sent by now: what follows from it, such
+        as a retry, is missing. `await engagelab.asettle()` first. What is due later is listed.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="delivered")
         ...     [callback.label.split()[0] for callback in engagelab.pending]
         ['verified_timeout']
         """
+        __tracebackhide__ = True
+        self._engine.outbox.check_reader("pending")
         pending: list[Entry] = self._engine.clock.pending
         return pending
 
@@ -357,8 +364,8 @@ class EngageLab:
         """Send the callbacks of what was accepted and is not sent yet. Expiries of codes wait for `clock.advance`.
 
         Raises `NotAcknowledged` for a callback that was given up, also by another thread since the last call.
-        `journal`, `inbox`, `send` and `clock.advance` settle by themselves. Called from a receiver's handler, it does
-        nothing.
+        `journal`, `inbox`, `send`, `clock.advance` and the end of a `with` block settle by themselves. Called from a
+        receiver's handler, it does nothing.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.begin_send("+6591234567", scenario="delivered")
@@ -536,12 +543,13 @@ class EngageLab:
         events: Mapping[str, Event] | None = None,
         retry: RetryPolicy | Sequence[float] | None = None,
         check: bool | None = None,
+        **probe: Unpack[ProbeOptions],
     ) -> Played:
         """Play a schedule, or its token, to the first receiver, and record the receiver's state after each attempt.
 
         Raises `ScheduleFailed` if an invariant fails, or if a callback without a fault is given up, unless `check` is
         False. `events` replace the events made for their labels. `retry` says when a callback that was not acknowledged
-        is sent again, as `send` takes it.
+        is sent again, as `send` takes it. The probe's options go over those of the receiver.
 
         >>> with EngageLab() as engagelab:
         ...     played = engagelab.play("eg1:plan,sent!ackloss")
@@ -551,9 +559,9 @@ class EngageLab:
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import play
 
-        return run_sync(
-            play(self._engine, SYNC, schedule, {"invariants": invariants, "retry": retry, "check": check}, events)
-        )
+        options: ExploreOptions = {"invariants": invariants, "retry": retry, "check": check}
+        options.update(probe)  # type: ignore[typeddict-item]  # its keys are among those of the options
+        return run_sync(play(self._engine, SYNC, schedule, options, events))
 
     async def aplay(
         self,
@@ -563,14 +571,15 @@ class EngageLab:
         events: Mapping[str, Event] | None = None,
         retry: RetryPolicy | Sequence[float] | None = None,
         check: bool | None = None,
+        **probe: Unpack[ProbeOptions],
     ) -> Played:
         """Do what `play` does, in the running event loop; `observe` and invariants may be coroutine functions."""
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import play
 
-        return await play(
-            self._engine, ASYNC, schedule, {"invariants": invariants, "retry": retry, "check": check}, events
-        )
+        options: ExploreOptions = {"invariants": invariants, "retry": retry, "check": check}
+        options.update(probe)  # type: ignore[typeddict-item]  # its keys are among those of the options
+        return await play(self._engine, ASYNC, schedule, options, events)
 
     def explore(self, *lifecycles: Explored, **options: Unpack[ExploreOptions]) -> Exploration:
         """Play every schedule of one or more lifecycles, smallest first, and check the invariants in each.
@@ -589,7 +598,7 @@ class EngageLab:
         ...     return [b""]
         >>> with EngageLab(Receiver.wsgi(app, observe=seen.get)) as engagelab:
         ...     engagelab.explore("delivered", invariants=[converges()], duplicates=1)
-        <Exploration: 42 of 42 schedules, 162 deliveries, no failure>
+        <Exploration: 42 of 42 schedules, 162 deliveries, 7 states, no failure>
         """
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import explore
@@ -608,7 +617,7 @@ class EngageLab:
 
         >>> with EngageLab() as engagelab:
         ...     engagelab.replay("eg1:plan,delivered!ackloss,sent*2@+3.1s")
-        <Played eg1:plan,delivered!ackloss,sent*2@+3.1s: 5 attempts>
+        <Played eg1:plan,delivered!ackloss,sent*2@+3.1s: 5 attempts, acknowledgements only>
         """
         __tracebackhide__ = True
         from engagelab_mock.explore.explorer import replay
@@ -708,10 +717,18 @@ class EngageLab:
         self._engine.reset()
 
     def close(self) -> None:
-        """Give up the receivers' connections and loops; the journal stays."""
+        """Close every receiver's connections and loops, then raise the first error, as of an app's lifespan."""
         __tracebackhide__ = True
+        errors: list[Exception] = []
         for receiver in self._engine.receivers:
-            receiver.close()
+            try:
+                receiver.close()
+            except Exception as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"and: {other}")
+        if errors:
+            raise errors[0]
 
     def __enter__(self) -> Self:
         return self
@@ -719,7 +736,8 @@ class EngageLab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        __tracebackhide__ = True
+        self._engine.outbox.end(error, self.close, sends=self._engine.ledger is None)
 
     def __repr__(self) -> str:
         towards = ", ".join(map(repr, self._engine.receivers))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engagelab_mock import EngageLab, Receiver, Report
+from engagelab_mock import Dialect, EngageLab, Receiver, Report
 from tests.checks.receivers import downstream
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.mutant import Mutant
@@ -17,9 +17,9 @@ SETTINGS: Any = {"username": USERNAME, "secret": SECRET, "authorization": AUTHOR
 CORRECT = Mutant("", CorrectReceiver)
 
 
-def check(receiver: Receiver, **options: Any) -> Report:
+def check(receiver: Receiver, *, dialect: Dialect | str = "2023-03", **options: Any) -> Report:
     """Check a receiver and close it."""
-    with EngageLab(receiver) as engagelab:
+    with EngageLab(receiver, dialect=dialect) as engagelab:
         return engagelab.check(**options)
 
 

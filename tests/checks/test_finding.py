@@ -50,13 +50,13 @@ def test_the_token_of_a_wrong_order_shows_the_regression(tmp_path: Path) -> None
 def rows_of(bodies: list[bytes]) -> list[list[tuple[object, ...]]]:
     """Return the fields of the status rows in callbacks, with times counted from the first event."""
     callbacks = [[row for row in decode(body).rows if isinstance(row, StatusEvent)] for body in bodies]
-    first = min(row.status.status_data.msg_time for rows in callbacks for row in rows)
+    first = min(row.itime for rows in callbacks for row in rows)
     return [[fields_of(row, first) for row in rows] for rows in callbacks]
 
 
 def fields_of(row: StatusEvent, first: int) -> tuple[object, ...]:
     status, data = row.status, row.status.status_data
-    return row.name, data.current_send_channel, status.error_code, status.error_detail, data.msg_time - first
+    return row.name, data.current_send_channel, status.error_code, status.error_detail, row.itime - first
 
 
 @pytest.mark.parametrize(

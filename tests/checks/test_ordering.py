@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import CHECKS, Judgement, Receiver, Report
+from engagelab_mock import CHECKS, Dialect, Judgement, Receiver, Report
+from engagelab_mock.protocol.events import MsgTime
 from tests.checks import serving
 from tests.checks.receivers.correct import ALONG, PATH, CorrectReceiver, Refused, observe
 from tests.checks.receivers.duplicating import KnowsARequestByItsNonce
 from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.checks.receivers.mutant import Mutant
-from tests.checks.receivers.ordering import KeepsWhatCameLast
+from tests.checks.receivers.ordering import KeepsOneStatus, KeepsWhatCameLast, OrdersByMsgTime, OrdersByTime
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.styles import STYLES, arrived
 from tests.checks.receivers.unknown_messages import RefusesWhatItHasNotSent
@@ -197,6 +198,29 @@ def test_a_receiver_that_only_ticks_verified_is_judged_by_verified(tmp_path: Pat
     report = check(app, ["C01", "C02", "C08"], hooks=hooks_of(store), events=["verified"])
     assert failed(report) == ["C01", "C02"]
     assert report.finding("C08").verdict is Judgement.PASS
+
+
+EVERY_ORDER = ["C06", "C07", "C09", "C11", "C15"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "msg_time", "fails"),
+    [
+        (OrdersByMsgTime, "message", EVERY_ORDER),
+        # Moving, it is as good as `itime`, and wrong within one second only.
+        (OrdersByMsgTime, "event", ["C15"]),
+        (OrdersByTime, "message", ["C15"]),
+        (OrdersByTime, "event", ["C15"]),
+        (KeepsOneStatus, "message", []),
+        (KeepsOneStatus, "event", []),
+    ],
+)
+def test_ordering_by_time_is_found_in_both_readings_of_msg_time(
+    kind: type[CorrectReceiver], msg_time: MsgTime, fails: list[str], tmp_path: Path
+) -> None:
+    dialect = Dialect(msg_time=msg_time)
+    report = check_in_process(Mutant("", kind), tmp_path, dialect=dialect, only=[*EVERY_ORDER, "C08", "C10"])
+    assert failed(report) == fails
 
 
 def test_the_finding_of_a_wrong_order_shows_only_that_order(tmp_path: Path) -> None:

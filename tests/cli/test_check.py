@@ -313,7 +313,7 @@ def test_a_page_that_starts_failing_ends_the_run_with_what_was_judged(
     assert 3 < len(findings) < len(CHECKS)
     assert summary["passed"] >= 3
     assert summary["doubt"].startswith("the run ended early: --observe: ")
-    assert f'tests="{len(findings)}"' in (tmp_path / "out.xml").read_text()
+    assert f'tests="{len(findings) + 1}" failures="0" errors="1"' in (tmp_path / "out.xml").read_text()
     assert (text.code, "✓ 0 failed" in text.out, "✗ 0 failed" in text.out) == (2, False, True)
     assert "503 Service Unavailable: restarting" in text.err
 

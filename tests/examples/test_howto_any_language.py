@@ -35,3 +35,15 @@ def test_the_program_sees_every_status(engagelab: EngageLab, program: subprocess
     engagelab.send("+6591234567", scenario="sent_failed")
     assert program.stdout is not None
     assert [program.stdout.readline().strip() for _ in range(2)] == ["plan", "sent_failed"]
+
+
+# [ready]
+@pytest.mark.slow
+def test_it_is_ready_for_production(engagelab_receiver: Receiver) -> None:
+    """Run `engagelab-mock check URL --observe …`, as in a job of CI."""
+    command = ["engagelab-mock", "check", engagelab_receiver.address, "--fail-on", "major"]
+    command += ["--observe", engagelab_receiver.address.replace("/engagelab", "/messages/{message_id}")]
+    checked = subprocess.run([*command, "--username", "acme", "--secret", "s3cret"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    # [end ready]
+    assert "✓ B  Signature" in checked.stdout

@@ -116,6 +116,30 @@ def test_everything(corrected: EngageLab) -> None:
     assert found.schedules == 75 + 240 + 384
 
 
+# [ties]
+def create_app_that_orders_by_time() -> Flask:
+    app = Flask("shop")
+
+    @app.post("/engagelab")
+    def engagelab_callback() -> str:
+        for row in request.get_json(force=True)["rows"]:
+            known = orders.get(row["message_id"])
+            if known is None or row["itime"] >= known["itime"]:
+                orders[row["message_id"]] = {"status": row["status"]["message_status"], "itime": row["itime"]}
+        return ""
+
+    return app
+
+
+def test_events_of_one_second() -> None:
+    receiver = Receiver.wsgi(create_app_that_orders_by_time(), path="/engagelab", observe=orders.get)
+    with EngageLab(receiver) as engagelab:
+        engagelab.explore("verified", invariants=[converges("status")], reset=orders.clear)
+        with pytest.raises(ScheduleFailed) as caught:
+            engagelab.explore("plan-sent-delivered", invariants=[converges("status")], reset=orders.clear)
+    assert caught.value.failure.token == "eg1:plan-sent-delivered:delivered,sent"
+
+
 # [each]
 @pytest.mark.parametrize("schedule", schedules("verified", limit=10))
 def test_each(corrected: EngageLab, schedule: Schedule) -> None:

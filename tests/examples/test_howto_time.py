@@ -38,6 +38,7 @@ def test_a_code_that_never_expires(engagelab: EngageLab) -> None:
 def test_the_callbacks_tell_virtual_time(engagelab: EngageLab) -> None:
     run = engagelab.send("+6591234567")  # plan, 2 s, sent, 3 s, delivered, 15 s, verified
     assert [event.itime - run.events[0].itime for event in run.events] == [0, 2, 5, 20]
+    assert {event.status.status_data.msg_time for event in run.events} == {int(run.message.accepted)}
 
 
 # [signature]

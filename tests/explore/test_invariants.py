@@ -142,8 +142,13 @@ def test_the_user_can_give_the_order() -> None:
 
 
 def test_a_lost_state_is_a_regression() -> None:
-    states = iter([None, "sent", None])
-    receiver = Receiver.wsgi(Books(), observe=lambda message_id: next(states))
+    books = LastWriteWins()
+
+    def observe(message_id: str) -> Any:
+        status = books.kept.get(message_id, {}).get("status")
+        return None if status == "plan" else status
+
+    receiver = Receiver.wsgi(books, observe=observe)
     with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed, match="goes back from 'sent' to None"):
         engagelab.play("eg1:sent,plan", [never_regresses()], check=True)
 
@@ -249,7 +254,8 @@ def test_the_second_of_two_messages_is_judged(kind: type[Books], token: str, inv
 
 
 def test_an_effect_that_happened_before_the_first_delivery_counts() -> None:
-    receiver = Receiver.wsgi(Books(), observe=lambda message_id: {"credits": 1})
+    books = Books()
+    receiver = Receiver.wsgi(books, observe=lambda message_id: {**(books.kept.get(message_id, {})), "credits": 1})
     with EngageLab(receiver) as engagelab:
         engagelab.play("eg1:plan,verified", exactly_once("credits", when="verified"))
         with pytest.raises(ScheduleFailed, match="credits happened 1 time, expected 0"):

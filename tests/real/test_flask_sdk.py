@@ -83,7 +83,7 @@ def test_the_sdk_parses_every_event(scenario: str, statuses: list[str]) -> None:
         seen.append((event.status, event.current_send_channel, event.error_code, event.is_terminal))
         assert (event.message_id, event.to) == (run.message_id, "+6591234567")
         assert (event.server, event.channel) == ("otp", "otp")
-        assert event.timestamp == event.msg_time == sent.itime
+        assert (event.timestamp, event.msg_time) == (sent.itime, int(run.message.accepted))
         assert event.template_key == engagelab.account.template_key
         assert event.business_id == engagelab.account.business_id
         assert event.custom_args == {"order": 7}

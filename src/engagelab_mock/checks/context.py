@@ -23,6 +23,7 @@ from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import lifecycle
 from engagelab_mock.explore.state import Snapshot, plain
 from engagelab_mock.messages.message import Message
+from engagelab_mock.protocol.events import Dialect
 
 # How long things may take, in seconds.
 #: A whole run.
@@ -86,6 +87,7 @@ class Context:
         patience: float = PATIENCE,
         wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         seed: object = None,
+        dialect: str | Dialect = "2023-03",
     ) -> None:
         if stall is not None and not callable(stall):
             raise UsageError(f"stall must be callable, {stall!r:.100} is not", where="check")
@@ -100,7 +102,12 @@ class Context:
         # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
-            self.receiver, seed=f"check:{self.seed}", code_ttl=None, journal=Journal(limit=1000), defaults={}
+            self.receiver,
+            seed=f"check:{self.seed}",
+            dialect=dialect,
+            code_ttl=None,
+            journal=Journal(limit=1000),
+            defaults={},
         )
         #: The messages that callbacks were sent about.
         self.messages: list[Message] = []
@@ -135,15 +142,16 @@ class Context:
         taken, self._attempts = self._attempts, []
         return taken
 
-    def new_message(self, *, prepared: bool = True) -> Message:
-        """Make a new message, and call `prepare` with it unless `prepared` is False."""
+    def new_message(self, *, prepared: bool = True, accepted: float | None = None) -> Message:
+        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to."""
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
             to=generate.recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
-            accepted=self.engagelab.clock.time(),
+            accepted=self.engagelab.clock.time() if accepted is None else accepted,
+            msg_time=self.engagelab.dialect.msg_time,
         )
         self.messages.append(message)
         if prepared:

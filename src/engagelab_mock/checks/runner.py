@@ -28,6 +28,7 @@ from engagelab_mock.errors import (
     UsageError,
 )
 from engagelab_mock.eventloop import from_thread, in_loop, stopwatch, to_thread
+from engagelab_mock.protocol.events import Dialect
 from engagelab_mock.service.engine import Engine
 
 #: These errors end a run.
@@ -67,10 +68,13 @@ class Runner:
         timeout: float = TOTAL,
         recovery: float = RECOVERY,
         seed: object = None,
+        dialect: str | Dialect = "2023-03",
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
-        self.context = Context(receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed)
+        self.context = Context(
+            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect
+        )
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
         self._recovery = recovery
@@ -285,6 +289,7 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
     except _ENDING as error:
         raise engine.refused(error) from None
     finally:
+        engine.exploring.reports.append(runner.report())
         if checked not in engine.receivers:
             checked.close()
 
@@ -301,6 +306,7 @@ async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOption
         try:
             return runner.run()
         finally:
+            engine.exploring.reports.append(runner.report())
             checked.close()  # the thread closes the connections and loops that it opened
 
     try:
@@ -327,6 +333,7 @@ def _runner(
         choice = {name: given.pop(name) for name in ("only", "skip", "severity", "suppress") if name in given}
         probe: Any = {name: given.pop(name) for name in PROBE_OPTIONS if name in given}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
-        return Runner(checked, probe, selection=Selection(**choice), wait_for=wait_for, **given), checked
+        selection = Selection(**choice)
+        return Runner(checked, probe, selection=selection, wait_for=wait_for, dialect=engine.dialect, **given), checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

@@ -70,7 +70,8 @@ class Trial:
 
     def message(self, *, prepared: bool = True) -> Message:
         """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
-        message = self.context.new_message(prepared=prepared)
+        # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
+        message = self.context.new_message(prepared=prepared, accepted=self._began)
         if self.context.observed:
             self._states[message.id] = self.context.look(message)
         return message

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from engagelab_mock.delivery.render import printable
-from engagelab_mock.errors import ScheduleFailed
+from engagelab_mock.errors import NothingObserved, ScheduleFailed
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.invariants import Violation
 from engagelab_mock.explore.player import Played, Record
@@ -51,7 +51,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class Exploration(msgspec.Struct, eq=False):
     """Hold how many schedules an exploration played, with how many callbacks, and which schedules failed.
 
-    >>> Exploration(total=24).ok
+    >>> Exploration(total=24, schedules=24, deliveries=96).ok
     True
     """
 
@@ -61,6 +61,10 @@ class Exploration(msgspec.Struct, eq=False):
     schedules: int = 0
     #: How many callbacks were sent, retries included.
     deliveries: int = 0
+    #: Whether the receiver has an `observe`. Without it, only acknowledgements were judged.
+    observed: bool = False
+    #: How many different states were seen.
+    states: int = 0
     #: The failures, in the order in which they were found. The first of each invariant is reduced.
     failures: list[Failure] = []
     #: Why it ended early; empty if every schedule was played.
@@ -68,23 +72,28 @@ class Exploration(msgspec.Struct, eq=False):
 
     @property
     def ok(self) -> bool:
-        """Tell whether no schedule failed."""
-        return not self.failures
+        """Tell whether callbacks were sent, and no schedule failed."""
+        return not self.failures and self.deliveries > 0
 
     def assert_ok(self) -> None:
-        """Raise `ScheduleFailed` for the first failure, if there is one.
+        """Raise `ScheduleFailed` for the first failure, or `NothingObserved` if no callback was sent.
 
-        >>> Exploration(total=24).assert_ok()
+        >>> Exploration(total=24, schedules=24, deliveries=96).assert_ok()
         """
         __tracebackhide__ = True
         if self.failures:
             raise self.failures[0].error()
+        if not self.deliveries:
+            late = self.stopped == "time_budget"
+            why = "the time was up" if late else "the schedules have no event that the receiver's settings tick"
+            raise NothingObserved(f"no callback was sent, so nothing was judged: {why}", where="explore")
 
     def __repr__(self) -> str:
         found = f"{len(self.failures)} failures" if len(self.failures) > 1 else "1 failure"
         ended = {"": "", "time_budget": ", out of time", "failure": ""}[self.stopped]
+        basis = f"{self.states} states" if self.observed else "acknowledgements only"
         return (
-            f"<Exploration: {self.schedules} of {self.total} schedules, {self.deliveries} deliveries, "
+            f"<Exploration: {self.schedules} of {self.total} schedules, {self.deliveries} deliveries, {basis}, "
             f"{found if self.failures else 'no failure'}{ended}>"
         )
 
@@ -102,7 +111,7 @@ class Progress:
 
     >>> progress = Progress(lambda exploration, over: print(exploration, over))
     >>> progress.end(Exploration(total=24))
-    <Exploration: 0 of 24 schedules, 0 deliveries, no failure> True
+    <Exploration: 0 of 24 schedules, 0 deliveries, acknowledgements only, no failure> True
     """
 
     def __init__(self, listener: Listener | None) -> None:

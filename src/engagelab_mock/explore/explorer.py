@@ -11,7 +11,7 @@ from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, NothingObserved, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.exploration import Exploration, Failure, Progress
 from engagelab_mock.explore.invariants import (
@@ -21,14 +21,14 @@ from engagelab_mock.explore.invariants import (
     check_invariants,
     compares,
     converges,
+    found_nothing,
     given_up,
     needs_state,
 )
-from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.player import Played, Player, Script
+from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, shrink
-from engagelab_mock.generate import Generator
+from engagelab_mock.explore.usual import SETTLES, UsualPlayings
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ async def play(
         chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         if not isinstance(chosen, Schedule):
             raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
-        return await explorer.play(io, chosen, events)
+        return await explorer.play(io, chosen, events, judge=bool(options.get("invariants")))
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
@@ -166,15 +166,14 @@ def _entered(engine: Engine, error: EngageLabMockError) -> EngageLabMockError:
 
 
 class _Explorer:
-    """Hold what one exploration needs: a player, the invariants, and the in-order result of each set of events."""
+    """Hold what one exploration needs: a player, the invariants, and the in-order playings of each set of events."""
 
     def __init__(self, engine: Engine, options: ExploreOptions) -> None:
         check_explore_options(options)
+        check_probe(options, where="explore")
         self._engine = engine
         self._options = options
-        self._receiver = engine.receiver
-        check_probe(options, where="explore")
-        self._probe = self._receiver.probe(options)
+        self._probe = engine.receiver.probe(options)
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
@@ -182,8 +181,8 @@ class _Explorer:
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
-        self._scripts: dict[tuple[str, ...], Script] = {}
-        self._in_order: dict[tuple[tuple[str, ...], frozenset[str]], Played] = {}
+        self._usual = UsualPlayings(self._player)
+        self._states: set[str] = set()
 
     async def explore(self, io: Io, chosen: Sequence[Explored]) -> Exploration:
         __tracebackhide__ = True
@@ -191,7 +190,9 @@ class _Explorer:
         plan = chosen_schedules(state.replaying, chosen, self._options)
         # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
         self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
-        exploration = Exploration(total=len(plan), failures=[])
+        self._usual = UsualPlayings(self._player)
+        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
+        state.explorations.append(exploration)
         progress = Progress(state.progress)
         ends = None if self._budget is None else stopwatch() + self._budget
         seen: set[str] = set()
@@ -200,9 +201,10 @@ class _Explorer:
                 if ends is not None and stopwatch() >= ends:
                     exploration.stopped = "time_budget"
                     break
-                played, violation = await self._judged(io, schedule)
+                played, violation = await self._judged(io, schedule, closely=exploration.schedules == 0)
                 exploration.schedules += 1
                 exploration.deliveries += len(played.records)
+                exploration.states = len(self._states)
                 progress.step(exploration)
                 if violation is None:
                     continue
@@ -214,6 +216,10 @@ class _Explorer:
                 if self._check:
                     exploration.stopped = "failure"
                     break
+            else:
+                if not exploration.failures:
+                    await self._player.check_settled(io)
+                    await self._usual.check_reset(io)
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -221,31 +227,30 @@ class _Explorer:
             state.played = failed.schedule
             for delivery in failed.deliveries:
                 engine.journal.open(delivery)
+        elif exploration.deliveries:
+            self._check_judged()
         if self._check:
             exploration.assert_ok()
         return exploration
 
-    async def play(self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Played:
-        """Play one schedule and raise its failure, unreduced."""
+    async def play(
+        self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
+    ) -> Played:
+        """Play one schedule and raise its failure, unreduced; without `judge`, nothing is compared."""
         __tracebackhide__ = True
         if events is not None:
-            labels = labels_of(schedule.lifecycles)
-            own = {labels.find(label, where="events"): event for label, event in events.items()}
-            self._scripts[_names(schedule)] = self._script(schedule, own)
-        played, violation = await self._judged(io, schedule)
+            self._player.use_events(schedule, events)
+        played, violation = await self._judged(io, schedule, closely=True, blind=not judge)
+        await self._player.check_settled(io)
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
+            await self._usual.check_reset(io)
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
-        generate = Generator.seeded(self._engine.seed, "explore", self._engine.exploring.count)
-        retry = retry_policy(self._options.get("retry"))
-        return Player(self._receiver, self._probe, journal=journal, clock=clock, generate=generate, retry=retry)
-
-    def _script(self, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Script:
-        player = self._player
-        return Script(self._engine, schedule.lifecycles, ids=player.generate, now=player.started, events=events)
+        number, retry = self._engine.exploring.count, retry_policy(self._options.get("retry"))
+        return Player(self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
@@ -261,38 +266,35 @@ class _Explorer:
             )
         return invariants
 
-    async def _judged(self, io: Io, schedule: Schedule, only: str | None = None) -> tuple[Played, Violation | None]:
-        """Play a schedule and return its violation, if it has one; `only` names the one invariant that judges."""
+    def _check_judged(self) -> None:
+        """Raise `NothingObserved` for an invariant that found nothing to judge in any schedule."""
+        for invariant in self._invariants:
+            if reason := found_nothing(invariant):
+                raise NothingObserved(f"{invariant!r} judged nothing: {reason}", where="explore")
+
+    async def _judged(
+        self, io: Io, schedule: Schedule, only: str | None = None, *, closely: bool = False, blind: bool = False
+    ) -> tuple[Played, Violation | None]:
+        """Play a schedule and return its violation, if it has one; `only` names the one invariant that judges.
+
+        Raises `NothingObserved` if the receiver shows no effect of anything, unless `blind`.
+        """
         __tracebackhide__ = True
-        names = _names(schedule)
-        played = await self._play(io, schedule, names)
+        played = await self._player.play(io, schedule, closely=closely)
+        self._usual.first = self._usual.first or played
+        if played.observed:
+            shows = False
+            for record in played.records:
+                if record.after is not record.before:
+                    shows = True
+                    self._states.add(text_of(record.after, played))
+            if shows:
+                self._usual.shown = True
+            elif not blind:
+                await self._usual.check_effect(io, played)
         if self._compares:
-            played.in_order = await self._usual(io, played, names)
+            played.usual = await self._usual.of(io, played)
         return played, await self._violation(io, played, only)
-
-    async def _play(self, io: Io, schedule: Schedule, names: tuple[str, ...]) -> Played:
-        __tracebackhide__ = True
-        same_message = self._probe.reset is not None
-        if same_message:
-            await self._probe.reset_app(io)
-        script = self._scripts.get(names)
-        if script is None:
-            script = self._script(schedule)
-            if same_message:
-                self._scripts[names] = script
-        return await self._player.play(io, schedule, script)
-
-    async def _usual(self, io: Io, played: Played, names: tuple[str, ...]) -> Played:
-        """Return the playing of the same events in order; each set of events is played so once."""
-        __tracebackhide__ = True
-        schedule = played.schedule
-        key = (names, frozenset([label for step in schedule.steps for label in step.events]))
-        usual = self._in_order.get(key)
-        if usual is None:
-            in_order = schedule.in_order
-            usual = played if in_order == schedule else await self._play(io, in_order, names)
-            self._in_order[key] = usual
-        return usual
 
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
         """Return the first violation; an invariant returns it, says it in a string, or raises `AssertionError`."""
@@ -302,23 +304,30 @@ class _Explorer:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
                     return given_up(record)
         for invariant in self._invariants:
-            try:
-                found = invariant(played)
-                if found is None or found is True:
-                    continue
-                if inspect.isawaitable(found):
-                    found = await _awaited(found, io, _name(invariant))
-            except AssertionError as error:
-                found = str(error) or "an assertion failed"
-            if found is None or found is True:
-                continue
-            if not isinstance(found, Violation):
-                what = "it does not hold" if found is False else str(found)
-                last = played.records[-1] if played.records else None
-                found = Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
-            if only is None or found.invariant == only:
+            found = await self._found(io, played, invariant)
+            if found is not None and needs_state(invariant) and played.observed:
+                # A difference that two playings in order show as well is not the schedule's.
+                played.usual = await self._usual.with_more(io, played)
+                found = await self._found(io, played, invariant)
+            if found is not None and (only is None or found.invariant == only):
                 return found
         return None
+
+    async def _found(self, io: Io, played: Played, invariant: Invariant) -> Violation | None:
+        __tracebackhide__ = True
+        try:
+            found = invariant(played)
+            if found is not None and found is not True and inspect.isawaitable(found):
+                found = await _awaited(found, io, _name(invariant))
+        except AssertionError as error:
+            found = str(error) or "an assertion failed"
+        if found is None or found is True:
+            return None
+        if isinstance(found, Violation):
+            return found
+        what = "it does not hold" if found is False else str(found)
+        last = played.records[-1] if played.records else None
+        return Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
 
     async def _failure(
         self, io: Io, played: Played, violation: Violation, number: int, total: int, *, reduce: bool
@@ -328,10 +337,14 @@ class _Explorer:
         found = played.schedule
         smallest, repeatable = (played, violation), True
         if reduce:
+            # A state that changes by itself would make any schedule fail.
+            await self._player.play(io, found)
+            await self._player.check_settled(io, SETTLES)
+            await self._usual.check_reset(io)
 
             async def fails(candidate: Schedule) -> bool:
                 nonlocal smallest
-                again, wrong = await self._judged(io, candidate, only=violation.invariant)
+                again, wrong = await self._judged(io, candidate, only=violation.invariant, blind=True)
                 if wrong is None:
                     return False
                 smallest = (again, wrong)
@@ -349,10 +362,6 @@ class _Explorer:
             total=total,
             repeatable=repeatable,
         )
-
-
-def _names(schedule: Schedule) -> tuple[str, ...]:
-    return tuple([scenario.name for scenario in schedule.lifecycles])
 
 
 def _name(invariant: Invariant) -> str:

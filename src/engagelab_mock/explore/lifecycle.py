@@ -1,4 +1,4 @@
-"""The lifecycle of a schedule: a scenario that a token can spell, with a label for each of its events."""
+"""The lifecycle of a schedule: a scenario that a token can spell, a label for each of its events, and the events."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.generate import Generator
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
-from engagelab_mock.messages.scenario import Scenario, Transition
+from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.scenario import Scenario, Transition, timeline
+from engagelab_mock.protocol.callback import encode
+from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.status import Channel
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.engine import Engine
 
 _STEP = re.compile(
     r"(?P<status>[a-z_]+)(?:/(?P<channel>[a-z]+))?(?:\+(?P<after>[0-9]+(?:\.[0-9]+)?))?"
@@ -165,3 +173,63 @@ def _read(text: str, *, where: str) -> Scenario:
             raise UnknownName("scenario", text, CATALOGUE, where=where) from None
         steps.append(made.transitions[0])
     return _named(tuple(steps))
+
+
+#: What a step sends: its events, the body that carries them, and the id of the message they are about.
+_Content = tuple[tuple[Event, ...], bytes, str]
+
+
+class Script:
+    """Hold the messages of a schedule, their events by label, and the bodies encoded so far.
+
+    All events have happened by the Unix time `now`: a schedule only varies when they are delivered. `events` replace
+    the events made for their labels.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lifecycles: Sequence[Scenario],
+        *,
+        ids: Generator,
+        now: float,
+        events: Mapping[str, Event] | None = None,
+    ) -> None:
+        self._receiver = engine.receiver
+        self._dialect = engine.dialect
+        account, defaults = engine.account, engine.defaults
+        # Every playing has the same data except the message id, so a difference comes from the schedule.
+        generate = Generator.seeded(engine.seed, "schedule")
+        self.messages: tuple[Message, ...] = tuple(
+            Message(
+                id=ids.message_id(),
+                to=generate.recipient() if defaults.get("to") is None else defaults["to"],
+                template_key=defaults.get("template") or account.template_key,
+                business_id=account.business_id,
+                accepted=now - scenario.duration,
+                custom_args=defaults.get("custom_args"),
+                msg_time=engine.dialect.msg_time,
+            )
+            for scenario in lifecycles
+        )
+        timelines = [
+            timeline(message, scenario, defaults.get("channel") or message.default_channel, generate)
+            for message, scenario in zip(self.messages, lifecycles, strict=True)
+        ]
+        places = labels_of(lifecycles).places
+        self._events: dict[str, Event] = {
+            label: timelines[message][index][1] for label, (message, index) in places.items()
+        }
+        self._events.update(events or {})
+        self._contents: dict[tuple[str, ...], _Content] = {}
+
+    def content(self, labels: tuple[str, ...]) -> _Content:
+        """Return the events of a step that the receiver subscribes to, their body, and the id of their message."""
+        known = self._contents.get(labels)
+        if known is None:
+            events = [self._events[label] for label in labels]
+            wanted = tuple(self._dialect.spell(event) for event in events if self._receiver.settings.wants(event))
+            ids = {getattr(event, "message_id", "") for event in wanted}
+            known = (wanted, encode(wanted), ids.pop() if len(ids) == 1 else "")
+            self._contents[labels] = known
+        return known

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,12 +17,13 @@ from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.explore.lifecycle import labels_of
+from engagelab_mock.errors import StateNotSettled
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.lifecycle import Script, labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
-from engagelab_mock.messages.scenario import Scenario, timeline
-from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ class Played(msgspec.Struct, eq=False):
     #: The state before the first delivery; None if the receiver has no `observe`.
     initial: Any
     records: list[Record]
-    #: The playing of this schedule's events in order, each delivered once and alone.
-    in_order: Played | None = None
+    #: Whether the state could be seen.
+    observed: bool = False
+    #: The playings of this schedule's events in order, to compare with; None if nothing compares.
+    usual: Usual | None = None
 
     @property
     def states(self) -> list[Any]:
@@ -91,134 +94,158 @@ class Played(msgspec.Struct, eq=False):
         """Tell whether the receiver acknowledged every delivery in the end."""
         return all(delivery.acknowledged for delivery in self.deliveries)
 
+    @property
+    def in_order(self) -> Played | None:
+        """Return the playing of this schedule's events in order, each delivered once and alone."""
+        return None if self.usual is None else self.usual.played
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether the state changed at all."""
+        return any(record.after is not record.before for record in self.records)
+
+    def state_of(self, state: Any, message: int) -> Any:
+        """Return the state of one message, by its number."""
+        return state if len(self.messages) == 1 else state[message]
+
     def __repr__(self) -> str:
-        return f"<Played {self.schedule.token}: {len(self.records)} attempts>"
-
-
-#: What a step sends: its events, the body that carries them, and the id of the message they are about.
-_Content = tuple[tuple[Event, ...], bytes, str]
-
-
-class Script:
-    """Hold the messages of a schedule, their events by label, and the bodies encoded so far.
-
-    All events have happened by the Unix time `now`: a schedule only varies when they are delivered. `events` replace
-    the events made for their labels.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        lifecycles: Sequence[Scenario],
-        *,
-        ids: Generator,
-        now: float,
-        events: Mapping[str, Event] | None = None,
-    ) -> None:
-        self._receiver = engine.receiver
-        self._dialect = engine.dialect
-        account, defaults = engine.account, engine.defaults
-        # Every playing has the same data except the message id, so a difference comes from the schedule.
-        generate = Generator.seeded(engine.seed, "schedule")
-        self.messages: tuple[Message, ...] = tuple(
-            Message(
-                id=ids.message_id(),
-                to=generate.recipient() if defaults.get("to") is None else defaults["to"],
-                template_key=defaults.get("template") or account.template_key,
-                business_id=account.business_id,
-                accepted=now - scenario.duration,
-                custom_args=defaults.get("custom_args"),
-            )
-            for scenario in lifecycles
-        )
-        timelines = [
-            timeline(message, scenario, defaults.get("channel") or message.default_channel, generate)
-            for message, scenario in zip(self.messages, lifecycles, strict=True)
-        ]
-        places = labels_of(lifecycles).places
-        self._events: dict[str, Event] = {
-            label: timelines[message][index][1] for label, (message, index) in places.items()
-        }
-        self._events.update(events or {})
-        self._contents: dict[tuple[str, ...], _Content] = {}
-
-    def content(self, labels: tuple[str, ...]) -> _Content:
-        """Return the events of a step that the receiver subscribes to, their body, and the id of their message."""
-        known = self._contents.get(labels)
-        if known is None:
-            events = [self._events[label] for label in labels]
-            wanted = tuple(self._dialect.spell(event) for event in events if self._receiver.settings.wants(event))
-            ids = {getattr(event, "message_id", "") for event in wanted}
-            known = (wanted, encode(wanted), ids.pop() if len(ids) == 1 else "")
-            self._contents[labels] = known
-        return known
+        changes = sum([record.after is not record.before for record in self.records])
+        shown = f"{changes} changes of the state" if self.observed else "acknowledgements only"
+        return f"<Played {self.schedule.token}: {len(self.records)} attempts, {shown}>"
 
 
 #: Seconds until a callback that a fault struck is sent again: the first wait of the vendor's ladder [X].
 RETRY_AFTER = RetryPolicy((60.0,))
 
+#: How often the state is read while nothing changes, in seconds.
+_LOOK = 0.005
+
 #: Where a delivery belongs in its schedule: the step, counted from 0, the labels of its events, and the delivery.
 _Placed = tuple[int, tuple[str, ...], Delivery]
+
+
+def names_of(schedule: Schedule) -> tuple[str, ...]:
+    """Return the names of a schedule's lifecycles.
+
+    >>> names_of(Schedule.parse("eg1:verified:plan"))
+    ('verified',)
+    """
+    return tuple([scenario.name for scenario in schedule.lifecycles])
+
+
+class Usual(msgspec.Struct, eq=False):
+    """Hold the playings of the same events in order, each delivered once and alone, that others are compared with."""
+
+    played: Played
+    #: The same once more: where the two states differ, they are not compared. None until a state differs.
+    again: Played | None = None
+    #: All events of the lifecycles in order, which shows what counts updates.
+    whole: Played | None = None
 
 
 class Player:
     """Play schedules, one at a time, each to its end: send the callbacks, and look at the receiver after each attempt.
 
-    Retries wait in a heap of the player's own, in the order of their times on its clock.
+    Before each it resets the app and prepares the messages, as the probe says. With `reset`, all schedules of the same
+    lifecycles are about the same messages. Retries wait in a heap of the player's own, in the order of their times on
+    its clock.
     """
 
     def __init__(
-        self,
-        receiver: Receiver,
-        probe: Probe,
-        *,
-        journal: Journal,
-        clock: Any,
-        generate: Generator,
-        retry: RetryPolicy = NO_RETRY,
+        self, engine: Engine, probe: Probe, *, journal: Journal, clock: Any, number: int, retry: RetryPolicy = NO_RETRY
     ) -> None:
-        self.generate = generate
         #: The clock's time when the player was made.
         self.started: float = clock.time()
-        self._receiver = receiver
-        self._probe = probe
+        self.probe = probe
+        self._engine = engine
+        self._receiver = engine.receiver
         self._clock = clock
-        self._sender = Sender(journal=journal, clock=clock, generate=generate)
+        self._generate = Generator.seeded(engine.seed, "explore", number)
+        self._sender = Sender(journal=journal, clock=clock, generate=self._generate)
         self._retry = retry
         self._faults: dict[str, tuple[Fault, ...]] = {}
+        self._scripts: dict[tuple[str, ...], Script] = {}
         # The retries that are due later, by time and then by the order in which they were entered. An entry without a
         # delivery is the time at which the schedule goes on.
         self._due: list[tuple[float, int, _Placed | None]] = []
-        self._entered = itertools.count()
+        self._entered = count()
+        self._last: Played | None = None
 
-    async def play(self, io: Io, schedule: Schedule, script: Script) -> Played:
-        """Prepare the messages, deliver every step, then send every retry that is still due."""
+    async def play(self, io: Io, schedule: Schedule, *, closely: bool = False) -> Played:
+        """Reset the app, prepare the messages, deliver every step, then send every retry that is still due.
+
+        With `closely`, the state is also read before each delivery,
+        and `StateNotSettled` raised if it has changed since the one before was answered.
+        """
         __tracebackhide__ = True
-        messages, probe = script.messages, self._probe
-        if probe.prepare is not None:
-            for message in messages:
-                await probe.prepare_message(io, message)
-        initial = None if probe.observe is None else await self.look(io, messages, None)
-        played = Played(schedule, self._receiver, messages, initial, [])
+        probe = self.probe
+        await probe.reset_app(io)
+        script = self._script(schedule)
+        messages = script.messages
+        for message in messages if probe.prepare is not None else ():
+            await probe.prepare_message(io, message)
+        seen = probe.observe is not None
+        initial = await self.look(io, messages, None) if seen else None
+        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
         for index, step in enumerate(schedule.steps):
             if step.delay:
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
-            events, body, message_id = script.content(step.events)
-            if not events:
+            callback_events, body, message_id = script.content(step.events)
+            if not callback_events:
                 continue
             faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
             for _ in range(step.repeat):
-                delivery = Delivery(self._receiver, events, body, message_id, retry, faults)
+                if closely:
+                    await self.check_settled(io)
+                delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
         if self._due:
             await self._run_due(io, played)
         probe.check_seen()
         return played
 
+    def use_events(self, schedule: Schedule, events: Mapping[str, Event]) -> None:
+        """Replace the events made for these labels, in every schedule of the same lifecycles."""
+        labels = labels_of(schedule.lifecycles)
+        own = {labels.find(label, where="events"): event for label, event in events.items()}
+        self._scripts[names_of(schedule)] = self._new_script(schedule, own)
+
+    def _script(self, schedule: Schedule) -> Script:
+        names = names_of(schedule)
+        script = self._scripts.get(names)
+        if script is None:
+            script = self._new_script(schedule)
+            if self.probe.reset is not None:
+                self._scripts[names] = script
+        return script
+
+    def _new_script(self, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Script:
+        return Script(self._engine, schedule.lifecycles, ids=self._generate, now=self.started, events=events)
+
+    async def check_settled(self, io: Io, patience: float = 0.0) -> None:
+        """Raise `StateNotSettled` if the state has changed since the last attempt, or does so in `patience` seconds."""
+        __tracebackhide__ = True
+        played = self._last
+        if played is None or not played.observed:
+            return
+        ends = stopwatch() + patience
+        while (now := await self.look(io, played.messages, played.final)) is played.final:
+            if stopwatch() >= ends:
+                return
+            await io.pause(_LOOK)
+        after = "+".join(played.records[-1].events) if played.records else "prepare"
+        raise StateNotSettled(
+            f"the state changed from {played.final!r:.200} to {now!r:.200} after {after}, and no callback was sent",
+            where="observe",
+            hint="the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)"
+            if self.probe.wait_idle is None
+            else "wait_idle returned before the app's work was done",
+        )
+
     async def look(self, io: Io, messages: tuple[Message, ...], before: Any) -> Any:
         """Return a message's state, or a tuple of the states of several; `before` itself if nothing has changed."""
-        probe = self._probe
+        probe = self.probe
         if len(messages) == 1:
             return await probe.look(io, messages[0].id, before)
         known = (None,) * len(messages) if before is None else before
@@ -232,7 +259,7 @@ class Player:
         records = played.records
         attempt = await self._sender.attempt(io, delivery)
         before = after = records[-1].after if records else played.initial
-        probe, messages = self._probe, played.messages
+        probe, messages = self.probe, played.messages
         if probe.wait_idle is not None:
             await probe.idle(io, tuple([message.id for message in messages]))
         if probe.observe is not None:
@@ -277,3 +304,11 @@ class Player:
                 pass
         finally:
             timer.cancel()
+
+
+def text_of(state: Any, played: Played) -> str:
+    """Return a state as text, without the ids of the messages, which differ from playing to playing."""
+    text = repr(plain(state) if isinstance(state, (set, frozenset)) else state)
+    for number, message in enumerate(played.messages, 1):
+        text = text.replace(message.id, f"message {number}")
+    return text

@@ -10,7 +10,15 @@ from msgspec import UNSET
 
 from engagelab_mock.errors import InvalidRecipient, UsageError
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
-from engagelab_mock.protocol.events import Billing, ErrorDetail, MessageStatus, StatusData, StatusEvent
+from engagelab_mock.protocol.events import (
+    Billing,
+    ErrorDetail,
+    MessageStatus,
+    MsgTime,
+    StatusData,
+    StatusEvent,
+    check_msg_time,
+)
 from engagelab_mock.protocol.status import Channel
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
@@ -76,9 +84,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     business_id: str = ""
     accepted: float = 0.0
     custom_args: dict[str, Any] | None = None
+    #: What `msg_time` holds in its rows, as in a `Dialect`. Default: the time `accepted` if it is given, else the
+    #: time of the row.
+    msg_time: MsgTime | None = None
 
     def __post_init__(self) -> None:
         check_recipient(self.to)
+        if self.msg_time is not None:
+            check_msg_time(self.msg_time, where="Message")
         if self.custom_args is not None:
             _check_custom_args(self.custom_args)
 
@@ -97,7 +110,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         error_message: str = "",
         cost: float | None = None,
     ) -> StatusEvent:
-        """Return the event that reports a status at a Unix time.
+        """Return the event that reports a status at a Unix time, which is its `itime`.
 
         An error code without a message gets the documented one; `cost`, in US dollars, adds `billing`.
 
@@ -108,6 +121,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         if error_code and not error_message and error_code in ERROR_CODES:
             error_message = ERROR_CODES[error_code].message
         moment = int(at)
+        # A virtual clock may start at 0, so 0 is a time if `msg_time` says that there is one.
+        constant = self.msg_time == "message" or (self.msg_time is None and self.accepted)
         return StatusEvent(
             message_id=self.id,
             to=self.to,
@@ -116,7 +131,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             status=MessageStatus(
                 message_status=str(status),
                 status_data=StatusData(
-                    msg_time=moment,
+                    msg_time=int(self.accepted) if constant else moment,
                     message_id=self.id,
                     current_send_channel=str(channel),
                     template_key=self.template_key,

@@ -39,6 +39,7 @@ class Made(StrEnum):
     COST = "a generated price in US dollars on sent, else absent"
     ERROR = "the scenario's, or the documented one, on failures; 0 and absent otherwise"
     CLOCK = "the engine's clock, in Unix seconds"
+    ACCEPTED = "when EngageLab accepted the message, the same in all its rows [?]; Dialect(msg_time=…)"
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +110,7 @@ _STATUS_FIELDS = (
     Field(name="channel", section="", default="otp", source="S"),
     Field(name="itime", section="", type="integer", default=Made.CLOCK, source="S"),
     Field(name="custom_args", section="", type="object", default=Made.CUSTOM_ARGS),
-    Field(name="msg_time", section="status.status_data", type="integer", default=Made.CLOCK, source="S"),
+    Field(name="msg_time", section="status.status_data", type="integer", default=Made.ACCEPTED, source="S"),
     Field(name="current_send_channel", section="status.status_data", default=Made.SEND_CHANNEL, source="S"),
     Field(name="template_key", section="status.status_data", default=Made.TEMPLATE, source="S"),
     Field(name="business_id", section="status.status_data", default=Made.BUSINESS_ID, source="S"),

@@ -5,7 +5,7 @@ Fields stand in the order of the documents' examples. Decoding passes over field
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -253,18 +253,30 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the spelling of callbacks according to one of the vendor's documents.
+#: What `msg_time` holds: the time of the message, the same in all its rows, or the time of the event.
+MsgTime = Literal["message", "event"]
 
-    Change one point of a dialect with `msgspec.structs.replace(DIALECTS["2023-03"], sent_failed="sent_fail")`.
+
+def check_msg_time(value: object, *, where: str) -> None:
+    """Raise `UnknownName`, with the nearest one, for a reading of `msg_time` that is not known."""
+    if value not in get_args(MsgTime):
+        raise UnknownName("msg_time", value, get_args(MsgTime), where=where)
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the spelling of callbacks according to one of the vendor's documents, or of your own.
+
+    Change one point of a dialect with `msgspec.structs.replace(DIALECTS["newer"], msg_time="event")`.
 
     >>> dialect("newer").sent_failed
     'sent_fail'
+    >>> Dialect(msg_time="event").sent_failed
+    'sent_failed'
     """
 
-    name: str
+    name: str = "own"
     #: The document that the spelling comes from.
-    source: str
+    source: str = "your own"
     #: The value of `server` in message-status rows.
     server: str = "otp"
     #: The value of `channel` in message-status rows.
@@ -273,6 +285,12 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     sent_failed: str = "sent_failed"
     #: The body of the address-validation ping.
     ping: bytes = b""
+    #: What `msg_time` holds: "message", when EngageLab accepted the message, the same in all its rows [?]; or "event",
+    #: the time of the row, as `itime`.
+    msg_time: MsgTime = "message"
+
+    def __post_init__(self) -> None:
+        check_msg_time(self.msg_time, where="Dialect")
 
     def spell(self, event: Event) -> Event:
         """Return the event as this dialect spells it; only message statuses differ."""

@@ -250,6 +250,7 @@ def prepare(engine: Engine, request: Request, terms: Terms) -> Acceptance:
         business_id=account.business_id,
         accepted=engine.clock.time(),
         custom_args=request.custom_args,
+        msg_time=engine.dialect.msg_time,
     )
     scenario = terms.scenario
     channel = message.default_channel if terms.channels is None else terms.channels[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -43,9 +44,8 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.faults.fault import Fault
     from engagelab_mock.service.bulk import Batching
     from engagelab_mock.service.rest.exchange import ApiSettings
-    from engagelab_mock.service.rules import Rules
+    from engagelab_mock.service.rules import Rules, Templates
     from engagelab_mock.service.store.ledger import Ledger
-    from engagelab_mock.service.templates import Templates
 
 #: How long a code is valid by default, in seconds [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
@@ -53,13 +53,13 @@ _DELIVER_OPTIONS = tuple(DeliverOptions.__annotations__)
 
 
 class ExploreState:
-    """Hold what an engine keeps from one exploration to the next.
+    """Hold what an engine keeps of its explorations and checks.
 
     >>> ExploreState().replaying is None
     True
     """
 
-    __slots__ = ("count", "played", "progress", "replaying")
+    __slots__ = ("count", "explorations", "played", "progress", "replaying", "reports")
 
     def __init__(self) -> None:
         #: A token that every exploration plays instead of its own schedules; None plays those.
@@ -70,6 +70,9 @@ class ExploreState:
         self.progress: Callable[[Any, bool], object] | None = None
         #: How many explorations and single schedules were started: each has messages of its own.
         self.count = 0
+        #: The last explorations and reports of checks. Their deliveries are not in the journal.
+        self.explorations: deque[Any] = deque(maxlen=10)
+        self.reports: deque[Any] = deque(maxlen=10)
 
 
 class Engine:
@@ -165,7 +168,7 @@ class Engine:
     def templates(self) -> Templates:
         """Return the templates, those of the sandbox included."""
         from engagelab_mock.messages.sandbox import sandbox_templates
-        from engagelab_mock.service.templates import Templates
+        from engagelab_mock.service.rules import Templates
 
         return Templates(self.store, sandbox_templates(self.clock.time()) if self.api_settings.sandbox else ())
 
@@ -320,11 +323,11 @@ class Engine:
         if self._outbox is not None and self._outbox.waiting:
             await self._outbox.settle(io)
 
-    def settle_soon(self) -> None:
+    def settle_soon(self, reader: str) -> None:
         """Settle, waiting at most a second for another thread. Used by properties that only read."""
         __tracebackhide__ = True
         if self._outbox is not None and self._outbox.waiting:
-            self._outbox.settle_soon()
+            self._outbox.settle_soon(reader)
 
     def settle_quietly(self) -> None:
         """Settle, and keep failures for the next caller that settles."""

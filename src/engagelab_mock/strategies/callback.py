@@ -161,11 +161,14 @@ class ReceiverMachine(RuleBasedStateMachine):
         self._steps: list[Step] = []
 
     def receiver(self) -> Receiver:
-        """Return the receiver under test, with an `observe`; called once for each example."""
+        """Return the receiver under test, with its `observe`; called once for each example.
+
+        Its `prepare`, `reset` and `wait_idle` are used as `explore` uses them.
+        """
         raise NotImplementedError(f"{type(self).__name__}.receiver must return the receiver under test")
 
     def reset(self) -> None:
-        """Reset the receiver's app; called before each playing."""
+        """Reset the receiver's app before each playing; by default, the receiver's own `reset` does."""
 
     @property
     def schedule(self) -> Schedule:
@@ -196,7 +199,9 @@ class ReceiverMachine(RuleBasedStateMachine):
         """Play the schedule, and check the invariants."""
         if not self._steps:
             return
-        options: ExploreOptions = {"invariants": list(self.must_hold), "reset": self.reset, "retry": self.retry}
+        options: ExploreOptions = {"invariants": list(self.must_hold), "retry": self.retry}
+        if type(self).reset is not ReceiverMachine.reset:
+            options["reset"] = self.reset
         with EngageLab(self.receiver()) as engagelab:
             try:
                 engagelab.replay(self.schedule.token, **options)

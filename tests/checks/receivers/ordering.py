@@ -68,16 +68,28 @@ class TakesOneEventOfEachStatus(CorrectReceiver):
 
 
 class OrdersByTime(CorrectReceiver):
+    """Keep the row with the greatest `itime`, and the later one of two with the same."""
+
+    def moment(self, row: dict[str, Any]) -> Any:
+        return row.get("itime", 0)
+
     def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
         if self.known(row["status"].get("message_status")) is None:
             return
-        db.execute("CREATE TABLE IF NOT EXISTS times (message_id TEXT PRIMARY KEY, itime INTEGER NOT NULL)")
-        message_id, itime = str(row.get("message_id")), row.get("itime", 0)
-        known = db.execute("SELECT itime FROM times WHERE message_id = ?", [message_id]).fetchone()
-        if known is None or itime >= known[0]:
-            db.execute("REPLACE INTO times VALUES (?, ?)", [message_id, itime])
+        db.execute("CREATE TABLE IF NOT EXISTS times (message_id TEXT PRIMARY KEY, moment INTEGER NOT NULL)")
+        message_id, moment = str(row.get("message_id")), self.moment(row)
+        known = db.execute("SELECT moment FROM times WHERE message_id = ?", [message_id]).fetchone()
+        if known is None or moment >= known[0]:
+            db.execute("REPLACE INTO times VALUES (?, ?)", [message_id, moment])
             db.execute("DELETE FROM effects WHERE message_id = ?", [message_id])
             super().apply_status(db, row)
+
+
+class OrdersByMsgTime(OrdersByTime):
+    """Keep the row with the greatest `msg_time`, which is the last one if all rows of a message have the same."""
+
+    def moment(self, row: dict[str, Any]) -> Any:
+        return row["status"]["status_data"].get("msg_time", 0)
 
 
 MUTANTS = [
@@ -90,4 +102,5 @@ MUTANTS = [
     Mutant("C11", TakesTheLaterOfTwoReports),
     Mutant("C14", TakesOneEventOfEachStatus),
     Mutant("C15", OrdersByTime),
+    Mutant("C06", OrdersByMsgTime, also=("C07", "C09", "C11", "C15")),
 ]

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from engagelab_mock import (
+    Dialect,
     EngageLab,
     Headers,
     InvalidTape,
+    Message,
     NotAcknowledged,
     Receiver,
+    Scenario,
     Schedule,
     UsageError,
     VirtualClock,
@@ -172,8 +175,14 @@ def test_wrong_arguments_of_a_replay_raise(day: Path, options: dict[str, object]
 # --- A tape as a schedule
 
 
-def test_a_tape_has_a_schedule(tmp_path: Path) -> None:
-    with EngageLab(receiver()) as engagelab:
+@pytest.fixture(params=["message", "event"])
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    """What `msg_time` holds on the tape: the time of the message, or of the event."""
+    return Dialect(msg_time=request.param)
+
+
+def test_a_tape_has_a_schedule(tmp_path: Path, dialect: Dialect) -> None:
+    with EngageLab(receiver(), dialect=dialect) as engagelab:
         for scenario in ("verified", "fallback"):
             engagelab.send(scenario=scenario)
         path = write(tmp_path / "day.jsonl", engagelab)
@@ -186,8 +195,38 @@ def test_a_tape_has_a_schedule(tmp_path: Path) -> None:
         assert engagelab.play(schedule, [converges(), never_regresses("status")]).acknowledged
 
 
-def test_a_failure_on_a_tape_is_reduced(tmp_path: Path) -> None:
+def test_a_status_that_comes_twice_is_two_events(tmp_path: Path, dialect: Dialect) -> None:
+    scenario = Scenario("wrong codes", graph=None).then("plan").then("verified_failed", after=9)
+    with EngageLab(receiver(), dialect=dialect) as engagelab:
+        engagelab.send(scenario=scenario.then("verified_failed", after=9).then("verified", after=9))
+        schedule = engagelab.tape(write(tmp_path / "day.jsonl", engagelab)).schedule
+
+    [lifecycle] = schedule.lifecycles
+    assert [(step.status, step.after) for step in lifecycle.transitions] == [
+        ("plan", 0),
+        ("verified_failed", 9),
+        ("verified_failed", 9),
+        ("verified", 9),
+    ]
+
+
+def test_events_are_ordered_by_what_tells_them_apart(tmp_path: Path) -> None:
+    """Rows that the sender made in one second, with `msg_time` further apart, came late and in the wrong order."""
+    made = [
+        Message(id="1", to="+6591234567", accepted=at, msg_time="message").event(status, at=100)
+        for at, status in ((95, "delivered"), (90, "sent"), (80, "plan"))
+    ]
     with EngageLab(receiver()) as engagelab:
+        for event in made:
+            engagelab.deliver([event])
+        schedule = engagelab.tape(write(tmp_path / "day.jsonl", engagelab)).schedule
+
+    assert schedule.lifecycles[0].statuses == ["plan", "sent", "delivered"]
+    assert [step.events for step in schedule.steps] == [("delivered",), ("sent",), ("plan",)]
+
+
+def test_a_failure_on_a_tape_is_reduced(tmp_path: Path, dialect: Dialect) -> None:
+    with EngageLab(receiver(), dialect=dialect) as engagelab:
         engagelab.play("eg1:verified,verified:plan,plan#2,delivered@2s,verified#2@4s,delivered,sent@1s,verified")
         path = write(tmp_path / "day.jsonl", engagelab)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from engagelab_otp import TERMINAL_STATUSES
@@ -33,11 +34,35 @@ class FirstTerminalStays(Orders):
 
 
 class OrdersByTime(Orders):
-    """It believes the latest time, to the second, and in doubt the one that came last."""
+    """It believes the latest `itime`, to the second, and in doubt the one that came last."""
 
     def advance(self, row: Row) -> None:
         if row.at >= self.ledger.moment(row.message_id):
             self.ledger.keep(row, row.status)
+
+
+class WantsALaterTime(Orders):
+    """It believes the latest `itime`, to the second, and in doubt the one that came first."""
+
+    def advance(self, row: Row) -> None:
+        if row.at > self.ledger.moment(row.message_id):
+            self.ledger.keep(row, row.status)
+
+
+class OrdersByMsgTime(Orders):
+    """It keeps the row with the greatest `msg_time`, and so the last one if all rows of a message have the same."""
+
+    def advance(self, row: Row) -> None:
+        if row.msg_time >= self.ledger.moment(row.message_id):
+            self.ledger.keep(replace(row, at=row.msg_time), row.status)
+
+
+class WantsALaterMsgTime(Orders):
+    """It keeps the row with the greatest `msg_time`, and so the first one if all rows of a message have the same."""
+
+    def advance(self, row: Row) -> None:
+        if row.msg_time > self.ledger.moment(row.message_id):
+            self.ledger.keep(replace(row, at=row.msg_time), row.status)
 
 
 class DedupesByMessage(Orders):

@@ -40,7 +40,10 @@ class Row:
     message_id: str
     status: str
     channel: str
+    #: When this row was made: `itime`. The documents do not say that `msg_time` differs between the rows of a message.
     at: int
+    #: The `msg_time`.
+    msg_time: int
     #: What a `sent` cost, in thousandths of a dollar: integers add up to the same in every order.
     cost: int
 
@@ -136,7 +139,8 @@ class Orders:
             message_id=str(row["message_id"]),
             status=status["message_status"],
             channel=data["current_send_channel"],
-            at=int(data["msg_time"]),
+            at=int(row["itime"]),
+            msg_time=int(data["msg_time"]),
             cost=round(1000 * billing.get("cost", 0)),
         )
 

@@ -205,8 +205,8 @@ def _as_taped(entry: TapeEntry) -> Fault:
     )
 
 
-#: The status, channel and time that identify an event of a message.
-_Key = tuple[str, str, int]
+#: The status, channel and times that identify an event of a message: `itime`, and `msg_time` if that moves.
+_Key = tuple[str, str, int, int]
 
 
 def schedule_of(entries: Sequence[TapeEntry]) -> Schedule:
@@ -222,10 +222,7 @@ def schedule_of(entries: Sequence[TapeEntry]) -> Schedule:
         for event in entry.events:
             if isinstance(event, StatusEvent) and _step(Scenario("", graph=None), event, 0, "") is not None:
                 events.setdefault(event.message_id, {}).setdefault(_key(event), event)
-    ordered = {
-        message_id: sorted(known, key=lambda key: known[key].status.status_data.msg_time)
-        for message_id, known in events.items()
-    }
+    ordered = {message_id: sorted(known, key=lambda key: key[2:]) for message_id, known in events.items()}
     scenarios = tuple(_scenario([events[message_id][key] for key in keys]) for message_id, keys in ordered.items())
     labels = {place: label for label, place in labels_of(scenarios).places.items()}
     places = {
@@ -248,17 +245,17 @@ def schedule_of(entries: Sequence[TapeEntry]) -> Schedule:
 
 def _key(event: StatusEvent) -> _Key:
     data = event.status.status_data
-    return event.name, data.current_send_channel, data.msg_time
+    return event.name, data.current_send_channel, event.itime, data.msg_time
 
 
 def _scenario(events: Sequence[StatusEvent]) -> Scenario:
     """Return the lifecycle of one message's events; the built-in one if there is one with the same steps."""
     scenario = Scenario("", graph=None)
-    moment = events[0].status.status_data.msg_time
+    moment = events[0].itime
     for event in events:
-        data = event.status.status_data
-        scenario = _step(scenario, event, data.msg_time - moment, data.current_send_channel) or scenario
-        moment = data.msg_time
+        channel = event.status.status_data.current_send_channel
+        scenario = _step(scenario, event, event.itime - moment, channel) or scenario
+        moment = event.itime
     steps = list(scenario.steps(Channel.SMS))
     for known in CATALOGUE.values():
         if list(known.steps(Channel.SMS)) == steps:

@@ -1,0 +1,205 @@
+"""Play events in order: what other schedules are compared with, and whether the receiver shows any effect at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engagelab_mock.delivery.io import Io
+from engagelab_mock.delivery.probe import Probe
+from engagelab_mock.errors import NothingObserved, ProbeFailed
+from engagelab_mock.explore.lifecycle import labels_of
+from engagelab_mock.explore.player import Played, Player, Usual, names_of
+from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.state import Path, Snapshot, State, differing, plain, state_of
+from engagelab_mock.messages.scenario import Scenario
+
+#: How long a state is watched before a failure is reported, and before a receiver is said to show nothing, in seconds.
+SETTLES, _SHOWS = 0.1, 0.5
+#: How many schedules that had no effect are looked into.
+_LOOKED_INTO = 3
+#: How many events must have counted for a leaf to be a count of updates.
+_COUNTED = 3
+#: What is tried where a lifecycle has no effect.
+_VERIFIED = Schedule.parse("eg1:plan,sent,delivered,verified")
+
+
+class UsualPlayings:
+    """Play events in order, and keep the results that other schedules are compared with, one for each set of events."""
+
+    def __init__(self, player: Player) -> None:
+        self._player = player
+        self._known: dict[tuple[tuple[str, ...], frozenset[str]], Usual] = {}
+        self._looked_into = 0
+        self._reset_checked = False
+        #: The first schedule that was played.
+        self.first: Played | None = None
+        #: Whether any schedule so far had an effect.
+        self.shown = False
+
+    async def of(self, io: Io, played: Played) -> Usual:
+        """Return the playings of a schedule's events in order."""
+        __tracebackhide__ = True
+        schedule = played.schedule
+        key = (names_of(schedule), frozenset([label for step in schedule.steps for label in step.events]))
+        usual = self._known.get(key)
+        if usual is None:
+            in_order = schedule.in_order
+            usual = Usual(played if in_order == schedule else await self._player.play(io, in_order))
+            self._known[key] = usual
+        return usual
+
+    async def with_more(self, io: Io, played: Played) -> Usual:
+        """Return the same, with a second playing, and a playing of all events."""
+        __tracebackhide__ = True
+        await self.check_reset(io)
+        usual = await self.of(io, played)
+        if usual.again is None:
+            first = usual.played
+            usual.again = again = await self._player.play(io, first.schedule)
+            known = leaves(first, first.final, 0)
+            if known and {*known} <= differing(known, leaves(again, again.final, 0)):
+                raise ProbeFailed(
+                    f"it returned entirely different values for two messages that had the same events in order: "
+                    f"{first.final!r:.200} and {again.final!r:.200}",
+                    where="observe",
+                    hint="return the status by itself, such as {'status': …}",
+                )
+            usual.whole = await self._player.play(io, _whole(first.schedule.lifecycles))
+        return usual
+
+    async def check_reset(self, io: Io) -> None:
+        """Raise `ProbeFailed` if the app is not the same after `reset` as it was at first.
+
+        The first schedule is played again. Row numbers and times differ in each playing; what differs from the first
+        alone was left in the app.
+        """
+        __tracebackhide__ = True
+        first, probe = self.first, self._player.probe
+        if first is None or self._reset_checked or probe.reset is None or not first.observed:
+            return
+        self._reset_checked = True
+        again = await self._player.play(io, first.schedule)
+        if not any(_differ(first, *states) for states in zip(first.states, again.states, strict=False)):
+            return
+        third = await self._player.play(io, first.schedule)
+        for number, (one, two, three) in enumerate(zip(first.states, again.states, third.states, strict=False)):
+            differs = _differ(first, one, two)
+            # Without `prepare` there are no rows yet, and so no row numbers.
+            left = differs if not number and probe.prepare is None else differs - _differ(first, two, three)
+            if left:
+                when = f"after {number} callbacks" if number else "before the first callback"
+                raise _reset_failed(f"{when}, the state was {one!r:.200} at first, and {two!r:.200} after reset")
+
+    async def check_effect(self, io: Io, played: Played) -> None:
+        """Raise `NothingObserved` if the receiver shows no effect of whole lifecycles, in order and acknowledged.
+
+        Called for a schedule without an effect. The lifecycle is tried, and then `verified`.
+        """
+        __tracebackhide__ = True
+        if self._looked_into >= _LOOKED_INTO:
+            return
+        self._looked_into += 1
+        lifecycles = played.schedule.lifecycles
+        for schedule in dict.fromkeys((_whole(lifecycles), _VERIFIED)):
+            tried = await self._player.play(io, schedule)
+            if tried.changed:
+                self.shown = True
+                return
+            if not tried.acknowledged:
+                return
+            if tried.records:
+                played = tried
+                await self._player.check_settled(io, _SHOWS)
+        if not played.records:
+            return
+        if not self.shown:
+            raise nothing_observed(played, self._player.probe)
+        if self._player.probe.reset is not None:
+            raise _reset_failed(
+                f"callbacks had an effect at first, and after reset the state stays {played.final!r:.200}"
+            )
+
+
+def nothing_observed(played: Played, probe: Probe) -> NothingObserved:
+    """Return the error for a receiver that showed no effect of these callbacks, delivered in order."""
+    events = ", ".join("+".join(record.events) for record in played.records)
+    hints = [] if probe.prepare else ["prepare, if the app passes over messages that it did not send"]
+    hints.append("another observe, if it looks in the wrong place")
+    hints += [] if probe.wait_idle else ["wait_idle, if the app works after its answer"]
+    return NothingObserved(
+        f"the receiver showed no effect: observe returned {played.final!r:.200} before the first callback, and after "
+        f"each of {events}, which were delivered in order and acknowledged",
+        where="observe",
+        hint=f"give Receiver {'; or '.join(hints)}",
+    )
+
+
+def differing_leaves(played: Played, one: Any, other: Any, message: int = 0) -> set[Path]:
+    """Return the leaves at which two states of a message differ, apart from times and the message's own data."""
+    return differing(*[_leaves_of(played, state, message) for state in (one, other)])
+
+
+def _leaves_of(played: Played, state: Any, message: int) -> State:
+    about = played.messages[message]
+    return state_of(Snapshot(about.id, plain(state)), about)
+
+
+def _differ(played: Played, one: Any, other: Any) -> set[tuple[int, Path]]:
+    """Return the leaves at which two states of all messages differ, each with the number of its message."""
+    return {
+        (message, path)
+        for message in range(len(played.messages))
+        for path in differing_leaves(played, played.state_of(one, message), played.state_of(other, message), message)
+    }
+
+
+def _whole(lifecycles: tuple[Scenario, ...]) -> Schedule:
+    """Return the schedule that delivers every event of these lifecycles in order."""
+    return Schedule(lifecycles, tuple([Step((label,)) for label in labels_of(lifecycles).all]))
+
+
+def _reset_failed(what: str) -> ProbeFailed:
+    return ProbeFailed(what, where="reset", hint="reset must empty every table that the app writes to")
+
+
+def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
+    """Return the leaves that are not compared.
+
+    They are those at which two playings of the same events in order differ, such as row numbers, and versions: numbers
+    that rise by 1 with every update, and so tell how many there were.
+    """
+    usual = played.usual
+    if usual is None or usual.again is None or usual.whole is None:
+        return set()
+    final = [leaves(each, each.final, message, take) for each in (usual.played, usual.again)]
+    return differing(*final) | _versions(usual.whole, message, take)
+
+
+def _versions(whole: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
+    steps = [
+        [leaves(whole, state, message, take) for state in (record.before, record.after)]
+        for record in whole.records
+        if record.after is not record.before
+    ]
+    if len(steps) < _COUNTED:
+        return set()
+    return {
+        path
+        for path, value in steps[-1][1].items()
+        if type(value) is int and all(after.get(path) == (before.get(path) or 0) + 1 for before, after in steps)
+    }
+
+
+def wrong_leaves(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
+    """Return the leaves of the final state that differ from those after the same events in order."""
+    usual = played.usual
+    if usual is None:
+        return set()
+    expected, final = (leaves(each, each.final, message, take) for each in (usual.played, played))
+    return differing(expected, final) - noise(played, message, take)
+
+
+def leaves(played: Played, state: Any, message: int, take: Callable[[Any], Any] = lambda state: state) -> State:
+    """Return a part of a message's state, leaf by leaf."""
+    return _leaves_of(played, take(played.state_of(state, message)), message)

@@ -1,0 +1,342 @@
+"""What an exploration rests on: a receiver that shows nothing, or whose state moves by itself, is unusable."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from engagelab_mock import (
+    EngageLab,
+    EngageLabMockError,
+    Message,
+    NothingObserved,
+    ProbeFailed,
+    Receiver,
+    ScheduleFailed,
+    StateNotSettled,
+    StatusEvent,
+    UsageError,
+    converges,
+    exactly_once,
+    idempotent,
+    never_regresses,
+)
+from tests.explore.books import Books, LastWriteWins, NeverDedupes
+
+INVARIANTS = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
+
+
+class OwnRowsOnly(NeverDedupes, LastWriteWins):
+    """It passes over messages that it did not send. What it does to its own is wrong twice."""
+
+    def apply(self, rows: list[StatusEvent]) -> None:
+        super().apply([row for row in rows if row.message_id in self.kept])
+
+    def send(self, message: Message) -> None:
+        assert message.id not in self.kept, "prepare inserts a message once"
+        self.kept[message.id] = {"status": None, "credits": 0}
+
+
+def explore(receiver: Receiver, **options: Any) -> Any:
+    with EngageLab(receiver) as engagelab:
+        try:
+            return engagelab.explore("verified", **options)
+        except EngageLabMockError as error:
+            entered = [refusal.error for refusal in engagelab.journal.refusals]
+            if isinstance(error, UsageError) and entered != [error]:
+                pytest.fail(f"{error!r} is not in the journal")
+            raise
+
+
+# Blind.
+
+
+@pytest.mark.parametrize("invariants", [None, [], INVARIANTS, [lambda played: None]])
+def test_an_app_that_shows_nothing_is_unusable_whatever_the_invariants(invariants: Any) -> None:
+    books = OwnRowsOnly()
+    with pytest.raises(NothingObserved, match="observe returned None before the first callback") as raised:
+        explore(Receiver.wsgi(books, observe=books.kept.get), invariants=invariants, duplicates=1)
+    assert "after each of plan, sent, delivered, verified" in str(raised.value)
+    assert "prepare, if the app passes over messages that it did not send" in raised.value.hint
+    assert "wait_idle, if the app works after its answer" in raised.value.hint
+
+
+@pytest.mark.parametrize("invariant", INVARIANTS[1:])
+@pytest.mark.parametrize("with_reset", [False, True])
+def test_prepare_makes_it_usable(invariant: Any, with_reset: bool) -> None:
+    books = OwnRowsOnly()
+    options: dict[str, Any] = {"reset": books.reset} if with_reset else {}
+    receiver = Receiver.wsgi(books, observe=books.kept.get, prepare=books.send, **options)
+    with pytest.raises(ScheduleFailed):
+        explore(receiver, invariants=[invariant])
+
+
+def test_an_argument_of_the_call_goes_over_the_receivers_own() -> None:
+    books = OwnRowsOnly()
+    receiver = Receiver.wsgi(books, observe=dict[str, str]().get)
+    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed):
+        engagelab.explore("verified", observe=books.kept.get, prepare=books.send)
+    with EngageLab(receiver, seed="another") as engagelab:
+        played = engagelab.play("eg1:verified", observe=books.kept.get, prepare=books.send)
+        assert played.final == {"status": "verified", "credits": 1}
+
+
+def test_a_replay_and_a_play_that_judges_are_unusable_too() -> None:
+    books = OwnRowsOnly()
+    with EngageLab(Receiver.wsgi(books, observe=books.kept.get)) as engagelab:
+        with pytest.raises(NothingObserved):
+            engagelab.replay("eg1:verified,delivered")
+        with pytest.raises(NothingObserved):
+            engagelab.play("eg1:verified,delivered", converges())
+        assert repr(engagelab.play("eg1:plan,sent")) == "<Played eg1:plan,sent: 2 attempts, 0 changes of the state>"
+
+
+def test_an_app_that_makes_nothing_of_a_lifecycle_is_not_blind() -> None:
+    class VerifiedOnly(Books):
+        def apply(self, rows: list[StatusEvent]) -> None:
+            super().apply([row for row in rows if row.name == "verified"])
+
+    books = VerifiedOnly()
+    with EngageLab(books.receiver) as engagelab:
+        assert engagelab.explore("sent_failed", invariants=[converges()]).ok
+
+
+def test_an_app_that_refuses_everything_is_not_blind_but_wrong() -> None:
+    def refuse(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("503 Service Unavailable", [])
+        return [b""]
+
+    with pytest.raises(ScheduleFailed, match="acknowledged"):
+        explore(Receiver.wsgi(refuse, observe=dict[str, str]().get))
+
+
+def test_an_invariant_that_recognises_no_state_judged_nothing() -> None:
+    books = Books()
+    receiver = Receiver.wsgi(books, observe=lambda message_id: str(books.kept.get(message_id)))
+    with pytest.raises(NothingObserved, match=r"never_regresses\(\) judged nothing: no state was in its order"):
+        explore(receiver, invariants=[never_regresses()])
+
+
+def test_a_part_of_a_text_is_a_clear_error() -> None:
+    books = Books()
+    receiver = Receiver.wsgi(books, observe=lambda message_id: books.kept.get(message_id, {}).get("status"))
+    with pytest.raises(UsageError, match="the state 'plan' has no 'status'"):
+        explore(receiver, invariants=[never_regresses("status")])
+
+
+def test_no_callback_is_no_success() -> None:
+    with pytest.raises(NothingObserved, match="no event that the receiver's settings tick"):
+        explore(Receiver.wsgi(Books(), events=["system_event"]))
+    assert not explore(Receiver.wsgi(Books(), events=["system_event"]), check=False).ok
+
+
+def test_the_report_says_on_what_basis() -> None:
+    shown = "<Exploration: 264 of 264 schedules, 1296 deliveries, "
+    assert repr(explore(Receiver.wsgi(Books()))) == f"{shown}acknowledgements only, no failure>"
+    assert repr(explore(Books().receiver)) == f"{shown}4 states, no failure>"
+
+
+# Probes that fail.
+
+
+def _raise(*arguments: Any) -> Any:
+    raise RuntimeError("no such table: messages")
+
+
+@pytest.mark.parametrize("name", ["observe", "prepare", "reset", "wait_idle"])
+def test_a_probe_that_raises_ends_the_run(name: str) -> None:
+    books = Books()
+    given: dict[str, Any] = {"observe": books.kept.get, name: _raise}
+    with pytest.raises(ProbeFailed, match=f"{name} raised RuntimeError: no such table: messages"):
+        explore(Receiver.wsgi(books, **given))
+    assert books.requests <= 4
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (lambda: (each for each in "ab"), "observe returned a generator"),
+        (lambda: {"cost": float("nan")}, "observe returned nan"),
+        (lambda: "x" * 10_000_000, "a state of about 10,000,000 characters"),
+        (threading.Lock, "cannot be copied"),
+    ],
+)
+def test_a_state_that_cannot_be_compared_ends_the_run(state: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ProbeFailed, match=said):
+        explore(Receiver.wsgi(Books(), observe=lambda message_id: state()))
+
+
+def test_asynchronous_functions_are_awaited_by_the_twin_alone() -> None:
+    books = Books()
+
+    async def observe(message_id: str) -> Any:
+        return books.kept.get(message_id)
+
+    async def reset() -> None:
+        books.reset()
+
+    receiver = Receiver.wsgi(books, observe=observe, reset=reset)
+    with pytest.raises(UsageError, match="reset is asynchronous, and this call is not"):
+        explore(receiver)
+    found = asyncio.run(EngageLab(receiver).aexplore("verified", duplicates=0))
+    assert (found.schedules, found.states) == (24, 4)
+
+
+# A state that moves.
+
+
+class Works:
+    """Answer at once, and work in a thread: once for each callback, when `go` is called, or all the time."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self.jobs: Queue[Any] = Queue()
+        self.receiver = Receiver.wsgi(self._app, observe=books.kept.get)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _app(self, environ: Any, start_response: Any) -> Any:
+        answers: list[Any] = []
+        self.jobs.put(({**environ, "wsgi.input": environ["wsgi.input"]}, answers))
+        start_response("200 OK", [])
+        return [b""]
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            # The work begins when the answer is out.
+            self.books(job[0], lambda status, headers: None)  # type: ignore[arg-type]
+            self.jobs.task_done()
+        self.jobs.task_done()
+
+    def stop(self) -> None:
+        self.jobs.put(None)
+        self._thread.join()
+
+
+def test_wait_idle_sees_the_finished_work_and_the_bug() -> None:
+    works = Works(LastWriteWins())
+    works.receiver.wait_idle = works.jobs.join
+    with pytest.raises(ScheduleFailed, match="converges"):
+        explore(works.receiver, duplicates=0)
+    works.stop()
+
+
+def test_wait_idle_passes_a_right_app() -> None:
+    works = Works(Books())
+    works.receiver.wait_idle = works.jobs.join
+    assert explore(works.receiver, invariants=INVARIANTS, duplicates=0).states == 4
+    works.stop()
+
+
+def test_seconds_wait_until_the_work_is_done() -> None:
+    works = Works(LastWriteWins())
+    works.receiver.wait_idle = 0.01
+    with pytest.raises(ScheduleFailed, match="converges"):
+        explore(works.receiver, duplicates=0, limit=6)
+    works.stop()
+
+
+def test_work_after_the_answer_is_named_without_wait_idle() -> None:
+    """The app works when its state is read for the third time since its last answer."""
+    books, looks, waiting = Books(), [0], []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        looks[0] = 0
+        waiting.append(environ)
+        start_response("200 OK", [])
+        return [b""]
+
+    def observe(message_id: str) -> Any:
+        looks[0] += 1
+        while looks[0] > 2 and waiting:
+            books(waiting.pop(0), lambda status, headers: None)  # type: ignore[arg-type]
+        return books.kept.get(message_id)
+
+    with pytest.raises(StateNotSettled, match=r"the state changed from None to .* and no callback was sent") as raised:
+        explore(Receiver.wsgi(app, observe=observe))
+    assert "give wait_idle" in raised.value.hint
+
+
+def test_a_state_that_changes_on_every_read_is_an_error() -> None:
+    books, reads = Books(), iter(range(10_000))
+
+    def observe(message_id: str) -> Any:
+        return {**(books.kept.get(message_id) or {}), "read": next(reads)}
+
+    with pytest.raises(StateNotSettled, match="no callback was sent"):
+        explore(Receiver.wsgi(books, observe=observe))
+
+
+# Reset.
+
+
+def test_a_reset_that_leaves_the_state_is_named() -> None:
+    books = Books()
+    with pytest.raises(ProbeFailed, match=r"reset: .*before the first callback, the state was None at first"):
+        explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.seen.clear), invariants=INVARIANTS)
+
+
+@pytest.mark.parametrize("invariants", [INVARIANTS, [never_regresses()], [idempotent()]])
+def test_a_reset_that_forgets_a_table_is_named(invariants: Any) -> None:
+    books = Books()
+    with pytest.raises(ProbeFailed, match="reset must empty every table"):
+        explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.kept.clear), invariants=invariants)
+
+
+# What is not compared.
+
+
+class Unusual(Books):
+    """Right, with row numbers, times and versions beside the status."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+        self.ticks = 0.0
+
+    def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+        before = dict(book)
+        super().handle(book, row)
+        if before != book:
+            self.ticks += 0.37
+            if "row" not in book:
+                self.rows += 1
+                book["row"] = f"row-{self.rows}"
+            book["version"] = book.get("version", 0) + 1
+            book["updated"] = 1_700_000_000 + self.ticks
+            book["told"] = datetime.fromtimestamp(book["updated"], UTC).isoformat()
+            book["id"] = row.message_id
+
+
+@pytest.mark.parametrize("with_reset", [False, True])
+def test_row_numbers_times_and_versions_are_not_compared(with_reset: bool) -> None:
+    books = Unusual()
+    options: dict[str, Any] = {"reset": books.reset} if with_reset else {}
+    assert explore(Receiver.wsgi(books, observe=books.kept.get, **options), invariants=INVARIANTS).ok
+
+
+def test_they_do_not_hide_what_is_wrong() -> None:
+    class Wrong(NeverDedupes, Unusual):
+        pass
+
+    books = Wrong()
+    with pytest.raises(ScheduleFailed, match="'credits': 2"):
+        explore(books.receiver, invariants=[converges()])
+
+
+def test_states_that_are_always_different_cannot_be_compared() -> None:
+    class Random(Books):
+        def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+            super().handle(book, row)
+            book["status"] = f"{self.requests}-{book['status']}"
+
+    books = Random()
+    receiver = Receiver.wsgi(books, observe=lambda message_id: (books.kept.get(message_id) or {}).get("status"))
+    with pytest.raises(ProbeFailed, match="entirely different"):
+        explore(receiver)
