@@ -244,7 +244,7 @@ def test_a_test_that_fails_after_a_green_exploration_says_how_much_was_played(ru
     shown = section(run(text, given=APP))
     assert shown[1:-1] == [
         "Exploration: 6 of 6 schedules, 18 deliveries, 3 states, no failure",
-        "Exploration: 24 of 24 schedules, 96 deliveries, no failure",
+        "Exploration: 24 of 24 schedules, 96 deliveries, 4 states, no failure",
     ]
 
 
