@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import copy_context
 from itertools import count as counting
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -202,12 +203,17 @@ class BulkSend:
         return self._to[index % len(self._to)] if self._to else None
 
     def _send_from_threads(self) -> float:
+        if self._workers <= 1:
+            return run_sync(self._work(SYNC))
         from concurrent.futures import ThreadPoolExecutor  # slow to import, and only needed here
 
-        with ThreadPoolExecutor(self._workers or 1, thread_name_prefix="engagelab") as pool:
-            workers = [pool.submit(lambda: run_sync(self._work(SYNC))) for _ in range(self._workers)]
+        def work() -> float:
+            return run_sync(self._work(SYNC))
+
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="engagelab") as pool:
+            workers = [pool.submit(copy_context().run, work) for _ in range(self._workers)]
             try:
-                return max((worker.result() for worker in workers), default=0.0)
+                return max(worker.result() for worker in workers)
             finally:
                 # If the test is interrupted, start no further message.
                 self._stopped = True
