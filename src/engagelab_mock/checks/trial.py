@@ -147,6 +147,10 @@ class Trial:
             app: Any = self.receiver.transport
             made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
         else:
+            try:
+                self.receiver.check_threads()
+            except UsageError as error:
+                self.inconclusive(f"{error.what}: {error.hint}")
             with ThreadPoolExecutor(len(events)) as pool:
                 sent = [pool.submit(copy_context().run, _deliver, branch, event) for branch, event in pairs]
                 made = [each.result() for each in sent]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
@@ -284,6 +285,25 @@ class Receiver:
                 yield state
         except TransportFailure as failure:
             raise self._failed(failure, "Receiver.lifespan") from failure.__cause__
+
+    def check_threads(self) -> None:
+        """Raise `UsageError` if a test of Django keeps other threads than this one from what it does in the database.
+
+        >>> Receiver.recording().check_threads()
+        """
+        database: Any = sys.modules.get("django.db")
+        if self.transport.name != "wsgi" or self.recorder is not None or database is None:
+            return
+        from django.conf import settings
+
+        if settings.configured and any(
+            each.in_atomic_block for each in database.connections.all(initialized_only=True)
+        ):
+            raise UsageError(
+                "the app would be called from several threads, and the transaction of this test is for its own thread",
+                where="Receiver.wsgi",
+                hint="the test needs @pytest.mark.django_db(transaction=True), or a TransactionTestCase",
+            )
 
     def close(self) -> None:
         """Close connections and loops; the next delivery opens them again.

@@ -160,6 +160,12 @@ class BulkSend:
                     what, where="send_many", hint="the app's own exception is the cause"
                 ) from error
             return runs
+        if self._workers > 1:
+            for receiver in self._engine.receivers:
+                try:
+                    receiver.check_threads()
+                except UsageError as error:
+                    raise self._engine.refused(error) from None
         latest = self._send_from_threads()
         self._join()
         clock = self._engine.clock

@@ -198,7 +198,11 @@ class AppLoop:
         from asgiref.current_thread_executor import CurrentThreadExecutor
         from asgiref.sync import AsyncToSync
 
-        here = CurrentThreadExecutor(getattr(AsyncToSync.executors, "current", None))
+        outer = getattr(AsyncToSync.executors, "current", None)
+        try:
+            here = CurrentThreadExecutor(outer)
+        except TypeError:  # before asgiref 3.9
+            here = CurrentThreadExecutor()  # type: ignore[call-arg]
 
         async def run() -> T:
             AsyncToSync.executors.current = here
