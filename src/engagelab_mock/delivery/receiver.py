@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
@@ -15,7 +14,7 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, WaitIdle, check_probe
 from engagelab_mock.delivery.recorder import Recorder
-from engagelab_mock.delivery.transport import Transport
+from engagelab_mock.delivery.transport import Transport, in_django_transaction
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
@@ -291,14 +290,7 @@ class Receiver:
 
         >>> Receiver.recording().check_threads()
         """
-        database: Any = sys.modules.get("django.db")
-        if self.transport.name != "wsgi" or self.recorder is not None or database is None:
-            return
-        from django.conf import settings
-
-        if settings.configured and any(
-            each.in_atomic_block for each in database.connections.all(initialized_only=True)
-        ):
+        if self.transport.name == "wsgi" and self.recorder is None and in_django_transaction():
             raise UsageError(
                 "the app would be called from several threads, and the transaction of this test is for its own thread",
                 where="Receiver.wsgi",

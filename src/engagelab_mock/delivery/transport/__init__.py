@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from engagelab_mock.delivery.model import Response
-from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.errors import InvalidSettings, did_you_mean
 from engagelab_mock.eventloop import in_trio, to_thread
 from engagelab_mock.protocol.callback import Callback
@@ -122,6 +123,34 @@ class Threads:
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False)
         self._pool = None
+
+
+def in_django_transaction() -> bool:
+    """Tell whether a transaction of Django is open in this thread, as in most tests that use its database.
+
+    >>> in_django_transaction()
+    False
+    """
+    database: Any = sys.modules.get("django.db")
+    if database is None:
+        return False
+    from django.conf import settings
+
+    return settings.configured and any(each.in_atomic_block for each in database.connections.all(initialized_only=True))
+
+
+def check_length(response: Response) -> None:
+    """Raise `TransportFailure` if an app in process announced a longer body than it sent, as its client would see it.
+
+    >>> from engagelab_mock.protocol.callback import Headers
+    >>> check_length(Response(200, "OK", Headers([("Content-Length", "4")]), b"fine"))
+    """
+    for name, value in response.headers.pairs:
+        if len(name) == 14 and name.lower() == "content-length" and value.isdecimal():
+            missing = int(value) - len(response.body)
+            if missing > 0 and response.status not in {204, 304}:
+                reason = f"the app announced {value} bytes and sent {len(response.body)}"
+                raise TransportFailure(Outcome.INCOMPLETE, reason, response=response)
 
 
 def split_address(url: str, *, where: str) -> SplitResult:

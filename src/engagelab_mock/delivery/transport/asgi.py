@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from engagelab_mock.delivery.io import SYNC
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
-from engagelab_mock.delivery.transport import split_address
+from engagelab_mock.delivery.transport import check_length, split_address
 from engagelab_mock.delivery.transport.lifespan import AppLoop, AsgiApp, Message, running
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import Flag, caller, flag, from_thread, gather, in_trio, limited, stopwatch
@@ -144,7 +144,14 @@ class AsgiTransport:
         if self._hosted is not None:
             result: T = self._hosted[1](program)
             return result
-        return self._own.run(program)
+        before = {id(exchange) for exchange, _ in self._late}
+        try:
+            return self._own.run(program)
+        finally:
+            # This loop stands still between two calls: what is late now gets its time limit again to finish.
+            late = [exchange for exchange, _ in self._late if id(exchange) not in before]
+            if late:
+                self._own.run(gather(exchange.finish() for exchange in late))
 
     def _call(self, program: Coroutine[Any, Any, T]) -> T:
         try:
@@ -250,6 +257,12 @@ class _Exchange:
             if waited_for is not None:
                 waited_for.set()
 
+    async def finish(self) -> None:
+        """Wait until the app has ended, for as long as its answer was waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with limited(self._limit):
+                await self._until_ended()
+
     async def _until_ended(self) -> None:
         if self.ended:
             return
@@ -304,7 +317,9 @@ class _Exchange:
         except (KeyError, TypeError, ValueError) as broken:
             reason = f"the app's response breaks ASGI: {type(broken).__name__}: {broken}"
             raise TransportFailure(Outcome.MALFORMED, reason) from error
-        return Response(status, "", Headers(pairs), body, self._elapsed, error)
+        response = Response(status, "", Headers(pairs), body, self._elapsed, error)
+        check_length(response)
+        return response
 
 
 class _BrokenExchange(_Exchange):
@@ -323,8 +338,7 @@ class _BrokenExchange(_Exchange):
         return {"type": "http.request", "body": body, "more_body": not self._whole}
 
     async def send(self, message: Message) -> None:
-        # As the ASGI specification demands from servers when the connection is closed.
-        raise ConnectionResetError("the client closed the connection")
+        """Drop it, as servers do: only later versions of ASGI than our scope's raise an error."""
 
 
 def _start(program: Coroutine[Any, Any, None]) -> Callable[[], object]:

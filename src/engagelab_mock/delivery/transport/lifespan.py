@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import math
 import os
-import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, ends_the_run
-from engagelab_mock.delivery.transport import Threads
+from engagelab_mock.delivery.transport import Threads, in_django_transaction
 from engagelab_mock.eventloop import in_loop, in_trio, is_cancellation, stopwatch
 
 T = TypeVar("T")
@@ -143,8 +142,8 @@ class AppLoop:
             self._start_anew()
         if in_loop():  # of another stack in this thread
             return self._threads.submit(self._run, program).result()
-        if "asgiref.sync" in sys.modules:
-            return self._run_with_asgiref(program)
+        if in_django_transaction():
+            return self._run_beside_django(program)
         return self._run(program)
 
     def close(self) -> None:
@@ -190,11 +189,8 @@ class AppLoop:
         finally:
             self._release()
 
-    def _run_with_asgiref(self, program: Coroutine[Any, Any, T]) -> T:
-        """Run the loop in another thread, and in this one what is for it, as `async_to_sync` does.
-
-        Django's views use the database on this thread, where a test's transaction is.
-        """
+    def _run_beside_django(self, program: Coroutine[Any, Any, T]) -> T:
+        """Run the loop in another thread, and in this one what uses the database, as Django's `async_to_sync` does."""
         from asgiref.current_thread_executor import CurrentThreadExecutor
         from asgiref.sync import AsyncToSync
 
@@ -215,6 +211,7 @@ class AppLoop:
             if (loop := self._loop) is not None:
                 loop.call_soon_threadsafe(_interrupt)
             raise
+        program.close()  # if the app could not start
         return done.result()
 
     def _release(self) -> None:

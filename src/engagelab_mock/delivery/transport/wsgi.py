@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
-from engagelab_mock.delivery.transport import Threads, exchange_in_threads, split_address
+from engagelab_mock.delivery.transport import Threads, check_length, exchange_in_threads, split_address
 from engagelab_mock.eventloop import in_loop, stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
@@ -106,7 +106,9 @@ class WsgiTransport:
         except (TypeError, ValueError):
             reason = f"the app answered with headers that are not a list of pairs: {headers!r}"
             raise TransportFailure(Outcome.MALFORMED, reason) from None
-        return Response(int(code), phrase, Headers(pairs), body, elapsed, raised)
+        response = Response(int(code), phrase, Headers(pairs), body, elapsed, raised)
+        check_length(response)
+        return response
 
     def _break_off(self, environ: dict[str, Any], start_response: Any, callback: Callback, wire: Wire) -> None:
         from engagelab_mock.delivery.transport.wire import break_off_wsgi  # only faults need it
