@@ -165,14 +165,15 @@ async def _called(notes: Notes, request: Request) -> Response:
     return PlainTextResponse("fine")
 
 
-def _left_streaming(notes: Notes) -> App:
+def _late_streaming(notes: Notes) -> App:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        notes.add("first piece")
         await send(_start())
+        await asyncio.sleep(LONGER)
+        notes.add("worked")
         for piece in PIECES:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await asyncio.sleep(0.01)
         await send({"type": "http.response.body"})
+        notes.add("sent")
 
     return app
 
@@ -206,8 +207,7 @@ _APPS: dict[str, Callable[[Notes], App]] = {
     "buffered": _buffered,
     "mounted": _mounted,
     "twice": _view(_called),
-    "left": _view(_called),
-    "left_streaming": _left_streaming,
+    "late_streaming": _late_streaming,
     "cut": _view(_cut),
     "fails": _bare(error=LookupError("no such message")),
     "fails_midway": _bare(_start(8), {**_FINE, "more_body": True}, error=LookupError("no such message")),

@@ -52,8 +52,7 @@ CASES = {
     "buffered": Case(does="is buffered by a middleware"),
     "mounted": Case(does="is mounted in another app", path="mounted/inner"),
     "twice": Case(does="gets two copies at once", fault="duplicate", calls=2),
-    "left": Case(does="answers a client that has gone", fault="reset"),
-    "left_streaming": Case(does="answers a client that has gone, in pieces", fault="reset"),
+    "late_streaming": Case(does="begins its answer, and goes on after the time limit", limit=LIMIT),
     "cut": Case(
         does="gets half of the body", fault="short_body", reason="waitress only calls an app with a whole body"
     ),
@@ -78,10 +77,6 @@ class Notes:
         """Append a line, whole."""
         with self._path.open("ab", buffering=0) as file:
             file.write(f"{line}\n".encode())
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._path.unlink(missing_ok=True)
 
     def read(self) -> list[str]:
         """Return the lines."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.real.differential.cases import CASES
 from tests.real.differential.sides import IN_PROCESS, SERVERS, Cell, measure, stored
+from tests.real.differential.sides import TABLE as TABLE_FILE
 
 TABLE = stored()
 
@@ -24,6 +26,8 @@ def test_a_side_is_as_the_table_says(side: str, tmp_path: Path) -> None:
 
 
 def test_the_table_is_complete() -> None:
+    words = msgspec.json.decode(TABLE_FILE.read_bytes())["cases"]
+    assert words == {name: {"does": case.does, "reason": case.reason} for name, case in CASES.items()}
     assert list(TABLE) == [*IN_PROCESS, *SERVERS]
     assert {side: list(cells) for side, cells in TABLE.items()} == {side: list(CASES) for side in TABLE}
 

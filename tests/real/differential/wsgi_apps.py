@@ -177,10 +177,11 @@ def _called(notes: Notes, environ: Any, start_response: Any) -> Iterable[bytes]:
     return _ok(start_response)
 
 
-def _left_streaming(notes: Notes, environ: Any, start_response: Any) -> Iterable[bytes]:
+def _late_streaming(notes: Notes, environ: Any, start_response: Any) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
-    notes.add("first piece")
-    yield from PIECES  # how many a server takes is a matter of its buffers
+    time.sleep(LONGER)
+    notes.add("worked")
+    yield b"fine"  # whether a server notices at once that nobody reads it is a matter of the moment
 
 
 def _cut(notes: Notes, environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -230,8 +231,7 @@ _APPS: dict[str, App] = {
     "buffered": _buffered,
     "mounted": _mounted,
     "twice": _called,
-    "left": _called,
-    "left_streaming": _left_streaming,
+    "late_streaming": _late_streaming,
     "cut": _cut,
     "fails": _fails,
     "fails_midway": _fails_midway,
