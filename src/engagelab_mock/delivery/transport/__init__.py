@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
@@ -137,6 +138,20 @@ def in_django_transaction() -> bool:
     from django.conf import settings
 
     return settings.configured and any(each.in_atomic_block for each in database.connections.all(initialized_only=True))
+
+
+@contextlib.contextmanager
+def connections_stay_open() -> Iterator[None]:
+    """Keep Django from closing the database connection of a test's transaction, as its own test client does."""
+    from django.core.signals import request_finished, request_started
+    from django.db import close_old_connections
+
+    signals = [signal for signal in (request_started, request_finished) if signal.disconnect(close_old_connections)]
+    try:
+        yield
+    finally:
+        for signal in signals:
+            signal.connect(close_old_connections)
 
 
 def check_length(response: Response) -> None:

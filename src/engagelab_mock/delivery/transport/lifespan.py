@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, ends_the_run
-from engagelab_mock.delivery.transport import Threads, in_django_transaction
+from engagelab_mock.delivery.transport import Threads, connections_stay_open, in_django_transaction
 from engagelab_mock.eventloop import in_loop, in_trio, is_cancellation, stopwatch
 
 T = TypeVar("T")
@@ -204,13 +204,14 @@ class AppLoop:
             AsyncToSync.executors.current = here
             return await program
 
-        done = self._threads.submit(self._run, run())
-        try:
-            here.run_until_future(done)
-        except BaseException:
-            if (loop := self._loop) is not None:
-                loop.call_soon_threadsafe(_interrupt)
-            raise
+        with connections_stay_open():
+            done = self._threads.submit(self._run, run())
+            try:
+                here.run_until_future(done)
+            except BaseException:
+                if (loop := self._loop) is not None:
+                    loop.call_soon_threadsafe(_interrupt)
+                raise
         program.close()  # if the app could not start
         return done.result()
 

@@ -12,7 +12,14 @@ from urllib.parse import unquote_to_bytes
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
-from engagelab_mock.delivery.transport import Threads, check_length, exchange_in_threads, split_address
+from engagelab_mock.delivery.transport import (
+    Threads,
+    check_length,
+    connections_stay_open,
+    exchange_in_threads,
+    in_django_transaction,
+    split_address,
+)
 from engagelab_mock.eventloop import in_loop, stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
@@ -48,6 +55,9 @@ class WsgiTransport:
         """Call the app with the callback and collect its answer."""
         if in_loop():
             return self._threads.submit(self._call, callback, limit, wire).result()
+        if in_django_transaction():
+            with connections_stay_open():
+                return copy_context().run(self._call, callback, limit, wire)
         return copy_context().run(self._call, callback, limit, wire)
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
