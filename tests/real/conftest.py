@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+#: A Django project, whose tests run in a process of their own.
+collect_ignore = ["django_rows"]
+
 #: The built-in scenarios, written out here once more so that a change of the catalogue does not go unseen.
 SCENARIOS = {
     "verified": ["plan", "sent", "delivered", "verified"],

@@ -227,6 +227,7 @@ async def app(scope, receive, send):
         await receive()
         await send({"type": "lifespan.startup.complete"})
         return await receive()
+    await asyncio.to_thread(int)  # in a thread of the loop, which a fork does not copy
     await send({"type": "http.response.start", "status": 200})
     await send({"type": "http.response.body"})
 

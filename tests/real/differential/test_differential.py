@@ -19,6 +19,7 @@ def kind_of(side: str) -> str:
     return "WSGI" if side.startswith("WSGI") or side in {"gunicorn gthread", "waitress"} else "ASGI"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [*IN_PROCESS, *SERVERS])
 def test_a_side_is_as_the_table_says(side: str, tmp_path: Path) -> None:
     measured = measure(side, tmp_path)
