@@ -97,6 +97,14 @@ def test_a_replay_and_a_play_that_judges_are_unusable_too() -> None:
         assert repr(engagelab.play("eg1:plan,sent")) == "<Played eg1:plan,sent: 2 attempts, 0 changes of the state>"
 
 
+def test_a_message_of_an_earlier_run_is_named() -> None:
+    books = Books()
+    assert explore(books.receiver, orderings=False).ok
+    with pytest.raises(NothingObserved, match=r"observe returned .*'verified'.* before the first callback") as raised:
+        explore(books.receiver, orderings=False)
+    assert "reset, if the app knows the message from an earlier run" in raised.value.hint
+
+
 def test_an_app_that_makes_nothing_of_a_lifecycle_is_not_blind() -> None:
     class VerifiedOnly(Books):
         def apply(self, rows: list[StatusEvent]) -> None:
