@@ -293,6 +293,27 @@ def test_a_receiver_that_refuses_every_valid_callback_is_judged(store: Store) ->
     assert report.unjudged == ("B",)
 
 
+class CrashesOnFailures(WorksWhenAsked):
+    """Acknowledge every status but one, and have each effect later."""
+
+    def answer(self, incoming: Incoming) -> Any:
+        return (500, "", {}) if b'"delivered_failed"' in incoming.body else super().answer(incoming)
+
+
+def test_a_receiver_that_refuses_one_status_is_judged(store: Store) -> None:
+    app = CrashesOnFailures(store)
+    looks = iter(range(12))
+
+    def look(message_id: str) -> Any:
+        # The effects come once all statuses were tried.
+        if next(looks, None) is None:
+            app.work_off()
+        return observe(store, message_id)
+
+    report = check(Receiver.wsgi(on_flask(app), PATH, **SETTINGS), "B14", observe=look, patience=2.0)
+    assert report.finding("B14").verdict is Judgement.PASS
+
+
 class ShowsWhatIsComplete(CorrectReceiver):
     """Show a message once both `sent` and `delivered` have come, in any order."""
 

@@ -220,6 +220,7 @@ class Context:
         if not self._see(profile, tried, 0.0):
             # The app may not use that status, or may do its work after its answer.
             tried += [self._try(profile, status) for status in others]
+            profile.refuses = ""  # the receiver accepts the first, so a refusal of another is that status's own
             # If another status has an effect, and the first has none soon after, the app does not use the first.
             late = self._see(profile, tried[:1], _GRACE) or not self._see(profile, tried, 0.0)
             if late and self._see(profile, tried, self.patience):
