@@ -121,7 +121,7 @@ def test_a_state_that_changes_on_every_read_ends_the_run_and_says_what_to_leave_
 
 def test_a_state_of_one_number_is_enough_except_for_costs(tmp_path: Path) -> None:
     report = check(KeepsTheStatusAlone, tmp_path)
-    assert verdicts(report) == {"D20": "inconclusive: `observe` does not return the cost of a message"}
+    assert verdicts(report) == {"D20": "not_applicable: `observe` does not return the cost of a message"}
 
 
 def test_a_receiver_that_refuses_unusual_callbacks_only_gets_warnings(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_receiver_that_refuses_unusual_callbacks_only_gets_warnings(tmp_path: 
 
 def test_parsing_nan_passes_if_it_is_not_stored(tmp_path: Path) -> None:
     report = check(TakesNaN, tmp_path)
-    assert verdicts(report) == {"D20": "inconclusive: `observe` does not return the cost of a message"}
+    assert verdicts(report) == {"D20": "not_applicable: `observe` does not return the cost of a message"}
     assert "NaN" in report.finding("D21").warnings[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import method
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
@@ -90,7 +90,7 @@ def _other_methods(trial: Trial) -> None:
     for name in ("GET", "HEAD", "PUT", "DELETE"):
         message = trial.message()
         attempt = trial.send(message, method(name))
-        trial.expect_no_effect(message, f"{name} instead of POST")
+        trial.expect_no_effect(attempt, message, f"{name} instead of POST")
         trial.expect_answer(attempt, f"{name} instead of POST")
         if accepted(attempt):
             unseen.append(name)

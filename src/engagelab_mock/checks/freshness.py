@@ -40,13 +40,15 @@ def _future(trial: Trial) -> None:
 
 
 def _skew(trial: Trial) -> None:
+    sent = {}
     for name, word in (("stale", "ago"), ("future", "ahead")):
         for seconds in (60, 240):
-            message = trial.message()
             what = f"a callback signed {seconds} s {word}"
+            sent[what] = message = trial.message()
             # Such a signature is genuine, and must be accepted.
             trial.expect_accepted(trial.send(message, fault(name, by=seconds)), what)
-            trial.expect_effect(message, what)
+    for what, message in sent.items():
+        trial.expect_effect(message, what)
 
 
 def _timestamps(trial: Trial) -> None:
@@ -59,9 +61,9 @@ def _replayed(trial: Trial) -> None:
     message = trial.message()
     first = trial.send(message)
     trial.expect_accepted(first)
-    trial.await_change(message)
+    trial.await_effect(message)
     second = trial.resend(first, message)
-    trial.expect_no_effect(message, "the same request a second time")
+    trial.expect_no_effect(second, message, "the same request a second time")
     trial.expect_answer(second, "the same request a second time")
 
 
@@ -69,10 +71,10 @@ def _replayed_over_another_body(trial: Trial) -> None:
     message = trial.message()
     first = trial.send(message)
     trial.expect_accepted(first)
-    trial.await_change(message)
+    trial.await_effect(message)
     other = trial.message()
     second = trial.send(other, again(first))
-    trial.expect_no_effect(other, "another body with a signature that was used before")
+    trial.expect_no_effect(second, other, "another body with a signature that was used before")
     trial.expect_answer(second, "another body with a signature that was used before")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
-from engagelab_mock.checks.context import EACH, NO_OBSERVE, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
+from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
+from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync
@@ -262,7 +263,7 @@ class CheckOptions(ProbeOptions, total=False):
 
     #: Takes seconds and returns a context in which the handler's downstream calls take that long.
     stall: Stall | None
-    #: How long an effect may follow its acknowledgement, in seconds. Default: 2.
+    #: How long an effect may follow its acknowledgement, in seconds. Default: 4.
     patience: float
     #: The checks to run, as ids and names, with `*`. Default: all.
     only: Sequence[str]
@@ -272,7 +273,7 @@ class CheckOptions(ProbeOptions, total=False):
     severity: str
     #: The failures that do not count: a reason for each id.
     suppress: Mapping[str, str] | None
-    #: How long the whole run may take, in seconds. Default: 120.
+    #: How long the whole run may take, in seconds. Default: 180.
     timeout: float
 
 
