@@ -250,6 +250,23 @@ def test_an_observe_that_raises_for_unknown_messages_is_right(store: Store) -> N
     assert len(report.of(Judgement.PASS)) == 3
 
 
+def test_an_observe_that_raises_for_messages_that_were_not_prepared_is_right(store: Store) -> None:
+    known: dict[str, Message] = {}
+
+    def look(message_id: str) -> Any:
+        state = observe(store, message_id)
+        if not state["status"] and message_id not in known:
+            raise KeyError(message_id)
+        return state
+
+    def prepare(message: Message) -> None:
+        known[message.id] = message
+        store.issue(message.id)
+
+    report = check(in_process(store), "B16 C12 C13 D14", observe=look, prepare=prepare)
+    assert len(report.of(Judgement.PASS)) == 4
+
+
 def test_an_observe_that_starts_failing_ends_the_run_with_what_was_judged(store: Store) -> None:
     looks: Iterator[int] = iter(range(30))
 
