@@ -49,7 +49,8 @@ def _several_messages(trial: Trial) -> None:
     status = trial.context.profile.status
     others = range(2, len(_ORDINALS) + 1)
     labels = [status, *(f"{status}#{number}" for number in others)]
-    schedule = Schedule.of("verified", labels, others=["verified" for _ in others])
+    scenario = trial.context.profile.scenario
+    schedule = Schedule.of(scenario, labels, others=[scenario for _ in others])
     messages = [trial.message() for _ in _ORDINALS]
     _expect_all_accepted(trial, schedule, *messages, what="a callback about three messages")
     trial.expect_own_state()
@@ -72,7 +73,8 @@ def _partitions(trial: Trial) -> None:
 
 def _same_row_twice(trial: Trial) -> None:
     status = trial.context.profile.status
-    once, twice = Schedule.of("verified", status), Schedule.of("verified", [status, status])
+    scenario = trial.context.profile.scenario
+    once, twice = Schedule.of(scenario, status), Schedule.of(scenario, [status, status])
     baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, once))
     baseline.expect_visible(status)
     baseline.check((partial(_expect_all_accepted, trial, twice), "the same row twice in one callback", twice))

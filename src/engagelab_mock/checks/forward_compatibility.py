@@ -288,7 +288,7 @@ def _unknown_id(trial: Trial) -> None:
         # The reason for the refusal need not be the id.
         trial.inconclusive(f"the receiver accepts no valid callback: {trial.context.profile.refuses}")
     # A schedule is always about messages that the app did not send.
-    trial.fail(what, Schedule.of("verified", trial.context.profile.status))
+    trial.fail(what, Schedule.of(trial.context.profile.scenario, trial.context.profile.status))
 
 
 def _early_race(trial: Trial) -> None:
@@ -296,7 +296,7 @@ def _early_race(trial: Trial) -> None:
     if probe.prepare is None:
         trial.inconclusive("the app cannot be told about a message: give `prepare`, which needs a test in pytest")
     status = trial.context.profile.status
-    orderings = Orderings(trial, "verified", status)
+    orderings = Orderings(trial, trial.context.profile.scenario, status)
     order = orderings.in_order
     orderings.learn((), order, order)
     message = trial.message(prepared=False)
