@@ -723,7 +723,7 @@ PAIRS = {
     "one text with slashes": _pair(OnePath, OnePathTwice, "C01"),
     "a set of statuses": _pair(SetOfStatuses, SetReplaced, "C06"),
     "a row that every callback touches": _pair(Touched, TouchedTwice, "B16", "C01"),
-    "failures only": _pair(OnlyFailures, OnlyFailuresTwice, "B16", "C02"),
+    "failures only": _pair(OnlyFailures, OnlyFailuresTwice, "B16", "C01", "C02"),
     "one text, the status": _pair(PlainStatus, PlainStatusLastWins, "C06"),
     "rows with numbers, times and versions": _pair(Rows, RowsLastWins, "C06"),
     "JSON in a text column": _pair(JsonColumn, JsonColumnLastWins, "C06"),
