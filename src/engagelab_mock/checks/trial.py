@@ -305,7 +305,7 @@ class Trial:
         """Return how long this trial may still take, in seconds, before the receiver's time limit does not fit in."""
         profile = self.context.known_profile
         # A receiver that takes long for its answers needs more time for the same check.
-        seconds = self._seconds + (100 * profile.answer if profile else 0.0)
+        seconds = self._seconds + (60 * profile.answer if profile else 0.0)
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 
