@@ -53,6 +53,7 @@ class EngageLab:
     State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
 
     Verbs with a twin that starts with `a` can be awaited: `asend` does in the running event loop what `send` does.
+    There, `journal`, `inbox`, `pending` and the end of the block raise a `UsageError` if callbacks wait for an `await`.
 
     Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock` by
     default. The same `seed`, of any type, makes the same ids and data; the default is 0. `dialect` is a `Dialect` or
@@ -296,7 +297,7 @@ class EngageLab:
     def journal(self) -> Journal:
         """Return the journal of every delivery and refused input. Settles first."""
         __tracebackhide__ = True
-        self._engine.settle_soon()
+        self._engine.settle_soon("journal")
         return self._engine.journal
 
     def inbox(self, to: str | None = None) -> Inbox:
@@ -312,6 +313,7 @@ class EngageLab:
         ('sms', 6, True)
         """
         __tracebackhide__ = True
+        self._engine.outbox.check_reader("inbox")
         return run_sync(self._inbox(SYNC, to))
 
     async def ainbox(self, to: str | None = None) -> Inbox:
@@ -343,13 +345,18 @@ class EngageLab:
 
     @property
     def pending(self) -> list[Entry]:
-        """Return what is still to be sent, earliest first: retries, expiries of codes.
+        """Return what is still to be sent, earliest first: retries, expiries of codes. Does not settle.
+
+        In an event loop, raises a `UsageError` if something should have been sent by now: what follows from it, such
+        as a retry, is missing. `await engagelab.asettle()` first. What is due later is listed.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="delivered")
         ...     [callback.label.split()[0] for callback in engagelab.pending]
         ['verified_timeout']
         """
+        __tracebackhide__ = True
+        self._engine.outbox.check_reader("pending")
         pending: list[Entry] = self._engine.clock.pending
         return pending
 
@@ -357,8 +364,8 @@ class EngageLab:
         """Send the callbacks of what was accepted and is not sent yet. Expiries of codes wait for `clock.advance`.
 
         Raises `NotAcknowledged` for a callback that was given up, also by another thread since the last call.
-        `journal`, `inbox`, `send` and `clock.advance` settle by themselves. Called from a receiver's handler, it does
-        nothing.
+        `journal`, `inbox`, `send`, `clock.advance` and the end of a `with` block settle by themselves. Called from a
+        receiver's handler, it does nothing.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.begin_send("+6591234567", scenario="delivered")
@@ -645,7 +652,8 @@ class EngageLab:
         """Put a receiver, the first unless given, through the checks, and report.
 
         The options are those of `CheckOptions`. The checks have a journal and data of their own, other in every run.
-        Raises a `UsageError` for what cannot be used.
+        Raises a `UsageError` for what cannot be used: `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the
+        state cannot be seen.
 
         >>> with EngageLab() as engagelab:
         ...     report = engagelab.check(only=["A*", "sig-missing"])
@@ -659,7 +667,8 @@ class EngageLab:
     async def acheck(self, receiver: Receiver | None = None, **options: Unpack[CheckOptions]) -> Report:
         """Do what `check` does, from a thread, leaving the running event loop free.
 
-        An ASGI app is called in a loop, and with a lifespan, of that thread's own.
+        An ASGI app is called in a loop, and with a lifespan, of that thread's own. Asynchronous functions, such as
+        `observe`, are awaited in the running loop.
 
         >>> import asyncio
         >>> asyncio.run(EngageLab().acheck(only=["A01"])).summary()["pass"]
@@ -710,10 +719,18 @@ class EngageLab:
         self._engine.reset()
 
     def close(self) -> None:
-        """Give up the receivers' connections and loops; the journal stays."""
+        """Close every receiver's connections and loops, then raise the first error, as of an app's lifespan."""
         __tracebackhide__ = True
+        errors: list[Exception] = []
         for receiver in self._engine.receivers:
-            receiver.close()
+            try:
+                receiver.close()
+            except Exception as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"and: {other}")
+        if errors:
+            raise errors[0]
 
     def __enter__(self) -> Self:
         return self
@@ -721,7 +738,8 @@ class EngageLab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        __tracebackhide__ = True
+        self._engine.outbox.end(error, self.close, sends=self._engine.ledger is None)
 
     def __repr__(self) -> str:
         towards = ", ".join(map(repr, self._engine.receivers))

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import BuiltinFunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Runs a coroutine next to the caller's.
-Start = Callable[[Coroutine[Any, Any, None]], object]
 
 
 def in_trio() -> bool:
@@ -43,6 +40,35 @@ def in_loop() -> bool:
     """
     asyncio = sys.modules.get("asyncio")
     return (asyncio is not None and asyncio._get_running_loop() is not None) or in_trio()
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an exception is there because the running task was asked to end, or its coroutine was closed.
+
+    >>> is_cancellation(SystemExit())
+    False
+    """
+    if in_trio():
+        import trio
+
+        if trio.current_effective_deadline() != -math.inf:
+            return False
+        ends = (trio.Cancelled, GeneratorExit)
+        return isinstance(error, ends) or (isinstance(error, BaseExceptionGroup) and error.subgroup(ends) is not None)
+    import asyncio
+
+    loop = asyncio._get_running_loop()
+    task = asyncio.current_task(loop) if loop is not None else None
+    return isinstance(error, (asyncio.CancelledError, GeneratorExit)) and (task is None or task.cancelling() > 0)
+
+
+async def raise_own_cancellation() -> None:
+    """Raise the cancellation that the running task has asked for itself; asyncio raises it at the next wait only."""
+    if not in_trio():
+        import asyncio
+
+        if getattr(asyncio.current_task(), "_must_cancel", False):
+            await asyncio.sleep(0)
 
 
 async def sleep(seconds: float) -> None:
@@ -150,46 +176,6 @@ def caller() -> Callable[[Callable[[], object]], object]:
     import asyncio
 
     return asyncio.get_running_loop().call_soon_threadsafe
-
-
-def mailbox() -> tuple[Callable[[Any], None], Callable[[], Awaitable[Any]]]:
-    """Return a queue of the running loop as two functions: one puts, the other waits and gets."""
-    if in_trio():
-        import trio
-
-        send, receive = trio.open_memory_channel[Any](math.inf)
-        return send.send_nowait, receive.receive
-    import asyncio
-
-    queue = asyncio.Queue[Any]()
-    return queue.put_nowait, queue.get
-
-
-@contextlib.asynccontextmanager
-async def background() -> AsyncIterator[Start]:
-    """Start coroutines that run next to an `async with` block and are cancelled at its end."""
-    if not in_trio():
-        import asyncio
-
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            yield lambda program: tasks.append(asyncio.create_task(program))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return
-    import trio
-
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield lambda program: nursery.start_soon(lambda: program)
-        except Exception as error:
-            failure = error  # which the nursery would wrap in a group
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 class Limit(Protocol):

@@ -14,13 +14,16 @@ import pytest
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Check, Judgement
-from engagelab_mock.checks.finding import Finding, in_full
+from engagelab_mock.checks.finding import Finding
+from engagelab_mock.checks.reports import in_full
 from engagelab_mock.checks.runner import Runner
 from engagelab_mock.delivery.probe import PROBE_OPTIONS
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import NothingObserved, ProbeFailed, StateNotSettled, UnknownName, UsageError
 
 _MODULE = Path(__file__)
+#: The module's name in node ids, and for `-k`.
+_NAME = "engagelab-check"
 _RECEIVER, _CHECK_OPTIONS = "engagelab_receiver", "engagelab_check_options"
 _OPTIONS = (*PROBE_OPTIONS, "stall", "patience", "suppress")
 
@@ -134,6 +137,7 @@ def _fixture(node: pytest.Collector, name: str) -> Any:
 
 
 def _items(place: pytest.Collector) -> list[pytest.Item]:
+    """Collect the tests as pytest does, so that what counts and selects tests has their number and their name."""
     prefix = f"{place.nodeid}::" if place.nodeid not in {"", "."} else ""
-    module = pytest.Module.from_parent(place, path=_MODULE, nodeid=f"{prefix}engagelab-check")
-    return [item for item in module.collect() if isinstance(item, pytest.Item)]
+    module = pytest.Module.from_parent(place, path=_MODULE, name=_NAME, nodeid=f"{prefix}{_NAME}")
+    return list(place.session.genitems(module))

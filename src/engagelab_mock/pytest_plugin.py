@@ -96,14 +96,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         _running.pop()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget an earlier try: a plugin may run the same test again within its protocol."""
+    if _running and _running[-1].item is item:
+        _running[-1].settings = None
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that has passed so far if a callback that the app caused was not acknowledged.
 
     It is the innermost wrapper of the call: pytest captures and logs what is sent here as the test's own.
     """
     result = yield
-    settings = _running[-1].settings
+    settings = _settings_of(item)
     if settings is not None:
         settings.settle()
     return result
@@ -120,7 +127,7 @@ def pytest_runtest_makereport(
         if not item.config.getoption("fulltrace"):
             end_at_caller(call.excinfo.value)
     report = yield
-    settings = _running[-1].settings if report.failed else None
+    settings = _settings_of(item) if report.failed else None
     if settings is not None:
         report.sections.append(("EngageLab deliveries", settings.report()))
     return report
@@ -141,8 +148,15 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     return explain(left, right)
 
 
+def _settings_of(item: pytest.Item) -> TestSettings | None:
+    """Return the settings of a test if a fixture has asked for them; None outside of the test's protocol."""
+    return _running[-1].settings if _running and _running[-1].item is item else None
+
+
 def _settings() -> TestSettings:
     """Return the settings of the running test."""
+    if not _running:
+        pytest.fail("the engagelab fixtures need a test that runs in the pytest_runtest_protocol hook", pytrace=False)
     test = _running[-1]
     if test.settings is None:
         from engagelab_mock.pytest_support import TestSettings
@@ -176,9 +190,9 @@ def engagelab(engagelab_receiver: Receiver | Sequence[Receiver]) -> Iterator[Eng
             run = engagelab.send("+6591234567")
             assert run.statuses == ["plan", "sent", "delivered", "verified"]
     """
-    engagelab = _settings().build(engagelab_receiver)
-    yield engagelab
-    engagelab.close()
+    settings = _settings()
+    yield settings.build(engagelab_receiver)
+    settings.close()
 
 
 @pytest.fixture
@@ -218,9 +232,9 @@ def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
 
 @pytest.fixture
 def engagelab_check_options() -> Mapping[str, Any]:
-    """Return options for --engagelab-check; override it to return `observe`, `prepare`, `stall`, `suppress`.
+    """Return options for --engagelab-check; override it to return `observe`, `prepare`, `reset`, `wait_idle`, `stall` …
 
-    By default there are none: a Receiver can bring `observe` itself. For an app that knows only what it has sent:
+    By default there are none: a Receiver can bring these itself. For an app that knows only what it has sent:
 
         @pytest.fixture
         def engagelab_check_options():

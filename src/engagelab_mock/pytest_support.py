@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
@@ -19,7 +20,7 @@ from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import journal_table
 from engagelab_mock.delivery.retry import retry_policy
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.messages.catalogue import CATALOGUE, scenario
@@ -41,6 +42,8 @@ MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUME
 
 #: How many attempts a failing test's report shows.
 _REPORTED = 100
+#: How many frames of an app's traceback are shown, the innermost ones.
+_APP_FRAMES = 3
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
@@ -80,9 +83,6 @@ class TestSettings:
 
     def build(self, given: Receiver | Sequence[Receiver]) -> EngageLab:
         """Return the engine; the marker and the command line override the settings of the fixture's receivers."""
-        if self._engagelab is not None:
-            # A plugin runs the same test again: it starts without the deliveries of the first time.
-            self.journal = Journal()
         try:
             # Most tests have one receiver, and nothing overrides its settings.
             plain = isinstance(given, Receiver) and not self._overrides
@@ -112,6 +112,20 @@ class TestSettings:
             # No line of the test sent it.
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
 
+    def close(self) -> None:
+        """Close the engine; fail the test if the app's lifespan failed, and show where it did."""
+        if self._engagelab is None:
+            return
+        try:
+            self._engagelab.close()
+        except EngageLabMockError as error:
+            cause = error.__cause__
+            # The frames of pytest and of this package would hide those of the app.
+            shown = traceback.format_exception(cause, limit=-_APP_FRAMES) if cause is not None else []
+            notes = getattr(error, "__notes__", [])
+            text = "\n".join([f"{type(error).__name__}: {error}", *notes, "", "".join(shown)]).rstrip()
+            raise pytest.fail.Exception(text, pytrace=False) from None
+
     def report(self) -> str:
         """Describe a failing test's receivers and deliveries, and how to get the same data again."""
         if "seed" in self._marked:
@@ -119,7 +133,24 @@ class TestSettings:
         else:
             seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
         receivers = [f"receiver: {_describe(receiver)}" for receiver in self._receivers]
-        return "\n".join([*receivers, journal_table(self.journal, most=_REPORTED), *self._schedule(), seed])
+        judged = self._judged()
+        table = [journal_table(self.journal, most=_REPORTED)] if self.journal or not judged else []
+        return "\n".join([*receivers, *table, *judged, *self._schedule(), seed])
+
+    def _judged(self) -> list[str]:
+        """Describe the explorations and the checks; the journal has a failed schedule of theirs at most."""
+        if self._engagelab is None:
+            return []
+        state = self._engagelab._engine.exploring
+        lines = [repr(exploration)[1:-1] for exploration in state.explorations]
+        for report in state.reports:
+            counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
+            lines.append(f"check of {report.address}: {counts}")
+        if state.reports:
+            from engagelab_mock.checks.reports import exchanges_table  # few failing tests have run checks
+
+            lines += exchanges_table(state.reports[-1].findings, _REPORTED)
+        return lines
 
     def _schedule(self) -> list[str]:
         """Describe the schedule that was played last, and how to play it again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -178,8 +179,6 @@ def test_check_refuses_each_of_them_before_the_first_check(name: str, store: Sto
 async def test_a_wait_idle_that_never_returns_ends_acheck(
     kind: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
     monkeypatch.setattr(probe, "IDLE_LIMIT", 0.05)
     gone = threading.Event()
     never = gone.wait if kind == "synchronous" else asyncio.Event().wait
@@ -188,6 +187,24 @@ async def test_a_wait_idle_that_never_returns_ends_acheck(
             await engagelab.acheck(only=["B16"], wait_idle=never)
         assert len(engagelab.journal.refusals) == 1
     gone.set()
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_acheck_sends_no_more(store: Store) -> None:
+    started = asyncio.Event()
+
+    async def look(message_id: str) -> Any:
+        started.set()
+        return observe(store, message_id)
+
+    with EngageLab(in_process(store)) as engagelab:
+        task = asyncio.create_task(engagelab.acheck(observe=look))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(store.message_ids()) < 10
 
 
 # --- Functions that fail

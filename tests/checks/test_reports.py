@@ -103,6 +103,7 @@ def test_a_strict_reader_refuses_changed_junit(old: str, new: str, report: Repor
 
 def test_every_finding_is_a_case_with_its_outcome(report: Report) -> None:
     cases = {case.attrib["name"]: case for case in ET.fromstring(junit(report).encode()).iter("testcase")}
+    assert cases.pop("the run")[0].attrib == {"message": "1 check ended with an error: A10"}
     outcomes = {name.split()[0]: [child.tag for child in case][1:] for name, case in cases.items()}
     assert outcomes == {
         "A01": [],
@@ -126,11 +127,25 @@ def test_each_form_of_the_report_has_the_basis_of_each_finding(report: Report) -
     bases = {finding.id: finding.basis for finding in report.findings}
     assert {bases["A01"], bases["A04"], bases["B17"]} == {"answer", "both", "state"}
     assert {finding.id: finding_record(finding)["basis"] for finding in report.findings} == bases
-    cases = ET.fromstring(junit(report).encode()).iter("testcase")
+    *cases, _ = ET.fromstring(junit(report).encode()).iter("testcase")
     assert {case.attrib["name"].split()[0]: case[0][0].attrib["value"] for case in cases} == bases
     results = log_of(report)["runs"][0]["results"]
     assert {result["ruleId"]: result["properties"]["basis"] for result in results} == bases
     assert "<dt>Judged by</dt><dd>the answer and the state</dd>" in html(report)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "doubt"), [(Judgement.PASS, ""), (Judgement.INCONCLUSIVE, "nothing was judged: there was no `observe`")]
+)
+def test_each_form_of_the_report_says_if_nothing_was_judged(verdict: Judgement, doubt: str) -> None:
+    finding = Finding(check=CHECKS["C06"], verdict=verdict, reason="there was no `observe`" if doubt else "")
+    report = Report(address="http://127.0.0.1/", findings=(finding,), sent=Sent())
+    assert (report.doubt, summary_record(report, fail_on="major")["ok"]) == (doubt, not doubt)
+    assert [error.attrib["message"] for error in ET.fromstring(junit(report)).iter("error")] == [doubt] * bool(doubt)
+    [invocation] = log_of(report)["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is not bool(doubt)
+    assert [note["message"]["text"] for note in invocation["toolExecutionNotifications"]] == [doubt] * bool(doubt)
+    assert ("is not fully judged" in html(report)) is bool(doubt)
 
 
 # --- States
@@ -212,8 +227,15 @@ RESULT = an_object(
     properties=BAG,
 )
 DRIVER = an_object(["name"], name=TEXT, version=TEXT, rules=an_array(RULE, uniqueItems=True))
+NOTIFICATION = an_object(["message"], level=LEVEL, message=an_object(["text"], text=TEXT))
+INVOCATION = an_object(
+    ["executionSuccessful"],
+    executionSuccessful={"type": "boolean"},
+    toolExecutionNotifications=an_array(NOTIFICATION),
+)
 RUN = an_object(
     ["tool"],
+    invocations=an_array(INVOCATION),
     tool=an_object(["driver"], driver=DRIVER),
     results=an_array(RESULT),
     columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flask
+import msgspec
 import pytest
 
 from engagelab_mock import CHECKS
@@ -312,9 +313,24 @@ def test_a_page_that_starts_failing_ends_the_run_with_what_was_judged(
     assert 3 < len(findings) < len(CHECKS)
     assert summary["passed"] >= 3
     assert summary["doubt"].startswith("the run ended early: --observe: ")
-    assert f'tests="{len(findings)}"' in (tmp_path / "out.xml").read_text()
+    assert f'tests="{len(findings) + 1}" failures="0" errors="1"' in (tmp_path / "out.xml").read_text()
     assert (text.code, "✓ 0 failed" in text.out, "✗ 0 failed" in text.out) == (2, False, True)
     assert "503 Service Unavailable: restarting" in text.err
+
+
+def test_a_check_that_fails_itself_exits_2(command: Command, correct: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(trial: object) -> None:
+        raise KeyError("learned")
+
+    monkeypatch.setitem(CHECKS, "A04", msgspec.structs.replace(CHECKS["A04"], work=work))
+    words = ("check", correct.url, *FULLY, "--only", "A01,A04")
+    result = command(*words, "--format", "json")
+    summary = result.objects[-1]
+    assert (result.code, summary["ok"], summary["errors"], summary["passed"]) == (2, False, 1, 1)
+    assert summary["doubt"] == "1 check ended with an error: A04"
+    text = command(*words)
+    assert (text.code, "✓ 0 failed" in text.out) == (2, False)
+    assert "A04  KeyError: 'learned' (test_check.py, line" in text.out
 
 
 def test_a_closed_port_exits_3(command: Command, closed_url: str) -> None:

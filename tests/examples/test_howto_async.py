@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fastapi import FastAPI, Request
 
-from engagelab_mock import EngageLab, Receiver
+from engagelab_mock import EngageLab, Receiver, UsageError
 
 
 class Database:
@@ -71,6 +71,17 @@ async def test_every_verb_has_a_twin(engagelab: EngageLab) -> None:
         await engagelab.clock.aadvance(minutes=5)
         await engagelab.journal.await_for(status="verified_timeout")
         assert state["database"].rows[-1] == "verified_timeout"
+
+
+# [asettle]
+@pytest.mark.asyncio
+async def test_what_waits_is_awaited(engagelab: EngageLab) -> None:
+    async with engagelab.receiver.lifespan():
+        engagelab.begin_send("+6591234567", scenario="delivered")
+        with pytest.raises(UsageError, match=r"await engagelab\.asettle"):
+            _ = engagelab.journal
+        await engagelab.asettle()
+        assert engagelab.journal.statuses == ["plan", "sent", "delivered"]
 
 
 # [gather]

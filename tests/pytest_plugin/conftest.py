@@ -15,6 +15,7 @@ import engagelab_mock
 for name in (
     *("engagelab_mock.pytest_support", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
     *("engagelab_mock.integrations.requests", "engagelab_mock.server.openapi", "fastapi", "flask"),
+    *("engagelab_mock.explore.explorer", "engagelab_mock.checks.runner"),
 ):
     import_module(name)
 

@@ -237,7 +237,7 @@ def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester
 
 
 def test_in_async_tests_an_asgi_receiver_is_called_by_whoever_awaits_and_at_the_end(run: Run) -> None:
-    text = """
+    text = r"""
         from engagelab_mock import Receiver
 
         seen = []
@@ -272,7 +272,7 @@ def test_in_async_tests_an_asgi_receiver_is_called_by_whoever_awaits_and_at_the_
         @pytest.mark.asyncio
         async def test_asked_without_awaiting(engagelab, engagelab_api):
             post()
-            with pytest.raises(ValueError, match="async twin"):
+            with pytest.raises(ValueError, match=r"await engagelab\.ainbox"):
                 engagelab.inbox("+6591234567")
     """
     run(text, given=GIVEN).assert_outcomes(passed=3)

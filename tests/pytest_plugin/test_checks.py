@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,55 @@ def test_what_is_suppressed_is_expected_to_fail(run: Run, pytester: pytest.Pytes
     result.stdout.fnmatch_lines(["XFAIL*B04*a proxy drops such headers*"])
 
 
+ROOT = Path(__file__).parents[2]
+#: What the documentation says to type, without `python -m`.
+DOCUMENTED = re.findall(
+    r"^\$ python -m (pytest --engagelab-check.*)$", (ROOT / "docs/howto/check.md").read_text("utf-8"), re.MULTILINE
+)
+BLOCKERS = [check.id for check in CHECKS.values() if check.severity == "blocker"]
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_the_documented_line_selects_what_it_says(run: Run, line: str) -> None:
+    _, *arguments = shlex.split(line)
+    result = run(ONE, *arguments, "--collect-only", "-q")
+    ids = re.findall(r"engagelab-check::test_receiver\[(\w+)-", result.stdout.str())
+    assert ids == (BLOCKERS if "-k" in arguments else list(CHECKS))
+
+
+def test_the_documented_line_runs_the_blockers(run: Run) -> None:
+    [line] = [line for line in DOCUMENTED if "blocker" in line]
+    _, *arguments = shlex.split(line)
+    result = run(ONE, *arguments)
+    outcomes = result.parseoutcomes()
+    assert outcomes["passed"] + outcomes["skipped"] == len(BLOCKERS)
+    assert outcomes["deselected"] == len(CHECKS) + 1 - len(BLOCKERS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "selected"),
+    [
+        (["-k", "engagelab-check"], len(CHECKS)),
+        (["-k", "not engagelab-check"], 1),
+        (["-k", "test_it or A03"], 2),
+        (["-k", "nothing-like-it"], 0),
+        (["-m", "nothing"], 0),
+        (["--deselect", "test_inner.py::engagelab-check"], 1),
+        (["--deselect", "test_inner.py::engagelab-check::test_receiver[A01-ping-empty-blocker]"], len(CHECKS)),
+        ([], len(CHECKS) + 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_numbers_of_the_summary_add_up(run: Run, arguments: list[str], selected: int) -> None:
+    pytest_ini = ["-o", "markers=nothing"]
+    result = run(ONE, "--engagelab-check", *arguments, *pytest_ini, "--collect-only", given=RECEIVER)
+    output = result.stdout.str()
+    [collected] = re.findall(r"^collected (\d+) items(.*)$", output, re.MULTILINE)
+    left_out = len(CHECKS) + 1 - selected
+    assert collected == (str(len(CHECKS) + 1), f" / {left_out} deselected / {selected} selected" if left_out else "")
+    assert not re.search(r"-\d+ (de)?selected|\(-\d+", output)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -112,6 +163,7 @@ def test_options_that_cannot_be_used_are_told(given: object, told: str, run: Run
 def test_they_are_spread_over_xdist_s_workers(run: Run) -> None:
     result = run(ONE, "--engagelab-check", "-k", SOME, "-n", "2", given=RECEIVER)
     result.assert_outcomes(passed=2, failed=2, skipped=1)
+    assert not re.search(r"-\d+ (de)?selected", result.stdout.str())
 
 
 def test_the_report_of_a_check_stands_at_the_caller_s_line(run: Run) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.pytest_plugin.conftest import OWN_FRAME, Run
+from tests.pytest_plugin.conftest import OWN_FRAME, QUICK, STRICT, Run
 
 FORGETFUL = """
     import flask, pytest
@@ -183,3 +183,94 @@ def test_a_failure_in_an_async_test_ends_at_its_line(run: Run) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([">       await engagelab.asend()", "E*NotAcknowledged: plan was not acknowledged*"])
     assert OWN_FRAME not in result.stdout.str()
+
+
+SHOP = """
+    import contextlib, fastapi, pytest
+    from engagelab_mock import Receiver
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        yield
+        raise RuntimeError("3 connections leaked")
+
+    app = fastapi.FastAPI(lifespan=lifespan)
+    app.post("/engagelab")(lambda: "")
+
+    @pytest.fixture
+    def engagelab_receiver():
+        return Receiver.asgi(app, path="/engagelab")
+"""
+
+
+def test_a_lifespan_that_fails_at_shutdown_is_an_error_at_teardown(run: Run) -> None:
+    result = run("def test_login(engagelab): engagelab.send()", given=SHOP)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_login*",
+            "EngageLabMockError: Receiver.close: the app's lifespan shutdown failed: RuntimeError: 3 connections leaked"
+            " (http://testserver/engagelab)",
+            "  hint: correct the app's lifespan; the app's own exception is the cause",
+            '*test_inner.py", line 7, in lifespan',
+            '    raise RuntimeError("3 connections leaked")',
+            "RuntimeError: 3 connections leaked",
+        ]
+    )
+    assert OWN_FRAME not in result.stdout.str()
+
+
+def test_a_lifespan_whose_app_was_never_called_is_not_an_error(run: Run) -> None:
+    run("def test_login(engagelab): pass", given=SHOP).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("way", ["SystemExit", "asyncio.CancelledError", "GeneratorExit", "BaseException"])
+def test_an_app_that_raises_any_exception_fails_the_test(run: Run, way: str) -> None:
+    given = f"""
+        import asyncio, pytest
+        from engagelab_mock import Receiver
+
+        async def app(scope, receive, send):
+            raise {way}("why")
+
+        @pytest.fixture
+        def engagelab_receiver():
+            return Receiver.asgi(app, lifespan=False)
+    """
+    tests = """
+        def test_login(engagelab):
+            engagelab.send()
+
+        @pytest.mark.asyncio
+        async def test_together(engagelab):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(engagelab.asend())
+    """
+    result = run(tests, given=given)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["1  plan  *app_raised in *: the app raised *: why"])
+    result.stdout.no_fnmatch_line("*pending*")
+
+
+def test_an_interrupt_in_the_app_stops_the_run(pytester: pytest.Pytester) -> None:
+    text = """
+        import pytest
+        from engagelab_mock import Receiver
+
+        def app(environ, start_response):
+            raise KeyboardInterrupt
+
+        @pytest.fixture
+        def engagelab_receiver():
+            return Receiver.wsgi(app)
+
+        def test_first(engagelab):
+            engagelab.send(check=False)
+
+        def test_second():
+            pass
+    """
+    pytester.makepyfile(text)
+    recorded = pytester.inline_run(*STRICT, *QUICK, no_reraise_ctrlc=True)
+    assert recorded.ret == pytest.ExitCode.INTERRUPTED
+    assert recorded.countoutcomes() == [0, 0, 0]

@@ -114,24 +114,3 @@ def test_the_fixtures_lifespan_ends_with_the_test(run: Run) -> None:
             assert told == ["startup", "shutdown"]
     """
     run(text).assert_outcomes(passed=2)
-
-
-def test_a_test_that_is_run_again_starts_with_an_empty_journal(run: Run, pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(
-        """
-        from _pytest.runner import runtestprotocol
-
-        def pytest_runtest_protocol(item, nextitem):  # as plugins that run a failed test again do it
-            for _ in range(2):
-                item._initrequest()
-                for report in runtestprotocol(item, nextitem=nextitem, log=False):
-                    item.ihook.pytest_runtest_logreport(report=report)
-            return True
-        """
-    )
-    text = """
-        def test_it(engagelab):
-            engagelab.send(scenario="delivered")
-            assert engagelab.journal.statuses == ["plan", "sent", "delivered"]
-    """
-    run(text).assert_outcomes(passed=2)

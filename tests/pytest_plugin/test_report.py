@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.pytest_plugin.conftest import Run
@@ -187,3 +189,115 @@ def test_a_test_that_should_have_failed_and_passed_has_it(run: Run) -> None:
 def test_it_tells_how_to_have_the_same_data_again(run: Run, marker: str, option: str, line: str) -> None:
     result = run(f"{marker}\ndef test_it(engagelab): assert False", option, given="import pytest\n")
     assert section(result)[-1] == line
+
+
+# ---- explorations and checks, whose deliveries are not in the journal ----
+
+APP = """
+    import pytest
+    from engagelab_mock import Receiver, converges, decode
+
+    kept = {}
+
+    def app(environ, start_response):
+        for row in decode(environ["wsgi.input"].read()).rows:
+            kept[row.message_id] = row.name
+        start_response("200 OK", [])
+        return [b""]
+
+    @pytest.fixture
+    def engagelab_receiver():
+        return Receiver.wsgi(app, username="acme", secret="s3cret", observe=kept.get)
+"""
+
+
+def events(lines: list[str]) -> list[str]:
+    """Return the events of the rows of a table."""
+    return [line.split()[1].rstrip(",") for line in lines if line.split()[0].isdecimal()]
+
+
+@pytest.mark.parametrize(
+    ("call", "sent"),
+    [
+        ("engagelab.explore('delivered', invariants=[converges()])", ["delivered", "sent"]),
+        ("engagelab.replay('eg1:delivered,sent', invariants=[converges()])", ["delivered", "sent"]),
+        ("engagelab.play('eg1:delivered,sent', [converges()])", ["delivered", "sent"]),
+    ],
+    ids=["explore", "replay", "play"],
+)
+def test_the_deliveries_of_the_schedule_that_failed_are_shown(run: Run, call: str, sent: list[str]) -> None:
+    shown = section(run(f"def test_it(engagelab): {call}", given=APP))
+    # `play` and `replay` then enter the same events in order, to compare with.
+    assert events(shown)[:2] == sent
+    assert any(line.startswith("schedule: eg1:delivered,sent ") for line in shown)
+
+
+@pytest.mark.parametrize("verb", ["engagelab.explore", "await engagelab.aexplore"])
+def test_a_test_that_fails_after_a_green_exploration_says_how_much_was_played(run: Run, verb: str) -> None:
+    text = f"""
+        {"@pytest.mark.asyncio" if "await" in verb else ""}
+        {"async " if "await" in verb else ""}def test_it(engagelab):
+            {verb}("delivered", duplicates=0, invariants=[])
+            {verb}("verified", duplicates=0, invariants=[])
+            assert False
+    """
+    shown = section(run(text, given=APP))
+    assert shown[1:-1] == [
+        "Exploration: 6 of 6 schedules, 18 deliveries, 3 states, no failure",
+        "Exploration: 24 of 24 schedules, 96 deliveries, 4 states, no failure",
+    ]
+
+
+def test_what_was_sent_next_to_an_exploration_is_shown_too(run: Run) -> None:
+    text = """
+        def test_it(engagelab):
+            engagelab.send("+6591234567", scenario=["plan"])
+            engagelab.explore("delivered", duplicates=0, invariants=[])
+            assert False
+    """
+    shown = section(run(text, given=APP))
+    assert events(shown) == ["plan"]
+    assert shown[-2] == "Exploration: 6 of 6 schedules, 18 deliveries, 3 states, no failure"
+
+
+@pytest.mark.parametrize("verb", ["engagelab.check", "await engagelab.acheck"])
+def test_the_exchanges_of_the_checks_that_failed_are_shown(run: Run, verb: str) -> None:
+    text = f"""
+        {"@pytest.mark.asyncio" if "await" in verb else ""}
+        {"async " if "await" in verb else ""}def test_it(engagelab):
+            report = {verb}(only=["B01", "A01", "A03"])
+            report.assert_none("major")
+    """
+    app = APP.replace("in decode(environ[", "in [] if environ['CONTENT_LENGTH'] == '0' else decode(environ[")
+    shown = section(run(text, given=app))
+    assert "nothing was sent" not in shown
+    [head] = [number for number, line in enumerate(shown) if line.startswith("check of http://testserver/: ")]
+    assert "1 fail" in shown[head]
+    assert shown[head + 1].split() == ["check", "sent", "http", "outcome"]
+    rows = shown[head + 2 : -1]
+    assert rows
+    assert {row.split()[0] for row in rows} == {"B01"}
+    assert all(" 200 " in row for row in rows)
+
+
+def test_the_last_exchanges_are_shown_if_no_check_failed(run: Run) -> None:
+    text = """
+        def test_it(engagelab):
+            engagelab.check(only=["A01"])
+            engagelab.check(only=["A01", "A03", "D08", "C07"])
+            assert False
+    """
+    shown = section(run(text))
+    heads = [number for number, line in enumerate(shown) if line.startswith("check of ")]
+    assert len(heads) == 2
+    assert heads[1] == heads[0] + 1
+    rows = shown[heads[1] + 2 : -1]
+    assert 2 <= len(rows) <= 100
+    assert {row.split()[0] for row in rows} <= {"A01", "A03", "D08", "C07"}
+
+
+def test_a_long_report_of_checks_is_cut(run: Run) -> None:
+    shown = section(run("def test_it(engagelab): engagelab.check(); assert False"))
+    rows = [line for line in shown if re.match(r"[A-E]\d\d +", line)]
+    assert len(rows) == 100
+    assert re.fullmatch(r"… \d+ more before these", shown[shown.index(rows[0]) - 1])

@@ -57,11 +57,11 @@ class Shop:
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[dict[str, Pool]]:
         if self.failing:
             raise ConnectionError("no database")
-        self.pool = Pool()
+        pool = self.pool = Pool()
         async with anyio.create_task_group() as group:
-            group.start_soon(self.pool.fetch)
-            yield {"pool": self.pool}
-        self.pool.closed = True
+            group.start_soon(pool.fetch)
+            yield {"pool": pool}
+        pool.closed = True
 
     async def _view(self, request: Request) -> None:
         self.fetched += await request.state.pool.fetch()

@@ -146,8 +146,7 @@ async def test_a_send_that_is_cancelled_does_not_hold_up_another() -> None:
             await anyio.sleep(0)
             scope.cancel()
         assert runs[0].statuses == SCENARIOS["verified"]
-        pending = engagelab.journal.where(outcome="pending")
-        assert pending.statuses == ["plan"]
+        assert engagelab.journal.where(outcome="abandoned").statuses == ["plan"]
         assert engagelab.pending == []
 
 
@@ -202,7 +201,8 @@ async def test_a_send_that_is_cancelled_leaves_its_attempt_and_nothing_stuck(way
                     scope.cancel()
             assert scope.cancelled_caught
             [attempt] = engagelab.journal.attempts
-            assert attempt.outcome is Outcome.PENDING
+            assert attempt.outcome is Outcome.ABANDONED
+            assert attempt.error.startswith("the sender was stopped before it had the answer: Cancelled")
             assert engagelab.pending == []
             await engagelab.clock.aadvance(days=1)
             assert len(engagelab.journal.attempts) == 1

@@ -374,7 +374,7 @@ def test_no_message_is_started_after_a_cancellation() -> None:
                 await sending
             return engagelab.journal
 
-    assert [attempt.outcome for attempt in asyncio.run(main()).attempts] == [Outcome.PENDING] * 4
+    assert [attempt.outcome for attempt in asyncio.run(main()).attempts] == [Outcome.ABANDONED] * 4
 
 
 def test_the_bodies_are_those_of_the_runs() -> None:
@@ -384,3 +384,40 @@ def test_the_bodies_are_those_of_the_runs() -> None:
         assert recorder is not None
         sent = [list(decode(received.body).rows) for received in recorder.received]
         assert sorted(sent, key=str) == sorted((run.events for run in runs), key=str)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError, BaseException])
+@pytest.mark.parametrize("way", ["threads", "an ASGI app", "tasks"])
+def test_an_app_that_raises_any_exception_fails_the_bulk_send(kind: type[BaseException], way: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        raise kind("why")
+
+    async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0)
+        raise kind("why")
+
+    def send() -> None:
+        if way == "tasks":
+            asyncio.run(engagelab.asend_many(10, scenario=["plan"], concurrency=3))
+        else:
+            engagelab.send_many(10, scenario=["plan"], concurrency=3)
+
+    receiver = Receiver.wsgi(app) if way == "threads" else Receiver.asgi(asynchronous, lifespan=False)
+    with EngageLab(receiver) as engagelab:
+        # In the main thread, it may be Ctrl-C: it goes on.
+        goes_on = kind is KeyboardInterrupt and way != "threads"
+        with pytest.raises(KeyboardInterrupt if goes_on else NotAcknowledged):
+            send()
+        outcomes = {attempt.outcome for attempt in engagelab.journal.attempts}
+        assert outcomes - {Outcome.ABANDONED} == {Outcome.APP_RAISED}
+        assert engagelab.pending == []
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError])
+def test_a_bulk_send_that_is_not_checked_goes_on_whatever_the_app_raises(kind: type[BaseException]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise kind("why")
+
+    with EngageLab(Receiver.asgi(app, lifespan=False)) as engagelab:
+        runs = engagelab.send_many(10, scenario=["plan"], concurrency=3, check=False)
+    assert [run.deliveries[0].outcome for run in runs] == [Outcome.APP_RAISED] * 10

@@ -369,7 +369,7 @@ async def test_a_task_that_is_cancelled_while_it_settles_leaves_the_rest_to_the_
             await engagelab.asettle()
         complete(second)
         assert first.statuses == SENT
-        assert [delivery.outcome for delivery in first.deliveries] == ["pending", "acknowledged", "acknowledged"]
+        assert [delivery.outcome for delivery in first.deliveries] == ["abandoned", "acknowledged", "acknowledged"]
 
 
 @pytest.mark.anyio

@@ -16,12 +16,12 @@ NAME = "counted"
 
 
 @pytest.fixture
-def errors() -> list[Exception]:
+def errors() -> list[BaseException]:
     return []
 
 
 @pytest.fixture
-def make(errors: list[Exception]) -> Iterator[Callable[[int], Executor]]:
+def make(errors: list[BaseException]) -> Iterator[Callable[[int], Executor]]:
     made: list[Executor] = []
 
     def make(abreast: int) -> Executor:
@@ -70,7 +70,7 @@ class Counted:
             assert self.begun.acquire(timeout=PATIENCE)
 
 
-def test_each_key_keeps_its_order(make: Callable[[int], Executor], errors: list[Exception]) -> None:
+def test_each_key_keeps_its_order(make: Callable[[int], Executor], errors: list[BaseException]) -> None:
     executor = make(4)
     done: dict[int, list[int]] = {key: [] for key in range(20)}
     over = threading.Semaphore(0)
@@ -97,7 +97,9 @@ def test_two_jobs_of_one_key_are_never_under_way_at_once(make: Callable[[int], E
     assert job.most == 1
 
 
-def test_as_many_keys_as_said_are_under_way_at_once(make: Callable[[int], Executor], errors: list[Exception]) -> None:
+def test_as_many_keys_as_said_are_under_way_at_once(
+    make: Callable[[int], Executor], errors: list[BaseException]
+) -> None:
     executor = make(3)
     meeting = threading.Barrier(4)
     for key in "abcdef":
@@ -169,7 +171,7 @@ def test_a_job_may_put_another(make: Callable[[int], Executor]) -> None:
 
 
 def test_what_a_job_raises_is_told_and_the_next_one_done(
-    make: Callable[[int], Executor], errors: list[Exception]
+    make: Callable[[int], Executor], errors: list[BaseException]
 ) -> None:
     executor, over = make(1), threading.Event()
 
@@ -205,3 +207,18 @@ def test_a_job_may_stop_its_own_executor(make: Callable[[int], Executor]) -> Non
 
     executor.submit("a", stop)
     assert over.wait(PATIENCE)
+
+
+def test_any_exception_of_a_job_is_told_and_the_next_one_done(
+    make: Callable[[int], Executor], errors: list[BaseException]
+) -> None:
+    executor, done = make(1), threading.Event()
+
+    def fail() -> None:
+        raise SystemExit("this one")
+
+    executor.submit("a", fail)
+    executor.submit("a", done.set)
+    assert done.wait(PATIENCE)
+    await_idle(executor)
+    assert [str(error) for error in errors] == ["this one"]

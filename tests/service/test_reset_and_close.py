@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,11 +16,15 @@ from engagelab_mock import (
     EngageLab,
     Journal,
     LiveClock,
+    NotAcknowledged,
     NothingReceived,
     Receiver,
+    UsageError,
     VirtualClock,
 )
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.store.restore import restore
+from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.eventloops import answering
 from tests.service.app import PATIENCE, SENT, App, in_thread, in_threads
 from tests.service.rest.client import TO, Client
@@ -222,21 +227,119 @@ def test_what_happened_can_be_read_after_the_end(app: App) -> None:
 
 
 def test_closing_sends_nothing(app: App) -> None:
-    with EngageLab(Receiver.wsgi(app)) as engagelab:
-        run = engagelab.begin_send(TO)
+    engagelab = EngageLab(Receiver.wsgi(app))
+    run = engagelab.begin_send(TO)
+    engagelab.close()
     assert app.statuses == run.statuses == []
 
 
-def test_closing_raises_nothing_and_hides_nothing(app: App) -> None:
+# ---- the end of a `with` block ----
+
+
+def test_the_end_of_a_block_sends_what_is_left(app: App) -> None:
+    with EngageLab(Receiver.wsgi(app)) as engagelab:
+        run = engagelab.begin_send(TO, scenario="delivered")
+    assert app.statuses == run.statuses == SENT
+
+
+@pytest.mark.parametrize("how", ["begin_send", "api"])
+def test_the_end_of_a_block_raises_what_is_not_acknowledged(app: App, how: str) -> None:
     app.status = "500 Oops"
+    with (
+        pytest.raises(NotAcknowledged, match="plan was not acknowledged"),
+        EngageLab(Receiver.wsgi(app)) as engagelab,
+    ):
+        _ = engagelab.begin_send(TO) if how == "begin_send" else Client(engagelab).sent()
+    assert app.statuses == ["plan"]
 
-    def fail() -> None:
-        with EngageLab(Receiver.wsgi(app)) as engagelab:
-            engagelab.begin_send(TO)
-            raise LookupError("the test's own")
 
-    with pytest.raises(LookupError, match="the test's own"):
-        fail()
+def test_the_end_of_a_block_raises_what_another_thread_let_fail(app: App) -> None:
+    app.status = "500 Oops"
+    settings = ApiSettings(callback_before_response=True)
+    with pytest.raises(NotAcknowledged), EngageLab(Receiver.wsgi(app), api=settings) as engagelab:
+        in_thread(Client(engagelab).send)
+    assert app.statuses == ["plan"]
+
+
+def test_the_end_of_a_block_does_not_raise_what_the_test_has_seen_or_does_not_check(app: App) -> None:
+    app.status = "500 Oops"
+    with EngageLab(Receiver.wsgi(app)) as engagelab:
+        with pytest.raises(NotAcknowledged):
+            engagelab.send(TO)
+        engagelab.begin_send(TO, check=False)
+        engagelab.begin_send(TO)
+        with pytest.raises(NotAcknowledged):
+            engagelab.settle()
+
+
+class Stop(BaseException):
+    """An error that is none of this package's."""
+
+
+def _raise_after_begin(engagelab: EngageLab, error: BaseException) -> None:
+    engagelab.begin_send(TO)
+    raise error
+
+
+@pytest.mark.parametrize("error", [LookupError("the test's own"), Stop("the test's own"), KeyboardInterrupt()])
+def test_an_error_on_its_way_out_of_a_block_is_not_hidden(app: App, error: BaseException) -> None:
+    app.status = "500 Oops"
+    with pytest.raises(type(error)) as caught, EngageLab(Receiver.wsgi(app)) as engagelab:
+        _raise_after_begin(engagelab, error)
+    assert caught.value is error
+    assert app.statuses == []
+
+
+class Unclosable(EngageLab):
+    """One whose receiver cannot be closed."""
+
+    def close(self) -> None:
+        raise RuntimeError("the lifespan failed")
+
+
+def test_a_failure_to_close_hides_no_earlier_error(app: App) -> None:
+    with pytest.raises(RuntimeError, match="the lifespan failed"), Unclosable():
+        pass
+    with pytest.raises(LookupError) as caught, Unclosable():
+        raise LookupError("the test's own")
+    assert caught.value.__notes__ == ["and: the lifespan failed"]
+    app.status = "500 Oops"
+    with pytest.raises(NotAcknowledged) as raised, Unclosable(Receiver.wsgi(app)) as engagelab:
+        engagelab.begin_send(TO)
+    assert raised.value.__notes__ == ["and: the lifespan failed"]
+
+
+def test_what_a_store_keeps_is_left_for_the_next_process(app: App, tmp_path: Path) -> None:
+    for expected in ([], SENT):
+        with SqliteStore(tmp_path / "mock.sqlite") as store, EngageLab(Receiver.wsgi(app)) as engagelab:
+            restore(engagelab, store)
+            if not expected:
+                engagelab.begin_send(TO, scenario="delivered")
+            else:
+                engagelab.clock.advance(minutes=1)
+        assert app.statuses == expected
+
+
+@pytest.mark.anyio
+async def test_in_an_event_loop_a_block_does_not_end_with_callbacks_waiting() -> None:
+    with (
+        pytest.raises(UsageError, match=r"await engagelab\.asettle\(\)"),
+        EngageLab(Receiver.asgi(answering(500))) as engagelab,
+    ):
+        engagelab.begin_send(TO)
+    with EngageLab(Receiver.asgi(answering())) as engagelab:
+        run = engagelab.begin_send(TO, scenario="delivered")
+        await engagelab.asettle()
+    assert run.acknowledged
+    with pytest.raises(LookupError), EngageLab(Receiver.asgi(answering(500))) as engagelab:
+        _raise_after_begin(engagelab, LookupError())
+
+
+@pytest.mark.anyio
+async def test_in_an_event_loop_a_block_ends_as_elsewhere_if_its_receivers_are_called_synchronously(app: App) -> None:
+    app.status = "500 Oops"
+    with pytest.raises(NotAcknowledged), EngageLab(Receiver.wsgi(app)) as engagelab:
+        engagelab.begin_send(TO)
 
 
 CLOSING: dict[str, Callable[[Any], Receiver]] = {

@@ -81,7 +81,7 @@ def test_a_failed_check_takes_back_what_that_send_still_had_and_nothing_else() -
         assert earlier.statuses[-1] == "verified_timeout"
 
 
-def test_an_interrupted_send_leaves_its_attempt_and_nothing_on_the_clock() -> None:
+def test_an_interrupted_send_ends_its_attempt_and_leaves_nothing_on_the_clock() -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         raise KeyboardInterrupt
 
@@ -89,7 +89,8 @@ def test_an_interrupted_send_leaves_its_attempt_and_nothing_on_the_clock() -> No
         with pytest.raises(KeyboardInterrupt):
             engagelab.send("+6591234567", scenario="delivered")
         [attempt] = engagelab.journal.attempts
-        assert attempt.outcome == "pending"
+        assert attempt.outcome == "app_raised"
+        assert engagelab.journal.deliveries[0].closed
         assert engagelab.pending == []
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from collections.abc import Callable
 
+import anyio
 import pytest
 
-from engagelab_mock import EngageLab, NotAcknowledged, Receiver, UsageError
+from engagelab_mock import EngageLab, LiveClock, NotAcknowledged, Receiver, Scenario, UsageError
+from engagelab_mock.service.inbox import Inbox
 from tests.eventloops import answering
-from tests.service.app import SENT
+from tests.service.app import SENT, App
 from tests.service.rest.client import TO, Client
+
+MESSAGE = json.dumps({"to": TO, "template": {"id": "login"}}).encode()
 
 
 @pytest.mark.anyio
@@ -29,11 +36,155 @@ async def test_an_asgi_receiver_is_called_in_the_loop() -> None:
 async def test_what_would_block_the_loop_is_refused_and_loses_nothing() -> None:
     with EngageLab(Receiver.asgi(answering())) as engagelab:
         Client(engagelab).sent()
-        assert engagelab.journal.statuses == []
         with pytest.raises(UsageError, match="async twin"):
             engagelab.settle()
         await engagelab.asettle()
         assert engagelab.journal.statuses == SENT
+
+
+# ---- readers that would find nothing because nothing could happen ----
+
+READERS: dict[str, tuple[Callable[[EngageLab], object], str]] = {
+    "journal": (lambda engagelab: engagelab.journal, "await engagelab.asettle()"),
+    "inbox": (lambda engagelab: engagelab.inbox(), "await engagelab.ainbox(…)"),
+    "inbox of one": (lambda engagelab: engagelab.inbox(TO), "await engagelab.ainbox(…)"),
+    "pending": (lambda engagelab: engagelab.pending, "await engagelab.asettle()"),
+}
+ACCEPTING: dict[str, Callable[[EngageLab], object]] = {
+    "begin_send": lambda engagelab: engagelab.begin_send(TO, scenario="delivered"),
+    "api": lambda engagelab: Client(engagelab).sent(),
+    "api, not yet answered": lambda engagelab: Client(engagelab).request("POST", "/v1/messages", MESSAGE),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ACCEPTING)
+@pytest.mark.parametrize("reader", READERS)
+async def test_a_reader_that_would_miss_what_is_waiting_names_what_to_await(reader: str, how: str) -> None:
+    read, twin = READERS[reader]
+    with EngageLab(Receiver.asgi(answering())) as engagelab:
+        read(engagelab)
+        ACCEPTING[how](engagelab)
+        for _ in range(2):
+            with pytest.raises(UsageError, match=re.escape(twin)) as caught:
+                read(engagelab)
+        assert caught.value.where == reader.split()[0]
+        await engagelab.asettle()
+        read(engagelab)
+        assert engagelab.journal.statuses == SENT
+        assert engagelab.journal.refusals == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "read",
+    [len, lambda inbox: inbox.code, lambda inbox: inbox[-1], lambda inbox: inbox.wait()],
+    ids=["len", "code", "item", "wait"],
+)
+async def test_an_inbox_from_before_does_not_miss_what_is_waiting_either(read: Callable[[Inbox], object]) -> None:
+    with EngageLab(Receiver.asgi(answering())) as engagelab:
+        inbox = await engagelab.ainbox(TO)
+        Client(engagelab).sent()
+        with pytest.raises(UsageError, match=r"await engagelab\.ainbox"):
+            read(inbox)
+        await inbox.await_()
+        read(inbox)
+
+
+@pytest.mark.anyio
+async def test_what_is_due_later_is_pending() -> None:
+    with EngageLab(Receiver.asgi(answering())) as engagelab:
+        run = engagelab.begin_send(TO, scenario=Scenario("late").then("plan", after=5))
+        assert [timer.label for timer in engagelab.pending] == [f"plan of {run.message_id}"]
+        with pytest.raises(UsageError):
+            _ = engagelab.journal
+        await engagelab.clock.aadvance(5)
+        assert run.statuses == ["plan"]
+        await engagelab.asend(TO, scenario="delivered")
+        assert [timer.label.split()[0] for timer in engagelab.pending] == ["verified_timeout"]
+
+
+@pytest.mark.anyio
+async def test_what_was_withdrawn_or_forgotten_is_not_waiting() -> None:
+    with EngageLab(Receiver.asgi(answering())) as engagelab:
+        engagelab.begin_send(TO)
+        for timer in engagelab.clock.pending:
+            timer.cancel()
+        assert (list(engagelab.inbox()), engagelab.pending) == ([], [])
+        engagelab.begin_send(TO)
+        for timer in engagelab.clock.pending:
+            timer.cancel()
+        assert engagelab.journal.statuses == []
+        engagelab.begin_send(TO)
+        engagelab.reset()
+        assert engagelab.journal.statuses == []
+
+
+@pytest.mark.anyio
+async def test_a_handler_may_read_while_its_own_callback_is_delivered() -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    async def before() -> None:
+        seen.append((len(lab.journal), len(lab.inbox()), len(lab.pending)))
+
+    with EngageLab(Receiver.asgi(answering(before=before)), code_ttl=None) as lab:
+        lab.begin_send(TO, scenario="delivered")
+        await lab.asettle()
+        await lab.asend(TO, scenario="delivered")
+        assert seen == [(1, 0, 2), (2, 0, 1), (3, 1, 0), (4, 1, 2), (5, 1, 1), (6, 2, 0)]
+
+
+@pytest.mark.anyio
+async def test_a_task_may_look_while_another_one_sends() -> None:
+    under_way, go_on = anyio.Event(), anyio.Event()
+
+    async def before() -> None:
+        under_way.set()
+        await go_on.wait()
+
+    with EngageLab(Receiver.asgi(answering(before=before)), code_ttl=None) as engagelab:
+        engagelab.begin_send(TO, scenario="delivered")
+        engagelab.begin_send(TO, scenario=["plan"])
+        async with anyio.create_task_group() as group:
+            group.start_soon(engagelab.asettle)
+            await under_way.wait()
+            assert engagelab.journal.statuses == ["plan"]
+            # The second message's plan is due, and will be sent.
+            assert [timer.label.split()[0] for timer in engagelab.pending] == ["plan", "sent", "delivered"]
+            # The inbox promises that everything was sent.
+            with pytest.raises(UsageError, match="ainbox"):
+                engagelab.inbox()
+            go_on.set()
+            await engagelab.journal.await_for(status="delivered")
+        assert engagelab.inbox(TO).code
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reader", READERS)
+async def test_receivers_that_are_called_synchronously_are_called_in_a_loop_too(reader: str) -> None:
+    app = App()
+    with EngageLab(Receiver.wsgi(app)) as engagelab:
+        engagelab.begin_send(TO, scenario="delivered")
+        READERS[reader][0](engagelab)
+        assert app.statuses == ([] if reader == "pending" else SENT)
+        assert engagelab.journal.statuses == SENT
+
+
+@pytest.mark.anyio
+async def test_on_a_clock_that_moves_by_itself_a_reader_only_looks() -> None:
+    with EngageLab(Receiver.asgi(answering()), clock=LiveClock()) as engagelab:
+        engagelab.begin_send(TO)
+        assert engagelab.journal.statuses == []
+        assert list(engagelab.inbox()) == []
+        assert engagelab.pending
+
+
+def test_without_a_loop_an_inbox_from_before_has_what_was_accepted_since() -> None:
+    with EngageLab() as engagelab:
+        inbox = engagelab.inbox(TO)
+        Client(engagelab).sent()
+        assert len(inbox) == 1
+        assert inbox.code
 
 
 @pytest.mark.anyio

@@ -314,3 +314,38 @@ def test_stopped_while_it_wakes_it_ends(monkeypatch: pytest.MonkeyPatch) -> None
             worker = Worker(engagelab)
         worker.start()
         assert worker.stop(grace=PATIENCE)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError, BaseException])
+def test_an_app_that_raises_any_exception_ends_nothing(kind: type[BaseException]) -> None:
+    left = [kind("why"), kind("why")]
+    recorder = Recorder()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if left:
+            raise left.pop()
+        return recorder(environ, start_response)
+
+    with EngageLab(Receiver.wsgi(app), clock=LiveClock(), code_ttl=None) as engagelab, Worker(engagelab):
+        engagelab.begin_send("+6591234567", scenario=["plan"], check=False)
+        engagelab.begin_send("+6591234568", scenario=["plan"], check=False)
+        found = engagelab.journal.wait_for(to="+6591234567", outcome="app_raised", timeout=PATIENCE)
+        assert type(found.attempts[0].exception) is kind
+        engagelab.journal.wait_for(to="+6591234568", outcome="app_raised", timeout=PATIENCE)
+        engagelab.begin_send("+6591234569", scenario=["plan"])
+        engagelab.journal.wait_for(to="+6591234569", outcome="acknowledged", timeout=PATIENCE)
+
+
+def test_a_listener_that_raises_any_exception_ends_nothing() -> None:
+    left = [SystemExit("why")]
+
+    def listen(*_: object) -> None:
+        if left:
+            raise left.pop()
+
+    with EngageLab(clock=LiveClock(), code_ttl=None) as engagelab, Worker(engagelab):
+        engagelab.journal.listeners.append(listen)
+        engagelab.begin_send("+6591234567", scenario=["plan"])
+        run = engagelab.send("+6591234567", scenario=["plan"])
+        assert run.acknowledged
+        assert [refusal.error.what for refusal in engagelab.journal.refusals] == ["SystemExit: why"]

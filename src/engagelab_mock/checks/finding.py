@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
@@ -209,7 +208,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
                 about[change.before.message_id] = change
             elif change.changed:
                 other = [change]
-        return [*other, *[*about.values()][-_SHOWN:]] or list(self.changes[-1:])
+        return [*other, *[*about.values()][-3:]] or list(self.changes[-1:])
 
     @property
     def repro(self) -> str:
@@ -229,51 +228,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.id} {self.name}: {self.verdict}{f', {self.reason}' if self.reason else ''}"
-
-
-#: How many exchanges are shown in full, from the end.
-_SHOWN = 3
-
-
-#: What a verdict rests on, in words.
-BASES: dict[Basis, str] = {"answer": "the answer", "state": "the state", "both": "the answer and the state"}
-
-
-def in_full(finding: Finding) -> str:
-    """Return a finding as text, with all its evidence.
-
-    >>> from engagelab_mock import CHECKS
-    >>> from engagelab_mock.checks.check import Judgement
-    >>> print(in_full(Finding(check=CHECKS["A01"], verdict=Judgement.FAIL, reason="answered 401")).splitlines()[0])
-    A01 ping-empty (blocker): answered 401
-    """
-    check = finding.check
-    lines = [f"{check.id} {check.name} ({check.severity}): {finding.reason}"]
-    lines += [f"  expected: {check.expected}", f"  judged by: {BASES[finding.basis]}", *_wrapped(check.why)]
-    hidden = len(finding.exchanges) - _SHOWN
-    if hidden > 0:
-        lines.append(f"  … {hidden} exchanges before these")
-    for exchange in finding.exchanges[-_SHOWN:]:
-        lines += exchange_lines(exchange)
-    for change in finding.evidence:
-        lines += [f"  state of {change.before.message_id} before: {change.before!s:.500}"]
-        lines += [f"  {'and after:':>{len(change.before.message_id) + 18}} {change.after!s:.500}"]
-    lines += [f"  fix: {check.fix.text}"]
-    if finding.repro:
-        lines += ["  again:", *(f"    {line}" for line in finding.repro.splitlines())]
-    return "\n".join(lines)
-
-
-def exchange_lines(exchange: Exchange) -> list[str]:
-    """Return an exchange as indented lines: the request and the answer."""
-    how = f"  ({', '.join(exchange.faults)})" if exchange.faults else ""
-    sent = textwrap.indent(exchange.sent, "    ").splitlines()
-    received = textwrap.indent(exchange.received, "    ").splitlines()
-    return [f"  sent:{how}", *sent, f"  received after {exchange.elapsed:.3f} s:", *received]
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 110, initial_indent="  ", subsequent_indent="  ")
 
 
 _FAULT = "report it: a check must not fail, whatever the app does"
@@ -388,6 +342,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str]:
+    from engagelab_mock.checks.reports import in_full  # only ever needed on the way to an error
+
     checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
     what = f"{report.address} failed {checks} of severity {least} or worse"
     return what, "\n\n".join(map(in_full, found))

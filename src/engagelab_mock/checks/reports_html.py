@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from html import escape
 
 from engagelab_mock.checks.check import Judgement, Severity
-from engagelab_mock.checks.finding import BASES, Change, Exchange, Finding, Report
+from engagelab_mock.checks.finding import Change, Exchange, Finding, Report
+from engagelab_mock.checks.reports import BASES
 from engagelab_mock.delivery.render import printable
 
 #: How many exchanges of a finding are shown, from the end.

@@ -132,6 +132,10 @@ class Runner:
         elif probe.wait_idle is not None:
             run_sync(probe.idle(SYNC, ()))
 
+    def stop(self) -> None:
+        """End the checks that are still to run at once, as if there was no time left for them."""
+        self.context.deadline = stopwatch()
+
     def report(self) -> Report:
         """Return the report of the checks that have run so far."""
         context = self.context
@@ -286,6 +290,7 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
     except _ENDING as error:
         raise engine.refused(error) from None
     finally:
+        engine.exploring.reports.append(runner.report())
         if checked not in engine.receivers:
             checked.close()
 
@@ -302,12 +307,15 @@ async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOption
         try:
             return runner.run()
         finally:
+            engine.exploring.reports.append(runner.report())
             checked.close()  # the thread closes the connections and loops that it opened
 
     try:
         return await to_thread(run)
     except _ENDING as error:
         raise engine.refused(error) from None
+    finally:
+        runner.stop()  # if the caller was cancelled, the thread still runs
 
 
 def _runner(

@@ -73,8 +73,7 @@ class Trial:
         """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
         # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
         message = self.context.new_message(prepared=prepared, accepted=self._began)
-        if self.context.observed:
-            self._states[message.id] = self.context.look(message)
+        self._states[message.id] = self.context.look(message)
         return message
 
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:

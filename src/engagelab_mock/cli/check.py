@@ -21,7 +21,7 @@ from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.config import CHECK_SETTINGS
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import (
     EngageLabMockError,

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from engagelab_mock.checks.catalogue import CHECKS
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
-from engagelab_mock.checks.finding import BASES, Exchange, Finding, Report
-from engagelab_mock.checks.reports import finding_record, summary_record
+from engagelab_mock.checks.finding import Exchange, Finding, Report
+from engagelab_mock.checks.reports import BASES, finding_record, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
 from engagelab_mock.delivery.receiver import Receiver

@@ -9,7 +9,6 @@ from engagelab_mock.cli.output import ExitCode, Output
 from engagelab_mock.cli.render import AttemptMade, DemoBegun, DemoSummary, ScenarioSent, Section
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
-from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME, Receiver
 from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.engagelab import EngageLab
@@ -76,7 +75,7 @@ def run_demo(engagelab: EngageLab, journal: Journal, recorder: Recorder, output:
 
 
 def _summary(runs: list[Run], journal: Journal, recorder: Recorder, *, interrupted: bool) -> DemoSummary:
-    answered = [attempt for attempt in journal.attempts if attempt.outcome is not Outcome.PENDING]
+    answered = [attempt for attempt in journal.attempts if not isinstance(attempt.exception, KeyboardInterrupt)]
     received = recorder.received
     return DemoSummary(
         runs=len(runs),

@@ -26,7 +26,6 @@ from engagelab_mock.clock import SystemClock, VirtualClock, check_delay
 from engagelab_mock.config import SETTINGS
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
-from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import recipients
 from engagelab_mock.engagelab import EngageLab
@@ -124,7 +123,8 @@ def send(**given: Any) -> int:
                     engagelab.validate_address(check=False)
                 messages, deliveries = deliver(engagelab, schedule or scenario)
         except KeyboardInterrupt:
-            answered = [each for each in journal.deliveries if each.events and each.outcome is not Outcome.PENDING]
+            ended = [each for each in journal.deliveries if each.events]
+            answered = [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
             ids = dict.fromkeys(delivery.message_id for delivery in answered)
             to = recipients(event for delivery in answered for event in delivery.events)
             sum_up(answered, ids, to, interrupted=True)
@@ -261,7 +261,7 @@ class Waiting:
 class WatchedClock(SystemClock):
     """Follow the machine's clock, and call `tick` repeatedly while a delay passes.
 
-    >>> WatchedClock(1000, lambda: print("tick")).sleep(1)
+    >>> WatchedClock(20, lambda: print("tick")).sleep(1)
     tick
     """
 

@@ -7,7 +7,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -239,7 +239,8 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
         store=store,
         keep=options.keep,
     )
-    with engagelab:
+    # Not `with engagelab:`, which would raise the last errors. The journal has them; a server ends without an error.
+    with closing(engagelab):
         if store is not None:
             from engagelab_mock.service.store.restore import restore
 

@@ -190,8 +190,7 @@ class Journal:
         #: Deliveries and refusals, oldest first.
         self.entries: MutableSequence[Delivery | Refusal] = [] if limit is None else deque(maxlen=limit)
         self._index = _Index()
-        #: Called with every completed attempt and its delivery, on the thread that sent it; an exception reaches the
-        #: sender's caller.
+        #: Called with each attempt that ended, on the thread that sent it; an exception reaches the sender's caller.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
         #: Keeps the entries for another process; None without a store.
         self.keeper: Keeper | None = None
@@ -205,9 +204,12 @@ class Journal:
         """Keep an attempt's outcome, if there is a store, and call the listeners."""
         if self.keeper is not None:
             self.keeper.completed(delivery)
-        if self.listeners:
-            for listener in tuple(self.listeners):
-                listener(delivery, attempt)
+        self.tell(delivery, attempt)
+
+    def tell(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Call the listeners with an attempt that ended."""
+        for listener in tuple(self.listeners):
+            listener(delivery, attempt)
 
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""

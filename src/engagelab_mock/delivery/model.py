@@ -32,7 +32,7 @@ class Response(msgspec.Struct, frozen=True, eq=False):
     body: bytes
     elapsed: float = 0.0
     #: The exception that an app in process raised in addition to its answer.
-    raised: Exception | None = None
+    raised: BaseException | None = None
 
     @property
     def text(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -44,7 +46,7 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"
     #: The answer is not HTTP (or, in process, breaks WSGI or ASGI).
     MALFORMED = "malformed"
-    #: A fault made the sender stop the exchange, or lose the answer.
+    #: The sender stopped the exchange or lost the answer: a fault made it, or its task was cancelled.
     ABANDONED = "abandoned"
     #: In process: the app raised an exception instead of answering.
     APP_RAISED = "app_raised"
@@ -73,6 +75,30 @@ class TransportFailure(Exception):
         self.reason = reason
         #: The answer, if one arrived all the same.
         self.response = response
+
+
+def app_raised(error: BaseException) -> TransportFailure:
+    """Return the failure of an app that raised an exception of any kind instead of answering.
+
+    >>> app_raised(SystemExit(1)).reason
+    'the app raised SystemExit: 1'
+    """
+    return TransportFailure(Outcome.APP_RAISED, f"the app raised {type(error).__name__}: {error}".removesuffix(": "))
+
+
+def ends_the_run(error: BaseException) -> bool:
+    """Tell whether an exception from an app goes on after it was recorded, because a signal may have raised it.
+
+    Signals raise in the main thread only: Ctrl-C raises `KeyboardInterrupt`, and a plugin that limits the time of a
+    test calls `pytest.fail`. An app that raises the same by itself looks the same.
+
+    >>> ends_the_run(KeyboardInterrupt()), ends_the_run(SystemExit())
+    (True, False)
+    """
+    pytest = sys.modules.get("pytest")
+    kinds = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception) if pytest is not None else ()
+    by_signal = isinstance(error, (KeyboardInterrupt, *kinds))
+    return by_signal and threading.current_thread() is threading.main_thread()
 
 
 _BY_OUTCOME = {

@@ -6,24 +6,17 @@ fails is an error of the run: it is never taken for a state.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import signal
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import Future
 from copy import deepcopy
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from engagelab_mock.clock import check_delay
-from engagelab_mock.delivery.io import ASYNC, Io
+from engagelab_mock.delivery.io import ASYNC, Io, call_in_time
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, StateNotSettled, UsageError
 from engagelab_mock.eventloop import limited, stopwatch
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from engagelab_mock.messages.message import Message
 
 #: Takes a message's id, and returns the state of that message in the app.
@@ -194,12 +187,11 @@ class Probe:
             hint="it must return once the app's background work is done: is its worker running?",
         )
         try:
-            main = threading.current_thread() is threading.main_thread()
-            done = _interruptibly(wait_idle) if main else _in_a_thread(wait_idle)
+            done = call_in_time(wait_idle, IDLE_LIMIT)
             if isinstance(done, Awaitable):
                 waits = io is ASYNC or self._wait_for is not None
                 await self._awaited(io, _in_time(done) if waits else done, "wait_idle")
-        except (_TooLong, TimeoutError):
+        except TimeoutError:
             raise too_long from None
         except Exception as error:
             raise _failure("wait_idle", error) from error
@@ -244,62 +236,9 @@ def _failure(name: str, error: Exception) -> ProbeFailed:
     return failure
 
 
-# A limit on a blocking call.
-
-
-class _TooLong(BaseException):
-    """A blocking call has taken too long. Not an `Exception`, which the call could catch."""
-
-
 async def _in_time(value: Awaitable[Any]) -> Any:
     async with limited(IDLE_LIMIT):
         return await value
-
-
-def _in_a_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a new thread, and leave it there if it does not return in time.
-
-    The caller is not the main thread, so nothing can interrupt it.
-    """
-    done: Future[Any] = Future()
-    context = contextvars.copy_context()
-
-    def call() -> None:
-        try:
-            done.set_result(context.run(function))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=call, daemon=True).start()
-    return done.result(IDLE_LIMIT)
-
-
-def _interruptibly(function: Callable[[], Any]) -> Any:
-    with _time_limit(IDLE_LIMIT):
-        return function()
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt the block after that many seconds.
-
-    The main thread can be interrupted if no other timer, such as that of a test's own time limit, runs.
-    The call stays in its thread, because a database connection may belong to it.
-    """
-    if not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise _TooLong
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 # A copy of a state.

@@ -14,7 +14,7 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, WaitIdle, check_probe
 from engagelab_mock.delivery.recorder import Recorder
-from engagelab_mock.delivery.transport.base import Transport
+from engagelab_mock.delivery.transport import Transport
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-    from engagelab_mock.delivery.transport.asgi import AsgiApp
+    from engagelab_mock.delivery.transport.lifespan import AsgiApp
     from engagelab_mock.messages.message import Message
 
 #: How long a receiver may take to answer, in seconds [S for the ping; for callbacks by inference].
@@ -279,16 +279,25 @@ class Receiver:
 
         if not isinstance(self.transport, AsgiTransport):
             raise UsageError(f"only ASGI apps have a lifespan, {self!r} does not", where="Receiver.lifespan")
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                state = await stack.enter_async_context(self.transport.lifespan())
-            except TransportFailure as failure:
-                raise EngageLabMockError(failure.reason, where="Receiver.lifespan") from failure.__cause__
-            yield state
+        try:
+            async with self.transport.lifespan() as state:
+                yield state
+        except TransportFailure as failure:
+            raise self._failed(failure, "Receiver.lifespan") from failure.__cause__
 
     def close(self) -> None:
-        """Close connections and loops; the next delivery opens them again."""
-        self.transport.close()
+        """Close connections and loops; the next delivery opens them again.
+
+        Raises `EngageLabMockError`, after all is closed, if the app's lifespan failed at its shutdown or before.
+        """
+        try:
+            self.transport.close()
+        except TransportFailure as failure:
+            raise self._failed(failure, "Receiver.close") from failure.__cause__
+
+    def _failed(self, failure: TransportFailure, where: str) -> EngageLabMockError:
+        hint = "correct the app's lifespan" + ("; the app's own exception is the cause" if failure.__cause__ else "")
+        return EngageLabMockError(f"{failure.reason} ({self.address})", where=where, hint=hint)
 
     def __repr__(self) -> str:
         described = f" {self.settings.description!r}" if self.settings.description else ""

@@ -64,7 +64,7 @@ def journal_table(entries: Iterable[Delivery | Refusal], *, most: int | None = N
         return "nothing was sent"
     chosen = range(len(lines)) if most is None or len(lines) <= most else _choose(lines, most)
     rows = [("#", "event", "to", "channel", "http", "outcome"), *[_row(lines[index], index + 1) for index in chosen]]
-    drawn = _align(_with_receivers(rows, [lines[index] for index in chosen]))
+    drawn = align(_with_receivers(rows, [lines[index] for index in chosen]))
     table = drawn[:1]
     previous = -1
     for index, row in zip(chosen, drawn[1:], strict=True):
@@ -73,6 +73,16 @@ def journal_table(entries: Iterable[Delivery | Refusal], *, most: int | None = N
         table.append(row)
         previous = index
     return "\n".join(table)
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines with their cells in columns.
+
+    >>> align([("a", "b"), ("long", "c")])
+    ['a     b', 'long  c']
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def printable(text: str) -> str:
@@ -116,11 +126,6 @@ def _row(line: _Line, number: int) -> tuple[str, ...]:
 
 def _why(attempt: Attempt) -> str:
     return ": " + textwrap.shorten(attempt.error, _ERROR_CHARACTERS, placeholder=" …") if attempt.error else ""
-
-
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _request(delivery: Delivery, attempt: Attempt) -> list[str]:

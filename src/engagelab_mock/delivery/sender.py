@@ -10,7 +10,7 @@ from engagelab_mock.clock import Clock
 from engagelab_mock.delivery.io import SYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.outcome import Outcome, TransportFailure
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure, ends_the_run
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UsageError
@@ -48,7 +48,8 @@ class Sender:
     async def attempt(self, io: Io, delivery: Delivery) -> Attempt:
         """Make a delivery's next attempt, and return it with its outcome.
 
-        Raises `UsageError`, and enters it in the journal, if the transport cannot do what a fault needs.
+        Raises `UsageError`, and enters it in the journal, if the transport cannot do what a fault needs. If the
+        caller's task is cancelled or the run is interrupted, the attempt is completed, and the exception goes on.
         """
         __tracebackhide__ = True
         receiver, attempts = delivery.receiver, delivery.attempts
@@ -76,29 +77,35 @@ class Sender:
         # The attempt first, so that a thread that reads the journal never finds a delivery without one.
         attempts.append(attempt)
         journal = self._journal
-        if number == 1:
-            journal.open(delivery)
-        if journal.keeper is not None:
-            journal.keeper.begun(delivery)
         started = stopwatch()
+        failed: Response | TransportFailure
         try:
+            if number == 1:
+                journal.open(delivery)
+            if journal.keeper is not None:
+                journal.keeper.begun(delivery)
+                started = stopwatch()
             if io is SYNC:
                 answer = transport.exchange(callback, receiver.limit, None)
             else:
                 answer = await transport.aexchange(callback, receiver.limit, None)
         except TransportFailure as failure:
-            self._complete(delivery, attempt, failure, started)
-            return attempt
-        limit = receiver.limit
-        if answer.status != 200 or answer.raised is not None or (limit is not None and answer.elapsed > limit):
-            self._complete(delivery, attempt, answer, started)
-            return attempt
-        attempt.response, attempt.elapsed = answer, answer.elapsed
-        if delivery.signed:
-            self._earlier[receiver] = callback
-        attempt.outcome = _ACKNOWLEDGED
-        if journal.keeper is not None or journal.listeners:
-            journal.complete(delivery, attempt)
+            failed = failure
+        except BaseException as error:
+            self._abandon(delivery, [attempt], error, started)
+            raise
+        else:
+            limit = receiver.limit
+            if answer.status == 200 and answer.raised is None and (limit is None or answer.elapsed <= limit):
+                attempt.response, attempt.elapsed = answer, answer.elapsed
+                if delivery.signed:
+                    self._earlier[receiver] = callback
+                attempt.outcome = _ACKNOWLEDGED
+                if journal.keeper is not None or journal.listeners:
+                    journal.complete(delivery, attempt)
+                return attempt
+            failed = answer
+        self._complete(delivery, [attempt], [failed], started)
         return attempt
 
     async def _attempt_with_faults(self, io: Io, delivery: Delivery, number: int, applied: Sequence[Fault]) -> Attempt:
@@ -116,17 +123,23 @@ class Sender:
             Attempt(number, self.clock.time(), callback, faults=tuple(applied), method=draft.wire.method)
             for _ in range(draft.copies)
         ]
-        for attempt in attempts:
-            self._begin(delivery, attempt)
         receiver = delivery.receiver
         started = stopwatch()
-        answers = await io.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
+        try:
+            for attempt in attempts:
+                self._begin(delivery, attempt)
+            started = stopwatch()
+            answers = await io.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
+        except TransportFailure as failure:  # of all copies: the app could not start
+            answers = [failure] * draft.copies
+        except BaseException as error:
+            self._abandon(delivery, attempts, error, started)
+            raise
         if draft.answer_with is not None:
             answers = [_replace(answer, draft.answer_with) for answer in answers]
         if draft.lose_answer:
             answers = [_lose(answer) for answer in answers]
-        for attempt, answer in zip(attempts, answers, strict=True):
-            self._complete(delivery, attempt, answer, started)
+        self._complete(delivery, attempts, answers, started)
         # Copies sent at once have no order. A delivery is judged by its last attempt, so failed ones come last.
         attempts.sort(key=lambda attempt: not attempt.acknowledged)
         delivery.attempts[-len(attempts) :] = attempts
@@ -174,13 +187,42 @@ class Sender:
             journal.keeper.begun(delivery)
 
     def _complete(
-        self, delivery: Delivery, attempt: Attempt, answer: Response | TransportFailure, started: float
+        self,
+        delivery: Delivery,
+        attempts: Sequence[Attempt],
+        answers: Sequence[Response | TransportFailure],
+        started: float,
     ) -> None:
-        """Judge the answer: only HTTP 200 in time acknowledges [S].
+        """Judge the answer to each attempt, and raise what ends the run."""
+        journal = self._journal
+        for attempt, answer in zip(attempts, answers, strict=True):
+            self._judge(delivery, attempt, answer, started)
+        for attempt in attempts:
+            if attempt.exception is not None and ends_the_run(attempt.exception):
+                # The store does not learn of it, as if the process had ended: the next process makes the attempt again.
+                journal.tell(delivery, attempt)
+                raise attempt.exception
+            if journal.keeper is not None or journal.listeners:
+                journal.complete(delivery, attempt)
+
+    def _abandon(self, delivery: Delivery, attempts: Sequence[Attempt], error: BaseException, started: float) -> None:
+        """Complete attempts whose exchange ended without an answer or a failure of the receiver.
+
+        The store does not learn of it: the caller withdraws the delivery, or the next process makes the attempt again.
+        """
+        reason = f"the sender was stopped before it had the answer: {type(error).__name__}"
+        for attempt in attempts:
+            failure = TransportFailure(Outcome.ABANDONED, reason)
+            failure.__cause__ = error
+            _fail(attempt, failure, stopwatch() - started)
+            self._journal.tell(delivery, attempt)
+
+    def _judge(self, delivery: Delivery, attempt: Attempt, answer: Response | TransportFailure, started: float) -> None:
+        """Judge an answer: only HTTP 200 in time acknowledges [S].
 
         The outcome is set last, so that a thread that reads it finds the other fields set.
         """
-        receiver, journal = delivery.receiver, self._journal
+        receiver = delivery.receiver
         if isinstance(answer, TransportFailure):
             _fail(attempt, answer, stopwatch() - started)
         else:
@@ -193,8 +235,6 @@ class Sender:
                     self._earlier[receiver] = attempt.callback
             else:
                 _refuse(attempt, answer, receiver.limit)
-        if journal.keeper is not None or journal.listeners:
-            journal.complete(delivery, attempt)
 
 
 def _lose(answer: Response | TransportFailure) -> TransportFailure:

@@ -192,6 +192,7 @@ class _Explorer:
         self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
         self._usual = UsualPlayings(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
+        state.explorations.append(exploration)
         progress = Progress(state.progress)
         ends = None if self._budget is None else stopwatch() + self._budget
         seen: set[str] = set()
@@ -221,7 +222,6 @@ class _Explorer:
                     await self._usual.check_reset(io)
         finally:
             progress.end(exploration)
-        state.exploration = exploration
         if exploration.failures:
             failed = exploration.failures[0].played
             state.played = failed.schedule

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Headers
 from engagelab_mock.server.loopback import is_loopback, listening_socket

@@ -151,7 +151,13 @@ class BulkSend:
                     where="send_many",
                     hint="in an async test use `await engagelab.asend_many(...)`: both apps run in the test's loop",
                 )
-            runs: list[Run] = apps[0].run(self.asend())
+            try:
+                runs: list[Run] = apps[0].run(self.asend())
+            except SystemExit as error:
+                what = "a task of the app raised SystemExit, which stops its event loop"
+                raise EngageLabMockError(
+                    what, where="send_many", hint="the app's own exception is the cause"
+                ) from error
             return runs
         latest = self._send_from_threads()
         self._join()

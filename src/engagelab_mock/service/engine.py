@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -52,25 +53,26 @@ _DELIVER_OPTIONS = tuple(DeliverOptions.__annotations__)
 
 
 class ExploreState:
-    """Hold what an engine keeps from one exploration to the next.
+    """Hold what an engine keeps of its explorations and checks.
 
     >>> ExploreState().replaying is None
     True
     """
 
-    __slots__ = ("count", "exploration", "played", "progress", "replaying")
+    __slots__ = ("count", "explorations", "played", "progress", "replaying", "reports")
 
     def __init__(self) -> None:
         #: A token that every exploration plays instead of its own schedules; None plays those.
         self.replaying: str | None = None
         #: The schedule that was played last; of an exploration, the one that failed.
         self.played: Any = None
-        #: The last exploration that came to its end; None if there was none.
-        self.exploration: Any = None
         #: Called with how far an exploration has got; None shows a line on stderr if that is a terminal.
         self.progress: Callable[[Any, bool], object] | None = None
         #: How many explorations and single schedules were started: each has messages of its own.
         self.count = 0
+        #: The last explorations and reports of checks. Their deliveries are not in the journal.
+        self.explorations: deque[Any] = deque(maxlen=10)
+        self.reports: deque[Any] = deque(maxlen=10)
 
 
 class Engine:
@@ -321,11 +323,11 @@ class Engine:
         if self._outbox is not None and self._outbox.waiting:
             await self._outbox.settle(io)
 
-    def settle_soon(self) -> None:
+    def settle_soon(self, reader: str) -> None:
         """Settle, waiting at most a second for another thread. Used by properties that only read."""
         __tracebackhide__ = True
         if self._outbox is not None and self._outbox.waiting:
-            self._outbox.settle_soon()
+            self._outbox.settle_soon(reader)
 
     def settle_quietly(self) -> None:
         """Settle, and keep failures for the next caller that settles."""

@@ -51,7 +51,7 @@ class Inbox(Sequence[InboxMessage]):
     def latest(self) -> InboxMessage:
         """Return the message that arrived last; raise `NothingReceived` if none has."""
         __tracebackhide__ = True
-        messages = self._arrived()
+        messages = self._settled()
         if not messages:
             raise self._nothing_received("nothing has arrived")
         return messages[-1]
@@ -85,6 +85,7 @@ class Inbox(Sequence[InboxMessage]):
         '+6591234567'
         """
         __tracebackhide__ = True
+        self._engine.outbox.check_reader("inbox, wait")
         return run_sync(self._wait(SYNC, timeout, count))
 
     async def await_(self, timeout: float = 3.0, *, count: int = 1) -> InboxMessage:
@@ -137,10 +138,12 @@ class Inbox(Sequence[InboxMessage]):
         return float(clock.wait_until(min(due))) if due else math.inf
 
     def __getitem__(self, index: Any) -> Any:
-        return self._arrived()[index]
+        __tracebackhide__ = True
+        return self._settled()[index]
 
     def __len__(self) -> int:
-        return len(self._arrived())
+        __tracebackhide__ = True
+        return len(self._settled())
 
     def __repr__(self) -> str:
         messages = self._arrived()
@@ -148,6 +151,12 @@ class Inbox(Sequence[InboxMessage]):
 
     def _accepted(self) -> list[Accepted]:
         return [each for each in self._engine.messages if self._to is None or each.message.to == self._to]
+
+    def _settled(self) -> list[InboxMessage]:
+        """Return the messages that have arrived, also those of what was accepted after the inbox was returned."""
+        __tracebackhide__ = True
+        self._engine.settle_soon("inbox")
+        return self._arrived()
 
     def _arrived(self) -> list[InboxMessage]:
         now = self._engine.clock.time()

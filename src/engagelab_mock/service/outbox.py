@@ -26,6 +26,15 @@ _CALLBACK_PATIENCE = 3.0
 #: How many failures are kept for the next caller that settles.
 _KEPT = 100
 
+#: What to do instead in an event loop, for each synchronous reader.
+_TWINS = {
+    "journal": "`await engagelab.asettle()` sends them; then read engagelab.journal",
+    "inbox": "`await engagelab.ainbox(…)` sends them and returns the inbox",
+    "inbox, wait": "`inbox = await engagelab.ainbox(…)` sends them; then `await inbox.await_(…)`",
+    "pending": "`await engagelab.asettle()` sends them; engagelab.clock.pending lists them as they are",
+    "with EngageLab(…)": "`await engagelab.asettle()` at the end of the block sends them, and raises what fails",
+}
+
 
 class Outbox:
     """Send what was accepted when a caller settles, and keep failures until a caller can be told.
@@ -52,6 +61,33 @@ class Outbox:
     def waiting(self) -> bool:
         """Tell whether there is anything to settle."""
         return bool(self._open or self._failures)
+
+    @property
+    def _unsent(self) -> list[Sending]:
+        """Return what was accepted and is not finished."""
+        return [sending for sending in tuple(self._open) if sending.remaining]
+
+    def check_reader(self, reader: str) -> None:
+        """Raise `UsageError` if something is to be sent, and only a caller that awaits can send it.
+
+        Otherwise the reader would see a list that is empty because nothing could happen. A receiver's handler may
+        always read. `pending` may list what is due later, and what another task is sending.
+        """
+        __tracebackhide__ = True
+        scheduler, unsent = self._scheduler, self._unsent
+        if reader == "pending":
+            now = scheduler.clock.time()
+            unsent = [] if scheduler.in_use else [sending for sending in unsent if sending.is_due(now)]
+        if not unsent or scheduler.is_advancing or not scheduler.virtual:
+            return
+        try:
+            self._check(SYNC)
+        except UsageError:
+            raise UsageError(
+                "callbacks are waiting to be sent, and from inside a running event loop they must be awaited",
+                where=reader,
+                hint=_TWINS[reader],
+            ) from None
 
     def accept(self, sending: Sending) -> None:
         """Take in a sending whose callbacks are held."""
@@ -96,7 +132,8 @@ class Outbox:
         if not self.waiting or scheduler.is_advancing:
             return
         if self._open and scheduler.virtual:
-            self._check(io)
+            if self._unsent:
+                self._check(io)
             await self._wait_for_responses(io)
             if not await scheduler.enter(io, _SETTLE_PATIENCE if required else PATIENCE):
                 if not required:
@@ -117,17 +154,22 @@ class Outbox:
         except EngageLabMockError as error:
             self.keep_failure(error)
 
-    def settle_soon(self) -> None:
-        """Settle, waiting at most a second for another thread. Used by properties that only read."""
+    def settle_soon(self, reader: str) -> None:
+        """Settle, waiting at most a second for another thread. Used by properties that only read.
+
+        In an event loop that must await the receivers, raise `UsageError`; return if another task is sending.
+        """
         __tracebackhide__ = True
         scheduler = self._scheduler
         if scheduler.is_advancing or not scheduler.virtual:
             return
         if self._open:
             try:
-                self._check(SYNC)
+                self.check_reader(reader)
             except UsageError:
-                return
+                if scheduler.in_use:
+                    return
+                raise
             run_sync(self._wait_for_responses(SYNC))
             if not run_sync(scheduler.enter(SYNC, PATIENCE)):
                 return
@@ -165,6 +207,30 @@ class Outbox:
         for other in others:
             first.add_note(f"and: {str(other).splitlines()[0]}")
         raise first
+
+    def end(self, error: BaseException | None, close: Callable[[], None], *, sends: bool) -> None:
+        """Settle and close at the end of a `with` block.
+
+        Unless it `sends`, because a store keeps the callbacks for the next process, only raise the kept failures.
+        With an error on its way out of the block, only close. Nothing hides the first error: later ones are its notes.
+        """
+        __tracebackhide__ = True
+        try:
+            if error is None and sends:
+                self.check_reader("with EngageLab(…)")
+                run_sync(self.settle(SYNC))
+            elif error is None:
+                self.raise_failures()
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            try:
+                close()
+            except Exception as failure:
+                if error is None:
+                    raise
+                error.add_note(f"and: {failure}")
 
     def clear(self) -> None:
         """Withdraw what was accepted, and forget the failures."""

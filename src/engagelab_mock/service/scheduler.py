@@ -40,6 +40,7 @@ States of a scheduled callback:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable
@@ -48,7 +49,7 @@ from typing import TYPE_CHECKING
 
 from engagelab_mock.clock import Clock, Entry, VirtualClock
 from engagelab_mock.delivery.io import SYNC, Io
-from engagelab_mock.eventloop import Condition
+from engagelab_mock.eventloop import Condition, raise_own_cancellation
 from engagelab_mock.service.sending import ScheduledCallback, Sending
 
 if TYPE_CHECKING:
@@ -87,10 +88,17 @@ class Scheduler:
         """Tell whether the caller was called by a receiver, while an entry is sent to it."""
         return self in _ADVANCING.get()
 
+    @property
+    def in_use(self) -> bool:
+        """Tell whether a thread or task has the right to advance."""
+        return self._owner is not None
+
     async def run(self, io: Io, sending: Sending) -> None:
         """Run what is due until a sending is finished, and raise `NotAcknowledged` for what was given up."""
         __tracebackhide__ = True
         try:
+            if io is not SYNC:
+                await raise_own_cancellation()  # within the app's call, it would seem to be the app's
             if self.post is None:
                 await self.advance(io, sending)
             else:
@@ -156,11 +164,11 @@ class Scheduler:
                             if len(self._awaited) > 1:
                                 self.condition.notify()
         finally:
-            _ADVANCING.reset(token)
             if entered:
                 with lock:
                     self._awaited.remove(sending)
                 self.leave()
+            self.unmark(token)
 
     def _may_take(self, sending: Sending, head: Entry | None) -> bool:
         """Tell whether the caller may take the earliest entry, or there will be none; the lock must be held."""
@@ -234,7 +242,8 @@ class Scheduler:
 
     def unmark(self, token: Token[tuple[Scheduler, ...]]) -> None:
         """Undo `mark`."""
-        _ADVANCING.reset(token)
+        with contextlib.suppress(ValueError):  # a coroutine that never ended is closed in another context
+            _ADVANCING.reset(token)
 
     def notify(self) -> None:
         """Wake everyone who waits."""

@@ -202,6 +202,10 @@ class Sending:
         first = self.deliveries[0] if self.deliveries else None
         return not self.remaining if first is None else first.outcome is not Outcome.PENDING
 
+    def is_due(self, now: float) -> bool:
+        """Tell whether a callback, held or scheduled, is due."""
+        return any(callback.at <= now for callback in tuple(self._waiting))
+
     def release(self) -> None:
         """Put on the agenda what was held. Doing it twice does nothing."""
         with self._scheduler.lock:
@@ -298,9 +302,10 @@ class Sending:
         __tracebackhide__ = True
         try:
             attempt = await self._sender.attempt(io, delivery)
-        except UsageError:
+        except BaseException as error:
             delivery.given_up = True
-            self.withdraw()
+            if isinstance(error, UsageError):
+                self.withdraw()
             raise
         if attempt.outcome is Outcome.ACKNOWLEDGED:
             return

@@ -44,7 +44,9 @@ class KeyedExecutor:
     If a job raises, `on_error` is called with the exception, and the next job runs.
     """
 
-    def __init__(self, *, concurrency: int, on_error: Callable[[Exception], object], name: str = "executor") -> None:
+    def __init__(
+        self, *, concurrency: int, on_error: Callable[[BaseException], object], name: str = "executor"
+    ) -> None:
         self._concurrency = concurrency
         self._on_error = on_error
         self._name = name
@@ -97,7 +99,7 @@ class KeyedExecutor:
         while (key := self._next()) is not None:
             try:
                 self._jobs[key][0]()
-            except Exception as error:
+            except BaseException as error:  # a thread that ended would leave its key's other jobs waiting for ever
                 self._on_error(error)
             with self._lock:
                 jobs = self._jobs[key]
@@ -221,10 +223,10 @@ class DeliveryWorker:
     def _try(self, work: Callable[[], object]) -> None:
         try:
             work()
-        except Exception as error:
+        except BaseException as error:
             self._report(error)
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: BaseException) -> None:
         """Enter an error in the journal, as no caller can catch it, unless the journal has it already."""
         if isinstance(error, (NotAcknowledged, UsageError)):
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engagelab_mock import EngageLab, Outcome, Receiver
-from engagelab_mock.delivery.transport.base import BODY_LIMIT
+from engagelab_mock.delivery.transport import BODY_LIMIT
 from tests.failures import failure_of
 from tests.peers import Conversation, Peer, answer, answering
 

@@ -9,10 +9,11 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import anyio
 import pytest
 from fastapi import FastAPI, Request
 
-from engagelab_mock import EngageLab, Outcome, Receiver
+from engagelab_mock import EngageLab, EngageLabMockError, Outcome, Receiver
 from tests.failures import failure_of
 
 
@@ -146,16 +147,150 @@ def test_a_start_up_that_failed_is_tried_again_by_the_next_callback() -> None:
         assert engagelab.send(scenario=["plan"]).acknowledged
 
 
-def test_a_stop_that_fails_does_not_spoil_the_close() -> None:
+class Broken:
+    """An ASGI app whose lifespan goes wrong after it has started, in one of several ways."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            if self.way == "ends while it runs":
+                raise RuntimeError("sorry")
+            if self.way == "is cancelled while it runs":
+                raise asyncio.CancelledError("sorry")
+            assert await receive() == {"type": "lifespan.shutdown"}
+            if self.way == "exits":
+                raise SystemExit("sorry")
+            if self.way == "says so":
+                await send({"type": "lifespan.shutdown.failed", "message": "Traceback\n  …\nsorry\n"})
+            elif self.way == "says so without a reason":
+                await send({"type": "lifespan.shutdown.failed"})
+            elif self.way == "raises after its end":
+                await send({"type": "lifespan.shutdown.complete"})
+            if self.way.startswith("raises"):
+                raise RuntimeError("sorry")
+            return
+        await anyio.sleep(0)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+
+WAYS = {
+    "raises": "the app's lifespan shutdown failed: RuntimeError: sorry",
+    "raises after its end": "the app's lifespan shutdown failed: RuntimeError: sorry",
+    "exits": "the app's lifespan shutdown failed: SystemExit: sorry",
+    "says so": "the app's lifespan shutdown failed: sorry",
+    "says so without a reason": "the app's lifespan shutdown failed: it gave no reason",
+    "ends while it runs": "the app's lifespan failed before its shutdown: RuntimeError: sorry",
+    "is cancelled while it runs": "the app's lifespan failed before its shutdown: CancelledError: sorry",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lifespan_that_fails_after_its_start_is_raised_at_close(way: str) -> None:
+    engagelab = EngageLab(Receiver.asgi(Broken(way), "/engagelab"))
+    assert engagelab.send(scenario=["plan"]).acknowledged
+    with pytest.raises(EngageLabMockError) as caught:
+        engagelab.close()
+    assert caught.value.what == f"{WAYS[way]} (http://testserver/engagelab)"
+    assert caught.value.where == "Receiver.close"
+    assert caught.value.hint.startswith("correct the app's lifespan")
+    assert (caught.value.__cause__ is None) == way.startswith("says")
+    engagelab.close()  # it was closed all the same
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_lifespan_that_fails_after_its_start_is_raised_by_lifespan(way: str) -> None:
+    receiver = Receiver.asgi(Broken(way), "/engagelab")
+    engagelab = EngageLab(receiver)
+    with pytest.raises(EngageLabMockError) as caught:
+        async with receiver.lifespan():
+            assert (await engagelab.asend(scenario=["plan"])).acknowledged
+    assert caught.value.what == f"{WAYS[way]} (http://testserver/engagelab)"
+    assert caught.value.where == "Receiver.lifespan"
+    engagelab.close()
+
+
+def test_a_lifespan_that_another_task_of_the_app_cancels_has_failed() -> None:
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.append(task)
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        tasks[0].cancel()
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    engagelab = EngageLab(Receiver.asgi(app))
+    engagelab.send()
+    with pytest.raises(EngageLabMockError, match="lifespan failed before its shutdown: CancelledError"):
+        engagelab.close()
+
+
+@pytest.mark.anyio
+async def test_a_lifespan_that_fails_does_not_hide_the_error_of_the_test() -> None:
+    with pytest.raises(LookupError, match="in the test") as caught:
+        async with Receiver.asgi(Broken("raises")).lifespan():
+            raise LookupError("in the test")
+    assert caught.value.__notes__ == ["and: the app's lifespan shutdown failed: RuntimeError: sorry"]
+
+
+def test_a_lifespan_that_starts_and_returns_has_not_failed() -> None:
+    """Some apps do not wait for their shutdown."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.failed", "message": "sorry"})
-            raise RuntimeError("sorry")
+            return
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body"})
 
     with EngageLab(Receiver.asgi(app)) as engagelab:
         assert engagelab.send(scenario=["plan"]).acknowledged
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError, GeneratorExit])
+def test_a_start_up_that_exits_has_failed(kind: type[BaseException]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise kind("no database")
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    error = failure_of(Receiver.asgi(app))
+    assert error.what.endswith(f"the app's lifespan start-up failed: {kind.__name__}: no database")
+    assert type(error.__cause__) is kind
+
+
+@pytest.mark.parametrize("fault", [None, "duplicate"])
+def test_a_start_up_that_fails_ends_the_attempts(fault: str | None) -> None:
+    app = FastAPI(lifespan=failing_first([ConnectionError("no database")]))
+    with EngageLab(Receiver.asgi(app, "/engagelab")) as engagelab:
+        engagelab.send(scenario=["plan"], check=False, fault=fault)
+        assert {attempt.outcome for attempt in engagelab.journal.attempts} == {Outcome.APP_RAISED}
+
+
+def test_every_receiver_is_closed_before_the_first_error_is_raised() -> None:
+    shop = Shop()
+    receivers = [
+        Receiver.asgi(Broken("raises"), "/first"),
+        Receiver.asgi(shop.app, "/engagelab"),
+        Receiver.asgi(Broken("says so"), "/last"),
+    ]
+    engagelab = EngageLab(receivers)
+    engagelab.send(scenario=["plan"])
+    with pytest.raises(EngageLabMockError, match="/first") as caught:
+        engagelab.close()
+    assert shop.events == ["started", "stopped"]
+    [note] = caught.value.__notes__
+    assert note.startswith("and: Receiver.close: the app's lifespan shutdown failed: sorry (http://testserver/last)")

@@ -269,16 +269,6 @@ def test_without_a_limit_a_slow_app_is_waited_for() -> None:
     assert deliver(slow, limit=None) == b"fine"
 
 
-def test_what_is_no_failure_of_the_app_is_not_swallowed() -> None:
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        raise KeyboardInterrupt
-
-    with EngageLab(Receiver.wsgi(app)) as engagelab:
-        with pytest.raises(KeyboardInterrupt):
-            engagelab.send("+6591234567")
-        assert engagelab.journal.attempts[0].outcome is Outcome.PENDING
-
-
 def test_an_app_may_answer_without_reading_the_body() -> None:
     assert deliver(fine) == b"fine"
 

@@ -1,1 +1,99 @@
-"""Transports to a receiver: HTTP, or WSGI and ASGI in process."""
+"""Transports to a receiver, HTTP, or WSGI and ASGI in process: their interface, and code that several of them use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from engagelab_mock.delivery.model import Response
+from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.errors import InvalidSettings, did_you_mean
+from engagelab_mock.protocol.callback import Callback
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.transport.wire import Wire
+
+
+#: How much of an answer's body is kept, in bytes; the rest is read and not kept.
+BODY_LIMIT = 1 << 20
+
+
+class Transport(Protocol):
+    """Send a callback to a receiver and return its answer, or raise `TransportFailure`.
+
+    `limit` is in seconds, measured to the last byte of the answer; None waits without a limit.
+    `wire` says how the request is written, if a fault changes that.
+    """
+
+    #: "http", "wsgi" or "asgi".
+    name: str
+    #: The URL of the receiver.
+    address: str
+
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Send the callback and wait for the answer."""
+
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Send the callback and wait for the answer in the running event loop."""
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Send the callback several times at the same time; return the answer or failure of each."""
+
+    def close(self) -> None:
+        """Close connections and loops; a later exchange opens them again."""
+
+
+def exchange_in_threads(
+    transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+) -> list[Response | TransportFailure]:
+    """Send a callback several times at the same time, each copy from its own thread; a single one from this thread."""
+
+    def one(_: int) -> Response | TransportFailure:
+        try:
+            return transport.exchange(callback, limit, wire)
+        except TransportFailure as failure:
+            return failure
+
+    if copies == 1:
+        # The app may use one database connection per thread, as Django's tests do.
+        return [one(0)]
+    from concurrent.futures import ThreadPoolExecutor  # only duplicates need it
+
+    with ThreadPoolExecutor(copies) as pool:
+        return list(pool.map(one, range(copies)))
+
+
+def split_address(url: str, *, where: str) -> SplitResult:
+    """Split an http or https URL, or raise `InvalidSettings` with what is wrong.
+
+    >>> split_address("http://127.0.0.1:5000/engagelab", where="url").port
+    5000
+    """
+    if not isinstance(url, str):
+        raise InvalidSettings(f"an address is a string, not {url!r}", where=where)
+    example = "an address looks like 'http://127.0.0.1:5000/engagelab'"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidSettings(f"{url!r} is not a URL: {error}", where=where, hint=example) from None
+    if parts.scheme not in {"http", "https"}:
+        guess = did_you_mean(parts.scheme, ["http", "https"]) if parts.scheme else ""
+        raise InvalidSettings(
+            f"{url!r} has the scheme {parts.scheme!r}, not http or https",
+            where=where,
+            hint=guess or example,
+        )
+    if not parts.hostname or port == 0:
+        raise InvalidSettings(f"{url!r} has no {'port' if parts.hostname else 'host'}", where=where, hint=example)
+    if parts.username is not None:
+        raise InvalidSettings(
+            f"{parts.hostname!r} is given with credentials in the URL",
+            where=where,
+            hint="EngageLab sends an Authorization header verbatim: pass it as authorization='Basic …'",
+        )
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise InvalidSettings(f"{url!r} holds blanks or non-ASCII characters", where=where, hint="percent-encode them")
+    return parts

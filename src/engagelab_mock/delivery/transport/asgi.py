@@ -5,96 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from engagelab_mock.delivery.model import Response
-from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport.base import split_address
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
+from engagelab_mock.delivery.transport import split_address
+from engagelab_mock.delivery.transport.lifespan import AsgiApp, Lifespan, Message, running
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import (
     Flag,
     Limit,
-    Start,
-    background,
     flag,
     gather,
     in_loop,
     in_trio,
+    is_cancellation,
     limited,
-    mailbox,
     stopwatch,
 )
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.transport.wire import Wire
-
-
-Message = MutableMapping[str, Any]
-#: An ASGI app. Each framework types scope, receive and send differently, so a closer type would exclude some.
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-class Lifespan:
-    """Run an app's lifespan; an app without one is used without it.
-
-    `state` is what the app's start-up left for its requests.
-    """
-
-    def __init__(self, app: AsgiApp) -> None:
-        self.state: dict[str, Any] = {}
-        self._app = app
-        self._ended = False
-        self._raised: Exception | None = None
-
-    async def startup(self, start: Start) -> None:
-        """Start the app with `start`; raise `TransportFailure` if the app reports that it could not start.
-
-        The caller, which provides `start`, cancels its tasks.
-        """
-        self._tell, hear = mailbox()
-        self._answer, self._listen = mailbox()
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        start(self._run(scope, hear))
-        message = await self._say("lifespan.startup")
-        if message is not None and message["type"] == "lifespan.startup.failed":
-            # Frameworks put the whole traceback there; its last line names the error.
-            reason = (message.get("message") or "").strip().rpartition("\n")[2] or "it gave no reason"
-            # An app that could not start must not be asked to stop.
-            self._ended = True
-            raise TransportFailure(
-                Outcome.APP_RAISED, f"the app's lifespan start-up failed: {reason}"
-            ) from self._raised
-
-    async def shutdown(self) -> None:
-        """Stop the app, if it is running."""
-        await self._say("lifespan.shutdown")
-
-    async def _run(self, scope: Message, hear: Callable[[], Awaitable[Message]]) -> None:
-        async def receive() -> Message:
-            return await hear()
-
-        async def send(message: Message) -> None:
-            self._answer(message)
-
-        try:
-            await self._app(scope, receive, send)
-        except Exception as error:
-            # An app without lifespan raises at once; the specification says to continue without it.
-            self._raised = error
-        finally:
-            self._ended = True
-            self._answer(None)
-
-    async def _say(self, event: str) -> Message | None:
-        """Send the app an event; return its answer, or None if it ended without one."""
-        if self._ended:
-            return None
-        self._tell({"type": event})
-        answer: Message | None = await self._listen()
-        return answer
 
 
 T = TypeVar("T")
@@ -146,7 +80,7 @@ class AsgiTransport:
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer, outside of a running loop."""
-        return self.run(self.aexchange(callback, limit, wire))
+        return self._call(self.aexchange(callback, limit, wire))
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app in the running loop and collect its answer."""
@@ -163,13 +97,15 @@ class AsgiTransport:
                 return exchange.failed(error)
             reason = f"no complete answer within {limit:g} s"
             raise TransportFailure(Outcome.TIMEOUT, reason) from None
-        except Exception as error:
+        except BaseException as error:
+            if exchange.cancelled:
+                raise
             return exchange.failed(error)
         return exchange.response()
 
     async def _break_off(self, callback: Callback, limit: float | None, wire: Wire) -> None:
         """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
-        from engagelab_mock.delivery.transport.base import failure_of  # only faults need it
+        from engagelab_mock.delivery.transport.wire import failure_of  # only faults need it
 
         failure = failure_of(wire, len(callback.body))
         if failure is None:
@@ -178,7 +114,9 @@ class AsgiTransport:
         exchange = _BrokenExchange(callback.body if cut is None else callback.body[:cut], limit, whole=cut is None)
         try:
             await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
-        except Exception as error:
+        except BaseException as error:
+            if exchange.cancelled:
+                raise
             raise failure from error
         raise failure
 
@@ -193,20 +131,17 @@ class AsgiTransport:
             except TransportFailure as failure:
                 return failure
 
-        return self.run(gather(one() for _ in range(copies)))
+        return self._call(gather(one() for _ in range(copies)))
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
         """Start the app in the running loop, and stop it at the end of the `async with` block."""
-        async with background() as start:
-            lifespan = Lifespan(self.app)
-            await lifespan.startup(start)
-            before, self._state = self._state, lifespan.state
+        async with running(self.app) as state:
+            before, self._state = self._state, state
             try:
-                yield lifespan.state
+                yield state
             finally:
                 self._state = before
-                await lifespan.shutdown()
 
     def run(self, program: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the app's own loop, starting the app first if necessary."""
@@ -222,22 +157,37 @@ class AsgiTransport:
         except BaseException:
             program.close()
             raise
-        return loop.run_until_complete(program)
+        task = loop.create_task(program)
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt):
+            # These two leave the loop at once if any task raises them, or a signal, so this task may not have ended.
+            _cancel(loop, {task})
+            raise
+
+    def _call(self, program: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self.run(program)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise app_raised(error) from error
 
     def close(self) -> None:
-        """Stop the app and close the loop; a later exchange opens them again."""
+        """Stop the app and close the loop; a later exchange opens them again.
+
+        Raises `TransportFailure`, after all is closed, if the app's lifespan failed at shutdown or before.
+        """
         loop, lifespan = self._loop, self._lifespan
         self._loop = self._lifespan = None
         if loop is None:
             return
-        try:
-            if lifespan is not None:
-                loop.run_until_complete(lifespan.shutdown())
-            _cancel_all(loop)
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            loop.close()
+        with contextlib.closing(loop):
+            try:
+                if lifespan is not None:
+                    loop.run_until_complete(lifespan.shutdown())
+            finally:
+                _cancel(loop, asyncio.all_tasks(loop))
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.run_until_complete(loop.shutdown_default_executor())
 
     def _open(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
@@ -270,7 +220,7 @@ class AsgiTransport:
 class _Exchange:
     """Hold one request and its answer, as the app sees them through `receive` and `send`."""
 
-    __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_limit", "_start", "_started", "_timer")
+    __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_limit", "_start", "_started", "_timer", "cancelled")
 
     def __init__(self, body: bytes, limit: float | None) -> None:
         self._started = stopwatch()
@@ -281,21 +231,33 @@ class _Exchange:
         self._chunks: list[bytes] = []
         self._complete: Flag | None = None
         self._elapsed = -1.0
+        #: The task that makes the call was cancelled from outside, or its coroutine was closed.
+        self.cancelled = False
 
     async def run(self, answering: Awaitable[None]) -> None:
         """Await the app, with a timer from its first wait: many apps never wait, and a timer costs more."""
         if in_trio():
             # Trio closes scopes in the reverse order of opening them, so this one opens before any of the app's.
-            async with limited(self._limit) as self._timer:
-                await answering
+            try:
+                async with limited(self._limit) as self._timer:
+                    await answering
+            except BaseException as error:
+                self.cancelled = is_cancellation(error)
+                raise
             return
+        # Until its first wait, nothing from outside can reach the app: what it raises is its own.
         steps = answering.__await__()
         try:
             waits_for = next(steps)
         except StopIteration:
             return
-        async with limited(self._time_left()) as self._timer:
-            await _resume(steps, waits_for)
+        waiting = _Waiting()
+        try:
+            async with limited(self._time_left()) as self._timer:
+                await waiting.resume(steps, waits_for)
+        except BaseException as error:
+            self.cancelled = waiting.was_cancelled(error)
+            raise
 
     @property
     def expired(self) -> bool:
@@ -331,7 +293,7 @@ class _Exchange:
                 if self._complete is not None:
                     self._complete.set()
 
-    def response(self, raised: Exception | None = None) -> Response:
+    def response(self, raised: BaseException | None = None) -> Response:
         if self._start is None or self._elapsed < 0:
             what = "sent no response" if self._start is None else "did not finish its response"
             raise TransportFailure(Outcome.MALFORMED, f"the app returned and {what}")
@@ -345,11 +307,11 @@ class _Exchange:
             raise TransportFailure(Outcome.MALFORMED, reason) from raised
         return Response(status, "", Headers(pairs), body, self._elapsed, raised)
 
-    def failed(self, error: Exception) -> Response:
+    def failed(self, error: BaseException) -> Response:
         """Return the answer if the app raised after completing it, as servers do; else raise `TransportFailure`."""
         if self._elapsed >= 0:
             return self.response(raised=error)
-        raise TransportFailure(Outcome.APP_RAISED, f"the app raised {type(error).__name__}: {error}") from error
+        raise app_raised(error) from error
 
 
 class _BrokenExchange(_Exchange):
@@ -372,24 +334,67 @@ class _BrokenExchange(_Exchange):
         raise ConnectionResetError("the client closed the connection")
 
 
-@types.coroutine
-def _resume(steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Await the rest of an app's steps: pass its futures to the loop, and their results to the app."""
-    try:
-        while True:
-            try:
-                yield waits_for
-            except BaseException as error:
-                waits_for = steps.throw(error)
-            else:
-                waits_for = next(steps)
-    except StopIteration:
-        return
+class _Waiting:
+    """Await the rest of an app's steps, and tell whether it was the task that was cancelled meanwhile.
+
+    An app runs in its caller's task, and can raise CancelledError by itself. Asyncio counts the requests to cancel a
+    task. Requests that come while the app waits are from outside, unless the app withdraws them, as its time limits
+    and task groups do. A request that comes between two waits is the app's own.
+    """
+
+    __slots__ = ("_asked", "_requests", "_task")
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._asked, self._requests = False, 0
+        if self._task is not None:
+            # A request that is not delivered yet was made before this first wait, by the app.
+            self._requests = self._task.cancelling() - getattr(self._task, "_must_cancel", False)
+
+    @types.coroutine
+    def resume(self, steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+        """Pass the app's futures to the loop, and their results to the app."""
+        task = self._task
+        try:
+            while True:
+                requests = task.cancelling() if task is not None else 0
+                try:
+                    yield waits_for
+                except BaseException as error:
+                    # A coroutine that is closed is not run by its task any more.
+                    if isinstance(error, GeneratorExit) or (task is not None and task.cancelling() > requests):
+                        self._asked = True
+                    waits_for = steps.throw(error)
+                else:
+                    waits_for = next(steps)
+        except StopIteration:
+            return
+
+    def was_cancelled(self, error: BaseException) -> bool:
+        """Tell whether an exception of the app is there because the task was cancelled, or its coroutine closed."""
+        if isinstance(error, GeneratorExit):
+            return self._asked
+        task = self._task
+        if task is None or not isinstance(error, asyncio.CancelledError):
+            return False
+        if self._asked and task.cancelling() > self._requests:
+            return True
+        while task.cancelling() > self._requests:
+            task.uncancel()  # or the app's own request would look like one to the caller's time limits
+        return False
 
 
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
+def _cancel(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    if not tasks:
+        return
+    ended = asyncio.gather(*tasks, return_exceptions=True)
+    while not ended.done():
+        running = asyncio.all_tasks(loop)
+        try:
+            loop.run_until_complete(ended)
+        except (SystemExit, KeyboardInterrupt):
+            # Each task that raises one stops the loop again. Otherwise a signal has raised it: stop waiting.
+            if not any(task.done() for task in running):
+                raise

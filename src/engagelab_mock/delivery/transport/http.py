@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport.base import BODY_LIMIT, exchange_in_threads, split_address
+from engagelab_mock.delivery.transport import BODY_LIMIT, exchange_in_threads, split_address
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.eventloop import in_trio, stopwatch, to_thread

@@ -1,4 +1,7 @@
-"""How a request is written: at once by default, or in the unusual and broken ways that faults ask for."""
+"""How a request is written: at once by default, or in the unusual and broken ways that faults ask for.
+
+A wire that breaks off does so in process, too.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,16 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from typing import Literal
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
+from engagelab_mock.protocol.callback import Callback
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 #: Why an exchange was broken off.
 BEFORE_REQUEST = "the connection was closed on purpose before the request was sent"
@@ -104,6 +112,62 @@ class Wire(msgspec.Struct):
     def mid_body(self, length: int) -> str:
         """Describe where a body of that length was broken off."""
         return f"broken off on purpose after {min(self.cut_after or 0, length)} of {length} body bytes"
+
+
+class CutBody(BytesIO):
+    """Give a WSGI app the part of the body that arrived, and raise `ConnectionResetError` at its end.
+
+    >>> CutBody(b"{").read(2)
+    b'{'
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the rest of the part, until there is none."""
+        return self._some(super().read(-1 if size is None or size < 0 else size), size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the rest of a line, until there is none."""
+        return self._some(super().readline(-1 if size is None else size), size)
+
+    def _some(self, data: bytes, size: int | None) -> bytes:
+        # A caller that reads to the end waits for it, and it never comes.
+        if size != 0 and (not data or size is None or size < 0):
+            raise ConnectionResetError("the client closed the connection in the middle of the body")
+        return data
+
+
+def failure_of(wire: Wire, length: int) -> TransportFailure | None:
+    """Return the failure of an exchange that the wire breaks off; None if the wire does not break it off.
+
+    Raises it if the app never gets the request. `length` is the body's, in bytes.
+
+    >>> failure_of(Wire(cut_after=2), 4).reason
+    'broken off on purpose after 2 of 4 body bytes'
+    """
+    if wire.silent:
+        raise TransportFailure(Outcome.ABANDONED, BEFORE_REQUEST)
+    if wire.cut_after is not None:
+        return TransportFailure(Outcome.ABANDONED, wire.mid_body(length))
+    return TransportFailure(Outcome.ABANDONED, BEFORE_ANSWER) if wire.reset else None
+
+
+def break_off_wsgi(
+    app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, callback: Callback, wire: Wire
+) -> None:
+    """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
+    failure = failure_of(wire, len(callback.body))
+    if failure is None:
+        return
+    if wire.cut_after is not None:
+        environ["wsgi.input"] = CutBody(callback.body[: wire.cut_after])
+    try:
+        # PEP 3333: a server that cannot send the answer must close it all the same.
+        close = getattr(app(environ, start_response), "close", None)
+        if close is not None:
+            close()
+    except BaseException as error:
+        raise failure from error
+    raise failure
 
 
 def _send(connection: socket.socket, data: bytes, pieces: int, pause: float) -> None:

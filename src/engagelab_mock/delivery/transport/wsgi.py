@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from engagelab_mock.delivery.model import Response
-from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport.base import exchange_in_threads, split_address
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
+from engagelab_mock.delivery.transport import exchange_in_threads, split_address
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
@@ -68,9 +68,8 @@ class WsgiTransport:
             body = _collect(self.app(environ, start_response), written)
         except TransportFailure:
             raise
-        except Exception as error:
-            reason = f"the app raised {type(error).__name__}: {error}"
-            raise TransportFailure(Outcome.APP_RAISED, reason) from error
+        except BaseException as error:
+            raise app_raised(error) from error
         if not answer:
             raise TransportFailure(Outcome.MALFORMED, "the app answered without calling start_response")
         elapsed = stopwatch() - started
@@ -101,7 +100,7 @@ class WsgiTransport:
         """Do nothing: nothing is kept open."""
 
     def _break_off(self, environ: dict[str, Any], start_response: Any, callback: Callback, wire: Wire) -> None:
-        from engagelab_mock.delivery.transport.base import break_off_wsgi  # only faults need it
+        from engagelab_mock.delivery.transport.wire import break_off_wsgi  # only faults need it
 
         break_off_wsgi(self.app, environ, start_response, callback, wire)
 
