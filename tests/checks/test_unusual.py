@@ -24,7 +24,6 @@ from tests.truth.receivers import (
     RemovedWhenDone,
     StatusAndTotals,
     TotalsOnly,
-    WorksAfterAnswer,
     WorksInQueue,
 )
 
@@ -56,9 +55,8 @@ def test_one_callback_shows_how_a_receiver_works_that_works_before_it_answers() 
     assert context.callbacks == 1
 
 
-@pytest.mark.parametrize("kind", [WorksAfterAnswer, WorksInQueue])
-def test_after_settling_the_work_of_every_callback_is_done(kind: type[InMemory]) -> None:
-    app = kind()
+def test_after_settling_the_work_of_every_callback_in_a_queue_is_done() -> None:
+    app = WorksInQueue()
     context = context_of(app)
     assert context.profile.lag > 0
     messages = [context.new_message() for _ in range(5)]
