@@ -236,7 +236,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return run_on
 
 
-@pytest.mark.parametrize("seconds", [0.6, 0.8, 1.0, 2.5])
+@pytest.mark.parametrize("seconds", [0.6, 0.8, 1.0, 1.93, 2.0, 2.07, 2.5])
 def test_orders_for_which_there_is_no_time_are_not_judged(seconds: float, passing: Callable[[float], None]) -> None:
     class TakesTime(PlainStatus):
         def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
