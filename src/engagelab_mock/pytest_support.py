@@ -189,7 +189,7 @@ class TestSettings:
 
     def _override(self, receiver: Receiver) -> Receiver:
         own = {name: getattr(receiver.settings, name) for name in CREDENTIALS}
-        wanted = {}
+        wanted: dict[str, Any] = {}
         for name, value in own.items():
             explicit = self._explicit.get(name)
             # The ini file is for a whole project: it only adds what the fixture does not set.
