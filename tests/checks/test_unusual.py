@@ -12,6 +12,7 @@ from engagelab_mock import EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks import context as contexts
 from engagelab_mock.checks import ordering, trial
 from engagelab_mock.checks.context import Context
+from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import PATH, Refused
 from tests.checks.receivers.frameworks import on_flask
 from tests.truth.receivers import (
@@ -271,3 +272,11 @@ def test_copies_at_once_are_compared_with_one_callback_of_the_same_time() -> Non
     finding = check(AnswersTwiceAtOnce(), "C02").finding("C02")
     assert finding.verdict is Judgement.FAIL
     assert "after one callback it is 1" in finding.reason
+
+
+def test_no_time_for_a_single_order_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The time runs out when the references are known and no other order is.
+    monkeypatch.setattr(Trial, "time_left", lambda trial: 0.0)
+    [finding] = [finding for finding in check(PlainStatus(), "C07").findings if finding.id == "C07"]
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert "timeout=" in finding.reason
