@@ -242,32 +242,37 @@ def test_wait_idle_passes_a_right_app() -> None:
     works.stop()
 
 
-def test_seconds_wait_until_the_work_is_done() -> None:
-    works = Works(LastWriteWins())
-    works.receiver.wait_idle = 0.01
-    with pytest.raises(ScheduleFailed, match="converges"):
-        explore(works.receiver, duplicates=0, limit=6)
-    works.stop()
+class WorksAtTheNextLook:
+    """Answer at once, and work when the state is read for so many times since the last answer: no test waits."""
 
+    def __init__(self, books: Books, look: int) -> None:
+        self.books, self.look, self.looks = books, look, 0
+        self.waiting: list[Any] = []
 
-def test_work_after_the_answer_is_named_without_wait_idle() -> None:
-    """The app works when its state is read for the third time since its last answer."""
-    books, looks, waiting = Books(), [0], []
-
-    def app(environ: Any, start_response: Any) -> Any:
-        looks[0] = 0
-        waiting.append(environ)
+    def app(self, environ: Any, start_response: Any) -> Any:
+        self.looks = 0
+        self.waiting.append(environ)
         start_response("200 OK", [])
         return [b""]
 
-    def observe(message_id: str) -> Any:
-        looks[0] += 1
-        while looks[0] > 2 and waiting:
-            books(waiting.pop(0), lambda status, headers: None)  # type: ignore[arg-type]
-        return books.kept.get(message_id)
+    def observe(self, message_id: str) -> Any:
+        self.looks += 1
+        while self.looks >= self.look and self.waiting:
+            self.books(self.waiting.pop(0), lambda status, headers: None)  # type: ignore[arg-type]
+        return self.books.kept.get(message_id)
 
+
+def test_seconds_wait_until_the_work_is_done() -> None:
+    right, wrong = WorksAtTheNextLook(Books(), 2), WorksAtTheNextLook(LastWriteWins(), 2)
+    assert explore(Receiver.wsgi(right.app, observe=right.observe, wait_idle=0.001), duplicates=0, limit=6).ok
+    with pytest.raises(ScheduleFailed, match="converges"):
+        explore(Receiver.wsgi(wrong.app, observe=wrong.observe, wait_idle=0.001), duplicates=0, limit=6)
+
+
+def test_work_after_the_answer_is_named_without_wait_idle() -> None:
+    works = WorksAtTheNextLook(Books(), 3)
     with pytest.raises(StateNotSettled, match=r"the state changed from None to .* and no callback was sent") as raised:
-        explore(Receiver.wsgi(app, observe=observe))
+        explore(Receiver.wsgi(works.app, observe=works.observe))
     assert "give wait_idle" in raised.value.hint
 
 
