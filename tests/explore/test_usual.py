@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from queue import Queue
@@ -113,6 +114,15 @@ def test_an_app_that_makes_nothing_of_a_lifecycle_is_not_blind() -> None:
     books = VerifiedOnly()
     with EngageLab(books.receiver) as engagelab:
         assert engagelab.explore("sent_failed", invariants=[converges()]).ok
+
+
+def test_an_app_that_makes_something_of_failures_only_is_not_blind() -> None:
+    class FailedOnly(Books):
+        def apply(self, rows: list[StatusEvent]) -> None:
+            super().apply([row for row in rows if row.name == "delivered_failed"])
+
+    books = FailedOnly()
+    assert repr(explore(books.receiver, duplicates=0)).endswith("96 deliveries, 0 states, no failure>")
 
 
 def test_an_app_that_refuses_everything_is_not_blind_but_wrong() -> None:
@@ -332,6 +342,25 @@ def test_row_numbers_times_and_versions_are_not_compared(with_reset: bool) -> No
     books = Unusual()
     options: dict[str, Any] = {"reset": books.reset} if with_reset else {}
     assert explore(Receiver.wsgi(books, observe=books.kept.get, **options), invariants=INVARIANTS).ok
+
+
+def test_a_time_of_arrival_in_an_unknown_form_is_not_taken_for_what_reset_left() -> None:
+    class Dated(Books):
+        """Note the second of arrival: it is one later from the second playing on, and then stays."""
+
+        seconds = 11
+
+        def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+            super().handle(book, row)
+            book["parts"] = [2026, 11, 28, self.seconds + (int(time.time()) - began)]
+
+        def reset(self) -> None:
+            super().reset()
+            self.seconds = min(self.seconds + 1, 12)
+
+    began = int(time.time())
+    books = Dated()
+    assert explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.reset), invariants=[idempotent()]).ok
 
 
 def test_they_do_not_hide_what_is_wrong() -> None:
