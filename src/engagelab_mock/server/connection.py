@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from engagelab_mock.server.wire import BadRequest, Body, Head, has_word, printable, read_head
+from engagelab_mock.delivery.transport.http1 import BadMessage, Body, Head, has_word, printable, read_head, request_body
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -71,17 +71,17 @@ class Connection:
     def _exchange(self) -> None:
         try:
             head = read_head(self._stream)
-            body = Body(head, self._stream)
+            body = request_body(head.fields, self._stream)
         except TimeoutError:
             self._refuse(408, f"the request did not arrive within {self._limit:g} seconds")
-        except BadRequest as bad:
+        except BadMessage as bad:
             self._refuse(bad.status, bad.message)
         else:
-            if head.lists("connection", "close") or (
-                head.version == "HTTP/1.0" and not head.lists("connection", "keep-alive")
+            if head.fields.lists("connection", "close") or (
+                head.version == "HTTP/1.0" and not head.fields.lists("connection", "keep-alive")
             ):
                 self.keep = False
-            if head.version != "HTTP/1.0" and head.lists("expect", "100-continue"):
+            if head.version != "HTTP/1.0" and head.fields.lists("expect", "100-continue"):
                 self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._answer(head, body)
 
@@ -144,7 +144,7 @@ class Connection:
         }
         if body.chunked:
             environ["wsgi.input_terminated"] = True
-        for given, value in head.headers:
+        for given, value in head.fields.pairs:
             if "_" in given:  # would look like another header's
                 continue
             key = given.upper().replace("-", "_")
