@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from engagelab_mock.errors import UnknownName
+from engagelab_mock.errors import UnknownName, reduce_error
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.trial import Trial
@@ -83,6 +83,8 @@ class Ended(Exception):
         self.judgement = judgement
         self.reason = reason
         self.schedule = schedule
+
+    __reduce__ = reduce_error
 
 
 #: What the verdict rests on: the answer alone, the state that `observe` returns, or both.

@@ -32,6 +32,7 @@ from engagelab_mock.delivery.transport.http1 import (
     answer_body,
     read_answer_head,
 )
+from engagelab_mock.errors import reduce_error
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Headers
 from engagelab_mock.server.connection import Connection
@@ -189,6 +190,8 @@ class _SenderFailed(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+    __reduce__ = reduce_error
 
 
 class _Passage:

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import TransportFailure
-from engagelab_mock.errors import InvalidSettings, did_you_mean
+from engagelab_mock.errors import InvalidSettings, UsageError, did_you_mean
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
@@ -43,6 +43,39 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close connections and loops; a later exchange opens them again."""
+
+
+class DistantTransport:
+    """Stand for the transport of a receiver that came from another process, where its app has stayed.
+
+    >>> DistantTransport("wsgi", "http://testserver/engagelab").address
+    'http://testserver/engagelab'
+    """
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Raise `UsageError`."""
+        raise UsageError(
+            f"the app at {self.address} is in another process",
+            where="Receiver",
+            hint="make a receiver of it in this process",
+        )
+
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Raise `UsageError`."""
+        return self.exchange(callback, limit, wire)
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Raise `UsageError`."""
+        return [self.exchange(callback, limit, wire)]
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
 
 
 def exchange_in_threads(

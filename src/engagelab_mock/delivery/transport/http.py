@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
@@ -123,6 +123,9 @@ class HttpTransport:
         while (idle := self._pop_idle()) is not None:
             idle[0].close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new_transport, (self.address, self.tls_verify)  # connections and threads belong to this process
+
     def _render(self, callback: Callback) -> str:
         return self._head + "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
 
@@ -169,6 +172,10 @@ class HttpTransport:
         except OSError as error:
             connection.close()
             raise TransportFailure(Outcome.TLS_FAILURE, f"no TLS session with {where}: {error}") from error
+
+
+def _new_transport(address: str, tls_verify: bool | str | os.PathLike[str]) -> HttpTransport:
+    return HttpTransport(address, tls_verify=tls_verify)
 
 
 class Channel(io.RawIOBase):

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from engagelab_mock.errors import reduce_error
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -50,8 +52,7 @@ class BadMessage(Exception):
         self.status = status
         self.message = message
 
-    def __reduce__(self) -> tuple[type[BadMessage], tuple[int, str]]:
-        return BadMessage, (self.status, self.message)
+    __reduce__ = reduce_error
 
 
 class BadBody(OSError):
