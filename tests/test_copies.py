@@ -154,7 +154,8 @@ def bundled(folder: Path) -> Iterator[Any]:
         yield from engagelab_mock.decode(b'{"total": 1, "rows": [{"odd": 1}]}').rows
         yield engagelab.rule("+6591234567", error=5013)
         yield engagelab.receivers[0].settings
-        yield from (engagelab_mock.ApiRequest("GET", "/v1/messages"), engagelab_mock.ApiAnswer.of({"code": 0}))
+        yield engagelab_mock.ApiRequest("GET", "/v1/messages")
+        yield engagelab_mock.ApiAnswer(200, b"{}", after=lambda: None)
         file = folder / "tape.jsonl"
         head = '{"type":"engagelab-tape","version":1,"started":0,"sanitised":true}'
         entry = '{"at":1,"method":"POST","path":"/","headers":[],"body":"{}"}'
@@ -209,7 +210,7 @@ def differences(one: Any, other: Any, where: str, seen: dict[int, Any]) -> Itera
 def contents(value: Any) -> dict[str, Any] | None:
     """Return what an object consists of; None for a plain value."""
     if isinstance(value, msgspec.Struct):
-        return {name: getattr(value, name) for name in value.__struct_fields__ if name != "on_change"}
+        return {name: getattr(value, name) for name in value.__struct_fields__ if name not in {"after", "on_change"}}
     if isinstance(value, Receiver):
         return {"settings": value.settings, "address": value.address, "limit": value.limit, "state": value.state}
     if isinstance(value, Journal):

@@ -97,10 +97,11 @@ def test_a_body_in_chunks_goes_on_in_chunks() -> None:
         (b"HTTP/1.0 200 OK\r\n\r\nto the end", 200, b"to the end"),
         (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer("200 OK", b"late"), 200, b"late"),
         (answer("200 OK", b"many", *[f"X-{number}: 1" for number in range(90)]), 200, b"many"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", 200, b"ab"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", 302, b""),
     ],
-    ids=["headers", "chunks", "to the end", "103 first", "many headers", "204", "redirect"],
+    ids=["headers", "chunks", "to the end", "103 first", "many headers", "chunks and a length", "204", "redirect"],
 )
 def test_the_receiver_s_answer_is_the_answer(reply: bytes, status: int, body: bytes) -> None:
     with proxied(reply) as (_, proxy, passed):

@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[bytes, int | None]] = {
     "a length in hexadecimal": (long(b"0x5"), 400),
     "a length with a point": (long(b"2.0"), 400),
     "a length with an exponent": (long(b"1e1"), 400),
-    "a length of other digits": (long("²".encode()), 400),
+    "a length of other digits": (long(b"\xb2"), 400),
     "a length that is a word": (long(b"many"), 400),
     "no length": (long(b""), 400),
     "10^11": (long(b"100000000000"), 400),
@@ -171,11 +171,17 @@ REFUSED: dict[str, tuple[bytes, int | None]] = {
     "a shorter chunk": (chunked(b"f\r\n{}"), 400),
     "chunks without the last": (chunked(b"2\r\n{}\r\n"), 400),
     "chunks without the end": (chunked(b"2\r\n{}\r\n0\r\n"), 400),
-    "a chunk with a long line": (chunked(b"2;" + b"x" * 9000 + b"\r\n{}\r\n0\r\n\r\n"), 400),
+    "a chunk with a long line": (chunked(b"0;" + b"x" * 9000 + b"\r\n\r\n"), 400),
     "trailers without end": (chunked(b"0\r\n" + b"X: y\r\n" * 200), 400),
     "a target of 2 MB": (line(b"GET /" + b"a" * 2_000_000 + b" HTTP/1.1"), 414),
     "a header of 2 MB": (headed(b"X-Long: " + b"v" * 2_000_000), 431),
     "headers of 2 MB": (headed(*[b"X-Many: " + b"v" * 100] * 20_000), 431),
+}
+
+#: The shapes that are wrong because they end. All others are refused although the connection stays open.
+CUT_OFF = {
+    *("nothing", "empty lines", "NULs", "TLS", "half a request line", "half a head", "a head without an end"),
+    *("a shorter body", "a shorter chunk", "chunks without the last", "chunks without the end"),
 }
 
 
@@ -213,12 +219,13 @@ def record(receiver: Peer, passed: list[Passed]) -> Iterator[int]:
         yield proxy.port
 
 
-def exchange(port: int, raw: bytes) -> list[int]:
-    """Send bytes and their end; return the status of every answer."""
+def exchange(port: int, raw: bytes, *, end: bool = True) -> list[int]:
+    """Send bytes, and then the end if asked; return the status of every answer."""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) as connection:
         with suppress(ConnectionError):  # it may be refused before it is sent
             connection.sendall(raw)
-            connection.shutdown(socket.SHUT_WR)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
         arrived = b""
         with suppress(ConnectionResetError):
             while part := connection.recv(65536):
@@ -248,7 +255,7 @@ def test_a_request_passes_through_record(shape: str, record: int, receiver: Peer
 @pytest.mark.parametrize("shape", REFUSED)
 def test_what_is_not_a_request_is_refused_by_serve(shape: str, serve: int) -> None:
     raw, status = REFUSED[shape]
-    assert exchange(serve, raw) == ([] if status is None else [status])
+    assert exchange(serve, raw, end=shape in CUT_OFF) == ([] if status is None else [status])
 
 
 @pytest.mark.usefixtures("quiet")
@@ -257,5 +264,5 @@ def test_what_is_not_a_request_is_not_forwarded(shape: str, record: int, receive
     raw, status = REFUSED[shape]
     before = len(receiver.conversations)
     passed.clear()
-    assert exchange(record, raw) == ([] if status is None else [status])
+    assert exchange(record, raw, end=shape in CUT_OFF) == ([] if status is None else [status])
     assert (len(receiver.conversations), passed) == (before, [])

@@ -184,6 +184,18 @@ def test_an_answer_before_the_body_was_read_is_the_answer(size: int, then: str, 
     assert (attempt.response.status, attempt.response.body) == (413, b"at most 1 MB")
 
 
+def test_a_connection_with_half_a_request_is_not_used_again() -> None:
+    def refuse(conversation: Conversation) -> None:
+        conversation.connection.recv(10)
+        conversation.say(answer("413 Too Large"))
+        conversation.await_departure()
+
+    with Peer(refuse, answering(answer())) as peer, EngageLab(Receiver.http(peer.url)) as engagelab:
+        engagelab.send(scenario=["plan"], custom_args={"x": "y" * 16_000_000}, check=False)
+        assert engagelab.send(scenario=["plan"]).acknowledged
+        assert len(peer.conversations) == 2
+
+
 def test_a_large_body_arrives_whole_whatever_is_said_meanwhile() -> None:
     """The body is longer than the system's buffers, and read only once interim answers are on their way."""
 

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 _IDLE_LIMIT = 1.0
 #: How much of a body is read at once, in bytes.
 _PART = 65536
-#: The longest TLS record, in bytes. More at once would not return before all of it is sent.
-_TLS_RECORD = 16384
 #: How many callbacks to one address an event loop can send at the same time, each in a thread.
 _MOST_AT_ONCE = 1000
 #: On Linux. A server that writes its answer in two pieces on a kept-alive connection, as Django's runserver does,
@@ -188,13 +186,12 @@ class Channel(io.RawIOBase):
     def __init__(self, connection: socket.socket, deadline: float | None) -> None:
         self._connection = connection
         self._deadline = deadline
-        #: What is raised if the system takes or has nothing at the moment, and how much TLS is given at once.
+        #: What is raised if the system takes or has nothing at the moment.
         self._busy: tuple[type[OSError], ...] = (BlockingIOError,)
-        self._most: int | None = None
         if type(connection) is not socket.socket:
             import ssl
 
-            self._busy, self._most = (ssl.SSLWantReadError, ssl.SSLWantWriteError), _TLS_RECORD
+            self._busy = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self._unsent = memoryview(b"")
         self._more: Iterator[bytes] = iter(())
         #: Whether a part of the request is still to be sent.
@@ -254,7 +251,7 @@ class Channel(io.RawIOBase):
         """Send what the system takes at once; raise one of `_busy` if it takes nothing."""
         self.sending = True
         try:
-            sent = self._connection.send(self._unsent[: self._most])
+            sent = self._connection.send(self._unsent)
         except self._busy:
             raise
         except OSError as error:
