@@ -64,11 +64,9 @@ def check_filters(filters: Filters, names: Iterable[str]) -> None:
     if "kind" in filters and filters["kind"] not in {*KINDS, UnknownEvent.kind}:
         raise UnknownName("kind", filters["kind"], KINDS, where="journal")
     if "status" in filters:
-        known = dict.fromkeys([*EVENTS, *(each.sent_failed for each in DIALECTS.values())])
-        if filters["status"] not in known:
-            known.update(dict.fromkeys(names))
-            if filters["status"] not in known:
-                raise UnknownName("status", filters["status"], known, where="journal")
+        known = {*EVENTS, *(each.sent_failed for each in DIALECTS.values())}
+        if filters["status"] not in known and filters["status"] not in (names := list(names)):
+            raise UnknownName("status", filters["status"], {*known, *names}, where="journal")
 
 
 def fits(delivery: Delivery, filters: Filters) -> bool:
@@ -180,7 +178,7 @@ class Journal:
     With a `limit`, the journal drops its oldest entries once there are more. Threads can read while others write.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, entries: Iterable[Delivery | Refusal] = ()) -> None:
         given: Any = limit
         if limit is not None and (isinstance(given, bool) or not isinstance(given, int) or limit < 1):
             raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
@@ -188,7 +186,7 @@ class Journal:
         self.limit = limit
         self._lock = threading.Lock()
         #: Deliveries and refusals, oldest first.
-        self.entries: MutableSequence[Delivery | Refusal] = [] if limit is None else deque(maxlen=limit)
+        self.entries: MutableSequence[Delivery | Refusal] = [*entries] if limit is None else deque(entries, limit)
         self._index = _Index()
         #: Called with each attempt that ended, on the thread that sent it; an exception reaches the sender's caller.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
@@ -255,9 +253,7 @@ class Journal:
         """
         __tracebackhide__ = True
         check_filters(filters, self._names())
-        part = Journal()
-        part.entries.extend(self._fitting(filters))
-        return part
+        return Journal(entries=self._fitting(filters))
 
     def wait_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
         """Return the first delivery that fits, waiting up to `timeout` seconds of real time for it.
@@ -343,6 +339,9 @@ class Journal:
         with self._lock:
             self.entries.clear()
             self._index = _Index()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Journal, (self.limit, self._snapshot())  # listeners and keeper belong to this process
 
     def __iter__(self) -> Iterator[Delivery | Refusal]:
         return iter(self._snapshot())

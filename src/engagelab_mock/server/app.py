@@ -15,9 +15,9 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.transport.http1 import printable
 from engagelab_mock.errors import EngageLabMockError, UnknownName
 from engagelab_mock.server.loopback import is_loopback
-from engagelab_mock.server.wire import printable
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from engagelab_mock.errors import UsageError
-from engagelab_mock.server.connection import REQUEST_LIMIT, Connection, log
+from engagelab_mock.server.connection import REQUEST_LIMIT, Connection, WsgiResponder, log
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -309,7 +309,7 @@ class LoopbackServer:
         kept: int = KEPT_CONNECTIONS,
     ) -> None:
         self.host = host
-        self._app = app
+        self._respond = WsgiResponder(app)
         self._request_limit = request_limit
         self._listener = Listener(
             listening_socket(host, port),
@@ -343,7 +343,7 @@ class LoopbackServer:
 
     def _connect(self, connection: socket.socket, peer: Any) -> Connection:
         limit, may_keep = self._request_limit, self._listener.may_keep
-        return Connection(self._app, connection, peer, request_limit=limit, may_keep=may_keep)
+        return Connection(self._respond, connection, peer, request_limit=limit, may_keep=may_keep)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import UnknownName, UsageError, reduce_struct
 from engagelab_mock.messages.catalogue import scenario as find_scenario
 from engagelab_mock.messages.message import check_recipient
 from engagelab_mock.messages.scenario import Scenario, Transition
@@ -69,6 +69,9 @@ class Rule(StoredRule, eq=False):
     cancelled: bool = False
     #: Called with the rule when it changes.
     on_change: Callable[[Rule], object] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, without=("on_change",))
 
     def fits(self, call: str, *, to: str, template: str) -> bool:
         """Tell whether the rule applies to a call."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, reduce_struct
 from engagelab_mock.messages.template import AUDITS
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 
@@ -43,6 +43,9 @@ class ApiAnswer(msgspec.Struct, eq=False):
     headers: Pairs = (_JSON,)
     #: Called once, after the answer was written.
     after: Callable[[], object] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, without=("after",))
 
     @classmethod
     def of(cls, content: Any, status: int = 200, headers: Pairs = ()) -> ApiAnswer:
