@@ -131,8 +131,8 @@ def test_a_follower_gets_an_attempt_once_that_completes_as_it_begins(engagelab: 
                 responses.append(stack.enter_context(following(server)))
                 told.append(json.loads(_next(responses[0])))
 
-        def refused(self, refusal: Refusal) -> None:
-            pass
+        def refused(self, refusal: Refusal) -> bool:
+            return True
 
     told: list[dict[str, Any]] = []
     responses: list[http.client.HTTPResponse] = []

@@ -164,8 +164,8 @@ class Keeper(Protocol):
     def completed(self, delivery: Delivery) -> None:
         """Keep the outcome of an attempt."""
 
-    def refused(self, refusal: Refusal) -> None:
-        """Keep an input that could not be used."""
+    def refused(self, refusal: Refusal) -> bool:
+        """Keep an input that could not be used, and return whether that was possible."""
 
 
 class Journal:
@@ -214,10 +214,9 @@ class Journal:
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""
         refusal = Refusal(at, error)
-        with self._lock:
-            self.entries.append(refusal)
-        if self.keeper is not None:
-            self.keeper.refused(refusal)
+        if self.keeper is None or self.keeper.refused(refusal):
+            with self._lock:
+                self.entries.append(refusal)
 
     @property
     def deliveries(self) -> list[Delivery]:

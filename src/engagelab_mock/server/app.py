@@ -19,6 +19,7 @@ from engagelab_mock.errors import EngageLabMockError, UnknownName
 from engagelab_mock.server.loopback import is_loopback
 from engagelab_mock.server.wire import printable
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
+from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -103,8 +104,8 @@ class ServerApp:
     def _answer(self, request: Request) -> Response:
         try:
             return self._dispatch(request)
-        except ApiError as error:
-            refused = error.answer()
+        except (ApiError, StoreError) as error:
+            refused = (error if isinstance(error, ApiError) else Call.refused(error)).answer()
             return Response(refused.body, refused.status, list(refused.headers))
         except Exception:
             log.exception("the request could not be answered")
@@ -169,10 +170,10 @@ class Call:
 
     @staticmethod
     def refused(error: EngageLabMockError) -> ApiError:
-        """Return an error object for input that the engine refused, on one line."""
+        """Return an error object for input that the engine refused, or a store that cannot be written, on one line."""
         where = f"{error.where}: " if error.where else ""
         hint = f"; {error.hint}" if error.hint else ""
-        return ApiError(3002, f"{where}{error.what}{hint}", http_status=400)
+        return ApiError(1000 if isinstance(error, StoreError) else 3002, f"{where}{error.what}{hint}")
 
 
 class Operation(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -88,10 +89,13 @@ class Messages:
 
     def adopt(self, accepted: Accepted) -> None:
         """Add a message that is not to be written to the store: it is there, or ends with the process."""
-        message = accepted.message
+        message, undo = accepted.message, self._engine.store.undo
         self._messages[message.id] = accepted
+        undo(partial(self._messages.pop, message.id))
         if accepted.call in _LIMITED:
-            self._latest[message.template_key, message.to] = message.id
+            key = message.template_key, message.to
+            undo(partial(self._set_latest, key, self._latest.get(key)))
+            self._latest[key] = message.id
         while self._engine.keep is not None and len(self._messages) > self._engine.keep:
             self._remove(next(iter(self._messages)))
 
@@ -177,10 +181,26 @@ class Messages:
         return magic.code if magic is not None and magic.code else config.draw(self._engine.api_generate)
 
     def _remove(self, message_id: str) -> None:
-        message = self._messages.pop(message_id).message
-        if self._latest.get((message.template_key, message.to)) == message_id:
-            del self._latest[message.template_key, message.to]
+        accepted = self._messages.pop(message_id)
+        key = accepted.message.template_key, accepted.message.to
+        latest = self._latest.get(key)
+        if latest == message_id:
+            del self._latest[key]
+        self._engine.store.undo(partial(self._put_back, accepted, latest))
         self._engine.store.delete(KIND, message_id)
+
+    def _put_back(self, accepted: Accepted, latest: str | None) -> None:
+        """Add the message that was removed last again, as the oldest."""
+        others = dict(self._messages)
+        self._messages.clear()
+        self._messages.update({accepted.message.id: accepted, **others})
+        self._set_latest((accepted.message.template_key, accepted.message.to), latest)
+
+    def _set_latest(self, key: tuple[str, str], message_id: str | None) -> None:
+        if message_id is None:
+            self._latest.pop(key, None)
+        else:
+            self._latest[key] = message_id
 
     def __contains__(self, message_id: object) -> bool:
         self._read_sent()
