@@ -141,6 +141,7 @@ class Connection:
             "REQUEST_URI": head.target,
             "REMOTE_ADDR": self._peer[0],
             "REMOTE_PORT": self._peer[1],
+            "werkzeug.socket": self.socket,  # the name that Werkzeug's own server gives it
         }
         if body.chunked:
             environ["wsgi.input_terminated"] = True

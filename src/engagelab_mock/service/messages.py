@@ -78,6 +78,10 @@ class Messages:
         #: The latest code of each template to each recipient, by the message's id.
         self._latest: dict[tuple[str, str], str] = {}
         self._sendings: dict[str, Sending] = {}
+        #: Of how many messages the callbacks that are not finished are kept; None is all. A worker sees to it.
+        self.most_pending: int | None = None
+        #: With more sendings than this, those that are finished are removed.
+        self._full = engine.keep or 0
         #: Messages without a record yet. It is made at the first read, as most tests never read it.
         self._sent: deque[Acceptance] = deque(maxlen=engine.keep)
 
@@ -100,10 +104,29 @@ class Messages:
             self._remove(next(iter(self._messages)))
 
     def adopt_sending(self, message_id: str, sending: Sending) -> None:
-        """Add a message's sending, to schedule or withdraw the events of its code later."""
+        """Add a message's sending, to schedule or withdraw its callbacks later."""
         self._sendings[message_id] = sending
-        while self._engine.keep is not None and len(self._sendings) > self._engine.keep:
-            del self._sendings[next(iter(self._sendings))]
+        keep = self._engine.keep
+        if self.most_pending is None:
+            while keep is not None and len(self._sendings) > keep:
+                del self._sendings[next(iter(self._sendings))]
+        elif len(self._sendings) > self._full:
+            self._remove_finished()
+            self._full = 2 * max(keep or 0, len(self._sendings))
+
+    def take_excess(self) -> list[Sending]:
+        """Remove and return the oldest sendings that are not finished, if there are more than `most_pending`."""
+        most = self.most_pending
+        # A tenth more, as all of them must be looked at.
+        if most is None or len(self._sendings) <= most + most // 10:
+            return []
+        with self._engine.scheduler.lock:
+            self._remove_finished()
+            oldest = list(self._sendings)[: max(0, len(self._sendings) - most)]
+            return [self._sendings.pop(message_id) for message_id in oldest]
+
+    def _remove_finished(self) -> None:
+        self._sendings = {message_id: sending for message_id, sending in self._sendings.items() if sending.waits}
 
     def keep(self, accepted: Accepted) -> None:
         """Write a message to the store."""

@@ -67,6 +67,7 @@ class Sending:
         self._ledger = ledger
         #: The callback with a delivery that was given up and counts as a failure.
         self._failed: ScheduledCallback | None = None
+        self._given_up = False
         #: Callbacks that are held or scheduled, in order.
         self._waiting: dict[ScheduledCallback, None] = {}
         #: Lists that get the deliveries, too: those of the runs that a batch is made of.
@@ -108,6 +109,11 @@ class Sending:
         first = self.deliveries[0] if self.deliveries else None
         return not self.remaining if first is None else first.outcome is not Outcome.PENDING
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether anything is left to send, the expiry of the code included."""
+        return bool(self.remaining or self._waiting)
+
     def is_due(self, now: float) -> bool:
         """Tell whether a callback, held or scheduled, is due."""
         return any(callback.at <= now for callback in tuple(self._waiting))
@@ -130,6 +136,13 @@ class Sending:
                 self._ledger.withdrawn(chosen, tuple(tried))
                 self._ledger.store.undo(partial(self._put_back, chosen))
             self._take_back(chosen)
+
+    def give_up(self) -> None:
+        """Send nothing more, not even what a worker's threads have taken over."""
+        self.withdraw()
+        self._given_up = True
+        for delivery in tuple(self.deliveries):
+            delivery.given_up = not delivery.acknowledged
 
     def _take_back(self, callbacks: Sequence[ScheduledCallback]) -> None:
         with self._scheduler.lock:
@@ -200,7 +213,7 @@ class Sending:
 
     def _attempt_posted(self, callback: ScheduledCallback, delivery: Delivery) -> None:
         try:
-            if self._failed is None or self._failed is callback:
+            if not self._given_up and (self._failed is None or self._failed is callback):
                 run_sync(self._attempt(SYNC, callback, delivery))
             else:  # withdrawn while the job waited for its turn
                 delivery.given_up = True
@@ -222,7 +235,7 @@ class Sending:
             raise
         if attempt.outcome is Outcome.ACKNOWLEDGED:
             return
-        wait = delivery.retry.wait_after(attempt.number)
+        wait = None if self._given_up else delivery.retry.wait_after(attempt.number)
         if wait is None:
             delivery.given_up = True
             self._give_up(callback, delivery, attempt)

@@ -141,7 +141,14 @@ class DeliveryWorker:
     message was accepted. Failures are entered in the journal. After `stop`, pending callbacks stay unsent.
     """
 
-    def __init__(self, engagelab: EngageLab, *, concurrency: int = CONCURRENCY) -> None:
+    def __init__(
+        self,
+        engagelab: EngageLab,
+        *,
+        concurrency: int = CONCURRENCY,
+        on_given_up: Callable[[int], object] = lambda messages: None,
+    ) -> None:
+        self._on_given_up = on_given_up
         self._engine = engagelab._engine
         self._clock = engagelab.clock
         self._concurrency = concurrency
@@ -167,6 +174,7 @@ class DeliveryWorker:
             else:
                 self._engine.outbox.on_release.append(self._released.set)
                 self._released.set()  # settle once for messages accepted before
+            self._engine.outbox.on_release.append(self._give_up_oldest)
             self._thread = threading.Thread(target=work, name="DeliveryWorker", daemon=True)
             self._thread.start()
         return self
@@ -177,6 +185,7 @@ class DeliveryWorker:
             self._stopped.set()
             return True
         self._stopped.set()
+        self._engine.outbox.on_release.remove(self._give_up_oldest)
         deadline = stopwatch() + grace
         if isinstance(self._clock, LiveClock):
             self._clock.interrupt()
@@ -237,6 +246,13 @@ class DeliveryWorker:
         They have a callback that is due and must be stored first. A thread that answers a call must not wait.
         """
         return getattr(self._own, "marked", False) and not self._stopped.wait(_ROOM_PAUSE)
+
+    def _give_up_oldest(self) -> None:
+        """Keep what waits within its limit: of a receiver that does not answer it would grow for ever."""
+        if excess := self._engine.messages.take_excess():
+            for sending in excess:
+                self._try(sending.give_up)
+            self._on_given_up(len(excess))
 
     def _try(self, work: Callable[[], object]) -> None:
         try:
