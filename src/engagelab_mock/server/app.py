@@ -250,7 +250,7 @@ def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
     """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
     try:
         given = msgspec.json.decode(request.get_data() or b"{}")
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
         raise ApiError(3001, f"the body is not JSON: {error}") from None
     return _checked(given, kind, "field")
 
