@@ -480,7 +480,7 @@ def test_what_waits_is_bounded(serving: Serving, tmp_path: Path) -> None:
     # Each has at most four callbacks: a tenth more messages than the limit may wait.
     assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4
     ended = end(program)
-    assert ended.err.count("more messages than --pending wait") == 1
+    assert ended.err.count("more messages wait for their callbacks than --pending allows") == 1
     assert re.search(r"; (29|30) messages were given up", ended.err)
 
     program, client = serving(*db, *limits)

@@ -45,7 +45,7 @@ PORT = 8420
 #: How many messages and journal entries are kept by default.
 KEEP = 10_000
 #: How many messages whose callbacks are not finished are kept by default.
-PENDING = 50_000
+PENDING = 20_000
 #: The highest number for both: more would not fit into any memory.
 MOST = 10**9
 
@@ -217,7 +217,7 @@ class Log:
         """Count messages whose callbacks were given up, and say so the first time."""
         if not self.given_up:
             self._output.notice(
-                "more messages than --pending wait for their callbacks: those of the oldest are given up and not sent"
+                "more messages wait for their callbacks than --pending allows: those of the oldest are not sent"
             )
         self.given_up += messages
 

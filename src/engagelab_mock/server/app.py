@@ -290,6 +290,8 @@ class Guard:
             hint = "use visible ASCII characters, without a space at either end"
             raise UsageError("no client can send this token in a header", where="token", hint=hint)
         self._token = token
+        #: The last Host and client that passed: most requests have the same.
+        self._passed: tuple[str, str | None] | None = None
 
     def check(self, request: Request) -> None:
         """Raise `ApiError` for a request to the control API that may not pass."""
@@ -312,10 +314,13 @@ class Guard:
         """
         host, peer = request.headers.get("Host", ""), request.remote_addr
         _check_origin(request, host)
+        if self._passed == (host, peer):
+            return
         name = _name(host)
         if not (is_loopback(name) or _is_local(name) or (peer and not is_loopback(peer) and _is_address(name))):
             hint = "call it by 127.0.0.1 or localhost, or start the server with a dev key (--dev-key)"
             raise ApiError(2004, f"{host[:100]!r} may be a name of another machine; {hint}", http_status=403)
+        self._passed = host, peer
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")
