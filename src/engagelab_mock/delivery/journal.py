@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
@@ -182,7 +183,9 @@ class Journal:
 
     def __init__(self, limit: int | None = None) -> None:
         given: Any = limit
-        if limit is not None and (isinstance(given, bool) or not isinstance(given, int) or limit < 1):
+        if limit is not None and (
+            isinstance(given, bool) or not isinstance(given, int) or not 1 <= limit <= sys.maxsize
+        ):
             raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
         #: How many entries are kept; None is all.
         self.limit = limit

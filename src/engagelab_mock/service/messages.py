@@ -93,13 +93,11 @@ class Messages:
 
     def adopt(self, accepted: Accepted) -> None:
         """Add a message that is not to be written to the store: it is there, or ends with the process."""
-        message, undo = accepted.message, self._engine.store.undo
+        message = accepted.message
         self._messages[message.id] = accepted
-        undo(partial(self._messages.pop, message.id))
         if accepted.call in _LIMITED:
-            key = message.template_key, message.to
-            undo(partial(self._set_latest, key, self._latest.get(key)))
-            self._latest[key] = message.id
+            self._latest[message.template_key, message.to] = message.id
+        self._engine.store.undo(partial(self._forget, message.id))
         while self._engine.keep is not None and len(self._messages) > self._engine.keep:
             self._remove(next(iter(self._messages)))
 
@@ -204,26 +202,23 @@ class Messages:
         return magic.code if magic is not None and magic.code else config.draw(self._engine.api_generate)
 
     def _remove(self, message_id: str) -> None:
-        accepted = self._messages.pop(message_id)
-        key = accepted.message.template_key, accepted.message.to
-        latest = self._latest.get(key)
-        if latest == message_id:
-            del self._latest[key]
-        self._engine.store.undo(partial(self._put_back, accepted, latest))
+        self._engine.store.undo(partial(self._put_back, self._forget(message_id)))
         self._engine.store.delete(KIND, message_id)
 
-    def _put_back(self, accepted: Accepted, latest: str | None) -> None:
-        """Add the message that was removed last again, as the oldest."""
-        others = dict(self._messages)
-        self._messages.clear()
-        self._messages.update({accepted.message.id: accepted, **others})
-        self._set_latest((accepted.message.template_key, accepted.message.to), latest)
+    def _forget(self, message_id: str) -> Accepted:
+        accepted = self._messages.pop(message_id)
+        key = accepted.message.template_key, accepted.message.to
+        if self._latest.get(key) == message_id:
+            del self._latest[key]
+        return accepted
 
-    def _set_latest(self, key: tuple[str, str], message_id: str | None) -> None:
-        if message_id is None:
-            self._latest.pop(key, None)
-        else:
-            self._latest[key] = message_id
+    def _put_back(self, accepted: Accepted) -> None:
+        """Add the message that was removed last again, as the oldest."""
+        message, others = accepted.message, dict(self._messages)
+        self._messages.clear()
+        self._messages.update({message.id: accepted, **others})
+        if accepted.call in _LIMITED:
+            self._latest.setdefault((message.template_key, message.to), message.id)
 
     def __contains__(self, message_id: object) -> bool:
         self._read_sent()

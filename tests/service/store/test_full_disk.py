@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 
 from engagelab_mock import ApiSettings, EngageLab, LiveClock, Outcome, Receiver, UsageError
 from engagelab_mock.service.store import StoreError
+from engagelab_mock.service.store.records import StoredRefusal
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
 from engagelab_mock.service.worker import DeliveryWorker
@@ -134,7 +136,7 @@ def test_a_call_that_cannot_be_stored_is_answered_500_and_changes_nothing(
     for number in range(3):
         accept(disk, f"+6591234{number:03}")
     assert disk.client.post("/v1/template-configs", TEMPLATE | {"template_id": "old"}).status == 200
-    disk.engagelab.rule(scenario="fallback", times=5)
+    disk.engagelab.rule(call="custom-messages", scenario="fallback", times=5)
     before = disk.described()
     with disk.full():
         for _ in range(2):
@@ -142,6 +144,8 @@ def test_a_call_that_cannot_be_stored_is_answered_500_and_changes_nothing(
             assert (answer.status, answer.code) == (500, 1000)
             assert "mock.sqlite: the file cannot be written: " in answer.content["message"]
         assert disk.described() == before
+        # The code of the oldest message, which a new one would have replaced, is still valid.
+        assert disk.client.post("/v1/messages", {"to": "+6591234000", "template": {"id": "t"}}).code == 3004
     assert call(disk).status == 200
     assert [type(trouble) for trouble in disk.troubles] == [StoreError, type(None)]
     after = disk.described()
@@ -152,6 +156,7 @@ def test_a_call_that_cannot_be_stored_is_answered_500_and_changes_nothing(
 def test_rules_and_resets_that_cannot_be_stored_change_nothing(disk: Disk) -> None:
     rule = disk.engagelab.rule(scenario="fallback", times=5)
     send(disk)
+    assert disk.client.post("/v1/messages", {}).status == 400
     before = disk.described()
     with disk.full():
         for change in (
@@ -180,13 +185,15 @@ def test_what_is_due_on_a_full_disk_goes_out_in_order_once_there_is_room(disk: D
     noticed, completed = threading.Event(), threading.Semaphore(0)
     disk.store.on_trouble = lambda error: noticed.set()
     disk.engagelab.journal.listeners.append(lambda delivery, attempt: completed.release())
-    with DeliveryWorker(disk.engagelab):
-        with disk.full():
-            assert noticed.wait(PATIENCE)
-            assert receiver.recorder.received == []
-            assert send(disk).status == 500
-        for _ in range(12):
-            assert completed.acquire(timeout=PATIENCE)
+    worker = DeliveryWorker(disk.engagelab)
+    with disk.full():
+        worker.start()
+        assert noticed.wait(PATIENCE)
+        assert receiver.recorder.received == []
+        assert send(disk).status == 500
+    for _ in range(12):
+        assert completed.acquire(timeout=PATIENCE)
+    assert worker.stop(grace=PATIENCE)
     for number in range(3):
         told = [each for each in receiver.recorder.received if f"+6591234{number:03}".encode() in each.body]
         statuses = [status for each in told for status in each.statuses]
@@ -227,6 +234,27 @@ def test_a_worker_that_waits_for_room_can_be_stopped(disk: Disk) -> None:
         assert noticed.wait(PATIENCE)
         assert worker.stop(grace=PATIENCE)
     assert "plan of" in disk.stored()[3][0][1]  # type: ignore[index]
+
+
+def test_a_caller_does_not_wait_for_room(disk: Disk) -> None:
+    disk.engagelab.receivers.append(Receiver.recording())
+    with DeliveryWorker(disk.engagelab), disk.full(), ThreadPoolExecutor(1) as caller:
+        error = caller.submit(disk.engagelab.validate_address, check=False).exception(PATIENCE)
+    assert isinstance(error, StoreError)
+
+
+def test_refusals_that_were_not_stored_are_not_counted(disk: Disk) -> None:
+    def refuse() -> None:
+        for _ in range(3):
+            assert disk.client.post("/v1/messages", {}).status == 400
+
+    refuse()
+    with disk.full():
+        refuse()
+    for _ in range(3):
+        refuse()
+    assert len(disk.engagelab.journal) == 3
+    assert len(list(disk.store.load("refusal", StoredRefusal))) == 3
 
 
 def test_a_file_that_was_deleted_or_replaced_is_noticed(disk: Disk) -> None:

@@ -131,6 +131,7 @@ class SqliteStore:
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
         """Raise `StoreError` if the file cannot be written, and call `on_trouble` when that changes."""
+        before = self._database.total_changes
         try:
             if _identity(self._absolute) != self._file:
                 raise self._cannot("the file was deleted or replaced while it was in use", "put it back, or start anew")
@@ -143,7 +144,8 @@ class SqliteStore:
             self._tell(error)
             raise
         else:
-            self._tell(None)
+            if self._database.total_changes != before:  # only a change shows that the file can be written
+                self._tell(None)
 
     def _cannot(self, what: str, hint: str) -> StoreError:
         return StoreError(what, where=str(self.path), hint=hint)
