@@ -58,7 +58,7 @@ _KINDS = {
     " pseudonym_key",
     "a path": "ca db",
     "a string or an integer": "seed",
-    "an integer": "port answer keep",
+    "an integer": "port answer keep pending",
     "a number": "speed timeout tolerance",
     "true or false": "insecure validate strict_templates callback_before_response",
     "a list of strings": "custom_arg",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
@@ -162,8 +163,8 @@ class Keeper(Protocol):
     def completed(self, delivery: Delivery) -> None:
         """Keep the outcome of an attempt."""
 
-    def refused(self, refusal: Refusal) -> None:
-        """Keep an input that could not be used."""
+    def refused(self, refusal: Refusal) -> bool:
+        """Keep an input that could not be used, and return whether that was possible."""
 
 
 class Journal:
@@ -180,7 +181,9 @@ class Journal:
 
     def __init__(self, limit: int | None = None, entries: Iterable[Delivery | Refusal] = ()) -> None:
         given: Any = limit
-        if limit is not None and (isinstance(given, bool) or not isinstance(given, int) or limit < 1):
+        if limit is not None and (
+            isinstance(given, bool) or not isinstance(given, int) or not 1 <= limit <= sys.maxsize
+        ):
             raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
         #: How many entries are kept; None is all.
         self.limit = limit
@@ -212,10 +215,9 @@ class Journal:
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""
         refusal = Refusal(at, error)
-        with self._lock:
-            self.entries.append(refusal)
-        if self.keeper is not None:
-            self.keeper.refused(refusal)
+        if self.keeper is None or self.keeper.refused(refusal):
+            with self._lock:
+                self.entries.append(refusal)
 
     @property
     def deliveries(self) -> list[Delivery]:

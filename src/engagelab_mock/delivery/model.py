@@ -115,8 +115,9 @@ class Delivery(msgspec.Struct, eq=False):
     signed: bool = True
     attempts: list[Attempt] = []
     given_up: bool = False
-    #: The key of its record, if there is a store.
+    #: The key of its record, if there is a store, and when its next attempt is due.
     key: str = ""
+    due: float | None = None
 
     @property
     def acknowledged(self) -> bool:

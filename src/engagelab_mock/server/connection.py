@@ -183,6 +183,7 @@ class WsgiResponder:
             "REQUEST_URI": head.target,
             "REMOTE_ADDR": connection.peer[0],
             "REMOTE_PORT": connection.peer[1],
+            "werkzeug.socket": connection.socket,  # the name that Werkzeug's own server gives it
         }
         if body.chunked:
             environ["wsgi.input_terminated"] = True

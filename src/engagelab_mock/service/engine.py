@@ -378,18 +378,20 @@ class Engine:
 
     def reset(self) -> None:
         """Forget messages, rules, templates and the journal, and withdraw what is still to be sent."""
-        with self.scheduler.lock, self.store.transaction():
-            if self._outbox is not None:
-                self._outbox.clear()
-            if self.batching is not None:
-                self.batching.clear()
-            self.messages.clear()
-            self.rules.clear()
-            self.templates.clear()
-            for entry in self.clock.pending:
-                entry.cancel()
-            self.journal.clear()
-            self.store.clear()
+        with self.scheduler.lock:
+            self.store.clear()  # first: if that is not possible, nothing is forgotten
+            with self.store.transaction():
+                if self._outbox is not None:
+                    self._outbox.clear()
+                if self.batching is not None:
+                    self.batching.clear()
+                self.messages.clear()
+                self.rules.clear()
+                self.templates.clear()
+                for entry in self.clock.pending:
+                    entry.cancel()
+                self.journal.clear()
+                self.store.clear()
 
 
 _PLAIN = DeliveryOptions()

@@ -12,6 +12,7 @@ from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest, ApiSettings, Fields, read_object
 from engagelab_mock.service.rest.messages import Call, Content, send_code, send_custom, send_message, verify
 from engagelab_mock.service.rest.templates import create_template, delete_template, get_template, list_templates
+from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
     from engagelab_mock.service.engine import Engine
@@ -71,6 +72,8 @@ class RestApi:
         except ApiError as error:
             self._enter(EngageLabMockError(error.what, where=where, hint=error.hint))
             return error.answer()
+        except StoreError as error:
+            return ApiError(1000, f"{error.where}: {error.what}").answer()
         except Exception as error:
             failed = EngageLabMockError(f"{type(error).__name__}: {error}", where=where)
             failed.__cause__ = error
@@ -87,6 +90,9 @@ class RestApi:
         written = outbox.hold(call.sendings)
         try:
             answer = self._run(operation, call)
+        except StoreError:  # it undid what was scheduled
+            written()
+            raise
         except BaseException:
             for sending in call.sendings:
                 sending.withdraw()

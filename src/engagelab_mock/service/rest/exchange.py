@@ -12,6 +12,7 @@ import msgspec
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, reduce_struct
 from engagelab_mock.messages.template import AUDITS
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
+from engagelab_mock.protocol.settings import is_unicode
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -133,6 +134,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("dev_key", "dev_secret"):
             if not isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} is a string, not {getattr(self, name)!r}", where="ApiSettings")
+            if not is_unicode(getattr(self, name)):
+                raise UsageError(f"{name} has bytes that are not UTF-8, so no client can send it", where="ApiSettings")
         if bool(self.dev_key) != bool(self.dev_secret):
             missing = "dev_secret" if self.dev_key else "dev_key"
             raise UsageError(f"{missing} is missing", where="ApiSettings", hint="give both, or neither")
