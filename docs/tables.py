@@ -44,6 +44,8 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 #: What `python -m tests.real.stacks` measured.
 _WIRE_MATRIX = DOCS.parent / "tests" / "real" / "stacks" / "matrix.json"
+#: What `python -m tests.real.differential` measured.
+_IN_PROCESS = DOCS.parent / "tests" / "real" / "differential" / "table.json"
 _REGION = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+) -->\n.*?(?=\n<!-- end of table -->)", re.DOTALL)
 
 
@@ -246,6 +248,33 @@ def wire_unread_chunks() -> str:
     return "\n".join(f"- {name}" for name, row in _wire_matrix().items() if row["cells"]["chunked"]["body"] == "empty")
 
 
+def in_process_same() -> str:
+    table = json.loads(_IN_PROCESS.read_text(encoding="utf-8"))
+    rows = (
+        [case["does"], ", ".join(f"`{outcome}`" for outcome in table["sides"]["WSGI, send"][name]["outcomes"])]
+        for name, case in table["cases"].items()
+        if not case["reason"]
+    )
+    return _table(["the app …", "the outcome on every side"], rows)
+
+
+def in_process_differing() -> str:
+    table = json.loads(_IN_PROCESS.read_text(encoding="utf-8"))
+    sides = {"WSGI, send": "WSGI in process", "gunicorn gthread": "", "waitress": ""}
+    sides |= {"ASGI, send": "ASGI in process", "uvicorn": "", "hypercorn": ""}
+
+    def cell(side: str, name: str) -> str:
+        made = table["sides"][side][name]
+        return "; ".join([*(f"`{outcome}`" for outcome in made["outcomes"]), *made["state"]])
+
+    rows = (
+        [case["does"], *(cell(side, name) for side in sides), case["reason"]]
+        for name, case in table["cases"].items()
+        if case["reason"]
+    )
+    return _table(["the app …", *(title or side for side, title in sides.items()), "why"], rows)
+
+
 def events() -> str:
     rows = ([f"`{known.name}`", f"`{known.kind}`", known.meaning, f"`{known.call}`"] for known in EVENTS.values())
     return _table(["event", "kind", "what it reports", "the line that sends it"], rows)
@@ -341,6 +370,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "check-settings": partial(settings, "tool.engagelab-mock.check", CHECK_SETTINGS),
     "severities": severities,
     "checks": checks,
+    "in-process-same": in_process_same,
+    "in-process-differing": in_process_differing,
     "wire-stacks": wire_stacks,
     "wire-agreed": wire_agreed,
     "wire-differing": wire_differing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from engagelab_mock.checks.check import Basis, Ended, Judgement
@@ -149,8 +150,13 @@ class Trial:
             app: Any = self.receiver.transport
             made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
         else:
+            try:
+                self.receiver.check_threads()
+            except UsageError as error:
+                self.inconclusive(f"{error.what}: {error.hint}")
             with ThreadPoolExecutor(len(events)) as pool:
-                made = list(pool.map(_deliver, branches, events))
+                sent = [pool.submit(copy_context().run, _deliver, branch, event) for branch, event in pairs]
+                made = [each.result() for each in sent]
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:

@@ -7,6 +7,7 @@ without an event loop. With `ASYNC` they run in the caller's loop.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -59,7 +60,7 @@ class Io(Protocol):
 
 class _Sync:
     def check(self, transport: Transport) -> None:
-        if transport.name == "asgi" and in_loop():
+        if transport.name == "asgi" and in_loop() and _is_called_by_loop():
             raise UsageError(
                 "the app cannot be called synchronously from inside a running event loop",
                 where="Receiver.asgi",
@@ -123,6 +124,19 @@ class _Async:
     async def run_next(self, clock: Clock) -> bool:
         __tracebackhide__ = True
         return await clock.arun_next()
+
+
+def _is_called_by_loop() -> bool:
+    """Tell whether the running event loop has called the caller, and can do nothing else until it returns.
+
+    A greenlet can run while a loop waits on another stack of the same thread, as Playwright's synchronous API does it.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_globals.get("__name__", "").partition(".")[0] in {"asyncio", "trio"}:
+            return True
+    return False
 
 
 SYNC: Io = _Sync()

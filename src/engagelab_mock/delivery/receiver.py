@@ -14,7 +14,7 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, WaitIdle, check_probe
 from engagelab_mock.delivery.recorder import Recorder
-from engagelab_mock.delivery.transport import DistantTransport, Transport
+from engagelab_mock.delivery.transport import DistantTransport, Transport, in_django_transaction
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, portable
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
@@ -274,6 +274,18 @@ class Receiver:
                 yield state
         except TransportFailure as failure:
             raise self._failed(failure, "Receiver.lifespan") from failure.__cause__
+
+    def check_threads(self) -> None:
+        """Raise `UsageError` if a test of Django keeps other threads than this one from what it does in the database.
+
+        >>> Receiver.recording().check_threads()
+        """
+        if self.transport.name == "wsgi" and self.recorder is None and in_django_transaction():
+            raise UsageError(
+                "the app would be called from several threads, and the transaction of this test is for its own thread",
+                where="Receiver.wsgi",
+                hint="the test needs @pytest.mark.django_db(transaction=True), or a TransactionTestCase",
+            )
 
     def close(self) -> None:
         """Close connections and loops; the next delivery opens them again.

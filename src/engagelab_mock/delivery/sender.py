@@ -115,6 +115,8 @@ class Sender:
 
         try:
             draft = apply_faults(self._draft(delivery), applied)
+            if draft.copies > 1 and io is SYNC:
+                delivery.receiver.check_threads()
         except UsageError as error:
             self._journal.refuse(error, at=self.clock.time())
             raise error.with_traceback(None) from None

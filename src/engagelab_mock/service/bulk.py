@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import copy_context
 from itertools import count as counting
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -159,6 +160,12 @@ class BulkSend:
                     what, where="send_many", hint="the app's own exception is the cause"
                 ) from error
             return runs
+        if self._workers > 1:
+            for receiver in self._engine.receivers:
+                try:
+                    receiver.check_threads()
+                except UsageError as error:
+                    raise self._engine.refused(error) from None
         latest = self._send_from_threads()
         self._join()
         clock = self._engine.clock
@@ -202,12 +209,17 @@ class BulkSend:
         return self._to[index % len(self._to)] if self._to else None
 
     def _send_from_threads(self) -> float:
+        if self._workers <= 1:
+            return run_sync(self._work(SYNC))
         from concurrent.futures import ThreadPoolExecutor  # slow to import, and only needed here
 
-        with ThreadPoolExecutor(self._workers or 1, thread_name_prefix="engagelab") as pool:
-            workers = [pool.submit(lambda: run_sync(self._work(SYNC))) for _ in range(self._workers)]
+        def work() -> float:
+            return run_sync(self._work(SYNC))
+
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="engagelab") as pool:
+            workers = [pool.submit(copy_context().run, work) for _ in range(self._workers)]
             try:
-                return max((worker.result() for worker in workers), default=0.0)
+                return max(worker.result() for worker in workers)
             finally:
                 # If the test is interrupted, start no further message.
                 self._stopped = True

@@ -95,6 +95,6 @@ MUTANTS = [
     # It answers every request in this way, so nothing is acknowledged.
     Mutant("A08", LivesAtTheAddressWithASlash, also=("A01", "A02", "A04")),
     Mutant("A09", TakesEveryMethod),
-    # Over a socket, half an answer is not an answer.
-    Mutant("A10", CountsItsBytesByHand, also_over_a_socket=("A04",)),
+    # Half an answer is not an answer.
+    Mutant("A10", CountsItsBytesByHand, also=("A04",)),
 ]

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from engagelab_mock.delivery.model import Response
-from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.errors import InvalidSettings, UsageError, did_you_mean
+from engagelab_mock.eventloop import in_trio, to_thread
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from engagelab_mock.delivery.transport.wire import Wire
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 #: How much of an answer's body is kept, in bytes; the rest is read and not kept.
 BODY_LIMIT = 1 << 20
+#: How many threads a transport uses at most.
+_MOST_AT_ONCE = 1000
+#: Freezegun does not freeze time for a function that the module `threading` calls over fewer functions than this.
+_DEPTH = 5
 
 
 class Transport(Protocol):
@@ -95,7 +111,94 @@ def exchange_in_threads(
     from concurrent.futures import ThreadPoolExecutor  # only duplicates need it
 
     with ThreadPoolExecutor(copies) as pool:
-        return list(pool.map(one, range(copies)))
+        made = [pool.submit(copy_context().run, one, number) for number in range(copies)]
+        return [future.result() for future in made]
+
+
+def _called_deep(function: Callable[[], T], depth: int) -> T:
+    return _called_deep(function, depth - 1) if depth else function()
+
+
+class Threads:
+    """Run functions that block in threads, which are made when they are first needed, and anew in a forked process.
+
+    Each function gets a copy of the caller's context.
+
+    >>> threads = Threads()
+    >>> threads.submit(sum, [1, 2]).result()
+    3
+    >>> threads.close()
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start a function in a thread."""
+        if self._pool is None or self._process != os.getpid():
+            from concurrent.futures import ThreadPoolExecutor  # only loops need it
+
+            # A loop's own pool has few threads, and other code uses it.
+            self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="engagelab")
+            self._process = os.getpid()
+        return self._pool.submit(copy_context().run, _called_deep, partial(function, *args, **kwargs), _DEPTH)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread, without blocking the running event loop."""
+        if in_trio():
+            return await to_thread(function, *args, **kwargs)
+        import asyncio
+
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """End the threads once they have nothing to do; a later call makes new ones."""
+        if self._pool is not None and self._process == os.getpid():
+            self._pool.shutdown(wait=False)
+        self._pool = None
+
+
+def in_django_transaction() -> bool:
+    """Tell whether a transaction of Django is open in this thread, as in most tests that use its database.
+
+    >>> in_django_transaction()
+    False
+    """
+    database: Any = sys.modules.get("django.db")
+    if database is None:
+        return False
+    from django.conf import settings
+
+    return settings.configured and any(each.in_atomic_block for each in database.connections.all(initialized_only=True))
+
+
+@contextlib.contextmanager
+def connections_stay_open() -> Iterator[None]:
+    """Keep Django from closing the database connection of a test's transaction, as its own test client does."""
+    from django.core.signals import request_finished, request_started
+    from django.db import close_old_connections
+
+    signals = [signal for signal in (request_started, request_finished) if signal.disconnect(close_old_connections)]
+    try:
+        yield
+    finally:
+        for signal in signals:
+            signal.connect(close_old_connections)
+
+
+def check_length(response: Response) -> None:
+    """Raise `TransportFailure` if an app in process announced a longer body than it sent, as its client would see it.
+
+    >>> from engagelab_mock.protocol.callback import Headers
+    >>> check_length(Response(200, "OK", Headers([("Content-Length", "4")]), b"fine"))
+    """
+    for name, value in response.headers.pairs:
+        if len(name) == 14 and name.lower() == "content-length" and value.isdecimal():
+            missing = int(value) - len(response.body)
+            if missing > 0 and response.status not in {204, 304}:
+                reason = f"the app announced {value} bytes and sent {len(response.body)}"
+                raise TransportFailure(Outcome.INCOMPLETE, reason, response=response)
 
 
 def split_address(url: str, *, where: str) -> SplitResult:

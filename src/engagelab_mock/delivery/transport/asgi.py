@@ -1,37 +1,29 @@
-"""Call an ASGI app in process, with its lifespan."""
+"""Call an ASGI app in process."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import types
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
+from engagelab_mock.delivery.io import SYNC
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
-from engagelab_mock.delivery.transport import split_address
-from engagelab_mock.delivery.transport.lifespan import AsgiApp, Lifespan, Message, running
+from engagelab_mock.delivery.transport import check_length, split_address
+from engagelab_mock.delivery.transport.lifespan import AppLoop, AsgiApp, Message, running
 from engagelab_mock.errors import UsageError
-from engagelab_mock.eventloop import (
-    Flag,
-    Limit,
-    flag,
-    gather,
-    in_loop,
-    in_trio,
-    is_cancellation,
-    limited,
-    stopwatch,
-)
+from engagelab_mock.eventloop import Flag, caller, flag, from_thread, gather, in_trio, limited, stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.transport.wire import Wire
 
-
 T = TypeVar("T")
+#: How long a thread waits for the loop in which `receiver.lifespan()` runs the app, in seconds.
+_PATIENCE = 5.0
 
 
 class AsgiTransport:
@@ -39,7 +31,10 @@ class AsgiTransport:
 
     From synchronous code the app runs in one loop that stays open between callbacks, with its lifespan started before
     the first. From a running loop, of asyncio or trio, it runs in that loop (`aexchange`), and its lifespan lasts for
-    the caller's `async with transport.lifespan()`.
+    the caller's `async with transport.lifespan()`. Other threads call it there, too, as long as that lasts.
+
+    As behind a server, each request has a task and a context of its own. Nothing ends that task but the app: a client
+    that has waited too long is gone, and the app goes on.
 
     >>> async def app(scope, receive, send):
     ...     await send({"type": "http.response.start", "status": 200})
@@ -72,11 +67,11 @@ class AsgiTransport:
             "server": (parts.hostname, parts.port or default_port),
         }
         self._host = (b"host", parts.netloc.encode("ascii"))
-        self._wants_lifespan = lifespan
-        self._lifespan: Lifespan | None = None
-        #: The state of the app's lifespan in the caller's loop, while it runs there.
-        self._state: dict[str, Any] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own = AppLoop(app, lifespan=lifespan)
+        #: While the lifespan runs in a caller's loop: its state, and a function that runs a coroutine there.
+        self._hosted: tuple[dict[str, Any], Callable[[Coroutine[Any, Any, Any]], Any]] | None = None
+        #: Requests that were given up and have not ended, each with a function that calls another in its loop.
+        self._late: list[tuple[_Exchange, Callable[[Callable[[], object]], object]]] = []
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer, outside of a running loop."""
@@ -86,22 +81,20 @@ class AsgiTransport:
         """Call the app in the running loop and collect its answer."""
         if wire is not None:
             await self._break_off(callback, limit, wire)
-        exchange = _Exchange(callback.body, limit)
         scope = self._prepare(callback)
         if wire is not None:
             scope["method"] = wire.method
-        try:
-            await exchange.run(self.app(scope, exchange.receive, exchange.send))
-        except TimeoutError as error:
-            if not exchange.expired:
-                return exchange.failed(error)
-            reason = f"no complete answer within {limit:g} s"
-            raise TransportFailure(Outcome.TIMEOUT, reason) from None
-        except BaseException as error:
-            if exchange.cancelled:
-                raise
-            return exchange.failed(error)
+        exchange = _Exchange(callback.body, limit)
+        await self._run_request(exchange, scope)
         return exchange.response()
+
+    async def _run_request(self, exchange: _Exchange, scope: dict[str, Any]) -> None:
+        try:
+            await exchange.run(self.app, scope)
+        except TransportFailure:
+            self._late = [late for late in self._late if not late[0].ended]
+            self._late.append((exchange, caller()))
+            raise
 
     async def _break_off(self, callback: Callback, limit: float | None, wire: Wire) -> None:
         """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
@@ -113,12 +106,10 @@ class AsgiTransport:
         cut = wire.cut_after
         exchange = _BrokenExchange(callback.body if cut is None else callback.body[:cut], limit, whole=cut is None)
         try:
-            await exchange.run(self.app(self._prepare(callback), exchange.receive, exchange.send))
-        except BaseException as error:
-            if exchange.cancelled:
-                raise
+            await self._run_request(exchange, self._prepare(callback))
+        except TransportFailure as error:
             raise failure from error
-        raise failure
+        raise failure from exchange.raised
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
@@ -137,33 +128,30 @@ class AsgiTransport:
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
         """Start the app in the running loop, and stop it at the end of the `async with` block."""
         async with running(self.app) as state:
-            before, self._state = self._state, state
+            before, self._hosted = self._hosted, (state, _in_this_loop())
             try:
                 yield state
             finally:
-                self._state = before
+                self._hosted = before
 
     def run(self, program: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the app's own loop, starting the app first if necessary."""
-        if in_loop():
-            program.close()
-            raise UsageError(
-                "the app cannot be called synchronously from inside a running event loop",
-                where="Receiver.asgi",
-                hint="in an async test use `await engagelab.asend(...)`, or the async twin of the method you called",
-            )
+        """Run a coroutine in the loop of the app: its own, or that of `lifespan`, which another thread runs."""
         try:
-            loop = self._loop or self._open()
-        except BaseException:
+            SYNC.check(self)
+        except UsageError:
             program.close()
             raise
-        task = loop.create_task(program)
+        if self._hosted is not None:
+            result: T = self._hosted[1](program)
+            return result
+        before = {id(exchange) for exchange, _ in self._late}
         try:
-            return loop.run_until_complete(task)
-        except (SystemExit, KeyboardInterrupt):
-            # These two leave the loop at once if any task raises them, or a signal, so this task may not have ended.
-            _cancel(loop, {task})
-            raise
+            return self._own.run(program)
+        finally:
+            # This loop stands still between two calls: what is late now gets its time limit again to finish.
+            late = [exchange for exchange, _ in self._late if id(exchange) not in before]
+            if late:
+                self._own.run(gather(exchange.finish() for exchange in late))
 
     def _call(self, program: Coroutine[Any, Any, T]) -> T:
         try:
@@ -172,36 +160,15 @@ class AsgiTransport:
             raise app_raised(error) from error
 
     def close(self) -> None:
-        """Stop the app and close the loop; a later exchange opens them again.
+        """Cancel requests that were given up, stop the app and close its loop; a later exchange opens it again.
 
         Raises `TransportFailure`, after all is closed, if the app's lifespan failed at shutdown or before.
         """
-        loop, lifespan = self._loop, self._lifespan
-        self._loop = self._lifespan = None
-        if loop is None:
-            return
-        with contextlib.closing(loop):
-            try:
-                if lifespan is not None:
-                    loop.run_until_complete(lifespan.shutdown())
-            finally:
-                _cancel(loop, asyncio.all_tasks(loop))
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.run_until_complete(loop.shutdown_default_executor())
-
-    def _open(self) -> asyncio.AbstractEventLoop:
-        self._loop = asyncio.new_event_loop()
-        with contextlib.suppress(AttributeError):  # some loops do not accept a clock
-            # The app's timers use this clock, even if the test has frozen Python's own.
-            self._loop.time = stopwatch  # type: ignore[method-assign]
-        if self._wants_lifespan:
-            self._lifespan = Lifespan(self.app)
-            try:
-                self._loop.run_until_complete(self._lifespan.startup(self._loop.create_task))
-            except BaseException:
-                self.close()
-                raise
-        return self._loop
+        late, self._late = self._late, []
+        for exchange, call_soon in late:
+            with contextlib.suppress(RuntimeError):  # its loop may be closed by now
+                call_soon(exchange.cancel)
+        self._own.close()
 
     def _prepare(self, callback: Callback) -> dict[str, Any]:
         scope = self._scope.copy()
@@ -210,8 +177,9 @@ class AsgiTransport:
             (b"content-length", b"%d" % len(callback.body)),
             *[(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in callback.headers.pairs],
         ]
-        own = self._loop is not None and asyncio._get_running_loop() is self._loop
-        state = self._state if not own else self._lifespan.state if self._lifespan is not None else None
+        state = self._own.state
+        if state is None and self._hosted is not None:
+            state = self._hosted[0]
         if state is not None:
             scope["state"] = state.copy()
         return scope
@@ -220,80 +188,124 @@ class AsgiTransport:
 class _Exchange:
     """Hold one request and its answer, as the app sees them through `receive` and `send`."""
 
-    __slots__ = ("_body", "_chunks", "_complete", "_elapsed", "_limit", "_start", "_started", "_timer", "cancelled")
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_elapsed",
+        "_end",
+        "_gone",
+        "_limit",
+        "_over",
+        "_start",
+        "_started",
+        "cancel",
+        "ended",
+        "raised",
+    )
 
     def __init__(self, body: bytes, limit: float | None) -> None:
         self._started = stopwatch()
         self._body: bytes | None = body
         self._limit = limit
-        self._timer: Limit | None = None
         self._start: Message | None = None
         self._chunks: list[bytes] = []
-        self._complete: Flag | None = None
         self._elapsed = -1.0
-        #: The task that makes the call was cancelled from outside, or its coroutine was closed.
-        self.cancelled = False
+        #: Set when the answer is complete, or will not be; and when the app has ended. Made if anything waits for them.
+        self._over: Flag | None = None
+        self._end: Flag | None = None
+        self._gone = False
+        self.ended = False
+        self.raised: BaseException | None = None
 
-    async def run(self, answering: Awaitable[None]) -> None:
-        """Await the app, with a timer from its first wait: many apps never wait, and a timer costs more."""
-        if in_trio():
-            # Trio closes scopes in the reverse order of opening them, so this one opens before any of the app's.
-            try:
-                async with limited(self._limit) as self._timer:
-                    await answering
-            except BaseException as error:
-                self.cancelled = is_cancellation(error)
-                raise
-            return
-        # Until its first wait, nothing from outside can reach the app: what it raises is its own.
-        steps = answering.__await__()
+    async def run(self, app: AsgiApp, scope: dict[str, Any]) -> None:
+        """Call the app and wait until it has ended; raise `TransportFailure` if its answer takes too long.
+
+        The limit does not apply to what the app does after its answer.
+        """
+        #: Cancels the app.
+        self.cancel = _start(self._serve(app, scope))
         try:
-            waits_for = next(steps)
-        except StopIteration:
-            return
-        waiting = _Waiting()
-        try:
-            async with limited(self._time_left()) as self._timer:
-                await waiting.resume(steps, waits_for)
-        except BaseException as error:
-            self.cancelled = waiting.was_cancelled(error)
+            # Many apps never wait, and a time limit costs more than they do.
+            await _checkpoint()
+            if self.ended:
+                return
+            over, self._end = self._until_over(), flag()
+            if self._elapsed < 0:
+                async with limited(None if self._limit is None else self._limit - (stopwatch() - self._started)):
+                    await over.wait()
+            await self._end.wait()
+        except TimeoutError:
+            self._gone = True
+            over.set()
+            raise TransportFailure(Outcome.TIMEOUT, f"no complete answer within {self._limit:g} s") from None
+        except GeneratorExit:
+            self.cancel()
             raise
+        except BaseException as stopped:
+            # The test was stopped, and its app with it.
+            self.cancel()
+            await self._until_ended()
+            raise stopped from self.raised
 
-    @property
-    def expired(self) -> bool:
-        return self._timer is not None and self._timer.expired()
+    async def _serve(self, app: AsgiApp, scope: dict[str, Any]) -> None:
+        try:
+            await app(scope, self.receive, self.send)
+        except BaseException as error:
+            self.raised = error
+        self.ended = True
+        for waited_for in (self._over, self._end):
+            if waited_for is not None:
+                waited_for.set()
 
-    def _time_left(self) -> float | None:
-        # The limit does not apply to background work after the answer.
-        if self._limit is None or self._elapsed >= 0:
-            return None
-        return self._limit - (stopwatch() - self._started)
+    async def finish(self) -> None:
+        """Wait until the app has ended, for as long as its answer was waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with limited(self._limit):
+                await self._until_ended()
+
+    async def _until_ended(self) -> None:
+        if self.ended:
+            return
+        if self._end is None:
+            self._end = flag()
+        if in_trio():
+            import trio
+
+            with trio.CancelScope(shield=True):
+                await self._end.wait()
+        else:
+            await self._end.wait()
+
+    def _until_over(self) -> Flag:
+        if self._over is None:
+            self._over = flag()
+        return self._over
 
     async def receive(self) -> Message:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        if self._elapsed < 0:
+        if self._elapsed < 0 and not self._gone:
             # The client stays connected until it has its answer.
-            if self._complete is None:
-                self._complete = flag()
-            await self._complete.wait()
+            await self._until_over().wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
             self._start = message
-        elif kind == "http.response.body" and self._elapsed < 0:
+        elif kind == "http.response.body" and self._elapsed < 0 and not self._gone:
             self._chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
                 self._elapsed = stopwatch() - self._started
-                if self._timer is not None:
-                    self._timer.reschedule(None)
-                if self._complete is not None:
-                    self._complete.set()
+                if self._over is not None:
+                    self._over.set()
 
-    def response(self, raised: BaseException | None = None) -> Response:
+    def response(self) -> Response:
+        """Return the answer, with what the app raised after it; else raise `TransportFailure`."""
+        error = self.raised
+        if self._elapsed < 0 and error is not None:
+            raise app_raised(error) from error
         if self._start is None or self._elapsed < 0:
             what = "sent no response" if self._start is None else "did not finish its response"
             raise TransportFailure(Outcome.MALFORMED, f"the app returned and {what}")
@@ -302,16 +314,12 @@ class _Exchange:
             headers = self._start.get("headers", ())
             pairs = [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers]
             body = b"".join(self._chunks)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"the app's response breaks ASGI: {type(error).__name__}: {error}"
-            raise TransportFailure(Outcome.MALFORMED, reason) from raised
-        return Response(status, "", Headers(pairs), body, self._elapsed, raised)
-
-    def failed(self, error: BaseException) -> Response:
-        """Return the answer if the app raised after completing it, as servers do; else raise `TransportFailure`."""
-        if self._elapsed >= 0:
-            return self.response(raised=error)
-        raise app_raised(error) from error
+        except (KeyError, TypeError, ValueError) as broken:
+            reason = f"the app's response breaks ASGI: {type(broken).__name__}: {broken}"
+            raise TransportFailure(Outcome.MALFORMED, reason) from error
+        response = Response(status, "", Headers(pairs), body, self._elapsed, error)
+        check_length(response)
+        return response
 
 
 class _BrokenExchange(_Exchange):
@@ -330,71 +338,53 @@ class _BrokenExchange(_Exchange):
         return {"type": "http.request", "body": body, "more_body": not self._whole}
 
     async def send(self, message: Message) -> None:
-        # As the ASGI specification demands from servers when the connection is closed.
-        raise ConnectionResetError("the client closed the connection")
+        """Drop it, as servers do: only later versions of ASGI than our scope's raise an error."""
 
 
-class _Waiting:
-    """Await the rest of an app's steps, and tell whether it was the task that was cancelled meanwhile.
+def _start(program: Coroutine[Any, Any, None]) -> Callable[[], object]:
+    """Run a coroutine in a task and a context of its own, and return a function that cancels it."""
+    if in_trio():
+        import trio
 
-    An app runs in its caller's task, and can raise CancelledError by itself. Asyncio counts the requests to cancel a
-    task. Requests that come while the app waits are from outside, unless the app withdraws them, as its time limits
-    and task groups do. A request that comes between two waits is the app's own.
-    """
+        scope = trio.CancelScope()
 
-    __slots__ = ("_asked", "_requests", "_task")
+        async def run() -> None:
+            with scope:
+                await program
 
-    def __init__(self) -> None:
-        self._task = asyncio.current_task()
-        self._asked, self._requests = False, 0
-        if self._task is not None:
-            # A request that is not delivered yet was made before this first wait, by the app.
-            self._requests = self._task.cancelling() - getattr(self._task, "_must_cancel", False)
+        # A task of the caller's nursery would end with it.
+        trio.lowlevel.spawn_system_task(run, context=copy_context())
+        return scope.cancel
+    import asyncio
 
-    @types.coroutine
-    def resume(self, steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-        """Pass the app's futures to the loop, and their results to the app."""
-        task = self._task
-        try:
-            while True:
-                requests = task.cancelling() if task is not None else 0
-                try:
-                    yield waits_for
-                except BaseException as error:
-                    # A coroutine that is closed is not run by its task any more.
-                    if isinstance(error, GeneratorExit) or (task is not None and task.cancelling() > requests):
-                        self._asked = True
-                    waits_for = steps.throw(error)
-                else:
-                    waits_for = next(steps)
-        except StopIteration:
-            return
-
-    def was_cancelled(self, error: BaseException) -> bool:
-        """Tell whether an exception of the app is there because the task was cancelled, or its coroutine closed."""
-        if isinstance(error, GeneratorExit):
-            return self._asked
-        task = self._task
-        if task is None or not isinstance(error, asyncio.CancelledError):
-            return False
-        if self._asked and task.cancelling() > self._requests:
-            return True
-        while task.cancelling() > self._requests:
-            task.uncancel()  # or the app's own request would look like one to the caller's time limits
-        return False
+    return asyncio.get_running_loop().create_task(program).cancel
 
 
-def _cancel(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if not tasks:
-        return
-    ended = asyncio.gather(*tasks, return_exceptions=True)
-    while not ended.done():
-        running = asyncio.all_tasks(loop)
-        try:
-            loop.run_until_complete(ended)
-        except (SystemExit, KeyboardInterrupt):
-            # Each task that raises one stops the loop again. Otherwise a signal has raised it: stop waiting.
-            if not any(task.done() for task in running):
-                raise
+async def _checkpoint() -> None:
+    if in_trio():
+        import trio
+
+        await trio.lowlevel.checkpoint()
+    else:
+        import asyncio
+
+        await asyncio.sleep(0)
+
+
+def _in_this_loop() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Return a function that runs a coroutine in the running loop, called from another thread."""
+    call_soon, run = caller(), from_thread()
+
+    def run_there(program: Coroutine[Any, Any, Any]) -> Any:
+        answers = threading.Event()
+        call_soon(answers.set)
+        if not answers.wait(_PATIENCE):
+            program.close()
+            raise UsageError(
+                f"the event loop in which the app's lifespan runs did nothing for {_PATIENCE:g} s",
+                where="receiver.lifespan",
+                hint="the test blocks it: `await engagelab.asend(…)`, or `await asyncio.to_thread(…)` what blocks",
+            )
+        return run(program)
+
+    return run_there

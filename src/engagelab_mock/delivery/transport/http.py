@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import socket
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport import BODY_LIMIT, exchange_in_threads, split_address
+from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address
 from engagelab_mock.delivery.transport.http1 import (
     BadBody,
     BadMessage,
@@ -25,12 +24,11 @@ from engagelab_mock.delivery.transport.http1 import (
 )
 from engagelab_mock.delivery.transport.wire import Wire, wait_for
 from engagelab_mock.errors import InvalidSettings
-from engagelab_mock.eventloop import in_trio, stopwatch, to_thread
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     import ssl
-    from concurrent.futures import ThreadPoolExecutor
 
     from _typeshed import WriteableBuffer
 
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 _IDLE_LIMIT = 1.0
 #: How much of a body is read at once, in bytes.
 _PART = 65536
-#: How many callbacks to one address an event loop can send at the same time, each in a thread.
-_MOST_AT_ONCE = 1000
 #: On Linux. A server that writes its answer in two pieces on a kept-alive connection, as Django's runserver does,
 #: waits for our system's TCP acknowledgement of the first, which otherwise takes 40 ms.
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -70,7 +66,8 @@ class HttpTransport:
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         #: Connections that wait for the next callback, each with the time of its last complete answer.
         self._idle: deque[tuple[socket.socket, float]] = deque()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = Threads()
+        self._process = os.getpid()
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
@@ -97,14 +94,7 @@ class HttpTransport:
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback from a thread, because the receiver may run in this loop."""
-        if in_trio():
-            return await to_thread(self.exchange, callback, limit, wire)
-        if self._threads is None:
-            from concurrent.futures import ThreadPoolExecutor  # only loops need it
-
-            # The loop's own pool has few threads, and other code uses it.
-            self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="engagelab")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.exchange, callback, limit, wire)
+        return await self._threads.run(self.exchange, callback, limit, wire)
 
     def exchange_many(
         self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
@@ -114,10 +104,8 @@ class HttpTransport:
 
     def close(self) -> None:
         """Close the idle connections, and end the threads; a later exchange opens new ones."""
-        if self._threads is not None:
-            # Threads that still wait for an answer end with the answer, or at the limit.
-            self._threads.shutdown(wait=False)
-            self._threads = None
+        # Threads that still wait for an answer end with the answer, or at the limit.
+        self._threads.close()
         while (idle := self._pop_idle()) is not None:
             idle[0].close()
 
@@ -139,6 +127,11 @@ class HttpTransport:
         return None
 
     def _pop_idle(self) -> tuple[socket.socket, float] | None:
+        if self._process != os.getpid():
+            # They are those of the process that this one was forked from; closing them here does not end them there.
+            self._process = os.getpid()
+            while self._idle:
+                self._idle.pop()[0].close()
         try:
             return self._idle.pop()
         except IndexError:  # not checked beforehand, because other threads take connections too

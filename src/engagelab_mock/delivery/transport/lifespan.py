@@ -1,15 +1,21 @@
-"""The lifespan of an ASGI app: start it before the first callback, and stop it at the end."""
+"""The lifespan of an ASGI app, and the event loop in which synchronous callers run it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, ends_the_run
-from engagelab_mock.eventloop import in_trio, is_cancellation
+from engagelab_mock.delivery.transport import Threads, connections_stay_open, in_django_transaction
+from engagelab_mock.eventloop import in_loop, in_trio, is_cancellation, stopwatch
+
+T = TypeVar("T")
 
 Message = MutableMapping[str, Any]
 #: An ASGI app. Each framework types scope, receive and send differently, so a closer type would exclude some.
@@ -98,6 +104,163 @@ class Lifespan:
         return answer
 
 
+#: The loops of the process that this one was forked from: closing one here would disturb it there.
+_INHERITED: list[asyncio.AbstractEventLoop | None] = []
+
+
+class AppLoop:
+    """The event loop of an app that synchronous code calls. It stays open between calls, with the app's lifespan.
+
+    The calling thread runs the loop, because the app may use what belongs to that thread, such as a database
+    connection. If several threads call at once, one of them runs the loop, with the calls of all.
+    """
+
+    def __init__(self, app: AsgiApp, *, lifespan: bool) -> None:
+        self._app = app
+        self._wants_lifespan = lifespan
+        self._threads = Threads()
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        #: A thread runs the loop, opens it or closes it.
+        self._in_use = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lifespan: Lifespan | None = None
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """Return what the start-up left for the requests in this loop; None in another loop."""
+        here = self._loop is not None and asyncio._get_running_loop() is self._loop
+        return self._lifespan.state if here and self._lifespan is not None else None
+
+    def run(self, program: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine, after opening the loop and starting the app if necessary."""
+        if self._process != os.getpid():
+            _INHERITED.append(self._loop)
+            self._start_anew()
+        if in_loop():  # of another stack in this thread
+            return self._threads.submit(self._run, program).result()
+        if in_django_transaction():
+            return self._run_beside_django(program)
+        return self._run(program)
+
+    def close(self) -> None:
+        """Stop the app and close the loop; a later call opens them again.
+
+        Raises `TransportFailure`, after all is closed, if the app's lifespan failed at shutdown or before.
+        """
+        if self._loop is None or self._process != os.getpid():
+            return
+        try:
+            if in_loop():
+                self._threads.submit(self._close).result()
+            else:
+                self._close()
+        finally:
+            self._threads.close()
+
+    def _run(self, program: Coroutine[Any, Any, T]) -> T:
+        sent: Future[T] | None = None
+        with self._changed:
+            while self._in_use:
+                if sent is None and self._loop is not None:
+                    sent = asyncio.run_coroutine_threadsafe(program, self._loop)
+                    sent.add_done_callback(lambda _: self._notify())
+                self._changed.wait()
+                if sent is not None and sent.done():
+                    return sent.result()
+            self._in_use = True
+        try:
+            try:
+                loop = self._loop = self._loop or self._opened()
+            except BaseException:
+                program.close()
+                raise
+            self._notify()
+            task = loop.create_task(program) if sent is None else asyncio.wrap_future(sent, loop=loop)
+            try:
+                return loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt):
+                # These two leave the loop at once if any task raises them, or a signal, so this one may not have ended.
+                _cancel(loop, {task})
+                raise
+        finally:
+            self._release()
+
+    def _run_beside_django(self, program: Coroutine[Any, Any, T]) -> T:
+        """Run the loop in another thread, and in this one what uses the database, as Django's `async_to_sync` does."""
+        from asgiref.current_thread_executor import CurrentThreadExecutor
+        from asgiref.sync import AsyncToSync
+
+        outer = getattr(AsyncToSync.executors, "current", None)
+        try:
+            here = CurrentThreadExecutor(outer)
+        except TypeError:  # before asgiref 3.9
+            here = CurrentThreadExecutor()  # type: ignore[call-arg]
+
+        async def run() -> T:
+            AsyncToSync.executors.current = here
+            return await program
+
+        with connections_stay_open():
+            done = self._threads.submit(self._run, run())
+            try:
+                here.run_until_future(done)
+            except BaseException:
+                if (loop := self._loop) is not None:
+                    loop.call_soon_threadsafe(_interrupt)
+                raise
+        program.close()  # if the app could not start
+        return done.result()
+
+    def _release(self) -> None:
+        with self._changed:
+            self._in_use = False
+            self._changed.notify_all()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _opened(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        with contextlib.suppress(AttributeError):  # some loops do not accept a clock
+            # The app's timers use this clock, even if the test has frozen Python's own.
+            loop.time = stopwatch  # type: ignore[method-assign]
+        if self._wants_lifespan:
+            self._lifespan = Lifespan(self._app)
+            try:
+                loop.run_until_complete(self._lifespan.startup(loop.create_task))
+            except BaseException:
+                self._end(loop)
+                raise
+        return loop
+
+    def _close(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_use)
+            loop, self._loop = self._loop, None
+            self._in_use = True
+        try:
+            if loop is not None:
+                self._end(loop)
+        finally:
+            self._release()
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        lifespan, self._lifespan = self._lifespan, None
+        with contextlib.closing(loop):
+            try:
+                if lifespan is not None:
+                    loop.run_until_complete(lifespan.shutdown())
+            finally:
+                _cancel(loop, asyncio.all_tasks(loop))
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.run_until_complete(loop.shutdown_default_executor())
+
+
 @contextlib.asynccontextmanager
 async def running(app: AsgiApp) -> AsyncIterator[dict[str, Any]]:
     """Start an app in the running loop, yield its state, and stop it at the end of the `async with` block."""
@@ -149,3 +312,24 @@ def _mailbox() -> tuple[Callable[[Any], None], Callable[[], Awaitable[Any]]]:
         return send.send_nowait, receive.receive
     queue = asyncio.Queue[Any]()
     return queue.put_nowait, queue.get
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Future[Any]]) -> None:
+    tasks = set(tasks)
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return
+    ended = asyncio.gather(*tasks, return_exceptions=True)
+    while not ended.done():
+        running = asyncio.all_tasks(loop)
+        try:
+            loop.run_until_complete(ended)
+        except (SystemExit, KeyboardInterrupt):
+            # Each task that raises one stops the loop again. Otherwise a signal has raised it: stop waiting.
+            if not any(task.done() for task in running):
+                raise
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -161,10 +161,15 @@ def break_off_wsgi(
     if wire.cut_after is not None:
         environ["wsgi.input"] = CutBody(callback.body[: wire.cut_after])
     try:
-        # PEP 3333: a server that cannot send the answer must close it all the same.
-        close = getattr(app(environ, start_response), "close", None)
-        if close is not None:
-            close()
+        answer = app(environ, start_response)
+        try:
+            # A server notices when it sends the first bytes.
+            next(filter(None, answer), None)
+        finally:
+            # PEP 3333: it must close an answer that it cannot send all the same.
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
     except BaseException as error:
         raise failure from error
     raise failure

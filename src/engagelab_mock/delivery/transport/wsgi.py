@@ -1,18 +1,26 @@
-"""Call a WSGI app in process, on the caller's own thread."""
+"""Call a WSGI app in process: on the caller's own thread, unless an event loop runs there."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, app_raised
-from engagelab_mock.delivery.transport import exchange_in_threads, split_address
-from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.delivery.transport import (
+    Threads,
+    check_length,
+    connections_stay_open,
+    exchange_in_threads,
+    in_django_transaction,
+    split_address,
+)
+from engagelab_mock.eventloop import in_loop, stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
@@ -30,7 +38,8 @@ class WsgiTransport:
     >>> WsgiTransport(app, "http://testserver/engagelab").exchange(Callback(Headers(), b"{}"), 3).status
     200
 
-    A synchronous app cannot be interrupted, so a late answer is judged when it has come.
+    A synchronous app cannot be interrupted, so a late answer is judged when it has come. As behind a server, each call
+    has a context of its own, and no event loop runs in its thread: a view may run one.
     """
 
     name = "wsgi"
@@ -40,9 +49,32 @@ class WsgiTransport:
         self.address = address
         self._environ = _environ(address)
         self._names: dict[str, str] = {}
+        self._threads = Threads()
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Call the app with the callback and collect its answer."""
+        if in_loop():
+            return self._threads.submit(self._call, callback, limit, wire).result()
+        if in_django_transaction():
+            with connections_stay_open():
+                return copy_context().run(self._call, callback, limit, wire)
+        return copy_context().run(self._call, callback, limit, wire)
+
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Call the app as `exchange` does, in a thread, so that the running event loop stays free."""
+        return await self._threads.run(self._call, callback, limit, wire)
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Send the callback several times at the same time, from threads."""
+        return exchange_in_threads(self, callback, limit, wire, copies)
+
+    def close(self) -> None:
+        """End the threads, which only calls from a running event loop need."""
+        self._threads.close()
+
+    def _call(self, callback: Callback, limit: float | None, wire: Wire | None) -> Response:
         started = stopwatch()
         answer: list[tuple[Any, Any]] = []  # of any type, checked when the app has returned
         written: list[bytes] = []
@@ -65,14 +97,14 @@ class WsgiTransport:
             if wire is not None:
                 environ["REQUEST_METHOD"] = wire.method
                 self._break_off(environ, start_response, callback, wire)
-            body = _collect(self.app(environ, start_response), written)
+            chunks = self.app(environ, start_response)
         except TransportFailure:
             raise
         except BaseException as error:
             raise app_raised(error) from error
+        body, elapsed, raised = _collect(chunks, written, started)
         if not answer:
             raise TransportFailure(Outcome.MALFORMED, "the app answered without calling start_response")
-        elapsed = stopwatch() - started
         status, headers = answer[0]
         code, _, phrase = status.partition(" ") if isinstance(status, str) else ("", "", "")
         if len(code) != 3 or not code.isdecimal():
@@ -84,20 +116,9 @@ class WsgiTransport:
         except (TypeError, ValueError):
             reason = f"the app answered with headers that are not a list of pairs: {headers!r}"
             raise TransportFailure(Outcome.MALFORMED, reason) from None
-        return Response(int(code), phrase, Headers(pairs), body, elapsed)
-
-    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
-        """Call the app as `exchange` does; it blocks the loop while it runs."""
-        return self.exchange(callback, limit, wire)
-
-    def exchange_many(
-        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
-    ) -> list[Response | TransportFailure]:
-        """Send the callback several times at the same time, from threads."""
-        return exchange_in_threads(self, callback, limit, wire, copies)
-
-    def close(self) -> None:
-        """Do nothing: nothing is kept open."""
+        response = Response(int(code), phrase, Headers(pairs), body, elapsed, raised)
+        check_length(response)
+        return response
 
     def _break_off(self, environ: dict[str, Any], start_response: Any, callback: Callback, wire: Wire) -> None:
         from engagelab_mock.delivery.transport.wire import break_off_wsgi  # only faults need it
@@ -122,25 +143,33 @@ class WsgiTransport:
         return self._names[name]
 
 
-def _collect(chunks: Iterable[bytes], written: list[bytes]) -> bytes:
-    """Return the whole body: the bytes that the app has written, and those that it returned."""
+def _collect(
+    chunks: Iterable[bytes], written: list[bytes], started: float
+) -> tuple[bytes, float, BaseException | None]:
+    """Return the whole body, how long it took to its last byte, and what `close` raised after that."""
     if type(chunks) is list and len(chunks) == 1 and not written and type(chunks[0]) is bytes:
-        return chunks[0]  # what most apps return, and a list has nothing to close
+        return chunks[0], stopwatch() - started, None  # what most apps return, and a list has nothing to close
     try:
         iterator = iter(chunks)
     except TypeError:
         reason = f"the app returned {chunks!r:.100}, not an iterable of bytes"
         raise TransportFailure(Outcome.MALFORMED, reason) from None
+    raised: BaseException | None = None
     try:
         # Not `extend`: an app that writes while it is iterated gets its bytes in that order.
         for chunk in iterator:
             written.append(chunk)
+    except BaseException as error:
+        raise app_raised(error) from error
     finally:
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            close()
+        elapsed = stopwatch() - started
+        try:
+            if (close := getattr(chunks, "close", None)) is not None:
+                close()
+        except BaseException as error:
+            raised = error  # the client has its answer by now
     try:
-        return b"".join(written)
+        return b"".join(written), elapsed, raised
     except TypeError as error:
         raise TransportFailure(Outcome.MALFORMED, f"the app's body is not bytes: {error}") from None
 
