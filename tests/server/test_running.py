@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from queue import SimpleQueue
+from typing import Any
 
+import freezegun
 import pytest
 
 from engagelab_mock import ApiServer, ApiSettings, EngageLab, LiveClock, Receiver, Recorder
@@ -110,3 +113,18 @@ def test_two_servers_of_one_engine_share_its_state() -> None:
     with EngageLab() as engagelab, ApiServer(engagelab) as one, ApiServer(engagelab) as other:
         Talk(one)("POST", "/v1/messages", message())
         assert Talk(other)("GET", "/_mock/inbox/+6591234567").json["code"]
+
+
+@pytest.mark.parametrize("how", [{}, {"tick": True}, {"auto_tick_seconds": 1}, {"auto_tick_seconds": 15}], ids=str)
+@pytest.mark.parametrize("first", ["the server", "the freeze"])
+def test_a_test_may_freeze_time(how: dict[str, Any], first: str) -> None:
+    freeze = freezegun.freeze_time("2020-01-01", **how)
+    with EngageLab() as engagelab, ExitStack() as stack:
+        server = ApiServer(engagelab)
+        for part in [server, freeze] if first == "the server" else [freeze, server]:
+            stack.enter_context(part)
+        for _ in range(2):
+            assert Talk(server)("POST", "/v1/messages", message()).status in {200, 400}  # 3004: the code is still valid
+        assert Talk(server)("GET", "/_mock/inbox/+6591234567?wait=1").json["code"]
+        assert Talk(server)("GET", "/_mock/journal?follow=0.01").body
+        assert engagelab.journal.wait_for(status="delivered")

@@ -6,7 +6,6 @@ import hmac
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.loopback import is_loopback
 from engagelab_mock.server.wire import printable
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
@@ -62,7 +62,7 @@ class ServerApp:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        started = perf_counter()
+        started = stopwatch()
         # Not entered in the environ: each request would be a cycle, which only the garbage collector frees.
         request = Request(environ, populate_request=False)
         response = self._answer(request)
@@ -74,7 +74,7 @@ class ServerApp:
                 printable(request.method),
                 printable(request.path),
                 response.status_code,
-                (perf_counter() - started) * 1000,
+                (stopwatch() - started) * 1000,
             )
         return response(environ, start_response)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
@@ -20,6 +19,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import attempt_record, records
 from engagelab_mock.errors import EngageLabMockError, did_you_mean
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.server.app import Call, Nothing, Operation, fit, json_response, read_body, read_query
 from engagelab_mock.server.schemas import (
@@ -288,13 +288,13 @@ class _Follower:
         def listener(delivery: Delivery, attempt: Attempt) -> None:
             self._news.put((delivery, attempt))
 
-        deadline = monotonic() + seconds
+        deadline = stopwatch() + seconds
         self._journal.listeners.append(listener)
         self._on_close(self.end)
         try:
             seen, past = self._past()
             yield b"".join(map(_line, past[-(limit or 0) :])) or b"\n"
-            while (left := deadline - monotonic()) > 0:
+            while (left := deadline - stopwatch()) > 0:
                 try:
                     news = self._news.get(timeout=min(left, _HEARTBEAT))
                 except Empty:
