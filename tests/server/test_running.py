@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from queue import SimpleQueue
 from typing import Any
 
@@ -121,10 +121,11 @@ def test_a_test_may_freeze_time(how: dict[str, Any], first: str) -> None:
     freeze = freezegun.freeze_time("2020-01-01", **how)
     with EngageLab() as engagelab, ExitStack() as stack:
         server = ApiServer(engagelab)
-        for part in [server, freeze] if first == "the server" else [freeze, server]:
+        parts: list[AbstractContextManager[Any]] = [server, freeze]
+        for part in parts if first == "the server" else reversed(parts):
             stack.enter_context(part)
         for _ in range(2):
             assert Talk(server)("POST", "/v1/messages", message()).status in {200, 400}  # 3004: the code is still valid
         assert Talk(server)("GET", "/_mock/inbox/+6591234567?wait=1").json["code"]
         assert Talk(server)("GET", "/_mock/journal?follow=0.01").body
-        assert engagelab.journal.wait_for(status="delivered")
+        assert engagelab.journal.wait_for(status="delivered").acknowledged
