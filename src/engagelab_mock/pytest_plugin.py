@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from engagelab_mock import EngageLab, Receiver
-    from engagelab_mock.integrations.requests import Interception
+    from engagelab_mock.integrations.interception import Interception
     from engagelab_mock.pytest_support import TestSettings
     from engagelab_mock.server.running import ApiServer
 
@@ -224,7 +224,7 @@ def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
             shop.log_in("+6591234567")
             assert shop.enter(engagelab.inbox("+6591234567").code)
     """
-    from engagelab_mock.integrations.requests import Interception
+    from engagelab_mock.integrations.interception import Interception
 
     with Interception(engagelab) as interception:
         yield interception

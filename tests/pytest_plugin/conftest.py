@@ -14,7 +14,7 @@ import engagelab_mock
 # An inner run forgets what it was the first to import: the next would import it again, into a second copy.
 for name in (
     *("engagelab_mock.pytest_support", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
-    *("engagelab_mock.integrations.requests", "engagelab_mock.server.openapi", "fastapi", "flask"),
+    *("engagelab_mock.integrations.interception", "engagelab_mock.server.openapi", "fastapi", "flask"),
     *("engagelab_mock.explore.explorer", "engagelab_mock.checks.runner"),
 ):
     import_module(name)
