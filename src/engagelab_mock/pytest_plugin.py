@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
-        "secret, authorization, seed, dialect, code_ttl, dev_key, dev_secret, strict_templates, "
+        "secret, authorization, seed, dialect, code_ttl, dev_key, dev_secret, strict_templates, strict_content_type, "
         "callback_before_response): defaults for the `engagelab` fixture in this test.",
     )
 

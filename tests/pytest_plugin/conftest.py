@@ -22,7 +22,18 @@ for name in (
 #: Warnings are errors; pytest-asyncio would warn that its options are not set.
 STRICT = ("-W", "error", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
 #: Plugins that take longer to start than an inner run does.
-QUICK = ("-p", "no:faker", "-p", "no:hypothesispytest", "-p", "no:schemathesis")
+QUICK = (
+    "-p",
+    "no:faker",
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:schemathesis",
+    "-p",
+    "no:requests_mock",
+    "-p",
+    "no:respx",
+)
 
 #: What a frame of this package would show in a traceback.
 OWN_FRAME = f"{Path(engagelab_mock.__file__).parent.name}/"

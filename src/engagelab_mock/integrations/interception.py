@@ -9,12 +9,12 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http import HTTPMethod
 from importlib import import_module
-from types import MethodType, TracebackType
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -72,9 +72,7 @@ class Interception:
         _activate(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _deactivate(self)
 
     def answers(self, url: str) -> bool:
@@ -95,21 +93,21 @@ class Interception:
         engine.journal.refuse(error, at=engine.clock.time())  # the app may swallow it
         raise error
 
-    def send_requests(self, adapter: BaseAdapter, request: requests.PreparedRequest, **options: Any) -> Any:
+    def send_requests(self, adapter: BaseAdapter, request: requests.PreparedRequest, **given: Any) -> requests.Response:
         """Answer a request of `requests` as the adapter would, with its retries."""
         sender = adapter if isinstance(adapter, HTTPAdapter) else HTTPAdapter()
         with _released_after():
-            return self._mock.unbound_on_send()(sender, request, **options)
+            answered: requests.Response = self._mock.unbound_on_send()(sender, request, **given)
+            return answered
 
     def _answer_requests(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], bytes]:
         path = unquote(urlsplit(str(request.url)).path)
-        answer = self._answer(request.method, path, request.headers.get("Authorization"), _bytes(request.body))
+        answer = self._answer(request.method, path, request.headers, _bytes(request.body))
         return answer.status, dict(answer.headers), b"" if request.method == "HEAD" else answer.body
 
     def answer_httpx(self, request: Any, library: Any) -> Any:
         """Answer a request of `httpx`, whose body has been read, with a response of the library."""
-        authorization = request.headers.get("Authorization")
-        answer = self._answer(request.method, request.url.path, authorization, request.content)
+        answer = self._answer(request.method, request.url.path, request.headers, request.content)
         body = b"" if request.method == "HEAD" else answer.body
         headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
         # A stream, because the client measures the time until its end.
@@ -117,10 +115,10 @@ class Interception:
         self.calls.add(request, response)
         return response
 
-    def _answer(self, method: str | None, path: str, authorization: str | bytes | None, body: bytes) -> ApiAnswer:
-        if isinstance(authorization, bytes):
-            authorization = authorization.decode("latin-1")
-        answer = self.engagelab.api.handle(ApiRequest(method or "GET", path, authorization, body))
+    def _answer(self, method: str | None, path: str, headers: Mapping[str, Any], body: bytes) -> ApiAnswer:
+        values = [headers.get(name) for name in ("Authorization", "Content-Type")]
+        authorization, content_type = [each.decode("latin-1") if isinstance(each, bytes) else each for each in values]
+        answer = self.engagelab.api.handle(ApiRequest(method or "GET", path, authorization, body, content_type))
         _given.get().append(answer)
         return answer
 
@@ -248,13 +246,11 @@ class _Answering(BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         interception = _answering(request.url)
-        sender = self._adapter if interception is None else interception
         # The names of an adapter's positional arguments.
         options.update(zip(("stream", "timeout", "verify", "cert", "proxies"), args, strict=False))
-        if isinstance(sender, Interception):
-            response: requests.Response = sender.send_requests(self._adapter, request, **options)
-            return response
-        return sender.send(request, **options)
+        if interception is None:
+            return self._adapter.send(request, **options)
+        return interception.send_requests(self._adapter, request, **options)
 
     def close(self) -> None:
         self._adapter.close()
@@ -322,14 +318,13 @@ def _answering_client(library: Any, kind: Any, client: Any, request: Any) -> Any
 def _guards() -> _Patches:
     """Refuse to resolve the names of EngageLab's hosts, to connect to them, and to reach them through a proxy."""
     yield socket, "getaddrinfo", _guard(lambda host, port, *_, **__: (host, port))
-    yield socket, "gethostbyname", _guard(lambda host: (host, None))
-    yield socket, "gethostbyname_ex", _guard(lambda host: (host, None))
-    # The address of a Unix socket is text.
-    yield socket.socket, "connect", _guard(lambda _, address: address[:2] if isinstance(address, tuple) else None)
-    yield socket.socket, "connect_ex", _guard(lambda _, address: address[:2] if isinstance(address, tuple) else None)
+    for name in ("gethostbyname", "gethostbyname_ex"):
+        yield socket, name, _guard(lambda host: (host, None))
+    for name in ("connect", "connect_ex"):  # the address of a Unix socket is text
+        yield socket.socket, name, _guard(lambda _, address: address[:2] if isinstance(address, tuple) else None)
     # A client may have asked a resolver, an event loop or a proxy of its own, or be connected already.
-    yield ssl.SSLContext, "wrap_socket", _guard(_name_of_peer)
-    yield ssl.SSLContext, "wrap_bio", _guard(_name_of_peer)
+    for name in ("wrap_socket", "wrap_bio"):
+        yield ssl.SSLContext, name, _guard(_name_of_peer)
     yield http.client.HTTPConnection, "set_tunnel", _guard(lambda _, host, *__, **___: _endpoint(f"https://{host}"))
     yield http.client.HTTPConnection, "putrequest", _guard(_addressee)
     if "aiohttp" in sys.modules:  # it has its own HTTP, and may send to a proxy
@@ -389,11 +384,8 @@ def _plain(host: object) -> str:
 
 def _number(port: object) -> int | None:
     """Return a port, which may be given as text or by its service's name."""
-    if isinstance(port, (bytes, bytearray)):
-        port = port.decode("latin-1")
-    if isinstance(port, str):
-        return int(port) if port.isdecimal() else _PORTS.get(port)
-    return port if isinstance(port, int) else None
+    text = port.decode("latin-1") if isinstance(port, bytes) else str(port)
+    return int(text) if text.isdecimal() else _PORTS.get(text)
 
 
 def _bytes(body: Any) -> bytes:
@@ -404,6 +396,4 @@ def _bytes(body: Any) -> bytes:
         return body.encode()
     if isinstance(body, (bytes, bytearray)):
         return bytes(body)
-    parts: Iterable[Any] = body
-    encode: Callable[[Any], bytes] = _bytes
-    return b"".join(encode(part) for part in parts)
+    return b"".join(_bytes(part) for part in body)

@@ -125,7 +125,8 @@ class ServerApp:
             return Response(document(), mimetype="application/json")
         if path == WEBHOOK:
             return _save_webhook(self, request)
-        answer = self.engagelab.api.handle(ApiRequest(request.method, path, request.headers.get("Authorization"), body))
+        authorization, content_type = request.headers.get("Authorization"), request.headers.get("Content-Type")
+        answer = self.engagelab.api.handle(ApiRequest(request.method, path, authorization, body, content_type))
         response = Response(answer.body, answer.status, list(answer.headers))
         response.call_on_close(answer.written)
         return response
