@@ -216,9 +216,9 @@ def engagelab_server(engagelab: EngageLab) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
-    """Answer the app's calls of https://otp.api.engagelab.cc with `requests`: in process, without a socket.
+    """Answer the app's calls of https://otp.api.engagelab.cc with `requests` or `httpx`: in process, without a socket.
 
-    It shares its state with `engagelab`. Calls of other hosts are not touched:
+    It shares its state with `engagelab`. Other clients cannot reach EngageLab; calls of other hosts are not touched:
 
         def test_login(engagelab, engagelab_api):
             shop.log_in("+6591234567")

@@ -86,7 +86,7 @@ def test_it_answers_by_host_and_port_however_they_are_spelt(
     assert list(answer.json()) == ["message_id", "send_channel"]
     assert engagelab.journal.statuses == ["plan", "sent", "delivered"]
     assert engagelab.inbox("+6591234567").code
-    [call] = list[Any](api.calls)
+    [call] = api.calls
     assert (call.request.url, call.response) == (answer.request.url, answer)
     assert answer.elapsed.total_seconds() >= 0
 

@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http import HTTPMethod
@@ -64,8 +64,8 @@ class Interception:
             self._mock.add_callback(str(method), re.compile(""), callback=self._answer_requests, content_type=None)
 
     @property
-    def calls(self) -> responses.CallList:
-        """Return the calls with their answers, oldest first, as `requests` or `httpx` has them."""
+    def calls(self) -> Sequence[Any]:
+        """Return the calls, oldest first: each has the `request` and the `response` of `requests` or `httpx`."""
         return self._mock.calls
 
     def __enter__(self) -> Self:
@@ -112,7 +112,7 @@ class Interception:
         headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
         # A stream, because the client measures the time until its end.
         response = library.Response(answer.status, headers=headers, stream=library.ByteStream(body))
-        self.calls.add(request, response)
+        self._mock.calls.add(request, response)
         return response
 
     def _answer(self, method: str | None, path: str, headers: Mapping[str, Any], body: bytes) -> ApiAnswer:
