@@ -198,6 +198,12 @@ def test_other_hosts_are_reached_as_before() -> None:
         client.connect("/engagelab.cc")
 
 
+@pytest.mark.parametrize("name", ["notengagelab.cc", "engagelab.cc.example", "engagelab.example", "cc", "127.0.0.1"])
+def test_hosts_with_similar_names_are_others(name: str) -> None:
+    context = ssl.create_default_context()
+    assert context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name).server_hostname == name
+
+
 def test_the_guard_ends_with_its_block(api: Interception) -> None:
     api.__exit__(None, None, None)
     try:

@@ -7,17 +7,20 @@ import json
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import fastapi
 import httpx
 import httpx2
 import pytest
+import requests
 import respx
 import trio
 from fastapi.testclient import TestClient
 
-from engagelab_mock import EngageLab, Interception, Receiver, Recorder
+from engagelab_mock import ApiServer, EngageLab, Interception, Receiver, Recorder
+from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.integrations.interception import API_URL
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.integrations.test_interception import AUTH, MESSAGE, MESSAGES, OURS
@@ -124,6 +127,17 @@ def test_callbacks_wait_until_the_app_has_its_answer(engagelab: EngageLab, ask: 
         assert engagelab.receiver.recorder.received == []
         engagelab.settle()
     assert engagelab.journal.statuses == ["plan", "sent", "delivered"]
+
+
+@pytest.mark.parametrize("client", [*CLIENTS, requests.request])
+def test_a_worker_sends_the_callbacks_once_the_app_has_its_answer(client: Callable[..., Any]) -> None:
+    arrived: SimpleQueue[Received] = SimpleQueue()
+    recorder = Recorder(on_received=arrived.put)
+    with LoopbackServer(recorder) as elsewhere:
+        receiver = Receiver.http(elsewhere.url, username=recorder.username, secret=recorder.secret)
+        with EngageLab(receiver) as engagelab, ApiServer(engagelab), Interception(engagelab):
+            client("POST", MESSAGES, json=MESSAGE, auth=AUTH)
+            assert [arrived.get(timeout=10).statuses for _ in range(3)] == [["plan"], ["sent"], ["delivered"]]
 
 
 class Signing(httpx.Auth):
