@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "checks.catalogue": "CHECKS",
     "checks.check": "Check Judgement Severity",
-    "checks.finding": "Exchange Finding",
-    "checks.runner": "CheckOptions Report",
+    "checks.finding": "Exchange Finding Report",
+    "checks.runner": "CheckOptions",
     "clock": "Clock SystemClock VirtualClock",
     "clock.real": "LiveClock",
     "delivery.faults.catalogue": "FAULTS fault",

@@ -8,8 +8,8 @@ from engagelab_mock.checks.check import Judgement as Judgement
 from engagelab_mock.checks.check import Severity as Severity
 from engagelab_mock.checks.finding import Exchange as Exchange
 from engagelab_mock.checks.finding import Finding as Finding
+from engagelab_mock.checks.finding import Report as Report
 from engagelab_mock.checks.runner import CheckOptions as CheckOptions
-from engagelab_mock.checks.runner import Report as Report
 from engagelab_mock.clock import Clock as Clock
 from engagelab_mock.clock import SystemClock as SystemClock
 from engagelab_mock.clock import VirtualClock as VirtualClock

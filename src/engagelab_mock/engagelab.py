@@ -21,7 +21,8 @@ from engagelab_mock.service.engine import CODE_TTL, Engine
 from engagelab_mock.service.store import Store
 
 if TYPE_CHECKING:
-    from engagelab_mock.checks.runner import CheckOptions, Report
+    from engagelab_mock.checks.finding import Report
+    from engagelab_mock.checks.runner import CheckOptions
     from engagelab_mock.delivery.probe import ProbeOptions
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration
@@ -651,7 +652,8 @@ class EngageLab:
         """Put a receiver, the first unless given, through the checks, and report.
 
         The options are those of `CheckOptions`. The checks have a journal and data of their own, other in every run.
-        Raises a `UsageError` for what cannot be used.
+        Raises a `UsageError` for what cannot be used: `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the
+        state cannot be seen.
 
         >>> with EngageLab() as engagelab:
         ...     report = engagelab.check(only=["A*", "sig-missing"])
@@ -665,7 +667,8 @@ class EngageLab:
     async def acheck(self, receiver: Receiver | None = None, **options: Unpack[CheckOptions]) -> Report:
         """Do what `check` does, from a thread, leaving the running event loop free.
 
-        An ASGI app is called in a loop, and with a lifespan, of that thread's own.
+        An ASGI app is called in a loop, and with a lifespan, of that thread's own. Asynchronous functions, such as
+        `observe`, are awaited in the running loop.
 
         >>> import asyncio
         >>> asyncio.run(EngageLab().acheck(only=["A01"])).summary()["pass"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engagelab_mock.checks.runner import Report
+    from engagelab_mock.checks.finding import Report
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.explore.exploration import Failure
     from engagelab_mock.explore.tape import Tape
@@ -102,17 +102,25 @@ class ProbeFailed(UsageError):
 class StateNotSettled(UsageError):
     """End a run: the app's state changed without a callback in between, because the app works after its answer.
 
+    The `report` attribute is as that of `ProbeFailed`.
+
     >>> issubclass(StateNotSettled, UsageError)
     True
     """
+
+    report: Report | None = None
 
 
 class NothingObserved(UsageError):
     """End a run that could judge nothing: the receiver showed no effect of any callback, or no check could be judged.
 
+    The `report` attribute is as that of `ProbeFailed`.
+
     >>> issubclass(NothingObserved, UsageError)
     True
     """
+
+    report: Report | None = None
 
 
 class InvalidBody(EngageLabMockError, ValueError):

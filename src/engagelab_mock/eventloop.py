@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import BuiltinFunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
@@ -96,6 +96,23 @@ async def to_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     import asyncio
 
     return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def from_thread() -> Callable[[Awaitable[T]], T]:
+    """Return a function that awaits in the running loop while it blocks another thread, whose result it returns."""
+
+    async def awaited(value: Awaitable[T]) -> T:
+        return await value
+
+    if in_trio():
+        import trio
+
+        token = trio.lowlevel.current_trio_token()
+        return lambda value: trio.from_thread.run(awaited, value, trio_token=token)
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    return lambda value: asyncio.run_coroutine_threadsafe(awaited(value), loop).result()
 
 
 async def gather(programs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -5,25 +5,27 @@ pytest collects this module as a test module in each directory that overrides th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
-from engagelab_mock.checks.check import Judgement
-from engagelab_mock.checks.context import Hooks
-from engagelab_mock.checks.finding import in_full
+from engagelab_mock.checks.check import Check, Judgement
+from engagelab_mock.checks.finding import Finding
+from engagelab_mock.checks.reports import in_full
 from engagelab_mock.checks.runner import Runner
+from engagelab_mock.delivery.probe import PROBE_OPTIONS
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import NothingObserved, ProbeFailed, StateNotSettled, UnknownName, UsageError
 
 _MODULE = Path(__file__)
 #: The module's name in node ids, and for `-k`.
 _NAME = "engagelab-check"
 _RECEIVER, _CHECK_OPTIONS = "engagelab_receiver", "engagelab_check_options"
-_OPTIONS = ("observe", "prepare", "stall", "patience", "suppress")
+_OPTIONS = (*PROBE_OPTIONS, "stall", "patience", "suppress")
 
 
 @pytest.mark.parametrize("id", [pytest.param(c.id, id=f"{c.id}-{c.name}-{c.severity}") for c in CHECKS.values()])
@@ -33,18 +35,17 @@ def test_receiver(
     engagelab_check_options: Mapping[str, Any],
     pytestconfig: pytest.Config,
 ) -> None:
-    """Fail if the check fails; skip if it is inconclusive or skipped; xfail if the failure is suppressed."""
+    """Fail if the check fails, ends with an error, or cannot see the state; skip if it is inconclusive or skipped.
+
+    A suppressed failure is expected to fail.
+    """
     options = _checked(engagelab_check_options)
     suppress = {**_reasons(pytestconfig), **(options.pop("suppress", None) or {})}
     receivers = [engagelab_receiver] if isinstance(engagelab_receiver, Receiver) else engagelab_receiver
     unclear = []
     for receiver in receivers:
-        runner = Runner(receiver, Hooks(**options), selection=Selection(suppress=suppress))
-        try:
-            finding = runner.run_one(CHECKS[id])
-        finally:
-            receiver.close()
-        if finding.fell_short:
+        finding = _run(CHECKS[id], receiver, Selection(suppress=suppress), options)
+        if finding.fell_short or finding.verdict is Judgement.ERROR:
             pytest.fail(in_full(finding), pytrace=False)
         if finding.verdict is Judgement.FAIL:
             pytest.xfail(f"{finding.suppressed} ({finding.reason})")
@@ -52,6 +53,27 @@ def test_receiver(
             unclear.append(f"{finding.verdict}: {finding.reason}")
     if unclear:
         pytest.skip(unclear[0])
+
+
+def _run(check: Check, receiver: Receiver, selection: Selection, options: Mapping[str, Any]) -> Finding:
+    """Run one check; what asynchronous functions return is awaited in the loop of an ASGI app, or in a new loop."""
+    probe: Any = {name: options[name] for name in PROBE_OPTIONS if name in options}
+    others = {name: value for name, value in options.items() if name not in PROBE_OPTIONS}
+    loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    app: Any = receiver.transport if receiver.transport.name == "asgi" else loop
+    try:
+        runner = Runner(receiver, probe, selection=selection, wait_for=lambda value: app.run(_awaited(value)), **others)
+        [finding] = runner.run([check]).findings
+    except (ProbeFailed, StateNotSettled, NothingObserved) as error:
+        pytest.fail(str(error), pytrace=False)
+    finally:
+        loop.close()
+        receiver.close()
+    return finding
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
 
 
 def _checked(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -232,9 +232,9 @@ def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
 
 @pytest.fixture
 def engagelab_check_options() -> Mapping[str, Any]:
-    """Return options for --engagelab-check; override it to return `observe`, `prepare`, `stall`, `suppress`.
+    """Return options for --engagelab-check; override it to return `observe`, `prepare`, `reset`, `wait_idle`, `stall` …
 
-    By default there are none: a Receiver can bring `observe` itself. For an app that knows only what it has sent:
+    By default there are none: a Receiver can bring these itself. For an app that knows only what it has sent:
 
         @pytest.fixture
         def engagelab_check_options():

@@ -17,7 +17,7 @@ import pytest
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.receiver import OWN_OPTIONS, Receiver
 from engagelab_mock.delivery.render import journal_table
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.transport import split_address
@@ -148,7 +148,7 @@ class TestSettings:
             counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
             lines.append(f"check of {report.address}: {counts}")
         if state.reports:
-            from engagelab_mock.checks.finding import exchanges_table  # few failing tests have run checks
+            from engagelab_mock.checks.reports import exchanges_table  # few failing tests have run checks
 
             lines += exchanges_table(state.reports[-1].findings, _REPORTED)
         return lines
@@ -190,25 +190,15 @@ class TestSettings:
 
     def _override(self, receiver: Receiver) -> Receiver:
         own = {name: getattr(receiver.settings, name) for name in CREDENTIALS}
-        wanted = {}
+        wanted: dict[str, Any] = {}
         for name, value in own.items():
             explicit = self._explicit.get(name)
             # The ini file is for a whole project: it only adds what the fixture does not set.
             wanted[name] = (value or self._session.ini.get(name) or "") if explicit is None else explicit
         url = self._explicit.get("url")
         if url is not None and url != receiver.address:
-            return Receiver.http(
-                url,
-                **wanted,
-                limit=receiver.limit,
-                signature_clock=receiver.signature_clock,
-                skew=receiver.skew,
-                observe=receiver.observe,
-                prepare=receiver.prepare,
-                reset=receiver.reset,
-                wait_idle=receiver.wait_idle,
-                events=receiver.settings.events,
-            )
+            kept: dict[str, Any] = {name: getattr(receiver, name) for name in OWN_OPTIONS}
+            return Receiver.http(url, **wanted, **kept, events=receiver.settings.events)
         return receiver if wanted == own else receiver.with_settings(**wanted)
 
     def _setting(self, name: str) -> Any:

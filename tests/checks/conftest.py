@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engagelab_mock import CHECKS, Exchange, Finding, Headers, Judgement, Report, Response
-from engagelab_mock.checks.finding import Change
-from engagelab_mock.checks.runner import Sent
+from engagelab_mock.checks.finding import Change, Sent
 from engagelab_mock.explore.state import Snapshot
 
 #: Text that breaks XML, HTML and terminals: markup, quotes, control characters, half a surrogate pair.
@@ -40,13 +39,28 @@ def report() -> Report:
     change = Change(Snapshot("7", None), Snapshot("7", [NASTY]))
     findings = (
         Finding(check=CHECKS["A01"], verdict=Judgement.PASS, exchanges=(EXCHANGE,)),
-        Finding(check=CHECKS["A04"], verdict=Judgement.PASS, warnings=(NASTY,)),
+        Finding(check=CHECKS["A04"], verdict=Judgement.PASS, warnings=(NASTY,), basis="both"),
         Finding(check=CHECKS["A07"], verdict=Judgement.INCONCLUSIVE, reason=NASTY),
-        Finding(check=CHECKS["B01"], verdict=Judgement.FAIL, reason=NASTY, exchanges=(EXCHANGE,), changes=(change,)),
+        Finding(check=CHECKS["A10"], verdict=Judgement.ERROR, reason=NASTY),
+        Finding(
+            check=CHECKS["B01"],
+            verdict=Judgement.FAIL,
+            reason=NASTY,
+            basis="both",
+            exchanges=(EXCHANGE,),
+            changes=(change,),
+        ),
         Finding(check=CHECKS["B03"], verdict=Judgement.FAIL, reason="it crashed", exchanges=(UNANSWERED,)),
         Finding(check=CHECKS["B07"], verdict=Judgement.FAIL, reason="it was refused", elapsed=0.25),
-        Finding(check=CHECKS["B17"], verdict=Judgement.FAIL, reason="an effect", suppressed=f"mutual TLS {NASTY}"),
+        Finding(
+            check=CHECKS["B17"],
+            verdict=Judgement.FAIL,
+            reason="an effect",
+            suppressed=f"mutual TLS {NASTY}",
+            basis="state",
+        ),
         Finding(check=CHECKS["B21"], verdict=Judgement.SKIPPED, reason="not over http"),
+        Finding(check=CHECKS["C14"], verdict=Judgement.NOT_APPLICABLE, reason=NASTY),
     )
     sent = Sent(callbacks=9, pings=1, message_ids=("7", "8"), recipients=("+6591234567",))
     return Report(

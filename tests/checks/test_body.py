@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from engagelab_mock import CHECKS, Judgement, Report
+from engagelab_mock import CHECKS, Judgement, Report, StateNotSettled
 from tests.checks.receivers.correct import ALONG, CorrectReceiver, Refused
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.store import Store
@@ -110,15 +110,18 @@ def test_row_numbers_and_times_are_not_compared(tmp_path: Path) -> None:
     assert verdicts(check(KeepsARowForEachCallback, tmp_path)) == {}
 
 
-def test_a_state_that_changes_on_every_read_is_inconclusive(tmp_path: Path) -> None:
-    report = check(LooksAtTheClock, tmp_path)
-    assert report.of(Judgement.FAIL) == []
-    assert "returned two different values" in report.finding("D01").reason
+def test_a_state_that_changes_on_every_read_ends_the_run_and_says_what_to_leave_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        StateNotSettled, match=r"'now' \(.* in the state changed although nothing was sent in between"
+    ) as caught:
+        check(LooksAtTheClock, tmp_path)
+    assert "do not return values that change on every read" in str(caught.value)
+    assert "`wait_idle`" in str(caught.value)
 
 
 def test_a_state_of_one_number_is_enough_except_for_costs(tmp_path: Path) -> None:
     report = check(KeepsTheStatusAlone, tmp_path)
-    assert verdicts(report) == {"D20": "inconclusive: `observe` does not return the cost of a message"}
+    assert verdicts(report) == {"D20": "not_applicable: `observe` does not return the cost of a message"}
 
 
 def test_a_receiver_that_refuses_unusual_callbacks_only_gets_warnings(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_a_receiver_that_refuses_unusual_callbacks_only_gets_warnings(tmp_path: 
 
 def test_parsing_nan_passes_if_it_is_not_stored(tmp_path: Path) -> None:
     report = check(TakesNaN, tmp_path)
-    assert verdicts(report) == {"D20": "inconclusive: `observe` does not return the cost of a message"}
+    assert verdicts(report) == {"D20": "not_applicable: `observe` does not return the cost of a message"}
     assert "NaN" in report.finding("D21").warnings[0]
 
 

@@ -11,9 +11,10 @@ import jsonschema
 import pytest
 
 from engagelab_mock import CHECKS, Finding, Judgement, Report
+from engagelab_mock.checks.finding import Change, Sent
 from engagelab_mock.checks.reports import finding_record, junit, sarif, summary_record
 from engagelab_mock.checks.reports_html import html
-from engagelab_mock.checks.runner import Sent
+from engagelab_mock.explore.state import Snapshot
 from tests.checks.conftest import UNANSWERED
 
 # --- JSON
@@ -26,8 +27,12 @@ def test_every_finding_is_json(report: Report) -> None:
 
 def test_the_summary_counts_and_judges(report: Report) -> None:
     summary = summary_record(report, fail_on="major")
-    counts = {name: summary[name] for name in ("passed", "failed", "inconclusive", "skipped", "suppressed")}
-    assert counts == {"passed": 2, "failed": 4, "inconclusive": 1, "skipped": 1, "suppressed": 1}
+    counts = {name: value for name, value in summary.items() if type(value) is int}
+    assert counts == {
+        **{"passed": 2, "passed_by_answer": 1, "failed": 4, "inconclusive": 1, "not_applicable": 1, "errors": 1},
+        **{"skipped": 1, "suppressed": 1},
+    }
+    assert summary["doubt"] == "1 check ended with an error: A10"
     assert summary["ok"] is False
     assert summary["sent"]["message_ids"] == ["7", "8"]
 
@@ -44,12 +49,18 @@ def test_a_long_body_is_cut_and_its_length_told(report: Report) -> None:
 ELEMENTS: dict[str, tuple[set[str], set[str], set[str], bool]] = {
     "testsuites": ({"name", "tests", "failures", "errors", "skipped", "time"}, set(), {"testsuite"}, False),
     "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"}, set(), {"testcase"}, False),
-    "testcase": ({"classname", "name", "time"}, set(), {"failure", "skipped", "system-out"}, False),
+    "testcase": (
+        *({"classname", "name", "time"}, set()),
+        *({"properties", "failure", "error", "skipped", "system-out"}, False),
+    ),
+    "properties": (set(), set(), {"property"}, False),
+    "property": ({"name", "value"}, set(), set(), False),
+    "error": ({"message"}, set(), set(), True),
     "failure": ({"message", "type"}, set(), set(), True),
     "skipped": ({"message"}, set(), set(), False),
     "system-out": (set(), set(), set(), True),
 }
-COUNTS = {"tests": "testcase", "failures": "failure", "skipped": "skipped"}
+COUNTS = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
 def problems(element: ET.Element) -> list[str]:
@@ -92,21 +103,68 @@ def test_a_strict_reader_refuses_changed_junit(old: str, new: str, report: Repor
 
 def test_every_finding_is_a_case_with_its_outcome(report: Report) -> None:
     cases = {case.attrib["name"]: case for case in ET.fromstring(junit(report).encode()).iter("testcase")}
-    outcomes = {name.split()[0]: [child.tag for child in case] for name, case in cases.items()}
+    assert cases.pop("the run")[0].attrib == {"message": "1 check ended with an error: A10"}
+    outcomes = {name.split()[0]: [child.tag for child in case][1:] for name, case in cases.items()}
     assert outcomes == {
         "A01": [],
         "A04": ["system-out"],
         "A07": ["skipped"],
+        "A10": ["error"],
         "B01": ["failure"],
         "B03": ["failure"],
         "B07": ["failure"],
         "B17": ["skipped"],
         "B21": ["skipped"],
+        "C14": ["skipped"],
     }
-    failure = cases["B03 sig-malformed"][0]
+    _, failure = cases["B03 sig-malformed"]
     assert failure.attrib == {"message": "it crashed", "type": "major"}
     assert "no complete answer within 3 s" in (failure.text or "")
-    assert cases["B17 replay-swapped-body"][0].attrib["message"].startswith("suppressed: mutual TLS")
+    assert cases["B17 replay-swapped-body"][1].attrib["message"].startswith("suppressed: mutual TLS")
+
+
+def test_each_form_of_the_report_has_the_basis_of_each_finding(report: Report) -> None:
+    bases = {finding.id: finding.basis for finding in report.findings}
+    assert {bases["A01"], bases["A04"], bases["B17"]} == {"answer", "both", "state"}
+    assert {finding.id: finding_record(finding)["basis"] for finding in report.findings} == bases
+    *cases, _ = ET.fromstring(junit(report).encode()).iter("testcase")
+    assert {case.attrib["name"].split()[0]: case[0][0].attrib["value"] for case in cases} == bases
+    results = log_of(report)["runs"][0]["results"]
+    assert {result["ruleId"]: result["properties"]["basis"] for result in results} == bases
+    assert "<dt>Judged by</dt><dd>the answer and the state</dd>" in html(report)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "doubt"), [(Judgement.PASS, ""), (Judgement.INCONCLUSIVE, "nothing was judged: there was no `observe`")]
+)
+def test_each_form_of_the_report_says_if_nothing_was_judged(verdict: Judgement, doubt: str) -> None:
+    finding = Finding(check=CHECKS["C06"], verdict=verdict, reason="there was no `observe`" if doubt else "")
+    report = Report(address="http://127.0.0.1/", findings=(finding,), sent=Sent())
+    assert (report.doubt, summary_record(report, fail_on="major")["ok"]) == (doubt, not doubt)
+    assert [error.attrib["message"] for error in ET.fromstring(junit(report)).iter("error")] == [doubt] * bool(doubt)
+    [invocation] = log_of(report)["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is not bool(doubt)
+    assert [note["message"]["text"] for note in invocation["toolExecutionNotifications"]] == [doubt] * bool(doubt)
+    assert ("is not fully judged" in html(report)) is bool(doubt)
+
+
+# --- States
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (None, None),
+        ({"status": "sent", "costs": [0.1, 2]}, {"status": "sent", "costs": [0.1, 2]}),
+        ({7: True, None: b"\xff\x00"}, {"7": True, "None": "\\xff\x00"}),
+        ([float("inf"), "\ud800"], ["inf", "\ud800"]),
+    ],
+)
+def test_states_are_json(state: Any, shown: Any) -> None:
+    change = Change(Snapshot("7", None), Snapshot("7", state))
+    record = finding_record(Finding(check=CHECKS["B16"], verdict=Judgement.PASS, changes=(change,)))
+    read = json.loads(json.dumps(record, allow_nan=False))
+    assert read["states"] == [{"message_id": "7", "before": None, "after": shown}]
 
 
 # --- SARIF, by the part of the 2.1.0 schema that the report uses: the same names, types and choices, and no others
@@ -169,8 +227,15 @@ RESULT = an_object(
     properties=BAG,
 )
 DRIVER = an_object(["name"], name=TEXT, version=TEXT, rules=an_array(RULE, uniqueItems=True))
+NOTIFICATION = an_object(["message"], level=LEVEL, message=an_object(["text"], text=TEXT))
+INVOCATION = an_object(
+    ["executionSuccessful"],
+    executionSuccessful={"type": "boolean"},
+    toolExecutionNotifications=an_array(NOTIFICATION),
+)
 RUN = an_object(
     ["tool"],
+    invocations=an_array(INVOCATION),
     tool=an_object(["driver"], driver=DRIVER),
     results=an_array(RESULT),
     columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
@@ -227,11 +292,13 @@ def test_each_result_points_at_its_rule(report: Report) -> None:
         "A01": "pass",
         "A04": "pass",
         "A07": "open",
+        "A10": "review",
         "B01": "fail",
         "B03": "fail",
         "B07": "fail",
         "B17": "fail",
         "B21": "notApplicable",
+        "C14": "notApplicable",
     }
 
 

@@ -118,18 +118,9 @@ def test_the_summary_is_seen_in_a_browser(scheme: str, browser: Chrome, report: 
 
     summary = browser.find_element(By.ID, "summary")
     assert summary.is_displayed()
-    assert summary.text.split() == [
-        "3",
-        "failed",
-        "2",
-        "passed",
-        "1",
-        "inconclusive",
-        "1",
-        "skipped",
-        "1",
-        "suppressed",
-    ]
+    assert summary.text.replace("\n", " ") == (
+        "3 failed 2 passed 1 of them by the answer alone 1 errors 1 not judged 1 not applicable 1 skipped 1 suppressed"
+    )
     assert browser.find_element(By.TAG_NAME, "h1").text == "This receiver fails 2 checks"
     # Visible without scrolling, and inside the window.
     height, width = browser.execute_script("return [innerHeight, innerWidth]")

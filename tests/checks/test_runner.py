@@ -8,11 +8,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Message, Receiver, ReceiverFellShort, Report, UsageError
+from engagelab_mock import (
+    CHECKS,
+    Check,
+    EngageLab,
+    EngageLabMockError,
+    Judgement,
+    Message,
+    NothingObserved,
+    Receiver,
+    ReceiverFellShort,
+    Report,
+    UsageError,
+)
+from engagelab_mock.checks import runner
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
+from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, observe
 from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.checks.receivers.mutant import Mutant
@@ -61,14 +76,16 @@ def test_a_receiver_that_answers_200_to_forgeries_and_ignores_them_is_warned(tmp
     assert "had no effect, but was answered 200 like a genuine callback" in report.finding("B02").warnings[0]
 
 
-def test_with_an_observe_that_reads_the_wrong_place_checks_are_inconclusive(tmp_path: Path) -> None:
-    report = check_in_process(
-        CORRECT, tmp_path, only=["B0*", "B16"], hooks={"observe": lambda message_id: "?", "patience": 0.1}
-    )
-    assert report.finding("B16").verdict is Judgement.INCONCLUSIVE
-    assert "`observe` still returned '?'" in report.finding("B16").reason
-    assert report.finding("B02").verdict is Judgement.INCONCLUSIVE
-    assert report.worst_first == []
+def test_an_observe_that_reads_the_wrong_place_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(NothingObserved) as caught:
+        check_in_process(CORRECT, tmp_path, only=["A01"], hooks={"observe": lambda message_id: "?", "patience": 0.1})
+    text = str(caught.value)
+    assert "valid callbacks were acknowledged, but `observe` still returned '?'" in text
+    assert [name for name in ("prepare", "observe", "wait_idle") if f"`{name}`" in text.partition("hint:")[2]] == [
+        *("prepare", "observe", "wait_idle")
+    ]
+    assert caught.value.report is not None
+    assert caught.value.report.findings == ()
 
 
 def test_the_observe_of_a_receiver_is_used(tmp_path: Path) -> None:
@@ -102,10 +119,9 @@ def test_prepare_lets_an_app_know_the_messages(tmp_path: Path) -> None:
     receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS)
     watch = partial(observe, store)
     with EngageLab(receiver) as engagelab:
-        without = engagelab.check(observe=watch, patience=0.1, only=["B16"]).finding("B16")
+        with pytest.raises(NothingObserved, match="give `prepare` if the app ignores messages"):
+            engagelab.check(observe=watch, patience=0.1, only=["B16"])
         prepared = engagelab.check(observe=watch, prepare=app.prepare, only=["B16"]).finding("B16")
-    assert without.verdict is Judgement.INCONCLUSIVE
-    assert "`prepare`" in without.reason
     assert prepared.verdict is Judgement.PASS
 
 
@@ -226,8 +242,10 @@ def test_checks_without_time_left_are_inconclusive(tmp_path: Path) -> None:
     receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
     report = check(receiver, timeout=0.0, only=["A01", "B01"])
     assert {finding.reason for finding in report.findings if finding.id in {"A01", "B01"}} == {
-        "there was no time left for this check"
+        "there was no time left for this check: give more, with `timeout=` or --total"
     }
+    with pytest.raises(NothingObserved, match=r"nothing was judged: there was no time left .* --total"):
+        report.assert_none("blocker")
 
 
 # --- The report
@@ -283,7 +301,7 @@ def test_a_run_with_the_same_seed_sends_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"observe": 7}, "observe must be callable, not 7"),
+        ({"observe": 7}, "observe must be callable, 7 is not"),
         ({"timeout": -1}, "timeout"),
         ({"only": ["Z*"]}, "unknown check 'Z*'"),
         ({"olny": ["A*"]}, "did you mean 'only'?"),
@@ -296,3 +314,123 @@ def test_unusable_arguments_are_refused_and_recorded(given: Any, complaint: str)
             engagelab.check(**given)
         assert complaint in str(caught.value)
         assert len(engagelab.journal.refusals) == 1
+
+
+# --- Checks that fail themselves
+
+
+def faulty(id: str) -> Check:
+    def work(trial: Trial) -> None:
+        trial.send(trial.message())
+        raise KeyError("learned")
+
+    return msgspec.structs.replace(CHECKS[id], work=work)
+
+
+def test_a_fault_in_one_check_is_its_own_verdict_and_the_others_run(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
+    report = Runner(receiver).run([CHECKS["A01"], faulty("A04"), CHECKS["B02"]])
+    assert verdicts(report) == {"A01": "pass", "A04": "error", "B02": "pass"}
+    reason = report.finding("A04").reason
+    assert reason.startswith("KeyError: 'learned' (test_runner.py, line ")
+    with pytest.raises(EngageLabMockError, match="1 check ended with an error: A04") as caught:
+        report.assert_none("blocker")
+    assert reason in str(caught.value)
+
+
+def test_a_failure_goes_over_a_fault(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(ComparesNothing(store)), PATH, **SETTINGS)
+    report = Runner(receiver).run([faulty("A04"), CHECKS["B02"]])
+    with pytest.raises(ReceiverFellShort, match="B02"):
+        report.assert_none("major")
+
+
+# --- What a verdict rests on
+
+
+def test_a_verdict_rests_on_the_answer_the_state_or_both(tmp_path: Path) -> None:
+    seen = check_in_process(CORRECT, tmp_path, only=["A01", "B01", "B16", "D01"])
+    assert [seen.finding(id).basis for id in ("A01", "B01", "B16", "D01")] == ["answer", "both", "state", "both"]
+    assert seen.summary()["pass_by_answer"] == 1
+    unseen = check_in_process(CORRECT, tmp_path, only=["A01", "B01", "B02"], hooks={})
+    assert {unseen.finding(id).basis for id in ("A01", "B01", "B02")} == {"answer"}
+    assert (unseen.summary()["pass"], unseen.summary()["pass_by_answer"]) == (3, 3)
+    unseen.assert_none("info")
+
+
+class CrashesOnBatches(CorrectReceiver):
+    def answer(self, incoming: Incoming) -> Answer:
+        return (500, "", {}) if incoming.body.count(b'"message_status"') > 1 else super().answer(incoming)
+
+
+def test_a_failure_rests_on_what_showed_it(tmp_path: Path) -> None:
+    # The check looks at both, but the answer showed this failure.
+    crashed = check_in_process(Mutant("", CrashesOnBatches), tmp_path, only=["D01"]).finding("D01")
+    believed = check_in_process(Mutant("", ComparesNothing), tmp_path, only=["B02"]).finding("B02")
+    assert (crashed.verdict, crashed.basis) == (Judgement.FAIL, "answer")
+    assert (believed.verdict, believed.basis, believed.reason[-13:]) == (Judgement.FAIL, "state", "had an effect")
+
+
+# --- Nothing judged
+
+
+def test_a_report_in_which_nothing_was_judged_is_no_success(tmp_path: Path) -> None:
+    report = check_in_process(CORRECT, tmp_path, only=["C06"], hooks={})
+    assert report.worst_first == []
+    with pytest.raises(NothingObserved, match="nothing was judged: the state of the app cannot be seen"):
+        report.assert_none("blocker")
+
+
+def test_a_family_that_was_asked_for_must_be_judged(tmp_path: Path) -> None:
+    report = check_in_process(CORRECT, tmp_path, only=["A01", "C06"], hooks={})
+    with pytest.raises(NothingObserved, match=r"nothing was judged of Duplicates and order \(C\)"):
+        report.assert_none("blocker")
+    # Nobody asked for it.
+    rest = check_in_process(CORRECT, tmp_path, skip=["A06", "B*", "C12", "D*"], hooks={})
+    assert rest.unjudged == ()
+    rest.assert_none("blocker")
+
+
+def test_with_observe_every_family_that_is_possible_must_be_judged(tmp_path: Path) -> None:
+    hooks = {"observe": partial(ShowsNoOrder.observe, Store(tmp_path / "receiver.sqlite")), "patience": 0.05}
+    report = check_in_process(Mutant("", ShowsNoOrder), tmp_path, skip=["A06", "B*", "C12", "D*", "E*"], hooks=hooks)
+    assert report.worst_first == []
+    with pytest.raises(NothingObserved, match=r"\(C\): no single callback has an effect that can be seen"):
+        report.assert_none("blocker")
+
+
+class ShowsNoOrder(CorrectReceiver):
+    """Show a message once it has three effects."""
+
+    @staticmethod
+    def observe(store: Store, message_id: str) -> Any:
+        return len(store.effects(message_id)) >= 3
+
+
+# --- Slow receivers
+
+
+@pytest.mark.parametrize(("delay", "verdict"), [(0.0, Judgement.INCONCLUSIVE), (0.2, Judgement.PASS)])
+def test_a_check_of_an_app_that_works_after_its_answer_has_more_time(
+    delay: float, verdict: Judgement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A check that has less time than the receiver's limit is not made.
+    monkeypatch.setattr(runner, "EACH", 1.0)
+    monkeypatch.setattr(runner, "SHARE", 0.0)
+    store = Store(tmp_path / "receiver.sqlite")
+    app = WorksAfterwards(store, CorrectReceiver, delay)
+    receiver = Receiver.wsgi(on_flask(app.receiver if delay else CorrectReceiver(store)), PATH, limit=1.5, **SETTINGS)
+    report = check(receiver, observe=partial(observe, store), only=["A04"])
+    for thread in app.threads:
+        thread.join()
+    assert report.finding("A04").verdict is verdict
+
+
+def test_a_longer_run_gives_each_check_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "EACH", 0.0)
+    store = Store(tmp_path / "receiver.sqlite")
+    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, limit=10.0, **SETTINGS)
+    assert check(receiver, only=["A04"], timeout=30.0).finding("A04").verdict is Judgement.INCONCLUSIVE
+    assert check(receiver, only=["A04"], timeout=300.0).finding("A04").verdict is Judgement.PASS

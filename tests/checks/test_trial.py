@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engagelab_mock import EngageLab, Receiver, Schedule, StatusEvent, decode
-from engagelab_mock.checks.context import Context, Hooks
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.trial import Trial
 
 SCHEDULES = [
@@ -38,7 +38,7 @@ def rows_of(bodies: list[bytes]) -> list[list[tuple[object, ...]]]:
 def test_a_trial_delivers_a_schedule_as_play_does(schedule: Schedule) -> None:
     with EngageLab(Receiver.recording()) as engagelab:
         played = [record.attempt.callback.body for record in engagelab.play(schedule).records]
-    trial = Trial(Context(Receiver.recording(), Hooks()), seconds=20)
+    trial = Trial(Context(Receiver.recording()), seconds=20)
     messages = [trial.message() for _ in schedule.lifecycles]
     delivered = [attempt.callback.body for attempt in trial.play(schedule, *messages)]
     assert rows_of(delivered) == rows_of(played)
@@ -46,8 +46,21 @@ def test_a_trial_delivers_a_schedule_as_play_does(schedule: Schedule) -> None:
 
 def test_a_trial_that_ends_delivers_no_more_callbacks() -> None:
     receiver = Receiver.recording()
-    trial = Trial(Context(receiver, Hooks()), seconds=20)
+    trial = Trial(Context(receiver), seconds=20)
     attempts = trial.play(Schedule.of("verified", "plan", "sent"), trial.message())
     assert next(attempts).acknowledged
     assert receiver.recorder is not None
     assert [received.statuses for received in receiver.recorder.received] == [["plan"]]
+
+
+def test_the_events_of_a_trial_have_the_same_time_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(Receiver.recording())
+    trial = Trial(context, seconds=20)
+    first, second = trial.message(), trial.message()
+    earlier = trial.event(first)
+    now = context.engagelab.clock.time()
+    monkeypatch.setattr(context.engagelab.clock, "time", lambda: now + 3600)
+    later = trial.event(second)
+    assert isinstance(earlier, StatusEvent)
+    assert isinstance(later, StatusEvent)
+    assert (earlier.itime, earlier.status.status_data.msg_time) == (later.itime, later.status.status_data.msg_time)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flask
+import msgspec
 import pytest
 
 from engagelab_mock import CHECKS
@@ -91,17 +92,39 @@ def test_a_failure_exits_1_and_is_shown_with_its_evidence(command: Command, forg
     assert "before: {'effects': [], 'status': None}" in result.out
     assert "after:  {'effects': [['delivered', 'sms']], 'status': 'delivered'}" in result.out
     assert "fix       Remember each nonce for 600 seconds" in result.out
-    assert re.search(r"✗ 1 failed · \d+ passed · \d+ skipped: 1 of severity major or worse", result.out)
+    summary = r"✗ 1 failed · \d+ passed \(1 by the answer alone\) · \d+ skipped: 1 of severity major or worse"
+    assert re.search(summary, result.out)
+    assert "judged by the state" in " ".join(result.out.split())
     assert re.search(r"sent, and not taken back: \d+ callbacks about \d+ invented messages, and 1 pings", result.out)
     assert AUTHORIZATION not in result.out
 
 
-def test_an_undecided_family_is_neither_good_nor_bad(command: Command, correct: Served) -> None:
+def test_a_family_that_was_asked_for_and_not_judged_exits_2(command: Command, correct: Served) -> None:
     result = command("check", correct.url, *FULLY, "--only", "A01,C01")
 
-    assert result.code == 0
+    assert result.code == 2
     assert re.search(r"✓ A  Acknowledgement +1 of 1 passed", result.out)
-    assert re.search(r"· C  Duplicates and order +0 of 1 passed", result.out)
+    assert re.search(r"· C  Duplicates and order +not judged: give --observe", result.out)
+    assert "✗ 0 failed · 1 passed (1 by the answer alone) · 1 not judged" in result.out
+    assert "nothing was judged of Duplicates and order (C): the state of the app cannot be seen" in result.out
+
+
+def test_a_family_that_needs_the_state_is_named_without_observe(command: Command, correct: Served) -> None:
+    skip = ("--skip", "A06,B*,D*,E*,C12")
+    result = command("check", correct.url, *FULLY, *skip)
+
+    assert result.code == 0
+    assert re.search(r"· C  Duplicates and order +not judged: give --observe", result.out)
+    assert "✓ 0 failed" in result.out
+
+
+def test_nothing_judged_exits_2(command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, "--only", "C06", "--format", "json")
+
+    summary = result.objects[-1]
+    assert (result.code, summary["ok"], summary["passed"], summary["failed"]) == (2, False, 0, 0)
+    assert summary["doubt"] == "nothing was judged: the state of the app cannot be seen: give `observe`"
+    assert summary["unjudged"] == ["C"]
 
 
 def test_the_json_object_of_a_failure_has_everything(command: Command, forgetful: Served) -> None:
@@ -114,7 +137,10 @@ def test_the_json_object_of_a_failure_has_everything(command: Command, forgetful
     assert first["body"] != second["body"]
     assert ["Authorization", "(as configured)"] in first["headers"]
     assert second["answer"]["status"] == 200
-    assert finding["states"][-1]["before"] != finding["states"][-1]["after"]
+    state = finding["states"][-1]
+    assert state["before"] == {"effects": [], "status": None}
+    assert state["after"] == {"effects": [["delivered", "sms"]], "status": "delivered"}
+    assert finding["basis"] == "state"
     assert all(finding["fix"][name] for name in ("text", "flask", "django", "fastapi"))
     assert "curl" in finding["repro"]
     assert AUTHORIZATION not in result.out
@@ -182,21 +208,129 @@ def test_the_state_is_read_from_a_url_or_a_command(way: str, command: Command, c
     }
 
 
+def page(status: str, body: bytes = b"", content_type: str = "text/plain") -> Iterator[str]:
+    """Serve a page that answers everything with the same, and return its address with a place for the message's id."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(status, [("Content-Type", content_type)])
+        return [body]
+
+    with LoopbackServer(app) as server:
+        yield f"{server.url}/{{message_id}}"
+
+
+def ended_before_the_first_check(command: Command, correct: Served, *look: str) -> str:
+    """Return the error of a run that cannot see the state, after its output was checked."""
+    result = command("check", correct.url, *FULLY, *look, "--patience", "0.05", "--only", "C*", "--format", "json")
+    assert result.code == 2
+    [error] = result.objects
+    assert (error["type"], error["error"]) == ("error", "ProbeFailed")
+    assert error["hint"]
+    return str(error["message"])
+
+
 @pytest.mark.parametrize(
     ("look", "told"),
     [
-        (("--observe-command", "false {message_id}"), "'false' exited 1"),
+        (("--observe-command", "false {message_id}"), "'false' exited 1: without a message"),
+        (("--observe-command", "sh -c 'echo no table >&2; exit 3' {message_id}"), "'sh' exited 3: no table"),
         (("--observe-command", "no-such-program {message_id}"), "'no-such-program' cannot be run"),
-        (("--observe", "http://127.0.0.1:1/{message_id}"), "connection refused"),
+        (("--observe", "http://127.0.0.1:1/x/{message_id}"), "connection refused"),
     ],
 )
-def test_a_state_that_cannot_be_read_is_reported(
+def test_a_state_that_cannot_be_read_ends_the_run(
     look: tuple[str, str], told: str, command: Command, correct: Served
 ) -> None:
-    result = command("check", correct.url, *FULLY, *look, "--patience", "0.1", "--only", "B16", "--format", "json")
+    assert told in ended_before_the_first_check(command, correct, *look)
 
-    assert result.code == 2
-    assert told in result.objects[-1]["message"]
+
+@pytest.mark.parametrize(
+    ("status", "body", "content_type", "told"),
+    [
+        ("404 Not Found", b"<h1>nothing here</h1>\n", "text/html", "answered 404 Not Found: <h1>nothing here</h1>"),
+        ("302 Found", b"", "text/html", "answered 302 Found"),
+        ("500 Oops", b"\n  no such table: otp\nmore", "text/plain", "answered 500 Oops: no such table: otp"),
+        ("200 OK", b"<html>", "application/json", "a body that is not JSON, as its Content-Type says: <html>"),
+    ],
+)
+def test_a_page_that_shows_no_state_ends_the_run(
+    status: str, body: bytes, content_type: str, told: str, command: Command, correct: Served
+) -> None:
+    for url in page(status, body, content_type):
+        assert told in ended_before_the_first_check(command, correct, "--observe", url)
+
+
+def test_a_page_that_never_changes_ends_the_run(command: Command, correct: Served) -> None:
+    for url in page("200 OK", b"please log in", "text/html"):
+        look = ("--observe", url, "--patience", "0.05")
+        result = command("check", correct.url, *FULLY, *look, "--only", "A*", "--format", "json")
+        [error] = result.objects
+        assert (result.code, error["error"]) == (2, "NothingObserved")
+        assert "`observe` still returned 'please log in'" in error["message"]
+
+
+def test_a_page_can_answer_404_for_a_message_that_it_does_not_know(command: Command, tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.sqlite")
+    receiving = on_flask(CorrectReceiver(store))
+
+    def both(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == PATH:
+            return receiving(environ, start_response)
+        state = observe(store, environ["PATH_INFO"].rpartition("/")[2])
+        start_response("200 OK" if state["status"] else "404 Not Found", [("Content-Type", "application/json")])
+        return [json.dumps(state).encode() if state["status"] else b"{}"]
+
+    with LoopbackServer(both) as server:
+        look = ("--observe", f"{server.url}/state/{{message_id}}")
+        result = command("check", server.url + PATH, *FULLY, *look, "--only", "B0*,C06", "--format", "json")
+    assert result.code == 0
+    assert {f["verdict"] for f in result.objects[:-1] if f["id"] in {"B01", "B02", "C06"}} == {"pass"}
+
+
+def test_a_page_that_starts_failing_ends_the_run_with_what_was_judged(
+    command: Command, correct: Served, tmp_path: Path
+) -> None:
+    store = Store(correct.database)
+    asked = []
+
+    def state(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        asked.append(1)
+        if len(asked) > 20:
+            start_response("503 Service Unavailable", [])
+            return [b"restarting"]
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(observe(store, environ["PATH_INFO"][1:])).encode()]
+
+    with LoopbackServer(state) as server:
+        look = ("--observe", f"{server.url}/{{message_id}}", "--report", "junit=out.xml")
+        result = command("check", correct.url, *FULLY, *look, "--skip", "A06", "--format", "json")
+        asked.clear()
+        text = command("check", correct.url, *FULLY, *look, "--skip", "A06")
+    *findings, summary, error = result.objects
+    assert (result.code, summary["ok"], error["error"]) == (2, False, "ProbeFailed")
+    assert "answered 503 Service Unavailable: restarting" in error["message"]
+    assert [finding["id"] for finding in findings][:3] == ["A01", "A02", "A03"]
+    assert 3 < len(findings) < len(CHECKS)
+    assert summary["passed"] >= 3
+    assert summary["doubt"].startswith("the run ended early: --observe: ")
+    assert f'tests="{len(findings) + 1}" failures="0" errors="1"' in (tmp_path / "out.xml").read_text()
+    assert (text.code, "✓ 0 failed" in text.out, "✗ 0 failed" in text.out) == (2, False, True)
+    assert "503 Service Unavailable: restarting" in text.err
+
+
+def test_a_check_that_fails_itself_exits_2(command: Command, correct: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(trial: object) -> None:
+        raise KeyError("learned")
+
+    monkeypatch.setitem(CHECKS, "A04", msgspec.structs.replace(CHECKS["A04"], work=work))
+    words = ("check", correct.url, *FULLY, "--only", "A01,A04")
+    result = command(*words, "--format", "json")
+    summary = result.objects[-1]
+    assert (result.code, summary["ok"], summary["errors"], summary["passed"]) == (2, False, 1, 1)
+    assert summary["doubt"] == "1 check ended with an error: A04"
+    text = command(*words)
+    assert (text.code, "✓ 0 failed" in text.out) == (2, False)
+    assert "A04  KeyError: 'learned' (test_check.py, line" in text.out
 
 
 def test_a_closed_port_exits_3(command: Command, closed_url: str) -> None:
@@ -385,14 +519,15 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
 
 def test_ctrl_c_ends_the_run_with_a_summary(spawn: Spawn, correct: Served) -> None:
     told, looked, go_on = threading.Event(), threading.Event(), threading.Event()
+    store = Store(correct.database)
 
     def state(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Once the first finding is out, a look at the state takes until the command has ended.
         if told.is_set():
             looked.set()
             go_on.wait()
-        start_response("404 Not Found", [])
-        return []
+        start_response("200 OK", [])
+        return [json.dumps(observe(store, environ["PATH_INFO"][1:])).encode()]
 
     with LoopbackServer(state) as server:
         look = ("--observe", f"{server.url}/{{message_id}}", "--patience", "0.1")

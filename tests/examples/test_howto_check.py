@@ -65,9 +65,12 @@ def test_what_a_report_holds(engagelab: EngageLab, shop: Shop) -> None:
     report = engagelab.check(only=["ping-*", "B17"], suppress={"B17": "reached over mutual TLS alone"})
     finding = report.finding("A01")
     assert finding.verdict == "pass"
+    assert finding.basis == "answer"
     assert finding.exchanges[0].received.startswith("200 OK")
     # There is no `observe`, so whether a replay had an effect cannot be told.
     assert [finding.id for finding in report.of(Judgement.INCONCLUSIVE)] == ["B17"]
+    # `assert_none` would fail: the report says of which family it judged nothing, and why.
+    assert report.doubt.startswith("nothing was judged of Signature and authorization (B)")
     assert report.sent.pings == 3
 
 

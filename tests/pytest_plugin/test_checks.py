@@ -141,7 +141,7 @@ def test_the_numbers_of_the_summary_add_up(run: Run, arguments: list[str], selec
     ("given", "told"),
     [
         ({"obsreve": 1}, "did you mean 'observe'?"),
-        ({"observe": 1}, "observe must be callable, not 1"),
+        ({"observe": 1}, "observe must be callable, 1 is not"),
         ({"suppress": {"A01": ""}}, "A01 is suppressed without a reason"),
     ],
     ids=["name", "hook", "reason"],
@@ -192,3 +192,64 @@ def test_a_misspelt_check_fails_at_the_caller_s_line(run: Run) -> None:
     result.stdout.fnmatch_lines(
         ['>       engagelab.check(only=[[]"A1"[]])', "E *UnknownName: only: unknown check 'A1'"]
     )
+
+
+def with_options(options: str) -> str:
+    return f"""
+    import pytest
+
+    @pytest.fixture
+    def engagelab_check_options():
+        return {options}
+    """
+
+
+def test_if_the_state_shows_nothing_every_test_fails(run: Run) -> None:
+    options = with_options('{"observe": lambda message_id: "?", "patience": 0.05}')
+    result = run(options + ONE, "--engagelab-check", "-k", "A01 or A03", given=RECEIVER)
+    result.assert_outcomes(failed=2, deselected=len(CHECKS) - 1)
+    result.stdout.fnmatch_lines(["check: valid callbacks were acknowledged, but `observe` still returned '?'"])
+
+
+def test_if_the_probe_fails_every_test_fails(run: Run) -> None:
+    options = with_options('{"reset": lambda: 1 / 0}')
+    result = run(options + ONE, "--engagelab-check", "-k", "A01 or A03", given=RECEIVER)
+    result.assert_outcomes(failed=2, deselected=len(CHECKS) - 1)
+    result.stdout.fnmatch_lines(["reset: reset raised ZeroDivisionError: division by zero"])
+
+
+def test_a_check_that_cannot_be_made_needs_no_state(run: Run) -> None:
+    options = with_options('{"observe": lambda message_id: "?", "patience": 0.05}')
+    result = run(options + ONE, "--engagelab-check", "-k", "E01", given=RECEIVER)
+    result.assert_outcomes(skipped=1, deselected=len(CHECKS))
+
+
+def test_every_function_of_the_probe_is_called(run: Run) -> None:
+    options = with_options('{"reset": lambda: print("RESET"), "wait_idle": lambda: print("IDLE")}')
+    result = run(options + ONE, "--engagelab-check", "-k", "B16", "-rA", given=RECEIVER)
+    assert {line for line in result.outlines if line in {"RESET", "IDLE"}} == {"RESET", "IDLE"}
+
+
+def test_asynchronous_functions_are_awaited(run: Run) -> None:
+    receiver = RECEIVER.replace("def observe", "async def observe")
+    result = run(ONE, "--engagelab-check", "-k", "B01 or B16", given=receiver)
+    result.assert_outcomes(passed=1, failed=1, deselected=len(CHECKS) - 1)
+    result.stdout.fnmatch_lines(["B16 replay-exact (major): the same request a second time had an effect"])
+
+
+def test_the_test_of_a_check_that_fails_itself_fails(run: Run) -> None:
+    faulty = """
+    import msgspec
+    import pytest
+    from engagelab_mock import CHECKS
+
+    def work(trial):
+        raise KeyError("learned")
+
+    @pytest.fixture(autouse=True)
+    def faulty(monkeypatch):
+        monkeypatch.setitem(CHECKS, "A03", msgspec.structs.replace(CHECKS["A03"], work=work))
+    """
+    result = run(faulty + ONE, "--engagelab-check", "-k", "A03", given=RECEIVER)
+    result.assert_outcomes(failed=1, deselected=len(CHECKS))
+    result.stdout.fnmatch_lines(["A03 ping-signed (major): KeyError: 'learned' (test_inner.py, line *)"])

@@ -268,7 +268,8 @@ def test_the_exchanges_of_the_checks_that_failed_are_shown(run: Run, verb: str) 
             report = {verb}(only=["B01", "A01", "A03"])
             report.assert_none("major")
     """
-    shown = section(run(text, given=APP.replace("decode(environ", "[] and decode(environ")))
+    app = APP.replace("in decode(environ[", "in [] if environ['CONTENT_LENGTH'] == '0' else decode(environ[")
+    shown = section(run(text, given=app))
     assert "nothing was sent" not in shown
     [head] = [number for number, line in enumerate(shown) if line.startswith("check of http://testserver/: ")]
     assert "1 fail" in shown[head]

@@ -21,7 +21,7 @@ from engagelab_mock import (
     UnknownName,
     VirtualClock,
 )
-from engagelab_mock.checks.context import Context, Hooks
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.protocol.events import MsgTime
 from engagelab_mock.service.store.restore import restore
@@ -120,7 +120,7 @@ def test_a_message_from_a_store_keeps_its_reading(msg_time: MsgTime, tmp_path: P
 @pytest.mark.parametrize("msg_time", READINGS)
 def test_a_check_sends_rows_of_the_same_reading(msg_time: MsgTime) -> None:
     receiver = Receiver.recording()
-    trial = Trial(Context(receiver, Hooks(), dialect=Dialect(msg_time=msg_time)), seconds=20)
+    trial = Trial(Context(receiver, dialect=Dialect(msg_time=msg_time)), seconds=20)
     message = trial.message()
     for _ in trial.play(Schedule.of("verified", "plan", "sent"), message):
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import method
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
@@ -63,7 +63,7 @@ def _ack_burst(trial: Trial) -> None:
 
 
 def _ack_decoupled(trial: Trial) -> None:
-    stall = trial.context.hooks.stall
+    stall = trial.context.stall
     if stall is None:
         trial.inconclusive(
             "the handler's downstream calls cannot be slowed down: give `stall`, which needs a test in pytest"
@@ -90,7 +90,7 @@ def _other_methods(trial: Trial) -> None:
     for name in ("GET", "HEAD", "PUT", "DELETE"):
         message = trial.message()
         attempt = trial.send(message, method(name))
-        trial.expect_no_effect(message, f"{name} instead of POST")
+        trial.expect_no_effect(attempt, message, f"{name} instead of POST")
         trial.expect_answer(attempt, f"{name} instead of POST")
         if accepted(attempt):
             unseen.append(name)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import describe
+from engagelab_mock.checks.profile import describe
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.eventloop import stopwatch

@@ -12,12 +12,11 @@ from engagelab_mock.checks.body import BODY
 from engagelab_mock.checks.check import Check
 from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
-from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY
+from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
-from engagelab_mock.checks.unknown_messages import UNKNOWN_MESSAGES
 from engagelab_mock.checks.wire import AFTERWARDS, WIRE
 from engagelab_mock.errors import UnknownName, UsageError
 

@@ -75,17 +75,24 @@ def severity(name: str) -> Severity:
         raise UnknownName("severity", name, list(Severity)) from None
 
 
-class Ended(Exception):
-    """End a trial early, with a verdict, its reason, and the schedule that showed it."""
+#: What a verdict rests on: the answer, the state that `observe` returns, or both.
+Basis = Literal["answer", "state", "both"]
 
-    def __init__(self, judgement: Judgement, reason: str, schedule: Schedule | None = None) -> None:
+
+class Ended(Exception):
+    """End a trial early, with a verdict, its reason, the schedule that showed it, and what the verdict rests on."""
+
+    def __init__(
+        self, judgement: Judgement, reason: str, schedule: Schedule | None = None, basis: Basis | None = None
+    ) -> None:
         super().__init__(reason)
         self.judgement = judgement
         self.reason = reason
         self.schedule = schedule
+        self.basis = basis
 
 
-#: What the verdict rests on: the answer alone, the state that `observe` returns, or both.
+#: What a check needs: the answer, which may decide alone; the state that `observe` returns; or always both.
 Need = Literal["http", "probe", "both"]
 
 #: The families of checks, by the first letter of their ids.
@@ -198,6 +205,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     needs_valid: bool = True
     #: Whether it cannot judge a receiver that has stopped answering.
     needs_answer: bool = True
+
+    @property
+    def basis(self) -> Basis:
+        """Return what a verdict rests on at least."""
+        bases: dict[Need, Basis] = {"http": "answer", "probe": "state", "both": "both"}
+        return bases[self.need]
 
     @property
     def family(self) -> str:

@@ -4,101 +4,73 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import msgspec
-
+from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.probe import ProbeOptions, check_probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import Snapshot, plain
+from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Dialect
 
 # How long things may take, in seconds.
 #: A whole run.
-TOTAL = 120.0
-#: One check.
-EACH = 20.0
+TOTAL = 180.0
+#: One check, at least; it may take that part of the whole run, and more of it if the app works after its answer.
+EACH, SHARE = 20.0, 1 / 6
 #: The work of an app that acknowledges first and works afterwards.
-PATIENCE = 2.0
+PATIENCE = 4.0
 #: The recovery of a receiver that did not answer, before the next check.
 RECOVERY = 3.0
 
-#: How often the state is read while the checks wait for a change, in seconds.
-_LOOK = 0.01
-#: The statuses that are tried, in this order, until one has an effect that is seen.
-_STATUSES = ("delivered", "verified", "sent", "plan")
-#: How long an effect of the first status may still come after one of the others has an effect, in seconds.
-_GRACE = 0.1
-
-#: Why no state can be seen without `observe`.
-NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
-
-
-class Hooks(msgspec.Struct, frozen=True):
-    """Hold the functions of the project that the checks call."""
-
-    #: Takes a message's id and returns the state that the receiver's app holds of it.
-    observe: Callable[[str], Any] | None = None
-    #: Called with each message before its callbacks, for apps that know only the messages they sent.
-    prepare: Callable[[Message], object] | None = None
-    #: Takes seconds and returns a context in which the handler's downstream calls take that long.
-    stall: Callable[[float], AbstractContextManager[object]] | None = None
-    #: How long an effect may follow its acknowledgement, in seconds.
-    patience: float = PATIENCE
-
-
-def check_hooks(hooks: Hooks) -> None:
-    """Raise `UsageError` for a hook that is not callable.
-
-    >>> check_hooks(Hooks(observe=len))
-    """
-    check_delay(hooks.patience, where="patience")
-    for name in ("observe", "prepare", "stall"):
-        hook = getattr(hooks, name)
-        if hook is not None and not callable(hook):
-            raise UsageError(f"{name} must be callable, not {hook!r:.100}", where="check")
-
-
-class ReceiverProfile(msgspec.Struct):
-    """Say how a receiver handles valid callbacks. It is found out when the first check needs it."""
-
-    #: Why the receiver accepts no valid callback; empty if it does.
-    refuses: str = ""
-    #: Why the state shows no effect; empty if it does.
-    blind: str = ""
-    #: The status that has an effect.
-    status: str = "delivered"
-    #: How long after the answer an effect is seen, in seconds.
-    lag: float = 0.0
+#: How long after a later callback the work of an earlier one may end, and how long a queue may take, in seconds.
+_OVERTAKEN, _QUEUE = 0.05, 10.0
+#: Takes seconds and returns a context in which the handler's downstream calls take that long.
+Stall = Callable[[float], AbstractContextManager[object]]
 
 
 class Context:
     """Hold the engine that sends all callbacks of a run, and find out how the receiver handles a valid callback.
 
-    >>> context = Context(Receiver.recording(), Hooks())
+    >>> context = Context(Receiver.recording())
     >>> context.profile.refuses, context.profile.blind
     ('', 'the state of the app cannot be seen: give `observe`')
+
+    `probe` goes over the receiver's own. `wait_for` waits, from the thread of the checks, for what an asynchronous
+    function returned.
     """
 
     def __init__(
-        self, receiver: Receiver, hooks: Hooks, *, seed: object = None, dialect: str | Dialect = "2023-03"
+        self,
+        receiver: Receiver,
+        probe: ProbeOptions | None = None,
+        *,
+        stall: Stall | None = None,
+        patience: float = PATIENCE,
+        wait_for: Callable[[Awaitable[Any]], Any] | None = None,
+        seed: object = None,
+        dialect: str | Dialect = "2023-03",
     ) -> None:
+        if stall is not None and not callable(stall):
+            raise UsageError(f"stall must be callable, {stall!r:.100} is not", where="check")
         # A copy, because the checks change its limit.
         self.receiver = receiver.with_settings()
         self.limit = receiver.limit
         #: How long to wait for an effect of an acknowledged callback, in seconds.
-        self.patience = hooks.patience
-        self.hooks = hooks
+        self.patience = check_delay(patience, where="patience")
+        self.stall = stall
+        check_probe(probe or {}, where="check")
+        self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
         # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
@@ -109,8 +81,6 @@ class Context:
             journal=Journal(limit=1000),
             defaults={},
         )
-        probe = receiver.probe({"observe": hooks.observe, "prepare": hooks.prepare}, copy=plain)
-        self.probe = None if probe.observe is None else probe
         #: The messages that callbacks were sent about.
         self.messages: list[Message] = []
         self.callbacks = 0
@@ -118,18 +88,39 @@ class Context:
         #: When the run must be over, by the stopwatch; None for no limit.
         self.deadline: float | None = None
         self._attempts: list[tuple[Delivery, Attempt]] = []
+        self._attempted = 0
+        #: How many attempts there were when the app was last idle, for each message that was looked at.
+        self._idle: dict[str, int] = {}
         self._profile: ReceiverProfile | None = None
+        self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
+
+    @property
+    def observed(self) -> bool:
+        """Tell whether there is a function that returns the state of the app."""
+        return self.probe.observe is not None
 
     @property
     def profile(self) -> ReceiverProfile:
         """Return the receiver's profile; find it out the first time."""
         if self._profile is None:
-            # The callbacks for the profile are not part of the check that asks for it.
-            sent, self._attempts = self._attempts, []
-            self._profile = self._find_profile()
-            self._attempts = sent
+            with self._apart():
+                self._profile = find_profile(self)
         return self._profile
+
+    @property
+    def known_profile(self) -> ReceiverProfile | None:
+        """Return the receiver's profile if it was found before."""
+        return self._profile
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Keep the attempts that are made in this context out of the finding of the check that runs."""
+        sent, self._attempts = self._attempts, []
+        try:
+            yield
+        finally:
+            self._attempts = sent
 
     def take_attempts(self) -> list[tuple[Delivery, Attempt]]:
         """Return the attempts made since the last call."""
@@ -141,27 +132,76 @@ class Context:
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
-            to=generate.recipient(),
+            to=self._new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time() if accepted is None else accepted,
             msg_time=self.engagelab.dialect.msg_time,
         )
         self.messages.append(message)
-        if prepared and self.hooks.prepare is not None:
-            self.hooks.prepare(message)
+        if prepared:
+            run_sync(self.probe.prepare_message(SYNC, message))
+        self._idle[message.id] = self._attempted
         return message
 
-    def look(self, message: Message) -> Snapshot:
-        """Return the present state of a message; it is None without `observe`."""
-        return Snapshot(message.id, None if self.probe is None else run_sync(self.probe.look(SYNC, message.id)))
+    def _new_recipient(self) -> str:
+        """Return another recipient for each message, for apps that keep one state for each recipient."""
+        generate = self.engagelab._engine.generate
+        for _ in range(100):
+            recipient = generate.recipient()
+            if recipient not in self._recipients:
+                break
+        self._recipients.add(recipient)
+        return recipient
 
-    def look_for_change(self, before: Snapshot, message: Message, patience: float) -> Snapshot:
-        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds."""
+    def look(self, message: Message) -> Snapshot:
+        """Return the state of a message once the app is idle; it is None without `observe`."""
+        self.wait_until_idle(message)
+        return Snapshot(message.id, run_sync(self.probe.look(SYNC, message.id)))
+
+    def wait_until_idle(self, *messages: Message) -> None:
+        """Call `wait_idle`, unless it was called for these messages since the last attempt."""
+        ids = tuple(each.id for each in messages if self._idle.get(each.id) != self._attempted)
+        if ids and self.observed:
+            run_sync(self.probe.idle(SYNC, ids))
+            self._idle.update(dict.fromkeys(ids, self._attempted))
+
+    def changed(self, before: Snapshot, now: Snapshot, message: Message) -> bool:
+        """Tell whether the state of a message has changed, apart from what also changes for other messages."""
+        if before == now or self._profile is None or not (self._profile.shared and self._profile.own):
+            return before != now
+        return not differing(state_of(before, message), state_of(now, message)) <= self._profile.shared
+
+    def look_for_change(self, before: Snapshot, message: Message, patience: float | None = None) -> Snapshot:
+        """Return the state of a message as soon as it differs from `before`, or after `patience` seconds.
+
+        Default of `patience`: some times as long as the first effect took.
+        """
+        if patience is None:
+            patience = max(min(self.patience, PROMPT), 3 * self.profile.lag)
         end = stopwatch() + patience
-        while (now := self.look(message)) == before and stopwatch() < end:
-            time.sleep(_LOOK)
+        while not self.changed(before, now := self.look(message), message) and stopwatch() < end:
+            time.sleep(LOOK)
         return now
+
+    def settle(self) -> None:
+        """If the app works after its answer, wait until it has done the work of all callbacks that it has answered.
+
+        A callback about another message shows it: when that one has its effect, the work before it is done.
+        """
+        profile = self.profile
+        if not profile.lag or profile.blind or self.probe.wait_idle is not None:
+            return
+        if not profile.own:
+            # The callback would change what is shared.
+            time.sleep(1.5 * profile.lag)
+            return
+        with self._apart():
+            message = self.new_message()
+            before = self.look(message)
+            self.send_valid(message, profile.status)
+            self.look_for_change(before, message, max(_QUEUE, 5 * profile.lag))
+        time.sleep(min(_OVERTAKEN, profile.lag))
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
         """Send a valid callback of one status; return None if the receiver's settings do not tick it."""
@@ -181,7 +221,7 @@ class Context:
         while not self._answers(max(0.05, min(1.0, end - stopwatch()))):
             if once or stopwatch() >= end:
                 return False
-            time.sleep(_LOOK)
+            time.sleep(LOOK)
         return True
 
     def _answers(self, limit: float) -> bool:
@@ -192,85 +232,35 @@ class Context:
         event = self.new_message().event(self._profile.status, at=self.engagelab.clock.time(), channel="sms")
         return all(accepted(each.attempts[-1]) for each in self.engagelab.deliver([event], check=False))
 
-    def _find_profile(self) -> ReceiverProfile:
-        profile = ReceiverProfile()
-        events = self.receiver.settings.events
-        ticked = [status for status in _STATUSES if not events or status in events or "status" in events]
-        first, *others = ticked or _STATUSES
-        tried = [self._try(profile, first)]
-        if profile.refuses or self.probe is None:
-            profile.blind = "" if self.probe else NO_OBSERVE
-            return profile
-        started = stopwatch()
-        if not self._see(profile, tried, 0.0):
-            # The app may not use that status, or may do its work after its answer.
-            tried += [self._try(profile, status) for status in others]
-            # If another status has an effect, and the first has none soon after, the app does not use the first.
-            late = self._see(profile, tried[:1], _GRACE) or not self._see(profile, tried, 0.0)
-            if late and self._see(profile, tried, self.patience):
-                profile.lag = stopwatch() - started
-        untouched = self.new_message()
-        if not profile.blind and self.look(untouched) != self.look(untouched):
-            profile.blind = (
-                "`observe` returned two different values, although nothing was sent in between: "
-                "do not return values that change on every read, such as the current time"
-            )
-        return profile
+    def prove(self) -> None:
+        """Raise if a function of the probe fails, or if the state shows no effect of callbacks that are acknowledged.
 
-    def _try(self, profile: ReceiverProfile, status: str) -> tuple[str, Message, Snapshot]:
-        """Send a valid callback about a new message, and return the state before it."""
-        message = self.new_message()
-        before = self.look(message)
-        attempt = self.send_valid(message, status)
-        if attempt is None:
-            profile.refuses = profile.refuses or f"the receiver's settings do not tick {status}"
-        else:
-            profile.refuses = "" if accepted(attempt) else describe(attempt)
-        return status, message, before
-
-    def _see(self, profile: ReceiverProfile, tried: list[tuple[str, Message, Snapshot]], patience: float) -> bool:
-        """Tell whether one of the callbacks has an effect within `patience` seconds."""
-        end = stopwatch() + patience
-        while True:
-            for status, message, before in tried:
-                now = self.look(message)
-                if now != before:
-                    profile.status = status
-                    profile.blind = ""
-                    return True
-            profile.blind = (
-                f"valid callbacks were acknowledged, but `observe` still returned {now!s:.100}: "
-                "either the app ignores messages that it did not send (then give `prepare`, in a test in pytest), "
-                "or `observe` reads the wrong place"
+        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved`. A receiver that refuses valid callbacks, or that
+        shows effects in another way, is judged by its checks.
+        """
+        # The first look is at a message that was not prepared: if `observe` raises for it, that is its way to say so.
+        run_sync(self.probe.look(SYNC, self.engagelab._engine.generate.message_id()))
+        profile = self.profile
+        if not profile.blind or not self.observed:
+            return
+        self.probe.check_seen()
+        if not profile.shows:
+            prepare = (
+                "give `prepare` if the app ignores messages that it did not send (in a test in pytest)"
+                if self.probe.prepare is None
+                else "make sure that `prepare` enters each message under its id"
             )
-            if stopwatch() >= end:
-                return False
-            time.sleep(_LOOK)
+            raise NothingObserved(
+                profile.blind,
+                where="check",
+                hint=f"{prepare}; make sure that `observe` reads where the app writes; give `wait_idle`, or more "
+                "`patience`, if the app works after its answer",
+            )
 
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:
         if delivery.events:
             self.callbacks += 1
         else:
             self.pings += 1
+        self._attempted += 1
         self._attempts.append((delivery, attempt))
-
-
-def accepted(attempt: Attempt) -> bool:
-    """Tell whether an attempt was answered with a 2xx in time; the check A04 asks for exactly 200.
-
-    >>> from engagelab_mock import Callback, Headers
-    >>> accepted(Attempt(1, 0.0, Callback(Headers(), b"")))
-    False
-    """
-    return (
-        attempt.outcome in {Outcome.ACKNOWLEDGED, Outcome.NOT_200}
-        and attempt.response is not None
-        and 200 <= attempt.response.status < 300
-    )
-
-
-def describe(attempt: Attempt) -> str:
-    """Say in a few words how an attempt was answered."""
-    if attempt.outcome is Outcome.ACKNOWLEDGED and attempt.response is not None:
-        return f"answered {attempt.response.status}"
-    return attempt.error.partition(";")[0] or str(attempt.outcome)

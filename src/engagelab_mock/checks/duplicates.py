@@ -1,22 +1,22 @@
-"""Family C, duplicates: does an event that comes several times have its effect once?"""
+"""Duplicates: does an event that comes several times have its effect once, and two that look alike have two?"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.checks.check import Check, Ended, Fix, Severity
-from engagelab_mock.checks.context import accepted
 from engagelab_mock.checks.finding import Change
-from engagelab_mock.checks.orderings import Orderings
+from engagelab_mock.checks.orderings import Order, Orderings
+from engagelab_mock.checks.profile import accepted
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.state import MISSING, Path, Snapshot, State, differing, dotted, state_of
+from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -35,52 +35,74 @@ _STALL, _GIVE_UP = 0.06, 0.02
 
 
 class Once:
-    """Know the state after one callback of a status, to tell whether several callbacks had one effect."""
+    """Know the state after one callback of each status, to tell whether several callbacks had one effect."""
 
-    def __init__(self, trial: Trial, status: str = "") -> None:
+    def __init__(self, trial: Trial, *statuses: str) -> None:
         self.trial = trial
-        self.status = status or trial.context.profile.status
-        self._orderings = Orderings(trial, "verified", self.status)
-        self._order = self._orderings.in_order
-        self._orderings.learn(self._order, ())
-        self._orderings.learn(self._order, again=True)
+        self.statuses = statuses or (trial.context.profile.status,)
+        #: Whether the states of different messages can be compared.
+        self._own = trial.context.profile.own
+        scenario = "verified" if statuses else trial.context.profile.scenario
+        self._orderings = Orderings(trial, scenario, *self.statuses, own=False)
 
-    def event(self, message: Message) -> Event:
+    def learn(self) -> None:
+        """Find out the states after one callback, and wait until the app has done the work of all callbacks so far.
+
+        If the app works after its answer, call this after the first callback, so that both are waited for at once.
+        """
+        orders = [(status,) for status in self.statuses]
+        if not self._own:
+            self.trial.context.settle()
+            return
+        self._orderings.learn((), *orders * 2)
+        if unseen := self._orderings.unseen(*orders):
+            raise unseen
+
+    def event(self, message: Message, status: str = "") -> Event:
         """Make the event."""
-        return self.trial.event(message, self.status)
+        status = status or self.statuses[0]
+        return self.trial.events(self.schedule(1, status), message)[status]
 
-    def schedule(self, times: int = 1, fault: str = "") -> Schedule:
+    def schedule(self, times: int = 1, status: str = "", *, fault: str = "") -> Schedule:
         """Return the schedule that delivers the event so many times."""
-        return self._orderings.schedule(self._order * times, fault=fault)
+        return self._orderings.schedule((status or self.statuses[0],) * times, fault=fault)
 
-    def again(self, message: Message, what: str, schedule: Schedule | None = None) -> None:
+    def again(self, message: Message, what: str, schedule: Schedule | None = None, *, status: str = "") -> None:
         """Send the event once more, newly signed; fail unless it is accepted."""
-        self.trial.expect_accepted(self.trial.send(self.event(message)), what, schedule)
+        self.trial.expect_accepted(self.trial.send(self.event(message, status)), what, schedule)
 
     def check(
         self,
         message: Message,
         what: str,
         *,
+        status: str = "",
         first: Snapshot | None = None,
         schedule: Schedule | None = None,
+        settled: bool = False,
     ) -> None:
         """Fail unless the state of a message is the state after one callback: its own `first`, or another message's."""
         orderings = self._orderings
-        [now] = self.trial.settled([message])
+        if not self._own and first is None:
+            self.trial.expect_own_state()
+        if not settled:
+            self.trial.context.settle()
+        order = (status or self.statuses[0],)
+        now = self.trial.context.look(message)
 
         def wrong() -> set[Path]:
             nonlocal now
             now = self.trial.context.look(message)
-            return self._wrong(message, now, first)
+            return self._wrong(order, message, now, first)
 
         if not orderings.stays(wrong):
             return
-        for _ in range(2):
-            orderings.learn(self._order, again=True)
+        if self._own:
+            orderings.learn(order, order, again=True)
         orderings.stays(wrong)
         for path in sorted(wrong()):
-            known, state = orderings.state(self._order), state_of(now, message)
+            known = orderings.state(order) if self._own else state_of(first or now, message)
+            state = state_of(now, message)
             self.trial.show(message, Change(first or now, now))
             self.trial.fail(
                 f"{what}: {dotted(path)} is {state.get(path, MISSING)!r:.60}; "
@@ -88,10 +110,12 @@ class Once:
                 schedule,
             )
 
-    def _wrong(self, message: Message, now: Snapshot, first: Snapshot | None) -> set[Path]:
+    def _wrong(self, order: Order, message: Message, now: Snapshot, first: Snapshot | None) -> set[Path]:
         noise = self._orderings.noise()
         state = state_of(now, message)
-        known: Iterable[State] = [self._orderings.state(self._order), *([state_of(first, message)] if first else [])]
+        known = [self._orderings.state(order)] if self._own else []
+        if first is not None:
+            known.append(state_of(first, message))
         ways = [differing(each, state) - noise for each in known]
         return ways[0] if all(ways) else set()
 
@@ -100,27 +124,44 @@ def _dup_resigned(trial: Trial) -> None:
     wanted = [status for status in ("sent", "delivered", "verified") if trial.ticks(status)]
     if not wanted:
         trial.skip("the receiver's settings do not tick sent, delivered or verified")
-    for status in wanted:
-        once = Once(trial, status)
-        message = trial.message()
-        once.again(message, f"a valid callback of {status}", once.schedule())
-        [first] = trial.settled([message])
-        what, twice = f"{status} sent a second time, newly signed", once.schedule(2)
-        once.again(message, what, twice)
-        once.check(message, what, first=first, schedule=twice)
+    # The app may make nothing of these three.
+    once = Once(trial, *wanted) if trial.context.profile.scenario == "verified" else Once(trial)
+    wanted = [*once.statuses]
+    # All of them before the first is sent again: an app that works after its answer is waited for twice, and not six
+    # times. With a state that all messages share, one after another.
+    groups = [wanted] if trial.context.profile.own else [[status] for status in wanted]
+    for statuses in groups:
+        _send_again(once, {status: trial.message() for status in statuses})
+
+
+def _send_again(once: Once, messages: dict[str, Message]) -> None:
+    trial = once.trial
+    for status, message in messages.items():
+        once.again(message, f"a valid callback of {status}", once.schedule(1, status), status=status)
+    once.learn()
+    first = [trial.glance(message) for message in messages.values()]
+    whats = {status: f"{status} sent a second time, newly signed" for status in messages}
+    for status, message in messages.items():
+        once.again(message, whats[status], once.schedule(2, status), status=status)
+    trial.context.settle()
+    for (status, message), known in zip(messages.items(), first, strict=True):
+        schedule = once.schedule(2, status)
+        once.check(message, whats[status], status=status, first=known, schedule=schedule, settled=True)
 
 
 def _dup_concurrent(trial: Trial) -> None:
     once = Once(trial)
     try:
-        for _ in range(_ROUNDS):
-            message = trial.message()
+        messages = [trial.message() for _ in range(_ROUNDS)]
+        for message in messages:
             attempts = trial.send_at_once(once.event(message), COPIES)
             for attempt in attempts:
                 trial.expect_answer(attempt, f"one of {COPIES} copies of an event at once")
             if not any(map(accepted, attempts)):
                 trial.fail(f"none of {COPIES} copies of an event at once was acknowledged")
-            once.check(message, f"{COPIES} copies of an event at once")
+        once.learn()
+        for message in messages:
+            once.check(message, f"{COPIES} copies of an event at once", settled=True)
     except Ended:
         if trial.transport == "wsgi" and not _works_in_a_thread(trial):
             trial.inconclusive(
@@ -134,7 +175,7 @@ def _works_in_a_thread(trial: Trial) -> bool:
     """Tell whether an app that is called in process also works in another thread than the test's."""
     message = trial.message()
     [attempt] = trial.send_at_once(trial.event(message), 1)
-    return accepted(attempt) and trial.await_change(message).changed
+    return accepted(attempt) and trial.await_effect(message)
 
 
 def _ack_lost(trial: Trial) -> None:
@@ -145,7 +186,7 @@ def _ack_lost(trial: Trial) -> None:
 
 
 def _timeout(trial: Trial) -> None:
-    stall = trial.context.hooks.stall
+    stall = trial.context.stall
     if stall is not None:
         # The sender disconnects while the handler works.
         _lose(
@@ -188,9 +229,12 @@ def _lose(
         trial.send(once.event(message), *faults)
         # The sender does not wait for the handler any more. The handler may finish, or never have begun.
         time.sleep(max(finishes, 2 * usual))
-        patience = max(_PATIENCE, 5 * trial.context.profile.lag)
-        changed = trial.context.look_for_change(before, message, patience) != before
-    [first] = trial.settled([message]) if changed else [None]
+        if not trial.context.profile.lag:
+            trial.context.look_for_change(before, message, _PATIENCE)
+    once.learn()
+    now = trial.context.look(message)
+    changed = trial.context.changed(before, now, message)
+    first = now if changed else None
     what = f"the retry of a callback {what}"
     once.again(message, what, schedule)
     once.check(message, what, first=first, schedule=schedule)
@@ -231,6 +275,22 @@ def _asgi_failing(app: Any) -> Any:
         raise RuntimeError("made to fail after the app had done its work")
 
     return failing
+
+
+def _uplinks(trial: Trial) -> None:
+    # In the document's example, an uplink message has this id.
+    uplink = Message(id="0", to=trial.engagelab._engine.generate.recipient())
+    trial.glance(uplink)
+    account, at = trial.engagelab.account, trial.engagelab.clock.time()
+    first, second, third = (account.uplink(uplink.to, body=text, at=at) for text in ("STOP", "HELP", "START"))
+    for event in (first, second):
+        trial.expect_accepted(trial.send(event), "a user's reply")
+    if not trial.await_effect(uplink):
+        trial.not_applicable("`observe` shows no effect of users' replies, which have the message id 0")
+    trial.look(uplink)
+    trial.expect_accepted(trial.send(third), "a user's reply")
+    if not trial.await_effect(uplink):
+        trial.fail("a user's reply was lost after others: all have the message id 0")
 
 
 _WHY = (
@@ -305,5 +365,26 @@ DUPLICATES = (
         work=_error_after_commit,
         transports=("wsgi", "asgi"),
         unless="only an app in process can be made to fail after its work, which needs a test in pytest",
+    ),
+    _check(
+        id="D15",
+        name="uplink-id-0",
+        title="Users' replies are not taken for duplicates",
+        why="In the documented example, a user's reply has the message id 0. A receiver that recognises duplicates by "
+        "the message id alone keeps the first STOP and loses all replies after it.",
+        stimulus="Three different replies of users, all with the message id 0.",
+        expected="All are kept.",
+        severity=Severity.MAJOR,
+        source="D",
+        fix=Fix(
+            "Identify users' replies by their `message_sid`.",
+            """\
+for row in json.loads($body)["rows"]:
+    if isinstance(row.get("response"), dict):
+        key = row["response"]["response_data"]["message_sid"]
+    else:
+        key = row["message_id"], row["status"]["message_status"]""",
+        ),
+        work=_uplinks,
     ),
 )

@@ -1,19 +1,19 @@
-"""A finding: the verdict of one check, the requests, answers and states it rests on, and its text."""
+"""A finding, the verdict of one check with its evidence, and a report, the findings of one run."""
 
 from __future__ import annotations
 
 import shlex
-import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
-from engagelab_mock.checks.check import Check, Judgement, Severity
+from engagelab_mock.checks.check import FAMILIES, Basis, Check, Judgement, Severity, severity
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.render import align, printable, shown_headers
-from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.delivery.render import printable, quoted, shown_headers
+from engagelab_mock.errors import EngageLabMockError, NothingObserved, ReceiverFellShort
 from engagelab_mock.explore.state import Snapshot
-from engagelab_mock.protocol.callback import AS_CONFIGURED, decode
+from engagelab_mock.protocol.callback import AS_CONFIGURED
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE
 
 #: The longest body that is shown in full in a curl line or a report, in bytes.
@@ -88,8 +88,8 @@ class Exchange(msgspec.Struct, frozen=True):
             elif value == AS_CONFIGURED:
                 line += f' -H "{name}: $ENGAGELAB_MOCK_AUTHORIZATION"'
             else:
-                line += f" -H {_quoted(f'{name}: {value}'.encode('latin-1', 'replace'))}"
-        return f"{line} --data-binary {_quoted(self.body)} {shlex.quote(self.address)}"
+                line += f" -H {quoted(f'{name}: {value}'.encode('latin-1', 'replace'))}"
+        return f"{line} --data-binary {quoted(self.body)} {shlex.quote(self.address)}"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -129,24 +129,6 @@ def curl_note(exchanges: Sequence[Exchange]) -> str:
     return f"a signature that is written out is accepted for {TOLERANCE} s"
 
 
-def _quoted(data: bytes) -> str:
-    """Quote bytes for a shell: plain text as it is, other bytes as $'…' of bash and zsh."""
-    try:
-        text = data.decode("ascii")
-    except UnicodeDecodeError:
-        text = ""
-    if (text or not data) and text.isprintable():
-        return shlex.quote(text)
-    return "$'" + "".join(_escaped(byte) for byte in data) + "'"
-
-
-def _escaped(byte: int) -> str:
-    character = chr(byte)
-    if character in "'\\":
-        return f"\\{character}"
-    return character if " " <= character <= "~" else f"\\x{byte:02x}"
-
-
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Hold the verdict of a check, the reason, the requests and answers, and the states before and after.
 
@@ -159,6 +141,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Judgement
     #: The reason, in a sentence; empty if all is as expected.
     reason: str = ""
+    #: What the verdict rests on: "answer", "state" or "both". If there was nothing to judge, what the check needs.
+    basis: Basis = "answer"
     #: What is not right, but is not a failure.
     warnings: tuple[str, ...] = ()
     #: Every request with its answer, in order.
@@ -167,6 +151,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
     #: Why the project does not let a failure count; None if it counts.
     suppressed: str | None = None
+    #: Whether it was skipped because it was not selected.
+    left_out: bool = False
     #: How long the check took, in seconds.
     elapsed: float = 0.0
     #: The schedule that showed the failure, as a token; empty if the requests were not a schedule.
@@ -193,6 +179,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict is Judgement.FAIL and self.suppressed is None
 
     @property
+    def judged(self) -> bool:
+        """Tell whether the receiver was judged: the check passed, or it failed."""
+        return self.verdict in {Judgement.PASS, Judgement.FAIL}
+
+    @property
+    def evidence(self) -> list[Change]:
+        """Return the states that show the verdict; the last belong to the messages that the last request is about."""
+        last = self.exchanges[-1].body if self.exchanges else b""
+        about: dict[str, Change] = {}
+        other: list[Change] = []
+        for change in self.changes:
+            if change.before.message_id.encode() in last:
+                about[change.before.message_id] = change
+            elif change.changed:
+                other = [change]
+        return [*other, *[*about.values()][-3:]] or list(self.changes[-1:])
+
+    @property
     def repro(self) -> str:
         """Return what sends it again: a command that plays the token, curl lines, or in process a line of Python."""
         lines = self._replay if self.token else [line for exchange in self.exchanges[-2:] if (line := exchange.curl)]
@@ -212,68 +216,120 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.id} {self.name}: {self.verdict}{f', {self.reason}' if self.reason else ''}"
 
 
-#: How many exchanges are shown in full, from the end.
-_SHOWN = 3
+_FAULT = "report it: a check must not fail, whatever the app does"
+_UNJUDGED = "give `observe`, more time, or a receiver that the checks apply to; or leave the family out with `skip`"
 
 
-def in_full(finding: Finding) -> str:
-    """Return a finding as text, with all its evidence.
+class Sent(msgspec.Struct, frozen=True):
+    """Count the test data that a run has left in a receiver; it is not removed."""
 
-    >>> from engagelab_mock import CHECKS
-    >>> from engagelab_mock.checks.check import Judgement
-    >>> print(in_full(Finding(check=CHECKS["A01"], verdict=Judgement.FAIL, reason="answered 401")).splitlines()[0])
-    A01 ping-empty (blocker): answered 401
+    callbacks: int = 0
+    pings: int = 0
+    message_ids: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.callbacks} callbacks about {len(self.message_ids)} invented messages, and {self.pings} pings"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the findings of one run, in the catalogue's order; `elapsed` is in seconds.
+
+    >>> report = Report(address="http://127.0.0.1/", findings=(), sent=Sent())
+    >>> report.summary()["fail"], report.doubt
+    (0, 'nothing was judged')
     """
-    check = finding.check
-    lines = [f"{check.id} {check.name} ({check.severity}): {finding.reason}"]
-    lines += [f"  expected: {check.expected}", *_wrapped(check.why)]
-    hidden = len(finding.exchanges) - _SHOWN
-    if hidden > 0:
-        lines.append(f"  … {hidden} exchanges before these")
-    for exchange in finding.exchanges[-_SHOWN:]:
-        lines += exchange_lines(exchange)
-    for change in finding.changes[-1:]:
-        lines += [f"  state of {change.before.message_id} before: {change.before!s:.500}"]
-        lines += [f"  {'and after:':>{len(change.before.message_id) + 18}} {change.after!s:.500}"]
-    lines += [f"  fix: {check.fix.text}"]
-    if finding.repro:
-        lines += ["  again:", *(f"    {line}" for line in finding.repro.splitlines())]
-    return "\n".join(lines)
+
+    address: str
+    findings: tuple[Finding, ...]
+    sent: Sent
+    seed: str = ""
+    elapsed: float = 0.0
+    #: Whether the state of the app could be seen.
+    observed: bool = False
+    #: The families that were asked for and of which no check was judged, by their letters.
+    unjudged: tuple[str, ...] = ()
+    #: Why the run ended before its last check; empty if it did not.
+    ended: str = ""
+
+    @property
+    def doubt(self) -> str:
+        """Say why the report does not show that the receiver is right, apart from failures; empty if it does."""
+        if self.ended:
+            return f"the run ended early: {self.ended}"
+        if errors := self.of(Judgement.ERROR):
+            checks = "1 check" if len(errors) == 1 else f"{len(errors)} checks"
+            return f"{checks} ended with an error: {', '.join(finding.id for finding in errors)}"
+        if not any(finding.judged for finding in self.findings):
+            return self._why_nothing("nothing was judged", *self.findings)
+        return "; ".join(
+            self._why_nothing(f"nothing was judged of {FAMILIES[letter]} ({letter})", *self.family(letter))
+            for letter in self.unjudged
+        )
+
+    def _why_nothing(self, what: str, *findings: Finding) -> str:
+        unclear = [each for each in findings if each.verdict is Judgement.INCONCLUSIVE] or [
+            each for each in findings if each.verdict is not Judgement.SKIPPED or not each.left_out
+        ]
+        reasons = Counter(finding.reason for finding in unclear if finding.reason)
+        return f"{what}: {reasons.most_common(1)[0][0]}" if reasons else what
+
+    def family(self, letter: str) -> list[Finding]:
+        """Return the findings of one family."""
+        return [finding for finding in self.findings if finding.id.startswith(letter)]
+
+    @property
+    def worst_first(self) -> list[Finding]:
+        """Return the failures that count, the most severe first."""
+        short = [finding for finding in self.findings if finding.fell_short]
+        return sorted(short, key=lambda finding: finding.severity.rank)
+
+    def at_least(self, least: str) -> list[Finding]:
+        """Return the failures that count and are at least that severe, the most severe first."""
+        bound: Severity = severity(least)
+        return [finding for finding in self.worst_first if finding.severity.at_least(bound)]
+
+    def of(self, verdict: Judgement) -> list[Finding]:
+        """Return the findings with one verdict."""
+        return [finding for finding in self.findings if finding.verdict is verdict]
+
+    def finding(self, id: str) -> Finding:
+        """Return the finding of one check."""
+        return next(finding for finding in self.findings if finding.id == id)
+
+    def summary(self) -> dict[str, int]:
+        """Return the number of findings for each verdict, of passes by the answer alone, and of suppressed failures."""
+        counts = {str(verdict): len(self.of(verdict)) for verdict in Judgement}
+        suppressed = sum(finding.verdict is Judgement.FAIL and not finding.fell_short for finding in self.findings)
+        by_answer = sum(finding.basis == "answer" for finding in self.of(Judgement.PASS))
+        return {**counts, "pass_by_answer": by_answer, "suppressed": suppressed}
+
+    def assert_none(self, least: str = "major") -> None:
+        """Raise `ReceiverFellShort` with the full findings if a failure is at least that severe.
+
+        Raises `NothingObserved` if nothing was judged, or nothing of a family that was asked for; and
+        `EngageLabMockError` if a check ended with an error.
+
+        >>> from engagelab_mock import CHECKS
+        >>> passed = Finding(check=CHECKS["A01"], verdict=Judgement.PASS)
+        >>> Report(address="http://127.0.0.1/", findings=(passed,), sent=Sent()).assert_none("minor")
+        """
+        __tracebackhide__ = True
+        found = self.at_least(least)
+        if found:
+            raise ReceiverFellShort(*_as_text(self, found, least))
+        if errors := self.of(Judgement.ERROR):
+            detail = "\n".join(f"{finding.id} {finding.name}: {finding.reason}" for finding in errors)
+            raise EngageLabMockError(self.doubt, where="check", hint=_FAULT, detail=detail)
+        if self.doubt:
+            error = NothingObserved(self.doubt, where="check", hint=_UNJUDGED)
+            error.report = self
+            raise error
 
 
-def exchanges_table(findings: Sequence[Finding], most: int) -> list[str]:
-    """Return the last requests of the checks that failed, or of all if none did, one per line.
+def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str]:
+    from engagelab_mock.checks.reports import in_full  # only ever needed on the way to an error
 
-    >>> exchanges_table([], 100)
-    []
-    """
-    chosen = [finding for finding in findings if finding.fell_short] or findings
-    made = [(finding.id, exchange) for finding in chosen for exchange in finding.exchanges]
-    if not made:
-        return []
-    rows = [("check", "sent", "http", "outcome"), *[_row(id, exchange) for id, exchange in made[-most:]]]
-    head, *lines = align(rows)
-    return [head, *([f"… {len(made) - most} more before these"] if len(made) > most else []), *lines]
-
-
-def _row(id: str, exchange: Exchange) -> tuple[str, ...]:
-    try:
-        names = dict.fromkeys(event.name for event in decode(exchange.body).rows) if exchange.body else ["ping"]
-    except EngageLabMockError:
-        names = [f"{len(exchange.body)} bytes"]
-    error = f": {printable(exchange.error)}" if exchange.error else ""
-    status = "-" if exchange.answer is None else str(exchange.answer.status)
-    outcome = textwrap.shorten(f"{exchange.outcome} in {exchange.elapsed * 1000:.1f} ms{error}", 200, placeholder=" …")
-    return id, textwrap.shorten(", ".join(names), 60, placeholder=" …"), status, outcome
-
-
-def exchange_lines(exchange: Exchange) -> list[str]:
-    """Return an exchange as indented lines: the request and the answer."""
-    how = f"  ({', '.join(exchange.faults)})" if exchange.faults else ""
-    sent = textwrap.indent(exchange.sent, "    ").splitlines()
-    received = textwrap.indent(exchange.received, "    ").splitlines()
-    return [f"  sent:{how}", *sent, f"  received after {exchange.elapsed:.3f} s:", *received]
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 110, initial_indent="  ", subsequent_indent="  ")
+    checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
+    what = f"{report.address} failed {checks} of severity {least} or worse"
+    return what, "\n\n".join(map(in_full, found))

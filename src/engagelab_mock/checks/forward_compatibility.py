@@ -1,4 +1,4 @@
-"""Family D, forward compatibility: statuses, kinds of rows, fields and ids that the receiver has never seen."""
+"""Forward compatibility: statuses, kinds of rows, fields, ids and messages that the receiver has never seen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.orderings import StateBaseline
+from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.orderings import Orderings, StateBaseline
+from engagelab_mock.checks.profile import accepted, as_float, describe
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.explore.state import State, names, state_of, values
+from engagelab_mock.delivery.io import SYNC, run_sync
+from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.errors import ProbeFailed
+from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.state import MISSING, State, differing, dotted, names, single, state_of, values
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
@@ -36,15 +42,19 @@ def _expect_unharmed(trial: Trial) -> None:
     known = trial.event(message)
     trial.expect_accepted(trial.send(known))
     trial.expect_effect(message)
-    before = state_of(trial.look(message), message)
+    trial.expect_own_state()
+    before = state_of(trial.glance(message), message)
     trial.send(known, _with_status(UNKNOWN))
     trial.send(other, _with_status(UNKNOWN))
-    after = state_of(trial.look(message), message)
-    if after == before:
+    trial.context.settle()
+    after = state_of(trial.glance(message), message)
+    shared = trial.context.profile.shared
+    if differing(before, after) <= shared:
         return
     # An app may store an unknown status, but the status that it knew before must still be there.
-    if after == state_of(trial.look(other), other) or _mentions(after, known.name) < _mentions(before, known.name):
-        shown = f"{trial.look(message)!s:.120}"
+    replaced = differing(after, state_of(trial.glance(other), other)) <= shared
+    if replaced or _mentions(after, known.name) < _mentions(before, known.name):
+        shown = f"{trial.glance(message)!s:.120}"
         trial.fail(f"the unknown status {UNKNOWN} replaced {known.name}, which came before it: {shown}")
 
 
@@ -61,13 +71,16 @@ def _alias(trial: Trial) -> None:
         event = trial.event(message, Status.SENT_FAILED, error_code=5001)
         trial.expect_accepted(trial.send(event, _with_status(status)), f"the status {status}")
 
-    StateBaseline(trial, partial(send, status="sent_failed")).check(partial(send, status="sent_fail"), "sent_fail")
+    baseline = StateBaseline(trial, partial(send, status="sent_failed"), partial(send, status="sent_fail"))
+    baseline.expect_visible("sent_failed")
+    baseline.check(("sent_fail", None))
 
 
 def _unknown_kind(trial: Trial) -> None:
     first, last = trial.message(), trial.message()
     attempt = trial.send(first, rows([row_of(trial.event(first)), _NEW_KIND, row_of(trial.event(last))]))
     trial.expect_accepted(attempt, "a callback with a row of an unknown kind")
+    trial.expect_own_state()
     trial.expect_effect(first, "a row before one of an unknown kind")
     trial.expect_effect(last, "a row after one of an unknown kind")
 
@@ -87,11 +100,13 @@ def _with_new_fields(value: Any) -> Any:
 
 
 def _null_optional(trial: Trial) -> None:
+    messages = {}
     for what, change in (("without its optional fields", _leave_out), ("whose optional fields are null", _set_null)):
-        message = trial.message()
+        messages[f"a valid callback {what}"] = message = trial.message()
         attempt = trial.send(message, each_row(change))
         trial.expect_accepted(attempt, f"a valid callback {what}")
-        trial.expect_effect(message, f"a valid callback {what}")
+    for what, message in messages.items():
+        trial.expect_effect(message, what)
 
 
 def _leave_out(row: dict[str, Any]) -> None:
@@ -105,15 +120,22 @@ def _set_null(row: dict[str, Any]) -> None:
 
 
 def _big_id(trial: Trial) -> None:
+    sent = []
     for what, change in (("an id of 19 digits", _same), ("an id of 19 digits as a JSON number", _id_as_number)):
         message = trial.message()
-        # The id that it becomes as a floating-point number, which has 53 bits.
-        nearest = msgspec.structs.replace(message, id=str(int(float(message.id))))
+        nearest = as_float(message)
         # Read it even if no effect was seen: an app that stores all ids as floats shows nothing for the right ones.
-        steady = nearest.id != message.id and trial.look(nearest) == trial.look(nearest)
+        steady = nearest.id != message.id and trial.glance(nearest) == trial.glance(nearest)
         attempt = trial.send(message, each_row(change))
         trial.expect_answer(attempt, what)
-        if steady and trial.change(nearest).changed:
+        sent.append((attempt, message, nearest, steady, what))
+    trial.expect_own_state()
+    wrong = trial.effects(*(nearest for _, _, nearest, _, _ in sent))
+    for (attempt, message, nearest, steady, what), changed in zip(sent, wrong, strict=True):
+        if steady and changed:
+            trial.show(nearest)
+            trial.show(message)
+            trial.glance(message)
             trial.fail(f"{what}, {message.id}, was stored as {nearest.id}")
         trial.expect_not_lost(attempt, message, what)
 
@@ -124,21 +146,6 @@ def _same(row: dict[str, Any]) -> None:
 
 def _id_as_number(row: dict[str, Any]) -> None:
     row["message_id"] = row["status"]["status_data"]["message_id"] = int(row["message_id"])
-
-
-def _uplinks(trial: Trial) -> None:
-    # In the document's example, an uplink message has this id.
-    uplink = Message(id="0", to=trial.engagelab._engine.generate.recipient())
-    trial.look(uplink)
-    seen = []
-    for text in ("STOP", "HELP"):
-        event = trial.engagelab.account.uplink(uplink.to, body=text, at=trial.engagelab.clock.time())
-        trial.expect_accepted(trial.send(event), "a user's reply")
-        seen.append(trial.await_change(uplink).changed)
-    if not any(seen):
-        trial.inconclusive("`observe` shows no effect of users' replies, which have the message id 0")
-    if not all(seen):
-        trial.fail("one of two users' replies was lost: both have the message id 0")
 
 
 _NEW = (
@@ -266,26 +273,106 @@ for row in json.loads($body)["rows"]:
         ),
         work=_big_id,
     ),
-    _check(
-        id="D15",
-        name="uplink-id-0",
-        title="Users' replies are not taken for duplicates",
-        why="In the documented example, a user's reply has the message id 0. A receiver that recognises duplicates by "
-        "the message id alone keeps the first STOP and loses all replies after it.",
-        stimulus="Two different replies of users, both with the message id 0.",
-        expected="Both are kept.",
-        severity=Severity.MAJOR,
+)
+
+
+# Messages that the app has not sent, or not yet.
+
+#: Response statuses that say that the message is unknown, and not that the sender is.
+_UNKNOWN_ID = frozenset({404, 410, 422})
+
+
+def _unknown_id(trial: Trial) -> None:
+    message = trial.message(prepared=False)
+    attempt = trial.send(message)
+    if accepted(attempt):
+        return
+    what = f"a callback about a message that the app did not send: {describe(attempt)}"
+    status = attempt.response.status if attempt.response is not None else 0
+    crashed = attempt.outcome is Outcome.APP_RAISED or status >= 500
+    if trial.context.profile.refuses and not (crashed or status in _UNKNOWN_ID):
+        # The reason for the refusal need not be the id.
+        trial.inconclusive(f"the receiver accepts no valid callback: {trial.context.profile.refuses}")
+    # A schedule is always about messages that the app did not send.
+    trial.fail(what, Schedule.of(trial.context.profile.scenario, trial.context.profile.status))
+
+
+def _early_race(trial: Trial) -> None:
+    probe = trial.context.probe
+    if probe.prepare is None:
+        trial.inconclusive("the app cannot be told about a message: give `prepare`, which needs a test in pytest")
+    status = trial.context.profile.status
+    orderings = Orderings(trial, trial.context.profile.scenario, status)
+    order = orderings.in_order
+    orderings.learn((), order, order)
+    message = trial.message(prepared=False)
+    before = trial.context.look(message)
+    event = trial.events(orderings.schedule(order), message)[status]
+    early = trial.send(event)
+    trial.expect_answer(early, "a callback about a message that the app is about to send")
+    trial.settled([message])
+    try:
+        run_sync(probe.prepare_message(SYNC, message))
+    except ProbeFailed as error:
+        trial.inconclusive(
+            f"{error.what:.150}, after a callback about the same message: "
+            "can your code send a message that is already stored?"
+        )
+    if not accepted(early):
+        # A refused callback is not lost: EngageLab sends it again later.
+        trial.expect_accepted(trial.send(event), "the retry of a callback that came early")
+
+    def wrong() -> str:
+        due, initial = orderings.state(order), orderings.state(())
+        state = state_of(trial.context.look(message), message)
+        effects = differing(initial, due) - orderings.noise()
+        naming = {path for path in single(effects) if names(due.get(path), status)}
+        misses = sorted(path for path in naming or effects if state.get(path, MISSING) != due.get(path, MISSING))
+        if not misses or len(misses) < len(naming):
+            return ""
+        path = misses[0]
+        return f"{dotted(path)} is {state.get(path, MISSING)!r:.60}, and should be {due.get(path, MISSING)!r:.60}"
+
+    if orderings.persists(wrong, order):
+        trial.show(message, Change(before, trial.context.look(message)))
+        trial.fail(f"{status} came before the app knew the message, and is lost: {wrong()}")
+
+
+_KNOWN = Fix(
+    "Store the callback's data under its message id, whether or not you know that id, and acknowledge. The code that "
+    "sends messages must then add to a row that already exists.",
+    """\
+with database.transaction():
+    row = database.get_or_create_locked(message_id)  # both here and where the message is sent
+    row.update(status)
+$ok""",
+)
+_check_id = partial(Check, severity=Severity.MAJOR, source="?", fix=_KNOWN)
+
+UNKNOWN_MESSAGES = (
+    _check_id(
+        id="C12",
+        name="unknown-id",
+        title="A callback about an unknown message is acknowledged",
+        why="One account can serve several apps, and staging as well as production, so callbacks come about messages "
+        "that another system sent. A callback that is not acknowledged is sent again for days, and may turn the "
+        "address abnormal.",
+        stimulus="A valid callback about a message id that was never issued.",
+        expected="A success, no 5xx.",
+        need="http",
+        work=_unknown_id,
+        needs_valid=False,
+    ),
+    _check_id(
+        id="C13",
+        name="early-race",
+        title="A callback that is faster than the API's answer is not lost",
+        why="EngageLab may report on a message before the app has read and stored the id that the API returned. A "
+        "receiver that updates a row by its id then updates nothing and acknowledges, and the event never comes again.",
+        stimulus="A valid callback about a message; then `prepare`, which does what the app does when it has sent a "
+        "message; and the callback once more if it was refused.",
+        expected="The state as if the callback had come afterwards.",
         need="probe",
-        source="D",
-        fix=Fix(
-            "Identify users' replies by their `message_sid`.",
-            """\
-for row in json.loads($body)["rows"]:
-    if isinstance(row.get("response"), dict):
-        key = row["response"]["response_data"]["message_sid"]
-    else:
-        key = row["message_id"], row["status"]["message_status"]""",
-        ),
-        work=_uplinks,
+        work=_early_race,
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.duplicates import Once
 from engagelab_mock.checks.stimulus import again, signed
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
@@ -40,13 +41,15 @@ def _future(trial: Trial) -> None:
 
 
 def _skew(trial: Trial) -> None:
+    sent = {}
     for name, word in (("stale", "ago"), ("future", "ahead")):
         for seconds in (60, 240):
-            message = trial.message()
             what = f"a callback signed {seconds} s {word}"
+            sent[what] = message = trial.message()
             # Such a signature is genuine, and must be accepted.
             trial.expect_accepted(trial.send(message, fault(name, by=seconds)), what)
-            trial.expect_effect(message, what)
+    for what, message in sent.items():
+        trial.expect_effect(message, what)
 
 
 def _timestamps(trial: Trial) -> None:
@@ -56,23 +59,26 @@ def _timestamps(trial: Trial) -> None:
 
 
 def _replayed(trial: Trial) -> None:
+    once = Once(trial)
     message = trial.message()
-    first = trial.send(message)
-    trial.expect_accepted(first)
-    trial.await_change(message)
-    second = trial.resend(first, message)
-    trial.expect_no_effect(message, "the same request a second time")
-    trial.expect_answer(second, "the same request a second time")
+    attempt = trial.send(once.event(message))
+    trial.expect_accepted(attempt)
+    once.learn()
+    first = trial.glance(message)
+    second = trial.resend(attempt, message)
+    what = "the same request a second time"
+    once.check(message, what, first=first)
+    trial.expect_answer(second, what)
 
 
 def _replayed_over_another_body(trial: Trial) -> None:
     message = trial.message()
     first = trial.send(message)
     trial.expect_accepted(first)
-    trial.await_change(message)
+    trial.await_effect(message)
     other = trial.message()
     second = trial.send(other, again(first))
-    trial.expect_no_effect(other, "another body with a signature that was used before")
+    trial.expect_no_effect(second, other, "another body with a signature that was used before")
     trial.expect_answer(second, "another body with a signature that was used before")
 
 

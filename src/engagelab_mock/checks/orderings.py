@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.check import Ended, Judgement
 from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.eventloop import stopwatch
@@ -73,8 +74,13 @@ class Orderings:
     numbers. Such a difference is noise, and is not compared.
     """
 
-    def __init__(self, trial: Trial, scenario: str, *labels: str) -> None:
-        """Take a scenario as `lifecycle` takes it, and the labels of the events that are used (default: all)."""
+    def __init__(self, trial: Trial, scenario: str, *labels: str, own: bool = True) -> None:
+        """Take a scenario as `lifecycle` takes it, and the labels of the events that are used (default: all).
+
+        With `own`, the check ends if the states of different messages cannot be compared.
+        """
+        if own:
+            trial.expect_own_state()
         self.trial = trial
         self._lifecycle = lifecycle(scenario)
         known = labels_of((self._lifecycle,))
@@ -102,8 +108,11 @@ class Orderings:
         return Schedule((self._lifecycle,) * len(orders), tidy(steps))
 
     def learn(self, *orders: Order, again: bool = False) -> None:
-        """Find out which state each order leads to; a known order is only delivered again with `again`."""
-        wanted = [order for order in dict.fromkeys(orders) if again or order not in self._seen]
+        """Find out which state each order leads to; a known order is only delivered again with `again`.
+
+        An order that is given twice is delivered to two messages.
+        """
+        wanted = [order for order in orders if again or order not in self._seen]
         if not wanted:
             return
         delivered = [self._deliver(order) for order in wanted]
@@ -115,6 +124,10 @@ class Orderings:
         """Return the state that an order leads to."""
         self.learn(order)
         return self._seen[order][-1].state
+
+    def refused(self, order: Order) -> Order:
+        """Return the events of an order that were refused, and sent again."""
+        return self._seen[order][-1].sent[len(order) :]
 
     def noise(self) -> set[Path]:
         """Return the leaves that differ between messages that had the same events in the same order."""
@@ -145,6 +158,16 @@ class Orderings:
         }
         return (naming, True) if naming else (found, False)
 
+    def unseen(self, *orders: Order) -> Ended | None:
+        """Return how the check ends if none of these orders has an effect that is seen."""
+        if not self.stays(lambda: not any(self.differing((), order) for order in orders)):
+            return None
+        what = ", ".join(self.in_order)
+        if any(differing(self.state(()), self.state(order)) for order in orders):
+            reason = f"`observe` returns different values for two messages that both had {what}: no effect can be told"
+            return Ended(Judgement.INCONCLUSIVE, reason)
+        return Ended(Judgement.NOT_APPLICABLE, f"`observe` shows no effect of {what}: the app makes nothing of them")
+
     def look_again(self) -> None:
         """Read the state of every message again. A change shows that the app works longer than was seen before."""
         for seen in (each for several in self._seen.values() for each in several):
@@ -156,7 +179,8 @@ class Orderings:
 
     def grace(self) -> float:
         """Return how long a state may take to become right, in seconds."""
-        return min(self.trial.context.patience, max(_GRACE, 10 * self.trial.context.profile.lag))
+        lag = self.trial.context.profile.lag
+        return min(self.trial.context.patience, max(_GRACE, min(10 * lag, lag + 0.5)))
 
     def stays(self, wrong: Callable[[], object]) -> bool:
         """Tell whether something is wrong, and stays wrong for as long as the app may still work after its answer."""
@@ -216,22 +240,24 @@ class Convergence:
     have after all events in order.
     """
 
-    def __init__(self, orderings: Orderings) -> None:
+    def __init__(self, orderings: Orderings, *orders: Order) -> None:
+        """Learn what is right; also what `orders` lead to, to wait only once for an app that works after its answer."""
         self._orderings = orderings
         *earlier, last = orderings.in_order
         self._singles: list[Order] = [(label,) for label in earlier]
         self._references: list[Order] = [
             (*some, last) for count in range(len(earlier) + 1) for some in combinations(earlier, count)
         ]
-        orderings.learn((), *self._singles, *self._references)
-        orderings.learn(orderings.in_order, again=True)
-        known = (*self._singles, *self._references)
-        if orderings.stays(lambda: not any(orderings.differing((), order) for order in known)):
-            orderings.trial.inconclusive(f"`observe` shows no effect of {', '.join(orderings.in_order)}")
+        # The events in order are one of the references, and are delivered twice.
+        orderings.learn((), *self._singles, *self._references, orderings.in_order, *orders)
+        #: How the check ends if nothing that is known has an effect.
+        self.unseen = orderings.unseen(*self._singles, *self._references)
 
     def check(self, orders: Sequence[Order]) -> None:
-        """Fail if one of the orders leads to a wrong state."""
+        """Fail if one of the orders leads to a wrong state; end the check if no effect is seen."""
         orderings = self._orderings
+        if self.unseen is not None:
+            raise self.unseen
         orderings.learn(*orders)
         suspects = list(orders)
         if not orderings.persists(lambda: self.misses(suspects), *self._references, *self._singles):
@@ -268,61 +294,84 @@ class Convergence:
         return sorted(found, key=lambda miss: (miss.excused, miss.path not in decisive, miss.path))
 
     def _fail(self, miss: Miss) -> None:
-        orderings = self._orderings
-        orderings.fail(
-            f"{dotted(miss.path)} is {miss.got!r:.60} after {', '.join(miss.order)}; "
-            f"after {', '.join(orderings.in_order)} it is {miss.wanted!r:.60}",
-            miss.order,
-        )
+        wrong, right = map(self._told, (miss.order, self._orderings.in_order))
+        reason = f"{dotted(miss.path)} is {miss.got!r:.60} after {wrong}; after {right} it is {miss.wanted!r:.60}"
+        self._orderings.fail(reason, miss.order)
+
+    def _told(self, order: Order) -> str:
+        refused = self._orderings.refused(order)
+        return ", ".join(order) + (f" ({', '.join(refused)} refused)" if refused else "")
 
 
 Treatment = Callable[[Message], object]
 
 
 class StateBaseline:
-    """Know the state of a message after one treatment, to compare it with the state after another treatment.
+    """Know the state of a message after one treatment, to compare it with the states after others.
 
-    A treatment sends callbacks about the message. Two messages get the same treatment. Where their states differ, for
-    example in the app's own row numbers, states are not compared.
+    A treatment sends callbacks about the message. Two messages get the same treatment. If their states differ, for
+    example in the app's own row numbers, these leaves are not compared.
     """
 
-    def __init__(self, trial: Trial, treat: Treatment) -> None:
+    def __init__(self, trial: Trial, treat: Treatment, *others: Treatment) -> None:
+        trial.expect_own_state()
         self._trial = trial
-        (_, other), (_, self.state) = self._treated(treat), self._treated(treat)
-        self._noise = differing(other, self.state)
-        if self._noise >= {*self.state}:
+        self._treat = treat
+        self._other_treats = others
+        self._untouched = trial.message()
+        # All at once, because an app that works after its answer is then waited for once.
+        first, second, *states = self._treated(treat, treat, *others)
+        self._states = [first, second]
+        #: The states after the other treatments.
+        self.others: Sequence[State] = states
+        if not self._states[0].keys() - self._noise():
             trial.inconclusive("`observe` returns entirely different values for two messages that had the same events")
 
-    def state_after(self, treat: Treatment) -> State:
-        """Treat a new message and return its state; if that is not the baseline, wait for a while until it is."""
-        message, state = self._treated(treat)
-        context = self._trial.context
-        end = stopwatch() + min(context.patience, 5 * context.profile.lag)
-        while self.differing(state) and stopwatch() < end:
-            time.sleep(_LOOK)
-            state = state_of(self._trial.look(message), message)
-        return state
+    @property
+    def state(self) -> State:
+        """Return the state after the treatment."""
+        return self._states[-1]
+
+    def expect_visible(self, what: str) -> None:
+        """End the check if the treatment has no effect that is seen."""
+        if not self.differing(state_of(self._trial.context.look(self._untouched), self._untouched)):
+            self._trial.not_applicable(f"`observe` shows no effect of {what}: the app makes nothing of it")
 
     def differing(self, state: State) -> set[Path]:
         """Return the paths at which a state differs from the baseline."""
-        return differing(self.state, state) - self._noise
+        return differing(self.state, state) - self._noise()
 
-    def new_values(self, state: State) -> list[Any]:
+    def new_values(self, state: State) -> dict[Path, list[Any]]:
         """Return the values in a state that the baseline does not have at the same paths."""
-        return [
-            value
+        return {
+            path: list((Counter(values(state, [path])) - Counter(values(self.state, [path]))).elements())
             for path in sorted(self.differing(state) & {*state})
-            for value in (Counter(values(state, [path])) - Counter(values(self.state, [path]))).elements()
-        ]
+        }
 
-    def check(self, treat: Treatment, what: str, schedule: Schedule | None = None) -> None:
-        """Fail unless another treatment leads to the same state."""
-        state = self.state_after(treat)
+    def check(self, *whats: tuple[str, Schedule | None]) -> None:
+        """Fail unless the other treatments, with these descriptions and schedules, lead to the same state."""
+        for (what, schedule), treat, state in zip(whats, self._other_treats, self.others, strict=True):
+            if self.differing(state):
+                self._check_again(treat, what, schedule)
+
+    def _check_again(self, treat: Treatment, what: str, schedule: Schedule | None) -> None:
+        """Treat new messages before the check fails, because some differences depend on the moment."""
+        self._states += self._treated(self._treat)
+        [state] = self._treated(treat)
+        treated = self._trial.context.messages[-1]
+        self._states += self._treated(self._treat)
         for path in sorted(self.differing(state)):
             got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
+            self._trial.show(treated)
             self._trial.fail(f"after {what}, {dotted(path)} is {got!r:.80}; it should be {wanted!r:.80}", schedule)
 
-    def _treated(self, treat: Treatment) -> tuple[Message, State]:
-        message = self._trial.message()
-        treat(message)
-        return message, state_of(self._trial.look(message), message)
+    def _noise(self) -> set[Path]:
+        first, *others = self._states
+        return {path for other in others for path in differing(first, other)}
+
+    def _treated(self, *treats: Treatment) -> list[State]:
+        messages = [self._trial.message() for _ in treats]
+        for treat, message in zip(treats, messages, strict=True):
+            treat(message)
+        self._trial.context.settle()
+        return [state_of(self._trial.glance(message), message) for message in messages]

@@ -1,17 +1,91 @@
-"""A report for programs: plain data for JSON, JUnit XML, and SARIF."""
+"""Findings as text, and a report for programs: plain data for JSON, JUnit XML, and SARIF."""
 
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Sequence
+from math import isinf
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from engagelab_mock import __version__
-from engagelab_mock.checks.check import Check, Judgement, Severity
-from engagelab_mock.checks.finding import Change, Exchange, Finding, in_full, shown
-from engagelab_mock.checks.runner import Report
-from engagelab_mock.delivery.render import printable
+from engagelab_mock.checks.check import Basis, Check, Judgement, Severity
+from engagelab_mock.checks.finding import Change, Exchange, Finding, Report, shown
+from engagelab_mock.delivery.render import align, printable
+from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.protocol.callback import decode
+
+#: How many exchanges are shown in full, from the end.
+_SHOWN = 3
+
+
+#: What a verdict rests on, in words.
+BASES: dict[Basis, str] = {"answer": "the answer", "state": "the state", "both": "the answer and the state"}
+
+
+def in_full(finding: Finding) -> str:
+    """Return a finding as text, with all its evidence.
+
+    >>> from engagelab_mock import CHECKS
+    >>> from engagelab_mock.checks.check import Judgement
+    >>> print(in_full(Finding(check=CHECKS["A01"], verdict=Judgement.FAIL, reason="answered 401")).splitlines()[0])
+    A01 ping-empty (blocker): answered 401
+    """
+    check = finding.check
+    lines = [f"{check.id} {check.name} ({check.severity}): {finding.reason}"]
+    lines += [f"  expected: {check.expected}", f"  judged by: {BASES[finding.basis]}", *_wrapped(check.why)]
+    hidden = len(finding.exchanges) - _SHOWN
+    if hidden > 0:
+        lines.append(f"  … {hidden} exchanges before these")
+    for exchange in finding.exchanges[-_SHOWN:]:
+        lines += exchange_lines(exchange)
+    for change in finding.evidence:
+        lines += [f"  state of {change.before.message_id} before: {change.before!s:.500}"]
+        lines += [f"  {'and after:':>{len(change.before.message_id) + 18}} {change.after!s:.500}"]
+    lines += [f"  fix: {check.fix.text}"]
+    if finding.repro:
+        lines += ["  again:", *(f"    {line}" for line in finding.repro.splitlines())]
+    return "\n".join(lines)
+
+
+def exchanges_table(findings: Sequence[Finding], most: int) -> list[str]:
+    """Return the last requests of the checks that failed, or of all if none did, one per line.
+
+    >>> exchanges_table([], 100)
+    []
+    """
+    chosen = [finding for finding in findings if finding.fell_short] or findings
+    made = [(finding.id, exchange) for finding in chosen for exchange in finding.exchanges]
+    if not made:
+        return []
+    rows = [("check", "sent", "http", "outcome"), *[_row(id, exchange) for id, exchange in made[-most:]]]
+    head, *lines = align(rows)
+    return [head, *([f"… {len(made) - most} more before these"] if len(made) > most else []), *lines]
+
+
+def _row(id: str, exchange: Exchange) -> tuple[str, ...]:
+    try:
+        names = dict.fromkeys(event.name for event in decode(exchange.body).rows) if exchange.body else ["ping"]
+    except EngageLabMockError:
+        names = [f"{len(exchange.body)} bytes"]
+    error = f": {printable(exchange.error)}" if exchange.error else ""
+    status = "-" if exchange.answer is None else str(exchange.answer.status)
+    outcome = textwrap.shorten(f"{exchange.outcome} in {exchange.elapsed * 1000:.1f} ms{error}", 200, placeholder=" …")
+    return id, textwrap.shorten(", ".join(names), 60, placeholder=" …"), status, outcome
+
+
+def exchange_lines(exchange: Exchange) -> list[str]:
+    """Return an exchange as indented lines: the request and the answer."""
+    how = f"  ({', '.join(exchange.faults)})" if exchange.faults else ""
+    sent = textwrap.indent(exchange.sent, "    ").splitlines()
+    received = textwrap.indent(exchange.received, "    ").splitlines()
+    return [f"  sent:{how}", *sent, f"  received after {exchange.elapsed:.3f} s:", *received]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="  ", subsequent_indent="  ")
 
 
 def finding_record(finding: Finding) -> dict[str, Any]:
@@ -28,6 +102,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "verdict": str(finding.verdict),
         "severity": str(finding.severity),
         "reason": finding.reason,
+        "basis": finding.basis,
         "title": check.title,
         "family": check.family,
         "expected": check.expected,
@@ -48,21 +123,27 @@ def finding_record(finding: Finding) -> dict[str, Any]:
 def summary_record(report: Report, *, fail_on: str, interrupted: bool = False) -> dict[str, Any]:
     """Return the summary of a report as plain data.
 
-    >>> from engagelab_mock.checks.runner import Sent
-    >>> summary_record(Report(address="http://127.0.0.1/", findings=(), sent=Sent()), fail_on="major")["ok"]
-    True
+    >>> from engagelab_mock.checks.finding import Sent
+    >>> report = Report(address="http://127.0.0.1/", findings=(), sent=Sent())
+    >>> summary_record(report, fail_on="major")["ok"]
+    False
     """
     counts = report.summary()
     return {
-        "ok": not interrupted and not report.at_least(fail_on),
+        "ok": not (interrupted or report.doubt or report.at_least(fail_on)),
         "url": report.address,
         "passed": counts["pass"],
+        "passed_by_answer": counts["pass_by_answer"],
         "failed": counts["fail"],
         "inconclusive": counts["inconclusive"],
+        "not_applicable": counts["not_applicable"],
+        "errors": counts["error"],
         "skipped": counts["skipped"],
         "suppressed": counts["suppressed"],
         "fail_on": fail_on,
         "observed": report.observed,
+        "unjudged": list(report.unjudged),
+        "doubt": report.doubt,
         "sent": {
             "callbacks": report.sent.callbacks,
             "pings": report.sent.pings,
@@ -99,26 +180,45 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {"message_id": change.before.message_id, "before": str(change.before), "after": str(change.after)}
+    before, after = _as_json(change.before.value), _as_json(change.after.value)
+    return {"message_id": change.before.message_id, "before": before, "after": after}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a state, which is plain data, as JSON can have it: bytes, infinity and keys become text."""
+    if isinstance(value, dict):
+        return {each if isinstance(each, str) else str(each): _as_json(value[each]) for each in value}
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value) if isinstance(value, float) and isinf(value) else value
 
 
 def junit(report: Report) -> str:
     """Return a report as XML: one suite for each family, one test case for each check.
 
-    An inconclusive, skipped or suppressed finding is a skipped test case, with the reason.
+    A finding that was not judged, or is suppressed, is a skipped test case, with the reason. Each case has the property
+    `basis`. If the report cannot be relied on, there is one more case, with an error.
 
-    >>> from engagelab_mock.checks.runner import Sent
+    >>> from engagelab_mock.checks.finding import Sent
     >>> junit(Report(address="http://127.0.0.1/", findings=(), sent=Sent())).splitlines()[0]
     "<?xml version='1.0' encoding='utf-8'?>"
     """
     families: dict[str, list[Finding]] = {}
     for finding in report.findings:
         families.setdefault(finding.check.family, []).append(finding)
-    root = ET.Element("testsuites", {"name": "engagelab-mock check", **_counts(report.findings)})
+    # A reader who sees only this file must not take a run that judged nothing for a success.
+    doubts = int(bool(report.doubt))
+    root = ET.Element("testsuites", {"name": "engagelab-mock check", **_counts(report.findings, doubts)})
     for family, findings in families.items():
         suite = ET.SubElement(root, "testsuite", {"name": family, **_counts(findings)})
         for finding in findings:
             _case(suite, finding)
+    if report.doubt:
+        suite = ET.SubElement(root, "testsuite", {"name": "The run", **_counts((), doubts)})
+        case = ET.SubElement(suite, "testcase", {"classname": "engagelab-mock", "name": "the run", "time": "0.000"})
+        ET.SubElement(case, "error", {"message": printable(report.doubt)})
     ET.indent(root)
     text: str = ET.tostring(root, encoding="unicode")
     return f"<?xml version='1.0' encoding='utf-8'?>\n{text}\n"
@@ -131,9 +231,13 @@ def _case(suite: ET.Element, finding: Finding) -> None:
         "time": f"{finding.elapsed:.3f}",
     }
     case = ET.SubElement(suite, "testcase", attributes)
+    properties = ET.SubElement(case, "properties")
+    ET.SubElement(properties, "property", {"name": "basis", "value": finding.basis})
     if finding.fell_short:
         failure = ET.SubElement(case, "failure", {"message": printable(finding.reason), "type": str(finding.severity)})
         failure.text = printable(in_full(finding))
+    elif finding.verdict is Judgement.ERROR:
+        ET.SubElement(case, "error", {"message": printable(finding.reason)}).text = printable(in_full(finding))
     elif finding.verdict is not Judgement.PASS:
         ET.SubElement(case, "skipped", {"message": printable(_why_skipped(finding))})
     if finding.warnings:
@@ -146,14 +250,15 @@ def _why_skipped(finding: Finding) -> str:
     return f"{finding.verdict}: {finding.reason}"
 
 
-def _counts(findings: list[Finding] | tuple[Finding, ...]) -> dict[str, str]:
+def _counts(findings: Sequence[Finding], doubts: int = 0) -> dict[str, str]:
     failures = sum(finding.fell_short for finding in findings)
     passed = sum(finding.verdict is Judgement.PASS for finding in findings)
+    errors = sum(finding.verdict is Judgement.ERROR for finding in findings)
     return {
-        "tests": str(len(findings)),
+        "tests": str(len(findings) + doubts),
         "failures": str(failures),
-        "errors": "0",
-        "skipped": str(len(findings) - failures - passed),
+        "errors": str(errors + doubts),
+        "skipped": str(len(findings) - failures - passed - errors),
         "time": f"{sum(finding.elapsed for finding in findings):.3f}",
     }
 
@@ -176,7 +281,7 @@ _URI = ":/?#[]@!$&'()*+,;=%"
 def sarif(report: Report) -> str:
     """Return a report as a SARIF log with one run: a rule and a result for each check.
 
-    >>> from engagelab_mock.checks.runner import Sent
+    >>> from engagelab_mock.checks.finding import Sent
     >>> '"version": "2.1.0"' in sarif(Report(address="http://127.0.0.1/", findings=(), sent=Sent()))
     True
     """
@@ -190,9 +295,15 @@ def sarif(report: Report) -> str:
         "results": [_result(finding, index, report) for index, finding in enumerate(report.findings)],
         "columnKind": "unicodeCodePoints",
         "properties": {"url": report.address, "seed": report.seed, "sent": str(report.sent)},
+        "invocations": [_invocation(report)],
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(_printable(log), indent=2) + "\n"
+
+
+def _invocation(report: Report) -> dict[str, Any]:
+    notes = [{"level": "error", "message": {"text": report.doubt}}] if report.doubt else []
+    return {"executionSuccessful": not report.doubt, "toolExecutionNotifications": notes}
 
 
 def _printable(value: Any) -> Any:
@@ -236,7 +347,7 @@ def _result(finding: Finding, index: int, report: Report) -> dict[str, Any]:
         "message": {"text": finding.reason or finding.check.title},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(report.address, safe=_URI)}}}],
         "partialFingerprints": {"check/v1": f"{finding.id}:{report.address}"},
-        "properties": {"warnings": list(finding.warnings), "repro": finding.repro}
+        "properties": {"basis": finding.basis, "warnings": list(finding.warnings), "repro": finding.repro}
         | ({"token": finding.token} if finding.token else {}),
     }
     if finding.exchanges:

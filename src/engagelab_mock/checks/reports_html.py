@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from html import escape
 
 from engagelab_mock.checks.check import Judgement, Severity
-from engagelab_mock.checks.finding import Change, Exchange, Finding
-from engagelab_mock.checks.runner import Report
+from engagelab_mock.checks.finding import Change, Exchange, Finding, Report
+from engagelab_mock.checks.reports import BASES
 from engagelab_mock.delivery.render import printable
 
 #: How many exchanges of a finding are shown, from the end.
@@ -42,7 +42,7 @@ dd { margin: 0; }
 def html(report: Report, *, fail_on: str = "major") -> str:
     """Return a report as an HTML page.
 
-    >>> from engagelab_mock.checks.runner import Sent
+    >>> from engagelab_mock.checks.finding import Sent
     >>> html(Report(address="http://127.0.0.1/", findings=(), sent=Sent()))[:15]
     '<!doctype html>'
     """
@@ -59,15 +59,21 @@ def _head(report: Report, fail_on: str) -> list[str]:
     counts = report.summary()
     found = len(report.at_least(fail_on))
     verdict = f"fails {found} check{'s' * (found > 1)}" if found else f"has no failure of severity {fail_on} or worse"
+    colour = "fail" if found else "pass"
+    if report.doubt and not found:
+        verdict, colour = f"is not fully judged: {_prose(report.doubt)}", "warn"
     tiles = (
         ("fail", counts["fail"] - counts["suppressed"], "failed"),
         ("pass", counts["pass"], "passed"),
-        ("warn", counts["inconclusive"], "inconclusive"),
+        ("pass", counts["pass_by_answer"], "of them by the answer alone"),
+        ("fail" if counts["error"] else "soft", counts["error"], "errors"),
+        ("warn", counts["inconclusive"], "not judged"),
+        ("soft", counts["not_applicable"], "not applicable"),
         ("soft", counts["skipped"], "skipped"),
         ("soft", counts["suppressed"], "suppressed"),
     )
     return [
-        f'<h1>This receiver <span class="{"fail" if found else "pass"}">{verdict}</span></h1>',
+        f'<h1>This receiver <span class="{colour}">{verdict}</span></h1>',
         f'<p class="soft"><code>{escape(report.address)}</code>, checked in {report.elapsed:.1f} s</p>',
         '<ul class="summary" id="summary">',
         *(f'<li class="{kind}"><b>{number}</b> {word}</li>' for kind, number, word in tiles),
@@ -91,8 +97,9 @@ def _failure(finding: Finding) -> str:
         f"{_prose(check.title)}<br><span class='fail'>{_prose(finding.reason)}</span></summary><div>",
         f"<p>{_prose(check.why)}</p><dl>",
         f"<dt>Expected</dt><dd>{_prose(check.expected)} <span class='soft'>[{escape(check.source)}]</span></dd>",
+        f"<dt>Judged by</dt><dd>{BASES[finding.basis]}</dd>",
         *map(_exchange, finding.exchanges[-_SHOWN:]),
-        *map(_change, finding.changes[-_SHOWN:]),
+        *map(_change, finding.evidence),
         f"<dt>Fix</dt><dd>{_prose(check.fix.text)}</dd>",
     ]
     for name, code in (("Flask", check.fix.flask), ("Django", check.fix.django), ("FastAPI", check.fix.fastapi)):
@@ -128,14 +135,17 @@ def _others(report: Report) -> Iterable[str]:
     suppressed = [f for f in report.findings if f.verdict is Judgement.FAIL and not f.fell_short]
     for title, findings in (
         ("Suppressed", suppressed),
-        ("Inconclusive", report.of(Judgement.INCONCLUSIVE)),
+        ("Errors", report.of(Judgement.ERROR)),
+        ("Not judged", report.of(Judgement.INCONCLUSIVE)),
+        ("Not applicable", report.of(Judgement.NOT_APPLICABLE)),
         ("Passed", report.of(Judgement.PASS)),
         ("Skipped", report.of(Judgement.SKIPPED)),
     ):
         if findings:
             yield f"<h2>{title} ({len(findings)})</h2><table>"
             yield from (
-                f"<tr><td><b>{f.id}</b> {f.name}</td><td>{_prose(f.suppressed or f.reason or f.check.title)}</td></tr>"
+                f"<tr><td><b>{f.id}</b> {f.name}</td><td>{_prose(f.suppressed or f.reason or f.check.title)}</td>"
+                f"<td class='soft'>{BASES[f.basis] if f.judged else ''}</td></tr>"
                 for f in findings
             )
             yield "</table>"

@@ -3,101 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypedDict
-
-import msgspec
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
-from engagelab_mock.checks.check import Check, Ended, Judgement, Severity, severity
-from engagelab_mock.checks.context import EACH, NO_OBSERVE, RECOVERY, TOTAL, Context, Hooks, check_hooks
-from engagelab_mock.checks.finding import Exchange, Finding
+from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
+from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
+from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
+from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.probe import PROBE_OPTIONS, ProbeOptions
 from engagelab_mock.delivery.receiver import Receiver, check_receivers
-from engagelab_mock.errors import EngageLabMockError, ReceiverFellShort, UnknownName, UsageError
-from engagelab_mock.eventloop import in_loop, stopwatch, to_thread
+from engagelab_mock.errors import (
+    EngageLabMockError,
+    NothingObserved,
+    ProbeFailed,
+    StateNotSettled,
+    UnknownName,
+    UsageError,
+)
+from engagelab_mock.eventloop import from_thread, in_loop, stopwatch, to_thread
 from engagelab_mock.protocol.events import Dialect
 from engagelab_mock.service.engine import Engine
 
-if TYPE_CHECKING:
-    from engagelab_mock.messages.message import Message
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """Count the test data that a run has left in a receiver; it is not removed."""
-
-    callbacks: int = 0
-    pings: int = 0
-    message_ids: tuple[str, ...] = ()
-    recipients: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.callbacks} callbacks about {len(self.message_ids)} invented messages, and {self.pings} pings"
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the findings of one run, in the catalogue's order; `elapsed` is in seconds.
-
-    >>> Report(address="http://127.0.0.1/", findings=(), sent=Sent()).summary()["fail"]
-    0
-    """
-
-    address: str
-    findings: tuple[Finding, ...]
-    sent: Sent
-    seed: str = ""
-    elapsed: float = 0.0
-    #: Whether the state of the app could be seen.
-    observed: bool = False
-
-    @property
-    def worst_first(self) -> list[Finding]:
-        """Return the failures that count, the most severe first."""
-        short = [finding for finding in self.findings if finding.fell_short]
-        return sorted(short, key=lambda finding: finding.severity.rank)
-
-    def at_least(self, least: str) -> list[Finding]:
-        """Return the failures that count and are at least that severe, the most severe first."""
-        bound: Severity = severity(least)
-        return [finding for finding in self.worst_first if finding.severity.at_least(bound)]
-
-    def of(self, verdict: Judgement) -> list[Finding]:
-        """Return the findings with one verdict."""
-        return [finding for finding in self.findings if finding.verdict is verdict]
-
-    def finding(self, id: str) -> Finding:
-        """Return the finding of one check."""
-        return next(finding for finding in self.findings if finding.id == id)
-
-    def summary(self) -> dict[str, int]:
-        """Return the number of findings for each verdict, and the number of suppressed failures."""
-        counts = {str(verdict): len(self.of(verdict)) for verdict in Judgement}
-        suppressed = sum(finding.verdict is Judgement.FAIL and not finding.fell_short for finding in self.findings)
-        return {**counts, "suppressed": suppressed}
-
-    def assert_none(self, least: str = "major") -> None:
-        """Raise `ReceiverFellShort` with the full findings if a failure is at least that severe.
-
-        >>> Report(address="http://127.0.0.1/", findings=(), sent=Sent()).assert_none("minor")
-        """
-        __tracebackhide__ = True
-        found = self.at_least(least)
-        if found:
-            raise ReceiverFellShort(*_as_text(self, found, least))
-
-
-def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str]:
-    from engagelab_mock.checks.finding import in_full  # only ever needed on the way to an error
-
-    checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
-    what = f"{report.address} failed {checks} of severity {least} or worse"
-    return what, "\n\n".join(map(in_full, found))
-
-
+#: These errors end a run.
+_ENDING = (ProbeFailed, StateNotSettled, NothingObserved)
 #: After these outcomes, the receiver may still be busy with the request, or may be gone.
 _TROUBLING = frozenset(
     {
@@ -116,15 +52,19 @@ class Runner:
     >>> Runner(Receiver.recording(), selection=Selection(only=["A01"])).run().summary()["pass"]
     1
 
-    `timeout` is the time limit of the whole run, and `recovery` how long a receiver that did not answer is waited for
-    before the next check, in seconds. `on_start` is called with each check, `on_finding` with each finding.
+    `probe` goes over the receiver's own; see `Context` for `stall`, `patience` and `wait_for`. `timeout` is the time
+    limit of the whole run, and `recovery` how long a receiver that did not answer is waited for before the next check,
+    in seconds. `on_start` is called with each check, `on_finding` with each finding.
     """
 
     def __init__(
         self,
         receiver: Receiver,
-        hooks: Hooks | None = None,
+        probe: ProbeOptions | None = None,
         *,
+        stall: Stall | None = None,
+        patience: float = PATIENCE,
+        wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         selection: Selection | None = None,
         timeout: float = TOTAL,
         recovery: float = RECOVERY,
@@ -133,8 +73,9 @@ class Runner:
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
-        check_hooks(hooks or Hooks())
-        self.context = Context(receiver, hooks or Hooks(), seed=seed, dialect=dialect)
+        self.context = Context(
+            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect
+        )
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
         self._recovery = recovery
@@ -142,6 +83,7 @@ class Runner:
         self._on_finding = on_finding
         self._started = stopwatch()
         self._findings: list[Finding] = []
+        self._ended = ""
         #: The check after which the receiver stopped answering; empty while it answers.
         self._down_since = ""
 
@@ -158,16 +100,41 @@ class Runner:
             time.sleep(_POLL)
 
     def run(self, checks: Iterable[Check] | None = None) -> Report:
-        """Run every selected check, in the order of the catalogue, and return the report."""
+        """Run every selected check, in the order of the catalogue, and return the report.
+
+        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the state cannot be seen, with a `report` of the
+        checks that had run.
+        """
         self._started = stopwatch()
         self.context.deadline = self._started + self._timeout
         self._findings = []
-        for check in CHECKS.values() if checks is None else checks:
-            self._on_start(check)
-            finding = self.run_one(check)
-            self._findings.append(finding)
-            self._on_finding(finding)
+        chosen = list(CHECKS.values() if checks is None else checks)
+        try:
+            if any(not self._not_possible(check) for check in chosen):
+                self._begin()
+            for check in chosen:
+                self._on_start(check)
+                finding = self._run_one(check)
+                self._findings.append(finding)
+                self._on_finding(finding)
+        except _ENDING as error:
+            self._ended = f"{error.where}: {error.what}" if error.where else error.what
+            error.report = self.report()
+            raise
         return self.report()
+
+    def _begin(self) -> None:
+        """Empty the app, and find out whether the state shows the effect of a callback."""
+        probe = self.context.probe
+        run_sync(probe.reset_app(SYNC))
+        if self.context.observed or probe.prepare is not None:
+            self.context.prove()
+        elif probe.wait_idle is not None:
+            run_sync(probe.idle(SYNC, ()))
+
+    def stop(self) -> None:
+        """End the checks that are still to run at once, as if there was no time left for them."""
+        self.context.deadline = stopwatch()
 
     def report(self) -> Report:
         """Return the report of the checks that have run so far."""
@@ -184,29 +151,54 @@ class Runner:
             sent=sent,
             seed=str(context.seed),
             elapsed=stopwatch() - self._started,
-            observed=context.probe is not None,
+            observed=context.observed,
+            unjudged=self._unjudged(),
+            ended=self._ended,
         )
 
-    def run_one(self, check: Check) -> Finding:
+    def _unjudged(self) -> tuple[str, ...]:
+        """Return the families that were asked for and of which no check was judged."""
+        asked = [finding for finding in self._findings if self._asked_for(finding)]
+        judged = {finding.id[0] for finding in asked if finding.judged}
+        return tuple(sorted({finding.id[0] for finding in asked} - judged))
+
+    def _asked_for(self, finding: Finding) -> bool:
+        """Tell whether the user expects a verdict: the check is named, or can be judged by what was given."""
+        if self.selection.only:
+            return not finding.left_out
+        possible = self.context.observed or finding.check.need == "http"
+        return possible and finding.verdict is not Judgement.SKIPPED
+
+    def _run_one(self, check: Check) -> Finding:
         """Run one check; if it fails, wait until the receiver answers again."""
         started = stopwatch()
-        trial = Trial(self.context, seconds=EACH)
+        lag = self.context.profile.lag if self.context.observed and not self._not_possible(check) else 0.0
+        trial = Trial(self.context, seconds=max(EACH, SHARE * self._timeout) * (1 + 10 * lag))
         self.context.take_attempts()
         schedule = None
+        basis: Basis | None = None
         try:
             self._check_conditions(check, trial)
             self.context.take_attempts()
             check.work(trial)
             verdict, reason = self._passed(check, trial)
+            if check.need == "http" and trial.changes and trial.sees:
+                basis = "both"
         except Ended as ended:
-            verdict, reason, schedule = ended.judgement, ended.reason, ended.schedule
+            verdict, reason, schedule, basis = ended.judgement, ended.reason, ended.schedule, ended.basis
+        except _ENDING:
+            raise
+        except Exception as error:
+            verdict, reason = Judgement.ERROR, _fault(error)
         attempts = self.context.take_attempts()
-        if verdict is Judgement.FAIL:
+        if verdict in {Judgement.FAIL, Judgement.ERROR}:
             self._recover(check, attempts)
         return Finding(
             check=check,
             verdict=verdict,
             reason=reason,
+            basis=basis or check.basis,
+            left_out=bool(self.selection.leaves_out(check)),
             warnings=tuple(trial.warnings),
             exchanges=tuple(Exchange.of(delivery, attempt) for delivery, attempt in attempts if trial.shows(delivery)),
             changes=tuple(trial.changes),
@@ -217,23 +209,30 @@ class Runner:
 
     def _check_conditions(self, check: Check, trial: Trial) -> None:
         """End the trial before it begins if the check cannot be made, or could not judge this receiver."""
-        reason = self.selection.leaves_out(check)
+        reason = self._not_possible(check)
         if reason:
             trial.skip(reason)
-        if trial.transport not in check.transports:
-            trial.skip(f"not over {trial.transport}: {check.unless}")
-        if check.needs_signature and not trial.receiver.settings.signs:
-            trial.skip("without a username and a secret, callbacks are not signed")
         if check.needs_answer and self._down_since:
             if not self.context.is_alive(0.2, once=True):
                 trial.inconclusive(f"the receiver has not answered since {self._down_since}")
             self._down_since = ""
-        if check.need == "probe" and self.context.probe is None:
+        if check.need == "probe" and not self.context.observed:
             trial.inconclusive(NO_OBSERVE)
         if check.needs_valid and self.context.profile.refuses:
             trial.inconclusive(f"the receiver accepts no valid callback: {self.context.profile.refuses}")
         if check.need == "probe" and not trial.sees:
             trial.inconclusive(self.context.profile.blind)
+
+    def _not_possible(self, check: Check) -> str:
+        """Say why nothing is sent for a check; empty if it can be made."""
+        receiver = self.context.receiver
+        if reason := self.selection.leaves_out(check):
+            return reason
+        if receiver.transport.name not in check.transports:
+            return f"not over {receiver.transport.name}: {check.unless}"
+        if check.needs_signature and not receiver.settings.signs:
+            return "without a username and a secret, callbacks are not signed"
+        return ""
 
     def _passed(self, check: Check, trial: Trial) -> tuple[Judgement, str]:
         if check.need == "both" and not trial.sees:
@@ -248,17 +247,23 @@ class Runner:
         self.context.take_attempts()
 
 
-class CheckOptions(TypedDict, total=False):
-    """Say what is checked, and give the checks access to the app; every key is optional."""
+def _fault(error: Exception) -> str:
+    """Return the type of an exception, its text, and where it was raised."""
+    said = f"{type(error).__name__}: {error}".partition("\n")[0]
+    places = extract_tb(error.__traceback__)
+    return f"{said:.300} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else said
 
-    #: Takes a message's id and returns the state that the receiver's app holds of that message. Without it, the checks
-    #: of effects are inconclusive. A `Receiver` can have its own `observe`.
-    observe: Callable[[str], Any] | None
-    #: Called with each message before its callbacks, for apps that know only the messages they sent.
-    prepare: Callable[[Message], object] | None
+
+class CheckOptions(ProbeOptions, total=False):
+    """Say what is checked, and give the checks access to the app; every key is optional.
+
+    `observe`, `prepare`, `reset` and `wait_idle` go over the receiver's own. `reset` is called once, before the first
+    check. Without `observe`, the checks of effects are inconclusive.
+    """
+
     #: Takes seconds and returns a context in which the handler's downstream calls take that long.
-    stall: Callable[[float], AbstractContextManager[object]] | None
-    #: How long an effect may follow its acknowledgement, in seconds. Default: 2.
+    stall: Stall | None
+    #: How long an effect may follow its acknowledgement, in seconds. Default: 4.
     patience: float
     #: The checks to run, as ids and names, with `*`. Default: all.
     only: Sequence[str]
@@ -268,7 +273,7 @@ class CheckOptions(TypedDict, total=False):
     severity: str
     #: The failures that do not count: a reason for each id.
     suppress: Mapping[str, str] | None
-    #: How long the whole run may take, in seconds. Default: 120.
+    #: How long the whole run may take, in seconds. Default: 180.
     timeout: float
 
 
@@ -282,6 +287,8 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
         raise engine.refused(UsageError(what, where="check", hint=hint))
     try:
         return runner.run()
+    except _ENDING as error:
+        raise engine.refused(error) from None
     finally:
         engine.exploring.reports.append(runner.report())
         if checked not in engine.receivers:
@@ -289,9 +296,12 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
 
 
 async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> Report:
-    """Do the same as `check`, in a thread, so that the running event loop stays free."""
+    """Do the same as `check`, in a thread, so that the running event loop stays free.
+
+    What asynchronous functions of the probe return is awaited in that loop.
+    """
     __tracebackhide__ = True
-    runner, checked = _runner(engine, receiver, options)
+    runner, checked = _runner(engine, receiver, options, wait_for=from_thread())
 
     def run() -> Report:
         try:
@@ -300,14 +310,21 @@ async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOption
             engine.exploring.reports.append(runner.report())
             checked.close()  # the thread closes the connections and loops that it opened
 
-    return await to_thread(run)
+    try:
+        return await to_thread(run)
+    except _ENDING as error:
+        raise engine.refused(error) from None
+    finally:
+        runner.stop()  # if the caller was cancelled, the thread still runs
 
 
-def _runner(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> tuple[Runner, Receiver]:
-    # The catalogue of checks is only loaded when checks run.
-    from engagelab_mock.checks.catalogue import Selection
-    from engagelab_mock.checks.context import Hooks
-
+def _runner(
+    engine: Engine,
+    receiver: Receiver | None,
+    options: CheckOptions,
+    *,
+    wait_for: Callable[[Awaitable[Any]], Any] | None = None,
+) -> tuple[Runner, Receiver]:
     __tracebackhide__ = True
     try:
         for name in options:
@@ -315,9 +332,9 @@ def _runner(engine: Engine, receiver: Receiver | None, options: CheckOptions) ->
                 raise UnknownName("argument", name, ["receiver", *CheckOptions.__annotations__], where="check")
         given: dict[str, Any] = {**options}
         choice = {name: given.pop(name) for name in ("only", "skip", "severity", "suppress") if name in given}
+        probe: Any = {name: given.pop(name) for name in PROBE_OPTIONS if name in given}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
-        bound = {"timeout": given.pop("timeout")} if "timeout" in given else {}
         selection = Selection(**choice)
-        return Runner(checked, Hooks(**given), selection=selection, dialect=engine.dialect, **bound), checked
+        return Runner(checked, probe, selection=selection, wait_for=wait_for, dialect=engine.dialect, **given), checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from engagelab_mock.checks.check import Ended, Judgement
-from engagelab_mock.checks.context import Context, accepted, describe
+from engagelab_mock.checks.check import Basis, Ended, Judgement
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.finding import Change
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import again, body
 from engagelab_mock.delivery.faults.catalogue import fault as find_fault
 from engagelab_mock.delivery.faults.fault import Fault
@@ -29,6 +28,9 @@ from engagelab_mock.protocol.events import Event
 if TYPE_CHECKING:
     from engagelab_mock.service.engine import Engine
 
+#: An answer that takes longer is slow, and not only due to a busy machine, in seconds.
+_SLOW = 0.1
+
 
 class Trial:
     """Give a check's function all it needs: messages, ways to send, and expectations that end it when they fail.
@@ -44,7 +46,8 @@ class Trial:
         self.changes: list[Change] = []
         #: The ids of the messages that the finding shows; empty for all.
         self.shown: set[str] = set()
-        self._deadline = stopwatch() + seconds
+        self._started = stopwatch()
+        self._seconds = seconds
         #: When the lifecycles of this trial's schedules began: a minute ago, so that all of their events are past.
         self._began = self.engagelab.clock.time() - 60
         #: The state of each message of this trial when it was last read.
@@ -55,7 +58,7 @@ class Trial:
     @property
     def sees(self) -> bool:
         """Tell whether effects can be seen."""
-        return self.context.probe is not None and not self.context.profile.blind
+        return self.context.observed and not self.context.profile.blind
 
     @property
     def limit(self) -> float:
@@ -73,15 +76,30 @@ class Trial:
         """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
         # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
         message = self.context.new_message(prepared=prepared, accepted=self._began)
-        if self.context.probe is not None:
-            self._states[message.id] = self.context.look(message)
+        self._states[message.id] = self.context.look(message)
         return message
 
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:
-        """Make an event of a message (default: of a status that has an effect)."""
+        """Make an event of a message (default: of a status that has an effect).
+
+        All events of a trial have the same time, because some apps store what they compute from it.
+        """
         status = status or self.context.profile.status
-        given: dict[str, Any] = {"at": self.engagelab.clock.time(), "channel": "sms", **fields}
+        given: dict[str, Any] = {"at": self._began, "channel": "sms", **fields}
         return message.event(status, **given)
+
+    def events(self, schedule: Schedule, *messages: Message) -> dict[str, Event]:
+        """Return the events of a schedule by their labels, about these messages."""
+        events: dict[str, Event] = {}
+        for label, (number, index) in labels_of(schedule.lifecycles).places.items():
+            steps = list(schedule.lifecycles[number].steps("sms"))[: index + 1]
+            events[label] = messages[number].event(
+                steps[-1].status,
+                at=self._began + sum(step.after for step in steps),
+                channel=steps[-1].channel or "",
+                error_code=steps[-1].error_code,
+            )
+        return events
 
     def ticks(self, status: str) -> bool:
         """Tell whether the receiver's settings tick a message status."""
@@ -112,32 +130,27 @@ class Trial:
 
     def play(self, schedule: Schedule, *messages: Message) -> Iterator[Attempt]:
         """Deliver the callbacks of a schedule about these messages, and yield each attempt as soon as it is made."""
-        events: dict[str, Event] = {}
-        for label, (number, index) in labels_of(schedule.lifecycles).places.items():
-            steps = list(schedule.lifecycles[number].steps("sms"))[: index + 1]
-            events[label] = messages[number].event(
-                steps[-1].status,
-                at=self._began + sum(step.after for step in steps),
-                channel=steps[-1].channel or "",
-                error_code=steps[-1].error_code,
-            )
+        events = self.events(schedule, *messages)
         for step in schedule.steps:
             for _ in range(step.repeat):
                 yield self.send([events[label] for label in step.events])
 
     def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
         """Send so many callbacks of one event at once, each with its own signature."""
+        return self._send_at_once([event] * copies)
+
+    def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
-        branches = [engine.branch(f"{seed}:{index}") for index in range(copies)]
+        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
+        pairs = list(zip(branches, events, strict=True))
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch in branches))
+            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
         else:
-            with ThreadPoolExecutor(copies) as pool:
-                deliver = partial(_deliver, event)
-                made = list(pool.map(deliver, branches))
+            with ThreadPoolExecutor(len(events)) as pool:
+                made = list(pool.map(_deliver, branches, events))
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
@@ -151,51 +164,53 @@ class Trial:
 
     def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
         """Send so many valid callbacks of different messages at once."""
-        self._set_limit()
-        runs = self.engagelab.send_many(count, scenario=[status], concurrency=count, check=False)
-        self.context.messages.extend(run.message for run in runs)
-        return [delivery.attempts[-1] for run in runs for delivery in run.deliveries]
+        return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
 
     # --- See the state
 
     def look(self, message: Message) -> Snapshot:
         """Return the state of a message after the app has had time to work after its answer."""
-        if self.context.profile.lag:
-            time.sleep(min(3 * self.context.profile.lag, self.context.patience))
+        self.context.settle()
+        return self.glance(message)
+
+    def glance(self, message: Message) -> Snapshot:
+        """Return the present state of a message."""
         return self._looked(message, self.context.look(message))
 
-    def await_change(self, message: Message) -> Change:
-        """Wait for a change of a message's state since it was last read, and return the states before and after."""
+    def await_effect(self, message: Message) -> bool:
+        """Wait for a change of a message's state since it was last read, and tell whether there is one."""
         before = self._states[message.id]
-        after = self.context.look_for_change(before, message, max(self.context.patience, 5 * self.context.profile.lag))
+        lag = self.context.profile.lag
+        after = self.context.look_for_change(before, message, 1.5 * lag if lag else None)
+        if lag and not self.context.changed(before, after, message):
+            # The app may still be busy with earlier callbacks.
+            self.context.settle()
+            after = self.context.look(message)
         self._looked(message, after)
-        return Change(before, after)
+        return self.context.changed(before, after, message)
+
+    def effects(self, *messages: Message) -> list[bool]:
+        """Tell which states have changed since they were last read, after the app has had time to work."""
+        before = [self._states[message.id] for message in messages]
+        self.context.settle()
+        now = [self.glance(message) for message in messages]
+        return [self.context.changed(*each) for each in zip(before, now, messages, strict=True)]
 
     def settled(self, messages: Sequence[Message]) -> list[Snapshot]:
-        """Return the states of messages; if the app works after its answer, wait until they stop changing."""
-        lag = self.context.profile.lag
-        now = [self.context.look(message) for message in messages]
-        end = stopwatch() + 2 * self.context.patience
-        while lag and stopwatch() < end:
-            time.sleep(min(self.context.patience, max(3 * lag, 0.02)))
-            before, now = now, [self.context.look(message) for message in messages]
-            if now == before:
-                break
-        return now
+        """Return the states of messages after the app has had time to work after its answer."""
+        self.context.settle()
+        self.context.wait_until_idle(*messages)
+        return [self.context.look(message) for message in messages]
 
     def show(self, message: Message, *changes: Change) -> None:
-        """Make the finding show only this message and others that were given to `show`."""
+        """Make the finding show only this message and others that were given to `show`; its changes come last."""
         self.shown.add(message.id)
-        self.changes += changes
+        others_first = sorted(self.changes, key=lambda change: change.after.message_id == message.id)
+        self.changes = [*others_first, *changes]
 
     def shows(self, delivery: Delivery) -> bool:
         """Tell whether the finding shows a delivery."""
         return not self.shown or any(getattr(event, "message_id", "") in self.shown for event in delivery.events)
-
-    def change(self, message: Message) -> Change:
-        """Return the states of a message when it was last read, and after the app has had time to work."""
-        self.look(message)
-        return self.changes[-1]
 
     def _looked(self, message: Message, now: Snapshot) -> Snapshot:
         self.changes.append(Change(self._states.get(message.id, now), now))
@@ -204,9 +219,9 @@ class Trial:
 
     # --- End the trial
 
-    def fail(self, reason: str, schedule: Schedule | None = None) -> NoReturn:
-        """End the trial with FAIL; `schedule` sends again what showed the failure."""
-        raise Ended(Judgement.FAIL, reason, schedule)
+    def fail(self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None) -> NoReturn:
+        """End the trial with FAIL; `schedule` sends again what showed the failure, which rests on `basis`."""
+        raise Ended(Judgement.FAIL, reason, schedule, basis)
 
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial with INCONCLUSIVE."""
@@ -232,11 +247,11 @@ class Trial:
     ) -> None:
         """Fail unless an attempt was answered with a 2xx in time."""
         if not accepted(attempt):
-            self.fail(f"{what}: {describe(attempt)}", schedule)
+            self.fail(f"{what}: {describe(attempt)}", schedule, basis="answer")
 
     def expect_effect(self, message: Message, what: str = "a valid callback", schedule: Schedule | None = None) -> None:
         """Fail unless the state of a message has changed; pass if no state can be seen."""
-        if self.sees and not self.await_change(message).changed:
+        if self.sees and not self.await_effect(message):
             self.fail(f"{what} was acknowledged and had no effect", schedule)
 
     def expect_not_lost(self, attempt: Attempt, message: Message, what: str) -> None:
@@ -249,37 +264,63 @@ class Trial:
         """Fail if the receiver crashed, did not answer in time, or closed the connection."""
         status = attempt.response.status if attempt.response is not None else 0
         if attempt.outcome is Outcome.APP_RAISED or status >= 500 or not status:
-            self.fail(f"{what}: {describe(attempt)}", schedule)
+            self.fail(f"{what}: {describe(attempt)}", schedule, basis="answer")
         if attempt.outcome is Outcome.TIMEOUT:
-            self.fail(f"{what}: {attempt.error}", schedule)
+            self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
-    def expect_no_effect(self, message: Message, what: str) -> None:
+    def expect_own_state(self) -> None:
+        """End the trial if effects are only seen in what all messages share: such states are not compared."""
+        if not self.context.profile.own:
+            self.inconclusive(
+                "`observe` returns the same for every message, such as totals: return the state of the message whose "
+                "id it is given"
+            )
+
+    def expect_no_effect(self, attempt: Attempt, message: Message, what: str) -> None:
         """Fail if the state of a message has changed; pass if no state can be seen."""
         if self.sees:
             before = self._states[message.id]
-            if self.look(message) != before:
-                self.fail(f"{what} had an effect")
+            status = attempt.response.status if attempt.response is not None else 0
+            # An app that refuses a request does no work after its answer.
+            now = self.glance(message) if 400 <= status < 500 else self.look(message)
+            if self.context.changed(before, now, message):
+                self.fail(f"{what} had an effect", basis="state")
 
     def expect_refused(self, attempt: Attempt, message: Message, what: str) -> None:
         """Fail unless a callback had no effect and was answered; any status is right.
 
         If no state can be seen, fail if the answer is a success.
         """
-        self.expect_no_effect(message, what)
+        self.expect_no_effect(attempt, message, what)
         self.expect_answer(attempt, what)
         if not accepted(attempt):
             return
         if not self.sees:
-            self.fail(f"{what} was answered like a genuine callback: {describe(attempt)}")
+            self.fail(
+                f"{what} was answered like a genuine callback: {describe(attempt)}; if the receiver ignores it, give "
+                "`observe`, which shows that it had no effect",
+                basis="answer",
+            )
         self.warn(f"{what} had no effect, but was {describe(attempt)} like a genuine callback; 401 would be clearer")
+
+    def time_left(self) -> float:
+        """Return how long this trial may still take, in seconds, before the receiver's time limit does not fit in."""
+        profile = self.context.known_profile
+        # A receiver that takes long for its answers needs more time for the same check.
+        seconds = self._seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
+        ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
+        return min(ends) - stopwatch() - self.limit
+
+    def out_of_time(self) -> NoReturn:
+        """End the trial because there is no time left for it."""
+        self.inconclusive("there was no time left for this check: give more, with `timeout=` or --total")
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit; end the trial if less time is left, because it could not be judged."""
         self.receiver.limit = self.context.limit
-        ends = [self._deadline, *([] if self.context.deadline is None else [self.context.deadline])]
-        if min(ends) - stopwatch() < self.limit:
-            self.inconclusive("there was no time left for this check")
+        if self.time_left() < 0:
+            self.out_of_time()
 
 
-def _deliver(event: Event, branch: Engine) -> list[Delivery]:
+def _deliver(branch: Engine, event: Event) -> list[Delivery]:
     return run_sync(branch.deliver(SYNC, [event], {"check": False}))

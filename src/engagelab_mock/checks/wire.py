@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.context import accepted, describe
+from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import half_held, header
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
@@ -75,8 +75,8 @@ def _old_version(trial: Trial) -> None:
 
 def _cut_short(trial: Trial) -> None:
     message, after, meanwhile = trial.message(), trial.message(), trial.message()
-    trial.send(message, "short_body")
-    trial.expect_no_effect(message, "half a body on a connection that then closed")
+    attempt = trial.send(message, "short_body")
+    trial.expect_no_effect(attempt, message, "half a body on a connection that then closed")
     usual = trial.send(after)
     trial.expect_accepted(usual, "a valid callback after half a callback")
     with contextlib.ExitStack() as connections:

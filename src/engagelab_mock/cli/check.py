@@ -23,13 +23,19 @@ from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.delivery.transport.wire import Wire
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import (
+    EngageLabMockError,
+    NothingObserved,
+    ProbeFailed,
+    StateNotSettled,
+    UnknownName,
+    UsageError,
+)
 from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.check import Check
-    from engagelab_mock.checks.finding import Finding
-    from engagelab_mock.checks.runner import Report
+    from engagelab_mock.checks.finding import Finding, Report
 
 #: The kinds of report that --report can write.
 _REPORTS = ("junit", "html", "sarif")
@@ -122,11 +128,11 @@ def check(**given: Any) -> int:
     messages to generated recipients, which the last line counts. Without --observe or --observe-command, checks of
     effects are inconclusive.
 
-    Exits 0 when no failure is as severe as --fail-on, 1 when one is, 3 when the receiver could not be reached.
+    Exits 0 when no failure is as severe as --fail-on, 1 when one is, 2 when nothing was judged, or nothing of a family
+    that was asked for, and when the state could not be read; 3 when the receiver could not be reached.
     """
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
-    from engagelab_mock.checks.context import Hooks
     from engagelab_mock.checks.runner import Runner
     from engagelab_mock.cli.check_report import CheckFinished, CheckSummary
 
@@ -144,7 +150,7 @@ def check(**given: Any) -> int:
         progress.update(advance=1)
         output.show(CheckFinished(finding))
 
-    def end(report: Report, *, interrupted: bool) -> None:
+    def end(report: Report, *, interrupted: bool = False) -> None:
         output.show(
             CheckSummary(
                 report=report,
@@ -157,7 +163,8 @@ def check(**given: Any) -> int:
 
     runner = Runner(
         receiver,
-        Hooks(observe=observer(options.observe, options.observe_command), patience=options.patience),
+        {"observe": observer(options.observe, options.observe_command)},
+        patience=options.patience,
         selection=Selection(
             only=_split(options.only),
             skip=_split(options.skip),
@@ -177,14 +184,23 @@ def check(**given: Any) -> int:
     except KeyboardInterrupt:
         end(runner.report(), interrupted=True)
         raise
+    except (ProbeFailed, StateNotSettled, NothingObserved) as error:
+        if error.report is not None and error.report.findings:
+            end(error.report)
+            write_reports(error.report, files, fail_on=options.fail_on)
+        if isinstance(error.__cause__, NoSuchState):
+            hint = "no message has a state there: is this the address that shows states?"
+            raise ProbeFailed(str(error.__cause__), where="--observe", hint=hint) from None
+        raise
     if unreachable:
         hint = "start it, or give --wait 10 if it is about to come up"
         output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
         return ExitCode.UNREACHABLE
-    end(found, interrupted=False)
-    for kind, path in files:
-        write_report(found, kind, path, fail_on=options.fail_on)
-    return ExitCode.FELL_SHORT if found.at_least(options.fail_on) else ExitCode.OK
+    end(found)
+    write_reports(found, files, fail_on=options.fail_on)
+    if found.at_least(options.fail_on):
+        return ExitCode.FELL_SHORT
+    return ExitCode.USAGE if found.doubt else ExitCode.OK
 
 
 def receiver_of(options: CheckOptions) -> Receiver:
@@ -236,8 +252,8 @@ def report_file(given: str) -> tuple[str, Path]:
     return kind, path
 
 
-def write_report(report: Report, kind: str, path: Path, *, fail_on: str) -> None:
-    """Write a report to a file, or raise `UsageError` if that fails."""
+def write_reports(report: Report, files: list[tuple[str, Path]], *, fail_on: str) -> None:
+    """Write a report to files, each of its kind, or raise `UsageError` if that fails."""
     from engagelab_mock.checks.reports import junit, sarif
     from engagelab_mock.checks.reports_html import html
 
@@ -246,10 +262,11 @@ def write_report(report: Report, kind: str, path: Path, *, fail_on: str) -> None
         "sarif": lambda: sarif(report),
         "html": lambda: html(report, fail_on=fail_on),
     }
-    try:
-        path.write_text(text[kind](), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None
+    for kind, path in files:
+        try:
+            path.write_text(text[kind](), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None
 
 
 def observer(url: str | None, command: str | None) -> Callable[[str], Any] | None:
@@ -278,22 +295,43 @@ def observer(url: str | None, command: str | None) -> Callable[[str], Any] | Non
     return None
 
 
+class NoSuchState(LookupError):
+    """Report that an address answered 404: the app does not know the message, or there is no such address.
+
+    It is not an error of this package, so the probe takes it for no state once the address has shown another one.
+
+    >>> issubclass(NoSuchState, LookupError)
+    True
+    """
+
+
 def _fetch(url: str) -> Any:
-    """Return the answer of a URL, as data if it is JSON; None for 404."""
+    """Return the answer of a URL, as data if it is JSON."""
     from engagelab_mock.delivery.transport.http import HttpTransport
 
     transport = HttpTransport(url)
     try:
         answer = transport.exchange(Callback(Headers(), b""), _OBSERVE_LIMIT, Wire(method="GET"))
     except TransportFailure as failure:
-        raise EngageLabMockError(failure.reason, where=url) from None
+        hint = "does the app run, and is this the right address?"
+        raise EngageLabMockError(f"{url}: {failure.reason}", where="--observe", hint=hint) from None
     finally:
         transport.close()
+    said = f"{url} answered {answer.status} {answer.reason}".rstrip()
+    first = _first_line(answer.text)
+    said += f": {first}" if first else ""
     if answer.status == 404:
-        return None
+        raise NoSuchState(said)
     if answer.status != 200:
-        raise EngageLabMockError(f"answered {answer.status}, not 200 or 404", where=url)
-    return _data(answer.text)
+        hint = "it must answer 200 with the state, or 404 for a message that the app does not know"
+        raise EngageLabMockError(said, where="--observe", hint=hint)
+    if "json" not in (answer.headers.get("Content-Type") or "").lower():
+        return _data(answer.text)
+    try:
+        return json.loads(answer.text)
+    except ValueError:
+        what = f"{url} answered with a body that is not JSON, as its Content-Type says: {first}"
+        raise EngageLabMockError(what, where="--observe", hint="answer valid JSON, or text/plain") from None
 
 
 def _run(words: list[str]) -> Any:
@@ -301,11 +339,20 @@ def _run(words: list[str]) -> Any:
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_OBSERVE_LIMIT, check=False)
     except OSError as error:
-        raise EngageLabMockError(f"{words[0]!r} cannot be run: {error.strerror}", where="--observe-command") from None
+        what = f"{words[0]!r} cannot be run: {error.strerror}"
+        raise EngageLabMockError(what, where="--observe-command", hint="is it on the PATH?") from None
+    except subprocess.TimeoutExpired:
+        what = f"{words[0]!r} did not end within {_OBSERVE_LIMIT:g} s"
+        raise EngageLabMockError(what, where="--observe-command", hint="it is run for each look at a state") from None
     if done.returncode:
-        said = done.stderr.strip() or "without a message on stderr"
-        raise EngageLabMockError(f"{words[0]!r} exited {done.returncode}: {said:.300}", where="--observe-command")
+        said = _first_line(done.stderr) or _first_line(done.stdout) or "without a message"
+        hint = "it must exit 0, and print nothing for a message that the app does not know"
+        raise EngageLabMockError(f"{words[0]!r} exited {done.returncode}: {said}", where="--observe-command", hint=hint)
     return _data(done.stdout)
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip()[:300] for line in text.splitlines() if line.strip()), "")
 
 
 def _data(text: str) -> Any:

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from engagelab_mock.checks.catalogue import CHECKS
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
-from engagelab_mock.checks.finding import Exchange, Finding
-from engagelab_mock.checks.reports import finding_record, summary_record
-from engagelab_mock.checks.runner import Report
+from engagelab_mock.checks.finding import Exchange, Finding, Report
+from engagelab_mock.checks.reports import BASES, finding_record, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
 from engagelab_mock.delivery.receiver import Receiver
@@ -96,9 +95,10 @@ class _ReportText:
         for exchange in finding.exchanges if self._verbose else finding.exchanges[-1:]:
             self._labelled("sent", exchange.sent if self._verbose else brief_request(exchange))
             self._labelled("received", exchange.received if self._verbose else brief_answer(exchange))
-        change = next((each for each in reversed(finding.changes) if each.changed), None)
-        if change is not None:
-            self._labelled("state", f"before: {change.before!s:.300}\nafter:  {change.after!s:.300}")
+        self._labelled("judged by", BASES[finding.basis])
+        for change in finding.evidence:
+            states = f"before: {change.before!s:.300}\nafter:  {change.after!s:.300}"
+            self._labelled("state", f"of {change.before.message_id}\n{states}")
         self._labelled("fix", plain(check.fix.text))
         if self._verbose:
             fix = check.fix
@@ -125,19 +125,20 @@ class _ReportText:
             self._rows(rows)
 
     def unclear(self, report: Report) -> None:
-        """Print the suppressed, inconclusive and skipped checks, one line for each reason."""
+        """Print the checks that were not judged, are suppressed or ended with an error, a line for each reason."""
+        self._group("ERRORS", report.of(Judgement.ERROR), "bold red")
         suppressed = [f for f in report.findings if f.verdict is Judgement.FAIL and not f.fell_short]
         if suppressed:
             self._heading("SUPPRESSED", len(suppressed), "dim")
             self._rows((f.id, f"{f.suppressed} ({f.reason})") for f in suppressed)
-        unclear = report.of(Judgement.INCONCLUSIVE)
-        if unclear:
-            self._heading("INCONCLUSIVE", len(unclear), "yellow")
-            self._rows(_by_reason(unclear))
-        skipped = [finding for finding in report.of(Judgement.SKIPPED) if not _was_asked_for(finding)]
-        if skipped:
-            self._heading("SKIPPED", len(skipped), "dim")
-            self._rows(_by_reason(skipped))
+        self._group("NOT JUDGED", report.of(Judgement.INCONCLUSIVE), "yellow")
+        self._group("NOT APPLICABLE", report.of(Judgement.NOT_APPLICABLE), "dim")
+        self._group("SKIPPED", [each for each in report.of(Judgement.SKIPPED) if not each.left_out], "dim")
+
+    def _group(self, title: str, findings: list[Finding], style: str) -> None:
+        if findings:
+            self._heading(title, len(findings), style)
+            self._rows(_by_reason(findings))
 
     def _rows(self, rows: Iterable[tuple[str, str]]) -> None:
         for id, text in rows:
@@ -147,33 +148,49 @@ class _ReportText:
         """Print how many checks of each family passed."""
         self._screen.line()
         for letter, family in FAMILIES.items():
-            findings = [finding for finding in report.findings if finding.id.startswith(letter)]
+            findings = report.family(letter)
             passed = sum(finding.verdict is Judgement.PASS for finding in findings)
             failed = sum(finding.fell_short for finding in findings)
-            ran = sum(finding.verdict is not Judgement.SKIPPED for finding in findings)
-            if ran:
+            ran = sum(finding.verdict not in _NOTHING_TO_JUDGE for finding in findings)
+            if ran or letter in report.unjudged:
                 # A family with checks that neither passed nor failed is neither good nor bad.
-                undecided = not failed and passed < ran
+                undecided = not failed and passed < max(ran, 1)
                 mark = Text(self._screen.dot, "dim") if undecided else self._screen.mark(not failed)
                 line = Text.assemble("  ", mark, f" {letter}  {family:<28} ")
-                self._screen.line(line.append(f"{passed} of {ran} passed", "dim"))
+                said = f"{passed} of {ran} passed"
+                if not any(finding.judged for finding in findings):
+                    said = "not judged" if report.observed else "not judged: give --observe"
+                self._screen.line(line.append(said, "dim"))
 
     def foot(self, report: Report, fail_on: str) -> None:
         """Print the counts."""
         counts = report.summary()
         found = len(report.at_least(fail_on))
         dot = f" {self._screen.dot} "
-        words = [f"{counts['fail'] - counts['suppressed']} failed", f"{counts['pass']} passed"]
-        words += [f"{counts[word]} {word}" for word in ("inconclusive", "skipped", "suppressed") if counts[word]]
+        by_answer = f" ({counts['pass_by_answer']} by the answer alone)" if counts["pass_by_answer"] else ""
+        words = [f"{counts['fail'] - counts['suppressed']} failed", f"{counts['pass']} passed{by_answer}"]
+        words += [f"{counts[name]} {word}" for name, word in _COUNTED.items() if counts[name]]
         self._screen.line()
-        said = f"{found} of severity {fail_on} or worse" if found else f"nothing {fail_on} or worse"
-        self._screen.line(Text.assemble(self._screen.mark(not found), f" {dot.join(words)}: {said}"))
+        said = f"{found} of severity {fail_on} or worse" if found else report.doubt or f"nothing {fail_on} or worse"
+        good = not found and not report.doubt
+        self._screen.line(Text.assemble(self._screen.mark(good), f" {dot.join(words)}: {plain(printable(said))}"))
         about = [f"in {report.elapsed:.1f} s", f"sent, and not taken back: {report.sent}"]
         self._screen.note(Text(dot.join(about), "dim"), indent=2)
 
     def _heading(self, title: str, count: int, style: str) -> None:
         self._screen.line()
         self._screen.line(Text.assemble((title, style), (f"  {count}", "dim")))
+
+
+#: How the summary counts the verdicts that are neither pass nor fail.
+_COUNTED = {
+    "error": "errors",
+    "inconclusive": "not judged",
+    "not_applicable": "not applicable",
+    "skipped": "skipped",
+    "suppressed": "suppressed",
+}
+_NOTHING_TO_JUDGE = {Judgement.SKIPPED, Judgement.NOT_APPLICABLE}
 
 
 def plain(text: str) -> str:
@@ -210,8 +227,3 @@ def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:
     for finding in findings:
         reasons.setdefault(finding.reason, []).append(finding.id)
     return [(" ".join(ids), reason) for reason, ids in reasons.items()]
-
-
-def _was_asked_for(finding: Finding) -> bool:
-    """Tell whether a check was skipped because the options say so, which needs no mention."""
-    return finding.reason.startswith(("not among", "skipped by", "less severe"))

@@ -6,8 +6,11 @@ without an event loop. With `ASYNC` they run in the caller's loop.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from engagelab_mock.delivery.model import Response
@@ -17,6 +20,8 @@ from engagelab_mock.eventloop import gather, in_loop, sleep
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from engagelab_mock.clock import Clock, Entry
     from engagelab_mock.delivery.transport import Transport
     from engagelab_mock.delivery.transport.wire import Wire
@@ -140,3 +145,54 @@ def run_sync(program: Coroutine[Any, Any, T]) -> T:
         return value
     program.close()
     raise RuntimeError("a coroutine that was run synchronously waited for an event loop")
+
+
+# A limit on a blocking call.
+
+
+class _TooLong(BaseException):
+    """A blocking call has taken too long. Not an `Exception`, which the call could catch."""
+
+
+def call_in_time(function: Callable[[], T], seconds: float) -> T:
+    """Call a blocking function, and raise `TimeoutError` if it does not return within that many seconds.
+
+    >>> call_in_time(lambda: 7, 1.0)
+    7
+
+    The main thread is interrupted, if no other timer, such as that of a test's own time limit, runs: the call stays in
+    its thread, because a database connection may belong to it. Nothing can interrupt other threads, so they call the
+    function in a new thread, and leave it there if it does not return.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return _call_in_a_thread(function, seconds)
+    if not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
+        return function()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        return function()
+    except _TooLong:
+        raise TimeoutError from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _call_in_a_thread(function: Callable[[], T], seconds: float) -> T:
+    from concurrent.futures import Future
+
+    done: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(call,), daemon=True).start()
+    return done.result(seconds)

@@ -6,22 +6,17 @@ fails is an error of the run: it is never taken for a state.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import deepcopy
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from engagelab_mock.clock import check_delay
-from engagelab_mock.delivery.io import ASYNC, Io
+from engagelab_mock.delivery.io import ASYNC, Io, call_in_time
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, StateNotSettled, UsageError
 from engagelab_mock.eventloop import limited, stopwatch
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from engagelab_mock.messages.message import Message
 
 #: Takes a message's id, and returns the state of that message in the app.
@@ -173,17 +168,22 @@ class Probe:
         limit = IDLE_LIMIT + 10 * seconds
         state = [await self.look(io, each) for each in message_ids]
         started = since = stopwatch()
-        while (now := stopwatch()) - since < seconds:
-            if now - started > limit:
+        while True:
+            await io.pause(min(_LOOK, seconds))
+            # The time first: a look after the last moment counts, however long it takes.
+            now = stopwatch()
+            again = [await self.look(io, each) for each in message_ids]
+            if again == state:
+                if now - since >= seconds:
+                    return
+                continue
+            state, since = again, stopwatch()
+            if since - started > limit:
                 raise StateNotSettled(
                     f"the state never stayed the same for {seconds:g} s, within {limit:g} s",
                     where="wait_idle",
                     hint="leave values that change on every read out of what observe returns",
                 )
-            await io.pause(min(_LOOK, seconds))
-            again = [await self.look(io, each) for each in message_ids]
-            if again != state:
-                state, since = again, stopwatch()
 
     async def _call_in_time(self, io: Io, wait_idle: Callable[[], Any]) -> None:
         too_long = ProbeFailed(
@@ -192,15 +192,11 @@ class Probe:
             hint="it must return once the app's background work is done: is its worker running?",
         )
         try:
-            with _time_limit(IDLE_LIMIT):
-                done = wait_idle()
+            done = call_in_time(wait_idle, IDLE_LIMIT)
             if isinstance(done, Awaitable):
-                if io is ASYNC:
-                    async with limited(IDLE_LIMIT):
-                        await done
-                else:
-                    await self._awaited(io, done, "wait_idle")
-        except (_TooLong, TimeoutError):
+                waits = io is ASYNC or self._wait_for is not None
+                await self._awaited(io, _in_time(done) if waits else done, "wait_idle")
+        except TimeoutError:
             raise too_long from None
         except Exception as error:
             raise _failure("wait_idle", error) from error
@@ -245,35 +241,9 @@ def _failure(name: str, error: Exception) -> ProbeFailed:
     return failure
 
 
-# A limit on a blocking call.
-
-
-class _TooLong(BaseException):
-    """A blocking call has taken too long. Not an `Exception`, which the call could catch."""
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt the block after that many seconds.
-
-    Only the main thread can be interrupted, and only if no other timer, such as that of a test's own time limit, runs.
-    The call stays in its thread, because a database connection may belong to it.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise _TooLong
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+async def _in_time(value: Awaitable[Any]) -> Any:
+    async with limited(IDLE_LIMIT):
+        return await value
 
 
 # A copy of a state.

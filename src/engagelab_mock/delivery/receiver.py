@@ -39,7 +39,7 @@ _SANDBOX_SETTINGS = CallbackSettings(address=_RECORDER_ADDRESS, username=SANDBOX
 
 SignatureClock = Literal["wall", "virtual"]
 #: The options of the receiver itself; the others are its callback settings.
-_OWN = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
+OWN_OPTIONS = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
 
 
 class ReceiverOptions(ProbeOptions, total=False):
@@ -212,7 +212,7 @@ class Receiver:
         for name in given:
             if name not in ReceiverOptions.__annotations__:
                 raise UnknownName("argument", name, ReceiverOptions.__annotations__, where=f"Receiver.{transport.name}")
-        own = {name: given.pop(name) for name in _OWN if name in given}
+        own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
         given["events"] = ticked(given.get("events", ()))
         return cls(transport, CallbackSettings(address=transport.address, **given), **own)
 
@@ -244,18 +244,8 @@ class Receiver:
         if "events" in changes:
             changes["events"] = ticked(changes["events"])
         settings = msgspec.structs.replace(self.settings, **changes)
-        return Receiver(
-            self.transport,
-            settings,
-            limit=self.limit,
-            signature_clock=self.signature_clock,
-            skew=self.skew,
-            observe=self.observe,
-            prepare=self.prepare,
-            reset=self.reset,
-            wait_idle=self.wait_idle,
-            recorder=self.recorder,
-        )
+        own: dict[str, Any] = {name: getattr(self, name) for name in OWN_OPTIONS}
+        return Receiver(self.transport, settings, **own, recorder=self.recorder)
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:

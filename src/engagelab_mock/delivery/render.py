@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -359,3 +360,25 @@ def _fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _show(fields: dict[str, Any], path: str) -> str:
     return repr(fields[path]) if path in fields else "absent"
+
+
+def quoted(data: bytes) -> str:
+    """Quote bytes for a shell: plain text as it is, other bytes as $'…' of bash and zsh.
+
+    >>> print(quoted(b"a b"), quoted(b"\\x00"))
+    'a b' $'\\x00'
+    """
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    if (text or not data) and text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(_escaped(byte) for byte in data) + "'"
+
+
+def _escaped(byte: int) -> str:
+    character = chr(byte)
+    if character in "'\\":
+        return f"\\{character}"
+    return character if " " <= character <= "~" else f"\\x{byte:02x}"

@@ -171,12 +171,8 @@ class Player:
         self._entered = count()
         self._last: Played | None = None
 
-    async def play(self, io: Io, schedule: Schedule, *, closely: bool = False) -> Played:
-        """Reset the app, prepare the messages, deliver every step, then send every retry that is still due.
-
-        With `closely`, the state is also read before each delivery,
-        and `StateNotSettled` raised if it has changed since the one before was answered.
-        """
+    async def play(self, io: Io, schedule: Schedule) -> Played:
+        """Reset the app, prepare the messages, deliver every step, then send every retry that is still due."""
         __tracebackhide__ = True
         probe = self.probe
         await probe.reset_app(io)
@@ -196,8 +192,6 @@ class Player:
                 continue
             faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
             for _ in range(step.repeat):
-                if closely:
-                    await self.check_settled(io)
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
         if self._due:

@@ -13,6 +13,7 @@ import msgspec
 from engagelab_mock.delivery.probe import check_readable, check_size, unreadable
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.messages.message import Message
+from engagelab_mock.protocol.status import Status
 
 #: Down to which depth a value is taken apart. Deeper values are kept as text.
 _DEPTH = 12
@@ -102,6 +103,9 @@ _TIMES = re.compile(
     r"|(?<![\d.])1\d{9}(?:\d{3}(?:\d{3})?)?(?:\.\d+)?(?!\d)"
 )
 _FIRST, _LAST = 1e9, 4.1e9
+#: What stands between the entries of a list that is written as one text, such as `sent sms; delivered sms`.
+_BETWEEN = re.compile(r"\s*(?:[;|\n→]|->|,(?=\s*[^\W\d]))\s*")
+_STATUS = re.compile(rf"(?<![a-z_])(?:{'|'.join(Status)})(?![a-z_])")
 
 
 def state_of(snapshot: Snapshot, message: Message) -> State:
@@ -111,6 +115,11 @@ def state_of(snapshot: Snapshot, message: Message) -> State:
     >>> state = state_of(Snapshot("17", {"id": "17", "at": 1.7e9, "log": ["sent", "plan"]}), message)
     >>> {dotted(path): value for path, value in state.items()}
     {'id': 'ID', 'at': 'TIME', 'log.#': 2, 'log.*': ('plan', 'sent')}
+
+    A text of several entries is a list: its order is that of their arrival.
+
+    >>> state_of(Snapshot("17", "sent sms; delivered sms"), message)[EACH,]
+    ('delivered sms', 'sent sms')
     """
     found: dict[Path, list[Any]] = {}
     _gather(snapshot.value, (), message, found)
@@ -183,11 +192,21 @@ def _gather(value: Any, path: Path, message: Message, found: dict[Path, list[Any
 
 def _parsed(text: str) -> Any:
     if text[:1] not in {"{", "["}:
-        return text
+        return _entries(text)
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _entries(text: str) -> Any:
+    """Return the entries of a text that is a list, as `sent; delivered` or `sent/delivered`; else the text."""
+    if any(bracket in text for bracket in "(<{["):
+        return text
+    entries = [entry for entry in _BETWEEN.split(text) if entry.strip()]
+    if len(entries) < 2 and len(_STATUS.findall(text.lower())) > 1:
+        entries = re.findall(r"\w+", text)
+    return entries if len(entries) > 1 else text
 
 
 def _impersonal(value: Any, message: Message) -> Any:

@@ -26,7 +26,6 @@ def _is_issued(db: sqlite3.Connection, message_id: str) -> bool:
 
 
 MUTANTS = [
-    # The messages of a burst are new.
-    Mutant("C12", RefusesWhatItHasNotSent, also_over_a_socket=("A06",)),
+    Mutant("C12", RefusesWhatItHasNotSent),
     Mutant("C13", UpdatesNoRowWhereThereIsNone),
 ]

@@ -1,0 +1,282 @@
+"""Receivers that are right but unusual: how the checks find out what they are like, wait for them, and judge them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engagelab_mock import EngageLab, Judgement, Receiver, Report
+from engagelab_mock.checks import context as contexts
+from engagelab_mock.checks import ordering, trial
+from engagelab_mock.checks.context import Context
+from engagelab_mock.checks.trial import Trial
+from tests.checks.receivers.correct import PATH, Refused
+from tests.checks.receivers.frameworks import on_flask
+from tests.truth.receivers import (
+    SETTINGS,
+    AppendOnlyLog,
+    InMemory,
+    LastWins,
+    OneStatus,
+    PlainStatus,
+    RemovedWhenDone,
+    StatusAndTotals,
+    TotalsOnly,
+    WorksInQueue,
+)
+
+#: The receivers of this file work before they answer, or a few milliseconds after it.
+PATIENCE = 0.3
+
+
+def receiver_of(app: InMemory, **options: Any) -> Receiver:
+    return Receiver.wsgi(on_flask(app), PATH, **{**SETTINGS, "observe": app.observe, **options})
+
+
+def context_of(app: InMemory, **options: Any) -> Context:
+    return Context(receiver_of(app, **options), patience=PATIENCE)
+
+
+def check(app: InMemory, *only: str, **options: Any) -> Report:
+    with EngageLab(receiver_of(app, **options)) as engagelab:
+        return engagelab.check(only=[*only], patience=PATIENCE)
+
+
+# --- The profile
+
+
+def test_one_callback_shows_how_a_receiver_works_that_works_before_it_answers() -> None:
+    context = context_of(PlainStatus())
+    assert (context.profile.status, context.profile.lag, context.profile.own) == ("delivered", 0.0, True)
+    assert context.callbacks == 1
+    context.settle()
+    assert context.callbacks == 1
+
+
+def test_after_settling_the_work_of_every_callback_in_a_queue_is_done() -> None:
+    app = WorksInQueue()
+    context = context_of(app)
+    assert context.profile.lag > 0
+    messages = [context.new_message() for _ in range(5)]
+    for message in messages:
+        context.send_valid(message, "sent")
+    context.settle()
+    assert [bool(app.observe(message.id)) for message in messages] == [True] * 5
+
+
+class RefusesDelivered(PlainStatus):
+    """Answer 409 to `delivered`, until `sent` has come."""
+
+    status = 409
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        if status == "delivered" and message_id not in self.statuses:
+            self.known_events.discard((message_id, status, channel))
+            raise Refused(self.status)
+        super().event(message_id, status, channel)
+
+
+def test_other_statuses_are_tried_if_the_first_is_refused() -> None:
+    profile = context_of(RefusesDelivered()).profile
+    assert (profile.refuses, profile.blind, profile.status) == ("", "", "verified")
+
+
+def test_no_other_status_is_tried_if_the_sender_is_refused() -> None:
+    context = context_of(PlainStatus(), secret="another")
+    assert context.profile.refuses == "answered 401 UNAUTHORIZED"
+    assert context.callbacks == 1
+
+
+def test_a_row_that_is_removed_when_the_message_is_done_is_seen_by_another_status() -> None:
+    profile = context_of(RemovedWhenDone()).profile
+    assert (profile.status, profile.lag, profile.blind) == ("sent", 0.0, "")
+
+
+def test_what_all_messages_share_is_told_from_the_state_of_one() -> None:
+    totals, beside = context_of(TotalsOnly()).profile, context_of(StatusAndTotals()).profile
+    assert (totals.own, beside.own) == (False, True)
+    assert beside.shared == {("known",)}
+
+
+class ShowsItForAMoment(PlainStatus):
+    """Return the state of each message once."""
+
+    def observe(self, message_id: str) -> Any:
+        return self.statuses.pop(message_id, None)
+
+
+def test_an_effect_that_is_gone_at_the_second_look_is_not_judged() -> None:
+    assert "for a short time only" in context_of(ShowsItForAMoment()).profile.blind
+
+
+def test_every_message_has_another_recipient() -> None:
+    context = Context(Receiver.recording())
+    assert len({context.new_message().to for _ in range(500)}) == 500
+
+
+# --- What cannot be compared is not green
+
+
+def test_totals_are_not_compared() -> None:
+    report = check(TotalsOnly(), "C02", "C06", "C08", "D01", "D02", "D05", "D08", "D09", "D14")
+    found = {(finding.verdict, finding.reason) for finding in report.findings if finding.verdict != "skipped"}
+    [(verdict, reason)] = found
+    assert verdict is Judgement.INCONCLUSIVE
+    assert "return the state of the message whose id it is given" in reason
+
+
+class NothingIsTheSame(OneStatus):
+    """Show a text that differs for each message and each status, as a hash does."""
+
+    def observe(self, message_id: str) -> Any:
+        status = self.statuses.get(message_id)
+        return "x" if status is None else f"{hash((message_id, status)):x}"
+
+
+def test_states_that_differ_for_every_message_are_inconclusive() -> None:
+    report = check(NothingIsTheSame(), "C01", "C06", "C07", "C09")
+    assert {finding.verdict for finding in report.findings if finding.id[0] == "C"} == {
+        Judgement.INCONCLUSIVE,
+        Judgement.SKIPPED,
+    }
+    assert "no effect can be told" in report.finding("C06").reason
+
+
+# --- What an app makes nothing of is not applicable
+
+
+class OnlyVerified(OneStatus):
+    """Know whether the code was right, and no other status."""
+
+    def observe(self, message_id: str) -> Any:
+        return {"verified": self.statuses.get(message_id) == "verified"}
+
+
+@pytest.mark.parametrize("id", ["C06", "C14", "D10", "D15", "D20"])
+def test_what_an_app_makes_nothing_of_is_not_applicable(id: str) -> None:
+    finding = check(OnlyVerified(), id).finding(id)
+    assert finding.verdict is Judgement.NOT_APPLICABLE
+    assert finding.reason.startswith("`observe`")
+
+
+class OnlyVerifiedLastWins(LastWins, OnlyVerified):
+    """Forget that the code was right when another status comes late."""
+
+
+def test_the_second_trace_is_tried_if_the_first_shows_nothing() -> None:
+    assert check(OnlyVerified(), "C07").finding("C07").verdict is Judgement.PASS
+    finding = check(OnlyVerifiedLastWins(), "C07").finding("C07")
+    assert finding.verdict is Judgement.FAIL
+    assert "verified is False after verified" in finding.reason
+
+
+# --- Receivers that ask for a retry
+
+
+class WantsDeliveredFirst(PlainStatus):
+    """Answer 409 to `verified` until `delivered` has come."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        if status == "verified" and self.statuses.get(message_id) not in {"delivered", "verified_failed"}:
+            self.known_events.discard((message_id, status, channel))
+            raise Refused(409)
+        super().event(message_id, status, channel)
+
+
+def test_a_receiver_that_asks_for_a_retry_of_an_early_event_loses_nothing() -> None:
+    report = check(WantsDeliveredFirst(), "C06", "C07", "C09", "C10", "C15", "C08")
+    assert {finding.id: finding.reason for finding in report.of(Judgement.FAIL)} == {
+        "C08": "verified without the statuses before it: answered 409 CONFLICT"
+    }
+
+
+class LosesVerified(PlainStatus):
+    """Change nothing after `delivered`."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        if self.statuses.get(message_id) == "delivered":
+            self.after_the_end()
+        else:
+            super().event(message_id, status, channel)
+
+    def after_the_end(self) -> None:
+        """Acknowledge what is lost."""
+
+
+class RefusesVerified(LosesVerified):
+    """Answer 409 to all that comes after `delivered`."""
+
+    def after_the_end(self) -> None:
+        raise Refused(409)
+
+
+@pytest.mark.parametrize(("kind", "came_to"), [(LosesVerified, "had no effect"), (RefusesVerified, "was refused")])
+def test_the_reason_says_what_happened_to_an_event_that_does_not_count(kind: type[InMemory], came_to: str) -> None:
+    finding = check(kind(), "C09").finding("C09")
+    assert finding.reason == (
+        f"sent, delivered, verified, in this order, left the same state as sent, delivered: verified {came_to}"
+    )
+
+
+# --- Time
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that lets the stopwatch of the checks run on."""
+    now = [0.0]
+
+    def run_on(seconds: float) -> None:
+        now[0] += seconds
+
+    for module in (contexts, ordering, trial):
+        monkeypatch.setattr(module, "stopwatch", lambda: now[0])
+    return run_on
+
+
+@pytest.mark.parametrize("seconds", [0.6, 0.8, 1.0, 1.93, 2.0, 2.07, 2.5])
+def test_orders_for_which_there_is_no_time_are_not_judged(seconds: float, passing: Callable[[float], None]) -> None:
+    class TakesTime(PlainStatus):
+        def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+            passing(seconds)
+            super().commit(nonce, body, envelope)
+
+    finding = check(TakesTime(), "C07").finding("C07")
+    said = f"{finding.reason} {finding.warnings}"
+    assert finding.verdict in {Judgement.PASS, Judgement.INCONCLUSIVE}
+    assert "give more, with `timeout=` or --total" in said
+
+
+def test_a_check_gets_the_time_that_a_slow_receiver_needs() -> None:
+    context = context_of(AppendOnlyLog())
+    quick = trial.Trial(context, seconds=20).time_left()
+    context.profile.answer, context.profile.lag = 0.5, 2.5
+    assert trial.Trial(context, seconds=20).time_left() > 2 * quick
+
+
+class AnswersTwiceAtOnce(AppendOnlyLog):
+    """Handle copies of an event that come at once twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter = itertools.count()
+
+    def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+        super().keep(db, message_id, status, f"{detail} {next(self.counter)}")
+
+
+def test_copies_at_once_are_compared_with_one_callback_of_the_same_time() -> None:
+    finding = check(AnswersTwiceAtOnce(), "C02").finding("C02")
+    assert finding.verdict is Judgement.FAIL
+    assert "after one callback it is 1" in finding.reason
+
+
+def test_no_time_for_a_single_order_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The time runs out when the references are known and no other order is.
+    monkeypatch.setattr(Trial, "time_left", lambda trial: 0.0)
+    [finding] = [finding for finding in check(PlainStatus(), "C07").findings if finding.id == "C07"]
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert "timeout=" in finding.reason
