@@ -85,7 +85,7 @@ def error_codes() -> str:
 _REASONS = {
     1000: "what is not foreseen: please report it",
     2001: "no credentials, malformed ones, or others than were set",
-    3001: "a body that is not JSON",
+    3001: "a body that is not JSON; with `strict_content_type`, another Content-Type",
     3002: "a field that is missing, of another type, or out of its limits",
     3003: "a code that is used or expired; a template without a configuration for a channel of its strategy",
     3004: "the same template and recipient again while the code is valid; `+10000000099`",

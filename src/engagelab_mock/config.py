@@ -60,7 +60,7 @@ _KINDS = {
     "a string or an integer": "seed",
     "an integer": "port answer keep pending",
     "a number": "speed timeout tolerance",
-    "true or false": "insecure validate strict_templates callback_before_response",
+    "true or false": "insecure validate strict_templates strict_content_type callback_before_response",
     "a list of strings": "custom_arg",
 }
 

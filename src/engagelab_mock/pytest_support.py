@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "retry", "batch", "fault", "check")
 CREDENTIALS = ("username", "secret", "authorization")
 ENGINE_ARGUMENTS = ("dialect", "code_ttl")
-API_ARGUMENTS = ("dev_key", "dev_secret", "strict_templates", "callback_before_response")
+API_FLAGS = ("strict_templates", "strict_content_type", "callback_before_response")
+API_ARGUMENTS = ("dev_key", "dev_secret", *API_FLAGS)
 MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS, *API_ARGUMENTS)
 
 #: How many attempts a failing test's report shows.
@@ -388,7 +389,7 @@ def _check_mark(mark: pytest.Mark) -> None:
             check_delay(value, where=where)
         elif name in {"dev_key", "dev_secret"}:
             _check_kind(name, value, str, "a string")
-        elif name in {"strict_templates", "callback_before_response"}:
+        elif name in API_FLAGS:
             _check_kind(name, value, bool, "True or False")
 
 

@@ -38,10 +38,11 @@ class Client:
     def __init__(self, url: str, authorization: str = BASIC) -> None:
         self.url = url
         self.authorization = authorization
+        self.content_type = "application/json"
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
+        headers = {"Authorization": self.authorization, "Content-Type": self.content_type}
         with urlopen(Request(self.url + path, data, headers, method=method), timeout=PATIENCE) as answer:
             return json.load(answer)
 
@@ -255,8 +256,11 @@ def test_a_callback_can_come_before_the_answer(serving: Serving, receiver: tuple
 
 
 def test_only_the_configured_credentials_are_accepted(serving: Serving) -> None:
-    _, client = serving("--dev-key", "key", "--dev-secret", "secret", "--strict-templates")
+    strict = ("--strict-templates", "--strict-content-type")
+    _, client = serving("--dev-key", "key", "--dev-secret", "secret", *strict)
     assert client.refused("POST", "/v1/messages", {"to": "+6591234567", "template": {"id": "none"}})[1]["code"] == 4001
+    client.content_type = "text/plain"
+    assert client.refused("POST", "/v1/messages", {"to": "+6591234567"})[1]["code"] == 3001
     client.authorization = "Basic " + base64.b64encode(b"key:wrong").decode()
     status, error = client.refused("POST", "/v1/messages", {})
     assert (status, error["code"]) == (401, 2001)
@@ -268,6 +272,7 @@ def test_other_machines_need_a_token_for_the_control_api(spawn: Spawn) -> None:
     first = json.loads(program.stdout.readline())
     client = Client(first["url"])
     assert client.refused("GET", "/_mock/journal")[0] == 401
+    assert client.call("GET", "/_mock/readyz")["status"] == "ready"
     client.authorization = f"Bearer {first['token']}"
     assert client.call("GET", "/_mock/clock")
     err = end(program).err

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from engagelab_mock import CATALOGUE, EngageLab, LiveClock, Receiver, Recorder, 
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.server import ApiServer, create_app
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.store.restore import restore
+from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.server.conftest import PATIENCE, Talk, message
 
 
@@ -43,6 +46,33 @@ def test_the_journal_has_what_the_engine_sent(talk: Talk, engagelab: EngageLab) 
         *("attempt", "+6591234567", 1, 200, "acknowledged"),
         None,
     )
+
+
+@pytest.mark.parametrize("query", ["", "?follow=0.01"])
+def test_the_journal_does_not_show_the_authorization(query: str) -> None:
+    receiver = Receiver.recording(authorization="Bearer of-news")
+    with EngageLab(receiver) as engagelab, ApiServer(engagelab) as server:
+        engagelab.send("+6591234567", scenario=["plan"])
+        answer = Talk(server)("GET", f"/_mock/journal{query}")
+    [record] = lines(answer.body)
+    assert record["headers"]["Authorization"] == "(as configured)"
+    assert b"of-news" not in answer.body
+
+
+def test_a_restored_journal_does_not_show_the_authorization_of_then(tmp_path: Path) -> None:
+    with LoopbackServer(Recorder()) as app:
+        for authorization in ("Bearer of-old", "Bearer of-new"):
+            receiver = Receiver.http(app.url, authorization=authorization)
+            with (
+                SqliteStore(tmp_path / "db") as store,
+                EngageLab(receiver) as engagelab,
+                ApiServer(engagelab) as server,
+            ):
+                restore(engagelab, store)
+                engagelab.send("+6591234567", scenario=["plan"], check=False)
+                answer = Talk(server)("GET", "/_mock/journal")
+    assert [record["headers"]["Authorization"] for record in lines(answer.body)] == ["(as configured)"] * 2
+    assert b"of-" not in answer.body
 
 
 def test_the_journal_has_what_was_refused_and_what_failed(talk: Talk, engagelab: EngageLab) -> None:

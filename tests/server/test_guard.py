@@ -78,11 +78,17 @@ def guarded(engagelab: EngageLab) -> Iterator[Talk]:
 
 
 def test_the_token_is_for_all_of_the_control_api_and_for_nothing_else(guarded: Talk) -> None:
-    for path in ("/_mock/readyz", "/_mock/journal", "/_mock", "/_mock/nothing"):
+    for path in ("/_mock/clock", "/_mock/journal", "/_mock", "/_mock/nothing", "/_mock/readyz/", "/_mock/readyz2"):
         assert guarded("GET", path).error == (401, 2001)
-    assert guarded("GET", "/_mock/readyz", headers={"Authorization": "Bearer t0ken"}).status == 200
+    assert guarded("GET", "/_mock/clock", headers={"Authorization": "Bearer t0ken"}).status == 200
     assert guarded("GET", "/openapi.json").status == 200
     assert guarded("GET", "/v1/template-configs").status == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Host": "10.0.0.5:8420"}, {"Authorization": "Bearer wrong"}])
+def test_a_health_check_needs_no_token_and_no_name(guarded: Talk, talk: Talk, headers: dict[str, str]) -> None:
+    for server in (guarded, talk):
+        assert server("GET", "/_mock/readyz", headers=headers).json["status"] == "ready"
 
 
 def test_over_a_socket_a_foreign_host_and_a_foreign_page_are_refused(talk: Talk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -301,7 +302,8 @@ class TestWithAWorker:
         self, app: App, engagelab: EngageLab, client: Client, journal: Journal
     ) -> None:
         ids: list[str] = []
-        in_threads(*[lambda: ids.extend(client.sent(f"+65912345{len(ids):02d}", "mine") for _ in range(5))] * 4)
+        numbers = itertools.count()  # each thread takes another recipient: a second code for one is refused
+        in_threads(*[lambda: ids.extend(client.sent(f"+65912345{next(numbers):02d}", "mine") for _ in range(5))] * 4)
         engagelab.settle()
         assert len(set(ids)) == 20
         assert {tuple(app.of(message_id)) for message_id in ids} == {tuple(SENT)}

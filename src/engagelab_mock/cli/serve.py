@@ -69,6 +69,7 @@ class ServeOptions:
     pending: int
     retry: str
     strict_templates: bool
+    strict_content_type: bool
     callback_before_response: bool
     token: str
     format: str
@@ -146,6 +147,7 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
     help="When to retry a callback: vendor (after 1 min, 10 min, 1 h …), none, or waits in seconds such as 5,30.",
 )
 @setting("strict_templates", is_flag=True, help="Refuse a template that was not created. Default: accept any id.")
+@setting("strict_content_type", is_flag=True, help="Refuse a body whose Content-Type is not JSON. Default: accept any.")
 @setting("callback_before_response", is_flag=True, help="Send callbacks before the API call is answered.")
 @setting(
     "token",
@@ -269,6 +271,7 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
             dev_key=options.dev_key,
             dev_secret=options.dev_secret,
             strict_templates=options.strict_templates,
+            strict_content_type=options.strict_content_type,
             callback_before_response=options.callback_before_response,
         ),
         store=store,

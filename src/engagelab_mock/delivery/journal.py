@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from engagelab_mock import eventloop
@@ -271,7 +270,7 @@ class Journal:
         """
         __tracebackhide__ = True
         wanted = self._wanted(filters)
-        deadline = monotonic() + check_delay(timeout, where="wait_for, timeout")
+        deadline = eventloop.stopwatch() + check_delay(timeout, where="wait_for, timeout")
         came = threading.Event()
         with self._listening(came.set):
             while True:
@@ -279,7 +278,7 @@ class Journal:
                 for delivery in self._fitting(wanted):
                     return delivery
                 # `max`, because a negative timeout waits without a limit.
-                if not came.wait(min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)):
+                if not came.wait(min(max(0.0, deadline - eventloop.stopwatch()), threading.TIMEOUT_MAX)):
                     raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted)
 
     async def await_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:

@@ -69,6 +69,12 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
                 hint="it must be latin-1 text without line breaks or other control characters",
             )
 
+    def __repr__(self) -> str:
+        # pytest shows the values in a failing assertion, and keeps them in its reports.
+        secret = {"secret": "…", "authorization": "…"}
+        given = {name: secret.get(name, value) for name in self.__struct_fields__ if (value := getattr(self, name))}
+        return f"CallbackSettings({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
     def wants(self, event: Event) -> bool:
         """Tell whether the receiver subscribes to the event."""
         return not self.events or event.kind in self.events or event.name in self.events

@@ -10,7 +10,6 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.transport.http1 import printable
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.loopback import is_loopback
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
 from engagelab_mock.service.store import StoreError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("engagelab_mock.server")
 DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
+READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
 #: The longest body that is read, in bytes: one more than the API takes, so that it refuses what is longer.
 _BODY_LIMIT = 1024 * 1024 + 1
@@ -66,7 +67,7 @@ class ServerApp:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        started = perf_counter()
+        started = stopwatch()
         # Not entered in the environ: each request would be a cycle, which only the garbage collector frees.
         request = Request(environ, populate_request=False)
         response = self._answer(request)
@@ -78,7 +79,7 @@ class ServerApp:
                 printable(request.method),
                 printable(request.path),
                 response.status_code,
-                (perf_counter() - started) * 1000,
+                (stopwatch() - started) * 1000,
             )
         return response(environ, start_response)
 
@@ -119,7 +120,8 @@ class ServerApp:
         if path == CONTROL or path.startswith(f"{CONTROL}/"):
             from engagelab_mock.server.control import answer_control  # an app under test does not need it
 
-            self._guard.check(request)
+            if path != READY:  # a container's health check has no token, and any name
+                self._guard.check(request)
             return answer_control(self, request)
         if path == DOCUMENT and request.method in {"GET", "HEAD"}:
             from engagelab_mock.server.openapi import document  # few ask for it
@@ -129,7 +131,8 @@ class ServerApp:
             self._guard.check_page(request)
         if path == WEBHOOK:
             return _save_webhook(self, request)
-        answer = self.engagelab.api.handle(ApiRequest(request.method, path, request.headers.get("Authorization"), body))
+        authorization, content_type = request.headers.get("Authorization"), request.headers.get("Content-Type")
+        answer = self.engagelab.api.handle(ApiRequest(request.method, path, authorization, body, content_type))
         response = Response(answer.body, answer.status, list(answer.headers))
         response.call_on_close(answer.written)
         return response

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -26,6 +25,7 @@ from engagelab_mock.delivery.transport.http1 import (
     read_head,
     request_body,
 )
+from engagelab_mock.eventloop import stopwatch
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -135,8 +135,8 @@ class Connection:
         """Read on for a moment: closing a socket with unread data resets it, and the client loses the answer."""
         self.socket.shutdown(socket.SHUT_WR)
         self.socket.settimeout(_LINGER)
-        end = monotonic() + _LINGER
-        while monotonic() < end and self.socket.recv(65536):
+        end = stopwatch() + _LINGER
+        while stopwatch() < end and self.socket.recv(65536):
             pass
 
 
@@ -298,7 +298,7 @@ class _Arriving(io.RawIOBase):
 
     def allow(self, seconds: float) -> None:
         """Set the limit to that many seconds from now."""
-        self._deadline = monotonic() + seconds
+        self._deadline = stopwatch() + seconds
 
     def pause(self) -> None:
         """Read nothing more from the socket until the next limit is set."""
@@ -310,7 +310,7 @@ class _Arriving(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         if self._deadline is None:
             return None
-        left = self._deadline - monotonic()
+        left = self._deadline - stopwatch()
         if left <= 0:
             raise TimeoutError("the request took too long")
         self._connection.settimeout(left)

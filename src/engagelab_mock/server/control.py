@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
@@ -20,6 +19,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import attempt_record, records
 from engagelab_mock.errors import EngageLabMockError, did_you_mean
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.server.app import Call, Nothing, Operation, fit, json_response, read_body, read_query
 from engagelab_mock.server.schemas import (
@@ -115,11 +115,11 @@ def read_inbox(call: Call) -> Inbox:
         inbox = MessagesOf(call.engagelab._engine, to)
     except EngageLabMockError as error:
         raise call.refused(error) from None
-    deadline = monotonic() + call.query.wait
+    deadline = stopwatch() + call.query.wait
     app.on_close(notify)
     try:
         while True:
-            wait = min(_HEARTBEAT, max(0.0, deadline - monotonic()))
+            wait = min(_HEARTBEAT, max(0.0, deadline - stopwatch()))
             # Failures of callbacks are for the test, and not for this client.
             arrived = run_sync(inbox.arrived(SYNC, wait, stopped=lambda: app.closed, quietly=True))
             if arrived or wait < _HEARTBEAT or app.closed or call.client_has_gone():
@@ -282,14 +282,14 @@ class _Follower:
 
     def lines(self, limit: int | None, seconds: float) -> Iterator[bytes]:
         """Yield the lines of what happened, and then of what happens."""
-        deadline = monotonic() + seconds
+        deadline = stopwatch() + seconds
         self._journal.listeners.append(self._heard)
         self._app.on_close(self.end)
         try:
             seen, past = self._past()
             yield b"".join(map(_line, past[-(limit or 0) :])) or b"\n"
-            beat = monotonic() + _HEARTBEAT
-            while (now := monotonic()) < deadline:
+            beat = stopwatch() + _HEARTBEAT
+            while (now := stopwatch()) < deadline:
                 line = b"\n"
                 if now < beat:
                     try:
@@ -302,7 +302,7 @@ class _Follower:
                         continue
                     line = _line(attempt_record(*news))
                 yield line
-                beat = monotonic() + _HEARTBEAT
+                beat = stopwatch() + _HEARTBEAT
         finally:
             self._journal.listeners.remove(self._heard)
             self._app.forget(self.end)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest, ApiSettings, Fields, read_object
+from engagelab_mock.service.rest.exchange import (
+    ApiAnswer,
+    ApiError,
+    ApiRequest,
+    ApiSettings,
+    Fields,
+    check_content_type,
+    read_object,
+)
 from engagelab_mock.service.rest.messages import Call, Content, send_code, send_custom, send_message, verify
 from engagelab_mock.service.rest.templates import create_template, delete_template, get_template, list_templates
 from engagelab_mock.service.store import StoreError
@@ -67,6 +75,8 @@ class RestApi:
         try:
             operation, resource = _find(request)
             self.authenticate(request.authorization)
+            if operation.has_body and self._engine.api_settings.strict_content_type:
+                check_content_type(request.content_type)
             fields = Fields(read_object(request.body) if operation.has_body else {})
             return self._do(operation, Call(self._engine, operation.call, fields, resource))
         except ApiError as error:
