@@ -195,7 +195,7 @@ class Scheduler:
         __tracebackhide__ = True
         try:
             if io is not SYNC:
-                await raise_own_cancellation()  # within the app's call, it would seem to be the app's
+                await raise_own_cancellation()  # otherwise the app would be called before it is raised
             if self.post is None:
                 await self.advance(io, sending)
             else:
