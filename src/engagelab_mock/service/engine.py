@@ -336,12 +336,15 @@ class Engine:
 
     def advance_quietly(self, seconds: float) -> float:
         """Advance the clock, keep failures for the next caller that settles, and return the new Unix time."""
+        kept = self.outbox.take_failures()  # the clock would raise them, and not move
         try:
             self.clock.advance(seconds)
         except EngageLabMockError as error:
             if isinstance(error, UsageError):
                 raise
-            self.outbox.keep_failure(error)
+            kept.append(error)
+        finally:
+            self.outbox.keep_failure(*kept)
         now: float = self.clock.time()
         return now
 

@@ -118,9 +118,9 @@ class Outbox:
         for tell in tuple(self.on_release):
             tell()
 
-    def keep_failure(self, error: EngageLabMockError) -> None:
-        """Keep an error for the next caller that settles."""
-        self._failures.append(error)
+    def keep_failure(self, *errors: EngageLabMockError) -> None:
+        """Keep errors for the next caller that settles."""
+        self._failures.extend(errors)
 
     async def settle(self, io: Io, *, required: bool = True) -> None:
         """Send what was accepted, and raise what was not acknowledged. Called from a receiver's handler, do nothing.
@@ -200,13 +200,18 @@ class Outbox:
             finally:
                 scheduler.leave()
 
+    def take_failures(self) -> list[EngageLabMockError]:
+        """Remove and return the failures that were kept."""
+        taken: list[EngageLabMockError] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._failures.popleft())
+        return taken
+
     def raise_failures(self) -> None:
         """Raise the first failure that was kept; the others are its notes."""
         __tracebackhide__ = True
-        kept: list[EngageLabMockError] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                kept.append(self._failures.popleft())
+        kept = self.take_failures()
         if not kept:
             return
         first, *others = kept

@@ -72,8 +72,8 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
         sendings = _Sendings(engine)
         work = _restore_journal(engine, ledger, sendings)
         work += _planned(store, sendings)
-        # In the order in which this process would have sent it: the agenda keeps entries of one moment as they came.
-        for *_, resume in sorted(work, key=lambda each: each[:3]):
+        # As the other process would have sent it. What is due at one moment keeps the order in which it was stored.
+        for _, _, resume in sorted(work, key=lambda each: each[:2]):
             resume()
         engine.journal.keeper = ledger
 
@@ -137,8 +137,8 @@ class _Sendings:
         return sending
 
 
-#: Something to send: when it is due, what goes before what at one moment, its age, and the call that schedules it.
-Work = tuple[float, int, list[int], Callable[[], None]]
+#: Something to send: when it is due, what goes before what at one moment, and the call that schedules it.
+Work = tuple[float, int, Callable[[], None]]
 #: What was taken off the agenda already, what was not, and what was put on it later.
 _BEGUN, _PLANNED, _RETRY = range(3)
 
@@ -149,7 +149,7 @@ def _planned(store: SqliteStore, sendings: _Sendings) -> Iterator[Work]:
         sending = sendings.of(callback.message_id, callback.retry, callback.faults, callback.total)
         kind: Kind = "expiry" if callback.expiry else "event"
         resume = partial(sending.resume, callback.at, decode(callback.events).rows, callback.key, kind=kind)
-        yield callback.at, _PLANNED, by_age(callback.key), resume
+        yield callback.at, _PLANNED, resume
 
 
 def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> list[Work]:
@@ -167,7 +167,7 @@ def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> lis
         else:
             sending = sendings.of(stored.message_id, stored.retry, stored.faults, None)
             at, order = _due(stored, delivery, engine.clock.time())
-            work.append((at, order, by_age(stored.key), partial(sending.retry, delivery, at)))
+            work.append((at, order, partial(sending.retry, delivery, at)))
     for refusal in ledger.store.load(REFUSAL, StoredRefusal):
         entries.append((refusal.at, by_age(refusal.key), Refusal(refusal.at, _error(refusal))))
         ledger.count_closed(REFUSAL, refusal.key)
