@@ -73,14 +73,8 @@ class ServerApp:
         response = self._answer(request)
         response.headers["Cache-Control"] = "no-store"
         if log.isEnabledFor(logging.INFO):
-            log.info(
-                "%s %s %s %d %.1f ms",
-                request.remote_addr or "-",
-                printable(request.method),
-                printable(request.path),
-                response.status_code,
-                (stopwatch() - started) * 1000,
-            )
+            what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
+            log.info("%s %d %.1f ms", what, response.status_code, (stopwatch() - started) * 1000)
         return response(environ, start_response)
 
     def close(self) -> None:
