@@ -50,11 +50,13 @@ nitpick_ignore_regex = [
     # The engine's own machinery, which stands in signatures and has no page.
     (
         r"py:class",
-        r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|transport\.wire\.Wire"
+        r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
         r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
-        r"|virtual\.Companion)|explore\.(schedules\.Family|tape\.file\.(Head|Answer))"
-        r"|checks\.(check\.Fix|finding\.Change|runner\.Sent|trial\.Trial))",
+        r"|virtual\.Companion)|explore\.(schedules\.Family|player\.Usual|tape\.file\.(Head|Answer))"
+        r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
+    # Names of types in the options' annotations, each explained where it stands.
+    (r"py:class", r"Observe|WaitIdle|Stall"),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
 from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 
 DOCS = Path(__file__).parent
+# The tables of the truth gallery come from the tests.
+sys.path.insert(0, str(DOCS.parent))
 #: What `python -m tests.real.stacks` measured.
 _WIRE_MATRIX = DOCS.parent / "tests" / "real" / "stacks" / "matrix.json"
 #: What `python -m tests.real.differential` measured.
@@ -82,7 +85,7 @@ def error_codes() -> str:
 _REASONS = {
     1000: "what is not foreseen: please report it",
     2001: "no credentials, malformed ones, or others than were set",
-    3001: "a body that is not JSON",
+    3001: "a body that is not JSON; with `strict_content_type`, another Content-Type",
     3002: "a field that is missing, of another type, or out of its limits",
     3003: "a code that is used or expired; a template without a configuration for a channel of its strategy",
     3004: "the same template and recipient again while the code is valid; `+10000000099`",
@@ -332,6 +335,20 @@ def stack_limits() -> str:
     return _table(["stack", "fails", "why", "what helps"], [*rows, *none])
 
 
+def truth_blind() -> str:
+    from tests.truth.blind import CASES
+
+    rows = ([case.judge, case.what, f"`{case.error.__name__}`: {case.says}"] for case in CASES)
+    return _table(["judge", "what is the matter", "the error says"], rows)
+
+
+def truth_right() -> str:
+    from tests.truth.receivers import PAIRS
+
+    rows = ([name, pair.right.__doc__ or "", pair.wrong.__doc__ or ""] for name, pair in PAIRS.items())
+    return _table(["built on", "the right receiver, which nothing reports", "its mutant, which is found"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "events": events,
     "stack-limits": stack_limits,
@@ -359,6 +376,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "wire-agreed": wire_agreed,
     "wire-differing": wire_differing,
     "wire-unread-chunks": wire_unread_chunks,
+    "truth-blind": truth_blind,
+    "truth-right": truth_right,
 } | {f"options-{name}": partial(options_of, command) for name, command in group.commands.items()}
 
 
@@ -447,6 +466,20 @@ def _sentence(text: str) -> str:
 
 def _yes(flag: bool) -> str:
     return "yes" if flag else ""
+
+
+def truth_blind() -> str:
+    from tests.truth.blind import CASES
+
+    rows = ([case.judge, case.what, f"`{case.error.__name__}`: {case.says}"] for case in CASES)
+    return _table(["judge", "what is the matter", "the error says"], rows)
+
+
+def truth_right() -> str:
+    from tests.truth.receivers import PAIRS
+
+    rows = ([name, pair.right.__doc__ or "", pair.wrong.__doc__ or ""] for name, pair in PAIRS.items())
+    return _table(["built on", "the right receiver, which nothing reports", "its mutant, which is found"], rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

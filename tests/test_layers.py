@@ -153,7 +153,7 @@ BAD = [
     ("service.engine", "from engagelab_mock.checks.runner import Runner", "checks.runner.Runner"),
     ("server.loopback", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
     ("pytest_plugin", "from engagelab_mock.cli.output import Output", "cli.output.Output"),
-    ("integrations.requests", "from engagelab_mock.server.app import create_app", "server.app.create_app"),
+    ("integrations.interception", "from engagelab_mock.server.app import create_app", "server.app.create_app"),
     ("cli.send", "from engagelab_mock.pytest_support import settings_of", "pytest_support.settings_of"),
     ("faker_provider", "from engagelab_mock.protocol.status import Status", "protocol.status.Status"),
     ("generate", "from engagelab_mock.faker_provider import EngageLabProvider", "faker_provider.EngageLabProvider"),

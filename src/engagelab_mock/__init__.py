@@ -38,7 +38,7 @@ _HOMES = {
     "explore.tape.file": "TapeEntry TapeProblem",
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
-    "integrations.requests": "Interception",
+    "integrations.interception": "Interception",
     "messages.account": "Account",
     "messages.catalogue": "CATALOGUE",
     "messages.message": "Message",

@@ -70,7 +70,7 @@ from engagelab_mock.explore.tape.file import TapeEntry as TapeEntry
 from engagelab_mock.explore.tape.file import TapeProblem as TapeProblem
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
-from engagelab_mock.integrations.requests import Interception as Interception
+from engagelab_mock.integrations.interception import Interception as Interception
 from engagelab_mock.messages.account import Account as Account
 from engagelab_mock.messages.catalogue import CATALOGUE as CATALOGUE
 from engagelab_mock.messages.message import Message as Message

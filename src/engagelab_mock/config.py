@@ -58,9 +58,9 @@ _KINDS = {
     " pseudonym_key",
     "a path": "ca db",
     "a string or an integer": "seed",
-    "an integer": "port answer keep",
+    "an integer": "port answer keep pending",
     "a number": "speed timeout tolerance",
-    "true or false": "insecure validate strict_templates callback_before_response",
+    "true or false": "insecure validate strict_templates strict_content_type callback_before_response",
     "a list of strings": "custom_arg",
 }
 

@@ -2,14 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.finding import Report
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.explore.exploration import Failure
     from engagelab_mock.explore.tape import Tape
+
+
+def portable(value: Any) -> Any:
+    """Return the value if it can be pickled, else its text; an exception becomes a `RuntimeError` with that text.
+
+    Apps raise and return values of all kinds. One that cannot be unpickled would break the pool of processes.
+
+    >>> portable([1, 2]), portable({"lock": print}.items())
+    ([1, 2], "dict_items([('lock', <built-in function print>)])")
+    """
+    import pickle  # only copies need it
+
+    if value is None:
+        return None
+    try:
+        pickle.loads(pickle.dumps(value))
+    except Exception:
+        if isinstance(value, BaseException):
+            return RuntimeError(f"{type(value).__name__}: {_text(value, str)}")
+        return _text(value, repr)
+    return value
+
+
+def _text(value: object, written: Callable[[object], str]) -> str:
+    try:
+        return written(value)
+    except Exception:
+        return object.__repr__(value)
+
+
+def reduce_error(error: BaseException) -> tuple[Any, ...]:
+    """Pickle or copy an exception without calling its constructor; this is the `__reduce__` of every error.
+
+    Attributes that cannot be pickled are replaced by their text.
+    """
+    state = {name: portable(value) for name, value in error.__dict__.items()}
+    if error.__cause__ is not None:
+        state["__cause__"] = portable(error.__cause__)
+    return _new_error, (type(error), error.args), state
+
+
+def _new_error(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    return kind.__new__(kind, *args)
+
+
+def reduce_struct(struct: Any, *foreign: str, without: Sequence[str] = (), late: Sequence[str] = ()) -> tuple[Any, ...]:
+    """Pickle or copy a record of which some fields are the user's, and may hold values that cannot be pickled.
+
+    The fields in `without` keep their defaults: they belong to this process. Those in `late` are set when the record
+    exists: they may lead back to it.
+    """
+    values = {name: getattr(struct, name) for name in type(struct).__struct_fields__ if name not in without}
+    # Fields with the same value keep it in common: a state that did not change is the same object.
+    texts = {id(values[name]): portable(values[name]) for name in foreign}
+    values.update({name: texts[id(values[name])] for name in foreign})
+    after = {name: values.pop(name) for name in late}
+    return _new_struct, (type(struct), values), (None, after) if late else None
+
+
+def _new_struct(kind: type[Any], values: dict[str, Any]) -> Any:
+    return kind(**values)
 
 
 class EngageLabMockError(Exception):
@@ -28,6 +89,8 @@ class EngageLabMockError(Exception):
         if hint:
             text += f"\n  hint: {hint}"
         super().__init__(f"{text}\n\n{detail}" if detail else text)
+
+    __reduce__ = reduce_error
 
 
 class UsageError(EngageLabMockError, ValueError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from engagelab_mock import EngageLab, Receiver
-    from engagelab_mock.integrations.requests import Interception
+    from engagelab_mock.integrations.interception import Interception
     from engagelab_mock.pytest_support import TestSettings
     from engagelab_mock.server.running import ApiServer
 
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
-        "secret, authorization, seed, dialect, code_ttl, dev_key, dev_secret, strict_templates, "
+        "secret, authorization, seed, dialect, code_ttl, dev_key, dev_secret, strict_templates, strict_content_type, "
         "callback_before_response): defaults for the `engagelab` fixture in this test.",
     )
 
@@ -216,15 +216,15 @@ def engagelab_server(engagelab: EngageLab) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
-    """Answer the app's calls of https://otp.api.engagelab.cc with `requests`: in process, without a socket.
+    """Answer the app's calls of https://otp.api.engagelab.cc with `requests` or `httpx`: in process, without a socket.
 
-    It shares its state with `engagelab`. Calls of other hosts are not touched:
+    It shares its state with `engagelab`. Other clients cannot reach EngageLab; calls of other hosts are not touched:
 
         def test_login(engagelab, engagelab_api):
             shop.log_in("+6591234567")
             assert shop.enter(engagelab.inbox("+6591234567").code)
     """
-    from engagelab_mock.integrations.requests import Interception
+    from engagelab_mock.integrations.interception import Interception
 
     with Interception(engagelab) as interception:
         yield interception

@@ -17,7 +17,7 @@ import pytest
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.receiver import OWN_OPTIONS, Receiver
 from engagelab_mock.delivery.render import journal_table
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.delivery.transport import split_address
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 SEND_ARGUMENTS = ("scenario", "to", "template", "channel", "custom_args", "retry", "batch", "fault", "check")
 CREDENTIALS = ("username", "secret", "authorization")
 ENGINE_ARGUMENTS = ("dialect", "code_ttl")
-API_ARGUMENTS = ("dev_key", "dev_secret", "strict_templates", "callback_before_response")
+API_FLAGS = ("strict_templates", "strict_content_type", "callback_before_response")
+API_ARGUMENTS = ("dev_key", "dev_secret", *API_FLAGS)
 MARKER_ARGUMENTS = (*SEND_ARGUMENTS, "url", *CREDENTIALS, "seed", *ENGINE_ARGUMENTS, *API_ARGUMENTS)
 
 #: How many attempts a failing test's report shows.
@@ -189,25 +190,15 @@ class TestSettings:
 
     def _override(self, receiver: Receiver) -> Receiver:
         own = {name: getattr(receiver.settings, name) for name in CREDENTIALS}
-        wanted = {}
+        wanted: dict[str, Any] = {}
         for name, value in own.items():
             explicit = self._explicit.get(name)
             # The ini file is for a whole project: it only adds what the fixture does not set.
             wanted[name] = (value or self._session.ini.get(name) or "") if explicit is None else explicit
         url = self._explicit.get("url")
         if url is not None and url != receiver.address:
-            return Receiver.http(
-                url,
-                **wanted,
-                limit=receiver.limit,
-                signature_clock=receiver.signature_clock,
-                skew=receiver.skew,
-                observe=receiver.observe,
-                prepare=receiver.prepare,
-                reset=receiver.reset,
-                wait_idle=receiver.wait_idle,
-                events=receiver.settings.events,
-            )
+            kept: dict[str, Any] = {name: getattr(receiver, name) for name in OWN_OPTIONS}
+            return Receiver.http(url, **wanted, **kept, events=receiver.settings.events)
         return receiver if wanted == own else receiver.with_settings(**wanted)
 
     def _setting(self, name: str) -> Any:
@@ -398,7 +389,7 @@ def _check_mark(mark: pytest.Mark) -> None:
             check_delay(value, where=where)
         elif name in {"dev_key", "dev_secret"}:
             _check_kind(name, value, str, "a string")
-        elif name in {"strict_templates", "callback_before_response"}:
+        elif name in API_FLAGS:
             _check_kind(name, value, bool, "True or False")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -250,6 +251,23 @@ def test_an_observe_that_raises_for_unknown_messages_is_right(store: Store) -> N
     assert len(report.of(Judgement.PASS)) == 3
 
 
+def test_an_observe_that_raises_for_messages_that_were_not_prepared_is_right(store: Store) -> None:
+    known: dict[str, Message] = {}
+
+    def look(message_id: str) -> Any:
+        state = observe(store, message_id)
+        if not state["status"] and message_id not in known:
+            raise KeyError(message_id)
+        return state
+
+    def prepare(message: Message) -> None:
+        known[message.id] = message
+        store.issue(message.id)
+
+    report = check(in_process(store), "B16 C12 C13 D14", observe=look, prepare=prepare)
+    assert len(report.of(Judgement.PASS)) == 4
+
+
 def test_an_observe_that_starts_failing_ends_the_run_with_what_was_judged(store: Store) -> None:
     looks: Iterator[int] = iter(range(30))
 
@@ -291,6 +309,27 @@ def test_a_receiver_that_refuses_every_valid_callback_is_judged(store: Store) ->
     assert report.finding("A04").verdict is Judgement.FAIL
     assert "accepts no valid callback" in report.finding("B16").reason
     assert report.unjudged == ("B",)
+
+
+class CrashesOnFailures(WorksWhenAsked):
+    """Acknowledge every status but one, and have each effect later."""
+
+    def answer(self, incoming: Incoming) -> Any:
+        return (500, "", {}) if b'"delivered_failed"' in incoming.body else super().answer(incoming)
+
+
+def test_a_receiver_that_refuses_one_status_is_judged(store: Store) -> None:
+    app = CrashesOnFailures(store)
+    looks = iter(range(12))
+
+    def look(message_id: str) -> Any:
+        # The effects come once all statuses were tried.
+        if next(looks, None) is None:
+            app.work_off()
+        return observe(store, message_id)
+
+    report = check(Receiver.wsgi(on_flask(app), PATH, **SETTINGS), "B14", observe=look, patience=2.0)
+    assert report.finding("B14").verdict is Judgement.PASS
 
 
 class ShowsWhatIsComplete(CorrectReceiver):
@@ -339,15 +378,12 @@ def test_ids_that_are_kept_as_floats_are_told_by_their_own_check(store: Store) -
 
 
 def test_two_looks_while_the_app_works_on_another_message_are_no_error(store: Store) -> None:
-    # The state is the same for each id: how many callbacks were stored so far.
-    def totals(message_id: str) -> Any:
-        return len(store.message_ids())
-
-    looks = iter([1, 2, 2])
+    looks: Counter[str] = Counter()
 
     def look(message_id: str) -> Any:
-        # The first two looks at the untouched message differ, because a worker has just stored another one.
-        return totals(message_id) + (0 if message_id in store.message_ids() else next(looks, 2))
+        looks[message_id] += 1
+        # A worker still stores earlier callbacks at the first look at a new message.
+        return observe(store, message_id), looks[message_id] == 1 and message_id not in store.message_ids()
 
     assert check(in_process(store), "A04", observe=look).finding("A04").verdict is Judgement.PASS
 

@@ -360,14 +360,14 @@ def test_a_verdict_rests_on_the_answer_the_state_or_both(tmp_path: Path) -> None
     unseen.assert_none("info")
 
 
-class CrashesOnForgeries(CorrectReceiver):
+class CrashesOnBatches(CorrectReceiver):
     def answer(self, incoming: Incoming) -> Answer:
-        status, body, headers = super().answer(incoming)
-        return (500 if status == 401 else status), body, headers
+        return (500, "", {}) if incoming.body.count(b'"message_status"') > 1 else super().answer(incoming)
 
 
 def test_a_failure_rests_on_what_showed_it(tmp_path: Path) -> None:
-    crashed = check_in_process(Mutant("", CrashesOnForgeries), tmp_path, only=["B02"]).finding("B02")
+    # The check looks at both, but the answer showed this failure.
+    crashed = check_in_process(Mutant("", CrashesOnBatches), tmp_path, only=["D01"]).finding("D01")
     believed = check_in_process(Mutant("", ComparesNothing), tmp_path, only=["B02"]).finding("B02")
     assert (crashed.verdict, crashed.basis) == (Judgement.FAIL, "answer")
     assert (believed.verdict, believed.basis, believed.reason[-13:]) == (Judgement.FAIL, "state", "had an effect")

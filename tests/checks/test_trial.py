@@ -51,3 +51,16 @@ def test_a_trial_that_ends_delivers_no_more_callbacks() -> None:
     assert next(attempts).acknowledged
     assert receiver.recorder is not None
     assert [received.statuses for received in receiver.recorder.received] == [["plan"]]
+
+
+def test_the_events_of_a_trial_have_the_same_time_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(Receiver.recording())
+    trial = Trial(context, seconds=20)
+    first, second = trial.message(), trial.message()
+    earlier = trial.event(first)
+    now = context.engagelab.clock.time()
+    monkeypatch.setattr(context.engagelab.clock, "time", lambda: now + 3600)
+    later = trial.event(second)
+    assert isinstance(earlier, StatusEvent)
+    assert isinstance(later, StatusEvent)
+    assert (earlier.itime, earlier.status.status_data.msg_time) == (later.itime, later.status.status_data.msg_time)

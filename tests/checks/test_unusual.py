@@ -12,6 +12,7 @@ from engagelab_mock import EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks import context as contexts
 from engagelab_mock.checks import ordering, trial
 from engagelab_mock.checks.context import Context
+from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import PATH, Refused
 from tests.checks.receivers.frameworks import on_flask
 from tests.truth.receivers import (
@@ -24,7 +25,6 @@ from tests.truth.receivers import (
     RemovedWhenDone,
     StatusAndTotals,
     TotalsOnly,
-    WorksAfterAnswer,
     WorksInQueue,
 )
 
@@ -56,9 +56,8 @@ def test_one_callback_shows_how_a_receiver_works_that_works_before_it_answers() 
     assert context.callbacks == 1
 
 
-@pytest.mark.parametrize("kind", [WorksAfterAnswer, WorksInQueue])
-def test_after_settling_the_work_of_every_callback_is_done(kind: type[InMemory]) -> None:
-    app = kind()
+def test_after_settling_the_work_of_every_callback_in_a_queue_is_done() -> None:
+    app = WorksInQueue()
     context = context_of(app)
     assert context.profile.lag > 0
     messages = [context.new_message() for _ in range(5)]
@@ -238,7 +237,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return run_on
 
 
-@pytest.mark.parametrize("seconds", [0.6, 0.8, 1.0, 2.5])
+@pytest.mark.parametrize("seconds", [0.6, 0.8, 1.0, 1.93, 2.0, 2.07, 2.5])
 def test_orders_for_which_there_is_no_time_are_not_judged(seconds: float, passing: Callable[[float], None]) -> None:
     class TakesTime(PlainStatus):
         def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
@@ -273,3 +272,11 @@ def test_copies_at_once_are_compared_with_one_callback_of_the_same_time() -> Non
     finding = check(AnswersTwiceAtOnce(), "C02").finding("C02")
     assert finding.verdict is Judgement.FAIL
     assert "after one callback it is 1" in finding.reason
+
+
+def test_no_time_for_a_single_order_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The time runs out when the references are known and no other order is.
+    monkeypatch.setattr(Trial, "time_left", lambda trial: 0.0)
+    [finding] = [finding for finding in check(PlainStatus(), "C07").findings if finding.id == "C07"]
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert "timeout=" in finding.reason

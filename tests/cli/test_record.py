@@ -168,6 +168,19 @@ def test_a_request_that_cannot_be_recorded_is_passed_on(spawn: Spawn, sdk_app: S
         assert all(re.search(r"✗ \w+ +answered 200 in", line) for line in lines)
 
 
+def test_a_request_too_long_for_the_tape_is_passed_on(recording: Recorded, sdk_app: SdkApp) -> None:
+    program, url = recording("--count", "2")
+    with EngageLab(Receiver.http(url, **SIGNED)) as engagelab:
+        engagelab.send(scenario=["plan"], custom_args={"x": "y" * (9 << 20)})
+        engagelab.send(scenario=["plan"])
+        out, err = program.communicate()
+        assert len(engagelab.tape("day.jsonl").callbacks) == 1
+    assert program.returncode == 1
+    assert len(sdk_app.events) == 2
+    assert "a request was passed on and is not on the tape: its body is longer than 8 MiB" in err
+    assert [json.loads(line)["recorded"] for line in out.splitlines()] == [False, True]
+
+
 def test_an_unreachable_receiver_is_reported(recording: Recorded, closed_url: str) -> None:
     program, url = recording("--count", "1", forward=closed_url)
     with EngageLab(Receiver.http(url, **SIGNED)) as engagelab:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ from engagelab_mock import Recorder
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.cli.conftest import Command, Program, Result, Spawn
+
+resource: Any = None if sys.platform == "win32" else importlib.import_module("resource")
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,10 +38,11 @@ class Client:
     def __init__(self, url: str, authorization: str = BASIC) -> None:
         self.url = url
         self.authorization = authorization
+        self.content_type = "application/json"
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
+        headers = {"Authorization": self.authorization, "Content-Type": self.content_type}
         with urlopen(Request(self.url + path, data, headers, method=method), timeout=PATIENCE) as answer:
             return json.load(answer)
 
@@ -251,8 +256,11 @@ def test_a_callback_can_come_before_the_answer(serving: Serving, receiver: tuple
 
 
 def test_only_the_configured_credentials_are_accepted(serving: Serving) -> None:
-    _, client = serving("--dev-key", "key", "--dev-secret", "secret", "--strict-templates")
+    strict = ("--strict-templates", "--strict-content-type")
+    _, client = serving("--dev-key", "key", "--dev-secret", "secret", *strict)
     assert client.refused("POST", "/v1/messages", {"to": "+6591234567", "template": {"id": "none"}})[1]["code"] == 4001
+    client.content_type = "text/plain"
+    assert client.refused("POST", "/v1/messages", {"to": "+6591234567"})[1]["code"] == 3001
     client.authorization = "Basic " + base64.b64encode(b"key:wrong").decode()
     status, error = client.refused("POST", "/v1/messages", {})
     assert (status, error["code"]) == (401, 2001)
@@ -264,6 +272,7 @@ def test_other_machines_need_a_token_for_the_control_api(spawn: Spawn) -> None:
     first = json.loads(program.stdout.readline())
     client = Client(first["url"])
     assert client.refused("GET", "/_mock/journal")[0] == 401
+    assert client.call("GET", "/_mock/readyz")["status"] == "ready"
     client.authorization = f"Bearer {first['token']}"
     assert client.call("GET", "/_mock/clock")
     err = end(program).err
@@ -372,6 +381,118 @@ def test_a_webhook_set_by_the_app_stays_until_another_is_configured(
     end(program)
 
 
+def test_a_webhook_set_by_the_app_does_not_outlive_a_start_with_a_callback_url(
+    serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
+) -> None:
+    _, url = receiver
+    db = ("--db", str(tmp_path / "mock.sqlite"), "--speed", "1000")
+    given = (*db, *towards(f"{url}/configured"))
+    program, client = serving(*given)
+    saved = client.call("PUT", "/v1/sandbox/webhook", {"url": f"{url}/set"})
+    assert (saved["state"], saved["outcome"]) == ("normal", "acknowledged")
+    wait_for_lines(program, "callbacks go to .*/set from now on", 1)
+    end(program)
+
+    program, client = serving(*given)
+    client.send()
+    wait_for_lines(program, "-> .*/engagelab/configured acknowledged", 3)
+    end(program)
+    # Nor does it come back afterwards.
+    program, client = serving(*db)
+    assert "callbacks go to nowhere" in end(program).err
+
+
+def test_a_web_page_cannot_redirect_callbacks(serving: Serving, receiver: tuple[Inbound, str]) -> None:
+    program, client = serving(*towards(receiver[1]))
+    for headers in ({"Host": "rebound.example"}, {"Origin": "https://evil.example"}):
+        body = json.dumps({"url": "https://evil.example/"}).encode()
+        request = Request(f"{client.url}/v1/sandbox/webhook", body, {"Authorization": BASIC, **headers}, method="PUT")
+        with pytest.raises(HTTPError) as caught:
+            urlopen(request, timeout=PATIENCE)
+        with caught.value as error:
+            assert (error.code, json.load(error)["code"]) == (403, 2004)
+    end(program)
+
+
+needs_limits = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the system cannot limit another process")
+
+
+def limit_files(program: Program, size: int) -> None:
+    """Let no file of a program grow beyond a size, as on a full disk."""
+    resource.prlimit(program.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@needs_limits
+def test_a_disk_that_is_full_for_a_while_loses_nothing(
+    serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
+) -> None:
+    inbound, url = receiver
+    program, client = serving("--db", str(tmp_path / "mock.sqlite"), *towards(url))
+    client.send("+6591234501")
+    wait_for_lines(program, r"plan \+6591234501 .* acknowledged", 1)
+    limit_files(program, 1)
+    status, error = client.refused("POST", "/v1/messages", {"to": "+6591234502", "template": {"id": "tpl"}})
+    assert (status, error["code"]) == (500, 1000)
+    assert "mock.sqlite: the file cannot be written" in error["message"]
+    wait_for_lines(program, "Notice: .*mock.sqlite: the file cannot be written", 1)
+    assert client.call("GET", "/_mock/inbox/+6591234502")["messages"] == []
+    assert client.refused("POST", "/_mock/clock/advance", {"hours": 1})[0] == 500
+    assert client.refused("POST", "/_mock/reset")[0] == 500
+    limit_files(program, resource.RLIM_INFINITY)
+    client.send("+6591234502")
+    client.advance(hours=1)
+    wait_for_lines(program, "verified_timeout .* acknowledged", 2)
+    ended = end(program)
+    assert "Traceback" not in ended.err
+    for to in (b"+6591234501", b"+6591234502"):
+        told = [event.name for each in inbound.received if to in each.body for event in each.events]
+        assert told == ["plan", "sent", "delivered", "verified_timeout"]
+
+
+@needs_limits
+def test_a_disk_that_is_full_at_the_start_is_an_error_of_one_line(command: Command, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        result = command("serve", "--port", "0", "--db", str(tmp_path / "mock.sqlite"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (result.code, result.out) == (2, "")
+    [line] = result.err.splitlines()
+    assert "mock.sqlite: the file cannot be used" in line
+
+
+def test_a_file_that_is_deleted_while_it_is_in_use_is_noticed(serving: Serving, tmp_path: Path) -> None:
+    db = tmp_path / "mock.sqlite"
+    program, client = serving("--db", str(db))
+    client.send("+6591234501")
+    db.unlink()
+    status, error = client.refused("POST", "/v1/messages", {"to": "+6591234502", "template": {"id": "tpl"}})
+    assert (status, error["code"]) == (500, 1000)
+    assert "the file was deleted or replaced" in error["message"]
+    ended = end(program)
+    assert ended.err.count("the file was deleted or replaced") == 1
+    assert "Traceback" not in ended.err
+
+
+def test_what_waits_is_bounded(serving: Serving, tmp_path: Path) -> None:
+    db = ("--db", str(tmp_path / "mock.sqlite"))
+    limits = ("--keep", "5", "--pending", "10")
+    program, client = serving(*db, *limits, "--callback-url", "http://127.0.0.1:1/nobody")
+    client.freeze()
+    for number in range(40):
+        client.send(f"+65912345{number:02}")
+    # Each has at most four callbacks: a tenth more messages than the limit may wait.
+    assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4
+    ended = end(program)
+    assert ended.err.count("more messages wait for their callbacks than --pending allows") == 1
+    assert re.search(r"; (29|30) messages were given up", ended.err)
+
+    program, client = serving(*db, *limits)
+    assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4
+    end(program)
+
+
 def test_two_servers_cannot_use_one_file(serving: Serving, command: Command, tmp_path: Path) -> None:
     db = str(tmp_path / "mock.sqlite")
     serving("--db", db)
@@ -389,6 +510,17 @@ BAD = {
     "key": (("--dev-key", "key"), "dev_secret is missing", "both, or neither"),
     "file": (("--config", "nowhere.toml"), "does not exist", ""),
     "keep": (("--keep", "0"), "0 is not in the range", ""),
+    "keep without end": (("--keep", str(10**20)), "is not in the range", ""),
+    "pending": (("--pending", "0"), "0 is not in the range", ""),
+    "a speed beyond floats": (("--speed", "1e308"), "a clock cannot run 1e+308 times as fast", "up to 1e+09"),
+    "a seed of bytes": (("--seed", "\udcff"), "has bytes that are not UTF-8", "text"),
+    "a token of two lines": (("--token", "a\nb"), "no client can send this token", "visible ASCII"),
+    "a token that is not ASCII": (("--token", "tök"), "no client can send this token", "visible ASCII"),
+    "a token of bytes": (("--token", "\udcff"), "no client can send this token", "visible ASCII"),
+    "a token with a space at the end": (("--token", "token "), "no client can send this token", "visible ASCII"),
+    "a key of bytes": (("--dev-key", "\udcff", "--dev-secret", "s"), "dev_key has bytes that are not UTF-8", ""),
+    "a secret of bytes": (("--dev-key", "k", "--dev-secret", "\udcff"), "dev_secret has bytes that are not UTF-8", ""),
+    "a store in memory": (("--db", ":memory:"), "nothing in it would be kept", "without a file"),
     "host": (("--host", "203.0.113.7"), "not an address of this machine", "127.0.0.1"),
 }
 

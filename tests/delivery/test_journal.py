@@ -440,7 +440,7 @@ def test_a_limit_forgets_the_oldest() -> None:
         assert len(engagelab.journal.refusals) == 1
 
 
-@pytest.mark.parametrize("limit", [0, -1, 2.5, "5", True])
+@pytest.mark.parametrize("limit", [0, -1, 2.5, "5", True, 10**20])
 def test_a_limit_is_a_number_of_entries(limit: Any) -> None:
     with pytest.raises(UsageError, match="a limit is a number of entries from 1"):
         Journal(limit)

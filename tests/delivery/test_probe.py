@@ -172,7 +172,7 @@ def test_an_asynchronous_wait_idle_that_never_returns_is_stopped(monkeypatch: py
 
 
 def test_seconds_wait_until_the_state_stays_the_same() -> None:
-    states = iter(["plan", "plan", "sent", "delivered"])
+    states = iter(["plan", "sent", "delivered"])
     last = "verified"
     probe = Probe(lambda message_id: next(states, last), wait_idle=0.03)
     idle(probe)

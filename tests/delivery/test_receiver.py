@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engagelab_mock import EngageLab, InvalidDelay, InvalidSettings, NotAcknowledged, Receiver, UsageError
+from engagelab_mock import EngageLab, InvalidDelay, InvalidSettings, NotAcknowledged, Outcome, Receiver, UsageError
+from tests.failures import failure_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -40,7 +41,6 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
         ("http://acme:s3cret@127.0.0.1/", "credentials in the URL"),
         ("http://127.0.0.1/engage lab", "blanks or non-ASCII"),
         ("http://127.0.0.1/é", "blanks or non-ASCII"),
-        ("http://exämple.com/", "blanks or non-ASCII"),
         ("http://127.0.0.1/\r\nX-Evil: 1", "blanks or non-ASCII"),
         (5000, "address is a string, not 5000"),
     ],
@@ -154,3 +154,34 @@ def test_who_can_look_at_the_app_s_state_is_kept_with_the_receiver() -> None:
 def test_observe_is_something_to_call() -> None:
     with pytest.raises(UsageError, match="observe must be callable, 'status' is not"):
         Receiver.wsgi(app, observe="status")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+def test_an_international_host_is_asked_for_in_its_ascii_form(host: str) -> None:
+    seen: list[str] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.append(environ["HTTP_HOST"])
+        start_response("200 OK", [])
+        return []
+
+    with EngageLab(Receiver.wsgi(app, "/engagelab", base_url=f"http://{host}:8080")) as engagelab:
+        engagelab.send(scenario=["plan"])
+    assert [name.lower() for name in seen] == ["xn--bcher-kva.example:8080"]
+    error = failure_of(Receiver.http("http://bücher.invalid/engagelab"))
+    assert error.delivery.outcome is Outcome.DNS_FAILURE
+    assert "'xn--bcher-kva.invalid' cannot be resolved" in error.what
+
+
+@pytest.mark.parametrize("host", ["faß.example", "a..ü.example", "ü" * 70 + ".example"])
+def test_a_host_without_a_certain_ascii_form_is_an_error_that_asks_for_it(host: str) -> None:
+    with pytest.raises(InvalidSettings, match="no certain ASCII form") as caught:
+        Receiver.http(f"http://{host}/engagelab")
+    assert "xn--" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["http://bücher.example/café", "http://shop.example/a b", "http://bücher.example/a\nb"])
+def test_a_path_of_other_characters_is_to_be_percent_encoded(url: str) -> None:
+    with pytest.raises(InvalidSettings, match="blanks or non-ASCII characters") as caught:
+        Receiver.http(url)
+    assert caught.value.hint == "percent-encode them"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engagelab_mock import EngageLab, InvalidRecipient, NotAcknowledged, Receiver
-from engagelab_mock.delivery.render import journal_table
+from engagelab_mock.delivery.render import journal_table, records
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -100,3 +100,21 @@ def test_a_ping_is_named_as_such() -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == "the address validation was not acknowledged: answered 500 Sorry; only 200 acknowledges"
     assert "  (empty body)" in lines
+
+
+@pytest.mark.parametrize("authorization", ["Bearer of-news", "Basic YTpi", "of-news", "Bearer  double"])
+def test_a_failure_does_not_show_the_authorization(authorization: str) -> None:
+    receiver = Receiver.wsgi(answering(b""), username="acme", secret="s3cret", authorization=authorization)
+    with EngageLab(receiver) as engagelab:
+        with pytest.raises(NotAcknowledged) as caught:
+            engagelab.send("+6591234567")
+        [delivery] = engagelab.journal.deliveries
+        [record] = records(delivery)
+        seen = [str(caught.value), str(record), repr(receiver.settings), repr(delivery.callback.headers)]
+    assert "  Authorization: (as configured)\n" in seen[0]
+    assert "  X-CALLBACK-ID: timestamp=" in seen[0]
+    assert record["headers"]["Authorization"] == "(as configured)"
+    assert authorization.split()[-1] not in "".join(seen)
+    assert "s3cret" not in "".join(seen)
+    # It is only the output that does not have it.
+    assert delivery.callback.headers["Authorization"] == authorization

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 from django.views.decorators.http import require_POST
+from tests.django_settings import configure
 
 from engagelab_mock import EngageLab, Receiver
 
@@ -46,12 +47,8 @@ urlpatterns = [path("unexempted", unexempted)]
 @pytest.fixture
 def application() -> Iterator[WSGIHandler]:
     """Stand in for a project's wsgi.py and settings."""
-    # Not at the top: pytest's doctest collection would ask this object for its attributes before it is configured.
-    from django.conf import settings
-
     middleware = ["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"]
-    if not settings.configured:
-        settings.configure(SECRET_KEY="tests")
+    configure()
     with override_settings(ALLOWED_HOSTS=["testserver"], ROOT_URLCONF=__name__, MIDDLEWARE=middleware):
         yield get_wsgi_application()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from flask import Flask, request
 
 from engagelab_mock import (
     EngageLab,
+    Message,
     Played,
     Receiver,
     Schedule,
@@ -114,6 +117,59 @@ def test_everything(corrected: EngageLab) -> None:
         faults="at-least-once",
     )
     assert found.schedules == 75 + 240 + 384
+
+
+# [probe]
+sent: dict[str, str] = {}  # the app's own messages
+jobs: Queue[list[Any]] = Queue()  # its worker takes them
+
+
+def status_of(message_id: str) -> str | None:
+    return sent.get(message_id)
+
+
+def insert(message: Message) -> None:
+    sent[message.id] = "new"
+
+
+def create_receiver(app: Flask) -> Receiver:
+    return Receiver.wsgi(
+        app,
+        path="/engagelab",
+        observe=status_of,
+        prepare=insert,
+        reset=sent.clear,
+        wait_idle=jobs.join,
+    )
+
+
+# [end of probe]
+def create_app_with_a_worker() -> Flask:
+    app = Flask("shop")
+
+    @app.post("/engagelab")
+    def engagelab_callback() -> str:
+        jobs.put(request.get_json(force=True)["rows"])
+        return ""
+
+    return app
+
+
+def work() -> None:
+    while rows := jobs.get():
+        for row in rows:
+            status = row["status"]["message_status"]
+            known = sent.get(row["message_id"])
+            if known is not None and (known == "new" or STEPS.index(status) > STEPS.index(known)):
+                sent[row["message_id"]] = status
+        jobs.task_done()
+
+
+def test_an_app_that_knows_only_what_it_sent_and_works_later() -> None:
+    Thread(target=work, daemon=True).start()
+    with EngageLab(create_receiver(create_app_with_a_worker())) as engagelab:
+        assert engagelab.explore("verified").states == 4
+    jobs.put([])
 
 
 # [ties]

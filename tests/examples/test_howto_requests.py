@@ -1,14 +1,16 @@
-"""An app that calls EngageLab with `requests`, in process."""
+"""An app that calls EngageLab with `requests` or `httpx`, in process."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.request import urlopen
 
+import httpx
 import pytest
 import requests
 import responses
 
-from engagelab_mock import EngageLab, Interception
+from engagelab_mock import EngageLab, Interception, UsageError
 
 # [app]
 API = "https://otp.api.engagelab.cc/v1"
@@ -56,6 +58,22 @@ def test_wrong_credentials(shop: Shop) -> None:
         shop.log_in("+6591234567")
 
 
+# [httpx]
+async def log_in(phone: str) -> str:
+    async with httpx.AsyncClient(base_url=API, auth=CREDENTIALS) as client:
+        answer = await client.post("/messages", json={"to": phone, "template": {"id": "shop-login"}})
+        return str(answer.raise_for_status().json()["message_id"])
+
+
+@pytest.mark.asyncio
+async def test_an_async_app(engagelab: EngageLab, engagelab_api: Interception) -> None:
+    message_id = await log_in("+6591234567")
+    message = await engagelab.ainbox("+6591234567")
+    assert message.code
+    assert [call.response.status_code for call in engagelab_api.calls] == [200]
+    assert engagelab.journal.where(message_id=message_id).statuses == ["plan", "sent", "delivered"]
+
+
 # [other hosts]
 @responses.activate
 def test_other_services_are_faked_as_ever(shop: Shop, engagelab: EngageLab) -> None:
@@ -65,3 +83,9 @@ def test_other_services_are_faked_as_ever(shop: Shop, engagelab: EngageLab) -> N
 
     assert requests.get("https://rates.example/usd", timeout=10).json() == {"sgd": 1.35}
     assert engagelab.inbox("+6591234567").code
+
+
+# [other clients]
+def test_another_client_is_refused(engagelab_api: Interception) -> None:
+    with pytest.raises(UsageError, match="engagelab_server"):
+        urlopen(f"{API}/template-configs")

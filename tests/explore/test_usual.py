@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from queue import Queue
@@ -97,6 +98,14 @@ def test_a_replay_and_a_play_that_judges_are_unusable_too() -> None:
         assert repr(engagelab.play("eg1:plan,sent")) == "<Played eg1:plan,sent: 2 attempts, 0 changes of the state>"
 
 
+def test_a_message_of_an_earlier_run_is_named() -> None:
+    books = Books()
+    assert explore(books.receiver, orderings=False).ok
+    with pytest.raises(NothingObserved, match=r"observe returned .*'verified'.* before the first callback") as raised:
+        explore(books.receiver, orderings=False)
+    assert "reset, if the app knows the message from an earlier run" in raised.value.hint
+
+
 def test_an_app_that_makes_nothing_of_a_lifecycle_is_not_blind() -> None:
     class VerifiedOnly(Books):
         def apply(self, rows: list[StatusEvent]) -> None:
@@ -105,6 +114,15 @@ def test_an_app_that_makes_nothing_of_a_lifecycle_is_not_blind() -> None:
     books = VerifiedOnly()
     with EngageLab(books.receiver) as engagelab:
         assert engagelab.explore("sent_failed", invariants=[converges()]).ok
+
+
+def test_an_app_that_makes_something_of_failures_only_is_not_blind() -> None:
+    class FailedOnly(Books):
+        def apply(self, rows: list[StatusEvent]) -> None:
+            super().apply([row for row in rows if row.name == "delivered_failed"])
+
+    books = FailedOnly()
+    assert repr(explore(books.receiver, duplicates=0)).endswith("96 deliveries, 0 states, no failure>")
 
 
 def test_an_app_that_refuses_everything_is_not_blind_but_wrong() -> None:
@@ -234,32 +252,37 @@ def test_wait_idle_passes_a_right_app() -> None:
     works.stop()
 
 
-def test_seconds_wait_until_the_work_is_done() -> None:
-    works = Works(LastWriteWins())
-    works.receiver.wait_idle = 0.01
-    with pytest.raises(ScheduleFailed, match="converges"):
-        explore(works.receiver, duplicates=0, limit=6)
-    works.stop()
+class WorksAtTheNextLook:
+    """Answer at once, and work when the state is read for so many times since the last answer: no test waits."""
 
+    def __init__(self, books: Books, look: int) -> None:
+        self.books, self.look, self.looks = books, look, 0
+        self.waiting: list[Any] = []
 
-def test_work_after_the_answer_is_named_without_wait_idle() -> None:
-    """The app works when its state is read for the third time since its last answer."""
-    books, looks, waiting = Books(), [0], []
-
-    def app(environ: Any, start_response: Any) -> Any:
-        looks[0] = 0
-        waiting.append(environ)
+    def app(self, environ: Any, start_response: Any) -> Any:
+        self.looks = 0
+        self.waiting.append(environ)
         start_response("200 OK", [])
         return [b""]
 
-    def observe(message_id: str) -> Any:
-        looks[0] += 1
-        while looks[0] > 2 and waiting:
-            books(waiting.pop(0), lambda status, headers: None)  # type: ignore[arg-type]
-        return books.kept.get(message_id)
+    def observe(self, message_id: str) -> Any:
+        self.looks += 1
+        while self.looks >= self.look and self.waiting:
+            self.books(self.waiting.pop(0), lambda status, headers: None)  # type: ignore[arg-type]
+        return self.books.kept.get(message_id)
 
+
+def test_seconds_wait_until_the_work_is_done() -> None:
+    right, wrong = WorksAtTheNextLook(Books(), 2), WorksAtTheNextLook(LastWriteWins(), 2)
+    assert explore(Receiver.wsgi(right.app, observe=right.observe, wait_idle=0.001), duplicates=0, limit=6).ok
+    with pytest.raises(ScheduleFailed, match="converges"):
+        explore(Receiver.wsgi(wrong.app, observe=wrong.observe, wait_idle=0.001), duplicates=0, limit=6)
+
+
+def test_work_after_the_answer_is_named_without_wait_idle() -> None:
+    works = WorksAtTheNextLook(Books(), 3)
     with pytest.raises(StateNotSettled, match=r"the state changed from None to .* and no callback was sent") as raised:
-        explore(Receiver.wsgi(app, observe=observe))
+        explore(Receiver.wsgi(works.app, observe=works.observe))
     assert "give wait_idle" in raised.value.hint
 
 
@@ -319,6 +342,25 @@ def test_row_numbers_times_and_versions_are_not_compared(with_reset: bool) -> No
     books = Unusual()
     options: dict[str, Any] = {"reset": books.reset} if with_reset else {}
     assert explore(Receiver.wsgi(books, observe=books.kept.get, **options), invariants=INVARIANTS).ok
+
+
+def test_a_time_of_arrival_in_an_unknown_form_is_not_taken_for_what_reset_left() -> None:
+    class Dated(Books):
+        """Note the second of arrival: it is one later from the second playing on, and then stays."""
+
+        seconds = 11
+
+        def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+            super().handle(book, row)
+            book["parts"] = [2026, 11, 28, self.seconds + (int(time.time()) - began)]
+
+        def reset(self) -> None:
+            super().reset()
+            self.seconds = min(self.seconds + 1, 12)
+
+    began = int(time.time())
+    books = Dated()
+    assert explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.reset), invariants=[idempotent()]).ok
 
 
 def test_they_do_not_hide_what_is_wrong() -> None:

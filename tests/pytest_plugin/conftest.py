@@ -14,7 +14,7 @@ import engagelab_mock
 # An inner run forgets what it was the first to import: the next would import it again, into a second copy.
 for name in (
     *("engagelab_mock.pytest_support", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
-    *("engagelab_mock.integrations.requests", "engagelab_mock.server.openapi", "fastapi", "flask"),
+    *("engagelab_mock.integrations.interception", "engagelab_mock.server.openapi", "fastapi", "flask"),
     *("engagelab_mock.explore.explorer", "engagelab_mock.checks.runner"),
 ):
     import_module(name)
@@ -22,7 +22,18 @@ for name in (
 #: Warnings are errors; pytest-asyncio would warn that its options are not set.
 STRICT = ("-W", "error", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
 #: Plugins that take longer to start than an inner run does.
-QUICK = ("-p", "no:faker", "-p", "no:hypothesispytest", "-p", "no:schemathesis")
+QUICK = (
+    "-p",
+    "no:faker",
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:schemathesis",
+    "-p",
+    "no:requests_mock",
+    "-p",
+    "no:respx",
+)
 
 #: What a frame of this package would show in a traceback.
 OWN_FRAME = f"{Path(engagelab_mock.__file__).parent.name}/"

@@ -77,6 +77,17 @@ def test_the_marker_s_arguments_for_the_api(run: Run) -> None:
         def test_lax_templates(engagelab_api):
             assert post().status_code == 200
 
+        @pytest.mark.engagelab(strict_content_type=True)
+        def test_content_type(engagelab, engagelab_api, engagelab_server):
+            import httpx
+            body, auth = json.dumps(MESSAGE).encode(), ("key", "secret")
+            for url in ("https://otp.api.engagelab.cc/v1", engagelab_server.base_url):
+                for client, content in ((requests.post, "data"), (httpx.post, "content")):
+                    given = {content: body, "headers": {"Content-Type": "text/plain"}}
+                    assert client(f"{url}/messages", auth=auth, **given).json()["code"] == 3001
+                    engagelab.reset()
+                    assert client(f"{url}/messages", json=MESSAGE, auth=auth).status_code == 200
+
         @pytest.mark.engagelab(callback_before_response=True)
         def test_callbacks_before(engagelab, engagelab_api):
             seen = []
@@ -84,7 +95,7 @@ def test_the_marker_s_arguments_for_the_api(run: Run) -> None:
             assert post().status_code == 200
             assert ["plan"] in seen
     """
-    run(text, given=GIVEN).assert_outcomes(passed=4)
+    run(text, given=GIVEN).assert_outcomes(passed=5)
 
 
 @pytest.mark.parametrize(
@@ -219,17 +230,53 @@ def test_under_xdist_it_is_the_same(run: Run, pytester: pytest.Pytester) -> None
     result.stdout.fnmatch_lines(["NotAcknowledged: plan was not acknowledged*"])
 
 
+def test_httpx_is_answered_and_every_other_client_is_refused(run: Run) -> None:
+    text = """
+        import asyncio, socket
+        import httpx
+
+        URL = "https://otp.api.engagelab.cc/v1/messages"
+
+        def test_httpx(engagelab, engagelab_api):
+            assert httpx.post(URL, json=MESSAGE, auth=("key", "secret")).status_code == 200
+            assert engagelab.inbox("+6591234567").code
+
+        @pytest.mark.asyncio
+        async def test_httpx_async(engagelab, engagelab_api):
+            async with httpx.AsyncClient(auth=("key", "secret")) as client:
+                assert (await client.post(URL, json=MESSAGE)).status_code == 200
+            assert (await engagelab.ainbox("+6591234567")).code
+
+        def test_urllib(engagelab_api):
+            urlopen(Request(URL, b"{}", {"Authorization": "Basic cmVhbDpzZWNyZXQ="}), timeout=10)
+
+        def test_swallowed(engagelab_api):
+            try:
+                socket.create_connection(("otp.api.engagelab.cc", 443))
+            except ValueError:
+                pass
+            assert False, "the app answered 503"
+    """
+    result = run(text, given=GIVEN)
+    result.assert_outcomes(passed=2, failed=2)
+    refused = "engagelab_api: otp.api.engagelab.cc was not called: *"
+    result.stdout.fnmatch_lines([f"E*UsageError: {refused}", "E*hint: *engagelab_server*"])
+    result.stdout.fnmatch_lines(["E*AssertionError: the app answered 503", f"*not accepted: {refused}"])
+    assert "cmVhbDpzZWNyZXQ" not in "\n".join(line for line in result.outlines if "urlopen(Request" not in line)
+
+
 def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester: pytest.Pytester) -> None:
     text = """
         import sys
 
         def test_it(engagelab):
             engagelab.send("+6591234567")
-            heavy = {"werkzeug", "responses", "requests", "sqlite3", "engagelab_mock.server"}
+            heavy = {"werkzeug", "responses", "requests", "httpx", "sqlite3", "engagelab_mock.server"}
             assert not heavy & set(sys.modules)
 
         def test_server(engagelab_server):
-            assert not {"responses", "requests", "sqlite3", "engagelab_mock.server.openapi"} & set(sys.modules)
+            others = {"responses", "requests", "httpx", "aiohttp", "sqlite3", "engagelab_mock.server.openapi"}
+            assert not others & set(sys.modules)
     """
     pytester.makepyfile(test_inner=text)
     # Neither another plugin nor this suite's own modules are to have loaded any of it.

@@ -301,3 +301,24 @@ def test_a_long_report_of_checks_is_cut(run: Run) -> None:
     rows = [line for line in shown if re.match(r"[A-E]\d\d +", line)]
     assert len(rows) == 100
     assert re.fullmatch(r"… \d+ more before these", shown[shown.index(rows[0]) - 1])
+
+
+def test_neither_the_report_nor_junit_has_the_authorization(run: Run, pytester: pytest.Pytester) -> None:
+    text = """
+        from engagelab_mock import Receiver
+
+        def test_it(engagelab):
+            callback = engagelab.journal
+            engagelab.receiver = Receiver.recording(authorization="Bearer " + "swen-fo"[::-1])
+            engagelab.receiver.recorder.answer = 500
+            try:
+                engagelab.send("+6591234567")
+            finally:
+                headers, settings = engagelab.journal.deliveries[0].callback.headers, engagelab.receiver.settings
+    """
+    result = run(text, "--junitxml=junit.xml", "-o", "junit_logging=all", "--showlocals", "--capture=sys")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*Authorization: (as configured)", "headers *"])
+    kept = (pytester.path / "junit.xml").read_text(encoding="utf-8")
+    assert "Authorization: (as configured)" in kept
+    assert "of-news" not in result.stdout.str() + kept

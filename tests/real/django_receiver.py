@@ -15,6 +15,8 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from tests.django_settings import configure
+
 #: What the view received, in order.
 statuses: list[str] = []
 credentials = {"username": "acme", "secret": "s3cret"}
@@ -46,11 +48,9 @@ urlpatterns = [path("engagelab/", engagelab)]
 @contextmanager
 def project(secret: str = "s3cret") -> Iterator[None]:
     """Stand in for a project's settings while the block lasts."""
-    from django.conf import settings
     from django.test import override_settings
 
-    if not settings.configured:
-        settings.configure(SECRET_KEY="tests")
+    configure()
     statuses.clear()
     credentials["secret"] = secret
     overridden: dict[str, Any] = {

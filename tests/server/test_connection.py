@@ -96,7 +96,7 @@ def test_an_idle_connection_is_closed(said: bytes) -> None:
     [
         pytest.param(b"POST / HTTP/1.1 what\r\n\r\n", 400, id="too many words"),
         pytest.param(b"POST\r\n\r\n", 400, id="one word"),
-        pytest.param(b"POST / HTTP/9.9\r\n\r\n", 505, id="another version"),
+        pytest.param(b"POST / HTTP/9.9\r\n\r\n", 400, id="another version"),
         pytest.param(b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, id="a long path"),
         pytest.param(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, id="many headers"),
         pytest.param(b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431, id="a long header"),
@@ -110,7 +110,7 @@ def test_an_idle_connection_is_closed(said: bytes) -> None:
             *(400,),
             id="a length and chunks",
         ),
-        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, id="another coding"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400, id="another coding"),
     ],
 )
 def test_a_malformed_request_is_answered_with_an_error_object_and_closes(request_line: bytes, status: int) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engagelab_mock import CATALOGUE, EngageLab, LiveClock, __version__
+from engagelab_mock import CATALOGUE, EngageLab, LiveClock, Receiver, Recorder, __version__
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.server import ApiServer, create_app
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.store.restore import restore
+from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.server.conftest import PATIENCE, Talk, message
 
 
@@ -41,6 +46,33 @@ def test_the_journal_has_what_the_engine_sent(talk: Talk, engagelab: EngageLab) 
         *("attempt", "+6591234567", 1, 200, "acknowledged"),
         None,
     )
+
+
+@pytest.mark.parametrize("query", ["", "?follow=0.01"])
+def test_the_journal_does_not_show_the_authorization(query: str) -> None:
+    receiver = Receiver.recording(authorization="Bearer of-news")
+    with EngageLab(receiver) as engagelab, ApiServer(engagelab) as server:
+        engagelab.send("+6591234567", scenario=["plan"])
+        answer = Talk(server)("GET", f"/_mock/journal{query}")
+    [record] = lines(answer.body)
+    assert record["headers"]["Authorization"] == "(as configured)"
+    assert b"of-news" not in answer.body
+
+
+def test_a_restored_journal_does_not_show_the_authorization_of_then(tmp_path: Path) -> None:
+    with LoopbackServer(Recorder()) as app:
+        for authorization in ("Bearer of-old", "Bearer of-new"):
+            receiver = Receiver.http(app.url, authorization=authorization)
+            with (
+                SqliteStore(tmp_path / "db") as store,
+                EngageLab(receiver) as engagelab,
+                ApiServer(engagelab) as server,
+            ):
+                restore(engagelab, store)
+                engagelab.send("+6591234567", scenario=["plan"], check=False)
+                answer = Talk(server)("GET", "/_mock/journal")
+    assert [record["headers"]["Authorization"] for record in lines(answer.body)] == ["(as configured)"] * 2
+    assert b"of-" not in answer.body
 
 
 def test_the_journal_has_what_was_refused_and_what_failed(talk: Talk, engagelab: EngageLab) -> None:
@@ -131,8 +163,8 @@ def test_a_follower_gets_an_attempt_once_that_completes_as_it_begins(engagelab: 
                 responses.append(stack.enter_context(following(server)))
                 told.append(json.loads(_next(responses[0])))
 
-        def refused(self, refusal: Refusal) -> None:
-            pass
+        def refused(self, refusal: Refusal) -> bool:
+            return True
 
     told: list[dict[str, Any]] = []
     responses: list[http.client.HTTPResponse] = []
@@ -356,11 +388,37 @@ def test_an_unknown_path_names_the_nearest(talk: Talk) -> None:
     assert "did you mean '/_mock/journal'?" in answer.json["message"]
 
 
-def test_the_webhook_sets_the_receiver(talk: Talk, engagelab: EngageLab) -> None:
-    wanted = {"url": "http://127.0.0.1:1/engagelab", "username": "acme", "secret": "s3cret"}
-    assert talk("PUT", "/v1/sandbox/webhook", wanted).json == {"code": 0, "message": "success"}
-    assert [receiver.address for receiver in engagelab.receivers] == ["http://127.0.0.1:1/engagelab"]
-    assert engagelab.receiver.settings.username == "acme"
+def test_the_webhook_sets_the_receiver_and_pings_it(
+    talk: Talk, engagelab: EngageLab, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(username="acme", secret="s3cret")
+    with LoopbackServer(recorder) as there, caplog.at_level(logging.INFO, logger="engagelab_mock.server"):
+        wanted = {"url": f"{there.url}/engagelab", "username": "acme", "secret": "s3cret"}
+        answer = talk("PUT", "/v1/sandbox/webhook", wanted).json
+        engagelab.send(scenario=["plan"])
+    assert answer == {"code": 0, "message": "success", "state": "normal", "outcome": "acknowledged", "error": None}
+    assert [(received.ping, bool(received.verdict)) for received in recorder.received] == [(True, True), (False, True)]
+    assert [receiver.address for receiver in engagelab.receivers] == [wanted["url"]]
+    assert f"callbacks go to {wanted['url']} from now on" in caplog.text
+
+
+def test_a_webhook_that_does_not_answer_is_saved_as_abnormal(talk: Talk, engagelab: EngageLab) -> None:
+    answer = talk("PUT", "/v1/sandbox/webhook", {"url": "http://127.0.0.1:1/engagelab"}).json
+    assert (answer["code"], answer["state"], answer["outcome"]) == (0, "abnormal", "refused")
+    assert "refused" in answer["error"]
+    assert (engagelab.receiver.address, engagelab.receiver.state) == ("http://127.0.0.1:1/engagelab", "abnormal")
+
+
+def test_a_webhook_without_credentials_keeps_those_of_before(talk: Talk, engagelab: EngageLab) -> None:
+    engagelab.receiver = Receiver.recording(username="acme", secret="s3cret", authorization="Bearer t")
+    talk("PUT", "/v1/sandbox/webhook", {"url": "http://127.0.0.1:1/moved"})
+    settings = engagelab.receiver.settings
+    assert (settings.username, settings.secret, settings.authorization) == ("acme", "s3cret", "Bearer t")
+    talk("PUT", "/v1/sandbox/webhook", {"url": "http://127.0.0.1:1/other", "username": "you", "secret": "other"})
+    settings = engagelab.receiver.settings
+    assert (settings.username, settings.secret, settings.authorization) == ("you", "other", "")
+    talk("PUT", "/v1/sandbox/webhook", {"url": "http://127.0.0.1:1/unsigned", "username": "", "secret": ""})
+    assert not engagelab.receiver.settings.signs
 
 
 @pytest.mark.parametrize(
@@ -371,3 +429,41 @@ def test_an_unusable_webhook_is_refused(talk: Talk, engagelab: EngageLab, body: 
     assert talk("PUT", "/v1/sandbox/webhook", body).status == 400
     assert engagelab.receiver is receiver
     assert talk("PUT", "/v1/sandbox/webhook", {"url": "http://x"}, api=False).error == (401, 2001)
+
+
+def leave(server: ApiServer, path: str) -> None:
+    """Ask for something that takes long, and close the connection once the server works on it."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        if "follow" in path:
+            assert connection.recv(1)
+
+
+class Watched(ApiServer):
+    """A server that tells when an answer has ended."""
+
+    def __init__(self, engagelab: EngageLab) -> None:
+        super().__init__(engagelab)
+        self.ended = threading.Event()
+        self._app.forget = self._ended  # type: ignore[method-assign]
+
+    def _ended(self, end: object) -> None:
+        self.ended.set()
+
+
+@pytest.mark.parametrize("path", ["/_mock/inbox/+6591234567?wait=600", "/_mock/journal?follow"])
+def test_an_answer_that_waits_ends_when_its_client_has_gone(engagelab: EngageLab, path: str) -> None:
+    with Watched(engagelab) as server:
+        leave(server, path)
+        assert server.ended.wait(PATIENCE)
+
+
+def test_a_follower_whose_filter_fits_nothing_ends_too_while_others_are_called(engagelab: EngageLab) -> None:
+    with Watched(engagelab) as server:
+        leave(server, "/_mock/journal?follow&status=read")
+        for _ in range(100_000):
+            engagelab.send(scenario=["plan"])
+            if server.ended.is_set():
+                break
+        assert server.ended.is_set()

@@ -11,8 +11,8 @@ from engagelab_mock import EngageLab
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.app import Guard
-from engagelab_mock.service.rest.exchange import ApiError
-from tests.server.conftest import Talk
+from engagelab_mock.service.rest.exchange import ApiError, ApiSettings
+from tests.server.conftest import Talk, message
 
 
 def asked(host: str = "127.0.0.1:8420", *, peer: str = "127.0.0.1", **headers: str | None) -> Request:
@@ -78,14 +78,75 @@ def guarded(engagelab: EngageLab) -> Iterator[Talk]:
 
 
 def test_the_token_is_for_all_of_the_control_api_and_for_nothing_else(guarded: Talk) -> None:
-    for path in ("/_mock/readyz", "/_mock/journal", "/_mock", "/_mock/nothing"):
+    for path in ("/_mock/clock", "/_mock/journal", "/_mock", "/_mock/nothing", "/_mock/readyz/", "/_mock/readyz2"):
         assert guarded("GET", path).error == (401, 2001)
-    assert guarded("GET", "/_mock/readyz", headers={"Authorization": "Bearer t0ken"}).status == 200
+    assert guarded("GET", "/_mock/clock", headers={"Authorization": "Bearer t0ken"}).status == 200
     assert guarded("GET", "/openapi.json").status == 200
     assert guarded("GET", "/v1/template-configs").status == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Host": "10.0.0.5:8420"}, {"Authorization": "Bearer wrong"}])
+def test_a_health_check_needs_no_token_and_no_name(guarded: Talk, talk: Talk, headers: dict[str, str]) -> None:
+    for server in (guarded, talk):
+        assert server("GET", "/_mock/readyz", headers=headers).json["status"] == "ready"
 
 
 def test_over_a_socket_a_foreign_host_and_a_foreign_page_are_refused(talk: Talk) -> None:
     assert talk("POST", "/_mock/reset", {}, headers={"Host": "rebound.example"}).error == (403, 2004)
     assert talk("POST", "/_mock/reset", {}, headers={"Origin": "https://evil.example"}).error == (403, 2004)
     assert talk("POST", "/_mock/reset", {}).status == 200
+
+
+def test_a_web_page_cannot_use_the_api_either_without_a_dev_key(talk: Talk, engagelab: EngageLab) -> None:
+    before = engagelab.receiver
+    webhook = {"url": "http://127.0.0.1:1/evil"}
+    for headers in ({"Host": "rebound.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        assert talk("PUT", "/v1/sandbox/webhook", webhook, headers=headers).error == (403, 2004)
+        assert talk("POST", "/v1/messages", message(), headers=headers).error == (403, 2004)
+        assert talk("GET", "/v1/template-configs", headers=headers).error == (403, 2004)
+    assert engagelab.receiver is before
+    assert len(engagelab.accepted) == 0
+    assert talk("POST", "/v1/messages", message()).status == 200
+
+
+def test_with_a_dev_key_the_api_may_have_any_name() -> None:
+    settings = ApiSettings(dev_key="key", dev_secret="secret")
+    with EngageLab(api=settings) as engagelab, ApiServer(engagelab) as server:
+        for headers in ({"Host": "mock.example"}, {"Origin": "https://shop.example"}):
+            assert Talk(server)("GET", "/v1/template-configs", headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "peer"),
+    [
+        ("127.0.0.1:8420", "127.0.0.1"),
+        ("localhost", "172.17.0.1"),
+        ("[::1]:80", "::1"),
+        ("testserver", ""),
+        ("engagelab_mock:8420", "172.18.0.3"),
+        ("host.docker.internal:8420", "172.17.0.1"),
+        ("mock.localhost", "127.0.0.1"),
+        ("10.0.0.1:8420", "10.0.0.7"),
+        ("[fd00::1]:8420", "fd00::7"),
+    ],
+)
+def test_apps_may_use_the_api_by_addresses_and_local_names(host: str, peer: str) -> None:
+    Guard().check_page(asked(host=host, peer=peer))
+
+
+@pytest.mark.parametrize(
+    ("host", "peer"),
+    [
+        ("rebound.example", "10.0.0.7"),
+        ("127.0.0.1.evil.example", "127.0.0.1"),
+        ("localhost.evil.example:8420", "127.0.0.1"),
+        ("internal.evil.example", "127.0.0.1"),
+        ("0.0.0.0:8420", "127.0.0.1"),
+        ("10.0.0.1", ""),
+        ("[::1", "127.0.0.1"),
+        ("a@b.example", "127.0.0.1"),
+    ],
+)
+def test_names_that_a_web_page_can_have_are_refused_for_the_api(host: str, peer: str) -> None:
+    with pytest.raises(ApiError, match="may be a name of another machine"):
+        Guard().check_page(asked(host=host, peer=peer))

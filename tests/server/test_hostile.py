@@ -6,18 +6,27 @@ import base64
 import gc
 import json
 import logging
+import os
+import re
 import socket
 import struct
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from typing import Any, cast
+from urllib.parse import quote
 
 import pytest
+import werkzeug.test
 from werkzeug import Request, Response
 from werkzeug.test import create_environ
 
-from engagelab_mock import EngageLab
+from engagelab_mock import EngageLab, LiveClock, VirtualClock
 from engagelab_mock.server import create_app
+from engagelab_mock.server.control import CONTROL
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.server.rest import REST
+from engagelab_mock.service.worker import DeliveryWorker
 from tests.server.conftest import BASIC, PATIENCE, Talk, message
 
 DEEP = b"[" * 200_000 + b"]" * 200_000
@@ -235,3 +244,125 @@ def test_a_request_is_freed_without_the_garbage_collector(engagelab: EngageLab) 
 def _is_of_a_call(thing: object) -> bool:
     """Tell whether this is a request, a response, or an environ."""
     return type(thing) in {Request, Response} or (type(thing) is dict and "PATH_INFO" in thing)
+
+
+#: How many bodies are made up; the environment can ask for more.
+BODIES = int(os.environ.get("ENGAGELAB_MOCK_TEST_BODIES", "1000"))
+ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 7, 2**31, 2**63, 2**64, 10**30, -0.0, 0.5, 1e9, 1e15, 1e308, -1e308),
+    *("", " ", "\x00", "\ud800", "\U0001f600", "a" * 300, "\r\nX-Evil: 1", "{{code}}", "%s%n", "../..", "null", "NaN"),
+    *("+6591234567", "+10000000099", "sandbox@example.com", "sandbox-otp-tpl", "verified", "messages", "sms", "all"),
+    *("http://127.0.0.1:1/", "https://127.0.0.1:1/", "http://[::1", "http://127.0.0.1:99999/", "file:///etc/passwd"),
+    *([], {}, [[]], [{}], [None], ["plan", "sent"], ["sent", "plan"], [1e308], {"id": "t"}, {"": ""}),
+)
+NAMES = (
+    "to",
+    "template",
+    "code",
+    "scenario",
+    "batch",
+    "retry",
+    "fault",
+    "times",
+    "error",
+    "speed",
+    "days",
+    "unknown",
+    "",
+)
+NAMED = ("+6591234567", "sandbox@example.com", "1", "my-template", "sandbox-otp-tpl", "\u20ac", "\x00", " ", "%")
+OTHER_METHODS = ("PATCH", "HEAD", "OPTIONS", "GET", "POST", "PUT", "DELETE")
+
+
+def fuzzed(random: Random, value: Any) -> Any:
+    """Return a JSON value with some of its parts replaced, removed, repeated or added."""
+    if random.random() < 0.15:
+        return random.choice(ODD)
+    if isinstance(value, dict):
+        mutated = {name: fuzzed(random, each) for name, each in value.items() if random.random() > 0.1}
+        if random.random() < 0.2:
+            mutated[random.choice(NAMES)] = random.choice(ODD)
+        return mutated
+    if isinstance(value, list):
+        return [fuzzed(random, each) for each in value] * random.choice((1, 1, 2, 0))
+    return value
+
+
+def fuzzed_body(random: Random, example: Any) -> bytes:
+    """Return a body: usually JSON that is nearly right, sometimes the right one, JSON that is cut, or bytes."""
+    if random.random() < 0.3:
+        return json.dumps(example).encode()
+    body = json.dumps(fuzzed(random, example), ensure_ascii=random.random() < 0.7).encode("utf-8", "surrogatepass")
+    kind = random.random()
+    if kind < 0.05:
+        return body[: random.randrange(len(body) + 1)]
+    if kind < 0.1:
+        return random.randbytes(random.randrange(40))
+    if kind < 0.13:
+        return b"[" * 3000 + body
+    return body
+
+
+def fuzzed_query(random: Random, query: type) -> str:
+    """Return a query; what waits waits for a moment only."""
+    if random.random() < 0.6:
+        return ""
+    names = [*getattr(query, "__struct_fields__", ()), "unknown"]
+    given = [
+        (name, random.choice(("", "0", "0.01", "-1", "nan", "inf", "1e308", "x", "%ff", "plan", "5"))) for name in names
+    ]
+    brief = [(name, "0.01" if name in {"wait", "follow"} and value in {"", "5"} else value) for name, value in given]
+    return "&".join(f"{name}={value}" for name, value in random.sample(brief, random.randrange(len(brief) + 1)))
+
+
+EXAMPLES: dict[str, Any] = {
+    "playScenario": {
+        **{"to": "+6591234567", "scenario": "fallback", "template": "t", "channel": "sms", "custom_args": {"a": 1}},
+        **{"batch": 2, "retry": [1, 2], "fault": ["bom", "duplicate"]},
+    },
+    "addRule": {
+        "to": "+6591234567",
+        "template": "t",
+        "call": "messages",
+        "scenario": ["plan", "sent"],
+        "times": 1,
+    },
+    "advanceClock": {"seconds": 1, "minutes": 1, "hours": 1, "days": 1},
+}
+
+
+@pytest.mark.parametrize("clock", [VirtualClock, LiveClock])
+def test_no_body_makes_the_server_fail(clock: type[Any], caplog: pytest.LogCaptureFixture) -> None:
+    random = Random(f"bodies, {clock.__name__}")
+    answered: defaultdict[str, set[int]] = defaultdict(set)
+    operations = (*REST, *CONTROL)
+    with EngageLab(clock=clock(), keep=50, defaults={"check": False}) as engagelab, DeliveryWorker(engagelab):
+        client = werkzeug.test.Client(create_app(engagelab))
+        for number in range(BODIES // 2):
+            operation = operations[number % len(operations)]
+            method = random.choice(OTHER_METHODS) if random.random() < 0.1 else operation.method
+            example = EXAMPLES.get(operation.name, operation.example or {})
+            named = random.choice(NAMED)
+            if operation.name == "verifyCode":
+                new = {"to": f"+659{number:07}", "template": {"id": "t"}}
+                sent = client.post("/v1/messages", json=new, headers={"Authorization": BASIC})
+                example = {"message_id": sent.json["message_id"], "verify_code": "123456"} if sent.json else {}
+            elif operation.name == "removeRule" and random.random() < 0.5:
+                named = engagelab.rule(error=5013, times=1, to="+6590000000").id
+            body = fuzzed_body(random, example)
+            path = re.sub(r"{\w+}", quote(named), operation.path)
+            query = fuzzed_query(random, operation.query)
+            answer = client.open(
+                f"{path}?{query}", method=method, data=body, headers={"Authorization": BASIC}, buffered=True
+            )
+            answered[operation.name].add(answer.status_code)
+            assert answer.status_code < 500, (method, path, query, body, answer.text)
+            if answer.status_code >= 400 and method != "HEAD":
+                assert list(json.loads(answer.data)) == ["code", "message"]
+        assert client.get("/_mock/readyz").status_code == 200
+    # Every call was reached, and not only refused.
+    refused_by_a_virtual_clock = {"resumeClock", "setSpeed"} if clock is VirtualClock else set()
+    never = {name for name, statuses in answered.items() if min(statuses) >= 300}
+    assert never == refused_by_a_virtual_clock
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [each for each in engagelab.journal.refusals if "Error:" in each.error.what] == []

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from queue import SimpleQueue
+from typing import Any
 
+import freezegun
 import pytest
 
 from engagelab_mock import ApiServer, ApiSettings, EngageLab, LiveClock, Receiver, Recorder
@@ -17,6 +23,13 @@ from tests.server.conftest import PATIENCE, Talk, message
 
 def postmen() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "DeliveryWorker"]
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def test_env_has_the_addresses_and_credentials() -> None:
@@ -30,8 +43,55 @@ def test_env_has_the_addresses_and_credentials() -> None:
             "ENGAGELAB_WEBHOOK_USERNAME": "acme",
             "ENGAGELAB_WEBHOOK_SECRET": "s3cret",
             "ENGAGELAB_MOCK_SERVER": server.url,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
         }
         assert repr(server) == f"<ApiServer {server.url}>"
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "both"),
+    [
+        ("corp.example", "", "corp.example,127.0.0.1,localhost"),
+        ("", " .corp.example , ,10.0.0.0/8", ".corp.example,10.0.0.0/8,127.0.0.1,localhost"),
+        ("a.example,localhost", "a.example,b.example", "a.example,localhost,b.example,127.0.0.1"),
+        ("*", "", "*"),
+        ("a.example", "*", "*"),
+    ],
+)
+def test_env_keeps_the_hosts_that_need_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, upper: str, lower: str, both: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", upper)
+    monkeypatch.setenv("no_proxy", lower)
+    with EngageLab() as engagelab, ApiServer(engagelab) as server:
+        assert (server.env["NO_PROXY"], server.env["no_proxy"]) == (both, both)
+
+
+ASK = """
+import os, sys, {client}
+url = os.environ["ENGAGELAB_BASE_URL"] + "/template-configs"
+auth = os.environ["ENGAGELAB_DEV_KEY"], os.environ["ENGAGELAB_DEV_SECRET"]
+{ask}
+"""
+CLIENTS = {
+    "requests": "print(requests.get(url, auth=auth, timeout=10).status_code)",
+    "httpx": "print(httpx.get(url, auth=auth, timeout=10).status_code)",
+    "urllib.request": "urllib.request.urlopen(os.environ['ENGAGELAB_MOCK_SERVER'] + '/openapi.json'); print(200)",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_env_leads_an_app_in_another_process_past_its_proxy(client: str) -> None:
+    with EngageLab() as engagelab, ApiServer(engagelab) as server, socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        environ = {**os.environ, "HTTP_PROXY": address, "http_proxy": address, "ALL_PROXY": address, **server.env}
+        program = ASK.format(client=client, ask=CLIENTS[client])
+        done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60)
+        assert (done.stdout, done.stderr) == ("200\n", "")
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_without_credentials_the_vendor_s_sandbox_is_named() -> None:
@@ -110,3 +170,19 @@ def test_two_servers_of_one_engine_share_its_state() -> None:
     with EngageLab() as engagelab, ApiServer(engagelab) as one, ApiServer(engagelab) as other:
         Talk(one)("POST", "/v1/messages", message())
         assert Talk(other)("GET", "/_mock/inbox/+6591234567").json["code"]
+
+
+@pytest.mark.parametrize("how", [{}, {"tick": True}, {"auto_tick_seconds": 1}, {"auto_tick_seconds": 15}], ids=str)
+@pytest.mark.parametrize("first", ["the server", "the freeze"])
+def test_a_test_may_freeze_time(how: dict[str, Any], first: str) -> None:
+    freeze = freezegun.freeze_time("2020-01-01", **how)
+    with EngageLab() as engagelab, ExitStack() as stack:
+        server = ApiServer(engagelab)
+        parts: list[AbstractContextManager[Any]] = [server, freeze]
+        for part in parts if first == "the server" else reversed(parts):
+            stack.enter_context(part)
+        for _ in range(2):
+            assert Talk(server)("POST", "/v1/messages", message()).status in {200, 400}  # 3004: the code is still valid
+        assert Talk(server)("GET", "/_mock/inbox/+6591234567?wait=1").json["code"]
+        assert Talk(server)("GET", "/_mock/journal?follow=0.01").body
+        assert engagelab.journal.wait_for(status="delivered").acknowledged

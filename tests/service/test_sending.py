@@ -8,7 +8,8 @@ import pytest
 
 from engagelab_mock import EngageLab, NotAcknowledged, Receiver, Recorder, VirtualClock
 from engagelab_mock.delivery.io import Io
-from engagelab_mock.service.sending import ScheduledCallback, Sending
+from engagelab_mock.service.scheduler import ScheduledCallback
+from engagelab_mock.service.sending import Sending
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -140,6 +142,21 @@ def test_what_the_control_api_let_fail_is_raised_by_the_next_that_settles(app: A
         engagelab.settle()
         assert control(server, "clock/advance", {"seconds": -1}).status == 400
         engagelab.settle()
+
+
+def test_a_failure_that_is_kept_neither_grows_nor_stops_the_control_api(app: App) -> None:
+    with EngageLab(Receiver.wsgi(app)) as engagelab, ApiServer(engagelab) as server:
+        engagelab.send(TO, scenario="delivered")
+        app.status = "500 Oops"
+        before = engagelab.clock.time()
+        control(server, "clock/advance", {"seconds": 295})
+        for _ in range(30):
+            control(server, "clock/advance", {"seconds": 1})
+            control(server, "send", {"scenario": "lost"})
+        assert engagelab.clock.time() == before + 325
+        with pytest.raises(NotAcknowledged, match="verified_timeout") as caught:
+            engagelab.settle()
+    assert len(traceback.extract_tb(caught.value.__traceback__)) < 30
 
 
 def test_the_answer_of_another_thread_is_waited_for(app: App, engagelab: EngageLab, client: Client) -> None:
@@ -301,7 +318,8 @@ class TestWithAWorker:
         self, app: App, engagelab: EngageLab, client: Client, journal: Journal
     ) -> None:
         ids: list[str] = []
-        in_threads(*[lambda: ids.extend(client.sent(f"+65912345{len(ids):02d}", "mine") for _ in range(5))] * 4)
+        numbers = itertools.count()  # each thread takes another recipient: a second code for one is refused
+        in_threads(*[lambda: ids.extend(client.sent(f"+65912345{next(numbers):02d}", "mine") for _ in range(5))] * 4)
         engagelab.settle()
         assert len(set(ids)) == 20
         assert {tuple(app.of(message_id)) for message_id in ids} == {tuple(SENT)}

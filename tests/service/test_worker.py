@@ -208,6 +208,28 @@ def test_no_more_callbacks_are_under_way_to_a_receiver_than_said(endpoint: Make,
     assert most == abreast
 
 
+def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) -> None:
+    slow, fast = endpoint("slow"), endpoint("fast")
+    slow.go_on.clear()
+    given_up: list[int] = []
+    clock = LiveClock(SPEED)
+    with (
+        EngageLab([slow.receiver, fast.receiver], clock=clock, code_ttl=None, defaults={"check": False}) as engagelab,
+        Worker(engagelab, concurrency=1, on_given_up=given_up.append),
+    ):
+        runs = [engagelab.begin_send(scenario=["plan"]) for _ in range(4)]
+        for run in runs:  # once the second receiver has it, it waits for the first
+            engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id)
+        engagelab._engine.messages.most_pending = 2
+        runs.append(engagelab.begin_send(scenario=["plan"]))
+        assert given_up == [3]
+        slow.go_on.set()
+        engagelab.journal.wait_for(timeout=PATIENCE, message_id=runs[4].message_id, receiver=slow.receiver)
+    told = [event.message_id for received in slow.recorder.received for event in received.events]  # type: ignore[attr-defined]
+    assert told == [runs[0].message_id, runs[3].message_id, runs[4].message_id]
+    assert all(delivery.closed for run in runs for delivery in run.deliveries)
+
+
 def test_what_was_accepted_before_it_started_goes_out(endpoint: Make) -> None:
     mine = endpoint("mine")
     with live(mine) as engagelab:

@@ -13,6 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from engagelab_mock import (
     EngageLab,
+    NothingObserved,
     Receiver,
     ScheduleFailed,
     UsageError,
@@ -22,6 +23,7 @@ from engagelab_mock import (
     never_regresses,
 )
 from engagelab_mock.strategies import ReceiverMachine
+from tests.explore.books import Books
 from tests.receivers.gallery import mutants
 from tests.receivers.gallery.orders import Orders
 from tests.receivers.gallery.stacks import Shop, shop
@@ -173,3 +175,16 @@ def test_a_machine_without_a_receiver_raises() -> None:
 def test_a_misspelt_lifecycle_raises() -> None:
     with shop("flask") as opened, pytest.raises(UsageError, match="did you mean 'verified'"):
         machine_for(opened, lifecycles=("verfied",))()
+
+
+def test_a_receiver_that_shows_nothing_is_played_once() -> None:
+    books = Books()
+
+    class Machine(ReceiverMachine):
+        def receiver(self) -> Receiver:
+            return Receiver.wsgi(books, observe=dict[str, str]().get)
+
+    with pytest.raises(NothingObserved, match="the receiver showed no effect"):
+        run_state_machine_as_test(Machine, settings=BOUNDED)
+    # The deliveries of one example, and a lifecycle in order. Finding it out again takes half a second each time.
+    assert books.requests <= BOUNDED.stateful_step_count + 4

@@ -215,6 +215,86 @@ class OneTextOverwritten(OneText):
         self.texts[message_id] = f"{status} {channel}"
 
 
+class OnePath(OneText):
+    """Append each status to one text, as `sent/delivered`."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        text = self.texts.get(message_id)
+        self.texts[message_id] = f"{text}/{status}" if text else status
+
+
+class OnePathTwice(OnePath):
+    """Append a status that is sent again."""
+
+    once = False
+
+
+class SetOfStatuses(InMemory):
+    """Keep the set of the statuses that have come, without their channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sets: dict[str, set[str]] = {}
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        self.sets.setdefault(message_id, set()).add(status)
+
+    def observe(self, message_id: str) -> Any:
+        return self.sets.get(message_id, set())
+
+
+class SetReplaced(SetOfStatuses):
+    """Replace the set by each status that comes."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        self.sets[message_id] = {status}
+
+
+class Touched(OneStatus):
+    """Note the time of every callback in several forms, and a new tag, also for one that changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.touched: dict[str, dict[str, Any]] = {}
+        self.credits: Counter[str] = Counter()
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        now = datetime.now(UTC)
+        tag = hashlib.sha256(f"{time.time_ns()} {message_id}".encode()).hexdigest()
+        self.touched[message_id] = {"updated_at": now, "seen": f"{now:%d.%m.%Y %H:%M:%S.%f}", "etag": tag}
+        super().keep(db, message_id, status, detail)
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        super().event(message_id, status, channel)
+        self.credits[message_id] += 1
+
+    def observe(self, message_id: str) -> Any:
+        return {"status": self.statuses.get(message_id), **self.touched.get(message_id, {})}
+
+
+class TouchedTwice(Touched):
+    """Give a credit for each event, also for one that is sent again."""
+
+    once = False
+
+    def observe(self, message_id: str) -> Any:
+        return {**super().observe(message_id), "credits": self.credits[message_id]}
+
+
+class OnlyFailures(AppendOnlyLog):
+    """Keep failed deliveries, and nothing else."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        if status == "delivered_failed":
+            super().event(message_id, status, channel)
+
+
+class OnlyFailuresTwice(OnlyFailures):
+    """Keep a failed delivery that is sent again."""
+
+    once = False
+
+
 class PlainStatus(OneStatus):
     """Show only the status, as a text."""
 
@@ -640,6 +720,10 @@ PAIRS = {
     "totals over all messages": _pair(TotalsOnly, TotalsTwice, "C01"),
     "a status next to a total": _pair(StatusAndTotals, StatusAndTotalsLastWins, "C06"),
     "one text of all events": _pair(OneText, OneTextOverwritten, "C06"),
+    "one text with slashes": _pair(OnePath, OnePathTwice, "C01"),
+    "a set of statuses": _pair(SetOfStatuses, SetReplaced, "C06"),
+    "a row that every callback touches": _pair(Touched, TouchedTwice, "B16", "C01"),
+    "failures only": _pair(OnlyFailures, OnlyFailuresTwice, "B16", "C01", "C02"),
     "one text, the status": _pair(PlainStatus, PlainStatusLastWins, "C06"),
     "rows with numbers, times and versions": _pair(Rows, RowsLastWins, "C06"),
     "JSON in a text column": _pair(JsonColumn, JsonColumnLastWins, "C06"),

@@ -49,7 +49,8 @@ def _several_messages(trial: Trial) -> None:
     status = trial.context.profile.status
     others = range(2, len(_ORDINALS) + 1)
     labels = [status, *(f"{status}#{number}" for number in others)]
-    schedule = Schedule.of("verified", labels, others=["verified" for _ in others])
+    scenario = trial.context.profile.scenario
+    schedule = Schedule.of(scenario, labels, others=[scenario for _ in others])
     messages = [trial.message() for _ in _ORDINALS]
     _expect_all_accepted(trial, schedule, *messages, what="a callback about three messages")
     trial.expect_own_state()
@@ -60,22 +61,24 @@ def _several_messages(trial: Trial) -> None:
 def _partitions(trial: Trial) -> None:
     statuses = [Status.SENT, Status.DELIVERED, Status.VERIFIED]
     one_by_one = Schedule.of("verified", *statuses)
-    baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, one_by_one))
-    baseline.expect_visible(", ".join(statuses))
-    others = []
+    treats, whats = [], []
     for parts in ([statuses], [statuses[:1], statuses[1:]], [statuses[:2], statuses[2:]]):
         schedule = Schedule.of("verified", *parts)
-        what = f"a message whose statuses came as {', then '.join(' and '.join(part) for part in parts)}"
-        others.append((partial(_expect_all_accepted, trial, schedule), what, schedule))
-    baseline.check(*others)
+        treats.append(partial(_expect_all_accepted, trial, schedule))
+        came = ", then ".join(" and ".join(part) for part in parts)
+        whats.append((f"a message whose statuses came as {came}", schedule))
+    baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, one_by_one), *treats)
+    baseline.expect_visible(", ".join(statuses))
+    baseline.check(*whats)
 
 
 def _same_row_twice(trial: Trial) -> None:
     status = trial.context.profile.status
-    once, twice = Schedule.of("verified", status), Schedule.of("verified", [status, status])
-    baseline = StateBaseline(trial, partial(_expect_all_accepted, trial, once))
+    scenario = trial.context.profile.scenario
+    once, twice = Schedule.of(scenario, status), Schedule.of(scenario, [status, status])
+    baseline = StateBaseline(trial, *(partial(_expect_all_accepted, trial, each) for each in (once, twice)))
     baseline.expect_visible(status)
-    baseline.check((partial(_expect_all_accepted, trial, twice), "the same row twice in one callback", twice))
+    baseline.check(("the same row twice in one callback", twice))
 
 
 def _expect_all_accepted(trial: Trial, schedule: Schedule, *messages: Message, what: str = "") -> None:

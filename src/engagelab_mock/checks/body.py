@@ -131,10 +131,9 @@ _NEAR = Decimal("1e-6")
 def money(trial: Trial) -> None:
     """Fail if a negative balance is not accepted, or if a cost is rounded or has a binary rounding error."""
     _send_balance(trial)
-    free = StateBaseline(trial, partial(_send_costs, trial, {"sms": None}))
-    one, other, both = free.states_after(
-        *[partial(_send_costs, trial, costs) for costs in ({"sms": COST}, {"sms": OTHER_COST}, _PARTS)]
-    )
+    costs: list[Mapping[str, Decimal | None]] = [{"sms": None}, {"sms": COST}, {"sms": OTHER_COST}, _PARTS]
+    free = StateBaseline(trial, *(partial(_send_costs, trial, each) for each in costs))
+    one, other, both = free.others
     shown, others = (
         {path: _numbers(found) for path, found in free.new_values(state).items()} for state in (one, other)
     )

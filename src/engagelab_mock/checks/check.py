@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from engagelab_mock.errors import UnknownName
+from engagelab_mock.errors import UnknownName, reduce_error
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.trial import Trial
@@ -90,6 +90,8 @@ class Ended(Exception):
         self.reason = reason
         self.schedule = schedule
         self.basis = basis
+
+    __reduce__ = reduce_error
 
 
 #: What a check needs: the answer, which may decide alone; the state that `observe` returns; or always both.

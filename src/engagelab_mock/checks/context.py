@@ -238,6 +238,8 @@ class Context:
         Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved`. A receiver that refuses valid callbacks, or that
         shows effects in another way, is judged by its checks.
         """
+        # The first look is at a message that was not prepared: if `observe` raises for it, that is its way to say so.
+        run_sync(self.probe.look(SYNC, self.engagelab._engine.generate.message_id()))
         profile = self.profile
         if not profile.blind or not self.observed:
             return

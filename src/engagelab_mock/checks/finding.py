@@ -10,13 +10,12 @@ import msgspec
 
 from engagelab_mock.checks.check import FAMILIES, Basis, Check, Judgement, Severity, severity
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.render import printable, quoted
+from engagelab_mock.delivery.render import printable, quoted, shown_headers
 from engagelab_mock.errors import EngageLabMockError, NothingObserved, ReceiverFellShort
 from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.protocol.callback import AS_CONFIGURED
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE
 
-#: Replaces the configured Authorization: reports are stored where secrets should not be.
-AS_CONFIGURED = "(as configured)"
 #: The longest body that is shown in full in a curl line or a report, in bytes.
 SHOWN_BYTES = 4096
 
@@ -45,15 +44,10 @@ class Exchange(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, delivery: Delivery, attempt: Attempt) -> Exchange:
         """Make the exchange of an attempt."""
-        settings = delivery.receiver.settings
-        pairs = tuple(
-            (name, _masked(value, settings.authorization) if name == "Authorization" else value)
-            for name, value in attempt.callback.headers.pairs
-        )
         return cls(
             method=attempt.method,
             address=delivery.receiver.address,
-            headers=pairs,
+            headers=shown_headers(delivery, attempt),
             body=attempt.callback.body,
             answer=attempt.response,
             outcome=str(attempt.outcome),
@@ -108,14 +102,6 @@ class Change(msgspec.Struct, frozen=True):
     def changed(self) -> bool:
         """Tell whether the state has changed."""
         return self.before != self.after
-
-
-def _masked(value: str, configured: str) -> str:
-    """Return an Authorization without the configured credentials, for any scheme."""
-    credentials = configured.partition(" ")[2] or configured
-    if not configured or credentials not in value:
-        return value
-    return AS_CONFIGURED if value == configured else value.replace(credentials, AS_CONFIGURED)
 
 
 def shown(body: bytes) -> str:

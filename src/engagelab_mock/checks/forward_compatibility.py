@@ -71,9 +71,9 @@ def _alias(trial: Trial) -> None:
         event = trial.event(message, Status.SENT_FAILED, error_code=5001)
         trial.expect_accepted(trial.send(event, _with_status(status)), f"the status {status}")
 
-    baseline = StateBaseline(trial, partial(send, status="sent_failed"))
+    baseline = StateBaseline(trial, partial(send, status="sent_failed"), partial(send, status="sent_fail"))
     baseline.expect_visible("sent_failed")
-    baseline.check((partial(send, status="sent_fail"), "sent_fail", None))
+    baseline.check(("sent_fail", None))
 
 
 def _unknown_kind(trial: Trial) -> None:
@@ -120,6 +120,7 @@ def _set_null(row: dict[str, Any]) -> None:
 
 
 def _big_id(trial: Trial) -> None:
+    sent = []
     for what, change in (("an id of 19 digits", _same), ("an id of 19 digits as a JSON number", _id_as_number)):
         message = trial.message()
         nearest = as_float(message)
@@ -127,9 +128,14 @@ def _big_id(trial: Trial) -> None:
         steady = nearest.id != message.id and trial.glance(nearest) == trial.glance(nearest)
         attempt = trial.send(message, each_row(change))
         trial.expect_answer(attempt, what)
-        trial.expect_own_state()
-        if steady and any(trial.effects(nearest)):
-            trial.look(message)
+        sent.append((attempt, message, nearest, steady, what))
+    trial.expect_own_state()
+    wrong = trial.effects(*(nearest for _, _, nearest, _, _ in sent))
+    for (attempt, message, nearest, steady, what), changed in zip(sent, wrong, strict=True):
+        if steady and changed:
+            trial.show(nearest)
+            trial.show(message)
+            trial.glance(message)
             trial.fail(f"{what}, {message.id}, was stored as {nearest.id}")
         trial.expect_not_lost(attempt, message, what)
 
@@ -288,7 +294,7 @@ def _unknown_id(trial: Trial) -> None:
         # The reason for the refusal need not be the id.
         trial.inconclusive(f"the receiver accepts no valid callback: {trial.context.profile.refuses}")
     # A schedule is always about messages that the app did not send.
-    trial.fail(what, Schedule.of("verified", trial.context.profile.status))
+    trial.fail(what, Schedule.of(trial.context.profile.scenario, trial.context.profile.status))
 
 
 def _early_race(trial: Trial) -> None:
@@ -296,7 +302,7 @@ def _early_race(trial: Trial) -> None:
     if probe.prepare is None:
         trial.inconclusive("the app cannot be told about a message: give `prepare`, which needs a test in pytest")
     status = trial.context.profile.status
-    orderings = Orderings(trial, "verified", status)
+    orderings = Orderings(trial, trial.context.profile.scenario, status)
     order = orderings.in_order
     orderings.learn((), order, order)
     message = trial.message(prepared=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.duplicates import Once
 from engagelab_mock.checks.stimulus import again, signed
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
@@ -58,13 +59,16 @@ def _timestamps(trial: Trial) -> None:
 
 
 def _replayed(trial: Trial) -> None:
+    once = Once(trial)
     message = trial.message()
-    first = trial.send(message)
-    trial.expect_accepted(first)
-    trial.await_effect(message)
-    second = trial.resend(first, message)
-    trial.expect_no_effect(second, message, "the same request a second time")
-    trial.expect_answer(second, "the same request a second time")
+    attempt = trial.send(once.event(message))
+    trial.expect_accepted(attempt)
+    once.learn()
+    first = trial.glance(message)
+    second = trial.resend(attempt, message)
+    what = "the same request a second time"
+    once.check(message, what, first=first)
+    trial.expect_answer(second, what)
 
 
 def _replayed_over_another_body(trial: Trial) -> None:

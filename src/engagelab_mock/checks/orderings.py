@@ -307,18 +307,23 @@ Treatment = Callable[[Message], object]
 
 
 class StateBaseline:
-    """Know the state of a message after one treatment, to compare it with the state after another treatment.
+    """Know the state of a message after one treatment, to compare it with the states after others.
 
     A treatment sends callbacks about the message. Two messages get the same treatment. If their states differ, for
     example in the app's own row numbers, these leaves are not compared.
     """
 
-    def __init__(self, trial: Trial, treat: Treatment) -> None:
+    def __init__(self, trial: Trial, treat: Treatment, *others: Treatment) -> None:
         trial.expect_own_state()
         self._trial = trial
         self._treat = treat
+        self._other_treats = others
         self._untouched = trial.message()
-        self._states = self._treated(treat, treat)
+        # All at once, because an app that works after its answer is then waited for once.
+        first, second, *states = self._treated(treat, treat, *others)
+        self._states = [first, second]
+        #: The states after the other treatments.
+        self.others: Sequence[State] = states
         if not self._states[0].keys() - self._noise():
             trial.inconclusive("`observe` returns entirely different values for two messages that had the same events")
 
@@ -332,10 +337,6 @@ class StateBaseline:
         if not self.differing(state_of(self._trial.context.look(self._untouched), self._untouched)):
             self._trial.not_applicable(f"`observe` shows no effect of {what}: the app makes nothing of it")
 
-    def states_after(self, *treats: Treatment) -> list[State]:
-        """Give each treatment to a new message, and return the states of these."""
-        return self._treated(*treats)
-
     def differing(self, state: State) -> set[Path]:
         """Return the paths at which a state differs from the baseline."""
         return differing(self.state, state) - self._noise()
@@ -347,10 +348,9 @@ class StateBaseline:
             for path in sorted(self.differing(state) & {*state})
         }
 
-    def check(self, *others: tuple[Treatment, str, Schedule | None]) -> None:
-        """Fail unless other treatments lead to the same state; each has a description, and the schedule it plays."""
-        states = self._treated(*(treat for treat, _, _ in others))
-        for (treat, what, schedule), state in zip(others, states, strict=True):
+    def check(self, *whats: tuple[str, Schedule | None]) -> None:
+        """Fail unless the other treatments, with these descriptions and schedules, lead to the same state."""
+        for (what, schedule), treat, state in zip(whats, self._other_treats, self.others, strict=True):
             if self.differing(state):
                 self._check_again(treat, what, schedule)
 

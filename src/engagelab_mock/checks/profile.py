@@ -54,6 +54,11 @@ class ReceiverProfile(msgspec.Struct):
     #: Whether an effect is seen in the state of its own message, and not only in what is shared.
     own: bool = True
 
+    @property
+    def scenario(self) -> str:
+        """Return a scenario in which the status comes."""
+        return "delivered_failed" if self.status == "delivered_failed" else "verified"
+
 
 class _Tried(msgspec.Struct, frozen=True):
     status: str

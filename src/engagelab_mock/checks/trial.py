@@ -29,6 +29,9 @@ from engagelab_mock.protocol.events import Event
 if TYPE_CHECKING:
     from engagelab_mock.service.engine import Engine
 
+#: An answer that takes longer is slow, and not only due to a busy machine, in seconds.
+_SLOW = 0.1
+
 
 class Trial:
     """Give a check's function all it needs: messages, ways to send, and expectations that end it when they fail.
@@ -310,7 +313,7 @@ class Trial:
         """Return how long this trial may still take, in seconds, before the receiver's time limit does not fit in."""
         profile = self.context.known_profile
         # A receiver that takes long for its answers needs more time for the same check.
-        seconds = self._seconds + (100 * profile.answer if profile else 0.0)
+        seconds = self._seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 

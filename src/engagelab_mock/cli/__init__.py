@@ -28,8 +28,8 @@ from engagelab_mock.config import SETTINGS, check_settings, project_settings
 from engagelab_mock.errors import EngageLabMockError, UnknownName
 
 _EPILOG = """\b
-Exit codes: 0 all good, 1 the receiver fell short, 2 usage, 3 receiver
-unreachable, 130 interrupted.
+Exit codes: 0 all good, 1 the receiver fell short, 2 usage, or nothing could
+be judged, 3 receiver unreachable, 130 interrupted.
 
 Arguments override environment variables, which override
 [tool.engagelab-mock] in pyproject.toml, which overrides the defaults.

@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     OK = 0
     #: The receiver was reached and fell short, or the verified header is not valid.
     FELL_SHORT = 1
-    #: The command was given something it cannot use.
+    #: The command was given something it cannot use, or nothing could be judged.
     USAGE = 2
     #: No request reached the receiver.
     UNREACHABLE = 3

@@ -127,6 +127,8 @@ class Recording:
 
     def _write(self, passed: Passed) -> str:
         """Write a request to the tape, and return why that failed; empty if it did not."""
+        if not passed.whole:
+            return f"its body is longer than {len(passed.body) >> 20} MiB"
         try:
             self.tape.add(
                 at=passed.at,

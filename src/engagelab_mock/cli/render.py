@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from engagelab_mock.checks.finding import AS_CONFIGURED
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.outcome import hint_for
@@ -64,11 +63,8 @@ class AttemptMade:
     with_hint: bool = True
 
     def record(self) -> dict[str, Any]:
-        """Return the attempt, without the receiver's credentials: output of commands is kept in build logs."""
-        record = attempt_record(self.delivery, self.attempt)
-        if "Authorization" in record["headers"]:
-            record["headers"]["Authorization"] = AS_CONFIGURED
-        return record
+        """Return the attempt."""
+        return attempt_record(self.delivery, self.attempt)
 
     def write(self, screen: Screen) -> None:
         """Print one line, and what was wrong below it."""

@@ -32,9 +32,10 @@ from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UsageError, did_you_mean
+from engagelab_mock.protocol.settings import is_unicode
 
 if TYPE_CHECKING:
-    from engagelab_mock.service.store.ledger import Ledger
+    from engagelab_mock.service.store import StoreError
     from engagelab_mock.service.store.sqlite import SqliteStore
 
 _LOG = logging.getLogger("engagelab_mock.server")
@@ -43,6 +44,10 @@ _LOG = logging.getLogger("engagelab_mock.server")
 PORT = 8420
 #: How many messages and journal entries are kept by default.
 KEEP = 10_000
+#: How many messages whose callbacks are not finished are kept by default.
+PENDING = 20_000
+#: The highest number for both: more would not fit into any memory.
+MOST = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +66,10 @@ class ServeOptions:
     seed: str | None
     db: str | None
     keep: int
+    pending: int
     retry: str
     strict_templates: bool
+    strict_content_type: bool
     callback_before_response: bool
     token: str
     format: str
@@ -118,11 +125,19 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
 )
 @setting(
     "keep",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST),
     default=KEEP,
     show_default=True,
     metavar="N",
-    help="Keep the newest N messages and journal entries, and every callback that is not finished.",
+    help="Keep the newest N messages and journal entries, in memory and in the file.",
+)
+@setting(
+    "pending",
+    type=click.IntRange(1, MOST),
+    default=PENDING,
+    show_default=True,
+    metavar="N",
+    help="Keep the callbacks of at most N messages that are not finished; the oldest are given up.",
 )
 @setting(
     "retry",
@@ -132,6 +147,7 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
     help="When to retry a callback: vendor (after 1 min, 10 min, 1 h …), none, or waits in seconds such as 5,30.",
 )
 @setting("strict_templates", is_flag=True, help="Refuse a template that was not created. Default: accept any id.")
+@setting("strict_content_type", is_flag=True, help="Refuse a body whose Content-Type is not JSON. Default: accept any.")
 @setting("callback_before_response", is_flag=True, help="Send callbacks before the API call is answered.")
 @setting(
     "token",
@@ -155,14 +171,14 @@ def serve(**given: Any) -> int:
     generated = "" if options.token else token
     with ExitStack() as stack:
         store = stack.enter_context(_store(options.db))
+        if store is not None:
+            store.on_trouble = partial(_report_trouble, output)
         engagelab = stack.enter_context(_engine(options, store))
         app = create_app(engagelab, token=token)
-        if engagelab._engine.ledger is not None:
-            app.on_webhook = partial(_keep_webhook, engagelab, engagelab._engine.ledger)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
-        log = Log()
-        stack.callback(lambda: output.say(f"{log.callbacks} callbacks sent, {log.acknowledged} of them acknowledged"))
+        log = Log(output)
+        stack.callback(log.summarise)
         if not server.loopback:
             output.notice("anyone who reaches this port can use the API")
         if generated:
@@ -172,7 +188,7 @@ def serve(**given: Any) -> int:
         output.say(f"callbacks go to {addresses or nowhere}; Ctrl-C ends it", "dim")
         # Before the first callback: one from the store may be due at once.
         log.follow(engagelab)
-        stack.enter_context(DeliveryWorker(engagelab))
+        stack.enter_context(DeliveryWorker(engagelab, on_given_up=log.gave_up))
         stack.enter_context(server)
         stack.callback(app.close)
         output.show(Serving("serving", "Serving", server.url, {"token": generated or None}))
@@ -184,9 +200,11 @@ def serve(**given: Any) -> int:
 class Log:
     """Log every request and every attempt on stderr, and count the attempts."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Output) -> None:
         self.callbacks = 0
         self.acknowledged = 0
+        self.given_up = 0
+        self._output = output
 
     def follow(self, engagelab: EngageLab) -> None:
         """Log what happens from now on."""
@@ -197,14 +215,31 @@ class Log:
         _LOG.propagate = False
         engagelab._engine.journal.listeners.append(self._attempted)
 
+    def gave_up(self, messages: int) -> None:
+        """Count messages whose callbacks were given up, and say so the first time."""
+        if not self.given_up:
+            self._output.notice(
+                "more messages wait for their callbacks than --pending allows: those of the oldest are not sent"
+            )
+        self.given_up += messages
+
+    def summarise(self) -> None:
+        """Print the counts."""
+        given_up = f"; {self.given_up} messages were given up (--pending)" if self.given_up else ""
+        self._output.say(f"{self.callbacks} callbacks sent, {self.acknowledged} of them acknowledged{given_up}")
+
     def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
         self.callbacks += 1
         self.acknowledged += attempt.acknowledged
         _LOG.info("%s", log_line(delivery, attempt))
 
 
-def _keep_webhook(engagelab: EngageLab, ledger: Ledger) -> None:
-    ledger.webhook(engagelab.receiver)
+def _report_trouble(output: Output, error: StoreError | None) -> None:
+    """Say once that the file cannot be written, and once that it can be again."""
+    if error is None:
+        output.notice("the file of --db can be written again; what is due goes out now")
+    else:
+        output.notice(f"{error.where}: {error.what}; {error.hint}. Until then calls get 500, and callbacks wait")
 
 
 @contextmanager
@@ -225,6 +260,8 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
 
     saved = store and store.load_setting("seed", str)
     seed = options.seed or saved or secrets.token_hex(4)
+    if not is_unicode(seed):
+        raise UsageError(f"{seed!r} has bytes that are not UTF-8", where="--seed", hint="use text, such as a number")
     engagelab = EngageLab(
         receivers(options, click.get_current_context().default_map or {}),
         clock=LiveClock(options.speed),
@@ -234,6 +271,7 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
             dev_key=options.dev_key,
             dev_secret=options.dev_secret,
             strict_templates=options.strict_templates,
+            strict_content_type=options.strict_content_type,
             callback_before_response=options.callback_before_response,
         ),
         store=store,
@@ -241,6 +279,7 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
     )
     # Not `with engagelab:`, which would raise the last errors. The journal has them; a server ends without an error.
     with closing(engagelab):
+        engagelab._engine.messages.most_pending = options.pending
         if store is not None:
             from engagelab_mock.service.store.restore import restore
 

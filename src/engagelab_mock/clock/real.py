@@ -24,9 +24,7 @@ class SystemClock(Agenda):
 
     def __init__(self, speed: float = 1.0) -> None:
         super().__init__()
-        if not math.isfinite(speed) or speed <= 0:
-            raise InvalidDelay(f"a clock cannot run {speed!r} times as fast", hint="give a speed above 0")
-        self.speed = speed
+        self.speed = _check_speed(speed)
         self._start = time.time()
         #: The entry that a caller waits for, and when the wait ends, by the stopwatch.
         self._awaited: tuple[Entry, float] | None = None
@@ -134,6 +132,7 @@ class LiveClock(Agenda):
     @setting.setter
     def setting(self, setting: Setting) -> None:
         _check_speed(setting.speed)
+        _check_shown(setting.shown)
         with self.condition.lock:
             self._setting = setting
             self.condition.notify()
@@ -252,7 +251,7 @@ class LiveClock(Agenda):
         with self._change_lock:
             was = self._setting
             setting = Setting(
-                self.time() + by,
+                _check_shown(self.time() + by),
                 time.time(),
                 was.speed if speed is None else speed,
                 was.frozen if frozen is None else frozen,
@@ -283,7 +282,19 @@ class LiveClock(Agenda):
         return _LONGEST_WAIT if self._setting.frozen else min(seconds / self.speed, _LONGEST_WAIT)
 
 
+#: The highest speed, and the latest time that a clock can be set to: far beyond, floats lose seconds and overflow.
+_FASTEST = 1e9
+_LATEST = 1e15
+
+
 def _check_speed(speed: object) -> float:
-    if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not math.isfinite(speed) or speed <= 0:
-        raise InvalidDelay(f"a clock cannot run {speed!r} times as fast", hint="give a speed above 0")
+    if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0 < speed <= _FASTEST:
+        hint = f"give a speed above 0, up to {_FASTEST:g}"
+        raise InvalidDelay(f"a clock cannot run {speed!r} times as fast", hint=hint)
     return speed
+
+
+def _check_shown(moment: float) -> float:
+    if not abs(moment) <= _LATEST:  # false for NaN, too
+        raise InvalidDelay(f"a clock cannot show {moment!r}", hint=f"Unix seconds go up to {_LATEST:g} here")
+    return moment

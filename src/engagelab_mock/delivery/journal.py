@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from engagelab_mock import eventloop
@@ -64,11 +64,9 @@ def check_filters(filters: Filters, names: Iterable[str]) -> None:
     if "kind" in filters and filters["kind"] not in {*KINDS, UnknownEvent.kind}:
         raise UnknownName("kind", filters["kind"], KINDS, where="journal")
     if "status" in filters:
-        known = dict.fromkeys([*EVENTS, *(each.sent_failed for each in DIALECTS.values())])
-        if filters["status"] not in known:
-            known.update(dict.fromkeys(names))
-            if filters["status"] not in known:
-                raise UnknownName("status", filters["status"], known, where="journal")
+        known = {*EVENTS, *(each.sent_failed for each in DIALECTS.values())}
+        if filters["status"] not in known and filters["status"] not in (names := list(names)):
+            raise UnknownName("status", filters["status"], {*known, *names}, where="journal")
 
 
 def fits(delivery: Delivery, filters: Filters) -> bool:
@@ -164,8 +162,8 @@ class Keeper(Protocol):
     def completed(self, delivery: Delivery) -> None:
         """Keep the outcome of an attempt."""
 
-    def refused(self, refusal: Refusal) -> None:
-        """Keep an input that could not be used."""
+    def refused(self, refusal: Refusal) -> bool:
+        """Keep an input that could not be used, and return whether that was possible."""
 
 
 class Journal:
@@ -180,15 +178,17 @@ class Journal:
     With a `limit`, the journal drops its oldest entries once there are more. Threads can read while others write.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, entries: Iterable[Delivery | Refusal] = ()) -> None:
         given: Any = limit
-        if limit is not None and (isinstance(given, bool) or not isinstance(given, int) or limit < 1):
+        if limit is not None and (
+            isinstance(given, bool) or not isinstance(given, int) or not 1 <= limit <= sys.maxsize
+        ):
             raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
         #: How many entries are kept; None is all.
         self.limit = limit
         self._lock = threading.Lock()
         #: Deliveries and refusals, oldest first.
-        self.entries: MutableSequence[Delivery | Refusal] = [] if limit is None else deque(maxlen=limit)
+        self.entries: MutableSequence[Delivery | Refusal] = [*entries] if limit is None else deque(entries, limit)
         self._index = _Index()
         #: Called with each attempt that ended, on the thread that sent it; an exception reaches the sender's caller.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
@@ -214,10 +214,9 @@ class Journal:
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
         """Enter an input that could not be used; `at` is in Unix seconds."""
         refusal = Refusal(at, error)
-        with self._lock:
-            self.entries.append(refusal)
-        if self.keeper is not None:
-            self.keeper.refused(refusal)
+        if self.keeper is None or self.keeper.refused(refusal):
+            with self._lock:
+                self.entries.append(refusal)
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -255,9 +254,7 @@ class Journal:
         """
         __tracebackhide__ = True
         check_filters(filters, self._names())
-        part = Journal()
-        part.entries.extend(self._fitting(filters))
-        return part
+        return Journal(entries=self._fitting(filters))
 
     def wait_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
         """Return the first delivery that fits, waiting up to `timeout` seconds of real time for it.
@@ -273,7 +270,7 @@ class Journal:
         """
         __tracebackhide__ = True
         wanted = self._wanted(filters)
-        deadline = monotonic() + check_delay(timeout, where="wait_for, timeout")
+        deadline = eventloop.stopwatch() + check_delay(timeout, where="wait_for, timeout")
         came = threading.Event()
         with self._listening(came.set):
             while True:
@@ -281,7 +278,7 @@ class Journal:
                 for delivery in self._fitting(wanted):
                     return delivery
                 # `max`, because a negative timeout waits without a limit.
-                if not came.wait(min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)):
+                if not came.wait(min(max(0.0, deadline - eventloop.stopwatch()), threading.TIMEOUT_MAX)):
                     raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted)
 
     async def await_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
@@ -343,6 +340,9 @@ class Journal:
         with self._lock:
             self.entries.clear()
             self._index = _Index()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Journal, (self.limit, self._snapshot())  # listeners and keeper belong to this process
 
     def __iter__(self) -> Iterator[Delivery | Refusal]:
         return iter(self._snapshot())

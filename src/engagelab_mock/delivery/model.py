@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
-from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.errors import EngageLabMockError, reduce_struct
 from engagelab_mock.protocol.callback import Callback, Headers
 from engagelab_mock.protocol.events import Event, StatusEvent
 
@@ -39,6 +39,9 @@ class Response(msgspec.Struct, frozen=True, eq=False):
         """Return the body as text, undecodable bytes replaced."""
         return self.body.decode("utf-8", "replace")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "raised")
+
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes, in {self.elapsed:.3f} s>"
 
@@ -68,6 +71,9 @@ class Attempt(msgspec.Struct, eq=False):
     def acknowledged(self) -> bool:
         """Tell whether the receiver answered 200 in time."""
         return self.outcome is Outcome.ACKNOWLEDGED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "exception")
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number}: {self.outcome}{f', {self.error}' if self.error else ''}>"
@@ -109,8 +115,9 @@ class Delivery(msgspec.Struct, eq=False):
     signed: bool = True
     attempts: list[Attempt] = []
     given_up: bool = False
-    #: The key of its record, if there is a store.
+    #: The key of its record, if there is a store, and when its next attempt is due.
     key: str = ""
+    due: float | None = None
 
     @property
     def acknowledged(self) -> bool:

@@ -7,6 +7,8 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from engagelab_mock.errors import reduce_error
+
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Attempt, Delivery, Response
 
@@ -75,6 +77,8 @@ class TransportFailure(Exception):
         self.reason = reason
         #: The answer, if one arrived all the same.
         self.response = response
+
+    __reduce__ = reduce_error
 
 
 def app_raised(error: BaseException) -> TransportFailure:

@@ -168,17 +168,22 @@ class Probe:
         limit = IDLE_LIMIT + 10 * seconds
         state = [await self.look(io, each) for each in message_ids]
         started = since = stopwatch()
-        while (now := stopwatch()) - since < seconds:
-            if now - started > limit:
+        while True:
+            await io.pause(min(_LOOK, seconds))
+            # The time first: a look after the last moment counts, however long it takes.
+            now = stopwatch()
+            again = [await self.look(io, each) for each in message_ids]
+            if again == state:
+                if now - since >= seconds:
+                    return
+                continue
+            state, since = again, stopwatch()
+            if since - started > limit:
                 raise StateNotSettled(
                     f"the state never stayed the same for {seconds:g} s, within {limit:g} s",
                     where="wait_idle",
                     hint="leave values that change on every read out of what observe returns",
                 )
-            await io.pause(min(_LOOK, seconds))
-            again = [await self.look(io, each) for each in message_ids]
-            if again != state:
-                state, since = again, stopwatch()
 
     async def _call_in_time(self, io: Io, wait_idle: Callable[[], Any]) -> None:
         too_long = ProbeFailed(

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import msgspec
 
@@ -14,9 +14,9 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, WaitIdle, check_probe
 from engagelab_mock.delivery.recorder import Recorder
-from engagelab_mock.delivery.transport import Transport, in_django_transaction
+from engagelab_mock.delivery.transport import DistantTransport, Transport, in_django_transaction
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, portable
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
 from engagelab_mock.protocol.signature import Signer
 
@@ -39,7 +39,7 @@ _SANDBOX_SETTINGS = CallbackSettings(address=_RECORDER_ADDRESS, username=SANDBOX
 
 SignatureClock = Literal["wall", "virtual"]
 #: The options of the receiver itself; the others are its callback settings.
-_OWN = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
+OWN_OPTIONS = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
 
 
 class ReceiverOptions(ProbeOptions, total=False):
@@ -212,7 +212,7 @@ class Receiver:
         for name in given:
             if name not in ReceiverOptions.__annotations__:
                 raise UnknownName("argument", name, ReceiverOptions.__annotations__, where=f"Receiver.{transport.name}")
-        own = {name: given.pop(name) for name in _OWN if name in given}
+        own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
         given["events"] = ticked(given.get("events", ()))
         return cls(transport, CallbackSettings(address=transport.address, **given), **own)
 
@@ -244,18 +244,8 @@ class Receiver:
         if "events" in changes:
             changes["events"] = ticked(changes["events"])
         settings = msgspec.structs.replace(self.settings, **changes)
-        return Receiver(
-            self.transport,
-            settings,
-            limit=self.limit,
-            signature_clock=self.signature_clock,
-            skew=self.skew,
-            observe=self.observe,
-            prepare=self.prepare,
-            reset=self.reset,
-            wait_idle=self.wait_idle,
-            recorder=self.recorder,
-        )
+        own: dict[str, Any] = {name: getattr(self, name) for name in OWN_OPTIONS}
+        return Receiver(self.transport, settings, **own, recorder=self.recorder)
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
@@ -311,9 +301,36 @@ class Receiver:
         hint = "correct the app's lifespan" + ("; the app's own exception is the cause" if failure.__cause__ else "")
         return EngageLabMockError(f"{failure.reason} ({self.address})", where=where, hint=hint)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An app in process stays there, with its functions and its recorder.
+        reachable = self.transport.name == "http" and portable(self.transport) is self.transport
+        transport = self.transport if reachable else DistantTransport(self.transport.name, self.address)
+        fields = {"limit": self.limit, "signature_clock": self.signature_clock, "skew": self.skew}
+        if reachable:
+            functions = {name: getattr(self, name) for name in PROBE_OPTIONS}
+            fields.update({name: value for name, value in functions.items() if portable(value) is value})
+        return _new_receiver, (transport, self.settings, fields, self.state)
+
+    def __copy__(self) -> Receiver:
+        return self.with_settings()
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # it is the way to an app, which has no copy
+
     def __repr__(self) -> str:
         described = f" {self.settings.description!r}" if self.settings.description else ""
         return f"<Receiver{described} {self.transport.name} {self.address}>"
+
+
+def _new_receiver(
+    transport: Transport,
+    settings: CallbackSettings,
+    fields: dict[str, Any],
+    state: Literal["unvalidated", "normal", "abnormal"],
+) -> Receiver:
+    receiver = Receiver(transport, settings, **fields)
+    receiver.state = state
+    return receiver
 
 
 def _join(base_url: str, path: str) -> str:

@@ -15,6 +15,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery, Refusal
 from engagelab_mock.delivery.outcome import hint_for
 from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.errors import NotAcknowledged
+from engagelab_mock.protocol.callback import AS_CONFIGURED
 from engagelab_mock.protocol.events import DIALECTS, Event
 
 _BODY_LINES = 40
@@ -94,6 +95,32 @@ def printable(text: str) -> str:
     return "".join([c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text])
 
 
+def shown_headers(delivery: Delivery, attempt: Attempt) -> tuple[tuple[str, str], ...]:
+    """Return an attempt's headers without the configured Authorization, for any output.
+
+    >>> from engagelab_mock import EngageLab, Receiver
+    >>> with EngageLab(Receiver.recording(authorization="Bearer of-news")) as engagelab:
+    ...     delivery = engagelab.send("+6591234567", scenario=["plan"]).deliveries[0]
+    >>> shown_headers(delivery, delivery.attempts[0])[-1]
+    ('Authorization', '(as configured)')
+    """
+    configured = delivery.receiver.settings.authorization
+    # Only checks replace it. Otherwise it was the configured one; the receiver of a restored attempt may have another.
+    changed = any(fault.stage == "headers" and not fault.needs_signature for fault in attempt.faults)
+    return tuple(
+        (name, (_masked(value, configured) if changed else AS_CONFIGURED) if name == "Authorization" else value)
+        for name, value in attempt.callback.headers.pairs
+    )
+
+
+def _masked(value: str, configured: str) -> str:
+    """Return an Authorization without the configured credentials, for any scheme."""
+    credentials = configured.partition(" ")[2] or configured
+    if not configured or credentials not in value:
+        return value
+    return AS_CONFIGURED if value == configured else value.replace(credentials, AS_CONFIGURED)
+
+
 def _choose(lines: Sequence[_Line], most: int) -> Sequence[int]:
     troubled = (index for index, line in enumerate(lines) if isinstance(line, Refusal) or not line[1].acknowledged)
     return sorted({*islice(troubled, most // 2), *range(len(lines) - (most - most // 2), len(lines))})
@@ -133,7 +160,7 @@ def _request(delivery: Delivery, attempt: Attempt) -> list[str]:
     lines = [f"request: POST {delivery.receiver.address}  (in process, {delivery.receiver.transport.name})"]
     if delivery.receiver.transport.name == "http":
         lines = [f"request: POST {delivery.receiver.address}"]
-    lines += [f"  {name}: {value}" for name, value in attempt.callback.headers.pairs]
+    lines += [f"  {name}: {value}" for name, value in shown_headers(delivery, attempt)]
     return [*lines, *(_indent(_pretty(body)) if body else ["  (empty body)"])]
 
 
@@ -187,7 +214,7 @@ def attempt_record(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
         "outcome": str(attempt.outcome),
         "error": attempt.error or None,
         "hint": None if attempt.acknowledged else hint_for(delivery) or None,
-        "headers": dict(callback.headers.pairs),
+        "headers": dict(shown_headers(delivery, attempt)),
         "body": callback.body.decode("utf-8", "replace"),
     }
 

@@ -201,7 +201,7 @@ class _Explorer:
                 if ends is not None and stopwatch() >= ends:
                     exploration.stopped = "time_budget"
                     break
-                played, violation = await self._judged(io, schedule, closely=exploration.schedules == 0)
+                played, violation = await self._judged(io, schedule)
                 exploration.schedules += 1
                 exploration.deliveries += len(played.records)
                 exploration.states = len(self._states)
@@ -240,7 +240,7 @@ class _Explorer:
         __tracebackhide__ = True
         if events is not None:
             self._player.use_events(schedule, events)
-        played, violation = await self._judged(io, schedule, closely=True, blind=not judge)
+        played, violation = await self._judged(io, schedule, blind=not judge)
         await self._player.check_settled(io)
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
@@ -273,14 +273,14 @@ class _Explorer:
                 raise NothingObserved(f"{invariant!r} judged nothing: {reason}", where="explore")
 
     async def _judged(
-        self, io: Io, schedule: Schedule, only: str | None = None, *, closely: bool = False, blind: bool = False
+        self, io: Io, schedule: Schedule, only: str | None = None, *, blind: bool = False
     ) -> tuple[Played, Violation | None]:
         """Play a schedule and return its violation, if it has one; `only` names the one invariant that judges.
 
         Raises `NothingObserved` if the receiver shows no effect of anything, unless `blind`.
         """
         __tracebackhide__ = True
-        played = await self._player.play(io, schedule, closely=closely)
+        played = await self._player.play(io, schedule)
         self._usual.first = self._usual.first or played
         if played.observed:
             shows = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import UsageError, reduce_struct
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.player import Played, Record
 from engagelab_mock.explore.usual import differing_leaves, noise, wrong_leaves
@@ -28,6 +28,9 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     #: The state it is compared with, and the wrong state.
     before: Any = None
     after: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "before", "after")
 
 
 #: The name of the invariant that every callback is acknowledged in the end. It is always checked.

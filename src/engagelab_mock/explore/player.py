@@ -17,7 +17,7 @@ from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import StateNotSettled
+from engagelab_mock.errors import StateNotSettled, reduce_struct
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import Script, labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
@@ -45,6 +45,9 @@ class Record(msgspec.Struct, frozen=True, eq=False):
     attempt: Attempt
     before: Any
     after: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "before", "after")
 
     @property
     def processed(self) -> bool:
@@ -107,6 +110,9 @@ class Played(msgspec.Struct, eq=False):
     def state_of(self, state: Any, message: int) -> Any:
         """Return the state of one message, by its number."""
         return state if len(self.messages) == 1 else state[message]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "initial", late=("usual",))
 
     def __repr__(self) -> str:
         changes = sum([record.after is not record.before for record in self.records])
@@ -171,12 +177,8 @@ class Player:
         self._entered = count()
         self._last: Played | None = None
 
-    async def play(self, io: Io, schedule: Schedule, *, closely: bool = False) -> Played:
-        """Reset the app, prepare the messages, deliver every step, then send every retry that is still due.
-
-        With `closely`, the state is also read before each delivery,
-        and `StateNotSettled` raised if it has changed since the one before was answered.
-        """
+    async def play(self, io: Io, schedule: Schedule) -> Played:
+        """Reset the app, prepare the messages, deliver every step, then send every retry that is still due."""
         __tracebackhide__ = True
         probe = self.probe
         await probe.reset_app(io)
@@ -196,8 +198,6 @@ class Player:
                 continue
             faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
             for _ in range(step.repeat):
-                if closely:
-                    await self.check_settled(io)
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
         if self._due:

@@ -105,7 +105,7 @@ _TIMES = re.compile(
 _FIRST, _LAST = 1e9, 4.1e9
 #: What stands between the entries of a list that is written as one text, such as `sent sms; delivered sms`.
 _BETWEEN = re.compile(r"\s*(?:[;|\n→]|->|,(?=\s*[^\W\d]))\s*")
-_STATUSES = frozenset(map(str, Status))
+_STATUS = re.compile(rf"(?<![a-z_])(?:{'|'.join(Status)})(?![a-z_])")
 
 
 def state_of(snapshot: Snapshot, message: Message) -> State:
@@ -200,11 +200,12 @@ def _parsed(text: str) -> Any:
 
 
 def _entries(text: str) -> Any:
-    """Return the entries of a text that is a list, as `sent; delivered` or `sent delivered`; else the text."""
+    """Return the entries of a text that is a list, as `sent; delivered` or `sent/delivered`; else the text."""
     if any(bracket in text for bracket in "(<{["):
         return text
-    words = text.lower().split()
-    entries = words if _STATUSES.issuperset(words) else [entry for entry in _BETWEEN.split(text) if entry.strip()]
+    entries = [entry for entry in _BETWEEN.split(text) if entry.strip()]
+    if len(entries) < 2 and len(_STATUS.findall(text.lower())) > 1:
+        entries = re.findall(r"\w+", text)
     return entries if len(entries) > 1 else text
 
 

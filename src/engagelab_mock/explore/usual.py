@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,16 +13,19 @@ from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.player import Played, Player, Usual, names_of
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import Path, Snapshot, State, differing, plain, state_of
+from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 #: How long a state is watched before a failure is reported, and before a receiver is said to show nothing, in seconds.
 SETTLES, _SHOWS = 0.1, 0.5
+#: How often the wall clock is read until its second is over, in seconds.
+_TICK = 0.02
 #: How many schedules that had no effect are looked into.
 _LOOKED_INTO = 3
 #: How many events must have counted for a leaf to be a count of updates.
 _COUNTED = 3
-#: What is tried where a lifecycle has no effect.
-_VERIFIED = Schedule.parse("eg1:plan,sent,delivered,verified")
+#: The lifecycles that are tried where the explored one has no effect.
+_TRIED = ("verified", "fallback_exhausted")
 
 
 class UsualPlayings:
@@ -87,34 +91,42 @@ class UsualPlayings:
             differs = _differ(first, one, two)
             # Without `prepare` there are no rows yet, and so no row numbers.
             left = differs if not number and probe.prepare is None else differs - _differ(first, two, three)
-            if left:
+            if left and left - await self._by_time(io, third, number):
                 when = f"after {number} callbacks" if number else "before the first callback"
                 raise _reset_failed(f"{when}, the state was {one!r:.200} at first, and {two!r:.200} after reset")
+
+    async def _by_time(self, io: Io, before: Played, number: int) -> set[tuple[int, Path]]:
+        """Return the leaves of a state that differ when the same is played in another second of the wall clock."""
+        second = int(time.time())
+        while int(time.time()) == second:
+            await io.pause(_TICK)
+        again = await self._player.play(io, before.schedule)
+        return _differ(before, before.states[number], again.states[number])
 
     async def check_effect(self, io: Io, played: Played) -> None:
         """Raise `NothingObserved` if the receiver shows no effect of whole lifecycles, in order and acknowledged.
 
-        Called for a schedule without an effect. The lifecycle is tried, and then `verified`.
+        Called for a schedule without an effect. The lifecycle is tried, and then others.
         """
         __tracebackhide__ = True
         if self._looked_into >= _LOOKED_INTO:
             return
         self._looked_into += 1
         lifecycles = played.schedule.lifecycles
-        for schedule in dict.fromkeys((_whole(lifecycles), _VERIFIED)):
+        first: Played | None = None
+        for schedule in dict.fromkeys((_whole(lifecycles), *(_whole((CATALOGUE[name],)) for name in _TRIED))):
             tried = await self._player.play(io, schedule)
             if tried.changed:
                 self.shown = True
                 return
             if not tried.acknowledged:
                 return
-            if tried.records:
-                played = tried
-                await self._player.check_settled(io, _SHOWS)
-        if not played.records:
+            first = first or (tried if tried.records else None)
+        if first is None:
             return
+        await self._player.check_settled(io, _SHOWS)
         if not self.shown:
-            raise nothing_observed(played, self._player.probe)
+            raise nothing_observed(first, self._player.probe)
         if self._player.probe.reset is not None:
             raise _reset_failed(
                 f"callbacks had an effect at first, and after reset the state stays {played.final!r:.200}"
@@ -125,6 +137,8 @@ def nothing_observed(played: Played, probe: Probe) -> NothingObserved:
     """Return the error for a receiver that showed no effect of these callbacks, delivered in order."""
     events = ", ".join("+".join(record.events) for record in played.records)
     hints = [] if probe.prepare else ["prepare, if the app passes over messages that it did not send"]
+    if played.initial is not None and probe.reset is None:
+        hints.append("reset, if the app knows the message from an earlier run")
     hints.append("another observe, if it looks in the wrong place")
     hints += [] if probe.wait_idle else ["wait_idle, if the app works after its answer"]
     return NothingObserved(
@@ -164,19 +178,15 @@ def _reset_failed(what: str) -> ProbeFailed:
 
 
 def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
-    """Return the leaves that are not compared.
-
-    They are those at which two playings of the same events in order differ, such as row numbers, and versions: numbers
-    that rise by 1 with every update, and so tell how many there were.
-    """
+    """Return the leaves at which two playings of the same events in order differ, such as row numbers."""
     usual = played.usual
-    if usual is None or usual.again is None or usual.whole is None:
+    if usual is None or usual.again is None:
         return set()
-    final = [leaves(each, each.final, message, take) for each in (usual.played, usual.again)]
-    return differing(*final) | _versions(usual.whole, message, take)
+    return differing(*[leaves(each, each.final, message, take) for each in (usual.played, usual.again)])
 
 
 def _versions(whole: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
+    """Return the leaves that rise by 1 with every update, and so tell only how many there were."""
     steps = [
         [leaves(whole, state, message, take) for state in (record.before, record.after)]
         for record in whole.records
@@ -197,7 +207,8 @@ def wrong_leaves(played: Played, message: int, take: Callable[[Any], Any]) -> se
     if usual is None:
         return set()
     expected, final = (leaves(each, each.final, message, take) for each in (usual.played, played))
-    return differing(expected, final) - noise(played, message, take)
+    wrong = differing(expected, final) - noise(played, message, take)
+    return wrong if not wrong or usual.whole is None else wrong - _versions(usual.whole, message, take)
 
 
 def leaves(played: Played, state: Any, message: int, take: Callable[[Any], Any] = lambda state: state) -> State:

@@ -13,6 +13,9 @@ import msgspec
 from engagelab_mock.errors import InvalidBody
 from engagelab_mock.protocol.events import KINDS, Event, UnknownEvent
 
+#: Stands for an Authorization in every output: reports, logs and test results are stored where secrets should not be.
+AS_CONFIGURED = "(as configured)"
+
 
 class Headers(Mapping[str, str]):
     """Hold headers as ordered pairs; look one up by name in any case.
@@ -62,7 +65,8 @@ class Headers(Mapping[str, str]):
         return hash(self.pairs)
 
     def __repr__(self) -> str:
-        return f"Headers({list(self.pairs)!r})"
+        shown = [(name, AS_CONFIGURED if name.lower() == "authorization" else value) for name, value in self.pairs]
+        return f"Headers({shown!r})"
 
 
 class Callback(msgspec.Struct, frozen=True, eq=False):

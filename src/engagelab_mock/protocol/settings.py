@@ -60,7 +60,7 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
                 where="username",
                 hint="use printable ASCII without ';' and without outer blanks",
             )
-        if not _is_unicode(self.secret):
+        if not is_unicode(self.secret):
             raise InvalidSettings("the secret is not valid Unicode text", where="secret", hint="give it as UTF-8")
         if not fits_header(self.authorization):
             raise InvalidSettings(
@@ -68,6 +68,12 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
                 where="authorization",
                 hint="it must be latin-1 text without line breaks or other control characters",
             )
+
+    def __repr__(self) -> str:
+        # pytest shows the values in a failing assertion, and keeps them in its reports.
+        secret = {"secret": "…", "authorization": "…"}
+        given = {name: secret.get(name, value) for name in self.__struct_fields__ if (value := getattr(self, name))}
+        return f"CallbackSettings({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def wants(self, event: Event) -> bool:
         """Tell whether the receiver subscribes to the event."""
@@ -106,7 +112,12 @@ def fits_header(value: str) -> bool:
     return all((" " <= character <= "\xff" and character != "\x7f") or character == "\t" for character in value)
 
 
-def _is_unicode(value: str) -> bool:
+def is_unicode(value: str) -> bool:
+    """Tell whether UTF-8 can encode a text.
+
+    >>> is_unicode("naïve"), is_unicode("\\udcff")
+    (True, False)
+    """
     try:
         value.encode()
     except UnicodeEncodeError:  # a lone surrogate, which stands for an undecodable byte of an environment variable

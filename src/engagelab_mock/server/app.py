@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import logging
+import re
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import UNSET
 from werkzeug import Request, Response
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.delivery.transport.http1 import printable
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.loopback import is_loopback
-from engagelab_mock.server.wire import printable
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
+from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("engagelab_mock.server")
 DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
+READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
 #: The longest body that is read, in bytes: one more than the API takes, so that it refuses what is longer.
 _BODY_LIMIT = 1024 * 1024 + 1
@@ -53,8 +60,6 @@ class ServerApp:
 
     def __init__(self, engagelab: EngageLab, token: str = "") -> None:
         self.engagelab = engagelab
-        #: Called after the sandbox's webhook was set: there is another receiver then.
-        self.on_webhook: Callable[[], object] | None = None
         self._guard = Guard(token)
         self._closing = threading.Lock()
         self.closed = False
@@ -62,20 +67,14 @@ class ServerApp:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        started = perf_counter()
+        started = stopwatch()
         # Not entered in the environ: each request would be a cycle, which only the garbage collector frees.
         request = Request(environ, populate_request=False)
         response = self._answer(request)
         response.headers["Cache-Control"] = "no-store"
         if log.isEnabledFor(logging.INFO):
-            log.info(
-                "%s %s %s %d %.1f ms",
-                request.remote_addr or "-",
-                printable(request.method),
-                printable(request.path),
-                response.status_code,
-                (perf_counter() - started) * 1000,
-            )
+            what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
+            log.info("%s %d %.1f ms", what, response.status_code, (stopwatch() - started) * 1000)
         return response(environ, start_response)
 
     def close(self) -> None:
@@ -103,8 +102,8 @@ class ServerApp:
     def _answer(self, request: Request) -> Response:
         try:
             return self._dispatch(request)
-        except ApiError as error:
-            refused = error.answer()
+        except (ApiError, StoreError) as error:
+            refused = (error if isinstance(error, ApiError) else Call.refused(error)).answer()
             return Response(refused.body, refused.status, list(refused.headers))
         except Exception:
             log.exception("the request could not be answered")
@@ -115,37 +114,50 @@ class ServerApp:
         if path == CONTROL or path.startswith(f"{CONTROL}/"):
             from engagelab_mock.server.control import answer_control  # an app under test does not need it
 
-            self._guard.check(request)
+            if path != READY:  # a container's health check has no token, and any name
+                self._guard.check(request)
             return answer_control(self, request)
         if path == DOCUMENT and request.method in {"GET", "HEAD"}:
             from engagelab_mock.server.openapi import document  # few ask for it
 
             return Response(document(), mimetype="application/json")
+        if path.startswith("/v1/") and not self.engagelab._engine.api_settings.pinned:
+            self._guard.check_page(request)
         if path == WEBHOOK:
             return _save_webhook(self, request)
-        answer = self.engagelab.api.handle(ApiRequest(request.method, path, request.headers.get("Authorization"), body))
+        authorization, content_type = request.headers.get("Authorization"), request.headers.get("Content-Type")
+        answer = self.engagelab.api.handle(ApiRequest(request.method, path, authorization, body, content_type))
         response = Response(answer.body, answer.status, list(answer.headers))
         response.call_on_close(answer.written)
         return response
 
 
 def _save_webhook(app: ServerApp, request: Request) -> Response:
-    """Make the receiver at the given address the only one."""
+    """Validate an address [S], and make the receiver there the only one, however that went."""
     if request.method != "PUT":
         message = f"{request.method[:20]} is not allowed here: PUT is"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", "PUT"),))
-    from engagelab_mock.server.schemas import Webhook  # few call this
+    from engagelab_mock.server.schemas import SavedWebhook, Webhook  # few call this
 
-    app.engagelab.api.authenticate(request.headers.get("Authorization"))
+    engagelab = app.engagelab
+    engagelab.api.authenticate(request.headers.get("Authorization"))
     wanted = read_body(request, Webhook)
+    if wanted.username is UNSET and wanted.secret is UNSET and engagelab.receivers:
+        given = engagelab.receiver.settings
+        credentials = given.username, given.secret, given.authorization
+    else:
+        credentials = wanted.username or "", wanted.secret or "", ""
+    username, secret, authorization = credentials
     try:
-        receiver = Receiver.http(wanted.url, username=wanted.username, secret=wanted.secret)
+        receiver = Receiver.http(wanted.url, username=username, secret=secret, authorization=authorization)
     except EngageLabMockError as error:
         raise Call.refused(error) from None
-    app.engagelab.receiver = receiver
-    if app.on_webhook is not None:
-        app.on_webhook()
-    return json_response({"code": 0, "message": "success"})
+    ping = engagelab.validate_address(receiver=receiver, check=False)
+    if (ledger := engagelab._engine.ledger) is not None:
+        ledger.webhook(receiver)
+    engagelab.receiver = receiver
+    log.info("callbacks go to %s from now on: PUT %s; its address is %s", receiver.address, WEBHOOK, receiver.state)
+    return json_response(SavedWebhook(0, "success", receiver.state, ping.outcome, ping.attempts[-1].error or None))
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -153,10 +165,11 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Call:
-    """Hold one call: its body and query, checked, what its path names, and the app it was made to."""
+    """Hold one call: its request, body and query, checked, what its path names, and the app it was made to."""
 
-    def __init__(self, app: ServerApp, body: Any, query: Any, named: Mapping[str, str]) -> None:
+    def __init__(self, app: ServerApp, request: Request, body: Any, query: Any, named: Mapping[str, str]) -> None:
         self.app = app
+        self._request = request
         self.body = body
         self.query = query
         #: The parts of the path where its template has a name in braces.
@@ -167,12 +180,26 @@ class Call:
         """Return the engine."""
         return self.app.engagelab
 
+    def client_has_gone(self) -> bool:
+        """Tell whether the client has closed its connection; False if the server does not say which that is."""
+        connection = self._request.environ.get("werkzeug.socket")
+        if connection is None:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            if not selector.select(0):
+                return False
+        try:
+            return not connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
     @staticmethod
     def refused(error: EngageLabMockError) -> ApiError:
-        """Return an error object for input that the engine refused, on one line."""
+        """Return an error object for input that the engine refused, or a store that cannot be written, on one line."""
         where = f"{error.where}: " if error.where else ""
         hint = f"; {error.hint}" if error.hint else ""
-        return ApiError(3002, f"{where}{error.what}{hint}", http_status=400)
+        return ApiError(1000 if isinstance(error, StoreError) else 3002, f"{where}{error.what}{hint}")
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -220,7 +247,7 @@ def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
     """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
     try:
         given = msgspec.json.decode(request.get_data() or b"{}")
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
         raise ApiError(3001, f"the body is not JSON: {error}") from None
     return _checked(given, kind, "field")
 
@@ -249,20 +276,24 @@ def _checked(given: Any, kind: type[msgspec.Struct], noun: str) -> Any:
 
 
 class Guard:
-    """Let requests to the control API pass, or raise `ApiError`.
+    """Let requests pass, or raise `ApiError` for those that may come from a web page elsewhere.
 
-    With a token, a request passes if it carries it. Without one, it must come from this machine and name it by a
-    loopback name: a web page elsewhere can only reach it by another name (DNS rebinding).
+    With a token, a request to the control API passes if it carries it. Without one, it must come from this machine and
+    name it by a loopback name: a web page elsewhere can only reach it by another name (DNS rebinding).
     """
 
     def __init__(self, token: str = "") -> None:
+        if not (token.isascii() and token.isprintable() and token == token.strip()):
+            hint = "use visible ASCII characters, without a space at either end"
+            raise UsageError("no client can send this token in a header", where="token", hint=hint)
         self._token = token
+        #: The last Host and client that passed: most requests have the same.
+        self._passed: tuple[str, str | None] | None = None
 
     def check(self, request: Request) -> None:
-        """Raise `ApiError` for a request that may not pass."""
-        host, origin, peer = request.headers.get("Host", ""), request.headers.get("Origin"), request.remote_addr
-        if origin is not None and not _same(origin, host):
-            raise ApiError(2004, f"a web page of {origin[:100]} may not use the control API", http_status=403)
+        """Raise `ApiError` for a request to the control API that may not pass."""
+        host, peer = request.headers.get("Host", ""), request.remote_addr
+        _check_origin(request, host)
         if self._token:
             self._check_token(request.headers.get("Authorization", ""))
         elif peer and not is_loopback(peer):
@@ -271,6 +302,22 @@ class Guard:
         elif not is_loopback(_name(host)):
             hint = "call it by 127.0.0.1 or localhost, or start the server with a token"
             raise ApiError(2004, f"{host[:100]!r} is not a name of this machine; {hint}", http_status=403)
+
+    def check_page(self, request: Request) -> None:
+        """Raise `ApiError` for a request to EngageLab's API that a web page elsewhere may have made.
+
+        Without a dev key, any credentials are accepted, also those that a page invents. Other machines may call it if
+        the server listens for them, by an address or by a name that no public site can have.
+        """
+        host, peer = request.headers.get("Host", ""), request.remote_addr
+        _check_origin(request, host)
+        if self._passed == (host, peer):
+            return
+        name = _name(host)
+        if not (is_loopback(name) or _is_local(name) or (peer and not is_loopback(peer) and _is_address(name))):
+            hint = "call it by 127.0.0.1 or localhost, or start the server with a dev key (--dev-key)"
+            raise ApiError(2004, f"{host[:100]!r} may be a name of another machine; {hint}", http_status=403)
+        self._passed = host, peer
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")
@@ -308,6 +355,29 @@ def _read_body(request: Request) -> bytes:
         raise ApiError(3002, "the body did not arrive in time", http_status=408) from None
     except OSError as error:
         raise ApiError(3002, f"the body cannot be read: {error}", http_status=400) from None
+
+
+def _check_origin(request: Request, host: str) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and not _same(origin, host):
+        raise ApiError(2004, f"a web page of {origin[:100]} may not use this API", http_status=403)
+
+
+#: A name without a dot, or under a domain that is never public: those of containers and of hosts files.
+_LOCAL = re.compile(r"[a-z0-9_-]+|[a-z0-9_.-]+\.(?:internal|localhost)")
+
+
+def _is_local(name: str) -> bool:
+    """Tell whether no public site can have this name."""
+    return _LOCAL.fullmatch(name) is not None
+
+
+def _is_address(name: str) -> bool:
+    """Tell whether this is an IP address, which needs no DNS."""
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _same(origin: str, host: str) -> bool:

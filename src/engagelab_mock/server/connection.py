@@ -1,4 +1,4 @@
-"""One connection: each request that arrives within its time limit is answered by a WSGI app."""
+"""One connection: each request that arrives within its time limit is answered, by a WSGI app or by a proxy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ import sys
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from engagelab_mock.server.wire import BadRequest, Body, Head, has_word, printable, read_head
+from engagelab_mock.delivery.transport.http1 import (
+    SERVER_BOUNDS,
+    BadMessage,
+    Body,
+    Bounds,
+    Head,
+    has_word,
+    printable,
+    read_head,
+    request_body,
+)
+from engagelab_mock.eventloop import stopwatch
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -31,26 +41,31 @@ _OURS = frozenset({"connection", "date", "server", "transfer-encoding"})
 
 
 class Connection:
-    """Answer the requests of one connection with an app; `may_keep` tells whether it may stay open for another."""
+    """Have `respond` answer the requests of one connection; `may_keep` tells whether it may stay open for another."""
 
     def __init__(
         self,
-        app: WSGIApplication,
+        respond: Callable[[Connection, Head, Body], None],
         connection: socket.socket,
         peer: Any,
         *,
         request_limit: float = REQUEST_LIMIT,
+        bounds: Bounds = SERVER_BOUNDS,
         may_keep: Callable[[], bool],
     ) -> None:
-        self._app = app
+        self._respond = respond
         self.socket = connection
-        self._peer = peer
+        #: The client's address.
+        self.peer = peer
         self._limit = request_limit
+        self._bounds = bounds
         self._may_keep = may_keep
         self._arriving = _Arriving(connection, request_limit)
         self._stream = io.BufferedReader(self._arriving)
         #: Whether the connection stays open after the answer to this request.
         self.keep = True
+        #: Whether the answer to this request has begun.
+        self.begun = False
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self) -> bool:
@@ -69,40 +84,33 @@ class Connection:
         return self.keep
 
     def _exchange(self) -> None:
+        self.begun = False
         try:
-            head = read_head(self._stream)
-            body = Body(head, self._stream)
+            head = read_head(self._stream, self._bounds)
+            body = request_body(head.fields, self._stream)
         except TimeoutError:
-            self._refuse(408, f"the request did not arrive within {self._limit:g} seconds")
-        except BadRequest as bad:
-            self._refuse(bad.status, bad.message)
+            self.refuse(408, f"the request did not arrive within {self._limit:g} seconds")
+        except BadMessage as bad:
+            self.refuse(bad.status, bad.message)
         else:
-            if head.lists("connection", "close") or (
-                head.version == "HTTP/1.0" and not head.lists("connection", "keep-alive")
+            if head.fields.lists("connection", "close") or (
+                head.version == "HTTP/1.0" and not head.fields.lists("connection", "keep-alive")
             ):
                 self.keep = False
-            if head.version != "HTTP/1.0" and head.lists("expect", "100-continue"):
+            if head.version != "HTTP/1.0" and head.fields.lists("expect", "100-continue"):
                 self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._answer(head, body)
 
     def _answer(self, head: Head, body: Body) -> None:
-        """Call the app, and send its answer."""
-        answer = _Answer(self, head, body)
         try:
-            parts = self._app(self._environ(head, body), answer.start)
-            try:
-                for part in parts:
-                    answer.write(part)
-                answer.end()
-            finally:
-                getattr(parts, "close", _nothing)()
+            self._respond(self, head, body)
         except (ConnectionError, TimeoutError):
             self.keep = False
         except Exception:
             log.exception("the app failed to answer %s %s", printable(head.method), printable(head.target))
             self.keep = False
-            if not answer.begun:
-                self._refuse(500, "internal error", code=1000)
+            if not self.begun:
+                self.refuse(500, "internal error", code=1000)
         else:
             if not body.ended:
                 self._linger()
@@ -115,13 +123,47 @@ class Connection:
         """Send bytes, or raise `OSError`."""
         self.socket.sendall(data)
 
-    def _environ(self, head: Head, body: Body) -> WSGIEnvironment:
+    def refuse(self, status: int, message: str, code: int = 3002) -> None:
+        """Answer a request that cannot be used, and close the connection. Code 3002 is "bad parameters" [?]."""
+        self.keep = False
+        body = json.dumps({"code": code, "message": printable(message)}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        self.send(response_head(f"{status} {HTTPStatus(status).phrase}", headers) + body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read on for a moment: closing a socket with unread data resets it, and the client loses the answer."""
+        self.socket.shutdown(socket.SHUT_WR)
+        self.socket.settimeout(_LINGER)
+        end = stopwatch() + _LINGER
+        while stopwatch() < end and self.socket.recv(65536):
+            pass
+
+
+class WsgiResponder:
+    """Answer requests with a WSGI app."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, connection: Connection, head: Head, body: Body) -> None:
+        """Call the app, and send its answer."""
+        answer = _Answer(connection, head, body)
+        parts = self._app(self._environ(connection, head, body), answer.start)
+        try:
+            for part in parts:
+                answer.write(part)
+            answer.end()
+        finally:
+            getattr(parts, "close", _nothing)()
+
+    def _environ(self, connection: Connection, head: Head, body: Body) -> WSGIEnvironment:
         target, host = head.target, None
         if not target.startswith("/") and "://" in target:  # as clients send to a proxy
             parts = urlsplit(target)
             target, host = parts._replace(scheme="", netloc="").geturl(), parts.netloc
         path, _, query = target.partition("?")
-        name, port = self.socket.getsockname()[:2]
+        name, port = connection.socket.getsockname()[:2]
         environ: WSGIEnvironment = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -139,12 +181,13 @@ class Connection:
             "PATH_INFO": unquote_to_bytes(path.encode("latin-1")).decode("latin-1"),
             "QUERY_STRING": query,
             "REQUEST_URI": head.target,
-            "REMOTE_ADDR": self._peer[0],
-            "REMOTE_PORT": self._peer[1],
+            "REMOTE_ADDR": connection.peer[0],
+            "REMOTE_PORT": connection.peer[1],
+            "werkzeug.socket": connection.socket,  # the name that Werkzeug's own server gives it
         }
         if body.chunked:
             environ["wsgi.input_terminated"] = True
-        for given, value in head.headers:
+        for given, value in head.fields.pairs:
             if "_" in given:  # would look like another header's
                 continue
             key = given.upper().replace("-", "_")
@@ -157,22 +200,6 @@ class Connection:
             environ["HTTP_HOST"] = host
         return environ
 
-    def _refuse(self, status: int, message: str, code: int = 3002) -> None:
-        """Answer a request that never reached the app, and close the connection. Code 3002 is "bad parameters" [?]."""
-        self.keep = False
-        body = json.dumps({"code": code, "message": printable(message)}).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
-        self.send(response_head(f"{status} {HTTPStatus(status).phrase}", headers) + body)
-        self._linger()
-
-    def _linger(self) -> None:
-        """Read on for a moment: closing a socket with unread data resets it, and the client loses the answer."""
-        self.socket.shutdown(socket.SHUT_WR)
-        self.socket.settimeout(_LINGER)
-        end = monotonic() + _LINGER
-        while monotonic() < end and self.socket.recv(65536):
-            pass
-
 
 class _Answer:
     """Send an app's answer to one request, framed so that the client sees where it ends."""
@@ -183,8 +210,6 @@ class _Answer:
         self._body = body
         self._status = ""
         self._headers: list[tuple[str, str]] = []
-        #: Whether the head has been sent.
-        self.begun = False
         self._bodiless = head.method == "HEAD"
         self._chunked = False
         #: Bytes that are still to come, if their number is known.
@@ -198,7 +223,7 @@ class _Answer:
         /,
     ) -> Callable[[bytes], object]:
         """Take the status and the headers: WSGI's `start_response`."""
-        if exc_info is not None and exc_info[1] is not None and self.begun:
+        if exc_info is not None and exc_info[1] is not None and self._connection.begun:
             raise exc_info[1]
         if self._status and exc_info is None:
             raise AssertionError("start_response was called twice")
@@ -207,7 +232,7 @@ class _Answer:
 
     def write(self, data: bytes) -> None:
         """Send a part of the body, after the head if that has not been sent."""
-        before = b"" if self.begun else self._begin()
+        before = b"" if self._connection.begun else self._begin()
         if self._bodiless:
             data = b""
         elif self._left is not None:
@@ -219,7 +244,7 @@ class _Answer:
 
     def end(self) -> None:
         """Send what ends the answer."""
-        if not self.begun:
+        if not self._connection.begun:
             self.write(b"")
         if self._chunked:
             self._connection.send(b"0\r\n\r\n")
@@ -229,7 +254,7 @@ class _Answer:
     def _begin(self) -> bytes:
         if not self._status:
             raise AssertionError("the app has not called start_response")
-        self.begun = True
+        self._connection.begun = True
         given = {name.lower(): value for name, value in self._headers}
         self._bodiless = self._bodiless or self._status[:1] == "1" or self._status[:3] in {"204", "304"}
         if "content-length" in given:
@@ -273,7 +298,7 @@ class _Arriving(io.RawIOBase):
 
     def allow(self, seconds: float) -> None:
         """Set the limit to that many seconds from now."""
-        self._deadline = monotonic() + seconds
+        self._deadline = stopwatch() + seconds
 
     def pause(self) -> None:
         """Read nothing more from the socket until the next limit is set."""
@@ -285,7 +310,7 @@ class _Arriving(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         if self._deadline is None:
             return None
-        left = self._deadline - monotonic()
+        left = self._deadline - stopwatch()
         if left <= 0:
             raise TimeoutError("the request took too long")
         self._connection.settimeout(left)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
@@ -20,6 +19,7 @@ from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import attempt_record, records
 from engagelab_mock.errors import EngageLabMockError, did_you_mean
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.server.app import Call, Nothing, Operation, fit, json_response, read_body, read_query
 from engagelab_mock.server.schemas import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from engagelab_mock.server.app import ServerApp
 
 _LINES = "application/x-ndjson"
-#: Seconds after which a follower gets an empty line while nothing happens: only writing shows that a client has gone.
+#: How often a client that waits is checked. A follower gets an empty line: only writing shows that it has gone.
 _HEARTBEAT = 1.0
 #: How many of the pending callbacks are listed.
 _LISTED = 100
@@ -63,7 +63,7 @@ def answer_control(app: ServerApp, request: Request) -> Response:
     for operation, named in fitting:
         if operation.method == method and operation.work is not None:
             body = None if operation.body is None else read_body(request, operation.body)
-            answer = operation.work(Call(app, body, read_query(request, operation.query), named))
+            answer = operation.work(Call(app, request, body, read_query(request, operation.query), named))
             return answer if isinstance(answer, Response) else json_response(answer, operation.status)
     if fitting:
         allowed = ", ".join(sorted({operation.method for operation, _ in fitting}))
@@ -109,18 +109,23 @@ def read_inboxes(call: Call) -> Inboxes:
 
 def read_inbox(call: Call) -> Inbox:
     """Read the messages of one recipient; with `wait`, wait that many seconds for the first."""
-    to = call.named["to"]
-    app, scheduler = call.app, call.engagelab._engine.scheduler
+    to, app = call.named["to"], call.app
+    notify = call.engagelab._engine.scheduler.notify
     try:
         inbox = MessagesOf(call.engagelab._engine, to)
     except EngageLabMockError as error:
         raise call.refused(error) from None
-    app.on_close(scheduler.notify)
+    deadline = stopwatch() + call.query.wait
+    app.on_close(notify)
     try:
-        # Failures of callbacks are for the test, and not for this client.
-        arrived = run_sync(inbox.arrived(SYNC, call.query.wait, stopped=lambda: app.closed, quietly=True))
+        while True:
+            wait = min(_HEARTBEAT, max(0.0, deadline - stopwatch()))
+            # Failures of callbacks are for the test, and not for this client.
+            arrived = run_sync(inbox.arrived(SYNC, wait, stopped=lambda: app.closed, quietly=True))
+            if arrived or wait < _HEARTBEAT or app.closed or call.client_has_gone():
+                break
     finally:
-        app.forget(scheduler.notify)
+        app.forget(notify)
     messages = [_message(each) for each in arrived]
     latest = messages[-1] if messages else None
     return Inbox(to, latest.code if latest else None, latest.text if latest else None, messages)
@@ -258,24 +263,17 @@ def read_journal(call: Call) -> Response:
         lines = b"".join(map(_line, _records_of(journal, filters)[-(limit or 0) :]))
     else:
         seconds = float(FOLLOW_LIMIT) if isinstance(follow, str) else follow
-        lines = _Follower(journal, filters, call.app.on_close, call.app.forget).lines(limit, seconds)
+        lines = _Follower(call.app, journal, filters).lines(limit, seconds)
     return Response(lines, mimetype=_LINES)
 
 
 class _Follower:
     """Listen to the journal while a client reads."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        filters: Filters,
-        on_close: Callable[[Callable[[], None]], object],
-        forget: Callable[[Callable[[], None]], object],
-    ) -> None:
+    def __init__(self, app: ServerApp, journal: Journal, filters: Filters) -> None:
+        self._app = app
         self._journal = journal
         self._filters = filters
-        self._on_close = on_close
-        self._forget = forget
         self._news: SimpleQueue[tuple[Delivery, Attempt] | None] = SimpleQueue()
 
     def end(self) -> None:
@@ -284,29 +282,33 @@ class _Follower:
 
     def lines(self, limit: int | None, seconds: float) -> Iterator[bytes]:
         """Yield the lines of what happened, and then of what happens."""
-
-        def listener(delivery: Delivery, attempt: Attempt) -> None:
-            self._news.put((delivery, attempt))
-
-        deadline = monotonic() + seconds
-        self._journal.listeners.append(listener)
-        self._on_close(self.end)
+        deadline = stopwatch() + seconds
+        self._journal.listeners.append(self._heard)
+        self._app.on_close(self.end)
         try:
             seen, past = self._past()
             yield b"".join(map(_line, past[-(limit or 0) :])) or b"\n"
-            while (left := deadline - monotonic()) > 0:
-                try:
-                    news = self._news.get(timeout=min(left, _HEARTBEAT))
-                except Empty:
-                    yield b"\n"
-                    continue
-                if news is None:
-                    return
-                if news[1] not in seen and fits(news[0], self._filters):
-                    yield _line(attempt_record(*news))
+            beat = stopwatch() + _HEARTBEAT
+            while (now := stopwatch()) < deadline:
+                line = b"\n"
+                if now < beat:
+                    try:
+                        news = self._news.get(timeout=min(deadline, beat) - now)
+                    except Empty:
+                        continue
+                    if news is None:
+                        return
+                    if news[1] in seen or not fits(news[0], self._filters):
+                        continue
+                    line = _line(attempt_record(*news))
+                yield line
+                beat = stopwatch() + _HEARTBEAT
         finally:
-            self._journal.listeners.remove(listener)
-            self._forget(self.end)
+            self._journal.listeners.remove(self._heard)
+            self._app.forget(self.end)
+
+    def _heard(self, delivery: Delivery, attempt: Attempt) -> None:
+        self._news.put((delivery, attempt))
 
     def _past(self) -> tuple[set[Attempt], list[dict[str, Any]]]:
         """Return the completed attempts, and the records of everything: the listener may still hear of the former."""

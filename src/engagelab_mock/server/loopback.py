@@ -11,11 +11,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from engagelab_mock.errors import UsageError
-from engagelab_mock.server.connection import REQUEST_LIMIT, Connection, log
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.server.connection import REQUEST_LIMIT, Connection, WsgiResponder, log
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -159,7 +159,7 @@ class Listener:
                     continue
                 quiet = 0
                 connection, since = self._serving
-                if (left := since + _STALL - monotonic()) <= 0:
+                if (left := since + _STALL - stopwatch()) <= 0:
                     self._idle.remove(connection)
                     break
                 self._watched = True
@@ -177,7 +177,7 @@ class Listener:
         """Watch for connections and requests, and serve them, until another thread leads or it is time to stop."""
         idle = self._idle
         while not self._stopped:
-            timeout = None if idle.until == math.inf else max(0.0, idle.until - monotonic())
+            timeout = None if idle.until == math.inf else max(0.0, idle.until - stopwatch())
             for key, _ in idle.selector.select(timeout):
                 if key.fileobj is self._listening:
                     self._accept(idle)
@@ -193,7 +193,7 @@ class Listener:
         with self._changed:
             if self._stopped:
                 return True
-            self._serving = (connection, monotonic())
+            self._serving = (connection, stopwatch())
             if not self._watched:
                 self._changed.notify()
         keep = False
@@ -265,7 +265,7 @@ class _Idle:
 
     def renew(self, connection: Served, limit: float) -> None:
         """Go on watching a connection, for that many seconds at most."""
-        self.connections[connection] = end = monotonic() + limit
+        self.connections[connection] = end = stopwatch() + limit
         self.until = min(self.until, end)
 
     def remove(self, connection: Served) -> None:
@@ -275,7 +275,7 @@ class _Idle:
 
     def take_expired(self) -> list[Served]:
         """Remove and return the connections whose time is over."""
-        now = monotonic()
+        now = stopwatch()
         if now < self.until:
             return []
         over = [connection for connection, end in self.connections.items() if end <= now]
@@ -309,7 +309,7 @@ class LoopbackServer:
         kept: int = KEPT_CONNECTIONS,
     ) -> None:
         self.host = host
-        self._app = app
+        self._respond = WsgiResponder(app)
         self._request_limit = request_limit
         self._listener = Listener(
             listening_socket(host, port),
@@ -343,7 +343,7 @@ class LoopbackServer:
 
     def _connect(self, connection: socket.socket, peer: Any) -> Connection:
         limit, may_keep = self._request_limit, self._listener.may_keep
-        return Connection(self._app, connection, peer, request_limit=limit, may_keep=may_keep)
+        return Connection(self._respond, connection, peer, request_limit=limit, may_keep=may_keep)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-import http.client
 import io
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from http import HTTPStatus
+from itertools import chain
 from types import TracebackType
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
 import msgspec
 
 from engagelab_mock.delivery.transport import split_address
+from engagelab_mock.delivery.transport.http import Channel
+from engagelab_mock.delivery.transport.http1 import (
+    WIDE_BOUNDS,
+    AnswerHead,
+    BadBody,
+    BadMessage,
+    Body,
+    CutOff,
+    Fields,
+    Head,
+    NoAnswer,
+    answer_body,
+    read_answer_head,
+)
+from engagelab_mock.errors import reduce_error
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Headers
-from engagelab_mock.server.loopback import is_loopback, listening_socket
+from engagelab_mock.server.connection import Connection
+from engagelab_mock.server.loopback import Listener, is_loopback, listening_socket
 
-#: Seconds that the receiver may take for its answer: more than any sender waits.
+#: Seconds that the receiver may take for its answer, and a sender for its request: more than any of them waits.
 LIMIT = 60.0
-#: Seconds between looks whether the server has to stop.
-_POLL = 0.004
+#: How much of a body is held in memory and reported, in bytes. The rest of a longer one is forwarded as it arrives.
+BODY_KEPT = 8 << 20
 #: Seconds that `stop` waits for requests under way.
 _FAREWELL = 5.0
+_PART = 65536
 
 
 #: Headers that concern one connection and not the message.
@@ -46,55 +64,13 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     path: str
     headers: Headers
     body: bytes
+    #: Whether `body` is the whole body, and not the first part of one that is too long to be kept.
+    whole: bool
     #: The receiver's status; None without an answer.
     status: int | None
     elapsed: float
     #: Why there was no answer; empty if there was one.
     error: str = ""
-
-
-class Answer(msgspec.Struct, frozen=True, eq=False):
-    """Hold a receiver's answer, for the sender."""
-
-    status: int
-    reason: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
-
-
-class Request(msgspec.Struct, frozen=True, eq=False):
-    """Hold a request as it came: its first line in parts, the lines of its headers unchanged."""
-
-    method: str
-    path: str
-    lines: tuple[bytes, ...]
-    headers: Headers
-    body: bytes
-    chunked: bool
-
-    @property
-    def content(self) -> bytes:
-        """Return the body to forward, in one chunk if it came in chunks."""
-        if not self.chunked:
-            return self.body
-        size = f"{len(self.body):x}\r\n".encode() + self.body + b"\r\n" if self.body else b""
-        return size + b"0\r\n\r\n"
-
-    def head(self, path: str) -> bytes:
-        """Return the first line and the headers to forward, without those that concern the sender's connection."""
-        dropped = {*HOP_BY_HOP, "expect"}
-        for value in self.headers.get_all("connection"):
-            dropped.update(name.strip().lower() for name in value.split(","))
-        kept = [f"{self.method} {path} HTTP/1.1\r\n".encode("latin-1")]
-        keep = True
-        for line in self.lines:
-            if line[:1] not in {b" ", b"\t"}:  # a folded line goes with the one before it
-                keep = line.partition(b":")[0].strip().decode("latin-1").lower() not in dropped
-            if keep:
-                kept.append(line)
-        if self.chunked:
-            kept.append(b"Transfer-Encoding: chunked\r\n")
-        return b"".join([*kept, b"Connection: close\r\n\r\n"])
 
 
 class RecordingProxy:
@@ -123,15 +99,17 @@ class RecordingProxy:
         tls: ssl.SSLContext | None = None,
         limit: float = LIMIT,
     ) -> None:
-        parts = split_address(forward, where="--forward")
-        self._target = parts
-        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
-        self._limit = limit
-        self.on_passed = on_passed
+        self._target = split_address(forward, where="--forward")
+        self._tls = (tls or ssl.create_default_context()) if self._target.scheme == "https" else None
+        self.limit = limit
+        self._on_passed = on_passed
         self.host = host
-        self._server = _Server(host, port, self)
-        self.port: int = self._server.server_address[1]
-        self._thread: threading.Thread | None = None
+        self._under_way = 0
+        self._idle = threading.Condition()
+        self._listener = Listener(
+            listening_socket(host, port), self._connect, name="RecordingProxy", first_limit=LIMIT, idle_limit=LIMIT
+        )
+        self.port = self._listener.port
 
     @property
     def url(self) -> str:
@@ -147,181 +125,44 @@ class RecordingProxy:
 
     def stop(self) -> None:
         """Accept no more requests, and wait a limited time for those under way."""
-        if self._thread is not None:
-            self._server.shutdown()
-            self._thread.join(_FAREWELL)
-            self._thread = None
-        self._server.server_close()
-        self._server.wait_for_requests(_FAREWELL)
+        self._listener.stop()
+        with self._idle:
+            self._idle.wait_for(lambda: self._under_way == 0, _FAREWELL)
 
-    def pass_on(self, request: Request) -> Answer:
-        """Forward a request, and return the receiver's answer."""
-        connection = self._connect()
+    def open(self) -> socket.socket:
+        """Connect to the receiver."""
+        host, port = str(self._target.hostname), self._target.port or (80 if self._tls is None else 443)
+        connection = socket.create_connection((host, port), timeout=self.limit)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return connection
         try:
-            connection.connect()
-            connection.sock.sendall(request.head(self._path(request.path)) + request.content)
-            response = http.client.HTTPResponse(connection.sock, method=request.method)
-            response.begin()
-            return Answer(response.status, response.reason, response.getheaders(), response.read())
-        finally:
+            return self._tls.wrap_socket(connection, server_hostname=host)
+        except OSError:
             connection.close()
+            raise
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = str(self._target.hostname), self._target.port
-        if self._tls is not None:
-            return http.client.HTTPSConnection(host, port, timeout=self._limit, context=self._tls)
-        return http.client.HTTPConnection(host, port, timeout=self._limit)
-
-    def _path(self, asked: str) -> str:
+    def path(self, asked: str) -> str:
+        """Return the path to ask the receiver for."""
         if self._target.path in {"", "/"}:
             return asked
-        query = "&".join(filter(None, [self._target.query, urlsplit(asked).query]))
+        query = "&".join(filter(None, [self._target.query, asked.partition("?")[2]]))
         return f"{self._target.path}?{query}" if query else self._target.path
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True)
-        self._thread.start()
-        return self
+    def _connect(self, connection: socket.socket, peer: Any) -> Connection:
+        may_keep = self._listener.may_keep
+        return Connection(self._respond, connection, peer, request_limit=LIMIT, bounds=WIDE_BOUNDS, may_keep=may_keep)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-
-class _Tee(io.RawIOBase):
-    """Keep the lines of a request's head while they are read."""
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
-        self.lines: list[bytes] = []
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = self._stream.readline(-1 if size is None else size)
-        self.lines.append(line)
-        return line
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # A silent sender does not hold a thread for ever.
-    timeout = LIMIT
-    disable_nagle_algorithm = True
-    server: _Server
-    _lines: tuple[bytes, ...] = ()
-
-    def parse_request(self) -> bool:
-        stream = self.rfile
-        tee = _Tee(stream)
-        self.rfile = tee  # type: ignore[assignment]
-        try:
-            return super().parse_request()
-        finally:
-            self.rfile = stream
-            # The last line is the empty one that ends the head.
-            self._lines = tuple(line for line in tee.lines if line not in {b"\r\n", b"\n", b""})
-
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        # Every method is forwarded: the receiver decides what it accepts.
-        if name.startswith("do_"):
-            return self._pass_on
-        raise AttributeError(name)
-
-    def _pass_on(self) -> None:
-        with self.server.request_under_way():
-            self._pass()
-
-    def _pass(self) -> None:
-        at, started = time.time(), stopwatch()
-        headers = Headers((name, value.strip()) for name, value in self.headers.items())
-        chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
-        try:
-            body = self._read_chunks() if chunked else self._read(int(self.headers.get("Content-Length") or 0))
-        except ValueError:
-            self.close_connection = True
-            self.send_error(400)
-            return
-        answer, error = self._ask(Request(self.command, self.path, self._lines, headers, body, chunked))
-        elapsed = stopwatch() - started
-        try:
-            self._answer(answer)
-        except OSError:
-            # The sender has disconnected, but the receiver has got the callback.
-            self.close_connection = True
-        passed = Passed(
-            at=at,
-            method=self.command,
-            path=self.path,
-            headers=headers,
-            body=body,
-            status=None if error else answer.status,
-            elapsed=elapsed,
-            error=error,
-        )
-        # A failed report does not end the connection: it may carry more callbacks.
-        with suppress(Exception):
-            self.server.proxy.on_passed(passed)
-
-    def _ask(self, request: Request) -> tuple[Answer, str]:
-        """Return the receiver's answer and "", or an answer that says why there is none and that reason."""
-        try:
-            return self.server.proxy.pass_on(request), ""
-        except (OSError, http.client.HTTPException) as failure:
-            error = _explain(failure)
-            status = 504 if isinstance(failure, TimeoutError) else 502
-            text = f"engagelab-mock record: {error}\n".encode()
-            return Answer(status, http.client.responses[status], [("Content-Type", "text/plain")], text), error
-
-    def _read(self, length: int) -> bytes:
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise ValueError("the body is shorter than its length says")
-        return body
-
-    def _read_chunks(self) -> bytes:
-        chunks = []
-        while size := int(self.rfile.readline(65537).partition(b";")[0], 16):
-            chunks.append(self._read(size))
-            self.rfile.readline(65537)
-        while self.rfile.readline(65537) not in {b"\r\n", b"\n", b""}:
-            pass  # trailers are about the connection
-        return b"".join(chunks)
-
-    def _answer(self, answer: Answer) -> None:
-        self.send_response_only(answer.status, answer.reason)
-        # The receiver's body has been read completely, so its length is known.
-        sized = False
-        for name, value in answer.headers:
-            if name.lower() not in HOP_BY_HOP:
-                sized = sized or name.lower() == "content-length"
-                self.send_header(name, value)
-        bodiless = self.command == "HEAD" or answer.status in {204, 304} or answer.status < 200
-        if not sized and not bodiless:
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # The standard library would wait for its threads without a limit.
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, host: str, port: int, proxy: RecordingProxy) -> None:
-        self.proxy = proxy
-        self._under_way = 0
-        self._idle = threading.Condition()
-        super().__init__((host, port), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening_socket(host, port)
-        self.server_address = self.socket.getsockname()
+    def _respond(self, connection: Connection, head: Head, body: Body) -> None:
+        with self._request_under_way():
+            passed = _Passage(self, connection, head, body).run()
+            if passed is not None:
+                # A failed report does not end the connection: it may carry more callbacks.
+                with suppress(Exception):
+                    self._on_passed(passed)
 
     @contextmanager
-    def request_under_way(self) -> Iterator[None]:
+    def _request_under_way(self) -> Iterator[None]:
         """Count a request while the block lasts."""
         with self._idle:
             self._under_way += 1
@@ -332,13 +173,177 @@ class _Server(ThreadingHTTPServer):
                 self._under_way -= 1
                 self._idle.notify_all()
 
-    def wait_for_requests(self, seconds: float) -> None:
-        """Wait until no request is under way."""
-        with self._idle:
-            self._idle.wait_for(lambda: self._under_way == 0, seconds)
+    def __enter__(self) -> Self:
+        self._listener.start()
+        return self
 
-    def handle_error(self, request: object, address: object) -> None:
-        """Report nothing: a broken connection is not a request."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class _SenderFailed(Exception):
+    """Say which status to answer to a sender that did not send its whole body, and why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+    __reduce__ = reduce_error
+
+
+class _Passage:
+    """Take one request to the receiver, and the answer back."""
+
+    def __init__(self, proxy: RecordingProxy, connection: Connection, head: Head, body: Body) -> None:
+        self._proxy = proxy
+        self._connection = connection
+        self._head = head
+        self._body = body
+
+    def run(self) -> Passed | None:
+        """Forward the request and answer it; return None if the sender did not send all of it."""
+        at, started = time.time(), stopwatch()
+        status, error = None, ""
+        try:
+            # A body that is malformed is not forwarded, unless it is too long to be held.
+            parts = self._sent()
+            kept = _first(parts)
+            whole = self._body.ended
+            with ExitStack() as stack:
+                try:
+                    answer, content, first = self._ask(stack, kept, parts)
+                except (OSError, UnicodeError, BadMessage) as failure:
+                    elapsed = stopwatch() - started
+                    error = _explain(failure)
+                    send = partial(self._answer_for, failure)
+                else:
+                    elapsed = stopwatch() - started
+                    status = answer.status
+                    send = partial(self._answer, answer, content, first)
+                try:
+                    send()
+                except OSError:
+                    # The sender has disconnected, but the receiver has got the callback. Or a long answer was cut off.
+                    self._connection.keep = False
+        except _SenderFailed as failure:
+            self._connection.refuse(failure.status, failure.reason)
+            return None
+        return Passed(
+            at=at,
+            method=self._head.method,
+            path=self._head.target,
+            headers=Headers(self._head.fields.pairs),
+            body=kept,
+            whole=whole,
+            status=status,
+            elapsed=elapsed,
+            error=error,
+        )
+
+    def _sent(self) -> Iterator[bytes]:
+        """Read the sender's body in parts."""
+        try:
+            yield from _read(self._body)
+        except TimeoutError:
+            raise _SenderFailed(408, "the body did not arrive in time") from None
+        except OSError as error:
+            raise _SenderFailed(400, f"the body cannot be read: {error}") from None
+
+    def _ask(self, stack: ExitStack, kept: bytes, rest: Iterator[bytes]) -> tuple[AnswerHead, Body, bytes]:
+        """Send the request, and read the answer: its head, its body, and the first part of the body."""
+        connection = stack.enter_context(closing(self._proxy.open()))
+        channel = Channel(connection, stopwatch() + self._proxy.limit)
+        stream = io.BufferedReader(channel)
+        framed = _chunks(chain([kept], rest)) if self._body.chunked else chain([kept], rest)
+        channel.send(self._request_head() + next(framed, b""), framed)
+        try:
+            answer = read_answer_head(stream)
+        except NoAnswer:
+            if channel.refused is not None:
+                raise channel.refused from None
+            raise
+        content = answer_body(answer, self._head.method, stream)
+        return answer, content, _first(_read(content))
+
+    def _request_head(self) -> bytes:
+        """Return the first line and the headers to forward, without those that concern the sender's connection."""
+        head = self._head
+        lines = [f"{head.method} {self._proxy.path(head.target)} HTTP/1.1\r\n".encode("latin-1")]
+        lines += head.fields.without({*_hop_by_hop(head.fields), "expect"})
+        if self._body.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        return b"".join([*lines, b"Connection: close\r\n\r\n"])
+
+    def _answer(self, answer: AnswerHead, content: Body, first: bytes) -> None:
+        """Send the receiver's answer to the sender, in its own frame if it came in chunks or without a length."""
+        dropped = _hop_by_hop(answer.fields)
+        framing: list[bytes] = []
+        parts: Iterator[bytes] = chain([first], _read(content))
+        closes = False
+        if content.length is None:
+            dropped.add("content-length")
+            if content.ended:
+                framing = [b"Content-Length: %d\r\n" % len(first)]
+            elif self._head.version == "HTTP/1.0":
+                closes = True
+            else:
+                framing, parts = [b"Transfer-Encoding: chunked\r\n"], _chunks(parts)
+        lines = [f"HTTP/1.1 {answer.status} {answer.reason}\r\n".encode("latin-1")]
+        self._send([*lines, *answer.fields.without(dropped), *framing], parts, closes=closes)
+
+    def _answer_for(self, failure: Exception) -> None:
+        """Answer for a receiver that did not."""
+        status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(failure, TimeoutError) else HTTPStatus.BAD_GATEWAY
+        text = b"" if self._head.method == "HEAD" else f"engagelab-mock record: {_explain(failure)}\n".encode()
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n"
+        self._send([head.encode()], iter([text]))
+
+    def _send(self, lines: list[bytes], parts: Iterator[bytes], *, closes: bool = False) -> None:
+        connection = self._connection
+        connection.begun = True
+        connection.keep = connection.may_keep(self._body) and not closes
+        if not connection.keep:
+            lines.append(b"Connection: close\r\n")
+        elif self._head.version == "HTTP/1.0":
+            lines.append(b"Connection: keep-alive\r\n")
+        connection.send(b"".join([*lines, b"\r\n", next(parts, b"")]))
+        for part in parts:
+            connection.send(part)
+
+
+def _hop_by_hop(fields: Fields) -> set[str]:
+    """Return the names of the headers that concern one connection only."""
+    listed = [name.strip().lower() for value in fields.get_all("connection") for name in value.split(",")]
+    return {*HOP_BY_HOP, *listed}
+
+
+def _read(body: Body) -> Iterator[bytes]:
+    """Read a body in parts, and raise `CutOff` if it is shorter than it says."""
+    while not body.ended and (part := body.read(_PART)):
+        yield part
+    if not body.ended:
+        raise CutOff("it ended too early")
+
+
+def _first(parts: Iterator[bytes]) -> bytes:
+    """Return as much of a body as is held in memory; the rest stays in `parts`."""
+    kept: list[bytes] = []
+    size = 0
+    while size < BODY_KEPT and (part := next(parts, b"")):
+        kept.append(part)
+        size += len(part)
+    return b"".join(kept)
+
+
+def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Frame parts as chunks, the last one included."""
+    for part in parts:
+        if part:
+            yield b"%x\r\n%s\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"
 
 
 def _explain(failure: Exception) -> str:
@@ -346,6 +351,10 @@ def _explain(failure: Exception) -> str:
         return "the receiver did not answer in time"
     if isinstance(failure, ConnectionRefusedError):
         return "connection refused: nothing listens there"
-    if isinstance(failure, OSError):
-        return f"the receiver cannot be reached: {failure.strerror or failure}"
-    return f"the receiver's answer is not HTTP: {type(failure).__name__}"
+    if isinstance(failure, NoAnswer):
+        return "the receiver closed the connection without an answer"
+    if isinstance(failure, CutOff):
+        return "the receiver closed the connection in the middle of its answer"
+    if isinstance(failure, (BadMessage, BadBody)):
+        return f"the receiver's answer is not HTTP: {failure}"
+    return f"the receiver cannot be reached: {getattr(failure, 'strerror', None) or failure}"

@@ -11,7 +11,7 @@ from engagelab_mock.messages.template import LANGUAGES
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.status import Channel
 from engagelab_mock.server.app import Operation
-from engagelab_mock.server.schemas import To, Webhook
+from engagelab_mock.server.schemas import SavedWebhook, To, Webhook
 
 _CODES = ", ".join(f"{entry.code} {entry.message}" for entry in ERROR_CODES.values())
 _CHANNELS = "|".join(Channel)
@@ -305,8 +305,8 @@ REST = (
         "/v1/sandbox/webhook",
         "setWebhook",
         "Set where callbacks go, as in the vendor's sandbox",
-        "Saved.",
-        Success,
+        "Saved, and its address validated.",
+        SavedWebhook,
         body=Webhook,
         example={"url": "http://127.0.0.1:5000/engagelab", "username": "acme", "secret": "s3cret"},
         refused={400: "3001 not JSON, 3002 bad parameters."},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME
@@ -55,7 +57,8 @@ class ApiServer:
     def env(self) -> dict[str, str]:
         """Return environment variables that configure an app in another process.
 
-        The credentials are the pair that the server requires, or the vendor's sandbox's if it accepts any.
+        The credentials are the pair that the server requires, or the vendor's sandbox's if it accepts any. NO_PROXY
+        is this process's own and the server, so that an app does not send its requests to HTTP_PROXY.
         """
         api = self.engagelab._engine.api_settings
         settings = self.engagelab.receivers[0].settings if self.engagelab.receivers else None
@@ -66,6 +69,8 @@ class ApiServer:
             "ENGAGELAB_WEBHOOK_USERNAME": settings.username if settings else SANDBOX_USERNAME,
             "ENGAGELAB_WEBHOOK_SECRET": settings.secret if settings else SANDBOX_SECRET,
             "ENGAGELAB_MOCK_SERVER": self.url,
+            # Programs read one of the two, and which differs between them.
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), _without_proxy(str(urlsplit(self.url).hostname))),
         }
 
     @property
@@ -112,3 +117,10 @@ class ApiServer:
         with self._starting:
             if self._worker is None:
                 self._worker = DeliveryWorker(self.engagelab).start()
+
+
+def _without_proxy(host: str) -> str:
+    """Return the hosts that need no proxy: those of this process's environment, and this machine."""
+    given = f"{os.environ.get('NO_PROXY', '')},{os.environ.get('no_proxy', '')}"
+    hosts = dict.fromkeys([*filter(None, map(str.strip, given.split(","))), host, "localhost"])
+    return "*" if "*" in hosts else ",".join(hosts)

@@ -234,8 +234,23 @@ class Record(msgspec.Struct):
 
 
 class Webhook(msgspec.Struct, forbid_unknown_fields=True):
-    """Where callbacks go; username and secret sign them, and go together."""
+    """Where callbacks go; username and secret sign them, and go together. Without both, they stay as they are."""
 
     url: Annotated[str, Meta(extra_json_schema={"pattern": "^https?://"})]
-    username: str = ""
-    secret: str = ""
+    username: str | UnsetType = UNSET
+    secret: str | UnsetType = UNSET
+
+
+class SavedWebhook(msgspec.Struct):
+    """Where callbacks go was saved, and the address was validated."""
+
+    code: Literal[0]
+    message: Literal["success"]
+    state: Annotated[
+        Literal["unvalidated", "normal", "abnormal"],
+        Meta(
+            description="Normal if the address answered its validation with 200 in time. Callbacks go there either way."
+        ),
+    ]
+    outcome: Annotated[Outcome, Meta(description="The outcome of the validation.")]
+    error: Annotated[str | None, Meta(description="Why it is abnormal.")]

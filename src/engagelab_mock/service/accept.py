@@ -7,6 +7,7 @@ its scenario gives timed events, and these become the scheduled callbacks of a `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import msgspec
@@ -347,6 +348,7 @@ def enter_code(engine: Engine, accepted: Accepted, *, verified: bool) -> Sending
     sending.schedule_callback(at, (event,), held=True)
     if verified:
         accepted.verified = True
+        engine.store.undo(partial(setattr, accepted, "verified", False))
         sending.withdraw_expiry()
         engine.messages.keep(accepted)
     engine.outbox.accept(sending)

@@ -336,12 +336,15 @@ class Engine:
 
     def advance_quietly(self, seconds: float) -> float:
         """Advance the clock, keep failures for the next caller that settles, and return the new Unix time."""
+        kept = self.outbox.take_failures()  # the clock would raise them, and not move
         try:
             self.clock.advance(seconds)
         except EngageLabMockError as error:
             if isinstance(error, UsageError):
                 raise
-            self.outbox.keep_failure(error)
+            kept.append(error)
+        finally:
+            self.outbox.keep_failure(*kept)
         now: float = self.clock.time()
         return now
 
@@ -378,18 +381,20 @@ class Engine:
 
     def reset(self) -> None:
         """Forget messages, rules, templates and the journal, and withdraw what is still to be sent."""
-        with self.scheduler.lock, self.store.transaction():
-            if self._outbox is not None:
-                self._outbox.clear()
-            if self.batching is not None:
-                self.batching.clear()
-            self.messages.clear()
-            self.rules.clear()
-            self.templates.clear()
-            for entry in self.clock.pending:
-                entry.cancel()
-            self.journal.clear()
-            self.store.clear()
+        with self.scheduler.lock:
+            self.store.clear()  # first: if that is not possible, nothing is forgotten
+            with self.store.transaction():
+                if self._outbox is not None:
+                    self._outbox.clear()
+                if self.batching is not None:
+                    self.batching.clear()
+                self.messages.clear()
+                self.rules.clear()
+                self.templates.clear()
+                for entry in self.clock.pending:
+                    entry.cancel()
+                self.journal.clear()
+                self.store.clear()
 
 
 _PLAIN = DeliveryOptions()

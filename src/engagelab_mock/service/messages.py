@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -77,6 +78,10 @@ class Messages:
         #: The latest code of each template to each recipient, by the message's id.
         self._latest: dict[tuple[str, str], str] = {}
         self._sendings: dict[str, Sending] = {}
+        #: Of how many messages the callbacks that are not finished are kept; None is all. A worker sees to it.
+        self.most_pending: int | None = None
+        #: With more sendings than this, those that are finished are removed.
+        self._full = engine.keep or 0
         #: Messages without a record yet. It is made at the first read, as most tests never read it.
         self._sent: deque[Acceptance] = deque(maxlen=engine.keep)
 
@@ -92,14 +97,34 @@ class Messages:
         self._messages[message.id] = accepted
         if accepted.call in _LIMITED:
             self._latest[message.template_key, message.to] = message.id
+        self._engine.store.undo(partial(self._forget, message.id))
         while self._engine.keep is not None and len(self._messages) > self._engine.keep:
             self._remove(next(iter(self._messages)))
 
     def adopt_sending(self, message_id: str, sending: Sending) -> None:
-        """Add a message's sending, to schedule or withdraw the events of its code later."""
+        """Add a message's sending, to schedule or withdraw its callbacks later."""
         self._sendings[message_id] = sending
-        while self._engine.keep is not None and len(self._sendings) > self._engine.keep:
-            del self._sendings[next(iter(self._sendings))]
+        keep = self._engine.keep
+        if self.most_pending is None:
+            while keep is not None and len(self._sendings) > keep:
+                del self._sendings[next(iter(self._sendings))]
+        elif len(self._sendings) > self._full:
+            self._remove_finished()
+            self._full = 2 * max(keep or 0, len(self._sendings))
+
+    def take_excess(self) -> list[Sending]:
+        """Remove and return the oldest sendings that are not finished, if there are more than `most_pending`."""
+        most = self.most_pending
+        # A tenth more, as all of them must be looked at.
+        if most is None or len(self._sendings) <= most + most // 10:
+            return []
+        with self._engine.scheduler.lock:
+            self._remove_finished()
+            oldest = list(self._sendings)[: max(0, len(self._sendings) - most)]
+            return [self._sendings.pop(message_id) for message_id in oldest]
+
+    def _remove_finished(self) -> None:
+        self._sendings = {message_id: sending for message_id, sending in self._sendings.items() if sending.waits}
 
     def keep(self, accepted: Accepted) -> None:
         """Write a message to the store."""
@@ -177,10 +202,23 @@ class Messages:
         return magic.code if magic is not None and magic.code else config.draw(self._engine.api_generate)
 
     def _remove(self, message_id: str) -> None:
-        message = self._messages.pop(message_id).message
-        if self._latest.get((message.template_key, message.to)) == message_id:
-            del self._latest[message.template_key, message.to]
+        self._engine.store.undo(partial(self._put_back, self._forget(message_id)))
         self._engine.store.delete(KIND, message_id)
+
+    def _forget(self, message_id: str) -> Accepted:
+        accepted = self._messages.pop(message_id)
+        key = accepted.message.template_key, accepted.message.to
+        if self._latest.get(key) == message_id:
+            del self._latest[key]
+        return accepted
+
+    def _put_back(self, accepted: Accepted) -> None:
+        """Add the message that was removed last again, as the oldest."""
+        message, others = accepted.message, dict(self._messages)
+        self._messages.clear()
+        self._messages.update({message.id: accepted, **others})
+        if accepted.call in _LIMITED:
+            self._latest.setdefault((message.template_key, message.to), message.id)
 
     def __contains__(self, message_id: object) -> bool:
         self._read_sent()

@@ -118,9 +118,9 @@ class Outbox:
         for tell in tuple(self.on_release):
             tell()
 
-    def keep_failure(self, error: EngageLabMockError) -> None:
-        """Keep an error for the next caller that settles."""
-        self._failures.append(error)
+    def keep_failure(self, *errors: EngageLabMockError) -> None:
+        """Keep errors for the next caller that settles."""
+        self._failures.extend(errors)
 
     async def settle(self, io: Io, *, required: bool = True) -> None:
         """Send what was accepted, and raise what was not acknowledged. Called from a receiver's handler, do nothing.
@@ -128,16 +128,29 @@ class Outbox:
         If another thread keeps the right to advance, raise `UsageError`; return if settling is not `required`.
         """
         __tracebackhide__ = True
-        scheduler = self._scheduler
-        if not self.waiting or scheduler.is_advancing:
+        if self.waiting and not self._scheduler.is_advancing and await self._send_waiting(io, required=required):
+            self.raise_failures()
+
+    def settle_quietly(self) -> None:
+        """Send what was accepted, and keep failures for the next caller that settles: for threads without a caller."""
+        if self._scheduler.is_advancing:
             return
+        try:
+            run_sync(self._send_waiting(SYNC, required=True))
+        except EngageLabMockError as error:
+            self.keep_failure(error)
+
+    async def _send_waiting(self, io: Io, *, required: bool) -> bool:
+        """Send what was accepted; return False if that is not `required`, and another thread keeps the right to."""
+        __tracebackhide__ = True
+        scheduler = self._scheduler
         if self._open and scheduler.virtual:
             if self._unsent:
                 self._check(io)
             await self._wait_for_responses(io)
             if not await scheduler.enter(io, _SETTLE_PATIENCE if required else PATIENCE):
                 if not required:
-                    return
+                    return False
                 raise UsageError(
                     f"another thread is sending, and nothing was delivered for {_SETTLE_PATIENCE:g} s", where="settle"
                 )
@@ -145,14 +158,7 @@ class Outbox:
                 await self._send_open(io)
             finally:
                 scheduler.leave()
-        self.raise_failures()
-
-    def settle_quietly(self) -> None:
-        """Send what was accepted, and keep failures for the next caller that settles: for threads without a caller."""
-        try:
-            run_sync(self.settle(SYNC))
-        except EngageLabMockError as error:
-            self.keep_failure(error)
+        return True
 
     def settle_soon(self, reader: str) -> None:
         """Settle, waiting at most a second for another thread. Used by properties that only read.
@@ -194,13 +200,18 @@ class Outbox:
             finally:
                 scheduler.leave()
 
+    def take_failures(self) -> list[EngageLabMockError]:
+        """Remove and return the failures that were kept."""
+        taken: list[EngageLabMockError] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._failures.popleft())
+        return taken
+
     def raise_failures(self) -> None:
         """Raise the first failure that was kept; the others are its notes."""
         __tracebackhide__ = True
-        kept: list[EngageLabMockError] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                kept.append(self._failures.popleft())
+        kept = self.take_failures()
         if not kept:
             return
         first, *others = kept

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import UnknownName, UsageError, reduce_struct
 from engagelab_mock.messages.catalogue import scenario as find_scenario
 from engagelab_mock.messages.message import check_recipient
 from engagelab_mock.messages.scenario import Scenario, Transition
 from engagelab_mock.messages.template import AUDITS, Template
 from engagelab_mock.protocol.errorcodes import error_code
-from engagelab_mock.service.store import Store
 
 if TYPE_CHECKING:
     from engagelab_mock.service.accept import ScenarioChoice
@@ -70,6 +70,9 @@ class Rule(StoredRule, eq=False):
     #: Called with the rule when it changes.
     on_change: Callable[[Rule], object] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, without=("on_change",))
+
     def fits(self, call: str, *, to: str, template: str) -> bool:
         """Tell whether the rule applies to a call."""
         if self.cancelled or (self.times is not None and self.used >= self.times):
@@ -113,10 +116,11 @@ class Rules(Sequence[Rule]):
     def make(self, **given: Any) -> Rule:
         """Check the arguments, and add a rule."""
         checked = _checked(**given)
-        with self._lock:
+        with self._store.transaction(), self._lock:
             rule = Rule(id=str(self._made + 1), **checked)
+            self._put(rule)
+            self._store.undo(partial(setattr, self, "_rules", list(self._rules)))
             self.adopt(rule)
-        self._put(rule)
         return rule
 
     def apply(self, call: str, *, to: str = "", template: str = "") -> Rule | None:
@@ -130,6 +134,7 @@ class Rules(Sequence[Rule]):
                     break
             else:
                 return None
+        self._store.undo(partial(setattr, rule, "used", rule.used - 1))
         self._changed(rule)
         return rule
 
@@ -149,9 +154,12 @@ class Rules(Sequence[Rule]):
 
     def _changed(self, rule: Rule) -> None:
         if rule.cancelled:
-            with self._lock:
-                self._rules = [other for other in self._rules if other is not rule]
-            self._store.delete(RULE, rule.id)
+            with self._store.transaction():
+                self._store.undo(partial(setattr, self, "_rules", self._rules))
+                self._store.undo(partial(setattr, rule, "cancelled", False))
+                with self._lock:
+                    self._rules = [other for other in self._rules if other is not rule]
+                self._store.delete(RULE, rule.id)
         else:
             self._put(rule)
 
@@ -229,6 +237,7 @@ class Templates:
 
     def add(self, template: Template) -> None:
         """Add a template, or replace the one with its id, and write it to the store."""
+        self._will_change()
         self.adopt(template)
         self._store.put(TEMPLATE, template.template_id, template)
 
@@ -238,6 +247,7 @@ class Templates:
 
     def remove(self, template_id: str) -> bool:
         """Remove a template, and return whether there was one."""
+        self._will_change()
         self._store.delete(TEMPLATE, template_id)
         return self._templates.pop(template_id, None) is not None
 
@@ -257,6 +267,9 @@ class Templates:
         for template_id in list(self._templates):
             self.remove(template_id)
         self._templates = {template.template_id: template for template in self._ready}
+
+    def _will_change(self) -> None:
+        self._store.undo(partial(setattr, self, "_templates", dict(self._templates)))
 
     def __iter__(self) -> Iterator[Template]:
         return iter(list(self._templates.values()))

@@ -6,7 +6,7 @@ The clock keeps an agenda, a heap of entries: scheduled callbacks, retries, expi
 thread or task *advances* when it takes the earliest entry off the agenda and runs it. On a virtual clock this moves the
 time to the entry. All of this holds for virtual, system and live clocks, and for `SYNC` and `ASYNC`.
 
-One lock: `clock.condition.lock`. It guards the agenda, the states of scheduled callbacks (`sending.State`), the counts
+One lock: `clock.condition.lock`. It guards the agenda, the states of scheduled callbacks (`State`), the counts
 `Sending.remaining`, the right to advance, and the list of accepted messages. It is an RLock. It is held for moments and
 never while a receiver is called, so a handler may call the API or send. Lock order: this lock first, then the locks of
 the journal, the rules and the store. Code that holds one of those never takes this one. So there is no cycle.
@@ -45,21 +45,118 @@ import math
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
 
 from engagelab_mock.clock import Clock, Entry, VirtualClock
-from engagelab_mock.delivery.io import SYNC, Io
+from engagelab_mock.clock.base import Agenda
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.eventloop import Condition, raise_own_cancellation
-from engagelab_mock.service.sending import ScheduledCallback, Sending
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.model import Delivery
+    from engagelab_mock.delivery.model import Delivery, Verbatim
+    from engagelab_mock.protocol.events import Event
+    from engagelab_mock.service.sending import Sending
 
 #: A waiter gives up when nothing was delivered for this long, in seconds. The owner may be waiting for it.
 PATIENCE = 1.0
 
 #: The schedulers that are running an entry now, as seen by the code that the entry calls.
 _ADVANCING: ContextVar[tuple[Scheduler, ...]] = ContextVar("engagelab_mock_advancing", default=())
+
+
+class State(StrEnum):
+    """Name where a scheduled callback stands."""
+
+    #: Waits until the API response is written.
+    HELD = "held"
+    #: Stands on the clock's agenda.
+    SCHEDULED = "scheduled"
+    #: Was taken off the agenda; its deliveries are under way.
+    DELIVERING = "delivering"
+    #: Every receiver was tried.
+    DELIVERED = "delivered"
+    #: Will not be sent.
+    WITHDRAWN = "withdrawn"
+
+
+#: An event of the message; another attempt of a delivery; the expiry of the message's code, which nothing waits for.
+Kind = Literal["event", "retry", "expiry"]
+
+
+class ScheduledCallback:
+    """Hold one callback until it goes out: `at` a Unix time, with these events.
+
+    It is an entry of the clock's agenda. With a `delivery` it is that delivery's next attempt.
+    """
+
+    __slots__ = (
+        "agenda",
+        "at",
+        "cancelled",
+        "delivery",
+        "events",
+        "key",
+        "kind",
+        "left",
+        "sending",
+        "spelt",
+        "state",
+        "verbatim",
+    )
+
+    def __init__(
+        self,
+        sending: Sending,
+        at: float,
+        events: tuple[Event, ...],
+        kind: Kind = "event",
+        delivery: Delivery | None = None,
+        verbatim: Verbatim | None = None,
+        key: str = "",
+    ) -> None:
+        self.sending = sending
+        self.at = at
+        self.events = events
+        #: The events as the dialect spells them, once the first receiver gets them.
+        self.spelt: tuple[Event, ...] = ()
+        self.kind = kind
+        self.state = State.HELD
+        #: The agenda drops it; true once it is withdrawn.
+        self.cancelled = False
+        self.delivery = delivery
+        self.verbatim = verbatim
+        #: The key under which the store keeps it.
+        self.key = key
+        #: How many of its deliveries a worker has not tried yet.
+        self.left = 0
+        self.agenda: Agenda | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what it is, for a person to read."""
+        about = self.sending.message_id or "the account"
+        if self.delivery is None:
+            return f"{', '.join(event.name for event in self.events)} of {about}"
+        number = self.delivery.attempts[-1].number + 1 if self.delivery.attempts else 1
+        return f"attempt {number} of {', '.join(self.delivery.statuses)} of {about}"
+
+    def cancel(self) -> None:
+        """Withdraw it: it will not be sent."""
+        self.sending.withdraw((self,))
+
+    def run(self) -> None:
+        """Send it."""
+        __tracebackhide__ = True
+        run_sync(self.sending.deliver(SYNC, self))
+
+    async def arun(self) -> None:
+        """Send it from the running event loop."""
+        __tracebackhide__ = True
+        await self.sending.deliver(ASYNC, self)
+
+    def __repr__(self) -> str:
+        return f"<ScheduledCallback {self.label!r} at {self.at:.3f}: {self.state}>"
 
 
 class Scheduler:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from engagelab_mock.clock.base import Agenda, check_moment
-from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
+from engagelab_mock.clock.base import check_moment
+from engagelab_mock.delivery.io import SYNC, Io, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery, DeliveryOptions, Verbatim
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
@@ -18,6 +16,8 @@ from engagelab_mock.errors import NotAcknowledged, UsageError
 from engagelab_mock.messages.scenario import Batch, into_callbacks
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.events import DEFAULT, Dialect, Event
+from engagelab_mock.service.scheduler import Kind, ScheduledCallback, State
+from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.sender import Sender
@@ -25,101 +25,7 @@ if TYPE_CHECKING:
     from engagelab_mock.service.store.ledger import Ledger
 
 
-class State(StrEnum):
-    """Name where a scheduled callback stands."""
-
-    #: Waits until the API response is written.
-    HELD = "held"
-    #: Stands on the clock's agenda.
-    SCHEDULED = "scheduled"
-    #: Was taken off the agenda; its deliveries are under way.
-    DELIVERING = "delivering"
-    #: Every receiver was tried.
-    DELIVERED = "delivered"
-    #: Will not be sent.
-    WITHDRAWN = "withdrawn"
-
-
 _HELD, _SCHEDULED, _DELIVERING, _DELIVERED, _WITHDRAWN = State
-
-#: An event of the message; another attempt of a delivery; the expiry of the message's code, which nothing waits for.
-Kind = Literal["event", "retry", "expiry"]
-
-
-class ScheduledCallback:
-    """Hold one callback until it goes out: `at` a Unix time, with these events.
-
-    It is an entry of the clock's agenda. With a `delivery` it is that delivery's next attempt.
-    """
-
-    __slots__ = (
-        "agenda",
-        "at",
-        "cancelled",
-        "delivery",
-        "events",
-        "key",
-        "kind",
-        "left",
-        "sending",
-        "spelt",
-        "state",
-        "verbatim",
-    )
-
-    def __init__(
-        self,
-        sending: Sending,
-        at: float,
-        events: tuple[Event, ...],
-        kind: Kind = "event",
-        *,
-        delivery: Delivery | None = None,
-        verbatim: Verbatim | None = None,
-        key: str = "",
-    ) -> None:
-        self.sending = sending
-        self.at = at
-        self.events = events
-        #: The events as the dialect spells them, once the first receiver gets them.
-        self.spelt: tuple[Event, ...] = ()
-        self.kind = kind
-        self.state = _HELD
-        #: The agenda drops it; true once it is withdrawn.
-        self.cancelled = False
-        self.delivery = delivery
-        self.verbatim = verbatim
-        #: The key under which the store keeps it.
-        self.key = key
-        #: How many of its deliveries a worker has not tried yet.
-        self.left = 0
-        self.agenda: Agenda | None = None
-
-    @property
-    def label(self) -> str:
-        """Return what it is, for a person to read."""
-        about = self.sending.message_id or "the account"
-        if self.delivery is None:
-            return f"{', '.join(event.name for event in self.events)} of {about}"
-        number = self.delivery.attempts[-1].number + 1 if self.delivery.attempts else 1
-        return f"attempt {number} of {', '.join(self.delivery.statuses)} of {about}"
-
-    def cancel(self) -> None:
-        """Withdraw it: it will not be sent."""
-        self.sending.withdraw((self,))
-
-    def run(self) -> None:
-        """Send it."""
-        __tracebackhide__ = True
-        run_sync(self.sending.deliver(SYNC, self))
-
-    async def arun(self) -> None:
-        """Send it from the running event loop."""
-        __tracebackhide__ = True
-        await self.sending.deliver(ASYNC, self)
-
-    def __repr__(self) -> str:
-        return f"<ScheduledCallback {self.label!r} at {self.at:.3f}: {self.state}>"
 
 
 class Sending:
@@ -161,6 +67,7 @@ class Sending:
         self._ledger = ledger
         #: The callback with a delivery that was given up and counts as a failure.
         self._failed: ScheduledCallback | None = None
+        self._given_up = False
         #: Callbacks that are held or scheduled, in order.
         self._waiting: dict[ScheduledCallback, None] = {}
         #: Lists that get the deliveries, too: those of the runs that a batch is made of.
@@ -190,7 +97,7 @@ class Sending:
     def retry(self, delivery: Delivery, at: float) -> None:
         """Schedule the next attempt of a delivery that the store has kept."""
         self.deliveries.append(delivery)
-        self._put([ScheduledCallback(self, at, delivery.events, "retry", delivery=delivery)])
+        self._put_retry(delivery, at)
 
     def share(self, deliveries: list[Delivery]) -> None:
         """Add the deliveries to this list, too."""
@@ -201,6 +108,11 @@ class Sending:
         """Tell whether the first callback was answered, or nothing is to be sent."""
         first = self.deliveries[0] if self.deliveries else None
         return not self.remaining if first is None else first.outcome is not Outcome.PENDING
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether anything is left to send, the expiry of the code included."""
+        return bool(self.remaining or self._waiting)
 
     def is_due(self, now: float) -> bool:
         """Tell whether a callback, held or scheduled, is due."""
@@ -219,7 +131,22 @@ class Sending:
         with self._scheduler.lock:
             asked = tuple(self._waiting) if callbacks is None else callbacks
             chosen = [callback for callback in asked if callback in self._waiting]
-            for callback in chosen:
+            if self._ledger is not None:
+                tried = self.deliveries if callbacks is None else [each.delivery for each in chosen if each.delivery]
+                self._ledger.withdrawn(chosen, tuple(tried))
+                self._ledger.store.undo(partial(self._put_back, chosen))
+            self._take_back(chosen)
+
+    def give_up(self) -> None:
+        """Send nothing more, not even what a worker's threads have taken over."""
+        self.withdraw()
+        self._given_up = True
+        for delivery in tuple(self.deliveries):
+            delivery.given_up = not delivery.acknowledged
+
+    def _take_back(self, callbacks: Sequence[ScheduledCallback]) -> None:
+        with self._scheduler.lock:
+            for callback in callbacks:
                 del self._waiting[callback]
                 callback.state, callback.cancelled = _WITHDRAWN, True
                 if callback.kind != "expiry":
@@ -227,13 +154,11 @@ class Sending:
                 if callback.agenda is not None:
                     callback.agenda.count_cancelled()
             self._scheduler.condition.notify()
-        if self._ledger is not None:
-            keys = tuple(callback.key for callback in chosen if callback.key)
-            if callbacks is None:
-                tried = tuple(self.deliveries)
-            else:
-                tried = tuple(callback.delivery for callback in chosen if callback.delivery is not None)
-            self._ledger.withdrawn(keys, tried)
+
+    def _put_back(self, callbacks: Sequence[ScheduledCallback]) -> None:
+        """Schedule again what the store could not withdraw or open."""
+        copies = [(each.at, each.events, each.kind, each.delivery, each.verbatim, each.key) for each in callbacks]
+        self._put([ScheduledCallback(self, *copy) for copy in copies])
 
     def move_to(self, scheduler: Scheduler) -> None:
         """Go on by another scheduler, with what is still pending."""
@@ -263,6 +188,7 @@ class Sending:
                 for receiver in self._receivers():
                     delivery = self._open(receiver, callback)
                     if delivery is not None:
+                        self._enter(delivery)
                         await self._attempt(io, callback, delivery)
                         if self._failed is not None and self.stops_at_failure:
                             break
@@ -287,7 +213,7 @@ class Sending:
 
     def _attempt_posted(self, callback: ScheduledCallback, delivery: Delivery) -> None:
         try:
-            if self._failed is None or self._failed is callback:
+            if not self._given_up and (self._failed is None or self._failed is callback):
                 run_sync(self._attempt(SYNC, callback, delivery))
             else:  # withdrawn while the job waited for its turn
                 delivery.given_up = True
@@ -309,13 +235,12 @@ class Sending:
             raise
         if attempt.outcome is Outcome.ACKNOWLEDGED:
             return
-        wait = delivery.retry.wait_after(attempt.number)
+        wait = None if self._given_up else delivery.retry.wait_after(attempt.number)
         if wait is None:
             delivery.given_up = True
             self._give_up(callback, delivery, attempt)
         else:
-            at = self._scheduler.clock.time() + wait
-            self._put([ScheduledCallback(self, at, delivery.events, "retry", delivery=delivery)])
+            self._put_retry(delivery, self._scheduler.clock.time() + wait)
 
     def _give_up(self, callback: ScheduledCallback, delivery: Delivery, attempt: Attempt) -> None:
         __tracebackhide__ = True
@@ -345,6 +270,8 @@ class Sending:
             if self._ledger is not None:
                 callback.key = self._ledger.planned(callback, self.message_id, self._options)
         self._put(callbacks, held=held)
+        if self._ledger is not None:
+            self._ledger.store.undo(partial(self._take_back, callbacks))
 
     def _put(self, callbacks: list[ScheduledCallback], *, held: bool = False) -> None:
         state = _HELD if held else _SCHEDULED
@@ -357,16 +284,25 @@ class Sending:
             if not held:
                 self._scheduler.clock.add(*callbacks)
 
-    def _open_all(self, callback: ScheduledCallback) -> list[Delivery]:
-        """Open the deliveries to all receivers at once.
+    def _put_retry(self, delivery: Delivery, at: float) -> None:
+        delivery.due = at
+        self._put([ScheduledCallback(self, at, delivery.events, "retry", delivery=delivery)])
 
-        The store then has all of them or none in the place of the callback, so each receiver gets it once.
-        """
-        with nullcontext() if self._ledger is None else self._ledger.due(callback.key):
-            return [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
+    def _open_all(self, callback: ScheduledCallback) -> list[Delivery]:
+        """Open the deliveries to all receivers at once: the store has all of them, or still the callback."""
+        opened = [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
+        if self._ledger is not None:
+            try:
+                self._ledger.opened(callback.key, opened)
+            except StoreError:
+                self._put_back([callback])
+                raise
+        for delivery in opened:
+            self._enter(delivery)
+        return opened
 
     def _open(self, receiver: Receiver, callback: ScheduledCallback) -> Delivery | None:
-        """Open a delivery of the events that a receiver wants; None if it wants none."""
+        """Make a delivery of the events that a receiver wants; None if it wants none."""
         verbatim, options, settings = callback.verbatim, self._options, receiver.settings
         # Spelt once for all receivers: a run counts an event once, however many get it.
         events = callback.spelt
@@ -388,12 +324,12 @@ class Sending:
             faults = (*options.faults, *verbatim.faults)
             delivery = Delivery(receiver, events, body, self.message_id, options.retry, faults)
             delivery.content_type, delivery.signed = verbatim.content_type, verbatim.signed
-        if self._ledger is not None:
-            self._ledger.opened(delivery)
-        self.deliveries.append(delivery)
-        for deliveries in self._shared:
-            deliveries.append(delivery)
+        delivery.due = callback.at
         return delivery
+
+    def _enter(self, delivery: Delivery) -> None:
+        for deliveries in (self.deliveries, *self._shared):
+            deliveries.append(delivery)
 
     def __repr__(self) -> str:
         return f"<Sending of {self.message_id or 'an account event'}: {self.remaining} callbacks to go>"

@@ -26,6 +26,8 @@ Job = Callable[[], object]
 CONCURRENCY = 16
 #: How long `stop` waits for the callbacks under way, in seconds; a working receiver answers faster.
 GRACE = 1.0
+#: How long to wait before writing to a full disk is tried again, in seconds.
+_ROOM_PAUSE = 0.5
 #: After how many seconds an idle thread ends.
 _IDLE = 10.0
 
@@ -139,7 +141,14 @@ class DeliveryWorker:
     message was accepted. Failures are entered in the journal. After `stop`, pending callbacks stay unsent.
     """
 
-    def __init__(self, engagelab: EngageLab, *, concurrency: int = CONCURRENCY) -> None:
+    def __init__(
+        self,
+        engagelab: EngageLab,
+        *,
+        concurrency: int = CONCURRENCY,
+        on_given_up: Callable[[int], object] = lambda messages: None,
+    ) -> None:
+        self._on_given_up = on_given_up
         self._engine = engagelab._engine
         self._clock = engagelab.clock
         self._concurrency = concurrency
@@ -147,30 +156,36 @@ class DeliveryWorker:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._thread: threading.Thread | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
+        #: Marks the threads of this worker.
+        self._own = threading.local()
 
     def start(self) -> Self:
         """Start to send."""
-        if self._stopped:
+        if self._stopped.is_set():
             raise UsageError("the worker was stopped and cannot start again", where="DeliveryWorker")
         if self._thread is None:
             work: Callable[[], object] = self._settle
+            if self._engine.ledger is not None:
+                self._engine.ledger.may_wait = self._wait_for_room
             if isinstance(self._clock, LiveClock):
                 self._engine.scheduler.use_worker(self._post)
                 work = partial(self._run_due, self._clock)
             else:
                 self._engine.outbox.on_release.append(self._released.set)
                 self._released.set()  # settle once for messages accepted before
+            self._engine.outbox.on_release.append(self._give_up_oldest)
             self._thread = threading.Thread(target=work, name="DeliveryWorker", daemon=True)
             self._thread.start()
         return self
 
     def stop(self, *, grace: float = GRACE) -> bool:
         """Stop sending, wait up to `grace` seconds for the callbacks under way, and return whether they ended."""
-        if self._stopped or self._thread is None:
-            self._stopped = True
+        if self._stopped.is_set() or self._thread is None:
+            self._stopped.set()
             return True
-        self._stopped = True
+        self._stopped.set()
+        self._engine.outbox.on_release.remove(self._give_up_oldest)
         deadline = stopwatch() + grace
         if isinstance(self._clock, LiveClock):
             self._clock.interrupt()
@@ -196,6 +211,7 @@ class DeliveryWorker:
 
     def _run_due(self, clock: LiveClock) -> None:
         """Run each entry of the agenda when it is due. Attempts take time, so they are posted to other threads."""
+        self._own.marked = True
         while (entry := clock.next_due()) is not None:
             self._try(entry.run)
 
@@ -205,7 +221,7 @@ class DeliveryWorker:
             self._released.wait()
             self._released.clear()
             # Only now: `stop` may have set it between the two lines above.
-            if self._stopped:
+            if self._stopped.is_set():
                 return
             self._try(self._engine.settle_quietly)
 
@@ -213,12 +229,30 @@ class DeliveryWorker:
         """Make an attempt in a thread of the receiver's executor."""
         with self._lock:
             executor = self._executors.get(delivery.receiver)
-            if executor is None and not self._stopped:
+            if executor is None and not self._stopped.is_set():
                 executor = self._executors[delivery.receiver] = KeyedExecutor(
                     concurrency=self._concurrency, on_error=self._report, name="DeliveryWorker's"
                 )
         if executor is not None:
-            executor.submit(delivery.message_id, job)
+            executor.submit(delivery.message_id, partial(self._run, job))
+
+    def _run(self, job: Job) -> None:
+        self._own.marked = True
+        job()
+
+    def _wait_for_room(self) -> bool:
+        """Wait a moment for a store that cannot be written; return False to all but this worker's threads.
+
+        They have a callback that is due and must be stored first. A thread that answers a call must not wait.
+        """
+        return getattr(self._own, "marked", False) and not self._stopped.wait(_ROOM_PAUSE)
+
+    def _give_up_oldest(self) -> None:
+        """Keep what waits within its limit: of a receiver that does not answer it would grow for ever."""
+        if excess := self._engine.messages.take_excess():
+            for sending in excess:
+                self._try(sending.give_up)
+            self._on_given_up(len(excess))
 
     def _try(self, work: Callable[[], object]) -> None:
         try:

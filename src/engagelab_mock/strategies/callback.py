@@ -14,7 +14,7 @@ from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import ScheduleFailed
+from engagelab_mock.errors import NothingObserved, ProbeFailed, ScheduleFailed, StateNotSettled, UsageError
 from engagelab_mock.explore.exploration import Failure
 from engagelab_mock.explore.explorer import ExploreOptions
 from engagelab_mock.explore.invariants import Invariant, converges
@@ -199,6 +199,8 @@ class ReceiverMachine(RuleBasedStateMachine):
         """Play the schedule, and check the invariants."""
         if not self._steps:
             return
+        if type(self) in _UNUSABLE:
+            raise _UNUSABLE[type(self)]
         options: ExploreOptions = {"invariants": list(self.must_hold), "retry": self.retry}
         if type(self).reset is not ReceiverMachine.reset:
             options["reset"] = self.reset
@@ -207,6 +209,9 @@ class ReceiverMachine(RuleBasedStateMachine):
                 engagelab.replay(self.schedule.token, **options)
             except ScheduleFailed as error:
                 raise self._smallest(engagelab, error, options) from None
+            except (NothingObserved, StateNotSettled, ProbeFailed) as error:
+                _UNUSABLE[type(self)] = error
+                raise
 
     def _smallest(self, engagelab: EngageLab, error: ScheduleFailed, options: ExploreOptions) -> ScheduleFailed:
         """Return the error with the smallest schedule that fails in the same way, reduced once for all examples."""
@@ -220,6 +225,8 @@ class ReceiverMachine(RuleBasedStateMachine):
 
 #: The first failure of each machine and invariant, reduced: Hypothesis runs a failing example many times.
 _REDUCED: dict[tuple[type[ReceiverMachine], str], Failure] = {}
+#: Why the receiver of a machine cannot be judged: no other example would show more, and finding it out takes a while.
+_UNUSABLE: dict[type[ReceiverMachine], UsageError] = {}
 
 
 _NONCES = st.integers(0, 10**12 - 1).map(lambda number: f"{number:012d}")

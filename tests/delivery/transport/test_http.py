@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from engagelab_mock import EngageLab, Outcome, Receiver
+from engagelab_mock.delivery.transport.http1 import WIDE_BOUNDS
 from tests.failures import failure_of
 from tests.peers import Conversation, Peer, Script, answer
 
@@ -113,8 +114,13 @@ def test_a_reset_connection() -> None:
     assert reason == "the connection broke: Connection reset by peer"
 
 
-def test_a_connection_closed_without_an_answer() -> None:
-    outcome, reason = failure_with(Conversation.request)
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["nothing", "an interim answer"])
+def test_a_connection_closed_without_an_answer(before: bytes) -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        conversation.say(before)
+
+    outcome, reason = failure_with(script)
     assert outcome is Outcome.CLOSED
     assert reason == "the connection was closed without an answer"
 
@@ -129,8 +135,10 @@ def test_a_connection_closed_without_an_answer() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nfour", "in the middle of the answer: 4 of 2000000 body"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nfour", "in the middle of the answer"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n", "in the middle of the answer"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n", "in the middle of the answer"),
+        (b"HTTP/1.1 20", "in the middle of the headers"),
     ],
-    ids=["header", "headers", "body", "no body", "large body", "chunk", "chunks"],
+    ids=["header", "headers", "body", "no body", "large body", "chunk", "chunks", "trailers", "status"],
 )
 def test_an_answer_cut_short(sent: bytes, told: str) -> None:
     def script(conversation: Conversation) -> None:
@@ -152,10 +160,20 @@ def test_an_answer_cut_short(sent: bytes, told: str) -> None:
         b"HTTP/1.1 99 Low\r\n\r\n",
         b"HTTP/9.9 200 OK\r\n\r\n",
         b"X" * 70_000,
-        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(200)) + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Many: 1\r\n" * (WIDE_BOUNDS.size // 11) + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"1" * WIDE_BOUNDS.size + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX Blank: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Odd: a\rX-Evil: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nSSH-2.0-OpenSSH_9.6\r\n",
     ],
-    ids=["tls", "ssh", "smtp", "status", "low status", "version", "long line", "many headers", "chunk size"],
+    ids=[
+        *("tls", "ssh", "smtp", "status", "low status", "version", "long line", "many headers", "long header"),
+        *("header name", "bare CR", "negative length", "two lengths", "chunk size", "long chunk", "after an interim"),
+    ],
 )
 def test_an_answer_that_is_not_http(sent: bytes) -> None:
     def script(conversation: Conversation) -> None:

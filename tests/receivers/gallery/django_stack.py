@@ -12,25 +12,12 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from engagelab_mock import Receiver
+from tests.django_settings import configure
 from tests.receivers.gallery.orders import PATH, SECRET, USERNAME, Orders, Row, State
 from tests.receivers.gallery.sqlite import NOTHING
 
-
-def _configure() -> None:
-    """Configure Django for this process: models need that when their classes are made.
-
-    Every module is imported before the first test runs, so this comes before what tests without a database do.
-    """
-    import django
-    from django.conf import settings  # at the top, pytest's doctest collection would ask it for attributes
-
-    if not settings.configured:
-        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-        settings.configure(SECRET_KEY="tests", DATABASES={"default": database}, LOGGING_CONFIG=None)
-        django.setup()
-
-
-_configure()
+# Models need the settings when their classes are made.
+configure()
 
 
 class Claim(models.Model):

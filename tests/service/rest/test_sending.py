@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from engagelab_mock import ApiSettings, EngageLab, Journal, Receiver, Scenario, VirtualClock
+from engagelab_mock.service.rest.exchange import ApiRequest
 from tests.service.rest.client import TO, Client, custom_sms, email
 
+BASIC = "Basic a2V5OnNlY3JldA=="
 SENT = ["plan", "sent", "delivered"]
 
 
@@ -65,6 +68,32 @@ def test_an_unknown_template_is_accepted_unless_they_are_strict(strict: bool) ->
             assert answers[0].content == {"code": 4001, "message": "config not exist"}
             client.create()
             assert client.send().status == 200
+
+
+BODY = b'{"to": "+6591234567", "template": {"id": "login"}}'
+JSON = ["application/json", "Application/JSON;charset=UTF-8", " application/json ; x"]
+OTHER = [
+    None,
+    "",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "application/jsonp",
+    "text/plain; application/json",
+]
+
+
+@pytest.mark.parametrize("given", [*JSON, *OTHER])
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_content_type_matters_only_if_they_are_strict(strict: bool, given: str | None) -> None:
+    with EngageLab(api=ApiSettings(strict_content_type=strict)) as engagelab:
+        answer = engagelab.api.handle(ApiRequest("POST", "/v1/messages", BASIC, BODY, given))
+        if given in JSON or not strict:
+            assert answer.status == 200
+        else:
+            assert (answer.status, json.loads(answer.body)["code"]) == (400, 3001)
+            assert b"Content-Type is" in answer.body
+        # Without a body there is nothing to describe.
+        assert engagelab.api.handle(ApiRequest("GET", "/v1/template-configs", BASIC)).status == 200
 
 
 def test_the_first_channel_of_the_strategy_is_taken(client: Client) -> None:

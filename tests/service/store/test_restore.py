@@ -21,9 +21,11 @@ from engagelab_mock import (
     Receiver,
     Refusal,
     RetryPolicy,
+    Scenario,
     UnknownName,
     UsageError,
     VirtualClock,
+    decode,
 )
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
@@ -190,6 +192,59 @@ def test_an_attempt_under_way_stays_pending_and_is_made_again(path: Path) -> Non
         assert [attempt.outcome for attempt in delivery.attempts] == [Outcome.PENDING, Outcome.ACKNOWLEDGED]
         assert [attempt.number for attempt in delivery.attempts] == [1, 2]
         assert engagelab.journal.where(outcome="acknowledged").statuses == ["plan", "sent", "delivered"]
+
+
+def test_what_was_under_way_goes_out_before_what_is_overdue(path: Path) -> None:
+    first, second = App(), App()
+    first.status = "dies"
+    with pytest.raises(KeyboardInterrupt), process(path, first, second) as engagelab:
+        settle_after_sending(engagelab, "delivered")
+    first.status = "200 OK"
+    with process(path, first, second, now=1_700_100_000.0) as engagelab:
+        assert [len(delivery.attempts) for delivery in engagelab.journal.deliveries] == [1]
+        engagelab.clock.advance(0)
+    for app in (first, second):
+        assert told(app) == ["plan", "sent", "delivered", "verified_timeout"]
+
+
+def test_callbacks_of_one_moment_keep_their_order(path: Path) -> None:
+    app = App()
+    app.status = "dies"
+    at_once = Scenario("at once").then("plan").then("sent", channel="sms").then("delivered").then("verified")
+    with pytest.raises(KeyboardInterrupt), process(path, app) as engagelab:
+        settle_after_sending(engagelab, at_once)
+    app.status = "200 OK"
+    with process(path, app) as engagelab:
+        engagelab.clock.advance(0)
+    assert told(app) == ["plan", "sent", "delivered", "verified"]
+
+
+def test_a_retry_under_way_keeps_the_time_at_which_it_was_due(path: Path) -> None:
+    app = App()
+    app.status = "503 Busy"
+    # The first attempt of `plan` fails, and the process ends during the second, 5 s later.
+    slow = Scenario("slow").then("plan").then("sent", after=10, channel="sms")
+    with pytest.raises(KeyboardInterrupt), process(path, app, retry=[5]) as engagelab:
+        settle_after_sending(engagelab, slow, dies_at=1_700_000_004, app=app)
+    app.status = "200 OK"
+    app.bodies.clear()
+    with process(path, app, now=1_700_000_020.0) as engagelab:
+        engagelab.clock.advance(0)
+    assert told(app) == ["plan", "sent"]
+
+
+def settle_after_sending(
+    engagelab: EngageLab, scenario: str | Scenario, *, dies_at: float | None = None, app: App | None = None
+) -> None:
+    if dies_at is not None:
+        engagelab.clock.call_at(dies_at, lambda: setattr(app, "status", "dies"))
+    engagelab.begin_send("+6591234567", scenario=scenario)
+    engagelab.settle()
+
+
+def told(app: App) -> list[str]:
+    """Return the statuses that an app got, in order."""
+    return [event.name for body in app.bodies for event in decode(body).rows]
 
 
 def test_retries_continue_with_their_numbers_at_their_time(path: Path) -> None:

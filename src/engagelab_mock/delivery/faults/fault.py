@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 
 from engagelab_mock.delivery.transport.wire import Wire
-from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.errors import UnknownName, UsageError, reduce_struct
 from engagelab_mock.protocol.events import DIALECTS
 from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 from engagelab_mock.protocol.status import Status
@@ -113,6 +113,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
                 where="fault",
                 hint="give the receiver a username and a secret",
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "work")
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.options.items())

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.errors import InvalidSettings, did_you_mean
+from engagelab_mock.errors import InvalidSettings, UsageError, did_you_mean
 from engagelab_mock.eventloop import in_trio, to_thread
 from engagelab_mock.protocol.callback import Callback
 
@@ -59,6 +59,39 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close connections and loops; a later exchange opens them again."""
+
+
+class DistantTransport:
+    """Stand for the transport of a receiver that came from another process, where its app has stayed.
+
+    >>> DistantTransport("wsgi", "http://testserver/engagelab").address
+    'http://testserver/engagelab'
+    """
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+
+    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Raise `UsageError`."""
+        raise UsageError(
+            f"the app at {self.address} is in another process",
+            where="Receiver",
+            hint="make a receiver of it in this process",
+        )
+
+    async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
+        """Raise `UsageError`."""
+        return self.exchange(callback, limit, wire)
+
+    def exchange_many(
+        self, callback: Callback, limit: float | None, wire: Wire | None, copies: int
+    ) -> list[Response | TransportFailure]:
+        """Raise `UsageError`."""
+        return [self.exchange(callback, limit, wire)]
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
 
 
 def exchange_in_threads(
@@ -171,8 +204,12 @@ def check_length(response: Response) -> None:
 def split_address(url: str, *, where: str) -> SplitResult:
     """Split an http or https URL, or raise `InvalidSettings` with what is wrong.
 
+    A host of other letters is given in its ASCII form, as DNS and the Host header need it.
+
     >>> split_address("http://127.0.0.1:5000/engagelab", where="url").port
     5000
+    >>> split_address("http://bücher.example/engagelab", where="url").netloc
+    'xn--bcher-kva.example'
     """
     if not isinstance(url, str):
         raise InvalidSettings(f"an address is a string, not {url!r}", where=where)
@@ -197,6 +234,23 @@ def split_address(url: str, *, where: str) -> SplitResult:
             where=where,
             hint="EngageLab sends an Authorization header verbatim: pass it as authorization='Basic …'",
         )
-    if not (url.isascii() and url.isprintable()) or " " in url:
+    if not parts.hostname.isascii():
+        parts = parts._replace(netloc=_ascii_host(parts.hostname, where) + (f":{port}" if port else ""))
+    if not (parts.geturl().isascii() and url.isprintable()) or " " in url:
         raise InvalidSettings(f"{url!r} holds blanks or non-ASCII characters", where=where, hint="percent-encode them")
     return parts
+
+
+def _ascii_host(host: str, where: str) -> str:
+    """Return the ASCII form of an international host name."""
+    try:
+        name = host.encode("idna").decode("ascii")
+        # Letters such as ß that do not come back are those that the two versions of the standard encode differently.
+        same = name.encode("ascii").decode("idna") == host
+    except UnicodeError:
+        same = False
+    if not same:
+        raise InvalidSettings(
+            f"the host {host!r} has no certain ASCII form", where=where, hint="write that form, such as xn--bcher-kva"
+        )
+    return name

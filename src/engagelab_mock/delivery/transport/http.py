@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import os
-import select
 import socket
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address
-from engagelab_mock.delivery.transport.wire import Wire
+from engagelab_mock.delivery.transport.http1 import (
+    BadBody,
+    BadMessage,
+    Body,
+    CutOff,
+    NoAnswer,
+    answer_body,
+    read_answer_head,
+)
+from engagelab_mock.delivery.transport.wire import Wire, wait_for
 from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Callback, Headers
@@ -21,10 +30,13 @@ from engagelab_mock.protocol.callback import Callback, Headers
 if TYPE_CHECKING:
     import ssl
 
+    from _typeshed import WriteableBuffer
+
 #: How long an idle connection is kept, in seconds: less than usual servers do, or a server could close it while our
 #: next request is under way.
 _IDLE_LIMIT = 1.0
-_SHOWN_CHARACTERS = 200
+#: How much of a body is read at once, in bytes.
+_PART = 65536
 #: On Linux. A server that writes its answer in two pieces on a kept-alive connection, as Django's runserver does,
 #: waits for our system's TCP acknowledgement of the first, which otherwise takes 40 ms.
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -97,6 +109,9 @@ class HttpTransport:
         while (idle := self._pop_idle()) is not None:
             idle[0].close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new_transport, (self.address, self.tls_verify)  # connections and threads belong to this process
+
     def _render(self, callback: Callback) -> str:
         return self._head + "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
 
@@ -106,7 +121,7 @@ class HttpTransport:
             if wire.connection == "kept":
                 return connection
             # Readable while idle means that the receiver closed it or sent unexpected bytes: it cannot be used.
-            if stopwatch() - since < _IDLE_LIMIT and not select.select([connection], [], [], 0)[0]:
+            if stopwatch() - since < _IDLE_LIMIT and not wait_for(connection, 0):
                 return connection
             connection.close()
         return None
@@ -150,17 +165,43 @@ class HttpTransport:
             raise TransportFailure(Outcome.TLS_FAILURE, f"no TLS session with {where}: {error}") from error
 
 
-class _Deadline(io.RawIOBase):
-    """Read from a socket; each read ends at the attempt's deadline."""
+def _new_transport(address: str, tls_verify: bool | str | os.PathLike[str]) -> HttpTransport:
+    return HttpTransport(address, tls_verify=tls_verify)
+
+
+class Channel(io.RawIOBase):
+    """Send a request and read its answer; each wait ends at the deadline.
+
+    What the system does not take at once is sent while the answer is read, because a receiver may answer before it has
+    read the request: it refuses a body that is too large, and closes.
+    """
 
     def __init__(self, connection: socket.socket, deadline: float | None) -> None:
         self._connection = connection
         self._deadline = deadline
+        #: What is raised if the system takes or has nothing at the moment.
+        self._busy: tuple[type[OSError], ...] = (BlockingIOError,)
+        if type(connection) is not socket.socket:
+            import ssl
+
+            self._busy = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+        self._unsent = memoryview(b"")
+        self._more: Iterator[bytes] = iter(())
+        #: Whether a part of the request is still to be sent.
+        self.sending = False
+        #: Why the receiver takes no more of the request.
+        self.refused: OSError | None = None
         self.received = 0
-        self.buffer: _Buffer
         self.at_end = False
         #: Whether the wait ends before the attempt's deadline, as a fault wants it.
         self.gives_up = False
+
+    def send(self, data: bytes, more: Iterable[bytes] = ()) -> None:
+        """Begin to send a request; `more` are the parts that follow, taken one by one."""
+        self._unsent, self._more = memoryview(data), iter(more)
+        self._connection.settimeout(0)
+        with suppress(*self._busy):
+            self._send_some()
 
     def expect_within(self, seconds: float) -> None:
         """Wait no longer than that from now, or until the deadline if it is earlier."""
@@ -170,94 +211,123 @@ class _Deadline(io.RawIOBase):
             self._deadline = moment
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        self._connection.settimeout(_remaining(self._deadline))
-        count = self._connection.recv_into(buffer)
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes of the answer."""
+        count = self._send_and_receive(buffer) if self.sending else None
+        if count is None:
+            self._connection.settimeout(_remaining(self._deadline))
+            count = self._connection.recv_into(buffer)
         self.received += count
         self.at_end = count == 0
         return count
 
     def tell(self) -> int:
+        """Return how many bytes were received."""
         return self.received
 
-    def makefile(self, mode: str = "rb") -> io.BufferedReader:
-        """Return a file; it is the only method of a socket that `HTTPResponse` calls."""
-        self.buffer = _Buffer(self)
-        return self.buffer
+    def _send_and_receive(self, buffer: WriteableBuffer) -> int | None:
+        """Send until something arrives, and return its size; None if all is sent before."""
+        self._connection.settimeout(0)
+        while self.sending:
+            with suppress(*self._busy):
+                return self._connection.recv_into(buffer)
+            try:
+                self._send_some()
+            except self._busy:
+                wait_for(self._connection, _remaining(self._deadline), writable=True)
+        return None
 
+    def _send_some(self) -> None:
+        """Send what the system takes at once; raise one of `_busy` if it takes nothing."""
+        self.sending = True
+        try:
+            sent = self._connection.send(self._unsent)
+        except self._busy:
+            raise
+        except OSError as error:
+            self.sending, self.refused = False, error
+            return
+        self._unsent = self._unsent[sent:]
+        self.sending = True if self._unsent else self._next()
 
-class _Buffer(io.BufferedReader):
-    """Count the bytes that arrived after the end of the answer."""
-
-    left_over = 0
-
-    def close(self) -> None:
-        if not self.closed:
-            self.left_over = self.raw.tell() - self.tell()
-        super().close()
+    def _next(self) -> bool:
+        """Go on to the next part of the request; return False if there is none."""
+        for part in self._more:
+            if part:
+                self._unsent = memoryview(part)
+                return True
+        return False
 
 
 def _converse(
     connection: socket.socket, head: str, body: bytes, wire: Wire, deadline: float | None, limit: float | None
 ) -> tuple[Response, bool]:
     """Send a request; return its answer, and whether the connection can be used again."""
-    reader = _Deadline(connection, deadline)
-    answer = http.client.HTTPResponse(reader, method=wire.method)  # type: ignore[arg-type]
+    channel = Channel(connection, deadline)
     try:
-        connection.settimeout(_remaining(deadline))
-        framed, content = wire.frame(head, body)
-        if wire is _PLAIN:
-            connection.sendall(framed + content)
-        else:
-            wire.put(connection, framed, content)
-        if _QUICK_ACK is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+        _send(channel, connection, wire, *wire.frame(head, body))
         if wire.abandon_after is not None:
-            reader.expect_within(wire.abandon_after)
-        answer.begin()
-        if reader.at_end:
-            raise TransportFailure(Outcome.INCOMPLETE, "the connection was closed in the middle of the headers")
-        answered = _read_body(answer)
-        answer.close()
-        # A receiver may not have read all of an unusual request, and would take the rest for the next one.
-        keep = (wire is _PLAIN or wire.reusable) and not answer.will_close and not reader.buffer.left_over
-        return Response(answer.status, answer.reason, Headers(answer.headers.items()), answered), keep
+            channel.expect_within(wire.abandon_after)
+        return _read_answer(channel, wire)
     except TimeoutError:
-        if reader.gives_up:
+        if channel.gives_up:
             reason = f"stopped waiting for the answer, on purpose, after {wire.abandon_after:g} s"
             raise TransportFailure(Outcome.ABANDONED, reason) from None
-        arrived = f"; {reader.received} bytes had arrived" if reader.received else ""
+        arrived = f"; {channel.received} bytes had arrived" if channel.received else ""
         reason = f"no complete answer{_within(limit)}{arrived}"
         raise TransportFailure(Outcome.TIMEOUT, reason) from None
-    except http.client.RemoteDisconnected as error:
-        raise TransportFailure(Outcome.CLOSED, "the connection was closed without an answer") from error
-    except http.client.IncompleteRead as error:
-        if not reader.at_end:
-            raise TransportFailure(Outcome.MALFORMED, "the answer is not HTTP: its chunks are malformed") from error
-        expected = f" of {len(error.partial) + error.expected}" if error.expected is not None else ""
-        reason = f"the connection was closed in the middle of the answer: {len(error.partial)}{expected} body bytes"
-        raise TransportFailure(Outcome.INCOMPLETE, reason) from error
-    except (http.client.HTTPException, ValueError) as error:
-        shown = ascii(str(error))[:_SHOWN_CHARACTERS]
-        reason = f"the answer is not HTTP: {type(error).__name__}: {shown}"
-        raise TransportFailure(Outcome.MALFORMED, reason) from error
+    except (BadMessage, BadBody) as error:
+        raise TransportFailure(Outcome.MALFORMED, f"the answer is not HTTP: {error}") from error
     except OSError as error:
-        raise TransportFailure(Outcome.RESET, f"the connection broke: {error.strerror or error}") from error
-    finally:
-        answer.close()
+        # A receiver that has refused the request and answers nothing has broken the connection.
+        cause = channel.refused if isinstance(error, NoAnswer) and channel.refused else error
+        if isinstance(cause, CutOff):
+            outcome = Outcome.CLOSED if isinstance(cause, NoAnswer) else Outcome.INCOMPLETE
+            raise TransportFailure(outcome, str(cause)) from cause
+        raise TransportFailure(Outcome.RESET, f"the connection broke: {cause.strerror or cause}") from cause
 
 
-def _read_body(answer: http.client.HTTPResponse) -> bytes:
-    body = answer.read() if answer.length is not None and answer.length <= BODY_LIMIT else b""
-    # Without a length, or beyond the limit, read to the last byte: then the answer is complete.
-    while chunk := answer.read(65536):
-        if len(body) < BODY_LIMIT:
-            body += chunk
-    if answer.length:
-        raise http.client.IncompleteRead(body, answer.length)
-    return body
+def _send(channel: Channel, connection: socket.socket, wire: Wire, head: bytes, body: bytes) -> None:
+    if wire is _PLAIN:
+        channel.send(head + body)
+    else:
+        try:
+            wire.put(connection, head, body)
+        except ConnectionError as error:
+            channel.refused = error  # it may have answered before
+    if _QUICK_ACK is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+
+def _read_answer(channel: Channel, wire: Wire) -> tuple[Response, bool]:
+    stream = io.BufferedReader(channel)
+    answer = read_answer_head(stream)
+    body = _read_body(answer_body(answer, wire.method, stream))
+    # Not after an unusual request: a receiver may not have read all of it, and would take the rest for the next one.
+    keep = (
+        (wire is _PLAIN or wire.reusable)
+        and not (answer.closes or channel.at_end or channel.sending or channel.refused)
+        and channel.received == stream.tell()
+    )
+    return Response(answer.status, answer.reason, Headers(answer.fields.pairs), body), keep
+
+
+def _read_body(body: Body) -> bytes:
+    """Return the part of a body that is kept, once the body has arrived to its last byte."""
+    kept, size = b"", 0
+    part = min(_PART, body.length or _PART)
+    with suppress(CutOff):
+        while not body.ended and (data := body.read(part)):
+            size += len(data)
+            if len(kept) < BODY_LIMIT:
+                kept += data
+    if not body.ended:
+        expected = "" if body.length is None else f" of {body.length}"
+        raise CutOff(f"the connection was closed in the middle of the answer: {size}{expected} body bytes")
+    return kept
 
 
 def _remaining(deadline: float | None) -> float | None:

@@ -104,8 +104,9 @@ class Lifespan:
         return answer
 
 
-#: The loops of the process that this one was forked from: closing one here would disturb it there.
-_INHERITED: list[asyncio.AbstractEventLoop | None] = []
+#: The loops of the process that this one was forked from, and their tasks: closing a loop here would disturb it there,
+#: and a task that nothing keeps complains.
+_INHERITED: list[tuple[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]]] = []
 
 
 class AppLoop:
@@ -138,7 +139,8 @@ class AppLoop:
     def run(self, program: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, after opening the loop and starting the app if necessary."""
         if self._process != os.getpid():
-            _INHERITED.append(self._loop)
+            if self._loop is not None:
+                _INHERITED.append((self._loop, asyncio.all_tasks(self._loop)))
             self._start_anew()
         if in_loop():  # of another stack in this thread
             return self._threads.submit(self._run, program).result()

@@ -188,10 +188,20 @@ def _cut(data: bytes, pieces: int) -> Iterator[bytes]:
         yield data[start : start + size]
 
 
+def wait_for(connection: socket.socket, seconds: float | None, *, writable: bool = False) -> bool:
+    """Wait until there is something to read, or, if asked, room to write; return whether there is."""
+    if not hasattr(select, "poll"):  # on Windows, whose `select` has no limit on descriptors
+        ready = select.select([connection], [connection] if writable else [], [], seconds)
+        return bool(ready[0] or ready[1])
+    # `select` refuses descriptors above 1023.
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | (select.POLLOUT if writable else 0))
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+
 def _may_continue(connection: socket.socket, wait: float) -> bool:
     """Wait for an interim answer; return False for a final one, which refuses the body."""
-    readable, _, _ = select.select([connection], [], [], wait)
-    if not readable or type(connection) is not socket.socket:
+    if not wait_for(connection, wait) or type(connection) is not socket.socket:
         return True
     line = connection.recv(12, socket.MSG_PEEK)
     return not line.startswith(b"HTTP/1.") or line[9:10] == b"1"

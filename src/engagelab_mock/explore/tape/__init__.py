@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from engagelab_mock.delivery.faults.fault import Draft, Fault
 from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
@@ -44,7 +44,8 @@ class Tape:
     <Tape of 0 callbacks>
     """
 
-    def __init__(self, engine: Engine, contents: Contents) -> None:
+    def __init__(self, engine: Engine | None, contents: Contents) -> None:
+        #: Sends the callbacks; None for a tape that came from another process.
         self._engine = engine
         #: The first line; None if it is missing or damaged.
         self.head: Head | None = contents.head
@@ -105,6 +106,10 @@ class Tape:
         self, io: Io, resign: bool, rebase: str | float | None, options: DeliverOptions
     ) -> list[Delivery]:
         __tracebackhide__ = True
+        engine = self._engine
+        if engine is None:
+            hint = "open the file again, with engagelab.tape(…)"
+            raise UsageError("a tape from another process cannot be replayed", where="replay", hint=hint)
         try:
             check_deliver_options(options, where="replay")
             if options.get("total") is not None:
@@ -112,11 +117,11 @@ class Tape:
             callbacks = self.callbacks
             if not resign:
                 _check_signatures(callbacks)
-            shift = _shift(callbacks, rebase, self._engine.clock.time())
-            sending = self._engine.sending(options)
+            shift = _shift(callbacks, rebase, engine.clock.time())
+            sending = engine.sending(options)
         except EngageLabMockError as error:
-            raise self._engine.refused(error) from None
-        now = self._engine.clock.time()
+            raise engine.refused(error) from None
+        now = engine.clock.time()
         for entry in callbacks:
             verbatim = Verbatim(
                 body=_shifted(entry.content or b"", shift),
@@ -126,8 +131,14 @@ class Tape:
             )
             at = now + max(0.0, entry.at - callbacks[0].at)
             sending.schedule_callback(at, entry.events, verbatim=verbatim)
-        await self._engine.scheduler.run(io, sending)
+        await engine.scheduler.run(io, sending)
         return sending.deliveries
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tape, (None, Contents(self.head, self.entries, self.problems))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # it does not change
 
     def __repr__(self) -> str:
         wrong = f", {len(self.problems)} unreadable lines" if self.problems else ""

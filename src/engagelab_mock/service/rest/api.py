@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.service.rest.exchange import ApiAnswer, ApiError, ApiRequest, ApiSettings, Fields, read_object
+from engagelab_mock.service.rest.exchange import (
+    ApiAnswer,
+    ApiError,
+    ApiRequest,
+    ApiSettings,
+    Fields,
+    check_content_type,
+    read_object,
+)
 from engagelab_mock.service.rest.messages import Call, Content, send_code, send_custom, send_message, verify
 from engagelab_mock.service.rest.templates import create_template, delete_template, get_template, list_templates
+from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
     from engagelab_mock.service.engine import Engine
@@ -66,11 +75,15 @@ class RestApi:
         try:
             operation, resource = _find(request)
             self.authenticate(request.authorization)
+            if operation.has_body and self._engine.api_settings.strict_content_type:
+                check_content_type(request.content_type)
             fields = Fields(read_object(request.body) if operation.has_body else {})
             return self._do(operation, Call(self._engine, operation.call, fields, resource))
         except ApiError as error:
             self._enter(EngageLabMockError(error.what, where=where, hint=error.hint))
             return error.answer()
+        except StoreError as error:
+            return ApiError(1000, f"{error.where}: {error.what}").answer()
         except Exception as error:
             failed = EngageLabMockError(f"{type(error).__name__}: {error}", where=where)
             failed.__cause__ = error
@@ -87,6 +100,9 @@ class RestApi:
         written = outbox.hold(call.sendings)
         try:
             answer = self._run(operation, call)
+        except StoreError:  # it undid what was scheduled
+            written()
+            raise
         except BaseException:
             for sending in call.sendings:
                 sending.withdraw()

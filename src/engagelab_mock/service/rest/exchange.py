@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, reduce_struct
 from engagelab_mock.messages.template import AUDITS
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
+from engagelab_mock.protocol.settings import is_unicode
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -29,6 +30,7 @@ class ApiRequest(msgspec.Struct, frozen=True):
     path: str
     authorization: str | None = None
     body: bytes = b""
+    content_type: str | None = None
 
 
 class ApiAnswer(msgspec.Struct, eq=False):
@@ -43,6 +45,9 @@ class ApiAnswer(msgspec.Struct, eq=False):
     headers: Pairs = (_JSON,)
     #: Called once, after the answer was written.
     after: Callable[[], object] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, without=("after",))
 
     @classmethod
     def of(cls, content: Any, status: int = 200, headers: Pairs = ()) -> ApiAnswer:
@@ -112,15 +117,16 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     True
 
     `dev_key` and `dev_secret` are the only pair that is accepted; by default, any pair is. With `strict_templates`, an
-    unknown template id is refused with 4001. With `callback_before_response`, callbacks are sent before the answer.
-    Without `rate_limit`, a recipient can get a second code while the first is valid. Without `sandbox`, the recipients
-    and templates of the vendor's sandbox do not exist. New templates are "approved", or "pending" until
-    `audit_template`.
+    unknown template id is refused with 4001. With `strict_content_type`, a body whose Content-Type is not JSON is
+    refused with 3001. With `callback_before_response`, callbacks are sent before the answer. Without `rate_limit`, a
+    recipient can get a second code while the first is valid. Without `sandbox`, the recipients and templates of the
+    vendor's sandbox do not exist. New templates are "approved", or "pending" until `audit_template`.
     """
 
     dev_key: str = ""
     dev_secret: str = ""
     strict_templates: bool = False
+    strict_content_type: bool = False
     callback_before_response: bool = False
     rate_limit: bool = True
     sandbox: bool = True
@@ -130,6 +136,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("dev_key", "dev_secret"):
             if not isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} is a string, not {getattr(self, name)!r}", where="ApiSettings")
+            if not is_unicode(getattr(self, name)):
+                raise UsageError(f"{name} has bytes that are not UTF-8, so no client can send it", where="ApiSettings")
         if bool(self.dev_key) != bool(self.dev_secret):
             missing = "dev_secret" if self.dev_key else "dev_key"
             raise UsageError(f"{missing} is missing", where="ApiSettings", hint="give both, or neither")
@@ -177,6 +185,19 @@ def read_object(body: bytes) -> dict[str, Any]:
     if body.count(b"[") + body.count(b"{") > DEPTH_LIMIT:
         _check_depth(content)
     return content
+
+
+def check_content_type(given: str | None) -> None:
+    """Raise `ApiError` unless a Content-Type is JSON's.
+
+    >>> check_content_type("application/json; charset=utf-8")
+    >>> check_content_type("application/x-www-form-urlencoded")
+    Traceback (most recent call last):
+    ...
+    engagelab_mock.service.rest.exchange.ApiError: 3001, Content-Type is 'application/x-www-form-urlencoded', not JSON
+    """
+    if (given or "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(3001, f"Content-Type is {given!r:.80}, not JSON" if given else "Content-Type is missing")
 
 
 class Fields:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from engagelab_mock.errors import UsageError
+
 Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class StoreError(UsageError):
+    """Report that a store cannot be written, for example because the disk is full; nothing of the change is stored.
+
+    >>> print(StoreError("the file cannot be written: database or disk is full", where="mock.sqlite"))
+    mock.sqlite: the file cannot be written: database or disk is full
+    """
 
 
 class Store(Protocol):
@@ -25,6 +35,9 @@ class Store(Protocol):
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Store all changes that the block makes, or none if it raises."""
+
+    def undo(self, action: Callable[[], object]) -> None:
+        """Call this if the transaction stores nothing, so that the objects in memory agree with the store."""
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
         """Return the records of a kind, in the order in which they were first stored."""
@@ -49,6 +62,9 @@ class MemoryStore:
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing."""
         return _NO_TRANSACTION
+
+    def undo(self, action: Callable[[], object]) -> None:
+        """Do nothing."""
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
         """Return nothing."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,23 +13,25 @@ import msgspec
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.protocol.callback import encode
+from engagelab_mock.service.store import StoreError
 from engagelab_mock.service.store.records import (
     StoredCallback,
     StoredDelivery,
     StoredFault,
     StoredReceiver,
     StoredRefusal,
-    StoredWebhook,
 )
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import DeliveryOptions
     from engagelab_mock.delivery.receiver import Receiver
-    from engagelab_mock.service.sending import ScheduledCallback
+    from engagelab_mock.service.scheduler import ScheduledCallback
     from engagelab_mock.service.store.sqlite import SqliteStore
 
 
 PLANNED, DELIVERY, REFUSAL = "planned", "delivery", "refusal"
+#: The setting that holds the receiver that the app set.
+WEBHOOK = "receiver"
 
 
 class Ledger:
@@ -48,10 +49,10 @@ class Ledger:
         self._prefix = f"{start}."
         self._numbers = itertools.count(1)
         self._keep = keep
-        self._lock = threading.Lock()
         self._closed: dict[str, deque[str]] = {DELIVERY: deque(), REFUSAL: deque()}
-        #: The addresses of the receivers that the process was started with.
-        self.configured: tuple[str, ...] = ()
+        #: Waits a moment for a store that cannot be written, and returns whether to try again. A worker sets it: its
+        #: threads wait for room, and all others get the error.
+        self.may_wait: Callable[[], bool] = _never
 
     def planned(self, callback: ScheduledCallback, message_id: str, options: DeliveryOptions) -> str:
         """Store a callback that will be sent later, and return its key."""
@@ -72,65 +73,93 @@ class Ledger:
         )
         return key
 
-    def withdrawn(self, keys: Iterable[str], deliveries: Iterable[Delivery] = ()) -> None:
-        """Delete callbacks that were withdrawn, and store that the deliveries will not be retried."""
+    def withdrawn(self, callbacks: Iterable[ScheduledCallback], deliveries: Iterable[Delivery] = ()) -> None:
+        """Delete callbacks that are withdrawn, and store that the deliveries will not be retried."""
         with self.store.transaction():
-            for key in keys:
-                self.store.delete(PLANNED, key)
+            for callback in callbacks:
+                if callback.key:
+                    self.store.delete(PLANNED, callback.key)
             for delivery in deliveries:
                 if not is_over(delivery) or delivery.given_up:
                     stored = StoredDelivery.of(delivery, ended=self._now())
                     self.store.put(DELIVERY, delivery.key, msgspec.structs.replace(stored, given_up=True))
                     self.count_closed(DELIVERY, delivery.key)
 
-    @contextlib.contextmanager
-    def due(self, key: str) -> Iterator[None]:
-        """Replace a planned callback by the deliveries that the block opens."""
-        with self.store.transaction():
-            yield
-            self.store.delete(PLANNED, key)
+    def opened(self, planned: str, deliveries: Sequence[Delivery]) -> None:
+        """Replace a planned callback, by its key, by its deliveries, before their first attempts."""
 
-    def opened(self, delivery: Delivery) -> None:
-        """Store a delivery, before its first attempt."""
-        delivery.key = self._key()
-        self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery))
+        def write() -> None:
+            for delivery in deliveries:
+                delivery.key = self._key()
+                self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery))
+            self.store.delete(PLANNED, planned)
+
+        self._write(write)
 
     def begun(self, delivery: Delivery) -> None:
         """Store the delivery's latest attempt, before its request is sent."""
         delivery.key = delivery.key or self._key()
-        self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery))
+        self._write(lambda: self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery)))
 
     def completed(self, delivery: Delivery) -> None:
         """Store the outcome of the latest attempt."""
-        with self.store.transaction():
-            self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery, ended=self._now()))
+        ended = self._now()
+
+        def write() -> None:
+            self.store.put(DELIVERY, delivery.key, StoredDelivery.of(delivery, ended=ended))
             if is_over(delivery):
                 self.count_closed(DELIVERY, delivery.key)
 
-    def refused(self, refusal: Refusal) -> None:
-        """Store a refusal."""
+        self._write(write)
+
+    def refused(self, refusal: Refusal) -> bool:
+        """Store a refusal, and return whether that was possible."""
         key = self._key()
-        with self.store.transaction():
-            self.store.put(REFUSAL, key, StoredRefusal.of(key, refusal))
-            self.count_closed(REFUSAL, key)
+        try:
+            with self.store.transaction():
+                self.store.put(REFUSAL, key, StoredRefusal.of(key, refusal))
+                self.count_closed(REFUSAL, key)
+        except StoreError:
+            return False
+        return True
 
     def webhook(self, receiver: Receiver) -> None:
-        """Store the receiver that the app set, for later processes that are started with the same receivers."""
-        self.store.save_setting("webhook", StoredWebhook(StoredReceiver.of(receiver), self.configured))
+        """Store the receiver that the app set, for later processes that are started without one."""
+        self.store.save_setting(WEBHOOK, StoredReceiver.of(receiver))
 
     def count_closed(self, kind: str, key: str) -> None:
-        """Count a closed record, and delete the oldest one of its kind if there are more than the limit."""
+        """Count a closed record, and delete the oldest one of its kind if there are more than the limit.
+
+        Called in a transaction, whose lock guards the counts.
+        """
         if self._keep is None:
             return
-        with self._lock:
-            closed = self._closed[kind]
-            closed.append(key)
-            oldest = closed.popleft() if len(closed) > self._keep else None
-        if oldest is not None:
+        closed = self._closed[kind]
+        closed.append(key)
+        self.store.undo(closed.pop)
+        if len(closed) > self._keep:
+            oldest = closed.popleft()
+            self.store.undo(partial(closed.appendleft, oldest))
             self.store.delete(kind, oldest)
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Make a change to the store as a whole; if it cannot be made, try again for as long as `may_wait` says."""
+        while True:
+            try:
+                with self.store.transaction():
+                    write()
+            except StoreError:
+                if not self.may_wait():
+                    raise
+            else:
+                return
 
     def _key(self) -> str:
         return f"{self._prefix}{next(self._numbers)}"
+
+
+def _never() -> bool:
+    return False
 
 
 def is_over(delivery: Delivery) -> bool:

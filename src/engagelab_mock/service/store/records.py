@@ -171,6 +171,8 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
     given_up: bool = False
     attempts: tuple[StoredAttempt, ...] = ()
     ended: float | None = None
+    #: When the next attempt is due or, if one is under way, when that was due.
+    due: float | None = None
 
     @classmethod
     def of(cls, delivery: Delivery, *, ended: float | None = None) -> StoredDelivery:
@@ -187,6 +189,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
             given_up=delivery.given_up,
             attempts=tuple(StoredAttempt.of(attempt, delivery.body) for attempt in tuple(delivery.attempts)),
             ended=ended,
+            due=delivery.due,
         )
 
     def restored(self, receiver: Receiver) -> Delivery:
@@ -245,10 +248,3 @@ class StoredRefusal(msgspec.Struct, frozen=True, omit_defaults=True):
             if name not in {"what", "where", "hint"} and not name.startswith("__")
         }
         return cls(key, refusal.at, type(error).__name__, error.what, error.where, error.hint, attributes)
-
-
-class StoredWebhook(msgspec.Struct, frozen=True):
-    """Hold the receiver that the app set, and the addresses that the process was started with."""
-
-    receiver: StoredReceiver
-    configured: tuple[str, ...]

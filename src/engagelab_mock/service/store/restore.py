@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,15 +20,15 @@ from engagelab_mock.messages.template import Template
 from engagelab_mock.protocol.callback import decode
 from engagelab_mock.service.messages import Accepted
 from engagelab_mock.service.rules import StoredRule
-from engagelab_mock.service.sending import Kind, Sending
-from engagelab_mock.service.store.ledger import DELIVERY, PLANNED, REFUSAL, Ledger, by_age, is_over
+from engagelab_mock.service.scheduler import Kind
+from engagelab_mock.service.sending import Sending
+from engagelab_mock.service.store.ledger import DELIVERY, PLANNED, REFUSAL, WEBHOOK, Ledger, by_age, is_over
 from engagelab_mock.service.store.records import (
     StoredCallback,
     StoredDelivery,
     StoredFault,
     StoredReceiver,
     StoredRefusal,
-    StoredWebhook,
 )
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
         _restore_webhook(engine, ledger)
         _restore_api(engine, store)
         sendings = _Sendings(engine)
-        _restore_journal(engine, ledger, sendings)
-        for callback in store.load(PLANNED, StoredCallback):
-            sending = sendings.of(callback.message_id, callback.retry, callback.faults, callback.total)
-            kind: Kind = "expiry" if callback.expiry else "event"
-            sending.resume(callback.at, decode(callback.events).rows, callback.key, kind=kind)
+        work = _restore_journal(engine, ledger, sendings)
+        work += _planned(store, sendings)
+        # As the other process would have sent it. What is due at one moment keeps the order in which it was stored.
+        for _, _, resume in sorted(work, key=lambda each: each[:2]):
+            resume()
         engine.journal.keeper = ledger
 
 
@@ -93,11 +94,14 @@ def _continue_clock(clock: LiveClock, store: SqliteStore) -> None:
 
 
 def _restore_webhook(engine: Engine, ledger: Ledger) -> None:
-    """Use only the receiver that the app set, if this process was started with the same receivers as the last."""
-    ledger.configured = tuple(receiver.address for receiver in engine.receivers)
-    stored = ledger.store.load_setting("webhook", StoredWebhook)
-    if stored is not None and stored.configured == ledger.configured:
-        engine.receivers[:] = [stored.receiver.restored()]
+    """Use the receiver that the app set; forget it if this process was started with receivers."""
+    stored = ledger.store.load_setting(WEBHOOK, StoredReceiver | None)
+    if stored is None:
+        return
+    if engine.receivers:
+        ledger.store.save_setting(WEBHOOK, None)
+    else:
+        engine.receivers.append(stored.restored())
 
 
 def _restore_api(engine: Engine, store: SqliteStore) -> None:
@@ -133,9 +137,25 @@ class _Sendings:
         return sending
 
 
-def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> None:
-    """Enter the stored deliveries and refusals in the journal, in order, and schedule the open deliveries."""
+#: Something to send: when it is due, what goes before what at one moment, and the call that schedules it.
+Work = tuple[float, int, Callable[[], None]]
+#: What was taken off the agenda already, what was not, and what was put on it later.
+_BEGUN, _PLANNED, _RETRY = range(3)
+
+
+def _planned(store: SqliteStore, sendings: _Sendings) -> Iterator[Work]:
+    """Return the callbacks that were not due when the other process ended."""
+    for callback in store.load(PLANNED, StoredCallback):
+        sending = sendings.of(callback.message_id, callback.retry, callback.faults, callback.total)
+        kind: Kind = "expiry" if callback.expiry else "event"
+        resume = partial(sending.resume, callback.at, decode(callback.events).rows, callback.key, kind=kind)
+        yield callback.at, _PLANNED, resume
+
+
+def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> list[Work]:
+    """Enter the stored deliveries and refusals in the journal, in order, and return the open deliveries."""
     find_receiver = _receiver_finder(engine)
+    work: list[Work] = []
     entries: list[tuple[float, list[int], Delivery | Refusal]] = []
     for stored in ledger.store.load(DELIVERY, StoredDelivery):
         delivery = stored.restored(find_receiver(stored.receiver))
@@ -146,20 +166,23 @@ def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> Non
             ledger.count_closed(DELIVERY, delivery.key)
         else:
             sending = sendings.of(stored.message_id, stored.retry, stored.faults, None)
-            sending.retry(delivery, _due(stored, delivery, engine.clock.time()))
+            at, order = _due(stored, delivery, engine.clock.time())
+            work.append((at, order, partial(sending.retry, delivery, at)))
     for refusal in ledger.store.load(REFUSAL, StoredRefusal):
         entries.append((refusal.at, by_age(refusal.key), Refusal(refusal.at, _error(refusal))))
         ledger.count_closed(REFUSAL, refusal.key)
     entries.sort(key=lambda entry: entry[:2])
     engine.journal.entries.extend(entry for _, _, entry in entries)
+    return work
 
 
-def _due(stored: StoredDelivery, delivery: Delivery, now: float) -> float:
-    """Return when the next attempt of a delivery is due: at once if the last one did not end."""
+def _due(stored: StoredDelivery, delivery: Delivery, now: float) -> tuple[float, int]:
+    """Return when the next attempt of a delivery is due, and its order; one that did not end is as due as it was."""
     last = delivery.attempts[-1] if delivery.attempts else None
     if last is None or last.outcome is Outcome.PENDING:
-        return now
-    return (last.at if stored.ended is None else stored.ended) + (delivery.retry.wait_after(last.number) or 0.0)
+        return (now if stored.due is None else stored.due), _BEGUN
+    ended = last.at if stored.ended is None else stored.ended
+    return ended + (delivery.retry.wait_after(last.number) or 0.0), _RETRY
 
 
 def _receiver_finder(engine: Engine) -> Callable[[StoredReceiver], Receiver]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from engagelab_mock.errors import UsageError
+from engagelab_mock.service.store import StoreError
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -53,30 +54,38 @@ class SqliteStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if str(path) == ":memory:":
+            hint = "name a file; without a file everything is in memory"
+            raise UsageError("this is not a file: nothing in it would be kept", where=str(path), hint=hint)
         self._lock = threading.RLock()
         self._depth = 0
         self._closed = False
+        #: Undo what the transaction changed in memory, the oldest change first.
+        self._undo: list[Callable[[], object]] = []
+        #: Called with the error when the file cannot be written any more, and with None when it can be again.
+        self.on_trouble: Callable[[StoreError | None], object] | None = None
+        self._in_trouble = False
         with self._usage_errors():
             self._database = _open(self.path)
+            #: The path from here on, wherever the process goes, and the file that it names.
+            self._absolute = os.path.abspath(path)
+            self._file = _identity(self._absolute)
 
     def put(self, kind: str, key: str, value: msgspec.Struct) -> None:
         """Store a record. It replaces a record of the same kind and key."""
         encoded = msgspec.json.encode(value)
         with self._lock:
-            if not self._closed:
-                self._database.execute(_PUT, (kind, key, encoded))
+            self._change(_PUT, (kind, key, encoded))
 
     def delete(self, kind: str, key: str) -> None:
         """Delete a record."""
         with self._lock:
-            if not self._closed:
-                self._database.execute("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, key))
+            self._change("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, key))
 
     def clear(self) -> None:
         """Delete every record; settings stay."""
         with self._lock:
-            if not self._closed:
-                self._database.execute("DELETE FROM entry")
+            self._change("DELETE FROM entry")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -85,17 +94,67 @@ class SqliteStore:
             if self._depth or self._closed:
                 yield
                 return
-            self._database.execute("BEGIN IMMEDIATE")
-            self._depth = 1
-            try:
-                yield
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            else:
-                self._database.execute("COMMIT")
-            finally:
-                self._depth = 0
+            with self._reported():
+                self._database.execute("BEGIN IMMEDIATE")
+                self._depth = 1
+                try:
+                    yield
+                    self._database.execute("COMMIT")
+                except BaseException:
+                    # Some errors have rolled it back already.
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
+                    self._depth = 0
+                    for action in reversed(self._undo):
+                        action()
+                    raise
+                finally:
+                    self._depth = 0
+                    self._undo.clear()
+
+    def undo(self, action: Callable[[], object]) -> None:
+        """Call this if the transaction stores nothing, so that the objects in memory agree with the store."""
+        with self._lock:
+            if self._depth:
+                self._undo.append(action)
+
+    def _change(self, statement: str, values: tuple[object, ...] = ()) -> None:
+        """Run a statement unless the file is closed; the lock must be held."""
+        if self._closed:
+            return
+        if self._depth:
+            self._database.execute(statement, values)
+        else:
+            with self._reported():
+                self._database.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Raise `StoreError` if the file cannot be written, and call `on_trouble` when that changes."""
+        before = self._database.total_changes
+        try:
+            if _identity(self._absolute) != self._file:
+                raise self._cannot("the file was deleted or replaced while it was in use", "put it back, or start anew")
+            yield
+        except sqlite3.Error as error:
+            failed = self._cannot(f"the file cannot be written: {error}", "make room on the disk; nothing is lost")
+            self._tell(failed)
+            raise failed from error
+        except StoreError as error:
+            self._tell(error)
+            raise
+        else:
+            if self._database.total_changes != before:  # only a change shows that the file can be written
+                self._tell(None)
+
+    def _cannot(self, what: str, hint: str) -> StoreError:
+        return StoreError(what, where=str(self.path), hint=hint)
+
+    def _tell(self, error: StoreError | None) -> None:
+        if self._in_trouble is not (error is not None):
+            self._in_trouble = error is not None
+            if self.on_trouble is not None:
+                self.on_trouble(error)
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
         """Return the records of a kind, in the order in which they were first stored."""
@@ -113,8 +172,7 @@ class SqliteStore:
     def save_setting(self, name: str, value: object) -> None:
         """Store a value by name. `clear` does not delete it."""
         with self._lock:
-            if not self._closed:
-                self._database.execute("REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value)))
+            self._change("REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value)))
 
     def load_setting(self, name: str, type: Any) -> Any:
         """Return the value that was stored by a name, or None if there is none."""
@@ -161,6 +219,15 @@ class SqliteStore:
     def _not_a_store(self, what: str) -> UsageError:
         hint = "use another file, or delete this one to start with an empty store"
         return UsageError(f"the file cannot be used as a store: {what}", where=str(self.path), hint=hint)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what identifies the file that a path names, and None if it names none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open(path: Path) -> sqlite3.Connection:
