@@ -186,5 +186,5 @@ def test_a_receiver_that_shows_nothing_is_played_once() -> None:
 
     with pytest.raises(NothingObserved, match="the receiver showed no effect"):
         run_state_machine_as_test(Machine, settings=BOUNDED)
-    # The deliveries of one example, and a lifecycle in order. Finding it out again takes half a second each time.
-    assert books.requests <= BOUNDED.stateful_step_count + 4
+    # The deliveries of one example, and two lifecycles in order. Finding it out again takes half a second each time.
+    assert books.requests <= BOUNDED.stateful_step_count + 4 + 7
