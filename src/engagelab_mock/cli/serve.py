@@ -193,8 +193,9 @@ def serve(**given: Any) -> int:
         stack.callback(app.close)
         output.show(Serving("serving", "Serving", server.url, {"token": generated or None}))
         while True:
-            # With a timeout, as some systems deliver Ctrl-C only between waits.
-            threading.Event().wait(60.0)
+            # With a short timeout: a signal that comes just before a wait does not end it, and some systems deliver
+            # Ctrl-C only between waits.
+            threading.Event().wait(0.5)
 
 
 class Log:
