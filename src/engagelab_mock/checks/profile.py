@@ -183,7 +183,8 @@ class _Finder:
                     return tried, seen
                 continue
             profile.refuses = profile.refuses or describe(attempt)
-            if attempt.response is None or attempt.response.status in _IDENTITY:
+            response = attempt.response
+            if response is None or attempt.outcome is Outcome.TIMEOUT or response.status in _IDENTITY:
                 break
         return tried, None
 
