@@ -28,6 +28,7 @@ from engagelab_mock import (
     idempotent,
     never_regresses,
 )
+from engagelab_mock.explore import explorer
 from tests.explore.books import Books, LastWriteWins, NeverDedupes
 
 INVARIANTS = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
@@ -139,6 +140,39 @@ def test_an_invariant_that_recognises_no_state_judged_nothing() -> None:
     receiver = Receiver.wsgi(books, observe=lambda message_id: str(books.kept.get(message_id)))
     with pytest.raises(NothingObserved, match=r"never_regresses\(\) judged nothing: no state was in its order"):
         explore(receiver, invariants=[never_regresses()])
+
+
+def test_an_invariant_that_another_run_has_used_judged_nothing_in_this_one() -> None:
+    books, invariant = Books(), never_regresses()
+    assert explore(books.receiver, invariants=[invariant], duplicates=0).ok
+    books = Books()
+    receiver = Receiver.wsgi(books, observe=lambda message_id: str(books.kept.get(message_id)))
+    with pytest.raises(NothingObserved, match="judged nothing"):
+        explore(receiver, invariants=[invariant], duplicates=0)
+
+
+def test_an_app_that_fails_for_another_lifecycle_is_blind_all_the_same() -> None:
+    class Fails(OwnRowsOnly):
+        def apply(self, rows: list[StatusEvent]) -> None:
+            if any(row.name == "delivered_failed" for row in rows):
+                raise RuntimeError("out of order")
+            super().apply(rows)
+
+    books = Fails()
+    with pytest.raises(NothingObserved, match="showed no effect"):
+        explore(Receiver.wsgi(books, observe=books.kept.get), invariants=[])
+
+
+def test_a_reset_that_forgets_is_named_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0.0, 0.0, 5.0])
+    monkeypatch.setattr(explorer, "stopwatch", lambda: next(times, 5.0))
+    books = Books()
+    with pytest.raises(ProbeFailed, match="reset must empty every table"):
+        explore(
+            Receiver.wsgi(books, observe=books.kept.get, reset=books.kept.clear),
+            invariants=[idempotent()],
+            time_budget=1,
+        )
 
 
 def test_a_part_of_a_text_is_a_clear_error() -> None:

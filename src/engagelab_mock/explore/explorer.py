@@ -21,9 +21,9 @@ from engagelab_mock.explore.invariants import (
     check_invariants,
     compares,
     converges,
-    found_nothing,
     given_up,
     needs_state,
+    recognises,
 )
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
@@ -183,6 +183,8 @@ class _Explorer:
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._usual = UsualPlayings(self._player)
         self._states: set[str] = set()
+        #: The invariants that have recognised no state yet.
+        self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
 
     async def explore(self, io: Io, chosen: Sequence[Explored]) -> Exploration:
         __tracebackhide__ = True
@@ -216,10 +218,9 @@ class _Explorer:
                 if self._check:
                     exploration.stopped = "failure"
                     break
-            else:
-                if not exploration.failures:
-                    await self._player.check_settled(io)
-                    await self._usual.check_reset(io)
+            if not exploration.failures:
+                await self._player.check_settled(io)
+                await self._usual.check_reset(io)
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -267,10 +268,11 @@ class _Explorer:
         return invariants
 
     def _check_judged(self) -> None:
-        """Raise `NothingObserved` for an invariant that found nothing to judge in any schedule."""
-        for invariant in self._invariants:
-            if reason := found_nothing(invariant):
-                raise NothingObserved(f"{invariant!r} judged nothing: {reason}", where="explore")
+        """Raise `NothingObserved` for an invariant that recognised no state in any schedule."""
+        for invariant in self._unused:
+            seen = f"{self._player.last_state!r:.100}"
+            what = f"{invariant!r} judged nothing: no state was in its order, but for example {seen}"
+            raise NothingObserved(what, where="explore", hint="give part=, or order=")
 
     async def _judged(
         self, io: Io, schedule: Schedule, only: str | None = None, *, blind: bool = False
@@ -292,6 +294,8 @@ class _Explorer:
                 self._usual.shown = True
             elif not blind:
                 await self._usual.check_effect(io, played)
+            if self._unused:
+                self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
         if self._compares:
             played.usual = await self._usual.of(io, played)
         return played, await self._violation(io, played, only)
@@ -338,7 +342,6 @@ class _Explorer:
         smallest, repeatable = (played, violation), True
         if reduce:
             # A state that changes by itself would make any schedule fail.
-            await self._player.play(io, found)
             await self._player.check_settled(io, SETTLES)
             await self._usual.check_reset(io)
 

@@ -63,13 +63,13 @@ class _Invariant:
         judge: Callable[[Played], Violation | None],
         *,
         compares: bool = False,
-        found_nothing: Callable[[], str] = lambda: "",
+        recognises: Callable[[Played], bool] = lambda played: True,
     ) -> None:
         self.__name__ = name
         #: Whether it needs the result of in-order delivery.
         self.compares = compares
-        #: Says why there was nothing to judge in all that was played; empty if there was.
-        self.found_nothing = found_nothing
+        #: Tells whether a playing has a state that it can judge.
+        self.recognises = recognises
         self._judge = judge
 
     def __call__(self, played: Played) -> Violation | None:
@@ -121,20 +121,12 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
         alike = entry if isinstance(entry, (set, frozenset, tuple, list)) else [entry]
         ranks.update((state, rank) for state in alike)
 
-    known = False
-    ignored: Any = None
-
     def judge(played: Played) -> Violation | None:
-        nonlocal known, ignored
         for message in range(len(played.messages)):
             highest, best = -1, None
             for record, after in _changes(played, message):
                 state = take(after)
                 rank = ranks.get(state) if isinstance(state, (str, Hashable)) else None
-                if rank is None:
-                    ignored = state
-                else:
-                    known = known or state is not None
                 if rank is not None and rank < highest:
                     what = f"the state goes back from {best!r} to {state!r}"
                     return Violation(invariant="never_regresses", what=what, record=record, before=best, after=state)
@@ -142,10 +134,11 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
                     highest, best = rank, state
         return None
 
-    def found_nothing() -> str:
-        return "" if known else f"no state was in its order, such as {ignored!r:.100}; give part=, or order="
+    def recognises(played: Played) -> bool:
+        states = [take(after) for message in range(len(played.messages)) for _, after in _changes(played, message)]
+        return any(state is not None and isinstance(state, Hashable) and state in ranks for state in states)
 
-    return _Invariant("never_regresses", judge, found_nothing=found_nothing)
+    return _Invariant("never_regresses", judge, recognises=recognises)
 
 
 def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
@@ -234,13 +227,13 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
     return _Invariant("eventually", judge)
 
 
-def found_nothing(invariant: Invariant) -> str:
-    """Say why an invariant had nothing to judge in all that was played; empty if it had.
+def recognises(invariant: Invariant, played: Played) -> bool:
+    """Tell whether an invariant can judge a state of this playing; the user's own always can.
 
-    >>> found_nothing(converges())
-    ''
+    >>> recognises(lambda played: None, None)
+    True
     """
-    return invariant.found_nothing() if isinstance(invariant, _Invariant) else ""
+    return not isinstance(invariant, _Invariant) or invariant.recognises(played)
 
 
 def needs_state(invariant: Invariant) -> bool:

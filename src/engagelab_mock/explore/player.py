@@ -223,6 +223,11 @@ class Player:
     def _new_script(self, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Script:
         return Script(self._engine, schedule.lifecycles, ids=self._generate, now=self.started, events=events)
 
+    @property
+    def last_state(self) -> Any:
+        """Return the last state that was seen."""
+        return None if self._last is None else self._last.final
+
     async def check_settled(self, io: Io, patience: float = 0.0) -> None:
         """Raise `StateNotSettled` if the state has changed since the last attempt, or does so in `patience` seconds."""
         __tracebackhide__ = True

@@ -119,9 +119,8 @@ class UsualPlayings:
             if tried.changed:
                 self.shown = True
                 return
-            if not tried.acknowledged:
-                return
-            first = first or (tried if tried.records else None)
+            if tried.records and tried.acknowledged:
+                first = first or tried
         if first is None:
             return
         await self._player.check_settled(io, _SHOWS)
