@@ -52,7 +52,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
         r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
-        r"|virtual\.Companion)|explore\.(schedules\.Family|player\.Usual|tape\.file\.(Head|Answer))"
+        r"|virtual\.Companion)|explore\.(schedules\.Family|player\.Baseline|tape\.file\.(Head|Answer))"
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
     # Names of types in the options' annotations, each explained where it stands.

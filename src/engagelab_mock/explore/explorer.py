@@ -13,6 +13,7 @@ from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
 from engagelab_mock.errors import EngageLabMockError, NothingObserved, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.baseline import SETTLES, Baselines
 from engagelab_mock.explore.exploration import Exploration, Failure, Progress
 from engagelab_mock.explore.invariants import (
     ACKNOWLEDGED,
@@ -28,7 +29,6 @@ from engagelab_mock.explore.invariants import (
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, shrink
-from engagelab_mock.explore.usual import SETTLES, UsualPlayings
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class _Explorer:
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
-        self._usual = UsualPlayings(self._player)
+        self._baselines = Baselines(self._player)
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -192,7 +192,7 @@ class _Explorer:
         plan = chosen_schedules(state.replaying, chosen, self._options)
         # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
         self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
-        self._usual = UsualPlayings(self._player)
+        self._baselines = Baselines(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
@@ -220,7 +220,7 @@ class _Explorer:
                     break
             if not exploration.failures:
                 await self._player.check_settled(io)
-                await self._usual.check_reset(io)
+                await self._baselines.check_reset(io)
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -245,7 +245,7 @@ class _Explorer:
         await self._player.check_settled(io)
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
-            await self._usual.check_reset(io)
+            await self._baselines.check_reset(io)
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
         return played
 
@@ -283,7 +283,7 @@ class _Explorer:
         """
         __tracebackhide__ = True
         played = await self._player.play(io, schedule)
-        self._usual.first = self._usual.first or played
+        self._baselines.first = self._baselines.first or played
         if played.observed:
             shows = False
             for record in played.records:
@@ -291,13 +291,13 @@ class _Explorer:
                     shows = True
                     self._states.add(text_of(record.after, played))
             if shows:
-                self._usual.shown = True
+                self._baselines.shown = True
             elif not blind:
-                await self._usual.check_effect(io, played)
+                await self._baselines.check_effect(io, played)
             if self._unused:
                 self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
         if self._compares:
-            played.usual = await self._usual.of(io, played)
+            played.baseline = await self._baselines.of(io, played)
         return played, await self._violation(io, played, only)
 
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
@@ -311,7 +311,7 @@ class _Explorer:
             found = await self._found(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
                 # A difference that two playings in order show as well is not the schedule's.
-                played.usual = await self._usual.with_more(io, played)
+                played.baseline = await self._baselines.with_more(io, played)
                 found = await self._found(io, played, invariant)
             if found is not None and (only is None or found.invariant == only):
                 return found
@@ -343,7 +343,7 @@ class _Explorer:
         if reduce:
             # A state that changes by itself would make any schedule fail.
             await self._player.check_settled(io, SETTLES)
-            await self._usual.check_reset(io)
+            await self._baselines.check_reset(io)
 
             async def fails(candidate: Schedule) -> bool:
                 nonlocal smallest

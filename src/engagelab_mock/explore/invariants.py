@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.errors import UsageError, reduce_struct
+from engagelab_mock.explore.baseline import differing_leaves, noise, wrong_leaves
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.player import Played, Record
-from engagelab_mock.explore.usual import differing_leaves, noise, wrong_leaves
 from engagelab_mock.protocol.status import Status
 
 
@@ -92,11 +92,11 @@ def converges(part: Part = None) -> Invariant:
     take = _taker(part)
 
     def judge(played: Played) -> Violation | None:
-        usual = played.in_order
-        if usual is None or usual is played:
+        in_order = played.in_order
+        if in_order is None or in_order is played:
             return None
         for message in range(len(played.messages)):
-            expected, final = take(_final(usual, message)), take(_final(played, message))
+            expected, final = take(_final(in_order, message)), take(_final(played, message))
             if expected != final and wrong_leaves(played, message, take):
                 ours, theirs = _different(final, expected)
                 what = f"expected {theirs!r} (the result of in-order delivery), got {ours!r}"
@@ -343,8 +343,8 @@ def _wanted(played: Played, message: int, when: str | None, take: Callable[[Any]
     """Return how often an effect should have happened in the end; None if there is nothing to compare with."""
     if when is not None:
         return int(when in _delivered(played, message))
-    usual = played.in_order
-    return None if usual is None or usual is played else _count(take(_final(usual, message)))
+    in_order = played.in_order
+    return None if in_order is None or in_order is played else _count(take(_final(in_order, message)))
 
 
 def _delivered(played: Played, message: int, *, last: bool = False) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Played(msgspec.Struct, eq=False):
     #: Whether the state could be seen.
     observed: bool = False
     #: The playings of this schedule's events in order, to compare with; None if nothing compares.
-    usual: Usual | None = None
+    baseline: Baseline | None = None
 
     @property
     def states(self) -> list[Any]:
@@ -100,7 +100,7 @@ class Played(msgspec.Struct, eq=False):
     @property
     def in_order(self) -> Played | None:
         """Return the playing of this schedule's events in order, each delivered once and alone."""
-        return None if self.usual is None else self.usual.played
+        return None if self.baseline is None else self.baseline.played
 
     @property
     def changed(self) -> bool:
@@ -112,7 +112,7 @@ class Played(msgspec.Struct, eq=False):
         return state if len(self.messages) == 1 else state[message]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, "initial", late=("usual",))
+        return reduce_struct(self, "initial", late=("baseline",))
 
     def __repr__(self) -> str:
         changes = sum([record.after is not record.before for record in self.records])
@@ -139,7 +139,7 @@ def names_of(schedule: Schedule) -> tuple[str, ...]:
     return tuple([scenario.name for scenario in schedule.lifecycles])
 
 
-class Usual(msgspec.Struct, eq=False):
+class Baseline(msgspec.Struct, eq=False):
     """Hold the playings of the same events in order, each delivered once and alone, that others are compared with."""
 
     played: Played

@@ -10,7 +10,7 @@ from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.errors import NothingObserved, ProbeFailed
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.player import Played, Player, Usual, names_of
+from engagelab_mock.explore.player import Baseline, Played, Player, names_of
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import Path, Snapshot, State, differing, plain, state_of
 from engagelab_mock.messages.catalogue import CATALOGUE
@@ -28,12 +28,12 @@ _COUNTED = 3
 _TRIED = ("verified", "fallback_exhausted")
 
 
-class UsualPlayings:
+class Baselines:
     """Play events in order, and keep the results that other schedules are compared with, one for each set of events."""
 
     def __init__(self, player: Player) -> None:
         self._player = player
-        self._known: dict[tuple[tuple[str, ...], frozenset[str]], Usual] = {}
+        self._known: dict[tuple[tuple[str, ...], frozenset[str]], Baseline] = {}
         self._looked_into = 0
         self._reset_checked = False
         #: The first schedule that was played.
@@ -41,26 +41,26 @@ class UsualPlayings:
         #: Whether any schedule so far had an effect.
         self.shown = False
 
-    async def of(self, io: Io, played: Played) -> Usual:
+    async def of(self, io: Io, played: Played) -> Baseline:
         """Return the playings of a schedule's events in order."""
         __tracebackhide__ = True
         schedule = played.schedule
         key = (names_of(schedule), frozenset([label for step in schedule.steps for label in step.events]))
-        usual = self._known.get(key)
-        if usual is None:
+        baseline = self._known.get(key)
+        if baseline is None:
             in_order = schedule.in_order
-            usual = Usual(played if in_order == schedule else await self._player.play(io, in_order))
-            self._known[key] = usual
-        return usual
+            baseline = Baseline(played if in_order == schedule else await self._player.play(io, in_order))
+            self._known[key] = baseline
+        return baseline
 
-    async def with_more(self, io: Io, played: Played) -> Usual:
+    async def with_more(self, io: Io, played: Played) -> Baseline:
         """Return the same, with a second playing, and a playing of all events."""
         __tracebackhide__ = True
         await self.check_reset(io)
-        usual = await self.of(io, played)
-        if usual.again is None:
-            first = usual.played
-            usual.again = again = await self._player.play(io, first.schedule)
+        baseline = await self.of(io, played)
+        if baseline.again is None:
+            first = baseline.played
+            baseline.again = again = await self._player.play(io, first.schedule)
             known = leaves(first, first.final, 0)
             if known and {*known} <= differing(known, leaves(again, again.final, 0)):
                 raise ProbeFailed(
@@ -69,8 +69,8 @@ class UsualPlayings:
                     where="observe",
                     hint="return the status by itself, such as {'status': …}",
                 )
-            usual.whole = await self._player.play(io, _whole(first.schedule.lifecycles))
-        return usual
+            baseline.whole = await self._player.play(io, _whole(first.schedule.lifecycles))
+        return baseline
 
     async def check_reset(self, io: Io) -> None:
         """Raise `ProbeFailed` if the app is not the same after `reset` as it was at first.
@@ -178,10 +178,10 @@ def _reset_failed(what: str) -> ProbeFailed:
 
 def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
     """Return the leaves at which two playings of the same events in order differ, such as row numbers."""
-    usual = played.usual
-    if usual is None or usual.again is None:
+    baseline = played.baseline
+    if baseline is None or baseline.again is None:
         return set()
-    return differing(*[leaves(each, each.final, message, take) for each in (usual.played, usual.again)])
+    return differing(*[leaves(each, each.final, message, take) for each in (baseline.played, baseline.again)])
 
 
 def _versions(whole: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
@@ -202,12 +202,12 @@ def _versions(whole: Played, message: int, take: Callable[[Any], Any]) -> set[Pa
 
 def wrong_leaves(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
     """Return the leaves of the final state that differ from those after the same events in order."""
-    usual = played.usual
-    if usual is None:
+    baseline = played.baseline
+    if baseline is None:
         return set()
-    expected, final = (leaves(each, each.final, message, take) for each in (usual.played, played))
+    expected, final = (leaves(each, each.final, message, take) for each in (baseline.played, played))
     wrong = differing(expected, final) - noise(played, message, take)
-    return wrong if not wrong or usual.whole is None else wrong - _versions(usual.whole, message, take)
+    return wrong if not wrong or baseline.whole is None else wrong - _versions(baseline.whole, message, take)
 
 
 def leaves(played: Played, state: Any, message: int, take: Callable[[Any], Any] = lambda state: state) -> State:
