@@ -161,7 +161,7 @@ class EngageLab:
         __tracebackhide__ = True
         from engagelab_mock.service.bulk import BulkSend  # most tests send one message at a time
 
-        run_sync(self._engine.settle(SYNC))
+        run_sync(self._engine.outbox.settle(SYNC))
         return BulkSend(self._engine, count, to, concurrency, options).send()
 
     async def asend_many(
@@ -171,7 +171,7 @@ class EngageLab:
         __tracebackhide__ = True
         from engagelab_mock.service.bulk import BulkSend
 
-        await self._engine.settle(ASYNC)
+        await self._engine.outbox.settle(ASYNC)
         return await BulkSend(self._engine, count, to, concurrency, options).asend()
 
     def batch(self, **options: Unpack[DeliverOptions]) -> Batching:
@@ -297,7 +297,7 @@ class EngageLab:
     def journal(self) -> Journal:
         """Return the journal of every delivery and refused input. Settles first."""
         __tracebackhide__ = True
-        self._engine.settle_soon("journal")
+        self._engine.outbox.settle_soon("journal")
         return self._engine.journal
 
     def inbox(self, to: str | None = None) -> Inbox:
@@ -329,7 +329,7 @@ class EngageLab:
             inbox = Inbox(self._engine, to)
         except EngageLabMockError as error:
             raise self._engine.refused(error) from None
-        await self._engine.settle(io)
+        await self._engine.outbox.settle(io)
         return inbox
 
     @property
@@ -374,12 +374,12 @@ class EngageLab:
         ['plan', 'sent', 'delivered']
         """
         __tracebackhide__ = True
-        run_sync(self._engine.settle(SYNC))
+        run_sync(self._engine.outbox.settle(SYNC))
 
     async def asettle(self) -> None:
         """Do what `settle` does, in the running event loop."""
         __tracebackhide__ = True
-        await self._engine.settle(ASYNC)
+        await self._engine.outbox.settle(ASYNC)
 
     # Decide what happens to the calls of the app.
 

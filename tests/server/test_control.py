@@ -228,13 +228,13 @@ def test_the_inbox_can_be_waited_for(talk: Talk, engagelab: EngageLab, monkeypat
     assert talk("GET", "/_mock/inbox/+6591234567?wait=0.01").json["messages"] == []
     looked = threading.Event()
     engine = engagelab._engine
-    settle = engine.settle_quietly
+    settle = engine.outbox.settle_quietly
 
     def look() -> None:
         settle()
         looked.set()
 
-    monkeypatch.setattr(engine, "settle_quietly", look)
+    monkeypatch.setattr(engine.outbox, "settle_quietly", look)
     with ThreadPoolExecutor() as clients:
         waiting = clients.submit(talk, "GET", "/_mock/inbox/+6591234567?wait=9")
         assert looked.wait(PATIENCE)

@@ -194,6 +194,49 @@ def test_threads_that_begin_sends_while_another_advances_the_clock(app: App, eng
         assert app.of(run.message_id) == SENT
 
 
+def test_a_clock_that_moves_before_the_first_send_is_moved_by_one_thread(
+    app: App, engagelab: EngageLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first message is accepted during a move: another thread that moves the clock must wait for it, too."""
+    second = threading.Thread(target=lambda: engagelab.clock.advance(60), daemon=True)
+    refused, seen = threading.Event(), list[list[str]]()
+    take = Scheduler._take
+
+    def noted(scheduler: Scheduler) -> bool:
+        taken = take(scheduler)
+        if threading.current_thread() is second and not taken:
+            refused.set()
+        return taken
+
+    def handle(status: str) -> None:
+        if status == "plan":
+            second.start()
+            while second.is_alive() and not refused.wait(0.01):
+                pass
+            seen.append([*app.statuses])
+
+    monkeypatch.setattr(Scheduler, "_take", noted)
+    app.handle = handle
+    engagelab.clock.call_at(engagelab.clock.time(), lambda: engagelab.begin_send(scenario="delivered"))
+    engagelab.clock.advance(60)
+    second.join(PATIENCE)
+    assert (seen, app.statuses) == ([["plan"]], SENT)
+
+
+def test_threads_that_use_an_engagelab_first_share_what_it_makes() -> None:
+    for _ in range(20):
+        engagelab, together, seen = EngageLab(), threading.Barrier(THREADS), set[int]()
+
+        def use(
+            engagelab: EngageLab = engagelab, together: threading.Barrier = together, seen: set[int] = seen
+        ) -> None:
+            together.wait(PATIENCE)
+            seen.update(map(id, (engagelab.rules, engagelab.templates, engagelab.account)))
+
+        in_threads(*[use] * THREADS)
+        assert len(seen) == 3
+
+
 def test_a_failure_is_raised_to_one_thread_that_settles(app: App, engagelab: EngageLab) -> None:
     app.status = "500 Oops"
     runs = [engagelab.begin_send(scenario="delivered") for _ in range(10)]

@@ -103,7 +103,7 @@ def list_scenarios(call: Call) -> list[Scenario]:
 def read_inboxes(call: Call) -> Inboxes:
     """Read the messages of all recipients."""
     engine = call.engagelab._engine
-    engine.settle_quietly()
+    engine.outbox.settle_quietly()
     return Inboxes([_message(each) for each in MessagesOf(engine, None)])
 
 
@@ -236,7 +236,7 @@ def play_scenario(call: Call) -> Sent:
         run = call.engagelab.begin_send(**given)
     except EngageLabMockError as error:
         raise call.refused(error) from None
-    call.engagelab._engine.settle_quietly()
+    call.engagelab._engine.outbox.settle_quietly()
     return Sent(
         run.message_id,
         run.to,
@@ -252,7 +252,7 @@ def read_journal(call: Call) -> Response:
     limit: int | None = given.pop("limit", None)
     follow: float | str | None = given.pop("follow", None)
     filters: Any = given
-    call.engagelab._engine.settle_quietly()
+    call.engagelab._engine.outbox.settle_quietly()
     journal = call.engagelab._engine.journal
     try:
         check_filters(filters, journal.statuses)

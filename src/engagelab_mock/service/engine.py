@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from engagelab_mock.clock import Clock, check_delay
 from engagelab_mock.delivery.io import Io
@@ -47,9 +46,29 @@ if TYPE_CHECKING:
     from engagelab_mock.service.rules import Rules, Templates
     from engagelab_mock.service.store.ledger import Ledger
 
+T = TypeVar("T")
+
 #: How long a code is valid by default, in seconds [?: a template's ttl is 1 to 10 minutes, D].
 CODE_TTL = 300.0
 _DELIVER_OPTIONS = tuple(DeliverOptions.__annotations__)
+
+
+class once(Generic[T]):
+    """Make an attribute of an engine when it is first used, and only once if several threads use it first.
+
+    The library's `cached_property` has no lock since Python 3.12: two threads could make two lists of messages.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __get__(self, engine: Any, owner: type[Any] | None = None) -> T:
+        name, made = self._make.__name__, engine.__dict__
+        with engine.scheduler.lock:
+            if name not in made:
+                made[name] = self._make(engine)
+        value: T = made[name]
+        return value
 
 
 class ExploreState:
@@ -116,7 +135,8 @@ class Engine:
         self.ledger: Ledger | None = None
         self.batching: Batching | None = None
         self.scheduler = Scheduler(clock)
-        self._outbox: Outbox | None = None
+        #: What was accepted and is not sent yet. Made at once: it must know of every move of the clock.
+        self.outbox = Outbox(self.scheduler, self.open_receivers)
         #: How many bulk sends were made; no two have the same data.
         self.bulk_sends = 0
 
@@ -125,46 +145,46 @@ class Engine:
         """Return the clock; only callers know which one it is, and what it can do."""
         return self.scheduler.clock
 
-    @cached_property
+    @once
     def generate(self) -> Generator:
         """Return what draws ids and data from the seed."""
         return Generator.seeded(self.seed)
 
-    @cached_property
+    @once
     def api_generate(self) -> Generator:
         """Return what draws the ids and codes of API calls."""
         return Generator.seeded(self.seed, "api")
 
-    @cached_property
+    @once
     def account(self) -> Account:
         """Return the account: its ids, and the events about it."""
         return Account(Generator.seeded(self.seed, "account"))
 
-    @cached_property
+    @once
     def sender(self) -> Sender:
         """Return what makes every attempt."""
         return Sender(journal=self.journal, clock=self.clock, generate=self.generate)
 
-    @cached_property
+    @once
     def messages(self) -> Messages:
         """Return the messages that were accepted."""
         return Messages(self)
 
-    @cached_property
+    @once
     def api_settings(self) -> ApiSettings:
         """Return the settings of the REST API."""
         from engagelab_mock.service.rest.exchange import ApiSettings
 
         return self._api or ApiSettings()
 
-    @cached_property
+    @once
     def rules(self) -> Rules:
         """Return the rules in force."""
         from engagelab_mock.service.rules import Rules
 
         return Rules(self.store)
 
-    @cached_property
+    @once
     def templates(self) -> Templates:
         """Return the templates, those of the sandbox included."""
         from engagelab_mock.messages.sandbox import sandbox_templates
@@ -172,19 +192,10 @@ class Engine:
 
         return Templates(self.store, sandbox_templates(self.clock.time()) if self.api_settings.sandbox else ())
 
-    @cached_property
+    @once
     def exploring(self) -> ExploreState:
         """Return what the explorations of this engine share."""
         return ExploreState()
-
-    @property
-    def outbox(self) -> Outbox:
-        """Return what was accepted and is not sent yet; the first `send` or call of the API makes it."""
-        if self._outbox is None:
-            with self.scheduler.lock:
-                if self._outbox is None:
-                    self._outbox = Outbox(self.scheduler, self.open_receivers)
-        return self._outbox
 
     # Sending.
 
@@ -315,25 +326,6 @@ class Engine:
             raise UsageError("there is no receiver yet", where="EngageLab", hint="engagelab.save_receiver(…) adds one")
         return self.receivers[0]
 
-    # Settling.
-
-    async def settle(self, io: Io) -> None:
-        """Send what was accepted, and raise what was not acknowledged."""
-        __tracebackhide__ = True
-        if self._outbox is not None and self._outbox.waiting:
-            await self._outbox.settle(io)
-
-    def settle_soon(self, reader: str) -> None:
-        """Settle, waiting at most a second for another thread. Used by properties that only read."""
-        __tracebackhide__ = True
-        if self._outbox is not None and self._outbox.waiting:
-            self._outbox.settle_soon(reader)
-
-    def settle_quietly(self) -> None:
-        """Settle, and keep failures for the next caller that settles."""
-        if self._outbox is not None:
-            self._outbox.settle_quietly()
-
     def advance_quietly(self, seconds: float) -> float:
         """Advance the clock, keep failures for the next caller that settles, and return the new Unix time."""
         kept = self.outbox.take_failures()  # the clock would raise them, and not move
@@ -384,8 +376,7 @@ class Engine:
         with self.scheduler.lock:
             self.store.clear()  # first: if that is not possible, nothing is forgotten
             with self.store.transaction():
-                if self._outbox is not None:
-                    self._outbox.clear()
+                self.outbox.clear()
                 if self.batching is not None:
                     self.batching.clear()
                 self.messages.clear()

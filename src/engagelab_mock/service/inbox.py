@@ -121,9 +121,9 @@ class Inbox(Sequence[InboxMessage]):
         while True:
             seen = condition.changes
             if quietly:
-                engine.settle_quietly()
+                engine.outbox.settle_quietly()
             else:
-                await engine.settle(io)
+                await engine.outbox.settle(io)
             messages = self._arrived()
             left = deadline - stopwatch()
             if len(messages) >= count or left <= 0 or stopped():
@@ -155,7 +155,7 @@ class Inbox(Sequence[InboxMessage]):
     def _settled(self) -> list[InboxMessage]:
         """Return the messages that have arrived, also those of what was accepted after the inbox was returned."""
         __tracebackhide__ = True
-        self._engine.settle_soon("inbox")
+        self._engine.outbox.settle_soon("inbox")
         return self._arrived()
 
     def _arrived(self) -> list[InboxMessage]:

@@ -167,7 +167,7 @@ class Outbox:
         """
         __tracebackhide__ = True
         scheduler = self._scheduler
-        if scheduler.is_advancing or not scheduler.virtual:
+        if not self.waiting or scheduler.is_advancing or not scheduler.virtual:
             return
         if self._open:
             try:

@@ -223,7 +223,7 @@ class DeliveryWorker:
             # Only now: `stop` may have set it between the two lines above.
             if self._stopped.is_set():
                 return
-            self._try(self._engine.settle_quietly)
+            self._try(self._engine.outbox.settle_quietly)
 
     def _post(self, delivery: Delivery, job: Job) -> None:
         """Make an attempt in a thread of the receiver's executor."""
