@@ -40,11 +40,14 @@ class Endpoint:
         self.recorder = Recorder(answer=status)
         self.go_on = threading.Event()
         self.go_on.set()
+        #: Set by the first request.
+        self.asked = threading.Event()
         self.handle: Callable[[], object] = str
         self.server = LoopbackServer(self._app)
         self.receiver = Receiver.http(f"{self.server.url}/{name}", description=name, limit=PATIENCE)
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.asked.set()
         self.go_on.wait(PATIENCE)
         self.handle()
         return self.recorder(environ, start_response)
@@ -154,6 +157,7 @@ def test_stopped_it_sends_nothing_more_and_leaves_the_rest(endpoint: Make) -> No
         worker = Worker(engagelab).start()
         accept(engagelab)
         accept(engagelab, "+6591234568")
+        assert mine.asked.wait(PATIENCE)
         engagelab.clock.freeze()
         assert not worker.stop(grace=0)
         mine.go_on.set()

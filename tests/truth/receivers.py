@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -390,6 +391,7 @@ class UniqueConstraint(InMemory):
     def __init__(self) -> None:
         super().__init__()
         self.db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        weakref.finalize(self, self.db.close)
         self.db.executescript(_SCHEMA)
         if self.unique:
             self.db.execute("CREATE UNIQUE INDEX once ON events (message, status, channel)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ class SqliteLedger:
     def __init__(self, database: str = ":memory:") -> None:
         # Servers call it from a thread of theirs, one request at a time.
         self._db = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(_TABLES)
 
