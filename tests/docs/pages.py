@@ -45,11 +45,11 @@ def files(page: str) -> dict[str, str]:
 
 
 @contextmanager
-def folder(page: str) -> Iterator[Path]:
-    """Write a page's files into an empty folder; in memory, if there is one: a `check` makes a thousand commits."""
+def folder(*pages: str) -> Iterator[Path]:
+    """Write the files of pages into an empty folder; in memory, if there is one: a `check` makes a thousand commits."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        for file, code in files(page).items():
+        for file, code in (each for page in pages for each in files(page).items()):
             path = Path(name, file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(code, encoding="utf-8")
