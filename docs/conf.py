@@ -25,7 +25,7 @@ project = "engagelab-mock"
 author = "The engagelab-mock authors"
 release = version = engagelab_mock.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -77,13 +77,5 @@ def public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, contents
     return python.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, contents)
 
 
-def strip_blocks(app: Sphinx, doctree: nodes.document) -> None:
-    """Take the empty lines off the ends of what is included up to a comment."""
-    for block in doctree.findall(nodes.literal_block):
-        block.rawsource = block.astext().strip("\n")
-        block.children = [nodes.Text(block.rawsource)]
-
-
 def setup(app: Sphinx) -> None:
-    app.connect("doctree-read", strip_blocks)
     app.connect("missing-reference", public_name)
