@@ -19,6 +19,7 @@ from engagelab_mock import CATALOGUE, EngageLab, LiveClock, Receiver, Recorder, 
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.server import ApiServer, create_app
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.rest.exchange import ApiSettings
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.server.conftest import PATIENCE, Talk, message
@@ -112,10 +113,10 @@ def test_the_journal_can_be_filtered(talk: Talk, engagelab: EngageLab, query: st
         ("staus=sent", "did you mean 'status'?"),
         ("status=delivred", "did you mean 'delivered'?"),
         ("outcome=acknowleged", "did you mean 'acknowledged'?"),
-        ("limit=0", "Expected `int` >= 1 - at `$.limit`"),
-        ("limit=many", "Expected `int`, got `str` - at `$.limit`"),
-        ("follow=-1", "Expected `float` >= 0.0 - at `$.follow`"),
-        ("follow=nan", "Expected `float` >= 0.0 - at `$.follow`"),
+        ("limit=0", "limit is '0', and must be an integer from 1 to 1000000"),
+        ("limit=many", "limit is 'many', and must be an integer from 1 to 1000000"),
+        ("follow=-1", "follow is '-1', and must be a number from 0 to 86400 or '' or 'true'"),
+        ("follow=nan", "follow is 'nan', and must be a number from 0 to 86400 or '' or 'true'"),
         ("to=a&to=b", "to is given more than once"),
     ],
 )
@@ -256,6 +257,71 @@ def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab:
     assert engagelab.journal.statuses[-1] == "verified_timeout"
 
 
+#: Bodies of the wrong type, or out of limits, and what is said.
+MISFITS: dict[str, list[tuple[Any, str]]] = {
+    "POST /_mock/clock/advance": [
+        ({"minutes": "5"}, "minutes is a string, and must be a number from 0 to 1000000000"),
+        ({"minutes": True}, "minutes is a boolean, and must be a number from 0 to 1000000000"),
+        ({"minutes": None}, "minutes is null, and must be a number from 0 to 1000000000"),
+        ({"minutes": -1}, "minutes is -1, and must be a number from 0 to 1000000000"),
+        ({"days": 1e10}, "days is 10000000000.0, and must be a number from 0 to 1000000000"),
+        ([], "the body is an array, and must be an object"),
+        ("null", "the body is null, and must be an object"),
+    ],
+    "POST /_mock/clock/speed": [
+        (None, "speed is required"),
+        ({}, "speed is required"),
+        ({"speed": 0}, "speed is 0, and must be a number above 0, and up to 1000000000"),
+    ],
+    "POST /_mock/rules": [
+        ({"to": 5}, "to is a number, and must be a string"),
+        ({"scenario": {}}, "scenario is an object, and must be a string or an array"),
+        ({"scenario": ["plan", 5]}, "scenario[1] is a number, and must be a string"),
+        ({"times": 0}, "times is 0, and must be an integer from 1"),
+        ({"times": 1.5}, "times is 1.5, and must be an integer from 1"),
+    ],
+    "POST /_mock/send": [
+        ({"batch": "each"}, "batch is 'each', and must be an integer from 1 or 'all'"),
+        ({"batch": []}, "batch is an array, and must be an integer from 1 or 'all'"),
+        ({"retry": 5}, "retry is a number, and must be an array"),
+        ({"retry": [60, "x"]}, "retry[1] is a string, and must be a number from 0"),
+        ({"custom_args": "x"}, "custom_args is a string, and must be an object"),
+    ],
+    "PUT /v1/sandbox/webhook": [
+        (None, "url is required"),
+        ({"url": 5}, "url is a number, and must be a string"),
+    ],
+    # What they have in common.
+    "POST /v1/messages": [
+        ({"to": 5}, "to is a number, and must be a string"),
+        ({}, "to is required"),
+        ([], "the body is an array, and must be an object"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "said"), [(call, *each) for call, several in MISFITS.items() for each in several]
+)
+def test_a_misfit_is_named_in_the_same_words_by_every_call(talk: Talk, call: str, body: Any, said: str) -> None:
+    method, path = call.split()
+    answer = talk(method, path, body)
+    assert (answer.error, answer.json["message"]) == ((400, 3002), said)
+
+
+@pytest.mark.parametrize("body", [None, "", {}])
+def test_an_advance_by_nothing_says_what_is_missing(talk: Talk, body: Any) -> None:
+    answer = talk("POST", "/_mock/clock/advance", body)
+    assert answer.error == (400, 3002)
+    assert answer.json["message"] == 'seconds, minutes, hours or days is required, such as {"minutes": 5}'
+    assert talk("POST", "/_mock/clock/advance", {"seconds": 0}).status == 200
+
+
+@pytest.mark.parametrize("path", ["/_mock/reset", "/_mock/clock/freeze", "/_mock/send"])
+def test_a_call_that_needs_no_body_works_without(talk: Talk, path: str) -> None:
+    assert talk("POST", path).status == 200
+
+
 @pytest.mark.parametrize("body", [{"minutes": -1}, {"seconds": "5"}, {"minuts": 5}, [], {"days": 1e400}])
 def test_an_unusable_advance_is_refused(talk: Talk, body: Any) -> None:
     status, code = talk("POST", "/_mock/clock/advance", body).error
@@ -319,7 +385,7 @@ def test_all_rules_can_be_removed(talk: Talk, engagelab: EngageLab) -> None:
         ({"eror": 5013}, "did you mean 'error'?"),
         ({"error": 4711}, "4711"),
         ({"call": "mesages", "error": 5013}, "did you mean 'messages'?"),
-        ({"error": "5013"}, "int"),
+        ({"error": "5013"}, "error is a string, and must be an integer"),
     ],
 )
 def test_an_unusable_rule_is_refused(talk: Talk, engagelab: EngageLab, body: Any, said: str) -> None:
@@ -382,10 +448,43 @@ def test_a_reset_keeps_only_the_receivers_and_the_clock(talk: Talk, engagelab: E
     assert talk("POST", "/v1/messages", message()).status == 200
 
 
-def test_an_unknown_path_names_the_nearest(talk: Talk) -> None:
-    answer = talk("GET", "/_mock/jurnal")
+@pytest.mark.parametrize(
+    ("call", "nearest"),
+    [
+        ("GET /_mock/jurnal", "/_mock/journal"),
+        ("GET /_mock/inboxes", "/_mock/inbox"),
+        ("GET /_mock/rule", "/_mock/rules"),
+        ("POST /_mock/sned", "/_mock/send"),
+        ("POST /_mock/advance", "/_mock/clock/advance"),
+    ],
+)
+def test_an_unknown_path_names_the_nearest(talk: Talk, call: str, nearest: str) -> None:
+    answer = talk(*call.split())
     assert answer.error == (404, 4001)
-    assert "did you mean '/_mock/journal'?" in answer.json["message"]
+    assert f"did you mean '{nearest}'?" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(
+            "GET /_mock/messages",
+            "GET /_mock/health",
+            "POST /_mock/restart",
+            "POST /_mock/reset2",
+            "POST /_mock/reset/",
+        ),
+        *("DELETE /_mock/rule", "DELETE /_mock/rule/1", "DELETE /_mock/journals", "GET /_mock", "POST /_mock/clear"),
+    ],
+)
+def test_no_call_is_suggested_that_forgets_something(talk: Talk, call: str) -> None:
+    answer = talk(*call.split())
+    assert answer.error == (404, 4001)
+    said = answer.json["message"].partition(";")[2]
+    assert "did you mean" not in said
+    assert "/_mock/reset" not in said
+    assert "/_mock/journal" in said
+    assert "/openapi.json" in said
 
 
 def test_the_webhook_sets_the_receiver_and_pings_it(
@@ -429,6 +528,26 @@ def test_an_unusable_webhook_is_refused(talk: Talk, engagelab: EngageLab, body: 
     assert talk("PUT", "/v1/sandbox/webhook", body).status == 400
     assert engagelab.receiver is receiver
     assert talk("PUT", "/v1/sandbox/webhook", {"url": "http://x"}, api=False).error == (401, 2001)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [("application/json; charset=utf-8", 200), ("application/x-www-form-urlencoded", 400), (None, 400)],
+)
+def test_a_webhook_needs_json_s_content_type_where_that_is_required(
+    content_type: str | None, expected: int, engagelab: EngageLab
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    webhook = {"url": "http://127.0.0.1:1/engagelab"}
+    with EngageLab(api=ApiSettings(strict_content_type=True)) as strict, ApiServer(strict) as server:
+        before = strict.receiver
+        answer = Talk(server)("PUT", "/v1/sandbox/webhook", webhook, headers=headers)
+        assert answer.status == expected
+        if expected == 400:
+            assert answer.error == (400, 3001)
+            assert strict.receiver is before
+    with ApiServer(engagelab) as server:
+        assert Talk(server)("PUT", "/v1/sandbox/webhook", webhook, headers=headers).status == 200
 
 
 def leave(server: ApiServer, path: str) -> None:

@@ -20,10 +20,10 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.transport.http1 import printable
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.loopback import is_loopback
-from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
+from engagelab_mock.service.rest.exchange import ApiError, ApiRequest, check_content_type
 from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
@@ -137,10 +137,12 @@ def _save_webhook(app: ServerApp, request: Request) -> Response:
     if request.method != "PUT":
         message = f"{request.method[:20]} is not allowed here: PUT is"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", "PUT"),))
-    from engagelab_mock.server.schemas import SavedWebhook, Webhook  # few call this
+    from engagelab_mock.server.schemas import SavedWebhook, Webhook, read_body  # few call this
 
     engagelab = app.engagelab
     engagelab.api.authenticate(request.headers.get("Authorization"))
+    if engagelab._engine.api_settings.strict_content_type:
+        check_content_type(request.headers.get("Content-Type"))
     wanted = read_body(request, Webhook)
     if wanted.username is UNSET and wanted.secret is UNSET and engagelab.receivers:
         given = engagelab.receiver.settings
@@ -220,6 +222,10 @@ class Operation(msgspec.Struct, frozen=True):
     body_required: bool = True
     example: Any = None
     query: type[msgspec.Struct] = Nothing
+    #: The server's guard lets only some clients call it.
+    guarded: bool = True
+    #: It forgets something, so no error suggests it.
+    forgets: bool = False
     #: Reasons to refuse it, by HTTP status, in addition to those of every call.
     refused: Mapping[int, str] = msgspec.field(default_factory=dict)
     work: Callable[[Call], Any] | None = None
@@ -241,38 +247,6 @@ def fit(template: str, path: str) -> dict[str, str] | None:
         elif part != value:
             return None
     return named
-
-
-def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
-    """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
-    try:
-        given = msgspec.json.decode(request.get_data() or b"{}")
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
-        raise ApiError(3001, f"the body is not JSON: {error}") from None
-    return _checked(given, kind, "field")
-
-
-def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
-    """Return a query as a struct, or raise `ApiError`."""
-    given = {}
-    for name, value in request.args.items(multi=True):
-        if name in given:
-            raise ApiError(3002, f"{name[:100]} is given more than once")
-        given[name] = value
-    return _checked(given, kind, "parameter")
-
-
-def _checked(given: Any, kind: type[msgspec.Struct], noun: str) -> Any:
-    names = kind.__struct_fields__
-    if isinstance(given, dict):
-        for name in given:
-            if name not in names:
-                raise Call.refused(UnknownName(noun, name[:100], names))
-    try:
-        # A query's values are text: "5" is a number there.
-        return msgspec.convert(given, kind, strict=noun == "field")
-    except msgspec.ValidationError as error:
-        raise ApiError(3002, str(error)) from None
 
 
 class Guard:

@@ -21,28 +21,8 @@ from engagelab_mock.delivery.render import attempt_record, records
 from engagelab_mock.errors import EngageLabMockError, did_you_mean
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
-from engagelab_mock.server.app import Call, Nothing, Operation, fit, json_response, read_body, read_query
-from engagelab_mock.server.schemas import (
-    FOLLOW_LIMIT,
-    Advance,
-    Clock,
-    Inbox,
-    Inboxes,
-    InboxMessage,
-    InboxQuery,
-    JournalQuery,
-    NewRule,
-    NewSend,
-    Pending,
-    Ready,
-    Record,
-    Rule,
-    Rules,
-    Scenario,
-    Sent,
-    SentDelivery,
-    Speed,
-)
+from engagelab_mock.server import schemas
+from engagelab_mock.server.app import DOCUMENT, Call, Nothing, Operation, fit, json_response
 from engagelab_mock.service.inbox import Inbox as MessagesOf
 from engagelab_mock.service.rest.exchange import ApiError
 
@@ -52,6 +32,8 @@ if TYPE_CHECKING:
 _LINES = "application/x-ndjson"
 #: How often a client that waits is checked. A follower gets an empty line: only writing shows that it has gone.
 _HEARTBEAT = 1.0
+#: The seconds in each unit by which the clock is advanced.
+_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 #: How many of the pending callbacks are listed.
 _LISTED = 100
 
@@ -62,33 +44,36 @@ def answer_control(app: ServerApp, request: Request) -> Response:
     fitting = [(each, named) for each in CONTROL if (named := fit(each.path, request.path)) is not None]
     for operation, named in fitting:
         if operation.method == method and operation.work is not None:
-            body = None if operation.body is None else read_body(request, operation.body)
-            answer = operation.work(Call(app, request, body, read_query(request, operation.query), named))
+            body = None if operation.body is None else schemas.read_body(request, operation.body)
+            answer = operation.work(Call(app, request, body, schemas.read_query(request, operation.query), named))
             return answer if isinstance(answer, Response) else json_response(answer, operation.status)
     if fitting:
         allowed = ", ".join(sorted({operation.method for operation, _ in fitting}))
         message = f"{request.path[:100]} takes {allowed}, not {request.method[:20]}"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
-    paths = list(dict.fromkeys(operation.path for operation in CONTROL))
-    hint = did_you_mean(request.path[:100], paths) or f"There are {', '.join(paths)}"
-    raise ApiError(4001, f"there is no {request.path[:100]!r}; {hint}", http_status=404)
+    safe = list(dict.fromkeys(operation.path for operation in CONTROL if not operation.forgets))
+    # All paths begin alike, so only a high similarity counts. No guess is made that could forget something.
+    nearest = did_you_mean(request.path[:100], [operation.path for operation in CONTROL], cutoff=0.8)
+    if method == "DELETE" or not any(f"'{path}'" in nearest for path in safe):
+        nearest = f"there are {', '.join(safe)}; {DOCUMENT} describes all calls"
+    raise ApiError(4001, f"there is no {request.path[:100]!r}; {nearest}", http_status=404)
 
 
-def ready(call: Call) -> Ready:
+def ready(call: Call) -> schemas.Ready:
     """Ask whether the server answers requests."""
-    return Ready("ready", __version__)
+    return schemas.Ready("ready", __version__)
 
 
-def reset(call: Call) -> Ready:
+def reset(call: Call) -> schemas.Ready:
     """Forget everything that happened and was set up; receivers and clock stay."""
     call.engagelab.reset()
     return ready(call)
 
 
-def list_scenarios(call: Call) -> list[Scenario]:
+def list_scenarios(call: Call) -> list[schemas.Scenario]:
     """List the built-in scenarios."""
     return [
-        Scenario(
+        schemas.Scenario(
             scenario.name,
             scenario.description,
             [str(status) for status in scenario.statuses],
@@ -100,14 +85,14 @@ def list_scenarios(call: Call) -> list[Scenario]:
     ]
 
 
-def read_inboxes(call: Call) -> Inboxes:
+def read_inboxes(call: Call) -> schemas.Inboxes:
     """Read the messages of all recipients."""
     engine = call.engagelab._engine
     engine.outbox.settle_quietly()
-    return Inboxes([_message(each) for each in MessagesOf(engine, None)])
+    return schemas.Inboxes([_message(each) for each in MessagesOf(engine, None)])
 
 
-def read_inbox(call: Call) -> Inbox:
+def read_inbox(call: Call) -> schemas.Inbox:
     """Read the messages of one recipient; with `wait`, wait that many seconds for the first."""
     to, app = call.named["to"], call.app
     notify = call.engagelab._engine.scheduler.notify
@@ -128,42 +113,42 @@ def read_inbox(call: Call) -> Inbox:
         app.forget(notify)
     messages = [_message(each) for each in arrived]
     latest = messages[-1] if messages else None
-    return Inbox(to, latest.code if latest else None, latest.text if latest else None, messages)
+    return schemas.Inbox(to, latest.code if latest else None, latest.text if latest else None, messages)
 
 
-def _message(message: Any) -> InboxMessage:
-    return InboxMessage(**{name: getattr(message, name) for name in InboxMessage.__struct_fields__})
+def _message(message: Any) -> schemas.InboxMessage:
+    return schemas.InboxMessage(**{name: getattr(message, name) for name in schemas.InboxMessage.__struct_fields__})
 
 
-def read_clock(call: Call) -> Clock:
+def read_clock(call: Call) -> schemas.Clock:
     """Read the clock."""
     clock = call.engagelab.clock
     virtual = _virtual(call)
     pending = clock.pending
-    return Clock(
+    return schemas.Clock(
         kind="virtual" if virtual else "live",
         time=clock.time(),
         frozen=virtual or bool(getattr(clock, "frozen", False)),
         speed=None if virtual else getattr(clock, "speed", 1.0),
         pending=len(pending),
-        next=[Pending(timer.at, timer.label) for timer in pending[:_LISTED]],
+        next=[schemas.Pending(timer.at, timer.label) for timer in pending[:_LISTED]],
     )
 
 
-def freeze_clock(call: Call) -> Clock:
+def freeze_clock(call: Call) -> schemas.Clock:
     """Stop the clock; a virtual clock does not run anyway."""
     if not _virtual(call):
         call.engagelab.clock.freeze()
     return read_clock(call)
 
 
-def resume_clock(call: Call) -> Clock:
+def resume_clock(call: Call) -> schemas.Clock:
     """Let the clock run again."""
     _live(call).resume()
     return read_clock(call)
 
 
-def set_speed(call: Call) -> Clock:
+def set_speed(call: Call) -> schemas.Clock:
     """Let the clock run faster or slower."""
     clock = _live(call)
     try:
@@ -173,11 +158,13 @@ def set_speed(call: Call) -> Clock:
     return read_clock(call)
 
 
-def advance_clock(call: Call) -> Clock:
+def advance_clock(call: Call) -> schemas.Clock:
     """Move the clock forward; a virtual clock sends what falls due before the answer."""
-    by = call.body
+    given = {name: amount for name, amount in msgspec.structs.asdict(call.body).items() if amount is not UNSET}
+    if not given:
+        raise ApiError(3002, 'seconds, minutes, hours or days is required, such as {"minutes": 5}')
     try:
-        call.engagelab._engine.advance_quietly(by.seconds + 60 * by.minutes + 3600 * by.hours + 86400 * by.days)
+        call.engagelab._engine.advance_quietly(sum(_SECONDS[name] * amount for name, amount in given.items()))
     except EngageLabMockError as error:
         raise call.refused(error) from None
     return read_clock(call)
@@ -194,12 +181,12 @@ def _live(call: Call) -> Any:
     return call.engagelab.clock
 
 
-def list_rules(call: Call) -> Rules:
+def list_rules(call: Call) -> schemas.Rules:
     """List the rules in force."""
-    return Rules([_rule(rule) for rule in call.engagelab.rules])
+    return schemas.Rules([_rule(rule) for rule in call.engagelab.rules])
 
 
-def add_rule(call: Call) -> Rule:
+def add_rule(call: Call) -> schemas.Rule:
     """Add a rule: a scenario or an error for some calls."""
     try:
         return _rule(call.engagelab.rule(**msgspec.structs.asdict(call.body)))
@@ -207,14 +194,14 @@ def add_rule(call: Call) -> Rule:
         raise call.refused(error) from None
 
 
-def remove_rules(call: Call) -> Rules:
+def remove_rules(call: Call) -> schemas.Rules:
     """Cancel every rule."""
     for rule in list(call.engagelab.rules):
         rule.cancel()
-    return Rules([])
+    return schemas.Rules([])
 
 
-def remove_rule(call: Call) -> Rule:
+def remove_rule(call: Call) -> schemas.Rule:
     """Cancel one rule."""
     for rule in list(call.engagelab.rules):
         if rule.id == call.named["id"]:
@@ -223,11 +210,11 @@ def remove_rule(call: Call) -> Rule:
     raise ApiError(4001, f"there is no rule {call.named['id'][:100]!r}", http_status=404)
 
 
-def _rule(rule: Any) -> Rule:
-    return Rule(**{name: getattr(rule, name) for name in Rule.__struct_fields__})
+def _rule(rule: Any) -> schemas.Rule:
+    return schemas.Rule(**{name: getattr(rule, name) for name in schemas.Rule.__struct_fields__})
 
 
-def play_scenario(call: Call) -> Sent:
+def play_scenario(call: Call) -> schemas.Sent:
     """Send a message's callbacks, without a call by the app."""
     given = {name: value for name, value in msgspec.structs.asdict(call.body).items() if value is not None}
     try:
@@ -237,12 +224,12 @@ def play_scenario(call: Call) -> Sent:
     except EngageLabMockError as error:
         raise call.refused(error) from None
     call.engagelab._engine.outbox.settle_quietly()
-    return Sent(
+    return schemas.Sent(
         run.message_id,
         run.to,
         run.scenario.name,
         [str(status) for status in run.scenario.statuses],
-        [SentDelivery(each.statuses, each.outcome, len(each.attempts)) for each in run.deliveries],
+        [schemas.SentDelivery(each.statuses, each.outcome, len(each.attempts)) for each in run.deliveries],
     )
 
 
@@ -262,7 +249,7 @@ def read_journal(call: Call) -> Response:
     if follow is None:
         lines = b"".join(map(_line, _records_of(journal, filters)[-(limit or 0) :]))
     else:
-        seconds = float(FOLLOW_LIMIT) if isinstance(follow, str) else follow
+        seconds = float(schemas.FOLLOW_LIMIT) if isinstance(follow, str) else follow
         lines = _Follower(call.app, journal, filters).lines(limit, seconds)
     return Response(lines, mimetype=_LINES)
 
@@ -348,26 +335,26 @@ _LIVE_ONLY = {"refused": {409: "3003: the clock is virtual, and does not run."}}
 _CLOCK = "The clock afterwards."
 #: Every call of the control API.
 CONTROL = (
-    _operation("GET", "/_mock/readyz", ready, "It does."),
-    _operation("POST", "/_mock/reset", reset, "Everything is forgotten.", **_NO_BODY),
+    _operation("GET", "/_mock/readyz", ready, "It does.", guarded=False),
+    _operation("POST", "/_mock/reset", reset, "Everything is forgotten.", forgets=True, **_NO_BODY),
     _operation(
         "GET",
         "/_mock/journal",
         read_journal,
         "JSON Lines; while nothing happens, an empty line each second.",
-        content=Record,
+        content=schemas.Record,
         media_type=_LINES,
-        query=JournalQuery,
+        query=schemas.JournalQuery,
     ),
     _operation("GET", "/_mock/inbox", read_inboxes, "Every message, oldest first."),
-    _operation("GET", "/_mock/inbox/{to}", read_inbox, "The latest code, and every message.", query=InboxQuery),
+    _operation("GET", "/_mock/inbox/{to}", read_inbox, "The latest code, and every message.", query=schemas.InboxQuery),
     _operation("GET", "/_mock/clock", read_clock, "The clock."),
-    _operation(
-        "POST", "/_mock/clock/advance", advance_clock, _CLOCK, body=Advance, body_required=False, example={"minutes": 5}
-    ),
+    _operation("POST", "/_mock/clock/advance", advance_clock, _CLOCK, body=schemas.Advance, example={"minutes": 5}),
     _operation("POST", "/_mock/clock/freeze", freeze_clock, _CLOCK, **_NO_BODY),
     _operation("POST", "/_mock/clock/resume", resume_clock, _CLOCK, **_NO_BODY, **_LIVE_ONLY),
-    _operation("POST", "/_mock/clock/speed", set_speed, _CLOCK, body=Speed, example={"speed": 60}, **_LIVE_ONLY),
+    _operation(
+        "POST", "/_mock/clock/speed", set_speed, _CLOCK, body=schemas.Speed, example={"speed": 60}, **_LIVE_ONLY
+    ),
     _operation("GET", "/_mock/scenarios", list_scenarios, "Every scenario."),
     _operation("GET", "/_mock/rules", list_rules, "The rules, oldest first."),
     _operation(
@@ -376,16 +363,17 @@ CONTROL = (
         add_rule,
         "The rule, which is in force.",
         status=201,
-        body=NewRule,
+        body=schemas.NewRule,
         example={"to": "+6591234567", "error": 5011, "times": 1},
     ),
-    _operation("DELETE", "/_mock/rules", remove_rules, "An empty list.", **_NO_BODY),
+    _operation("DELETE", "/_mock/rules", remove_rules, "An empty list.", forgets=True, **_NO_BODY),
     _operation(
         "DELETE",
         "/_mock/rules/{id}",
         remove_rule,
         "The rule, which is no longer in force.",
         refused={404: "4001: there is no such rule."},
+        forgets=True,
         **_NO_BODY,
     ),
     _operation(
@@ -393,7 +381,7 @@ CONTROL = (
         "/_mock/send",
         play_scenario,
         "The message; in virtual time its callbacks have been sent.",
-        body=NewSend,
+        body=schemas.NewSend,
         body_required=False,
         example={"to": "+6591234567", "scenario": "fallback"},
     ),

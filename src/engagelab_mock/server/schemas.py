@@ -1,19 +1,27 @@
-"""What the control API takes and answers, as types that requests are checked by and the document is made from."""
+"""What the control API takes and answers, as types: the document is made from them, and requests are read as them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from engagelab_mock.delivery.faults.catalogue import FAULTS
 from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.errors import UnknownName
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS
 from engagelab_mock.protocol.status import Channel, Status
+from engagelab_mock.service.rest.exchange import ApiError, read_object
+from engagelab_mock.service.rest.exchange import kind as noun_of
 from engagelab_mock.service.rules import CALLS
+
+if TYPE_CHECKING:
+    from werkzeug import Request
 
 #: The longest that one request can follow the journal, in seconds.
 FOLLOW_LIMIT = 86_400
@@ -89,12 +97,12 @@ class Clock(msgspec.Struct):
 
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """By how much the clock moves; the sum counts."""
+    """By how much the clock moves: at least one of these. The sum counts."""
 
-    seconds: Amount = 0
-    minutes: Amount = 0
-    hours: Amount = 0
-    days: Amount = 0
+    seconds: Amount | UnsetType = UNSET
+    minutes: Amount | UnsetType = UNSET
+    hours: Amount | UnsetType = UNSET
+    days: Amount | UnsetType = UNSET
 
 
 class Speed(msgspec.Struct, forbid_unknown_fields=True):
@@ -254,3 +262,86 @@ class SavedWebhook(msgspec.Struct):
     ]
     outcome: Annotated[Outcome, Meta(description="The outcome of the validation.")]
     error: Annotated[str | None, Meta(description="Why it is abnormal.")]
+
+
+def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
+    """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
+    return _checked(read_object(request.get_data() or b"{}"), kind, "field")
+
+
+def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
+    """Return a query as a struct, or raise `ApiError`."""
+    given = {}
+    for name, value in request.args.items(multi=True):
+        if name in given:
+            raise ApiError(3002, f"{name[:100]} is given more than once")
+        given[name] = value
+    return _checked(given, kind, "parameter")
+
+
+def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) -> Any:
+    names = kind.__struct_fields__
+    for name in given:
+        if name not in names:
+            unknown = UnknownName(noun, name[:100], names)
+            raise ApiError(3002, f"{unknown.what}; {unknown.hint}")
+    # A query's values are text: "5" is a number there.
+    text = noun == "parameter"
+    try:
+        return msgspec.convert(given, kind, strict=not text)
+    except msgspec.ValidationError as error:
+        raise ApiError(3002, _misfit(error, given, kind, text=text)) from None
+
+
+#: The place of a value in msgspec's message about it: a field, or an item of an array in a field.
+_PLACE = re.compile(r" - at `\$\.(\w+)(?:\[(\d+)\])?`$")
+
+
+def _misfit(error: msgspec.ValidationError, given: Mapping[str, Any], kind: type[msgspec.Struct], *, text: bool) -> str:
+    """Say which field does not fit its type, in the words of EngageLab's own calls."""
+    from msgspec import inspect  # only errors need it
+
+    fields = {field.name: field for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
+    for name, field in fields.items():
+        if field.required and name not in given:
+            return f"{name} is required"
+    found = _PLACE.search(str(error))
+    if found is None:
+        return str(error)
+    name, index = found.groups()
+    place, value, types = name, given[name], _alternatives(fields[name].type)
+    if index is not None:
+        [array] = [each for each in types if isinstance(each, inspect.ListType)]
+        place, value, types = f"{name}[{index}]", value[int(index)], _alternatives(array.item_type)
+    # A number that is out of its limits is shown, and so is text where some texts would be right.
+    numeric = type(value) in {int, float} and any(map(_limits, types))
+    textual = isinstance(value, str) and (text or any(isinstance(each, inspect.LiteralType) for each in types))
+    wrong = f"{value!r:.80}" if numeric or textual else noun_of(value)
+    return f"{place} is {wrong}, and must be {' or '.join(map(_expected, types))}"
+
+
+def _alternatives(described: Any) -> list[Any]:
+    """Return the types in a union, without null."""
+    from msgspec import inspect
+
+    while isinstance(described, inspect.Metadata):
+        described = described.type
+    types = described.types if isinstance(described, inspect.UnionType) else [described]
+    flat = [inner for each in types for inner in ([each] if each is described else _alternatives(each))]
+    return [each for each in flat if not isinstance(each, inspect.NoneType)]
+
+
+def _expected(described: Any) -> str:
+    """Return what a value must be."""
+    name = type(described).__name__
+    if name == "LiteralType":
+        return " or ".join(map(repr, described.values))
+    nouns = {"IntType": "an integer", "FloatType": "a number", "StrType": "a string", "DictType": "an object"}
+    return nouns.get(name, "an array") + _limits(described)
+
+
+def _limits(described: Any) -> str:
+    least, above, most = (getattr(described, name, None) for name in ("ge", "gt", "le"))
+    low = f" from {least:.0f}" if least is not None else f" above {above:.0f}" if above is not None else ""
+    high = "" if most is None else f" to {most:.0f}" if above is None else f", and up to {most:.0f}"
+    return low + high

@@ -157,7 +157,7 @@ class Inbox(Sequence[InboxMessage]):
         try:
             return check_recipient(to, where="inbox")
         except InvalidRecipient as error:
-            digits = re.sub(r"[\s()+.-]|^0+", "", to) if isinstance(to, str) else ""
+            digits = re.sub(r"[\s()+.-]|^0+", "", str(to))
             recipients = {each.message.to for each in self._engine.messages}
             alike = [each for each in recipients if len(digits) >= _TELLING and each.endswith(digits)]
             if len(alike) != 1:
