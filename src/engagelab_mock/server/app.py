@@ -20,10 +20,10 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.transport.http1 import printable
-from engagelab_mock.errors import EngageLabMockError, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.loopback import is_loopback
-from engagelab_mock.service.rest.exchange import ApiError, ApiRequest, check_content_type
+from engagelab_mock.service.rest.exchange import ApiError, ApiRequest, check_content_type, misfit, read_object
 from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _save_webhook(app: ServerApp, request: Request) -> Response:
     if request.method != "PUT":
         message = f"{request.method[:20]} is not allowed here: PUT is"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", "PUT"),))
-    from engagelab_mock.server.schemas import SavedWebhook, Webhook, read_body  # few call this
+    from engagelab_mock.server.schemas import SavedWebhook, Webhook  # few call this
 
     engagelab = app.engagelab
     engagelab.api.authenticate(request.headers.get("Authorization"))
@@ -247,6 +247,34 @@ def fit(template: str, path: str) -> dict[str, str] | None:
         elif part != value:
             return None
     return named
+
+
+def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
+    """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
+    return _checked(read_object(request.get_data() or b"{}"), kind, "field")
+
+
+def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
+    """Return a query as a struct, or raise `ApiError`."""
+    given = {}
+    for name, value in request.args.items(multi=True):
+        if name in given:
+            raise ApiError(3002, f"{name[:100]} is given more than once")
+        given[name] = value
+    return _checked(given, kind, "parameter")
+
+
+def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) -> Any:
+    names = kind.__struct_fields__
+    for name in given:
+        if name not in names:
+            raise Call.refused(UnknownName(noun, name[:100], names))
+    # A query's values are text: "5" is a number there.
+    text = noun == "parameter"
+    try:
+        return msgspec.convert(given, kind, strict=not text)
+    except msgspec.ValidationError as error:
+        raise ApiError(3002, misfit(error, given, kind, text=text)) from None
 
 
 class Guard:

@@ -1,28 +1,30 @@
-"""What the control API takes and answers, as types: the document is made from them, and requests are read as them."""
+"""What the control API takes and answers, as types that requests are checked by and the document is made from."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.faults.catalogue import FAULTS
-from engagelab_mock.delivery.outcome import Outcome
-from engagelab_mock.errors import UnknownName
+from engagelab_mock.delivery.outcome import Outcome, hint_for
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
+from engagelab_mock.protocol.event_table import EVENTS
 from engagelab_mock.protocol.events import KINDS
 from engagelab_mock.protocol.status import Channel, Status
-from engagelab_mock.service.rest.exchange import ApiError, read_object
-from engagelab_mock.service.rest.exchange import kind as noun_of
 from engagelab_mock.service.rules import CALLS
 
 if TYPE_CHECKING:
-    from werkzeug import Request
+    from engagelab_mock.delivery.model import Delivery, Run
+    from engagelab_mock.messages.scenario import Scenario as BuiltIn
 
+#: How many of the pending callbacks are listed.
+_LISTED = 100
 #: The longest that one request can follow the journal, in seconds.
 FOLLOW_LIMIT = 86_400
 
@@ -34,6 +36,15 @@ ScenarioName = Annotated[str, Meta(extra_json_schema={"enum": [*CATALOGUE]})]
 FaultName = Annotated[str, Meta(extra_json_schema={"enum": [*FAULTS]})]
 StatusName = Annotated[str, Meta(extra_json_schema={"enum": [*map(str, Status)]})]
 Played = ScenarioName | Annotated[list[StatusName], Meta(description="Statuses, one second apart.")]
+
+
+Retry = Annotated[
+    list[Annotated[float, Meta(ge=0)]] | None,
+    Meta(description="Waits in seconds after attempts that are not acknowledged."),
+]
+Faults = FaultName | list[FaultName] | None
+#: The events that are not about a message.
+EVENT_NAMES = tuple(known.name for known in EVENTS.values() if known.kind != "status")
 
 
 class Ready(msgspec.Struct):
@@ -95,6 +106,19 @@ class Clock(msgspec.Struct):
     pending: Annotated[int, Meta(description="How much is still to be sent.")]
     next: Annotated[list[Pending], Meta(description="The first hundred of the pending.")]
 
+    @classmethod
+    def of(cls, clock: Any) -> Clock:
+        """Return a clock as it is described."""
+        virtual, pending = isinstance(clock, VirtualClock), clock.pending
+        return cls(
+            kind="virtual" if virtual else "live",
+            time=clock.time(),
+            frozen=virtual or bool(getattr(clock, "frozen", False)),
+            speed=None if virtual else getattr(clock, "speed", 1.0),
+            pending=len(pending),
+            next=[Pending(timer.at, timer.label) for timer in pending[:_LISTED]],
+        )
+
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
     """By how much the clock moves: at least one of these. The sum counts."""
@@ -120,6 +144,19 @@ class Scenario(msgspec.Struct):
     delays: Annotated[list[float], Meta(description="Seconds before each status.")]
     channels: list[str | None]
     error_codes: list[int]
+
+    @classmethod
+    def of(cls, scenario: BuiltIn) -> Scenario:
+        """Return a scenario as it is described."""
+        steps = scenario.transitions
+        return cls(
+            scenario.name,
+            scenario.description,
+            scenario.statuses,
+            [step.after for step in steps],
+            [step.channel for step in steps],
+            [step.error_code for step in steps],
+        )
 
 
 class NewRule(msgspec.Struct, forbid_unknown_fields=True):
@@ -163,25 +200,58 @@ class NewSend(msgspec.Struct, forbid_unknown_fields=True):
 
     to: Annotated[To | None, Meta(description="The recipient. Default: a generated one.")] = None
     scenario: Played | None = None
+    any_order: Annotated[bool, Meta(description="Send the statuses of `scenario` in an order that is not usual.")] = (
+        False
+    )
     template: str | None = None
     channel: Annotated[str, Meta(extra_json_schema={"enum": [*map(str, Channel)]})] | None = None
     custom_args: dict[str, Any] | None = None
     batch: Annotated[
         Annotated[int, Meta(ge=1)] | Literal["all"] | None, Meta(description="How many events one callback carries.")
     ] = None
-    retry: Annotated[
-        list[Annotated[float, Meta(ge=0)]] | None,
-        Meta(description="Waits in seconds after attempts that are not acknowledged."),
-    ] = None
-    fault: FaultName | list[FaultName] | None = None
+    retry: Retry = None
+    fault: Faults = None
+
+
+class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """An event that is not about a message: a notification, a user's reply, or a system event."""
+
+    event: Annotated[str, Meta(description="Its name.", extra_json_schema={"enum": [*EVENT_NAMES]})]
+    fields: Annotated[
+        dict[str, Any], Meta(description="Its fields; others have defaults. A reply needs `sender` and `body`.")
+    ] = {}
+    total: Annotated[int | None, Meta(description="The envelope's `total`. Default: the right one.")] = None
+    retry: Retry = None
+    fault: Faults = None
 
 
 class SentDelivery(msgspec.Struct):
-    """One callback, and how it went."""
+    """One callback to one receiver, and how it went."""
 
     statuses: list[str]
+    receiver: Annotated[str, Meta(description="The receiver's address.")]
     outcome: Outcome
     attempts: int
+    http_status: int | None
+    error: Annotated[str | None, Meta(description="Why it is not acknowledged.")]
+    hint: Annotated[str | None, Meta(description="What to try next.")]
+    retry_at: Annotated[float | None, Meta(description="When it is sent again, in Unix seconds of the server's clock.")]
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> SentDelivery:
+        """Return a delivery as it is described."""
+        last = delivery.attempts[-1] if delivery.attempts else None
+        again = last is not None and not delivery.closed and delivery.due is not None and delivery.due > last.at
+        return cls(
+            statuses=delivery.statuses,
+            receiver=delivery.receiver.address,
+            outcome=delivery.outcome,
+            attempts=len(delivery.attempts),
+            http_status=last.response.status if last is not None and last.response is not None else None,
+            error=(last.error or None) if last is not None else None,
+            hint=(hint_for(delivery) or None) if last is not None and last.error else None,
+            retry_at=delivery.due if again else None,
+        )
 
 
 class Sent(msgspec.Struct):
@@ -190,8 +260,54 @@ class Sent(msgspec.Struct):
     message_id: str
     to: str
     scenario: str
-    statuses: list[str]
+    statuses: Annotated[list[str], Meta(description="What the scenario sends.")]
+    sent: Annotated[list[str], Meta(description="The statuses that were sent so far.")]
+    pending: Annotated[list[str], Meta(description="The statuses that are sent later, by the server's clock.")]
+    not_sent: Annotated[list[str], Meta(description="The statuses that are not sent; `problem` says why.")]
+    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
     deliveries: list[SentDelivery]
+
+    @classmethod
+    def of(cls, run: Run, *, pending: bool) -> Sent:
+        """Return a message as it is described; `pending` says whether what was not sent so far still will be."""
+        planned, sent = run.scenario.statuses, run.statuses
+        unsent = list((Counter(planned) - Counter(sent)).elements())
+        not_sent = [] if pending else unsent
+        return cls(
+            message_id=run.message_id,
+            to=run.to,
+            scenario=run.scenario.name,
+            statuses=planned,
+            sent=sent,
+            pending=unsent if pending else [],
+            not_sent=not_sent,
+            problem=_problem(run.deliveries, not_sent),
+            deliveries=list(map(SentDelivery.of, run.deliveries)),
+        )
+
+
+class SentEvent(msgspec.Struct):
+    """The event that was sent, and its callbacks so far."""
+
+    event: str
+    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
+    deliveries: list[SentDelivery]
+
+    @classmethod
+    def of(cls, event: str, deliveries: Sequence[Delivery], *, pending: bool) -> SentEvent:
+        """Return an event as it is described."""
+        not_sent = [] if deliveries or pending else [event]
+        return cls(event, _problem(deliveries, not_sent), list(map(SentDelivery.of, deliveries)))
+
+
+def _problem(deliveries: Sequence[Delivery], not_sent: Sequence[str]) -> str | None:
+    """Say what was not acknowledged or not sent, and why; None if everything was, so far."""
+    left = f"not sent: {', '.join(not_sent)}" if not_sent else ""
+    for delivery in deliveries:
+        if delivery.attempts and (why := delivery.attempts[-1].error):
+            what = f"{', '.join(delivery.statuses)} was not acknowledged: {why}"
+            return f"{what}; {left}" if left else what
+    return f"{left}: no receiver wants it; PUT /v1/sandbox/webhook sets one" if left else None
 
 
 class JournalQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -262,86 +378,3 @@ class SavedWebhook(msgspec.Struct):
     ]
     outcome: Annotated[Outcome, Meta(description="The outcome of the validation.")]
     error: Annotated[str | None, Meta(description="Why it is abnormal.")]
-
-
-def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
-    """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
-    return _checked(read_object(request.get_data() or b"{}"), kind, "field")
-
-
-def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
-    """Return a query as a struct, or raise `ApiError`."""
-    given = {}
-    for name, value in request.args.items(multi=True):
-        if name in given:
-            raise ApiError(3002, f"{name[:100]} is given more than once")
-        given[name] = value
-    return _checked(given, kind, "parameter")
-
-
-def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) -> Any:
-    names = kind.__struct_fields__
-    for name in given:
-        if name not in names:
-            unknown = UnknownName(noun, name[:100], names)
-            raise ApiError(3002, f"{unknown.what}; {unknown.hint}")
-    # A query's values are text: "5" is a number there.
-    text = noun == "parameter"
-    try:
-        return msgspec.convert(given, kind, strict=not text)
-    except msgspec.ValidationError as error:
-        raise ApiError(3002, _misfit(error, given, kind, text=text)) from None
-
-
-#: The place of a value in msgspec's message about it: a field, or an item of an array in a field.
-_PLACE = re.compile(r" - at `\$\.(\w+)(?:\[(\d+)\])?`$")
-
-
-def _misfit(error: msgspec.ValidationError, given: Mapping[str, Any], kind: type[msgspec.Struct], *, text: bool) -> str:
-    """Say which field does not fit its type, in the words of EngageLab's own calls."""
-    from msgspec import inspect  # only errors need it
-
-    fields = {field.name: field for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
-    for name, field in fields.items():
-        if field.required and name not in given:
-            return f"{name} is required"
-    found = _PLACE.search(str(error))
-    if found is None:
-        return str(error)
-    name, index = found.groups()
-    place, value, types = name, given[name], _alternatives(fields[name].type)
-    if index is not None:
-        [array] = [each for each in types if isinstance(each, inspect.ListType)]
-        place, value, types = f"{name}[{index}]", value[int(index)], _alternatives(array.item_type)
-    # A number that is out of its limits is shown, and so is text where some texts would be right.
-    numeric = type(value) in {int, float} and any(map(_limits, types))
-    textual = isinstance(value, str) and (text or any(isinstance(each, inspect.LiteralType) for each in types))
-    wrong = f"{value!r:.80}" if numeric or textual else noun_of(value)
-    return f"{place} is {wrong}, and must be {' or '.join(map(_expected, types))}"
-
-
-def _alternatives(described: Any) -> list[Any]:
-    """Return the types in a union, without null."""
-    from msgspec import inspect
-
-    while isinstance(described, inspect.Metadata):
-        described = described.type
-    types = described.types if isinstance(described, inspect.UnionType) else [described]
-    flat = [inner for each in types for inner in ([each] if each is described else _alternatives(each))]
-    return [each for each in flat if not isinstance(each, inspect.NoneType)]
-
-
-def _expected(described: Any) -> str:
-    """Return what a value must be."""
-    name = type(described).__name__
-    if name == "LiteralType":
-        return " or ".join(map(repr, described.values))
-    nouns = {"IntType": "an integer", "FloatType": "a number", "StrType": "a string", "DictType": "an object"}
-    return nouns.get(name, "an array") + _limits(described)
-
-
-def _limits(described: Any) -> str:
-    least, above, most = (getattr(described, name, None) for name in ("ge", "gt", "le"))
-    low = f" from {least:.0f}" if least is not None else f" above {above:.0f}" if above is not None else ""
-    high = "" if most is None else f" to {most:.0f}" if above is None else f", and up to {most:.0f}"
-    return low + high
