@@ -66,7 +66,8 @@ class Terminal:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "CURL_HOME": str(directory),
             "ENGAGELAB_MOCK_PORT": ports[DEFAULT_PORT],
-            "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:schemathesis -p no:faker",
+            "PYTEST_ADDOPTS": "-p engagelab_mock -p no:cacheprovider",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         }
         for path in directory.iterdir():
             path.write_text(self._substituted(path.read_text(encoding="utf-8")), encoding="utf-8")
