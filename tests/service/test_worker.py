@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -237,6 +238,21 @@ def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) 
     told = [event.message_id for received in slow.recorder.received for event in received.events]  # type: ignore[attr-defined]
     assert told == [runs[0].message_id, runs[3].message_id, runs[4].message_id]
     assert all(delivery.closed for run in runs for delivery in run.deliveries)
+
+
+def test_a_caller_does_not_wait_for_callbacks_that_are_given_up(endpoint: Make) -> None:
+    slow, fast = endpoint("slow"), endpoint("fast")
+    slow.go_on.clear()
+    with live(slow, fast) as engagelab, Worker(engagelab, concurrency=1), ThreadPoolExecutor() as callers:
+        engagelab.begin_send(scenario=["plan"])
+        assert slow.asked.wait(PATIENCE)
+        waiting = callers.submit(engagelab.send, "+6591234567", scenario=["plan"])
+        engagelab.journal.wait_for(timeout=PATIENCE, to="+6591234567", receiver=fast.receiver)
+        engagelab._engine.messages.most_pending = 1
+        engagelab.begin_send(scenario=["plan"])
+        run = waiting.result(PATIENCE)
+        assert [delivery.receiver for delivery in run.deliveries if not delivery.attempts] == [slow.receiver]
+        slow.go_on.set()
 
 
 def test_after_a_reset_nothing_goes_out_that_waited_for_a_receiver(endpoint: Make) -> None:
