@@ -243,7 +243,7 @@ def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) 
 def test_a_caller_does_not_wait_for_callbacks_that_are_given_up(endpoint: Make) -> None:
     slow, fast = endpoint("slow"), endpoint("fast")
     slow.go_on.clear()
-    with live(slow, fast) as engagelab, Worker(engagelab, concurrency=1), ThreadPoolExecutor() as callers:
+    with ThreadPoolExecutor() as callers, live(slow, fast) as engagelab, Worker(engagelab, concurrency=1):
         engagelab.begin_send(scenario=["plan"])
         assert slow.asked.wait(PATIENCE)
         waiting = callers.submit(engagelab.send, "+6591234567", scenario=["plan"])
