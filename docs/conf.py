@@ -8,7 +8,16 @@ from inspect import iscoroutinefunction
 from typing import Any, is_typeddict
 
 from docutils import nodes
-from sphinx.addnodes import desc_content, desc_name, desc_sig_keyword, desc_sig_space, desc_signature, pending_xref
+from sphinx.addnodes import (
+    desc_addname,
+    desc_content,
+    desc_name,
+    desc_sig_keyword,
+    desc_sig_punctuation,
+    desc_sig_space,
+    desc_signature,
+    pending_xref,
+)
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -44,7 +53,7 @@ default_role = "code"
 add_module_names = False
 # Members stand in the order of the source, which is the order of use. Fields without a comment are in the signature.
 autodoc_member_order = "bysource"
-maximum_signature_line_length = 88
+maximum_signature_line_length = 170
 toc_object_entries_show_parents = "hide"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -116,15 +125,21 @@ def add_twin(app: Sphinx, domain: str, kind: str, content: desc_content) -> None
     twin = twin_of(getattr(sys.modules[signature["module"]], owner, None), name)
     if not twin:
         return
-    line = signature.deepcopy()
-    line["fullname"] = f"{owner}.{twin}"
-    line["ids"] = [f"{signature['module']}.{line['fullname']}"]
-    for shown in line.findall(desc_name):
-        shown.clear()
-        shown += nodes.Text(twin)
-    line.insert(0, [desc_sig_keyword("", "await"), desc_sig_space()])
+    address = f"{signature['module']}.{owner}.{twin}"
+    line = desc_signature("", "", ids=[address], module=signature["module"], fullname=f"{owner}.{twin}")
+    line["class"], line["classes"] = signature["class"], signature["classes"]
+    line += [desc_sig_keyword("", "await"), desc_sig_space()]
+    line += [part.deepcopy() for part in signature.findall(desc_addname)]
+    line += [desc_name("", twin), desc_sig_punctuation("", "(…)")]
     content.parent.insert(1, line)
-    app.env.domains.python_domain.note_object(line["ids"][0], "method", line["ids"][0])
+    app.env.domains.python_domain.note_object(address, "method", address)
+
+
+def shorten(
+    app: Sphinx, what: str, name: str, member: Any, options: Any, given: str | None, returns: str | None
+) -> Any:
+    """Write a default that a field makes for itself as `...`, which Sphinx can read."""
+    return (given.replace("<factory>", "..."), returns) if given else None
 
 
 def complete(app: Sphinx, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
@@ -140,5 +155,6 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", strip_blocks)
     app.connect("missing-reference", public_name)
     app.connect("autodoc-skip-member", skip_twin)
+    app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-process-docstring", complete)
     app.connect("object-description-transform", add_twin)

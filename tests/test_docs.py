@@ -438,6 +438,18 @@ def test_every_example_is_shown_on_a_page() -> None:
     assert examples == shown
 
 
+def test_the_pages_are_ordered_by_what_a_reader_wants() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    intents = ["Frameworks", "The whole loop", "Break it", "Check it", "Time and data", "Run it"]
+    assert re.findall(r"^:caption: (.+)$", index, re.MULTILINE) == ["Start", *intents, "Look it up", "Background"]
+    assert re.findall(r"^## (.+)$", index, re.MULTILINE) == [*intents, "Look it up"]
+    guides = sorted(page.stem for page in (DOCS / "howto").glob("*.md"))
+    # Each is in the sidebar, and in the list of the front page.
+    assert sorted(re.findall(r"^[^\[\n]* <howto/([\w-]+)>$", index, re.MULTILINE)) == guides
+    assert sorted(re.findall(r"\]\(howto/([\w-]+)\.md\)", index)) == guides
+    assert [name for name, text in PAGES if text.startswith("# How to")] == []
+
+
 def test_the_architecture_page_is_short_and_names_what_there_is() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 66  # one page, two pictures included

@@ -16,9 +16,9 @@ from tests.test_layers import FACADE, FACES, LAYERS  # noqa: E402
 
 ALT = (
     "The layers, from top to bottom: the faces, which are the pytest plugin, the command line, the server and "
-    "the integrations; the public class EngageLab; then checks, explore, service, delivery, messages, protocol, "
-    "and the clock, data, event loop and errors. Each imports from itself and from what is below it. Your app "
-    "calls the server, and delivery sends the callbacks to your app."
+    "the integrations; then checks, explore, the public class EngageLab, service, delivery, messages, protocol, "
+    "data, clock, event loop and errors. A layer imports only what is below it, but the verbs of EngageLab load "
+    "checks and explore. Your app calls the server, and delivery sends the callbacks to your app."
 )
 
 _LEFT, _WIDTH, _APP = 20, 430, 556
@@ -27,7 +27,7 @@ _PYTEST = {"pytest": "pytest_plugin.py"}
 
 def draw() -> str:
     faces = [face for face in FACES if _path(face).exists()]
-    rows = [FACADE, *(layer for layer in reversed(LAYERS) if layer != FACADE)]
+    rows = LAYERS[::-1]
     texts = {row: wrapped(_says(row), _WIDTH - 126, size=12) for row in rows}
     heights = {row: 20 + 16 * len(texts[row]) for row in rows}
     total = 80 + sum(heights.values()) + 8 * len(rows)
@@ -53,8 +53,9 @@ def draw() -> str:
     picture.box(_APP, 20, 66, bottom - 20, "box line-ink")
     for number, word in enumerate(["your", "app"]):
         picture.text(_APP + 33, (20 + bottom) / 2 + 18 * number, word, "bold", anchor="middle")
-    for number, line in enumerate(["A layer imports", "only what is", "below it."]):
-        picture.text(_LEFT + _WIDTH + 24, bottom + 40 + 18 * number, line, "soft", size=12.5)
+    note = "A layer imports only what is below it. EngageLab loads checks and explore when a test calls them."
+    for number, line in enumerate(wrapped(note, 640 - _LEFT - _WIDTH - 40, size=12)):
+        picture.text(_LEFT + _WIDTH + 20, bottom + 40 + 17 * number, line, "soft", size=12)
     return picture.render()
 
 

@@ -15,7 +15,7 @@ ALT = (
     "with 200."
 )
 
-_WHO = {"user": 66, "app": 280, "mock": 512}
+_WHO = {"user": 66, "app": 268, "mock": 516}
 _TO = "+6591234567"
 _BASIC = "Basic a2V5OnNlY3JldA=="
 

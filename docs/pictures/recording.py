@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from svg import Picture, width_of
 
-COLUMNS = 74
+COLUMNS = 80
 _SIZE = 13
 _LINE = 19
 
