@@ -135,6 +135,12 @@ def test_a_name_is_loaded_only_when_it_is_used() -> None:
     assert done.stdout.strip() == "[] ['engagelab_mock.protocol', 'engagelab_mock.protocol.status']"
 
 
+def test_a_star_import_brings_every_name() -> None:
+    names: dict[str, object] = {}
+    exec("from engagelab_mock import *", names)
+    assert sorted(names.keys() - {"__builtins__"}) == [name for name in dir(engagelab_mock) if name != "__version__"]
+
+
 def test_the_version_is_the_distribution_s() -> None:
     from importlib.metadata import version
 

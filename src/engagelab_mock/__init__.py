@@ -63,6 +63,10 @@ def _homes() -> dict[str, str]:
     return {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
 
 
+#: Star import loads every name.
+__all__ = [*_homes()]
+
+
 def __getattr__(name: str) -> object:
     home = _homes().get(name)
     if home is None:
@@ -75,4 +79,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_homes(), "__version__"])
+    return sorted([*__all__, "__version__"])

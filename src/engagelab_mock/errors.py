@@ -126,11 +126,15 @@ class InvalidDelay(UsageError):
 
 
 class IllegalTransition(UsageError):
-    """Report a status that cannot follow the ones before it in the transition graph.
+    """Report a status that cannot follow the ones before it in the transition graph; `allowed` says what can.
 
     >>> issubclass(IllegalTransition, UsageError)
     True
     """
+
+    def __init__(self, what: str, *, where: str, hint: str, allowed: str) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.allowed = allowed
 
 
 class UnknownName(UsageError):

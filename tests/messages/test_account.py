@@ -151,7 +151,7 @@ WRONG = [
     ("notification", ("insufficient_balanse",), {}, UnknownName, "did you mean 'insufficient_balance'?"),
     ("notification", (LOGIN,), {}, UnknownName, "unknown notification 'account_login'"),
     ("notification", (["sent"],), {}, UnknownName, "unknown notification"),
-    ("uplink", ("6591234567",), {"body": "STOP"}, UsageError, "did you mean '+6591234567'?"),
+    ("uplink", ("006591234567",), {"body": "STOP"}, UsageError, "did you mean '+6591234567'?"),
     ("uplink", (6591234567,), {"body": "STOP"}, UsageError, "a recipient is a string"),
     ("uplink", ("+6591234567",), {"body": b"STOP"}, UsageError, "body is a string, not b'STOP'"),
     ("uplink", ("+6591234567",), {"body": "STOP", "to": 81234}, UsageError, "to is a string, not 81234"),

@@ -31,7 +31,6 @@ def test_usual_e_mail_addresses_are_accepted(address: str) -> None:
 
 
 NOT_NUMBERS = [
-    ("6591234567", "did you mean '+6591234567'?"),
     ("006591234567", "did you mean '+6591234567'?"),
     ("+65 9123 4567", "did you mean '+6591234567'?"),
     ("+1 (212) 555-0100", "did you mean '+12125550100'?"),
@@ -56,6 +55,13 @@ def test_an_invalid_number_is_refused_with_a_hint(to: str, hint: str) -> None:
         check_recipient(to)
     assert hint in caught.value.hint
     assert str(caught.value).startswith(f"to: {to!r} is not")
+
+
+@pytest.mark.parametrize("to", ["91234567", "13800138000", "9123 4567", "(0)91234567", "6591234567", "0091"])
+def test_no_number_is_suggested_that_may_be_of_another_country(to: str) -> None:
+    with pytest.raises(InvalidRecipient) as caught:
+        check_recipient(to)
+    assert caught.value.hint.startswith("E.164 is '+', the country code and the number")
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,20 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import CATALOGUE, EngageLab, LiveClock, Receiver, Recorder, __version__
+from engagelab_mock import (
+    CATALOGUE,
+    EngageLab,
+    LiveClock,
+    NotAcknowledged,
+    Receiver,
+    Recorder,
+    __version__,
+)
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.server import ApiServer, create_app
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.server.schemas import SentDelivery
+from engagelab_mock.service.rest.exchange import ApiSettings
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.server.conftest import PATIENCE, Talk, message
@@ -112,10 +122,10 @@ def test_the_journal_can_be_filtered(talk: Talk, engagelab: EngageLab, query: st
         ("staus=sent", "did you mean 'status'?"),
         ("status=delivred", "did you mean 'delivered'?"),
         ("outcome=acknowleged", "did you mean 'acknowledged'?"),
-        ("limit=0", "Expected `int` >= 1 - at `$.limit`"),
-        ("limit=many", "Expected `int`, got `str` - at `$.limit`"),
-        ("follow=-1", "Expected `float` >= 0.0 - at `$.follow`"),
-        ("follow=nan", "Expected `float` >= 0.0 - at `$.follow`"),
+        ("limit=0", "limit is '0', and must be an integer from 1 to 1000000"),
+        ("limit=many", "limit is 'many', and must be an integer from 1 to 1000000"),
+        ("follow=-1", "follow is '-1', and must be a number from 0 to 86400 or '' or 'true'"),
+        ("follow=nan", "follow is 'nan', and must be a number from 0 to 86400 or '' or 'true'"),
         ("to=a&to=b", "to is given more than once"),
     ],
 )
@@ -256,6 +266,71 @@ def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab:
     assert engagelab.journal.statuses[-1] == "verified_timeout"
 
 
+#: Bodies of the wrong type, or out of limits, and what is said.
+MISFITS: dict[str, list[tuple[Any, str]]] = {
+    "POST /_mock/clock/advance": [
+        ({"minutes": "5"}, "minutes is a string, and must be a number from 0 to 1000000000"),
+        ({"minutes": True}, "minutes is a boolean, and must be a number from 0 to 1000000000"),
+        ({"minutes": None}, "minutes is null, and must be a number from 0 to 1000000000"),
+        ({"minutes": -1}, "minutes is -1, and must be a number from 0 to 1000000000"),
+        ({"days": 1e10}, "days is 10000000000.0, and must be a number from 0 to 1000000000"),
+        ([], "the body is an array, and must be an object"),
+        ("null", "the body is null, and must be an object"),
+    ],
+    "POST /_mock/clock/speed": [
+        (None, "speed is required"),
+        ({}, "speed is required"),
+        ({"speed": 0}, "speed is 0, and must be a number above 0, and up to 1000000000"),
+    ],
+    "POST /_mock/rules": [
+        ({"to": 5}, "to is a number, and must be a string"),
+        ({"scenario": {}}, "scenario is an object, and must be a string or an array"),
+        ({"scenario": ["plan", 5]}, "scenario[1] is a number, and must be a string"),
+        ({"times": 0}, "times is 0, and must be an integer from 1"),
+        ({"times": 1.5}, "times is 1.5, and must be an integer from 1"),
+    ],
+    "POST /_mock/send": [
+        ({"batch": "each"}, "batch is 'each', and must be an integer from 1 or 'all'"),
+        ({"batch": []}, "batch is an array, and must be an integer from 1 or 'all'"),
+        ({"retry": 5}, "retry is a number, and must be an array"),
+        ({"retry": [60, "x"]}, "retry[1] is a string, and must be a number from 0"),
+        ({"custom_args": "x"}, "custom_args is a string, and must be an object"),
+    ],
+    "PUT /v1/sandbox/webhook": [
+        (None, "url is required"),
+        ({"url": 5}, "url is a number, and must be a string"),
+    ],
+    # What they have in common.
+    "POST /v1/messages": [
+        ({"to": 5}, "to is a number, and must be a string"),
+        ({}, "to is required"),
+        ([], "the body is an array, and must be an object"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "said"), [(call, *each) for call, several in MISFITS.items() for each in several]
+)
+def test_a_misfit_is_named_in_the_same_words_by_every_call(talk: Talk, call: str, body: Any, said: str) -> None:
+    method, path = call.split()
+    answer = talk(method, path, body)
+    assert (answer.error, answer.json["message"]) == ((400, 3002), said)
+
+
+@pytest.mark.parametrize("body", [None, "", {}])
+def test_an_advance_by_nothing_says_what_is_missing(talk: Talk, body: Any) -> None:
+    answer = talk("POST", "/_mock/clock/advance", body)
+    assert answer.error == (400, 3002)
+    assert answer.json["message"] == 'seconds, minutes, hours or days is required, such as {"minutes": 5}'
+    assert talk("POST", "/_mock/clock/advance", {"seconds": 0}).status == 200
+
+
+@pytest.mark.parametrize("path", ["/_mock/reset", "/_mock/clock/freeze", "/_mock/send"])
+def test_a_call_that_needs_no_body_works_without(talk: Talk, path: str) -> None:
+    assert talk("POST", path).status == 200
+
+
 @pytest.mark.parametrize("body", [{"minutes": -1}, {"seconds": "5"}, {"minuts": 5}, [], {"days": 1e400}])
 def test_an_unusable_advance_is_refused(talk: Talk, body: Any) -> None:
     status, code = talk("POST", "/_mock/clock/advance", body).error
@@ -319,7 +394,7 @@ def test_all_rules_can_be_removed(talk: Talk, engagelab: EngageLab) -> None:
         ({"eror": 5013}, "did you mean 'error'?"),
         ({"error": 4711}, "4711"),
         ({"call": "mesages", "error": 5013}, "did you mean 'messages'?"),
-        ({"error": "5013"}, "int"),
+        ({"error": "5013"}, "error is a string, and must be an integer"),
     ],
 )
 def test_an_unusable_rule_is_refused(talk: Talk, engagelab: EngageLab, body: Any, said: str) -> None:
@@ -352,6 +427,150 @@ def test_a_scenario_is_played_with_every_option(talk: Talk) -> None:
     assert talk("POST", "/_mock/send").json["scenario"] == "verified"
 
 
+def test_a_send_says_what_was_sent_and_what_was_not_acknowledged(talk: Talk, engagelab: EngageLab) -> None:
+    assert engagelab.receiver.recorder is not None
+    sent = talk("POST", "/_mock/send", {"scenario": "delivered"}).json
+    assert (sent["sent"], sent["pending"], sent["not_sent"], sent["problem"]) == (sent["statuses"], [], [], None)
+    first = sent["deliveries"][0]
+    assert (first["receiver"], first["http_status"]) == (engagelab.receiver.address, 200)
+    assert (first["error"], first["hint"], first["retry_at"]) == (None, None, None)
+
+    engagelab.receiver.recorder.answer = 404
+    sent = talk("POST", "/_mock/send", {"scenario": "delivered"}).json
+    assert (sent["statuses"], sent["sent"], sent["pending"]) == (["plan", "sent", "delivered"], ["plan"], [])
+    assert sent["not_sent"] == ["sent", "delivered"]
+    error = "answered 404 Not Found; only 200 acknowledges"
+    assert sent["problem"] == f"plan was not acknowledged: {error}; not sent: sent, delivered"
+    [failed] = sent["deliveries"]
+    assert (failed["outcome"], failed["http_status"], failed["error"]) == ("not_200", 404, error)
+    assert failed["hint"].startswith("no route matches")
+    with pytest.raises(NotAcknowledged):
+        engagelab.settle()
+
+
+def test_a_send_says_what_is_still_to_come() -> None:
+    with EngageLab(clock=LiveClock()) as engagelab, ApiServer(engagelab) as server:
+        talk = Talk(server)
+        talk("POST", "/_mock/clock/freeze")
+        sent = talk("POST", "/_mock/send", {"scenario": "delivered"}).json
+    assert (sent["sent"] + sent["pending"], sent["not_sent"], sent["problem"]) == (sent["statuses"], [], None)
+    assert sent["pending"][-2:] == ["sent", "delivered"]
+
+
+@pytest.mark.parametrize("receivers", ["none", "of other events"])
+def test_a_send_to_nobody_says_so(receivers: str) -> None:
+    with EngageLab(Receiver.recording(events=["delivered"])) as engagelab, ApiServer(engagelab) as server:
+        if receivers == "none":
+            engagelab.receivers.clear()
+        answer = Talk(server)("POST", "/_mock/send", {"scenario": ["plan", "sent"]}).json
+        assert (answer["sent"], answer["not_sent"], answer["deliveries"]) == ([], ["plan", "sent"], [])
+        assert answer["problem"].startswith("not sent: plan, sent: no receiver wants it")
+        event = Talk(server)("POST", "/_mock/events", {"event": "insufficient_balance"}).json
+        assert (event["deliveries"], event["problem"][:31]) == ([], "not sent: insufficient_balance:")
+
+
+def test_statuses_of_an_unusual_order_are_sent_on_demand(talk: Talk, engagelab: EngageLab) -> None:
+    unusual = {"scenario": ["plan", "sent", "sent", "delivered"]}
+    for path in ("/_mock/send", "/_mock/rules"):
+        answer = talk("POST", path, unusual)
+        assert answer.error == (400, 3002)
+        assert answer.json["message"] == (
+            "'sent' cannot follow 'sent' in the inferred graph; after 'sent' comes delivered, delivered_failed, "
+            'verified, verified_failed, verified_timeout; POST /_mock/send with "any_order": true sends it anyway'
+        )
+    assert talk("POST", "/_mock/send", {**unusual, "any_order": True}).json["sent"] == unusual["scenario"]
+    assert talk("POST", "/_mock/send", {"any_order": True}).json["scenario"] == "verified"
+    assert engagelab.journal.statuses[:4] == unusual["scenario"]
+
+
+@pytest.mark.parametrize("name", ["insufficient_balance", "account_login", "template_audit_result"])
+def test_an_event_about_the_account_is_sent(talk: Talk, engagelab: EngageLab, name: str) -> None:
+    answer = talk("POST", "/_mock/events", {"event": name}).json
+    assert (answer["event"], answer["problem"]) == (name, None)
+    assert [(each["statuses"], each["outcome"]) for each in answer["deliveries"]] == [([name], "acknowledged")]
+    assert engagelab.journal.statuses == [name]
+
+
+def test_an_event_has_the_given_fields_and_options(talk: Talk, engagelab: EngageLab) -> None:
+    reply = {"event": "uplink_message", "fields": {"sender": "+6591234567", "body": "STOP"}}
+    talk("POST", "/_mock/events", reply)
+    low = {"event": "insufficient_balance", "fields": {"remain_balance": -7}, "total": 5, "fault": ["duplicate"]}
+    talk("POST", "/_mock/events", low)
+    login = {"event": "account_login", "fields": {"action": "login_failed", "email": "a@example.com"}}
+    talk("POST", "/_mock/events", login)
+    stop, balance, *_, failed = [json.loads(each.callback.body) for each in engagelab.journal.deliveries]
+    data = stop["rows"][0]["response"]["response_data"]
+    assert (data["from"], data["body"]) == ("+6591234567", "STOP")
+    assert balance["total"] == 5
+    assert balance["rows"][0]["notification"]["notification_data"]["remain_balance"] == -7
+    assert failed["rows"][0]["system_event"]["data"]["account_login"]["action"] == "login_failed"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (None, "event is required"),
+        ({"event": "insufficient_balanc"}, "did you mean 'insufficient_balance'?"),
+        ({"event": "sent"}, "It is a status"),
+        ({"event": 5}, "event is a number, and must be a string"),
+        ({"event": "uplink_message"}, "sender is required"),
+        ({"event": "uplink_message", "fields": {"sender": "+6591234567"}}, "body is required"),
+        ({"event": "uplink_message", "fields": {"sender": "91234567", "body": "STOP"}}, "E.164"),
+        ({"event": "uplink_message", "fields": {"sender": "+6591234567", "body": 5}}, "body is a string"),
+        ({"event": "insufficient_balance", "fields": {"remain_balance": "1"}}, "remain_balance is a number"),
+        ({"event": "insufficient_balance", "fields": {"remain_balanc": 1}}, "did you mean 'remain_balance'?"),
+        ({"event": "insufficient_balance", "fields": {"at": 1}}, "it has no at"),
+        ({"event": "insufficient_balance", "fields": {"event": "x"}}, "it has no event"),
+        ({"event": "insufficient_balance", "fields": {"self": 1}}, "it has no self"),
+        ({"event": "insufficient_balance", "fields": []}, "fields is an array, and must be an object"),
+        ({"event": "insufficient_balance", "fault": "duplicat"}, "did you mean 'duplicate'?"),
+        ({"event": "insufficient_balance", "remain_balance": 1}, "unknown field 'remain_balance'"),
+    ],
+)
+def test_an_unusable_event_is_refused(talk: Talk, engagelab: EngageLab, body: Any, said: str) -> None:
+    answer = talk("POST", "/_mock/events", body)
+    assert answer.error == (400, 3002)
+    assert said in answer.json["message"]
+    assert engagelab.journal.statuses == []
+
+
+def test_an_event_that_a_live_server_cannot_deliver_is_answered_at_once() -> None:
+    gone = Receiver.http("http://127.0.0.1:1/")
+    live = EngageLab(gone, clock=LiveClock(), defaults={"check": False, "retry": [3600]})
+    with live as engagelab, ApiServer(engagelab) as server:
+        answer = Talk(server)("POST", "/_mock/events", {"event": "insufficient_balance"})
+        assert (answer.status, answer.json["event"]) == (200, "insufficient_balance")
+        [delivery] = await_retry(engagelab)
+        described = SentDelivery.of(delivery)
+        assert (described.outcome, described.http_status, described.attempts) == ("refused", None, 1)
+        assert described.retry_at == pytest.approx(engagelab.clock.time() + 3600, abs=60)
+        assert Talk(server)("POST", "/_mock/reset").status == 200
+        assert engagelab.pending == []
+
+
+def await_retry(engagelab: EngageLab) -> list[Delivery]:
+    """Wait until a callback waits for its next attempt, and return the deliveries."""
+    arrived = engagelab._engine.scheduler.condition.wait_for(lambda: any(map(_waits, _deliveries(engagelab))), PATIENCE)
+    assert arrived
+    return _deliveries(engagelab)
+
+
+def _deliveries(engagelab: EngageLab) -> list[Delivery]:
+    return list(engagelab._engine.journal.deliveries)
+
+
+def _waits(delivery: Delivery) -> bool:
+    return SentDelivery.of(delivery).retry_at is not None
+
+
+@pytest.mark.parametrize("body", [None, {}, {"to": "+6591234567"}, {"scenario": "verified", "error": 5013}])
+def test_a_rule_without_its_effect_says_what_is_missing(talk: Talk, body: Any) -> None:
+    answer = talk("POST", "/_mock/rules", body)
+    assert answer.error == (400, 3002)
+    said = 'either scenario or error is required, such as {"scenario": "sent_failed"} or {"error": 5013}'
+    assert answer.json["message"] == said
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -382,10 +601,43 @@ def test_a_reset_keeps_only_the_receivers_and_the_clock(talk: Talk, engagelab: E
     assert talk("POST", "/v1/messages", message()).status == 200
 
 
-def test_an_unknown_path_names_the_nearest(talk: Talk) -> None:
-    answer = talk("GET", "/_mock/jurnal")
+@pytest.mark.parametrize(
+    ("call", "nearest"),
+    [
+        ("GET /_mock/jurnal", "/_mock/journal"),
+        ("GET /_mock/inboxes", "/_mock/inbox"),
+        ("GET /_mock/rule", "/_mock/rules"),
+        ("POST /_mock/sned", "/_mock/send"),
+        ("POST /_mock/advance", "/_mock/clock/advance"),
+    ],
+)
+def test_an_unknown_path_names_the_nearest(talk: Talk, call: str, nearest: str) -> None:
+    answer = talk(*call.split())
     assert answer.error == (404, 4001)
-    assert "did you mean '/_mock/journal'?" in answer.json["message"]
+    assert f"did you mean '{nearest}'?" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(
+            "GET /_mock/messages",
+            "GET /_mock/health",
+            "POST /_mock/restart",
+            "POST /_mock/reset2",
+            "POST /_mock/reset/",
+        ),
+        *("DELETE /_mock/rule", "DELETE /_mock/rule/1", "DELETE /_mock/journals", "GET /_mock", "POST /_mock/clear"),
+    ],
+)
+def test_no_call_is_suggested_that_forgets_something(talk: Talk, call: str) -> None:
+    answer = talk(*call.split())
+    assert answer.error == (404, 4001)
+    said = answer.json["message"].partition(";")[2]
+    assert "did you mean" not in said
+    assert "/_mock/reset" not in said
+    assert "/_mock/journal" in said
+    assert "/openapi.json" in said
 
 
 def test_the_webhook_sets_the_receiver_and_pings_it(
@@ -429,6 +681,26 @@ def test_an_unusable_webhook_is_refused(talk: Talk, engagelab: EngageLab, body: 
     assert talk("PUT", "/v1/sandbox/webhook", body).status == 400
     assert engagelab.receiver is receiver
     assert talk("PUT", "/v1/sandbox/webhook", {"url": "http://x"}, api=False).error == (401, 2001)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [("application/json; charset=utf-8", 200), ("application/x-www-form-urlencoded", 400), (None, 400)],
+)
+def test_a_webhook_needs_json_s_content_type_where_that_is_required(
+    content_type: str | None, expected: int, engagelab: EngageLab
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    webhook = {"url": "http://127.0.0.1:1/engagelab"}
+    with EngageLab(api=ApiSettings(strict_content_type=True)) as strict, ApiServer(strict) as server:
+        before = strict.receiver
+        answer = Talk(server)("PUT", "/v1/sandbox/webhook", webhook, headers=headers)
+        assert answer.status == expected
+        if expected == 400:
+            assert answer.error == (400, 3001)
+            assert strict.receiver is before
+    with ApiServer(engagelab) as server:
+        assert Talk(server)("PUT", "/v1/sandbox/webhook", webhook, headers=headers).status == 200
 
 
 def leave(server: ApiServer, path: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from engagelab_mock import ApiServer, EngageLab, Journal, LiveClock, NothingReceived, UsageError
+from engagelab_mock import ApiServer, EngageLab, InvalidRecipient, Journal, LiveClock, NothingReceived, UsageError
 from tests.service.app import PATIENCE
 from tests.service.rest.client import TO, Client
 
@@ -139,6 +139,26 @@ def test_wait_waits_for_an_app_in_another_thread(engagelab: EngageLab) -> None:
     waiting.set()
     assert inbox.wait(timeout=PATIENCE).to == TO
     app.join()
+
+
+@pytest.mark.parametrize("to", ["91234567", "9123 4567", "6591234567", "065-91234567"])
+def test_a_number_without_country_code_gets_the_recipient_that_it_is_of(engagelab: EngageLab, to: str) -> None:
+    with pytest.raises(InvalidRecipient) as caught:
+        engagelab.inbox(to)
+    assert "did you mean" not in caught.value.hint
+    engagelab.send("+6591234567")
+    with pytest.raises(InvalidRecipient) as caught:
+        engagelab.inbox(to)
+    assert caught.value.hint == "did you mean '+6591234567'? A message went there"
+
+
+@pytest.mark.parametrize("to", ["91234567", "4567", "", "user"])
+def test_no_recipient_is_suggested_where_none_or_several_fit(engagelab: EngageLab, to: str) -> None:
+    engagelab.send("+6591234567")
+    engagelab.send("+4491234567")
+    with pytest.raises(InvalidRecipient) as caught:
+        engagelab.inbox(to)
+    assert "did you mean" not in caught.value.hint
 
 
 def test_wait_waits_for_a_live_clock() -> None:

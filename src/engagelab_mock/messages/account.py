@@ -16,6 +16,7 @@ from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent, Made,
 from engagelab_mock.protocol.events import (
     AccountLogin,
     ApiCall,
+    Event,
     KeyManage,
     Notification,
     NotificationData,
@@ -37,6 +38,8 @@ _DETAILS: dict[str, type[Section]] = {
     "template_manage": TemplateManage,
     "api_call": ApiCall,
 }
+#: What a reply always has.
+_REPLY = ("sender", "body")
 
 
 class Account:
@@ -64,6 +67,31 @@ class Account:
             Made.API_KEY: lambda: self._hex()[:24],
             Made.EMAIL: generate.email,
         }
+
+    def event(self, name: str, fields: Mapping[str, Any], *, at: float) -> Event:
+        """Return an event by its name, at a Unix time; a reply takes its `sender` and `body` from the fields.
+
+        >>> account = Account(Generator.seeded(0))
+        >>> account.event("uplink_message", {"sender": "+6591234567", "body": "STOP"}, at=0).name
+        'uplink_message'
+        """
+        kinds: dict[str, Callable[..., Event]] = {
+            "notification": self.notification,
+            "response": self.uplink,
+            "system_event": self.system_event,
+        }
+        known = EVENTS.get(name)
+        if known is None or known.kind not in kinds:
+            hint = "It is a status, which `send` sends." if known is not None else ""
+            raise UnknownName("event", name, [each for kind in kinds for each in names_of(kind)], hint=hint)
+        given = {**fields}
+        arguments = {"event": name} if known.kind != "response" else {key: given.pop(key, None) for key in _REPLY}
+        for key, value in arguments.items():
+            if value is None:
+                raise UsageError(f"{key} is required", where=name)
+        for key in {"self", "event", "at"} & given.keys():
+            raise UsageError(f"it has no {key}", where=name, hint="its name and its time are not fields")
+        return kinds[known.kind](**arguments, at=at, **given)
 
     def notification(self, event: str, *, at: float, **fields: Any) -> NotificationEvent:
         """Return a notification at a Unix time.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.messages.scenario import Scenario
+from engagelab_mock.messages.scenario import INFERRED, Scenario, TransitionGraph
 
 _SENT = Scenario("").then("plan").then("sent", after=2)
 _DELIVERED = _SENT.then("delivered", after=3)
@@ -80,8 +80,13 @@ CATALOGUE: dict[str, Scenario] = {
 }
 
 
-def scenario(chosen: str | Scenario | Sequence[str], *, where: str = "scenario") -> Scenario:
-    """Return a scenario by name, unchanged, or made from a list of statuses one second apart.
+def scenario(
+    chosen: str | Scenario | Sequence[str],
+    *,
+    where: str = "scenario",
+    graph: TransitionGraph | None = INFERRED,
+) -> Scenario:
+    """Return a scenario by name, unchanged, or made from a list of statuses one second apart that `graph` allows.
 
     >>> scenario("delivered").statuses
     ['plan', 'sent', 'delivered']
@@ -99,7 +104,7 @@ def scenario(chosen: str | Scenario | Sequence[str], *, where: str = "scenario")
             raise UnknownName("scenario", chosen, CATALOGUE, where=where) from None
     if not isinstance(chosen, Sequence):
         raise UsageError(f"a scenario is a name, a Scenario or a list of statuses, not {chosen!r}", where=where)
-    made = Scenario(",".join(map(str, chosen)))
+    made = Scenario(",".join(map(str, chosen)), graph=graph)
     for index, status in enumerate(chosen):
         made = made.then(status, after=1 if index else 0)
     return made

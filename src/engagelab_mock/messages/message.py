@@ -63,8 +63,8 @@ def is_email(to: str) -> bool:
 
 
 def _phone_hint(to: str) -> str:
-    digits = re.sub(r"[\s().-]", "", to)
-    candidate = digits if digits.startswith("+") else f"+{digits.removeprefix('00')}"
+    # Without '+' or 00 the number may have no country code: '+' in front of it would be a number of another country.
+    candidate = re.sub(r"^00", "+", re.sub(r"[\s().-]", "", to))
     if candidate != to and _E164.fullmatch(candidate):
         return f"did you mean '{candidate}'?"
     return "E.164 is '+', the country code and the number, 7 to 15 digits in all: '+6591234567'"

@@ -46,12 +46,13 @@ class TransitionGraph(msgspec.Struct, frozen=True):
         """Raise `IllegalTransition` if the transition may not follow the ones before it."""
         last = before[-1].status if before else START
         if transition.status not in self.follows.get(last, frozenset()):
-            allowed = ", ".join(self.next_after(last)) or "nothing"
             after = f"after {last!r} comes" if before else "a scenario starts with"
+            allowed = f"{after} {', '.join(self.next_after(last)) or 'nothing'}"
             raise IllegalTransition(
                 f"{transition.status!r} cannot follow {last!r} in the {self.name} graph",
                 where=where,
-                hint=f"{after} {allowed}. To send it anyway, make the scenario with graph=None",
+                hint=f"{allowed}. To send it anyway, make the scenario with graph=None",
+                allowed=allowed,
             )
         if self.fallback_changes_channel and last in _CHANNEL_FAILURES and transition.status in _SENDING:
             # A step without a channel uses the channel of the step before.
@@ -62,6 +63,7 @@ class TransitionGraph(msgspec.Struct, frozen=True):
                     f" than {failed or 'the default one'}",
                     where=where,
                     hint="name it: .then('sent', channel='sms'); or make the scenario with graph=None",
+                    allowed="the scenario 'fallback' has one",
                 )
 
 

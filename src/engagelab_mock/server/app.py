@@ -23,7 +23,7 @@ from engagelab_mock.delivery.transport.http1 import printable
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.loopback import is_loopback
-from engagelab_mock.service.rest.exchange import ApiError, ApiRequest
+from engagelab_mock.service.rest.exchange import ApiError, ApiRequest, check_content_type, misfit, read_object
 from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ def _save_webhook(app: ServerApp, request: Request) -> Response:
 
     engagelab = app.engagelab
     engagelab.api.authenticate(request.headers.get("Authorization"))
+    if engagelab._engine.api_settings.strict_content_type:
+        check_content_type(request.headers.get("Content-Type"))
     wanted = read_body(request, Webhook)
     if wanted.username is UNSET and wanted.secret is UNSET and engagelab.receivers:
         given = engagelab.receiver.settings
@@ -220,6 +222,10 @@ class Operation(msgspec.Struct, frozen=True):
     body_required: bool = True
     example: Any = None
     query: type[msgspec.Struct] = Nothing
+    #: The server's guard lets only some clients call it.
+    guarded: bool = True
+    #: It forgets something, so no error suggests it.
+    forgets: bool = False
     #: Reasons to refuse it, by HTTP status, in addition to those of every call.
     refused: Mapping[int, str] = msgspec.field(default_factory=dict)
     work: Callable[[Call], Any] | None = None
@@ -245,11 +251,7 @@ def fit(template: str, path: str) -> dict[str, str] | None:
 
 def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
     """Return a body as a struct, or raise `ApiError`; an empty body is an empty object."""
-    try:
-        given = msgspec.json.decode(request.get_data() or b"{}")
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
-        raise ApiError(3001, f"the body is not JSON: {error}") from None
-    return _checked(given, kind, "field")
+    return _checked(read_object(request.get_data() or b"{}"), kind, "field")
 
 
 def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
@@ -262,17 +264,17 @@ def read_query(request: Request, kind: type[msgspec.Struct]) -> Any:
     return _checked(given, kind, "parameter")
 
 
-def _checked(given: Any, kind: type[msgspec.Struct], noun: str) -> Any:
+def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) -> Any:
     names = kind.__struct_fields__
-    if isinstance(given, dict):
-        for name in given:
-            if name not in names:
-                raise Call.refused(UnknownName(noun, name[:100], names))
+    for name in given:
+        if name not in names:
+            raise Call.refused(UnknownName(noun, name[:100], names))
+    # A query's values are text: "5" is a number there.
+    text = noun == "parameter"
     try:
-        # A query's values are text: "5" is a number there.
-        return msgspec.convert(given, kind, strict=noun == "field")
+        return msgspec.convert(given, kind, strict=not text)
     except msgspec.ValidationError as error:
-        raise ApiError(3002, str(error)) from None
+        raise ApiError(3002, misfit(error, given, kind, text=text)) from None
 
 
 class Guard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import UNSET
@@ -18,42 +18,50 @@ from engagelab_mock.delivery.journal import Filters, Journal, check_filters, fit
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import attempt_record, records
-from engagelab_mock.errors import EngageLabMockError, did_you_mean
+from engagelab_mock.errors import EngageLabMockError, IllegalTransition, did_you_mean
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
-from engagelab_mock.server.app import Call, Nothing, Operation, fit, json_response, read_body, read_query
-from engagelab_mock.server.schemas import (
-    FOLLOW_LIMIT,
-    Advance,
-    Clock,
-    Inbox,
-    Inboxes,
-    InboxMessage,
-    InboxQuery,
-    JournalQuery,
-    NewRule,
-    NewSend,
-    Pending,
-    Ready,
-    Record,
-    Rule,
-    Rules,
-    Scenario,
-    Sent,
-    SentDelivery,
-    Speed,
-)
+from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.server import schemas
+from engagelab_mock.server.app import DOCUMENT, Call, Nothing, Operation, fit, json_response, read_body, read_query
 from engagelab_mock.service.inbox import Inbox as MessagesOf
 from engagelab_mock.service.rest.exchange import ApiError
 
 if TYPE_CHECKING:
     from engagelab_mock.server.app import ServerApp
 
+_S = TypeVar("_S", bound=msgspec.Struct)
 _LINES = "application/x-ndjson"
 #: How often a client that waits is checked. A follower gets an empty line: only writing shows that it has gone.
 _HEARTBEAT = 1.0
-#: How many of the pending callbacks are listed.
-_LISTED = 100
+#: The seconds in each unit by which the clock is advanced.
+_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
+
+
+_W = TypeVar("_W", bound=Callable[..., Any])
+_CLOCK = "The clock afterwards."
+_NO_BODY = {"body": Nothing, "body_required": False}
+_LIVE_ONLY = {"refused": {409: "3003: the clock is virtual, and does not run."}}
+_NO_RULE = {404: "4001: there is no such rule."}
+_RULE = {"to": "+6591234567", "error": 5011, "times": 1}
+_SEND = {"to": "+6591234567", "scenario": "fallback"}
+_EVENT = {"event": "insufficient_balance", "fields": {"remain_balance": -0.5}}
+#: Every call of the control API.
+CONTROL: list[Operation] = []
+
+
+def _answers(method: str, path: str, answer: str, **more: Any) -> Callable[[_W], _W]:
+    """Add a call to the list; its name, summary and result are those of the function that answers it."""
+
+    def add(work: _W) -> _W:
+        first, *others = work.__name__.split("_")
+        name = first + "".join(map(str.title, others))
+        summary = (work.__doc__ or "").partition("\n")[0].removesuffix(".")
+        content = more.pop("content", None) or get_type_hints(work)["return"]
+        CONTROL.append(Operation(method, path, name, summary, answer, content, work=work, **more))
+        return work
+
+    return add
 
 
 def answer_control(app: ServerApp, request: Request) -> Response:
@@ -69,45 +77,43 @@ def answer_control(app: ServerApp, request: Request) -> Response:
         allowed = ", ".join(sorted({operation.method for operation, _ in fitting}))
         message = f"{request.path[:100]} takes {allowed}, not {request.method[:20]}"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
-    paths = list(dict.fromkeys(operation.path for operation in CONTROL))
-    hint = did_you_mean(request.path[:100], paths) or f"There are {', '.join(paths)}"
-    raise ApiError(4001, f"there is no {request.path[:100]!r}; {hint}", http_status=404)
+    safe = list(dict.fromkeys(operation.path for operation in CONTROL if not operation.forgets))
+    # All paths begin alike, so only a high similarity counts. No guess is made that could forget something.
+    nearest = did_you_mean(request.path[:100], [operation.path for operation in CONTROL], cutoff=0.8)
+    if method == "DELETE" or not any(f"'{path}'" in nearest for path in safe):
+        nearest = f"there are {', '.join(safe)}; {DOCUMENT} describes all calls"
+    raise ApiError(4001, f"there is no {request.path[:100]!r}; {nearest}", http_status=404)
 
 
-def ready(call: Call) -> Ready:
+@_answers("GET", "/_mock/readyz", "It does.", guarded=False)
+def ready(call: Call) -> schemas.Ready:
     """Ask whether the server answers requests."""
-    return Ready("ready", __version__)
+    return schemas.Ready("ready", __version__)
 
 
-def reset(call: Call) -> Ready:
+@_answers("POST", "/_mock/reset", "Everything is forgotten.", forgets=True, **_NO_BODY)
+def reset(call: Call) -> schemas.Ready:
     """Forget everything that happened and was set up; receivers and clock stay."""
     call.engagelab.reset()
     return ready(call)
 
 
-def list_scenarios(call: Call) -> list[Scenario]:
+@_answers("GET", "/_mock/scenarios", "Every scenario.")
+def list_scenarios(call: Call) -> list[schemas.Scenario]:
     """List the built-in scenarios."""
-    return [
-        Scenario(
-            scenario.name,
-            scenario.description,
-            [str(status) for status in scenario.statuses],
-            [transition.after for transition in scenario.transitions],
-            [transition.channel for transition in scenario.transitions],
-            [transition.error_code for transition in scenario.transitions],
-        )
-        for scenario in CATALOGUE.values()
-    ]
+    return list(map(schemas.Scenario.of, CATALOGUE.values()))
 
 
-def read_inboxes(call: Call) -> Inboxes:
+@_answers("GET", "/_mock/inbox", "Every message, oldest first.")
+def read_inboxes(call: Call) -> schemas.Inboxes:
     """Read the messages of all recipients."""
     engine = call.engagelab._engine
     engine.outbox.settle_quietly()
-    return Inboxes([_message(each) for each in MessagesOf(engine, None)])
+    return schemas.Inboxes([_as(schemas.InboxMessage, each) for each in MessagesOf(engine, None)])
 
 
-def read_inbox(call: Call) -> Inbox:
+@_answers("GET", "/_mock/inbox/{to}", "The latest code, and every message.", query=schemas.InboxQuery)
+def read_inbox(call: Call) -> schemas.Inbox:
     """Read the messages of one recipient; with `wait`, wait that many seconds for the first."""
     to, app = call.named["to"], call.app
     notify = call.engagelab._engine.scheduler.notify
@@ -126,44 +132,39 @@ def read_inbox(call: Call) -> Inbox:
                 break
     finally:
         app.forget(notify)
-    messages = [_message(each) for each in arrived]
+    messages = [_as(schemas.InboxMessage, each) for each in arrived]
     latest = messages[-1] if messages else None
-    return Inbox(to, latest.code if latest else None, latest.text if latest else None, messages)
+    return schemas.Inbox(to, latest.code if latest else None, latest.text if latest else None, messages)
 
 
-def _message(message: Any) -> InboxMessage:
-    return InboxMessage(**{name: getattr(message, name) for name in InboxMessage.__struct_fields__})
+def _as(kind: type[_S], given: Any) -> _S:
+    """Return the fields of a record that are described."""
+    return kind(**{name: getattr(given, name) for name in kind.__struct_fields__})
 
 
-def read_clock(call: Call) -> Clock:
+@_answers("GET", "/_mock/clock", "The clock.")
+def read_clock(call: Call) -> schemas.Clock:
     """Read the clock."""
-    clock = call.engagelab.clock
-    virtual = _virtual(call)
-    pending = clock.pending
-    return Clock(
-        kind="virtual" if virtual else "live",
-        time=clock.time(),
-        frozen=virtual or bool(getattr(clock, "frozen", False)),
-        speed=None if virtual else getattr(clock, "speed", 1.0),
-        pending=len(pending),
-        next=[Pending(timer.at, timer.label) for timer in pending[:_LISTED]],
-    )
+    return schemas.Clock.of(call.engagelab.clock)
 
 
-def freeze_clock(call: Call) -> Clock:
+@_answers("POST", "/_mock/clock/freeze", _CLOCK, **_NO_BODY)
+def freeze_clock(call: Call) -> schemas.Clock:
     """Stop the clock; a virtual clock does not run anyway."""
     if not _virtual(call):
         call.engagelab.clock.freeze()
     return read_clock(call)
 
 
-def resume_clock(call: Call) -> Clock:
+@_answers("POST", "/_mock/clock/resume", _CLOCK, **_NO_BODY, **_LIVE_ONLY)
+def resume_clock(call: Call) -> schemas.Clock:
     """Let the clock run again."""
     _live(call).resume()
     return read_clock(call)
 
 
-def set_speed(call: Call) -> Clock:
+@_answers("POST", "/_mock/clock/speed", _CLOCK, body=schemas.Speed, example={"speed": 60}, **_LIVE_ONLY)
+def set_speed(call: Call) -> schemas.Clock:
     """Let the clock run faster or slower."""
     clock = _live(call)
     try:
@@ -173,11 +174,14 @@ def set_speed(call: Call) -> Clock:
     return read_clock(call)
 
 
-def advance_clock(call: Call) -> Clock:
+@_answers("POST", "/_mock/clock/advance", _CLOCK, body=schemas.Advance, example={"minutes": 5})
+def advance_clock(call: Call) -> schemas.Clock:
     """Move the clock forward; a virtual clock sends what falls due before the answer."""
-    by = call.body
+    given = {name: amount for name, amount in msgspec.structs.asdict(call.body).items() if amount is not UNSET}
+    if not given:
+        raise ApiError(3002, 'seconds, minutes, hours or days is required, such as {"minutes": 5}')
     try:
-        call.engagelab._engine.advance_quietly(by.seconds + 60 * by.minutes + 3600 * by.hours + 86400 * by.days)
+        call.engagelab._engine.advance_quietly(sum(_SECONDS[name] * amount for name, amount in given.items()))
     except EngageLabMockError as error:
         raise call.refused(error) from None
     return read_clock(call)
@@ -194,58 +198,120 @@ def _live(call: Call) -> Any:
     return call.engagelab.clock
 
 
-def list_rules(call: Call) -> Rules:
+@_answers("GET", "/_mock/rules", "The rules, oldest first.")
+def list_rules(call: Call) -> schemas.Rules:
     """List the rules in force."""
-    return Rules([_rule(rule) for rule in call.engagelab.rules])
+    return schemas.Rules([_as(schemas.Rule, rule) for rule in call.engagelab.rules])
 
 
-def add_rule(call: Call) -> Rule:
+@_answers("POST", "/_mock/rules", "The rule, which is in force.", status=201, body=schemas.NewRule, example=_RULE)
+def add_rule(call: Call) -> schemas.Rule:
     """Add a rule: a scenario or an error for some calls."""
+    given = call.body
+    if (given.scenario is None) == (given.error is None):
+        example = '{"scenario": "sent_failed"} or {"error": 5013}'
+        raise ApiError(3002, f"either scenario or error is required, such as {example}")
     try:
-        return _rule(call.engagelab.rule(**msgspec.structs.asdict(call.body)))
+        return _as(schemas.Rule, call.engagelab.rule(**msgspec.structs.asdict(given)))
+    except IllegalTransition as error:
+        raise _illegal(error) from None
     except EngageLabMockError as error:
         raise call.refused(error) from None
 
 
-def remove_rules(call: Call) -> Rules:
+@_answers("DELETE", "/_mock/rules", "An empty list.", forgets=True, **_NO_BODY)
+def remove_rules(call: Call) -> schemas.Rules:
     """Cancel every rule."""
     for rule in list(call.engagelab.rules):
         rule.cancel()
-    return Rules([])
+    return schemas.Rules([])
 
 
-def remove_rule(call: Call) -> Rule:
+@_answers(
+    "DELETE", "/_mock/rules/{id}", "The rule, which is no longer in force.", refused=_NO_RULE, forgets=True, **_NO_BODY
+)
+def remove_rule(call: Call) -> schemas.Rule:
     """Cancel one rule."""
     for rule in list(call.engagelab.rules):
         if rule.id == call.named["id"]:
             rule.cancel()
-            return _rule(rule)
+            return _as(schemas.Rule, rule)
     raise ApiError(4001, f"there is no rule {call.named['id'][:100]!r}", http_status=404)
 
 
-def _rule(rule: Any) -> Rule:
-    return Rule(**{name: getattr(rule, name) for name in Rule.__struct_fields__})
-
-
-def play_scenario(call: Call) -> Sent:
+@_answers(
+    "POST",
+    "/_mock/send",
+    "The message; in virtual time its callbacks have been sent.",
+    body=schemas.NewSend,
+    body_required=False,
+    example=_SEND,
+)
+def play_scenario(call: Call) -> schemas.Sent:
     """Send a message's callbacks, without a call by the app."""
+    engine = call.engagelab._engine
     given = {name: value for name, value in msgspec.structs.asdict(call.body).items() if value is not None}
+    any_order = given.pop("any_order")
     try:
-        if isinstance(given.get("fault"), list):
-            given["fault"] = [fault(name) for name in given["fault"]]
+        if any_order and isinstance(given.get("scenario"), list):
+            given["scenario"] = find_scenario(given["scenario"], graph=None)
+        given["fault"] = _faults(call)
         run = call.engagelab.begin_send(**given)
+    except IllegalTransition as error:
+        raise _illegal(error) from None
     except EngageLabMockError as error:
         raise call.refused(error) from None
-    call.engagelab._engine.outbox.settle_quietly()
-    return Sent(
-        run.message_id,
-        run.to,
-        run.scenario.name,
-        [str(status) for status in run.scenario.statuses],
-        [SentDelivery(each.statuses, each.outcome, len(each.attempts)) for each in run.deliveries],
-    )
+    sending = engine.messages.sending_of(run.message_id)
+    engine.outbox.settle_quietly()
+    # Asked before the deliveries are read: another thread may send meanwhile.
+    pending = sending is not None and sending.remaining > 0
+    return schemas.Sent.of(run, pending=pending)
 
 
+@_answers(
+    "POST",
+    "/_mock/events",
+    "The event; in virtual time its callback has been sent.",
+    body=schemas.NewEvent,
+    example=_EVENT,
+)
+def send_event(call: Call) -> schemas.SentEvent:
+    """Send an event that is not about a message: a notification, a user's reply, or a system event."""
+    engine, body = call.engagelab._engine, call.body
+    now = engine.clock.time()
+    try:
+        event = engine.account.event(body.event, body.fields, at=now)
+        sending = engine.sending({"total": body.total, "retry": body.retry, "fault": _faults(call)})
+    except EngageLabMockError as error:
+        raise call.refused(error) from None
+    with engine.scheduler.lock, engine.store.transaction():
+        sending.schedule_callback(now, (event,), held=True)
+        engine.outbox.accept(sending)
+        engine.messages.adopt_sending(f"event {id(sending)}", sending)
+    engine.outbox.release([sending])
+    engine.outbox.settle_quietly()
+    pending = sending.remaining > 0
+    return schemas.SentEvent.of(event.name, sending.deliveries, pending=pending)
+
+
+def _faults(call: Call) -> Any:
+    given = call.body.fault
+    return [fault(name) for name in given] if isinstance(given, list) else given
+
+
+def _illegal(error: IllegalTransition) -> ApiError:
+    anyway = 'POST /_mock/send with "any_order": true sends it anyway'
+    return ApiError(3002, f"{error.what}; {error.allowed}; {anyway}")
+
+
+@_answers(
+    "GET",
+    "/_mock/journal",
+    "JSON Lines; while nothing happens, an empty line each second.",
+    content=schemas.Record,
+    media_type=_LINES,
+    query=schemas.JournalQuery,
+)
 def read_journal(call: Call) -> Response:
     """Read what happened, and follow what happens."""
     given = {name: value for name, value in msgspec.structs.asdict(call.query).items() if value is not UNSET}
@@ -262,7 +328,7 @@ def read_journal(call: Call) -> Response:
     if follow is None:
         lines = b"".join(map(_line, _records_of(journal, filters)[-(limit or 0) :]))
     else:
-        seconds = float(FOLLOW_LIMIT) if isinstance(follow, str) else follow
+        seconds = float(schemas.FOLLOW_LIMIT) if isinstance(follow, str) else follow
         lines = _Follower(call.app, journal, filters).lines(limit, seconds)
     return Response(lines, mimetype=_LINES)
 
@@ -332,69 +398,3 @@ def _records_of(journal: Journal, filters: Filters) -> list[dict[str, Any]]:
 
 def _line(record: dict[str, Any]) -> bytes:
     return msgspec.json.encode(record) + b"\n"
-
-
-def _operation(method: str, path: str, work: Callable[[Call], Any], answer: str, **more: Any) -> Operation:
-    """Describe a call by the function that answers it: its name, the first line of its docstring, and its result."""
-    first, *others = work.__name__.split("_")
-    summary = (work.__doc__ or "").partition("\n")[0].removesuffix(".")
-    content = more.pop("content", None) or get_type_hints(work)["return"]
-    name = first + "".join(map(str.title, others))
-    return Operation(method, path, name, summary, answer, content, work=work, **more)
-
-
-_NO_BODY = {"body": Nothing, "body_required": False}
-_LIVE_ONLY = {"refused": {409: "3003: the clock is virtual, and does not run."}}
-_CLOCK = "The clock afterwards."
-#: Every call of the control API.
-CONTROL = (
-    _operation("GET", "/_mock/readyz", ready, "It does."),
-    _operation("POST", "/_mock/reset", reset, "Everything is forgotten.", **_NO_BODY),
-    _operation(
-        "GET",
-        "/_mock/journal",
-        read_journal,
-        "JSON Lines; while nothing happens, an empty line each second.",
-        content=Record,
-        media_type=_LINES,
-        query=JournalQuery,
-    ),
-    _operation("GET", "/_mock/inbox", read_inboxes, "Every message, oldest first."),
-    _operation("GET", "/_mock/inbox/{to}", read_inbox, "The latest code, and every message.", query=InboxQuery),
-    _operation("GET", "/_mock/clock", read_clock, "The clock."),
-    _operation(
-        "POST", "/_mock/clock/advance", advance_clock, _CLOCK, body=Advance, body_required=False, example={"minutes": 5}
-    ),
-    _operation("POST", "/_mock/clock/freeze", freeze_clock, _CLOCK, **_NO_BODY),
-    _operation("POST", "/_mock/clock/resume", resume_clock, _CLOCK, **_NO_BODY, **_LIVE_ONLY),
-    _operation("POST", "/_mock/clock/speed", set_speed, _CLOCK, body=Speed, example={"speed": 60}, **_LIVE_ONLY),
-    _operation("GET", "/_mock/scenarios", list_scenarios, "Every scenario."),
-    _operation("GET", "/_mock/rules", list_rules, "The rules, oldest first."),
-    _operation(
-        "POST",
-        "/_mock/rules",
-        add_rule,
-        "The rule, which is in force.",
-        status=201,
-        body=NewRule,
-        example={"to": "+6591234567", "error": 5011, "times": 1},
-    ),
-    _operation("DELETE", "/_mock/rules", remove_rules, "An empty list.", **_NO_BODY),
-    _operation(
-        "DELETE",
-        "/_mock/rules/{id}",
-        remove_rule,
-        "The rule, which is no longer in force.",
-        refused={404: "4001: there is no such rule."},
-        **_NO_BODY,
-    ),
-    _operation(
-        "POST",
-        "/_mock/send",
-        play_scenario,
-        "The message; in virtual time its callbacks have been sent.",
-        body=NewSend,
-        body_required=False,
-        example={"to": "+6591234567", "scenario": "fallback"},
-    ),
-)

@@ -106,11 +106,13 @@ def document() -> bytes:
 def _operation(operation: Operation, described: dict[str, Any]) -> dict[str, Any]:
     rest = operation.path.startswith("/v1")
     refused = {**(_REST_ERRORS if rest else _CONTROL_ERRORS), **operation.refused}
+    if not operation.guarded:
+        del refused[401], refused[403]
     call: dict[str, Any] = {
         "operationId": operation.name,
         "tags": ["rest" if rest else "control"],
         "summary": operation.summary,
-        "security": [{"basic": []}] if rest else [{}, {"token": []}],
+        "security": [{"basic": []}] if rest else [{}, {"token": []}] if operation.guarded else [{}],
         "parameters": list(_parameters(operation)),
         "responses": {
             str(operation.status): {

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.faults.catalogue import FAULTS
-from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.outcome import Outcome, hint_for
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
+from engagelab_mock.protocol.event_table import EVENTS
 from engagelab_mock.protocol.events import KINDS
 from engagelab_mock.protocol.status import Channel, Status
 from engagelab_mock.service.rules import CALLS
 
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.model import Delivery, Run
+    from engagelab_mock.messages.scenario import Scenario as BuiltIn
+
+#: How many of the pending callbacks are listed.
+_LISTED = 100
 #: The longest that one request can follow the journal, in seconds.
 FOLLOW_LIMIT = 86_400
 
@@ -26,6 +36,15 @@ ScenarioName = Annotated[str, Meta(extra_json_schema={"enum": [*CATALOGUE]})]
 FaultName = Annotated[str, Meta(extra_json_schema={"enum": [*FAULTS]})]
 StatusName = Annotated[str, Meta(extra_json_schema={"enum": [*map(str, Status)]})]
 Played = ScenarioName | Annotated[list[StatusName], Meta(description="Statuses, one second apart.")]
+
+
+Retry = Annotated[
+    list[Annotated[float, Meta(ge=0)]] | None,
+    Meta(description="Waits in seconds after attempts that are not acknowledged."),
+]
+Faults = FaultName | list[FaultName] | None
+#: The events that are not about a message.
+EVENT_NAMES = tuple(known.name for known in EVENTS.values() if known.kind != "status")
 
 
 class Ready(msgspec.Struct):
@@ -87,14 +106,27 @@ class Clock(msgspec.Struct):
     pending: Annotated[int, Meta(description="How much is still to be sent.")]
     next: Annotated[list[Pending], Meta(description="The first hundred of the pending.")]
 
+    @classmethod
+    def of(cls, clock: Any) -> Clock:
+        """Return a clock as it is described."""
+        virtual, pending = isinstance(clock, VirtualClock), clock.pending
+        return cls(
+            kind="virtual" if virtual else "live",
+            time=clock.time(),
+            frozen=virtual or bool(getattr(clock, "frozen", False)),
+            speed=None if virtual else getattr(clock, "speed", 1.0),
+            pending=len(pending),
+            next=[Pending(timer.at, timer.label) for timer in pending[:_LISTED]],
+        )
+
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """By how much the clock moves; the sum counts."""
+    """By how much the clock moves: at least one of these. The sum counts."""
 
-    seconds: Amount = 0
-    minutes: Amount = 0
-    hours: Amount = 0
-    days: Amount = 0
+    seconds: Amount | UnsetType = UNSET
+    minutes: Amount | UnsetType = UNSET
+    hours: Amount | UnsetType = UNSET
+    days: Amount | UnsetType = UNSET
 
 
 class Speed(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,6 +144,19 @@ class Scenario(msgspec.Struct):
     delays: Annotated[list[float], Meta(description="Seconds before each status.")]
     channels: list[str | None]
     error_codes: list[int]
+
+    @classmethod
+    def of(cls, scenario: BuiltIn) -> Scenario:
+        """Return a scenario as it is described."""
+        steps = scenario.transitions
+        return cls(
+            scenario.name,
+            scenario.description,
+            scenario.statuses,
+            [step.after for step in steps],
+            [step.channel for step in steps],
+            [step.error_code for step in steps],
+        )
 
 
 class NewRule(msgspec.Struct, forbid_unknown_fields=True):
@@ -155,25 +200,58 @@ class NewSend(msgspec.Struct, forbid_unknown_fields=True):
 
     to: Annotated[To | None, Meta(description="The recipient. Default: a generated one.")] = None
     scenario: Played | None = None
+    any_order: Annotated[bool, Meta(description="Send the statuses of `scenario` in an order that is not usual.")] = (
+        False
+    )
     template: str | None = None
     channel: Annotated[str, Meta(extra_json_schema={"enum": [*map(str, Channel)]})] | None = None
     custom_args: dict[str, Any] | None = None
     batch: Annotated[
         Annotated[int, Meta(ge=1)] | Literal["all"] | None, Meta(description="How many events one callback carries.")
     ] = None
-    retry: Annotated[
-        list[Annotated[float, Meta(ge=0)]] | None,
-        Meta(description="Waits in seconds after attempts that are not acknowledged."),
-    ] = None
-    fault: FaultName | list[FaultName] | None = None
+    retry: Retry = None
+    fault: Faults = None
+
+
+class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """An event that is not about a message: a notification, a user's reply, or a system event."""
+
+    event: Annotated[str, Meta(description="Its name.", extra_json_schema={"enum": [*EVENT_NAMES]})]
+    fields: Annotated[
+        dict[str, Any], Meta(description="Its fields; others have defaults. A reply needs `sender` and `body`.")
+    ] = {}
+    total: Annotated[int | None, Meta(description="The envelope's `total`. Default: the right one.")] = None
+    retry: Retry = None
+    fault: Faults = None
 
 
 class SentDelivery(msgspec.Struct):
-    """One callback, and how it went."""
+    """One callback to one receiver, and how it went."""
 
     statuses: list[str]
+    receiver: Annotated[str, Meta(description="The receiver's address.")]
     outcome: Outcome
     attempts: int
+    http_status: int | None
+    error: Annotated[str | None, Meta(description="Why it is not acknowledged.")]
+    hint: Annotated[str | None, Meta(description="What to try next.")]
+    retry_at: Annotated[float | None, Meta(description="When it is sent again, in Unix seconds of the server's clock.")]
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> SentDelivery:
+        """Return a delivery as it is described."""
+        last = delivery.attempts[-1] if delivery.attempts else None
+        again = last is not None and not delivery.closed and delivery.due is not None and delivery.due > last.at
+        return cls(
+            statuses=delivery.statuses,
+            receiver=delivery.receiver.address,
+            outcome=delivery.outcome,
+            attempts=len(delivery.attempts),
+            http_status=last.response.status if last is not None and last.response is not None else None,
+            error=(last.error or None) if last is not None else None,
+            hint=(hint_for(delivery) or None) if last is not None and last.error else None,
+            retry_at=delivery.due if again else None,
+        )
 
 
 class Sent(msgspec.Struct):
@@ -182,8 +260,54 @@ class Sent(msgspec.Struct):
     message_id: str
     to: str
     scenario: str
-    statuses: list[str]
+    statuses: Annotated[list[str], Meta(description="What the scenario sends.")]
+    sent: Annotated[list[str], Meta(description="The statuses that were sent so far.")]
+    pending: Annotated[list[str], Meta(description="The statuses that are sent later, by the server's clock.")]
+    not_sent: Annotated[list[str], Meta(description="The statuses that are not sent; `problem` says why.")]
+    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
     deliveries: list[SentDelivery]
+
+    @classmethod
+    def of(cls, run: Run, *, pending: bool) -> Sent:
+        """Return a message as it is described; `pending` says whether what was not sent so far still will be."""
+        planned, sent = run.scenario.statuses, run.statuses
+        unsent = list((Counter(planned) - Counter(sent)).elements())
+        not_sent = [] if pending else unsent
+        return cls(
+            message_id=run.message_id,
+            to=run.to,
+            scenario=run.scenario.name,
+            statuses=planned,
+            sent=sent,
+            pending=unsent if pending else [],
+            not_sent=not_sent,
+            problem=_problem(run.deliveries, not_sent),
+            deliveries=list(map(SentDelivery.of, run.deliveries)),
+        )
+
+
+class SentEvent(msgspec.Struct):
+    """The event that was sent, and its callbacks so far."""
+
+    event: str
+    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
+    deliveries: list[SentDelivery]
+
+    @classmethod
+    def of(cls, event: str, deliveries: Sequence[Delivery], *, pending: bool) -> SentEvent:
+        """Return an event as it is described."""
+        not_sent = [] if deliveries or pending else [event]
+        return cls(event, _problem(deliveries, not_sent), list(map(SentDelivery.of, deliveries)))
+
+
+def _problem(deliveries: Sequence[Delivery], not_sent: Sequence[str]) -> str | None:
+    """Say what was not acknowledged or not sent, and why; None if everything was, so far."""
+    left = f"not sent: {', '.join(not_sent)}" if not_sent else ""
+    for delivery in deliveries:
+        if delivery.attempts and (why := delivery.attempts[-1].error):
+            what = f"{', '.join(delivery.statuses)} was not acknowledged: {why}"
+            return f"{what}; {left}" if left else what
+    return f"{left}: no receiver wants it; PUT /v1/sandbox/webhook sets one" if left else None
 
 
 class JournalQuery(msgspec.Struct, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import msgspec
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
-from engagelab_mock.errors import NothingReceived, UsageError
+from engagelab_mock.errors import InvalidRecipient, NothingReceived, UsageError
 from engagelab_mock.eventloop import Condition, stopwatch
 from engagelab_mock.messages.message import check_recipient
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How many messages an error lists.
 _SHOWN = 5
+#: How many digits, at least, name a recipient whose country code is missing.
+_TELLING = 6
 
 
 class InboxMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +48,7 @@ class Inbox(Sequence[InboxMessage]):
 
     def __init__(self, engine: Engine, to: str | None) -> None:
         self._engine = engine
-        self._to = None if to is None else check_recipient(to, where="inbox")
+        self._to = None if to is None else self._checked(to)
 
     @property
     def latest(self) -> InboxMessage:
@@ -148,6 +151,19 @@ class Inbox(Sequence[InboxMessage]):
     def __repr__(self) -> str:
         messages = self._arrived()
         return f"<Inbox{self._for_recipient()}: {', '.join(repr(m.text) for m in messages) or 'nothing'}>"
+
+    def _checked(self, to: str) -> str:
+        """Return the recipient, or raise `InvalidRecipient`, which suggests one that messages went to."""
+        try:
+            return check_recipient(to, where="inbox")
+        except InvalidRecipient as error:
+            digits = re.sub(r"[\s()+.-]|^0+", "", str(to))
+            recipients = {each.message.to for each in self._engine.messages}
+            alike = [each for each in recipients if len(digits) >= _TELLING and each.endswith(digits)]
+            if len(alike) != 1:
+                raise
+            hint = f"did you mean {alike[0]!r}? A message went there"
+            raise InvalidRecipient(error.what, where=error.where, hint=hint) from None
 
     def _accepted(self) -> list[Accepted]:
         return [each for each in self._engine.messages if self._to is None or each.message.to == self._to]

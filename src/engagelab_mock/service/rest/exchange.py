@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -308,6 +309,69 @@ def kind(value: object) -> str:
         return "a boolean"
     names: dict[type, str] = {str: "a string", dict: "an object", list: "an array"}
     return names.get(type(value), "a number")
+
+
+#: The place of a value in msgspec's message about it: a field, or an item of an array in a field.
+_PLACE = re.compile(r" - at `\$\.(\w+)(?:\[(\d+)\])?`$")
+
+
+def misfit(
+    error: msgspec.ValidationError, given: Mapping[str, Any], struct: type[msgspec.Struct], *, text: bool
+) -> str:
+    """Say which field msgspec could not convert, in the words of `Fields`; `text` if all values are a query's text.
+
+    >>> class Speed(msgspec.Struct):
+    ...     speed: float
+    >>> error = msgspec.ValidationError("Expected `float`, got `null` - at `$.speed`")
+    >>> misfit(error, {"speed": None}, Speed, text=False)
+    'speed is null, and must be a number'
+    """
+    from msgspec import inspect  # only errors need it
+
+    fields = {field.name: field for field in inspect.type_info(struct).fields}  # type: ignore[attr-defined]
+    for name, field in fields.items():
+        if field.required and name not in given:
+            return f"{name} is required"
+    found = _PLACE.search(str(error))
+    if found is None:
+        return str(error)
+    name, index = found.groups()
+    place, value, types = name, given[name], _alternatives(fields[name].type)
+    if index is not None:
+        [array] = [each for each in types if isinstance(each, inspect.ListType)]
+        place, value, types = f"{name}[{index}]", value[int(index)], _alternatives(array.item_type)
+    # A number that is out of its limits is shown, and so is text where some texts would be right.
+    numeric = type(value) in {int, float} and any(map(_limits, types))
+    textual = isinstance(value, str) and (text or any(isinstance(each, inspect.LiteralType) for each in types))
+    wrong = f"{value!r:.80}" if numeric or textual else kind(value)
+    return f"{place} is {wrong}, and must be {' or '.join(map(_expected, types))}"
+
+
+def _alternatives(described: Any) -> list[Any]:
+    """Return the types in a union, without null."""
+    from msgspec import inspect
+
+    while isinstance(described, inspect.Metadata):
+        described = described.type
+    types = described.types if isinstance(described, inspect.UnionType) else [described]
+    flat = [inner for each in types for inner in ([each] if each is described else _alternatives(each))]
+    return [each for each in flat if not isinstance(each, inspect.NoneType)]
+
+
+def _expected(described: Any) -> str:
+    """Return what a value must be."""
+    name = type(described).__name__
+    if name == "LiteralType":
+        return " or ".join(map(repr, described.values))
+    nouns = {"IntType": "an integer", "FloatType": "a number", "StrType": "a string", "DictType": "an object"}
+    return nouns.get(name, "an array") + _limits(described)
+
+
+def _limits(described: Any) -> str:
+    least, above, most = (getattr(described, name, None) for name in ("ge", "gt", "le"))
+    low = f" from {least:.0f}" if least is not None else f" above {above:.0f}" if above is not None else ""
+    high = "" if most is None else f" to {most:.0f}" if above is None else f", and up to {most:.0f}"
+    return low + high
 
 
 def _check_depth(content: object) -> None:
