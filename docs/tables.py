@@ -244,14 +244,25 @@ def _check(check: Check) -> str:
         f"**Expected:** {check.expected}",
         f"**Fix:** {check.fix.text}",
     ]
-    spelt = {"Flask": check.fix.flask, "Django": check.fix.django, "FastAPI": check.fix.fastapi}
+    return "\n\n".join([*parts, *_fix_in_code(check)])
+
+
+def _fix_in_code(check: Check) -> list[str]:
+    """Return the code of a fix; if another framework differs by a line or two, only those lines."""
     by_code: dict[str, list[str]] = {}
-    for name, code in spelt.items():
-        by_code.setdefault(code, []).append(name)
-    for code, names in by_code.items():
+    for name, code in {"Flask": check.fix.flask, "Django": check.fix.django, "FastAPI": check.fix.fastapi}.items():
         if code:
-            parts.append(f"In {' and '.join(names)}:\n\n```{{code-block}} python\n{code}\n```")
-    return "\n\n".join(parts)
+            by_code.setdefault(code, []).append(name)
+    shown: list[str] = []
+    for code, names in by_code.items():
+        lines, first = code.splitlines(), next(iter(by_code)).splitlines()
+        changed = [(old.strip(), new.strip()) for old, new in zip(first, lines, strict=False) if old != new]
+        if changed and len(lines) == len(first) and len(changed) <= min(2, len(lines) - 1):
+            instead = " and ".join(f"`{new}` instead of `{old}`" for old, new in changed)
+            shown.append(f"In {' and '.join(names)}, write {instead}.")
+        else:
+            shown.append(f"In {' and '.join(names)}:\n\n```{{code-block}} python\n{code}\n```")
+    return shown
 
 
 def options_of(command: click.Command) -> str:
