@@ -176,7 +176,7 @@ def check_index() -> str:
                 for check in _family(letter)
             ),
         )
-        sections.append(f"## [{letter}: {family}]({page})\n\n{index}")
+        sections.append(f"## {letter}: {family}\n\n{index}")
     return "\n\n".join(sections)
 
 
@@ -203,7 +203,7 @@ def names() -> str:
             summary = comment if kind == "py:data" else inspect.getdoc(getattr(engagelab_mock, name)) or ""
             rows.append([f"[`{name}`](api/{page}.md)", _first_sentence(summary)])
         title = text.partition("\n")[0].removeprefix("# ")
-        sections.append(f"## [{title}](api/{page}.md)\n\n{_table(['name', 'what it is'], rows)}")
+        sections.append(f"## {title}\n\n{_table(['name', 'what it is'], rows)}")
     return "\n\n".join(sections)
 
 
