@@ -44,6 +44,8 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = "engagelab-mock"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
