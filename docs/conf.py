@@ -39,7 +39,7 @@ project = "engagelab-mock"
 author = "The engagelab-mock authors"
 release = version = engagelab_mock.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -97,13 +97,6 @@ def public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, contents
     return python.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, contents)
 
 
-def strip_blocks(app: Sphinx, doctree: nodes.document) -> None:
-    """Take the empty lines off the ends of what is included up to a comment."""
-    for block in doctree.findall(nodes.literal_block):
-        block.rawsource = block.astext().strip("\n")
-        block.children = [nodes.Text(block.rawsource)]
-
-
 def twin_of(owner: object, name: str) -> str:
     """Return the name of a method's async twin, or "" if it has none."""
     twins = (f"a{name}", f"a{name}_")
@@ -154,7 +147,6 @@ def complete(app: Sphinx, what: str, name: str, member: Any, options: Any, lines
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("doctree-read", strip_blocks)
     app.connect("missing-reference", public_name)
     app.connect("autodoc-skip-member", skip_twin)
     app.connect("autodoc-process-signature", shorten)

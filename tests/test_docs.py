@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import re
 import runpy
 import shlex
@@ -14,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from inspect import iscoroutinefunction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -41,6 +39,7 @@ from engagelab_mock.cli.send import read_scenario
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.docs.pages import comparable, files, folder, run_pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -111,30 +110,17 @@ def broken_views(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Run the README's and the tutorial's test files as they are, and broken in the ways that the pages name."""
     directory = tmp_path_factory.mktemp("docs")
     [readme] = blocks(README, "python")
-    tutorial = (ROOT / "tests" / "examples" / "test_tutorial.py").read_text(encoding="utf-8")
-    files = {
+    tutorial = files("docs/tutorial")["test_shop.py"]
+    made = {
         "readme": readme,
         "readme_broken": replaced(readme, 'return "", 200', "pass"),
         "tutorial": tutorial,
         "tutorial_broken": replaced(tutorial, 'return "", 200', "pass"),
         "tutorial_plain": replaced(tutorial, "get_json(force=True, silent=True) or {}", "get_json()"),
     }
-    for name, text in files.items():
+    for name, text in made.items():
         (directory / f"test_{name}.py").write_text(text, encoding="utf-8")
-    return pytest_in(directory)
-
-
-def pytest_in(directory: Path, *options: str) -> str:
-    """Run pytest with neither an ini file nor a plugin that the README does not ask for."""
-    arguments = ["-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faker", "--rootdir=."]
-    finished = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, *options],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return finished.stdout
+    return run_pytest(directory).stdout
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -154,30 +140,12 @@ def test_the_documented_test_files_pass_and_fail_as_documented(broken_views: str
     assert "the address validation was not acknowledged: answered 415 UNSUPPORTED MEDIA TYPE" in broken_views
 
 
-@pytest.mark.slow
-def test_the_receiver_at_the_end_of_the_tutorial_is_ready(tmp_path: Path) -> None:
-    [ready] = blocks(TUTORIAL, "python")
-    (tmp_path / "test_ready.py").write_text(ready, encoding="utf-8")
-    shop = (ROOT / "tests" / "examples" / "flask_shop.py").read_text(encoding="utf-8")
-    (tmp_path / "shop.py").write_text(shop, encoding="utf-8")
-    # In memory, if that can be: `check` makes a thousand commits, and a disk takes milliseconds for each.
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        said = pytest_in(tmp_path, f"--basetemp={directory}/pytest")
-    assert "1 passed" in said, said
-
-
 @pytest.mark.parametrize("page", [README, TUTORIAL], ids=["README", "tutorial"])
 def test_a_documented_failure_is_what_pytest_says(page: str, broken_views: str) -> None:
     [documented] = blocks(page, "text")
     said = comparable(broken_views)
     for line in comparable(documented):
-        assert line == "..." or line in said
-
-
-def comparable(text: str) -> list[str]:
-    """Return the lines without what differs from run to run: how long something took."""
-    return [re.sub(r"\d+\.\d+(?= m?s\b)", "N", line.rstrip()) for line in text.splitlines()]
+        assert line in said
 
 
 def test_links_out_of_the_top_level_pages_lead_somewhere() -> None:
@@ -207,8 +175,8 @@ MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if word
 def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
     name, *arguments = words
-    # Where the files are that the pages show.
-    with contextlib.chdir(ROOT / "tests" / "examples"):
+    # The page whose files are options of commands.
+    with folder("docs/howto/serve") as directory, contextlib.chdir(directory):
         context = group.commands[name].make_context(name, arguments)
     if name == "send" and context.params["replay"] is None:
         read_scenario(context.params["scenario"])
@@ -430,12 +398,6 @@ def check_fields(command: str, printed: dict[str, object]) -> None:
 
 
 # --- The other pages
-
-
-def test_every_example_is_shown_on_a_page() -> None:
-    shown = {name for _, text in PAGES for name in re.findall(r"tests/examples/(test_\w+\.py)", text)}
-    examples = {path.name for path in (ROOT / "tests" / "examples").glob("test_*.py")}
-    assert examples == shown
 
 
 def test_the_pages_are_ordered_by_what_a_reader_wants() -> None:

@@ -48,15 +48,15 @@ def test_it_acknowledges_a_callback_and_keeps_it() -> None:
 @pytest.mark.parametrize(
     ("sign", "reason"),
     [
-        (lambda: None, Reason.MISSING),
-        (lambda: "", Reason.MISSING),
-        (lambda: "timestamp=1", Reason.MALFORMED),
-        (lambda: "é" * 50, Reason.MALFORMED),
-        (lambda: header("wrong"), Reason.MISMATCH),
-        (lambda: header(username="other"), Reason.WRONG_USERNAME),
-        (lambda: header(age=1000), Reason.STALE),
-        (lambda: header(age=-1000), Reason.FUTURE),
-        (lambda: f"{header()},{header()}", Reason.MALFORMED),
+        pytest.param(lambda: None, Reason.MISSING, id="none"),
+        pytest.param(lambda: "", Reason.MISSING, id="empty"),
+        pytest.param(lambda: "timestamp=1", Reason.MALFORMED, id="one field"),
+        pytest.param(lambda: "é" * 50, Reason.MALFORMED, id="not ASCII"),
+        pytest.param(lambda: header("wrong"), Reason.MISMATCH, id="wrong secret"),
+        pytest.param(lambda: header(username="other"), Reason.WRONG_USERNAME, id="wrong user"),
+        pytest.param(lambda: header(age=1000), Reason.STALE, id="old"),
+        pytest.param(lambda: header(age=-1000), Reason.FUTURE, id="future"),
+        pytest.param(lambda: f"{header()},{header()}", Reason.MALFORMED, id="two"),
     ],
 )
 def test_it_refuses_what_is_not_signed_as_configured(sign: Callable[[], str | None], reason: Reason) -> None:
