@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 import click
@@ -31,6 +32,7 @@ from engagelab_mock import (
     Status,
     UnknownName,
 )
+from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group, main
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.cli.send import read_scenario
@@ -78,6 +80,29 @@ def section(text: str, heading: str) -> str:
 def test_the_readme_has_the_two_commands() -> None:
     lines = "".join(blocks(README, "sh")).splitlines()
     assert [command for command in THE_TWO_COMMANDS if command not in lines] == []
+
+
+def test_the_two_commands_are_on_the_first_screen() -> None:
+    # As a code host shows it: text of 14 pixels and a picture, on a screen of 1080.
+    lines = README.splitlines()
+    last = max(lines.index(command) for command in THE_TWO_COMMANDS)
+    [picture] = re.findall(r"!\[[^\]]*\]\((.+?)\)", README)
+    height = re.search(r' height="(\d+)"', (ROOT / picture).read_text(encoding="utf-8"))
+    assert height is not None
+    assert int(height[1]) + 22 * last < 1000
+
+
+def test_the_first_test_is_the_one_of_the_readme() -> None:
+    page = (DOCS / "first-test.md").read_text(encoding="utf-8")
+    assert blocks(page, "python") == blocks(README, "python")
+
+
+def test_the_first_test_explains_lines_that_are_there() -> None:
+    page = (DOCS / "first-test.md").read_text(encoding="utf-8")
+    [test] = blocks(page, "python")
+    explained = re.findall(r"^`([^`]+)`.*\n: ", page, re.MULTILINE)
+    assert len(explained) > 7
+    assert [line for line in explained if line.partition("…")[0] not in test] == []
 
 
 @pytest.fixture(scope="module")
@@ -193,14 +218,29 @@ def missing(names: list[str], text: str) -> list[str]:
     return [name for name in names if f"`{name}`" not in text]
 
 
-def test_every_public_name_is_in_the_reference() -> None:
-    documented = set(re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: (\w+)", reference("api"), re.MULTILINE))
-    assert sorted(name for name in dir(engagelab_mock) if name not in documented) == []
+DOCUMENTED = re.compile(r"^\.\. (autoclass|autofunction|automethod|autoproperty|py:data):: ([\w.]+)", re.MULTILINE)
+API_PAGES = [
+    page.read_text(encoding="utf-8") for page in [REFERENCE / "api.md", *sorted((REFERENCE / "api").glob("*.md"))]
+]
 
 
-def test_the_reference_documents_no_name_that_is_gone() -> None:
-    documented = re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: (\w+)", reference("api"), re.MULTILINE)
-    assert [name for name in documented if name not in {*dir(engagelab_mock), "engagelab_mock"}] == []
+def documented(*kinds: str) -> list[str]:
+    """Return what the pages about Python names document."""
+    return [name for page in API_PAGES for kind, name in DOCUMENTED.findall(page) if kind in kinds]
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    names = [name for name in documented("autoclass", "autofunction", "py:data") if "." not in name]
+    assert sorted(names) == sorted(dir(engagelab_mock))
+
+
+def test_every_verb_of_engagelab_is_in_the_reference_once_and_its_async_twin_with_it() -> None:
+    verbs = [name for name in vars(EngageLab) if not name.startswith("_")]
+    twins = [name for name in verbs if name[1:] in verbs and iscoroutinefunction(getattr(EngageLab, name))]
+    assert "asend" in twins
+    names = [name.removeprefix("EngageLab.") for name in documented("automethod", "autoproperty")]
+    assert names[0] == "send"
+    assert sorted(names) == sorted(set(verbs) - set(twins))
 
 
 def test_every_fixture_is_in_the_reference() -> None:
@@ -255,13 +295,20 @@ def test_every_name_is_on_the_page_of_its_kind(page: str, names: list[str]) -> N
     assert missing(names, reference(page)) == []
 
 
-def test_every_check_has_its_section() -> None:
-    text = reference("checks")
-    sections = re.findall(r"^### (\w+) ([\w.-]+)$", text, re.MULTILINE)
-    assert sections == [(check.id, check.name) for check in CHECKS.values()]
+def test_every_check_has_its_section_on_the_page_of_its_family() -> None:
+    for letter, family in FAMILIES.items():
+        text = reference(f"checks/{family.split()[0].lower()}")
+        sections = re.findall(r"^## (\w+) ([\w.-]+)$", text, re.MULTILINE)
+        assert sections == [(check.id, check.name) for check in CHECKS.values() if check.id.startswith(letter)]
+    assert missing_links([f"{check.id} {check.name}" for check in CHECKS.values()], reference("checks")) == []
     assert f"The [{len(CHECKS)} checks](../reference/checks.md)" in (DOCS / "howto" / "check.md").read_text(
         encoding="utf-8"
     )
+
+
+def missing_links(names: list[str], text: str) -> list[str]:
+    """Return the names that are no link in a text."""
+    return [name for name in names if f"[{name}](" not in text]
 
 
 def test_every_code_is_in_the_reference() -> None:
@@ -270,13 +317,13 @@ def test_every_code_is_in_the_reference() -> None:
     assert [code for code in ExitCode if f"| {int(code)} |" not in exits] == []
 
 
-def test_the_readme_and_the_tutorial_count_right() -> None:
+def test_the_pages_count_right() -> None:
     assert len(CATALOGUE) == 11
-    assert "eleven built-in scenarios" in README
     assert "[Eleven scenarios]" in TUTORIAL
-    assert len(Outcome) == 16
-    assert "sixteen outcomes" in README
+    assert "[Ten other scenarios]" in (DOCS / "first-test.md").read_text(encoding="utf-8")
+    assert f"{len(CHECKS)} checks" in README
     assert f"{len(engagelab_mock.FAULTS)} faults" in README
+    assert f"{len(engagelab_mock.FAULTS)} faults" in (DOCS / "explanation" / "compared.md").read_text(encoding="utf-8")
 
 
 def test_every_known_source_tag_is_explained() -> None:
@@ -351,6 +398,18 @@ def check_fields(command: str, printed: dict[str, object]) -> None:
 
 
 # --- The other pages
+
+
+def test_the_pages_are_ordered_by_what_a_reader_wants() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    intents = ["Frameworks", "The whole loop", "Break it", "Check it", "Time and data", "Run it"]
+    assert re.findall(r"^:caption: (.+)$", index, re.MULTILINE) == ["Start", *intents, "Look it up", "Background"]
+    assert re.findall(r"^## (.+)$", index, re.MULTILINE) == [*intents, "Look it up"]
+    guides = sorted(page.stem for page in (DOCS / "howto").glob("*.md"))
+    # Each is in the sidebar, and in the list of the front page.
+    assert sorted(re.findall(r"^[^\[\n]* <howto/([\w-]+)>$", index, re.MULTILINE)) == guides
+    assert sorted(re.findall(r"\]\(howto/([\w-]+)\.md\)", index)) == guides
+    assert [name for name, text in PAGES if text.startswith("# How to")] == []
 
 
 def test_the_architecture_page_is_short_and_names_what_there_is() -> None:

@@ -76,10 +76,14 @@ def _new_struct(kind: type[Any], values: dict[str, Any]) -> Any:
 class EngageLabMockError(Exception):
     """Report what went wrong, where, and what to do next; the base class of all errors of this package.
 
+    If checks had run before, `report` holds what they had judged, else None.
+
     >>> print(EngageLabMockError("no receiver", where="EngageLab()", hint="pass one"))
     EngageLab(): no receiver
       hint: pass one
     """
+
+    report: Report | None = None
 
     def __init__(self, what: str, *, where: str = "", hint: str = "", detail: str = "") -> None:
         self.what = what
@@ -157,37 +161,25 @@ class UnknownName(UsageError):
 class ProbeFailed(UsageError):
     """End a run: `observe`, `prepare`, `reset` or `wait_idle` failed, or returned what cannot be used.
 
-    The `report` attribute holds what the checks had judged before; it is None for other runs.
-
     >>> issubclass(ProbeFailed, UsageError)
     True
     """
-
-    report: Report | None = None
 
 
 class StateNotSettled(UsageError):
     """End a run: the app's state changed without a callback in between, because the app works after its answer.
 
-    The `report` attribute is as that of `ProbeFailed`.
-
     >>> issubclass(StateNotSettled, UsageError)
     True
     """
-
-    report: Report | None = None
 
 
 class NothingObserved(UsageError):
     """End a run that could judge nothing: the receiver showed no effect of any callback, or no check could be judged.
 
-    The `report` attribute is as that of `ProbeFailed`.
-
     >>> issubclass(NothingObserved, UsageError)
     True
     """
-
-    report: Report | None = None
 
 
 class InvalidBody(EngageLabMockError, ValueError):

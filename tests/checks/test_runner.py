@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from fastapi import FastAPI
 
 from engagelab_mock import (
     CHECKS,
@@ -19,6 +23,7 @@ from engagelab_mock import (
     Judgement,
     Message,
     NothingObserved,
+    ProbeFailed,
     Receiver,
     ReceiverFellShort,
     Report,
@@ -182,6 +187,60 @@ def test_without_a_secret_the_checks_of_the_signature_are_skipped(tmp_path: Path
         Judgement.SKIPPED,
         "without a username and a secret, callbacks are not signed",
     )
+
+
+@asynccontextmanager
+async def leaking(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    raise RuntimeError("3 connections leaked")
+
+
+def leaking_receiver() -> Receiver:
+    app = FastAPI(lifespan=leaking)
+    app.post(PATH)(lambda: "")
+    return Receiver.asgi(app, PATH, **SETTINGS)
+
+
+def check_or_acheck(way: str, engagelab: EngageLab, receiver: Receiver | None, **options: Any) -> None:
+    if way == "check":
+        engagelab.check(receiver, **options)
+    else:
+        asyncio.run(engagelab.acheck(receiver, **options))
+
+
+@pytest.mark.parametrize("way", ["check", "acheck", "acheck, its own"])
+def test_the_report_survives_an_app_whose_lifespan_fails_at_its_end(way: str) -> None:
+    receiver = leaking_receiver()
+    engagelab = EngageLab(receiver if way == "acheck, its own" else None)
+    checked = None if way == "acheck, its own" else receiver
+    with pytest.raises(EngageLabMockError, match="3 connections leaked") as caught:
+        check_or_acheck(way, engagelab, checked, only=["A01", "B01"])
+    report = caught.value.report
+    assert report is not None
+    assert [(finding.id, str(finding.verdict)) for finding in report.findings if not finding.left_out] == [
+        ("A01", "pass"),
+        ("B01", "fail"),
+    ]
+    [note] = caught.value.__notes__
+    assert note.startswith("all checks had run (1 pass, 1 fail, ")
+    [kept] = engagelab._engine.exploring.reports
+    assert kept.findings == report.findings
+    assert copy.deepcopy(caught.value).report is not None
+
+
+@pytest.mark.parametrize("way", ["check", "acheck"])
+def test_the_error_that_ended_a_run_comes_before_that_of_the_lifespan(way: str) -> None:
+    def reset() -> None:
+        # The app must run before it can fail at its end.
+        EngageLab(receiver).send(scenario=["plan"])
+        raise LookupError("no such table")
+
+    receiver = leaking_receiver()
+    with pytest.raises(ProbeFailed, match="no such table") as caught:
+        check_or_acheck(way, EngageLab(), receiver, reset=reset)
+    assert caught.value.report is not None
+    assert caught.value.report.ended
+    assert any("3 connections leaked" in note for note in caught.value.__notes__)
 
 
 def test_an_asgi_app_is_checked_in_process(tmp_path: Path) -> None:

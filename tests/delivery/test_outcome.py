@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import flask
 import pytest
+from fastapi import FastAPI
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from engagelab_mock import Delivery, EngageLab, Outcome, Receiver
 from engagelab_mock.delivery.outcome import hint_for
+from engagelab_mock.delivery.render import attempt_record, not_acknowledged
+from tests.django_settings import configure
+from tests.peers import Conversation, Peer, answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,13 +68,189 @@ SIGNED: dict[str, Any] = {"username": "acme", "secret": "s3cret"}
         ("401 Unauthorized", "", {}, "give Receiver the username and secret"),
         ("404 Not Found", "", {}, "no route matches http://testserver/engagelab"),
         ("405 Method Not Allowed", "", {}, "does not accept POST"),
-        ("500 Internal Server Error", "", {}, "return '', 200"),
-        ("503 Service Unavailable", "", {}, "the handler failed"),
+        ("500 Internal Server Error", "", {}, "the handler failed: its traceback is in the app's log"),
+        ("502 Bad Gateway", "", {}, "a proxy in front of the app got no answer"),
+        ("503 Service Unavailable", "", {}, "is it starting, or overloaded?"),
         ("402 Payment Required", "", {}, "answer 200 with an empty body"),
     ],
 )
 def test_an_answer_gets_its_hint(status: str, body: str, settings: dict[str, Any], expected: str) -> None:
     assert expected in hint(status, body, **settings)
+
+
+def flask_app() -> flask.Flask:
+    app = flask.Flask("shop")
+
+    @app.post("/nothing")
+    def nothing() -> str:
+        return None  # type: ignore[return-value]
+
+    @app.get("/engagelab")
+    def read() -> str:
+        return ""
+
+    return app
+
+
+def in_flask_s_middleware() -> WSGIApplication:
+    app = flask_app()
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    return DispatcherMiddleware(ProxyFix(app.wsgi_app))
+
+
+def fastapi_app() -> Any:
+    app = FastAPI()
+
+    @app.post("/typed")
+    def typed(wanted: dict[str, int]) -> None: ...
+
+    @app.get("/engagelab")
+    def read() -> None: ...
+
+    return app
+
+
+FLASK = "`return '', 200`; with app.testing = True the exception shows here"
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "expected"),
+    [
+        (flask_app, "/nothing", FLASK),
+        (in_flask_s_middleware, "/nothing", FLASK),
+        (flask_app, "/engagelab", "does not accept POST: @app.post(…), or methods=['POST']"),
+        (fastapi_app, "/typed", "the `detail` of its answer names the field"),
+        (fastapi_app, "/engagelab", "does not accept POST: declare it with @app.post(…)"),
+    ],
+)
+def test_an_app_in_process_gets_its_framework_s_hint(make: Callable[[], Any], path: str, expected: str) -> None:
+    way = Receiver.asgi if make is fastapi_app else Receiver.wsgi
+    with EngageLab(way(make(), path)) as engagelab:
+        assert expected in hint_for(engagelab.send(scenario=["plan"], check=False).deliveries[0])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ([], "refuses the Host header (ALLOWED_HOSTS): pass the host it expects as base_url="),
+        (["*"], "its traceback is in the app's log; with DEBUG_PROPAGATE_EXCEPTIONS = True the exception shows here"),
+    ],
+)
+def test_a_django_project_in_process_gets_django_s_hints(hosts: list[str], expected: str) -> None:
+    configure()
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.test import override_settings
+    from django.urls import path
+
+    def fail(request: object) -> None:
+        raise LookupError
+
+    urls = (path("engagelab", fail),)  # type: ignore[arg-type]
+    hosts_are_checked = ["django.middleware.common.CommonMiddleware"]
+    with override_settings(ALLOWED_HOSTS=hosts, ROOT_URLCONF=urls, MIDDLEWARE=hosts_are_checked):
+        app = WSGIHandler()
+        with EngageLab(Receiver.wsgi(app, "/engagelab")) as engagelab:
+            told = hint_for(engagelab.send(scenario=["plan"], check=False).deliveries[0])
+    assert expected in told
+    assert "Flask" not in told
+
+
+#: Answers over HTTP: status, headers and body, what the hint says, and what it does not.
+ANSWERED = {
+    "Node, 503": ("503 Service Unavailable", {}, "", "starting, or overloaded?", "Flask traceback handler"),
+    "Node, 500": ("500 Oops", {"X-Powered-By": "Express"}, "", "its error is in the app's log", "Flask traceback"),
+    "Express, no route": (
+        *("404 Not Found", {"X-Powered-By": "Express"}, "<pre>Cannot POST /engagelab</pre>"),
+        *("no route takes POST at", "Flask"),
+    ),
+    "unknown, 500": ("500 Internal Server Error", {}, "", "its error is in the app's log", "Flask traceback return"),
+    "Python's server, 500": (
+        *("500 Internal Server Error", {"Server": "gunicorn"}, ""),
+        *("its traceback is in the app's log", "Flask return"),
+    ),
+    "Flask's server": (
+        *("500 INTERNAL SERVER ERROR", {"Server": "Werkzeug/3.1 Python/3.11"}, ""),
+        *("end it with `return '', 200`", "app.testing"),
+    ),
+    "Flask behind gunicorn": (
+        *("500 INTERNAL SERVER ERROR", {"Server": "gunicorn"}),
+        "<p>Either the server is overloaded or there is an error in the application.</p>",
+        *("end it with `return '', 200`", "app.testing"),
+    ),
+    "Django, 500": (
+        *("500 Internal Server Error", {"Server": "WSGIServer/0.2 CPython/3.11"}, "<h1>Server Error (500)</h1>"),
+        *("its traceback is in the app's log", "Flask return DEBUG_PROPAGATE"),
+    ),
+    "Django, CSRF": ("403 Forbidden", {}, "<p>CSRF verification failed. Request aborted.", "@csrf_exempt", "Flask"),
+    "Flask, CSRF": (
+        *("400 BAD REQUEST", {"Server": "Werkzeug/3.1 Python/3.11"}, "The CSRF token is missing."),
+        *("@csrf.exempt of Flask-WTF", "csrf_exempt Django"),
+    ),
+    "Rails, CSRF": ("422 Unprocessable Content", {}, "Can't verify CSRF token", "CSRF protection:", "Flask Django @"),
+    "Django, Host": (
+        *("400 Bad Request", {}, "Invalid HTTP_HOST header. You may need to add 'x' to ALLOWED_HOSTS."),
+        *("call the app by a name that it allows", "base_url"),
+    ),
+    "FastAPI, 422": (
+        *("422 Unprocessable Content", {"Server": "uvicorn"}, '{"detail":[{"type":"missing","loc":["body"]}]}'),
+        *("the `detail` of its answer", "Flask"),
+    ),
+    "Django, 405": (
+        *("405 Method Not Allowed", {"Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin"}),
+        *("", "does not accept POST: see the view's @require_…", "Flask @app"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_an_answer_over_http_gets_the_hint_of_what_sent_it_and_no_other(name: str) -> None:
+    status, headers, body, expected, others = ANSWERED[name]
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        lines = [f"{each}: {value}" for each, value in headers.items()]
+        conversation.say(answer(status, body.encode(), *lines))
+
+    with Peer(script) as peer, EngageLab(Receiver.http(peer.url)) as engagelab:
+        told = hint_for(engagelab.send(scenario=["plan"], check=False).deliveries[0])
+    assert expected in told
+    assert [word for word in others.split() if word in told] == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "python", "options"),
+    [
+        (Outcome.TLS_FAILURE, "tls_verify='ca.pem'", "--ca ca.pem, or --insecure"),
+        (Outcome.TIMEOUT, "pass limit=None", "give a longer --timeout"),
+    ],
+)
+def test_the_command_line_gets_its_options_and_python_its_arguments(
+    outcome: Outcome, python: str, options: str
+) -> None:
+    with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
+        [delivery] = engagelab.send(scenario=["plan"], check=False).deliveries
+    delivery.attempts[-1].outcome = outcome
+    assert python in hint_for(delivery)
+    assert options not in hint_for(delivery)
+    assert options in hint_for(delivery, python=False)
+    assert python not in hint_for(delivery, python=False)
+    assert attempt_record(delivery, delivery.attempts[-1])["hint"] == hint_for(delivery, python=False)
+    assert not_acknowledged(delivery).hint == hint_for(delivery)
+
+
+@pytest.mark.parametrize(
+    ("settings", "python", "options"),
+    [
+        ({}, "give Receiver the username and secret", "give the --username and --secret"),
+        (SIGNED, "another --engagelab-seed", "give another --seed"),
+    ],
+)
+def test_so_they_do_when_an_identity_is_refused(settings: dict[str, Any], python: str, options: str) -> None:
+    with EngageLab(Receiver.wsgi(answering("401 Unauthorized"), **settings)) as engagelab:
+        [delivery] = engagelab.send(scenario=["plan"], check=False).deliveries
+    assert (python in hint_for(delivery), options in hint_for(delivery)) == (True, False)
+    told = hint_for(delivery, python=False)
+    assert (python in told, options in told) == (False, True)
 
 
 def test_with_a_virtual_signature_clock_the_wall_clock_is_not_blamed() -> None:

@@ -151,6 +151,51 @@ def test_an_invariant_that_another_run_has_used_judged_nothing_in_this_one() -> 
         explore(receiver, invariants=[invariant], duplicates=0)
 
 
+class EffectsAppear(Books):
+    """It keeps no count before the effect has happened."""
+
+    def apply(self, rows: list[StatusEvent]) -> None:
+        for row in rows:
+            kept = self.kept.setdefault(row.message_id, {"status": None})
+            kept["status"] = row.name
+            if row.name in {"verified", "sent_failed"}:
+                kept.setdefault(f"{row.name} mails", [row.name])
+
+
+@pytest.mark.parametrize("effect", ["verified mails", "sent_failed mails"])
+@pytest.mark.parametrize("lifecycle", ["delivered", "verified", "sent_failed"])
+def test_an_effect_that_the_lifecycle_does_not_have_is_judged_all_the_same(effect: str, lifecycle: str) -> None:
+    books = EffectsAppear()
+    invariant = exactly_once(effect, when=effect.split()[0])
+    with EngageLab(books.receiver) as engagelab:
+        assert engagelab.explore(lifecycle, invariants=[invariant], orderings=False).ok
+        assert engagelab.replay("eg1:plan,sent", invariants=[invariant]).acknowledged
+        assert engagelab.play("eg1:plan", invariant).acknowledged
+
+
+def test_a_replay_whose_schedule_shows_nothing_is_right_if_its_lifecycle_shows_something() -> None:
+    class VerifiedOnly(Books):
+        def apply(self, rows: list[StatusEvent]) -> None:
+            super().apply([row for row in rows if row.name == "verified"])
+
+    books = VerifiedOnly()
+    with EngageLab(books.receiver) as engagelab:
+        played = engagelab.replay("eg1:plan,sent", invariants=[never_regresses(), exactly_once("credits")])
+        assert not played.changed
+
+
+def test_a_part_of_a_callable_that_finds_nothing_is_named() -> None:
+    def colour(state: dict[str, Any]) -> Any:
+        return state.get("colour")
+
+    books = Books()
+    with (
+        EngageLab(books.receiver) as engagelab,
+        pytest.raises(NothingObserved, match=r"no state had <function .*colour"),
+    ):
+        engagelab.replay("eg1:verified", invariants=[converges(colour)])
+
+
 def test_an_app_that_fails_for_another_lifecycle_is_blind_all_the_same() -> None:
     class Fails(OwnRowsOnly):
         def apply(self, rows: list[StatusEvent]) -> None:

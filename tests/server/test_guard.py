@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from werkzeug import Request
+from werkzeug.test import Client
 
 from engagelab_mock import EngageLab
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.server import ApiServer
+from engagelab_mock.server import ApiServer, create_app
 from engagelab_mock.server.app import Guard
 from engagelab_mock.service.rest.exchange import ApiError, ApiSettings
-from tests.server.conftest import Talk, message
+from tests.server.conftest import BASIC, Talk, message
 
 
 def asked(host: str = "127.0.0.1:8420", *, peer: str = "127.0.0.1", **headers: str | None) -> Request:
@@ -107,6 +109,46 @@ def test_a_web_page_cannot_use_the_api_either_without_a_dev_key(talk: Talk, enga
     assert engagelab.receiver is before
     assert len(engagelab.accepted) == 0
     assert talk("POST", "/v1/messages", message()).status == 200
+
+
+#: What a web page would do: send itself the callbacks and the codes, read the codes, break the tests of others.
+BY_A_PAGE = {
+    "PUT /v1/sandbox/webhook": {"url": "http://127.0.0.1:1/evil"},
+    "POST /v1/messages": message(),
+    "POST /v1/codes": {**message(), "code": "123456"},
+    "POST /v1/verifications": {"message_id": "1", "verify_code": "123456"},
+    "GET /v1/template-configs": None,
+    "GET /_mock/inbox": None,
+    "GET /_mock/journal": None,
+    "POST /_mock/send": {},
+    "POST /_mock/events": {"event": "insufficient_balance"},
+    "POST /_mock/reset": {},
+    "POST /_mock/rules": {"error": 5013},
+}
+
+
+@pytest.mark.parametrize("call", BY_A_PAGE)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example"},
+        {"Host": "rebound.example", "Origin": "http://rebound.example"},
+        {"Host": "127.0.0.1:8420", "Origin": "https://evil.example"},
+        {"Host": "127.0.0.1:8420", "Origin": "null"},
+    ],
+)
+def test_the_app_alone_under_any_server_refuses_a_web_page(
+    call: str, headers: dict[str, str], engagelab: EngageLab
+) -> None:
+    before = engagelab.receiver
+    method, path = call.split()
+    client = Client(create_app(engagelab))
+    given = {"Authorization": BASIC, "Content-Type": "text/plain", **headers}
+    answer = client.open(path, method=method, data=json.dumps(BY_A_PAGE[call]), headers=given)
+    assert (answer.status_code, answer.get_json()["code"]) == (403, 2004)
+    assert engagelab.receiver is before
+    assert (len(engagelab.accepted), len(engagelab.rules), engagelab.journal.statuses) == (0, 0, [])
+    assert client.open("/v1/template-configs", headers={"Authorization": BASIC}).status_code == 200
 
 
 def test_with_a_dev_key_the_api_may_have_any_name() -> None:

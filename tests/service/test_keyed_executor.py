@@ -186,6 +186,30 @@ def test_what_a_job_raises_is_told_and_the_next_one_done(
     assert not executor.busy
 
 
+def test_jobs_that_wait_are_taken_back_by_their_tags(
+    make: Callable[[int], Executor], errors: list[BaseException]
+) -> None:
+    executor, first, over = make(1), Counted(), threading.Event()
+    done: list[str] = []
+    executor.submit("a", first, "mine")
+    first.await_begun(1)
+    jobs = {name: partial(done.append, name) for name in ("a1", "a2", "b1", "c1")}
+    executor.submit("a", jobs["a1"], "mine")
+    executor.submit("a", jobs["a2"], "other")
+    executor.submit("b", jobs["b1"], "mine")
+    executor.submit("c", jobs["c1"], "mine")
+    executor.submit("d", over.set)
+    assert executor.take("a", ["mine"]) == [jobs["a1"]]
+    assert executor.take("b", ["mine"]) == [jobs["b1"]]
+    assert executor.take("c", ["other"]) == []
+    assert executor.take("e", ["mine"]) == []
+    executor.submit("b", jobs["b1"], "again")
+    first.go_on.release()
+    assert over.wait(PATIENCE)
+    await_idle(executor)
+    assert (done, errors) == (["c1", "b1", "a2"], [])
+
+
 def test_stopped_it_begins_nothing_more(make: Callable[[int], Executor]) -> None:
     executor, job, second = make(1), Counted(), threading.Event()
     executor.submit("a", job)

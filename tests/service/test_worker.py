@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engagelab_mock import (
+    Delivery,
     EngageLab,
     Journal,
     LiveClock,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 #: So fast that no scenario takes a second, and so slow that one message's callbacks are not all due at once.
 SPEED = 1000.0
+#: How many messages may wait.
+LIMIT = 10
 
 
 class Endpoint:
@@ -224,6 +229,7 @@ def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) 
         runs = [engagelab.begin_send(scenario=["plan"]) for _ in range(4)]
         for run in runs:  # once the second receiver has it, it waits for the first
             engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id)
+        assert slow.asked.wait(PATIENCE)
         engagelab._engine.messages.most_pending = 2
         runs.append(engagelab.begin_send(scenario=["plan"]))
         assert given_up == [3]
@@ -233,6 +239,70 @@ def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) 
     told = [event.message_id for received in slow.recorder.received for event in received.events]  # type: ignore[attr-defined]
     assert told == [runs[0].message_id, runs[3].message_id, runs[4].message_id]
     assert all(delivery.closed for run in runs for delivery in run.deliveries)
+
+
+def test_a_caller_does_not_wait_for_callbacks_that_are_given_up(endpoint: Make) -> None:
+    slow, fast = endpoint("slow"), endpoint("fast")
+    slow.go_on.clear()
+    with ThreadPoolExecutor() as callers, live(slow, fast) as engagelab, Worker(engagelab, concurrency=1):
+        engagelab.begin_send(scenario=["plan"])
+        assert slow.asked.wait(PATIENCE)
+        waiting = callers.submit(engagelab.send, "+6591234567", scenario=["plan"])
+        engagelab.journal.wait_for(timeout=PATIENCE, to="+6591234567", receiver=fast.receiver)
+        engagelab._engine.messages.most_pending = 1
+        engagelab.begin_send(scenario=["plan"])
+        run = waiting.result(PATIENCE)
+        assert [delivery.receiver for delivery in run.deliveries if not delivery.attempts] == [slow.receiver]
+        slow.go_on.set()
+
+
+def test_after_a_reset_nothing_goes_out_that_waited_for_a_receiver(endpoint: Make) -> None:
+    slow, fast = endpoint("slow"), endpoint("fast")
+    slow.go_on.clear()
+    options = {"check": False, "retry": [0.0]}
+    with (
+        EngageLab([slow.receiver, fast.receiver], clock=LiveClock(SPEED), code_ttl=None, defaults=options) as engagelab,
+        Worker(engagelab, concurrency=1),
+    ):
+        for _ in range(3):
+            run = engagelab.begin_send(scenario=["plan"])
+            engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id, receiver=fast.receiver)
+        engagelab.reset()
+        slow.recorder.answer = 500  # to what is under way: it is not tried again
+        slow.go_on.set()
+        after = engagelab.begin_send(scenario=["plan", "sent"])
+        engagelab.journal.wait_for(
+            timeout=PATIENCE, message_id=after.message_id, status="sent", receiver=slow.receiver, outcome="not_200"
+        )
+    told = [event.message_id for received in slow.recorder.received for event in received.events]  # type: ignore[attr-defined]
+    assert told[1:] == [after.message_id] * len(told[1:])
+
+
+def test_what_waits_for_a_receiver_that_does_not_answer_is_bounded(endpoint: Make) -> None:
+    slow, fast = endpoint("slow"), endpoint("fast")
+    slow.go_on.clear()
+    with (
+        EngageLab(
+            [slow.receiver, fast.receiver],
+            clock=LiveClock(SPEED),
+            code_ttl=None,
+            keep=LIMIT,
+            defaults={"check": False},
+        ) as engagelab,
+        Worker(engagelab, concurrency=1),
+    ):
+        engagelab._engine.messages.most_pending = LIMIT
+        for _ in range(10 * LIMIT):
+            message_id = engagelab.begin_send(scenario=["plan"]).message_id
+            # Once the second receiver has it, it waits for the first.
+            engagelab.journal.wait_for(timeout=PATIENCE, message_id=message_id, receiver=fast.receiver)
+        gc.collect()
+        kept = [each for each in gc.get_objects() if type(each) is Delivery and each.receiver is slow.receiver]
+        # Those of the newest messages, a tenth more, and the one at the receiver.
+        assert LIMIT <= len(kept) <= LIMIT + LIMIT // 10 + 1
+        slow.go_on.set()
+        engagelab.journal.wait_for(timeout=PATIENCE, message_id=message_id, receiver=slow.receiver)
+    assert len(slow.statuses) == len(kept)
 
 
 def test_what_was_accepted_before_it_started_goes_out(endpoint: Make) -> None:

@@ -30,6 +30,7 @@ from engagelab_mock import (
     UsageError,
     converges,
     decode,
+    exactly_once,
     idempotent,
     never_regresses,
 )
@@ -233,6 +234,52 @@ def _no_known_state(reach: Reach) -> None:
     app = App()
     receiver = reach(app, observe=lambda message_id: f"row {app.observe(message_id)}")
     explore(receiver, invariants=[never_regresses()])
+
+
+@blind("replay", "no state is one of those that the invariant knows", NothingObserved, "no state was in its order")
+def _replay_no_known_state(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=lambda message_id: f"row {app.observe(message_id)}")) as engagelab:
+        engagelab.replay("eg1:verified,delivered", invariants=[never_regresses()])
+
+
+@blind("play with invariants", "the same", NothingObserved, "no state was in its order")
+def _play_no_known_state(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=lambda message_id: f"row {app.observe(message_id)}")) as engagelab:
+        engagelab.play("eg1:verified,delivered", never_regresses())
+
+
+@blind("explore", "no state has the part that is counted", NothingObserved, "no state had 'credts'")
+def _no_such_count(reach: Reach) -> None:
+    app = App()
+    explore(reach(app, observe=app.observe), invariants=[exactly_once("credts")], duplicates=0)
+
+
+@blind("explore", "no state has the part that is compared", NothingObserved, "no state had 'statsu'")
+def _no_such_part(reach: Reach) -> None:
+    app = App()
+    explore(reach(app, observe=app.observe), invariants=[converges("statsu")], duplicates=0)
+
+
+@blind("replay", "no state has the part that must not change twice", NothingObserved, "no state had 'statsu'")
+def _replay_no_such_part(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe)) as engagelab:
+        engagelab.replay("eg1:verified*2", invariants=[idempotent("statsu")])
+
+
+@blind("replay", "the receiver ticks none of the events", NothingObserved, "no callback was sent")
+def _replay_ticks_nothing(reach: Reach) -> None:
+    with EngageLab(reach(App(), events=["uplink_message"])) as engagelab:
+        engagelab.replay("eg1:verified")
+
+
+@blind("play with invariants", "the receiver ticks none of the events", NothingObserved, "no callback was sent")
+def _play_ticks_nothing(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, events=["uplink_message"])) as engagelab:
+        engagelab.play("eg1:verified", converges())
 
 
 @blind("explore", "an invariant needs the state, and there is no `observe`", UsageError, "has no observe")

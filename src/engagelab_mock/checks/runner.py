@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -286,13 +287,33 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
         what = "the app cannot be called synchronously from inside a running event loop"
         raise engine.refused(UsageError(what, where="check", hint=hint))
     try:
-        return runner.run()
+        return _run(engine, runner, checked, close=checked not in engine.receivers)
     except _ENDING as error:
         raise engine.refused(error) from None
+
+
+def _run(engine: Engine, runner: Runner, checked: Receiver, *, close: bool) -> Report:
+    """Run the checks, keep their report, and close the receiver; an error at its closing carries the report."""
+    __tracebackhide__ = True
+    failure: BaseException | None = None
+    try:
+        report = runner.run()
+    except BaseException as error:
+        failure = error
+        raise
     finally:
         engine.exploring.reports.append(runner.report())
-        if checked not in engine.receivers:
-            checked.close()
+        try:
+            if close:
+                checked.close()
+        except EngageLabMockError as error:
+            if failure is None:
+                error.report = report
+                counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
+                error.add_note(f"all checks had run ({counts}): the `report` of this error has the findings")
+                raise
+            failure.add_note(f"and: {error}")
+    return report
 
 
 async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> Report:
@@ -303,15 +324,9 @@ async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOption
     __tracebackhide__ = True
     runner, checked = _runner(engine, receiver, options, wait_for=from_thread())
 
-    def run() -> Report:
-        try:
-            return runner.run()
-        finally:
-            engine.exploring.reports.append(runner.report())
-            checked.close()  # the thread closes the connections and loops that it opened
-
     try:
-        return await to_thread(run)
+        # The thread closes the connections and loops that it opened.
+        return await to_thread(partial(_run, engine, runner, checked, close=True))
     except _ENDING as error:
         raise engine.refused(error) from None
     finally:

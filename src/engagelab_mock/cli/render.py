@@ -78,7 +78,7 @@ class AttemptMade:
             screen.note(Text(error, "yellow"), indent=DETAIL)
         wrong = [self.verdict.detail] if self.verdict is not None and not self.verdict else []
         screen.remarks([*wrong, attempt.error] if attempt.error else wrong, indent=DETAIL)
-        if self.with_hint and not attempt.acknowledged and (hint := hint_for(self.delivery)):
+        if self.with_hint and not attempt.acknowledged and (hint := hint_for(self.delivery, python=False)):
             screen.hint(hint, indent=DETAIL)
 
     def _append_events(self, line: Text) -> None:

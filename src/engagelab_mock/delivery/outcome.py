@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from enum import StrEnum
+from types import MethodType
 from typing import TYPE_CHECKING
 
 from engagelab_mock.errors import reduce_error
@@ -111,18 +113,17 @@ _BY_OUTCOME = {
     Outcome.DNS_FAILURE: "check the spelling of the host",
     Outcome.CONNECT_TIMEOUT: "check that the host is up and that no firewall drops the connection",
     Outcome.UNREACHABLE: "check the host and this machine's network",
-    Outcome.TLS_FAILURE: "for your own certificate pass tls_verify='ca.pem', or tls_verify=False (--insecure);"
-    " for a plain-text port use http://",
     Outcome.RESET: "the receiver's process may have crashed, or a proxy in front of it gave up: look at their logs",
     Outcome.CLOSED: "the receiver's process may have crashed, or a proxy in front of it gave up: look at their logs",
     Outcome.INCOMPLETE: "the receiver announced a longer answer than it sent, or stopped midway: look at its log",
     Outcome.MALFORMED: "something that does not speak HTTP answers at this address; is it the right port?",
 }
-_ACKNOWLEDGE_FIRST = "answer first and do the work afterwards: EngageLab waits 3 s; pass limit=None while you debug"
 
 
-def hint_for(delivery: Delivery) -> str:
+def hint_for(delivery: Delivery, *, python: bool = True) -> str:
     """Return what to try next, from the outcome of the last attempt.
+
+    With `python`, it names arguments of this package, else options of the command line.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
@@ -132,43 +133,75 @@ def hint_for(delivery: Delivery) -> str:
     """
     attempt = delivery.attempts[-1]
     if attempt.outcome is Outcome.TIMEOUT:
-        return _ACKNOWLEDGE_FIRST
+        longer = "pass limit=None" if python else "give a longer --timeout"
+        return f"answer first and do the work afterwards: EngageLab waits 3 s; {longer} while you debug"
+    if attempt.outcome is Outcome.TLS_FAILURE:
+        trust = "pass tls_verify='ca.pem', or tls_verify=False" if python else "give --ca ca.pem, or --insecure"
+        return f"for your own certificate {trust}; for a plain-text port use http://"
     if attempt.outcome is Outcome.APP_RAISED or (attempt.response and attempt.exception):
-        return "the app's own exception is the cause shown with this failure"
+        return "the app's own exception is the cause shown with this failure" if python else ""
     if attempt.outcome is Outcome.NOT_200 and attempt.response:
-        return _for_status(delivery, attempt, attempt.response.status, attempt.response.text)
-    if attempt.outcome is Outcome.MALFORMED and delivery.receiver.transport.name != "http":
+        return _for_status(delivery, attempt, attempt.response, python=python)
+    if attempt.outcome is Outcome.MALFORMED and _in_process(delivery):
         return "the app breaks its server interface; a server in front of it would answer 500"
     return _BY_OUTCOME.get(attempt.outcome, "")
 
 
-def _for_status(delivery: Delivery, attempt: Attempt, status: int, text: str) -> str:
+def _for_status(delivery: Delivery, attempt: Attempt, response: Response, *, python: bool) -> str:
+    status, text = response.status, response.text
+    framework = _framework(delivery, response)
     if 200 < status < 300:
         return "EngageLab's document names exactly 200 [S]; answer with an empty 200 instead"
-    if status == 403 and "CSRF" in text:
-        return "exempt the view from CSRF protection: EngageLab cannot send a token (@csrf_exempt in Django)"
+    if 400 <= status < 500 and "csrf" in text.lower():
+        exempt = {"Django": " (@csrf_exempt)", "Flask": " (@csrf.exempt of Flask-WTF)"}.get(framework, "")
+        return f"exempt the view from CSRF protection{exempt}: EngageLab cannot send a token"
     if status in {401, 403}:
-        return _for_refused_identity(delivery, attempt)
-    if status == 400 and ("ALLOWED_HOSTS" in text or "Invalid host" in text or "DisallowedHost" in text):
-        return "the app refuses the Host header: pass the host it expects as base_url='http://…'"
+        return _for_refused_identity(delivery, attempt, python=python)
+    if status == 400 and ("ALLOWED_HOSTS" in text or "invalid host" in text.lower() or "DisallowedHost" in text):
+        return f"the app refuses the Host header: {_another_host(delivery)}"
     if status in {400, 415, 422}:
         unread = "the receiver could not read the body: it is JSON, with the rows under 'rows'"
-        if status == 400 and delivery.receiver.transport.name != "http":
-            unread += "; or it refuses the Host header (Django's ALLOWED_HOSTS): base_url='http://…' sets another"
+        if framework == "FastAPI":
+            return f"{unread}; the `detail` of its answer names the field that its model does not accept"
+        if status == 400 and _in_process(delivery) and framework in {"", "Django"}:
+            setting = " (ALLOWED_HOSTS)" if framework else ""
+            return f"{unread}; or it refuses the Host header{setting}: {_another_host(delivery)}"
         return unread
+    if status == 404 and f"Cannot {attempt.method}" in text:
+        return f"no route takes {attempt.method} at {delivery.receiver.address}: check the path, and app.post"
     if status == 404:
         return f"no route matches {delivery.receiver.address}: check the path the receiver was given"
     if status == 405:
-        return "the route exists but does not accept POST: add it to the route's methods"
+        return f"the route exists but does not accept POST: {_ACCEPT.get(framework, 'let it')}"
+    if status in {502, 504}:
+        return "a proxy in front of the app got no answer from it: look at the logs of both"
+    if status == 503:
+        return "the receiver, or a proxy in front of it, says that it is not available: is it starting, or overloaded?"
     if status >= 500:
-        return (
-            "the handler failed: its traceback is in the app's log. In Flask, a view that returns nothing answers 500,"
-            " so end it with `return '', 200`; with app.testing = True the exception shows here"
-        )
+        return _for_failed_handler(delivery, response, framework)
     return "answer 200 with an empty body"
 
 
-def _for_refused_identity(delivery: Delivery, attempt: Attempt) -> str:
+#: How a route takes POST.
+_ACCEPT = {
+    "Flask": "@app.post(…), or methods=['POST'] in @app.route",
+    "FastAPI": "declare it with @app.post(…)",
+    "Django": "see the view's @require_…, or name its method post",
+}
+
+
+def _for_failed_handler(delivery: Delivery, response: Response, framework: str) -> str:
+    known = _in_process(delivery) or framework or _PYTHON.search(response.headers.get("Server") or "")
+    failed = (
+        f"the handler failed: its {'traceback' if known and framework != _EXPRESS else 'error'} is in the app's log"
+    )
+    if framework == "Flask":
+        failed += ". In Flask, a view that returns nothing answers 500, so end it with `return '', 200`"
+    switch = {"Flask": "app.testing = True", "Django": "DEBUG_PROPAGATE_EXCEPTIONS = True"}.get(framework, "")
+    return f"{failed}; with {switch} the exception shows here" if switch and _in_process(delivery) else failed
+
+
+def _for_refused_identity(delivery: Delivery, attempt: Attempt, *, python: bool) -> str:
     settings = delivery.receiver.settings
     if not delivery.events and settings.signs and "X-CALLBACK-ID" not in attempt.callback.headers:
         return "the ping of EngageLab's document is unsigned [S]: let an empty body pass without a signature"
@@ -177,11 +210,59 @@ def _for_refused_identity(delivery: Delivery, attempt: Attempt) -> str:
         skew = " Its clock must agree to 300 s." if delivery.receiver.signature_clock == "wall" else ""
         # Nonces come from the seed like ids, so that a run can be repeated. A new nonce alone would not help: to a
         # store that outlives the test, the same message ids are events that it has handled.
-        seen = (
-            " If it remembers nonces outside the test, such as in a file or in Redis: the same seed makes the same"
-            " nonces in every run, so empty that store before each test (`reset`), or pass another --engagelab-seed"
-        )
-        return signed + skew + seen
+        seen = " If it remembers nonces outside the test, such as in a file or in Redis: the same seed makes the same"
+        seen += " nonces in every run, so empty that store before each "
+        other = "test (`reset`), or pass another --engagelab-seed" if python else "run, or give another --seed"
+        return signed + skew + seen + other
     if settings.authorization:
         return "does the receiver expect this Authorization value?"
-    return "the receiver wants a signature or an Authorization: give Receiver the username and secret it expects"
+    given = "give Receiver the username and secret" if python else "give the --username and --secret"
+    return f"the receiver wants a signature or an Authorization: {given} it expects"
+
+
+def _in_process(delivery: Delivery) -> bool:
+    return delivery.receiver.transport.name != "http"
+
+
+def _another_host(delivery: Delivery) -> str:
+    if _in_process(delivery):
+        return "pass the host it expects as base_url='http://…'"
+    return "call the app by a name that it allows, or allow this one"
+
+
+_EXPRESS = "Express"
+#: Servers that are written in Python, in a Server header.
+_PYTHON = re.compile("Werkzeug|gunicorn|uvicorn|hypercorn|daphne|waitress|Python")
+#: What only one framework writes in an answer of its own.
+_SAYS = {
+    "CSRF verification failed": "Django",
+    "DEBUG = True</code> in your Django settings": "Django",
+    "<h1>Server Error (500)</h1>": "Django",
+    "Either the server is overloaded or there is an error in the application": "Flask",
+    '{"detail":[{"type":': "FastAPI",
+    '{"detail":"Method Not Allowed"}': "FastAPI",
+}
+#: The frameworks by the package of an app's class.
+_PACKAGES = {"flask": "Flask", "django": "Django", "fastapi": "FastAPI"}
+#: The attributes in which middleware keeps the app, and how many layers of it are looked through.
+_INNER, _LAYERS = ("app", "application", "wsgi_app"), 10
+
+
+def _framework(delivery: Delivery, response: Response) -> str:
+    """Return the name of the framework that answered: of an app in process, or told by the answer; else empty."""
+    app: object = getattr(delivery.receiver.transport, "app", None)
+    for _ in range(_LAYERS):
+        app = app.__self__ if isinstance(app, MethodType) else app  # Flask's middleware gets `app.wsgi_app`
+        for kind in type(app).__mro__:
+            if found := _PACKAGES.get(kind.__module__.partition(".")[0]):
+                return found
+        # Not by `getattr`, which could run code of the app.
+        app = next((vars(app)[name] for name in _INNER if name in getattr(app, "__dict__", {})), None)
+    headers, text = response.headers, response.text
+    if "Werkzeug" in (headers.get("Server") or ""):
+        return "Flask"
+    if headers.get("X-Powered-By") == _EXPRESS:
+        return _EXPRESS
+    if headers.get("Referrer-Policy") == headers.get("Cross-Origin-Opener-Policy") == "same-origin":
+        return "Django"  # what its SecurityMiddleware adds
+    return next((framework for said, framework in _SAYS.items() if said in text), "")

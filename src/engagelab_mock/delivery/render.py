@@ -213,7 +213,7 @@ def attempt_record(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
         "elapsed_ms": milliseconds(attempt.elapsed),
         "outcome": str(attempt.outcome),
         "error": attempt.error or None,
-        "hint": None if attempt.acknowledged else hint_for(delivery) or None,
+        "hint": None if attempt.acknowledged else hint_for(delivery, python=False) or None,
         "headers": dict(shown_headers(delivery, attempt)),
         "body": callback.body.decode("utf-8", "replace"),
     }

@@ -103,6 +103,10 @@ class Baselines:
         again = await self._player.play(io, before.schedule)
         return _differ(before, before.states[number], again.states[number])
 
+    def whole(self, *own: Scenario) -> list[Schedule]:
+        """Return schedules of whole lifecycles in order: these, and then every built-in one."""
+        return [_whole(own)] * bool(own) + [_whole((scenario,)) for scenario in CATALOGUE.values()]
+
     async def check_effect(self, io: Io, played: Played) -> None:
         """Raise `NothingObserved` if the receiver shows no effect of whole lifecycles, in order and acknowledged.
 

@@ -86,7 +86,7 @@ class Exploration(msgspec.Struct, eq=False):
         if not self.deliveries:
             late = self.stopped == "time_budget"
             why = "the time was up" if late else "the schedules have no event that the receiver's settings tick"
-            raise NothingObserved(f"no callback was sent, so nothing was judged: {why}", where="explore")
+            raise no_callback(why, where="explore")
 
     def __repr__(self) -> str:
         found = f"{len(self.failures)} failures" if len(self.failures) > 1 else "1 failure"
@@ -96,6 +96,15 @@ class Exploration(msgspec.Struct, eq=False):
             f"<Exploration: {self.schedules} of {self.total} schedules, {self.deliveries} deliveries, {basis}, "
             f"{found if self.failures else 'no failure'}{ended}>"
         )
+
+
+def no_callback(why: str, *, where: str) -> NothingObserved:
+    """Return the error for a run that sent no callback.
+
+    >>> no_callback("the time was up", where="explore").what
+    'no callback was sent, so nothing was judged: the time was up'
+    """
+    return NothingObserved(f"no callback was sent, so nothing was judged: {why}", where=where)
 
 
 #: Gets an exploration now and then while it runs, with True when it is over.

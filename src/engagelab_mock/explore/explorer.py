@@ -11,10 +11,10 @@ from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
-from engagelab_mock.errors import EngageLabMockError, NothingObserved, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.baseline import SETTLES, Baselines
-from engagelab_mock.explore.exploration import Exploration, Failure, Progress
+from engagelab_mock.explore.exploration import Exploration, Failure, Progress, no_callback
 from engagelab_mock.explore.invariants import (
     ACKNOWLEDGED,
     Invariant,
@@ -23,6 +23,7 @@ from engagelab_mock.explore.invariants import (
     compares,
     converges,
     given_up,
+    judged_nothing,
     needs_state,
     recognises,
 )
@@ -229,7 +230,7 @@ class _Explorer:
             for delivery in failed.deliveries:
                 engine.journal.open(delivery)
         elif exploration.deliveries:
-            self._check_judged()
+            await self._check_judged(io)
         if self._check:
             exploration.assert_ok()
         return exploration
@@ -247,6 +248,10 @@ class _Explorer:
         if violation is not None and self._check:
             await self._baselines.check_reset(io)
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
+        if judge and violation is None:
+            if not played.records and self._check:
+                raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
+            await self._check_judged(io, *schedule.lifecycles)
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
@@ -267,12 +272,20 @@ class _Explorer:
             )
         return invariants
 
-    def _check_judged(self) -> None:
-        """Raise `NothingObserved` for an invariant that recognised no state in any schedule."""
+    async def _check_judged(self, io: Io, *own: Scenario) -> None:
+        """Raise `NothingObserved` for an invariant that recognises no state, also not of any whole lifecycle."""
+        __tracebackhide__ = True
+        seen = self._player.last_state
+        for schedule in self._baselines.whole(*own) if self._unused else ():
+            self._use_invariants(await self._player.play(io, schedule))
+            if not self._unused:
+                return
         for invariant in self._unused:
-            seen = f"{self._player.last_state!r:.100}"
-            what = f"{invariant!r} judged nothing: no state was in its order, but for example {seen}"
-            raise NothingObserved(what, where="explore", hint="give part=, or order=")
+            raise judged_nothing(invariant, seen)
+
+    def _use_invariants(self, played: Played) -> None:
+        """Note which invariants recognise a state of a playing."""
+        self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
 
     async def _judged(
         self, io: Io, schedule: Schedule, only: str | None = None, *, blind: bool = False
@@ -295,7 +308,7 @@ class _Explorer:
             elif not blind:
                 await self._baselines.check_effect(io, played)
             if self._unused:
-                self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
+                self._use_invariants(played)
         if self._compares:
             played.baseline = await self._baselines.of(io, played)
         return played, await self._violation(io, played, only)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence, Sized
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
-from engagelab_mock.errors import UsageError, reduce_struct
+from engagelab_mock.errors import NothingObserved, UsageError, reduce_struct
 from engagelab_mock.explore.baseline import differing_leaves, noise, wrong_leaves
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.player import Played, Record
@@ -54,6 +54,11 @@ PROGRESS: tuple[str, ...] = (
 )
 
 
+class _About(TypedDict, total=False):
+    recognises: Callable[[Played], bool]
+    missing: str
+
+
 class _Invariant:
     """A named invariant, made by the functions of this module."""
 
@@ -64,12 +69,14 @@ class _Invariant:
         *,
         compares: bool = False,
         recognises: Callable[[Played], bool] = lambda played: True,
+        missing: str = "",
     ) -> None:
         self.__name__ = name
         #: Whether it needs the result of in-order delivery.
         self.compares = compares
-        #: Tells whether a playing has a state that it can judge.
+        #: Tells whether a playing has a state that it can judge; `missing` says what no state had.
         self.recognises = recognises
+        self.missing = missing
         self._judge = judge
 
     def __call__(self, played: Played) -> Violation | None:
@@ -103,7 +110,7 @@ def converges(part: Part = None) -> Invariant:
                 return Violation(invariant="converges", what=what, record=_last(played), before=expected, after=final)
         return None
 
-    return _Invariant("converges", judge, compares=True)
+    return _Invariant("converges", judge, compares=True, **_about(part, take))
 
 
 def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> Invariant:
@@ -138,7 +145,7 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
         states = [take(after) for message in range(len(played.messages)) for _, after in _changes(played, message)]
         return any(state is not None and isinstance(state, Hashable) and state in ranks for state in states)
 
-    return _Invariant("never_regresses", judge, recognises=recognises)
+    return _Invariant("never_regresses", judge, recognises=recognises, missing="was in its order")
 
 
 def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
@@ -169,7 +176,7 @@ def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
                 return Violation(invariant="exactly_once", what=what, record=_last(played), after=after)
         return None
 
-    return _Invariant("exactly_once", judge, compares=when is None)
+    return _Invariant("exactly_once", judge, compares=when is None, **_about(effect, take))
 
 
 def idempotent(part: Part = None) -> Invariant:
@@ -196,7 +203,7 @@ def idempotent(part: Part = None) -> Invariant:
             sent.update(record.events)
         return None
 
-    return _Invariant("idempotent", judge)
+    return _Invariant("idempotent", judge, **_about(part, take))
 
 
 def eventually(status: Any = None, part: Part = None) -> Invariant:
@@ -224,7 +231,29 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
                 return Violation(invariant="eventually", what=what, record=_last(played), before=wanted, after=final)
         return None
 
-    return _Invariant("eventually", judge)
+    return _Invariant("eventually", judge, **_about(part, take))
+
+
+def _about(part: Part, take: Callable[[Any], Any]) -> _About:
+    """Say how an invariant recognises a state that has its part; without a part, it judges any state."""
+    if part is None:
+        return {}
+
+    def recognises(played: Played) -> bool:
+        states = [after for message in range(len(played.messages)) for _, after in _changes(played, message)]
+        return any(state is not None and take(state) is not None for state in states)
+
+    return {"recognises": recognises, "missing": f"had {part if callable(part) else repr(part)}"}
+
+
+def judged_nothing(invariant: Invariant, state: Any) -> NothingObserved:
+    """Return the error for an invariant that recognised no state; `state` is an example of those that were seen."""
+    missing = getattr(invariant, "missing", "")
+    return NothingObserved(
+        f"{invariant!r} judged nothing: no state {missing}, but for example {state!r:.100}",
+        where="invariants",
+        hint="correct its part, or its order",
+    )
 
 
 def recognises(invariant: Invariant, played: Played) -> bool:

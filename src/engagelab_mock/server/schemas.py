@@ -249,7 +249,7 @@ class SentDelivery(msgspec.Struct):
             attempts=len(delivery.attempts),
             http_status=last.response.status if last is not None and last.response is not None else None,
             error=(last.error or None) if last is not None else None,
-            hint=(hint_for(delivery) or None) if last is not None and last.error else None,
+            hint=(hint_for(delivery, python=False) or None) if last is not None and last.error else None,
             retry_at=delivery.due if again else None,
         )
 

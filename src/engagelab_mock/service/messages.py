@@ -151,10 +151,10 @@ class Messages:
         return drawn
 
     def clear(self) -> None:
-        """Remove every message, and withdraw its pending callbacks."""
+        """Remove every message, and send no more of its callbacks."""
         self._read_sent()
         for sending in self._sendings.values():
-            sending.withdraw()
+            sending.give_up()
         self._sendings.clear()
         for message_id in list(self._messages):
             self._remove(message_id)

@@ -43,7 +43,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar, Token
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -82,6 +82,10 @@ class State(StrEnum):
 
 #: An event of the message; another attempt of a delivery; the expiry of the message's code, which nothing waits for.
 Kind = Literal["event", "retry", "expiry"]
+#: Takes over an attempt of a delivery, as a job.
+Post = Callable[["Delivery", Callable[[], object]], object]
+#: Gives back jobs that do not run yet, by the message's id and its deliveries.
+TakeBack = Callable[[str, Collection["Delivery"]], Sequence[Callable[[], object]]]
 
 
 class ScheduledCallback:
@@ -170,7 +174,9 @@ class Scheduler:
         #: The time moves only when a caller advances.
         self.virtual = isinstance(clock, VirtualClock)
         #: Makes the attempts instead of the thread that advances; None unless a `DeliveryWorker` runs.
-        self.post: Callable[[Delivery, Callable[[], object]], object] | None = None
+        self.post: Post | None = None
+        #: Gives back the attempts that the worker has not begun.
+        self.take_back: TakeBack = lambda message_id, deliveries: ()
         #: How many entries were run so far.
         self.steps = 0
         self._owner: int | None = None
@@ -347,8 +353,8 @@ class Scheduler:
         with self.lock:
             self.condition.notify()
 
-    def use_worker(self, post: Callable[[Delivery, Callable[[], object]], object] | None) -> None:
+    def use_worker(self, post: Post | None, take_back: TakeBack = lambda message_id, deliveries: ()) -> None:
         """Have attempts made by a worker, or again by those who advance."""
         with self.lock:
-            self.post = post
+            self.post, self.take_back = post, take_back
             self.condition.notify()

@@ -21,7 +21,7 @@ from engagelab_mock.service.store import StoreError
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.sender import Sender
-    from engagelab_mock.service.scheduler import Scheduler
+    from engagelab_mock.service.scheduler import Post, Scheduler
     from engagelab_mock.service.store.ledger import Ledger
 
 
@@ -138,11 +138,14 @@ class Sending:
             self._take_back(chosen)
 
     def give_up(self) -> None:
-        """Send nothing more, not even what a worker's threads have taken over."""
+        """Send nothing more, not even what waits for a worker's threads, and do not repeat what is under way."""
         self.withdraw()
         self._given_up = True
         for delivery in tuple(self.deliveries):
             delivery.given_up = not delivery.acknowledged
+        # A receiver that does not answer would keep them in the worker's queue.
+        for finish in self._scheduler.take_back(self.message_id, self.deliveries):
+            finish()
 
     def _take_back(self, callbacks: Sequence[ScheduledCallback]) -> None:
         with self._scheduler.lock:
@@ -198,7 +201,7 @@ class Sending:
         finally:
             self._finish(callback)
 
-    def _post(self, callback: ScheduledCallback, post: Callable[[Delivery, Callable[[], object]], object]) -> None:
+    def _post(self, callback: ScheduledCallback, post: Post) -> None:
         """Have a worker's threads make the attempts."""
         try:
             deliveries = self._open_all(callback) if callback.delivery is None else [callback.delivery]
@@ -215,7 +218,7 @@ class Sending:
         try:
             if not self._given_up and (self._failed is None or self._failed is callback):
                 run_sync(self._attempt(SYNC, callback, delivery))
-            else:  # withdrawn while the job waited for its turn
+            else:  # given up while the job waited for its turn
                 delivery.given_up = True
         finally:
             with self._scheduler.lock:

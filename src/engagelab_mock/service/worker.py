@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Hashable
 from functools import partial
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -43,37 +42,60 @@ class KeyedExecutor:
     >>> finished.wait(10), done, executor.stop(grace=10)
     (True, ['first'], True)
 
-    If a job raises, `on_error` is called with the exception, and the next job runs.
+    If a job raises, `on_error` is called with the exception, and the next job runs. `on_start` is called in each new
+    thread.
     """
 
     def __init__(
-        self, *, concurrency: int, on_error: Callable[[BaseException], object], name: str = "executor"
+        self,
+        *,
+        concurrency: int,
+        on_error: Callable[[BaseException], object],
+        on_start: Callable[[], object] = lambda: None,
+        name: str = "executor",
     ) -> None:
         self._concurrency = concurrency
         self._on_error = on_error
+        self._on_start = on_start
         self._name = name
-        self._lock = threading.Lock()
-        #: The jobs of each key that has any, the running one first.
-        self._jobs: dict[Hashable, deque[Job]] = {}
-        self._ready: SimpleQueue[Hashable | None] = SimpleQueue()
+        #: Notified when a key is ready, and when this is halted.
+        self._changed = threading.Condition(threading.Lock())
+        #: The jobs of each key that has any, each with its tag. The running one comes first.
+        self._jobs: dict[Hashable, deque[tuple[Job, object]]] = {}
+        #: The keys of which no job runs, in the order of their turns.
+        self._ready: OrderedDict[Hashable, None] = OrderedDict()
         self._threads: set[threading.Thread] = set()
         self._stopped = False
 
-    def submit(self, key: Hashable, job: Job) -> None:
-        """Run a job after the earlier jobs with the same key."""
-        with self._lock:
+    def submit(self, key: Hashable, job: Job, tag: object = None) -> None:
+        """Run a job after the earlier jobs with the same key; `take` finds it by its tag."""
+        with self._changed:
             if self._stopped:
                 return
             if (jobs := self._jobs.get(key)) is not None:
-                jobs.append(job)
+                jobs.append((job, tag))
                 return
-            self._jobs[key] = deque([job])
-            self._ready.put(key)
+            self._jobs[key] = deque([(job, tag)])
+            self._ready[key] = None
+            self._changed.notify()
             # Each key uses one thread, so a thread is idle unless there are more keys than threads.
             if len(self._threads) < min(self._concurrency, len(self._jobs)):
                 thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._threads.add(thread)
                 thread.start()
+
+    def take(self, key: Hashable, tags: Collection[object]) -> list[Job]:
+        """Remove and return the jobs of a key that have one of these tags and do not run yet."""
+        with self._changed:
+            jobs = self._jobs.get(key)
+            if jobs is None:
+                return []
+            running = 0 if key in self._ready else 1
+            waiting = [jobs.pop() for _ in range(len(jobs) - running)][::-1]
+            jobs.extend(entry for entry in waiting if entry[1] not in tags)
+            if not jobs:
+                del self._jobs[key], self._ready[key]
+            return [job for job, tag in waiting if tag in tags]
 
     @property
     def busy(self) -> bool:
@@ -82,50 +104,51 @@ class KeyedExecutor:
 
     def halt(self) -> None:
         """Start no further job."""
-        with self._lock:
+        with self._changed:
             self._stopped = True
-            for _ in self._threads:
-                self._ready.put(None)
+            self._changed.notify_all()
 
     def stop(self, *, grace: float) -> bool:
         """Halt, wait up to `grace` seconds for the jobs under way, and return whether they finished."""
         deadline = stopwatch() + grace
         self.halt()
-        with self._lock:
+        with self._changed:
             threads = self._threads - {threading.current_thread()}
         for thread in threads:
             thread.join(max(0.0, deadline - stopwatch()))
         return not any(thread.is_alive() for thread in threads)
 
     def _work(self) -> None:
-        while (key := self._next()) is not None:
+        self._on_start()
+        while (turn := self._next()) is not None:
+            key, job = turn
             try:
-                self._jobs[key][0]()
+                job()
             except BaseException as error:  # a thread that ended would leave its key's other jobs waiting for ever
                 self._on_error(error)
-            with self._lock:
+            del turn, job
+            with self._changed:
                 jobs = self._jobs[key]
                 jobs.popleft()
                 if jobs:
                     # To the end of the queue, so that a message with many callbacks does not delay the others.
-                    self._ready.put(key)
+                    self._ready[key] = None
+                    self._changed.notify()
                 else:
                     del self._jobs[key]
                 del jobs
 
-    def _next(self) -> Hashable | None:
+    def _next(self) -> tuple[Hashable, Job] | None:
         """Wait for a key with a job to run; return None if this thread should end."""
-        while True:
-            try:
-                key = self._ready.get(timeout=_IDLE)
-            except Empty:
-                key = None
-            with self._lock:
-                if self._stopped or (key is None and len(self._threads) > len(self._jobs)):
-                    self._threads.discard(threading.current_thread())
-                    return None
-            if key is not None:
-                return key
+        with self._changed:
+            while not self._stopped:
+                if self._ready:
+                    key, _ = self._ready.popitem(last=False)
+                    return key, self._jobs[key][0][0]
+                if not self._changed.wait(_IDLE) and not self._ready and len(self._threads) > len(self._jobs):
+                    break
+            self._threads.discard(threading.current_thread())
+            return None
 
 
 class DeliveryWorker:
@@ -169,7 +192,7 @@ class DeliveryWorker:
             if self._engine.ledger is not None:
                 self._engine.ledger.may_wait = self._wait_for_room
             if isinstance(self._clock, LiveClock):
-                self._engine.scheduler.use_worker(self._post)
+                self._engine.scheduler.use_worker(self._post, self._take_back)
                 work = partial(self._run_due, self._clock)
             else:
                 self._engine.outbox.on_release.append(self._released.set)
@@ -211,7 +234,7 @@ class DeliveryWorker:
 
     def _run_due(self, clock: LiveClock) -> None:
         """Run each entry of the agenda when it is due. Attempts take time, so they are posted to other threads."""
-        self._own.marked = True
+        self._mark()
         while (entry := clock.next_due()) is not None:
             self._try(entry.run)
 
@@ -231,14 +254,23 @@ class DeliveryWorker:
             executor = self._executors.get(delivery.receiver)
             if executor is None and not self._stopped.is_set():
                 executor = self._executors[delivery.receiver] = KeyedExecutor(
-                    concurrency=self._concurrency, on_error=self._report, name="DeliveryWorker's"
+                    concurrency=self._concurrency,
+                    on_error=self._report,
+                    on_start=self._mark,
+                    name="DeliveryWorker's",
                 )
         if executor is not None:
-            executor.submit(delivery.message_id, partial(self._run, job))
+            executor.submit(delivery.message_id, job, delivery)
 
-    def _run(self, job: Job) -> None:
+    def _take_back(self, message_id: str, deliveries: Collection[Delivery]) -> list[Job]:
+        """Remove and return the jobs of these deliveries that do not run yet."""
+        with self._lock:
+            executors = tuple(self._executors.values())
+        return [job for executor in executors for job in executor.take(message_id, deliveries)]
+
+    def _mark(self) -> None:
+        """Mark this thread as one of this worker."""
         self._own.marked = True
-        job()
 
     def _wait_for_room(self) -> bool:
         """Wait a moment for a store that cannot be written; return False to all but this worker's threads.

@@ -77,10 +77,10 @@ def test_a_200_acknowledges_however_it_is_framed(sent: bytes) -> None:
         ("401 Unauthorized", "signed as 'acme': does the receiver use the same username and secret?"),
         ("403 Forbidden", "signed as 'acme'"),
         ("404 Not Found", "no route matches http://127.0.0.1:"),
-        ("405 Method Not Allowed", "add it to the route's methods"),
+        ("405 Method Not Allowed", "does not accept POST"),
         ("418 I'm a teapot", "answer 200"),
-        ("500 Internal Server Error", "return '', 200"),
-        ("503 Service Unavailable", "the handler failed"),
+        ("500 Internal Server Error", "the handler failed"),
+        ("503 Service Unavailable", "starting, or overloaded"),
     ],
 )
 def test_no_other_status_acknowledges(status: str, hint: str) -> None:
