@@ -13,28 +13,50 @@ import pytest
 from engagelab_mock import EngageLab
 from tests.docs.pages import PAGES, blocks, comparable, files, folder, run_pytest
 
-#: What a page tells its reader to install, and the plugin that pytest finds then.
-PLUGINS = {
-    "pytest-asyncio": ["-pasyncio", "-oasyncio_default_fixture_loop_scope=function"],
-    "anyio's pytest plugin": ["-panyio"],
-}
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+#: A page that makes one file shares a folder and a process with some others: a process of its own takes longer to start
+#: than most pages take to run. A page of several files has its own.
+_ALONE = [page for page in WITH_PYTHON if len(files(page)) > 1]
+_TOGETHER = [page for page in WITH_PYTHON if page not in _ALONE]
+FOLDERS = [_TOGETHER[first::4] for first in range(4)] + [[page] for page in _ALONE]
+#: The packages that come with this one, and the names of those whose module is called otherwise.
+INCLUDED = {"engagelab_mock", "faker", "pytest", "responses", "werkzeug", *sys.stdlib_module_names}
+PACKAGES = {"engagelab_otp": "engagelab-otp", "hypothesis": "'.[hypothesis]'"}
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON)
-def test_the_blocks_of_a_page_run_as_its_files(page: str) -> None:
-    options = [option for name, given in PLUGINS.items() if name in PAGES[page] for option in given]
-    with folder(page) as directory:
-        said = run_pytest(directory, "-v", "-Werror", *options).stdout
-    code = "\n".join(files(page).values())
-    results = dict(re.findall(r"::(\w+)(?:\[.*\])? (PASSED|FAILED|ERROR|SKIPPED)", said))
-    failing = re.findall(r"def (test_\w+)\(.*\):  # fails$", code, re.MULTILINE)
-    assert {name for name in results if results[name] in {"FAILED", "ERROR"}} == set(failing), said
-    assert set(re.findall(r"^(?:async )?def (test_\w+)", code, re.MULTILINE)) <= set(results), said
+@pytest.mark.parametrize("pages", FOLDERS, ids=", ".join)
+def test_the_blocks_of_pages_run_as_their_files(pages: list[str]) -> None:
+    made = {name: code for page in pages for name, code in files(page).items()}
+    assert len(made) == sum(len(files(page)) for page in pages), "two pages have a file of the same name"
+    plugins = ["-pasyncio", "-oasyncio_default_fixture_loop_scope=function", "-panyio"]
+    with folder(*pages) as directory:
+        said = run_pytest(directory, "-v", "-Werror", *plugins).stdout
+    results = dict(re.findall(r"^(\S+?\.py::\w+)(?:\[.*\])? (PASSED|FAILED|ERROR|SKIPPED)", said, re.MULTILINE))
+    tests = found(r"^(?:async )?def (test_\w+)", made)
+    failing = found(r"def (test_\w+)\(.*\):  # fails$", made)
+    assert {name for name, result in results.items() if result in {"FAILED", "ERROR"}} == failing, said
+    assert tests <= set(results), said
     assert "error" not in said.splitlines()[-1], said
     if failing:
         printed = comparable(said)
-        assert [line for text in blocks(page, "text") for line in comparable(text) if line not in printed] == [], said
+        shown = [text for page in pages if found("# fails$", files(page)) for text in blocks(page, "text")]
+        assert [line for text in shown for line in comparable(text) if line not in printed] == [], said
+
+
+def found(pattern: str, made: dict[str, str]) -> set[str]:
+    """Return what a pattern finds in files, each with the name of its file."""
+    return {f"{name}::{match}" for name, code in made.items() for match in re.findall(pattern, code, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_a_page_says_what_to_install(page: str) -> None:
+    code = "\n".join(files(page).values())
+    modules = set(re.findall(r"^ *(?:from|import) (\w+)", code, re.MULTILINE)) - INCLUDED
+    modules -= {Path(name).parts[0].removesuffix(".py") for name in files(page)}
+    needed = {PACKAGES.get(module, module) for module in modules}
+    needed |= {f"pytest-{plugin}" for plugin in re.findall(r"pytest\.mark\.(asyncio)", code)}
+    commands = " ".join(re.findall(r"pip install ([^`\n]*)", PAGES[page]))
+    assert needed - set(commands.split()) == set()
 
 
 def test_the_blocks_are_tidy(tmp_path: Path) -> None:

@@ -25,10 +25,9 @@ DEFAULT_PORT = "8420"
 #: Pages whose files the reader needs as well.
 FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
 
-pytestmark = pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
-
 
 @pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
 @pytest.mark.parametrize("page", [f"docs/howto/{name}" for name in ("any-language", "check", "serve", "tapes")])
 def test_the_commands_of_a_page_run(page: str) -> None:
     with ExitStack() as stack:
@@ -37,6 +36,15 @@ def test_the_commands_of_a_page_run(page: str) -> None:
         stack.callback(terminal.close)
         for block in blocks(page, "sh"):
             terminal.run(block)
+
+
+def test_each_block_can_be_copied_into_one_terminal() -> None:
+    for page in PAGES:
+        assert "```console" not in PAGES[page], page
+        for block in blocks(page, "sh"):
+            commands = block.splitlines()
+            assert not any(command.startswith("$ ") for command in commands), f"{page}: a prompt is copied along"
+            assert len(commands) == 1 or not any(map(SERVER.search, commands)), f"{page}: a server blocks the next"
 
 
 def free_ports(page: str) -> dict[str, str]:
@@ -66,7 +74,8 @@ class Terminal:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "CURL_HOME": str(directory),
             "ENGAGELAB_MOCK_PORT": ports[DEFAULT_PORT],
-            "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:schemathesis -p no:faker",
+            "PYTEST_ADDOPTS": "-p engagelab_mock -p no:cacheprovider",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         }
         for path in directory.iterdir():
             path.write_text(self._substituted(path.read_text(encoding="utf-8")), encoding="utf-8")
