@@ -44,6 +44,19 @@ def test_demo_sums_up_what_was_sent(spawn: Spawn) -> None:
     assert (summary["type"], summary["runs"], summary["interrupted"]) == ("summary", 0, True)
 
 
+def test_demo_counts_the_callbacks_of_the_scenario_that_was_interrupted(spawn: Spawn) -> None:
+    demo = spawn("demo", "--speed", "0.5")
+    assert demo.stdout is not None
+    while " sent " not in (line := demo.stdout.readline()):
+        assert line, "the demo ended before it sent anything"
+
+    demo.send_signal(signal.SIGINT)
+    out, _ = demo.communicate()
+
+    assert demo.returncode == 130
+    assert "Interrupted after 2 callbacks" in out
+
+
 def test_text_says_interrupted(spawn: Spawn, sdk_app: SdkApp) -> None:
     sender = spawn("send", "verified", "--url", sdk_app.url, "--speed", "0.01")
     assert sender.stdout is not None

@@ -16,7 +16,15 @@ from rich.progress import TextColumn
 
 from engagelab_mock.checks.check import Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
-from engagelab_mock.cli.options import Decorated, output_options, receiver_options, setting, tls_verify
+from engagelab_mock.cli.options import (
+    Decorated,
+    above_zero,
+    from_zero,
+    output_options,
+    receiver_options,
+    setting,
+    tls_verify,
+)
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.config import CHECK_SETTINGS
 from engagelab_mock.delivery.outcome import TransportFailure
@@ -78,7 +86,18 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     return setting(name, settings=CHECK_SETTINGS, **attributes)
 
 
-@click.command()
+_HELP = """Run the checks against a receiver, and report what fails.
+
+URL is the callback address, such as http://127.0.0.1:5000/engagelab. The checks send it test data: generated
+messages to generated recipients, which the last line counts. Without --observe or --observe-command, checks of
+effects are inconclusive.
+
+Exits 0 when no failure is as severe as --fail-on, 1 when one is, 2 when nothing was judged, or nothing of a family
+that was asked for, and when the state could not be read; 3 when the receiver could not be reached.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
 @_setting(
@@ -88,6 +107,7 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
 @_setting(
     "patience",
     type=float,
+    callback=from_zero,
     default=PATIENCE,
     show_default=True,
     metavar="SECONDS",
@@ -104,10 +124,18 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     show_default=True,
     help="Exit 1 on failures of at least this severity.",
 )
-@_setting("wait", type=float, default=0.0, metavar="SECONDS", help="Wait up to so long until the receiver is up.")
+@_setting(
+    "wait",
+    type=float,
+    callback=from_zero,
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait up to so long until the receiver is up.",
+)
 @_setting(
     "total",
     type=float,
+    callback=above_zero,
     default=TOTAL,
     show_default=True,
     metavar="SECONDS",
@@ -122,15 +150,7 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
 @click.option("--verbose", "-v", is_flag=True, help="Show every request of a failure, and the fix as code.")
 @output_options
 def check(**given: Any) -> int:
-    """Run the checks against a receiver, and report what fails.
-
-    URL is the callback address, such as http://127.0.0.1:5000/engagelab. The checks send it test data: generated
-    messages to generated recipients, which the last line counts. Without --observe or --observe-command, checks of
-    effects are inconclusive.
-
-    Exits 0 when no failure is as severe as --fail-on, 1 when one is, 2 when nothing was judged, or nothing of a family
-    that was asked for, and when the state could not be read; 3 when the receiver could not be reached.
-    """
+    """Run the checks against a receiver, and report what fails."""
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
     from engagelab_mock.checks.runner import Runner

@@ -14,17 +14,19 @@ from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.messages.catalogue import CATALOGUE
 
+_HELP = """Send every built-in scenario to a bundled receiver.
 
-@click.command()
+The receiver listens on a real socket of this machine and verifies every signature. Exits 0 when it acknowledged
+every callback and found every signature valid.
+"""
+
+
+@click.command(help=_HELP)
 @seed_option
 @speed_option
 @output_options
 def demo(seed: str | None, speed: float, format: str) -> int:
-    """Send every built-in scenario to a bundled receiver.
-
-    The receiver listens on a real socket of this machine and verifies every signature. Exits 0 when it acknowledged
-    every callback and found every signature valid.
-    """
+    """Send every built-in scenario to a bundled receiver."""
     from engagelab_mock.server.loopback import LoopbackServer  # importing Werkzeug takes longer than the whole demo
 
     clock = clock_for(speed)
@@ -75,14 +77,16 @@ def run_demo(engagelab: EngageLab, journal: Journal, recorder: Recorder, output:
 
 
 def _summary(runs: list[Run], journal: Journal, recorder: Recorder, *, interrupted: bool) -> DemoSummary:
-    answered = [attempt for attempt in journal.attempts if not isinstance(attempt.exception, KeyboardInterrupt)]
+    # A callback that was under way when the demo was interrupted does not count.
+    finished = [each for each in journal.deliveries if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
     received = recorder.received
+    attempts = sum(len(delivery.attempts) for delivery in finished)
     return DemoSummary(
         runs=len(runs),
         acknowledged=sum(run.acknowledged for run in runs),
-        callbacks=sum(len(run.deliveries) for run in runs),
-        pings_acknowledged=all(delivery.acknowledged for delivery in journal.deliveries if not delivery.events),
+        callbacks=sum(bool(delivery.events) for delivery in finished),
+        pings_acknowledged=all(delivery.acknowledged for delivery in finished if not delivery.events),
         # A callback that did not arrive did not have a valid signature either.
-        signatures_valid=len(received) >= len(answered) and all(entry.verdict for entry in received),
+        signatures_valid=len(received) >= attempts and all(entry.verdict for entry in received),
         interrupted=interrupted,
     )

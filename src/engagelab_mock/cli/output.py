@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Protocol, TextIO
@@ -85,20 +85,41 @@ class Output:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a remark on stderr."""
-        self._stderr.note(Text(text, style))
+        self._remark(Text(text, style))
 
     def notice(self, text: str) -> None:
         """Print a warning on stderr."""
-        self._stderr.note(Text.assemble(("Notice:", "bold yellow"), " ", text))
+        self._remark(Text.assemble(("Notice:", "bold yellow"), " ", text))
 
     def error(self, kind: str, error: EngageLabMockError) -> None:
         """Print an error and its hint on stderr, and in JSON mode an object on stdout."""
         message = f"{error.where}: {error.what}" if error.where else error.what
-        self._stderr.note(Text.assemble(("Error:", "bold red"), " ", message))
+        self._remark(Text.assemble(("Error:", "bold red"), " ", message))
         if error.hint:
-            self._stderr.note(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
+            self._remark(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
         if self.json:
             self.record(type="error", error=kind, message=message, hint=error.hint)
+
+    def _remark(self, text: Text, *, indent: int = 0) -> None:
+        # A remark that cannot be written, because the disk is full, does not end the command.
+        with suppress(OSError):
+            self._stderr.note(text, indent=indent)
+
+
+def drop_unwritable(stream: TextIO, probe: str = "") -> bool:
+    """Tell whether a stream cannot be written, and redirect it to nowhere then, so that its last flush does not fail.
+
+    >>> drop_unwritable(sys.stdout)
+    False
+    """
+    try:
+        stream.write(probe)
+        stream.flush()
+    except OSError:
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        return True
+    return False
 
 
 class Screen:

@@ -11,8 +11,10 @@ from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
+_HELP = """List the built-in scenarios."""
 
-@click.command()
+
+@click.command(help=_HELP)
 @output_options
 def scenarios(format: str) -> int:
     """List the built-in scenarios."""

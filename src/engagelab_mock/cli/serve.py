@@ -18,6 +18,7 @@ import click
 from engagelab_mock.cli.options import (
     authorization_option,
     credential_options,
+    naming,
     output_options,
     seed_option,
     setting,
@@ -30,6 +31,7 @@ from engagelab_mock.config import RECEIVERS, read_file
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UsageError, did_you_mean
 from engagelab_mock.protocol.settings import is_unicode
@@ -81,7 +83,14 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
         context.default_map = {**(context.default_map or {}), **read_file(Path(path))}
 
 
-@click.command()
+_HELP = """Serve EngageLab's REST API, and send callbacks to your receiver.
+
+The first line on stdout is the address. Point your app there instead of at otp.api.engagelab.cc, and read the
+messages that it sends under /_mock/inbox. Ends with Ctrl-C.
+"""
+
+
+@click.command(help=_HELP)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False),
@@ -156,11 +165,7 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
 )
 @output_options
 def serve(**given: Any) -> int:
-    """Serve EngageLab's REST API, and send callbacks to your receiver.
-
-    The first line on stdout is the address. Point your app there instead of at otp.api.engagelab.cc, and read the
-    messages that it sends under /_mock/inbox. Ends with Ctrl-C.
-    """
+    """Serve EngageLab's REST API, and send callbacks to your receiver."""
     from engagelab_mock.server.app import create_app  # Werkzeug is not needed for --help
     from engagelab_mock.server.loopback import LoopbackServer, is_loopback
     from engagelab_mock.service.worker import DeliveryWorker
@@ -263,9 +268,11 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
     seed = options.seed or saved or secrets.token_hex(4)
     if not is_unicode(seed):
         raise UsageError(f"{seed!r} has bytes that are not UTF-8", where="--seed", hint="use text, such as a number")
+    with naming("--speed"):
+        clock = LiveClock(options.speed)
     engagelab = EngageLab(
         receivers(options, click.get_current_context().default_map or {}),
-        clock=LiveClock(options.speed),
+        clock=clock,
         seed=seed,
         defaults={"check": False, "retry": retry_policy(options.retry)},
         api=ApiSettings(
@@ -293,6 +300,7 @@ def receivers(options: ServeOptions, settings: Any) -> list[Receiver]:
     """Return the receiver of --callback-url, and those that a file lists."""
     found = []
     if options.callback_url:
+        split_address(options.callback_url, where="--callback-url")
         found.append(
             Receiver.http(
                 options.callback_url,
@@ -320,7 +328,8 @@ def retry_policy(chosen: str) -> RetryPolicy:
     if chosen == "none":
         return NO_RETRY
     try:
-        return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
+        with naming("--retry"):
+            return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
     except EngageLabMockError:
         raise
     except ValueError:
