@@ -42,6 +42,14 @@ def test_help_is_the_same_without_docstrings(command: Command) -> None:
     assert without.stdout == "".join(command(*words, "--help").out for words in every)
 
 
+def test_no_summary_is_cut_at_80_columns(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = command("--help").out
+
+    assert "..." not in said.partition("Commands:")[2]
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_no_command_is_an_error_of_usage(command: Command) -> None:
     result = command()
 

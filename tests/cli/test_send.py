@@ -85,8 +85,25 @@ def test_text_has_one_line_for_each_attempt(command: Command, sdk_app: SdkApp) -
         ["✓", "+5", "s", "delivered", "sms", "200"],
     ]
     assert " ".join(lines[4]) == "✓ 3 of 3 callbacks acknowledged"
-    assert lines[5][-3:] == ["again:", "--seed", "7"]
+    assert lines[5][0] == "message"
+    assert " ".join(lines[6]) == "the same data again: --seed 7"
     assert "s3cret" not in result.out + result.err
+
+
+def test_the_error_of_an_event_is_not_that_of_the_receiver(command: Command, failing_url: str) -> None:
+    lines = command("send", "delivered_failed", "--url", failing_url).out.splitlines()
+
+    [failed] = [number for number, line in enumerate(lines) if " delivered_failed " in line]
+    assert lines[failed + 1] == "            carries error 5012: unreachable"
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_it_fits(command: Command, failing_url: str, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = command("send", "fallback_exhausted", "--url", failing_url, "--seed", "7").out.splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert all(line == line.rstrip() for line in lines)
 
 
 def test_a_repeated_error_is_shown_once(command: Command, closed_url: str) -> None:

@@ -89,7 +89,7 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
 _HELP = """Run the checks against a receiver, and report what fails.
 
 URL is the callback address, such as http://127.0.0.1:5000/engagelab. The checks send it test data: generated
-messages to generated recipients, which the last line counts. Without --observe or --observe-command, checks of
+messages to generated recipients, which the report counts. Without --observe or --observe-command, checks of
 effects are inconclusive.
 
 Exits 0 when no failure is as severe as --fail-on, 1 when one is, 2 when nothing was judged, or nothing of a family
@@ -154,12 +154,13 @@ def check(**given: Any) -> int:
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
     from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary
+    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary, again_lines
 
     options = CheckOptions(**given)
     output = Output(options.format)
     files = [report_file(each) for each in options.report]
     receiver = receiver_of(options)
+    again = again_lines(click.get_current_context())
     columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
     progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
 
@@ -177,6 +178,7 @@ def check(**given: Any) -> int:
                 receiver=receiver,
                 fail_on=options.fail_on,
                 verbose=options.verbose,
+                again=again,
                 interrupted=interrupted,
             )
         )

@@ -72,7 +72,7 @@ class SendOptions:
     format: str
 
 
-_HELP = """Send the callbacks of one scenario, or one event, to a receiver.
+_HELP = """Send a scenario's callbacks, or one event, to a receiver.
 
 SCENARIO is one of these:
 

@@ -90,7 +90,7 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Serve EngageLab's REST API, and call your receiver back.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False),
