@@ -109,10 +109,10 @@ class Output:
         if self.json:
             self.record(type="error", error=kind, message=message, hint=error.hint)
 
-    def remark(self, text: Text, *, indent: int = 0, hang: int = 0) -> None:
-        """Print a remark on stderr. If it cannot be written, because the disk is full, the command goes on."""
+    def remark(self, text: Text, *, indent: int = 0, hang: int = 0, whole: bool = False) -> None:
+        """Print a remark on stderr, wrapped unless `whole`. If it cannot be written, the command goes on."""
         with suppress(OSError):
-            self.stderr.note(text, indent=indent, hang=hang)
+            self.stderr.line(text) if whole else self.stderr.note(text, indent=indent, hang=hang)
 
 
 def drop_unwritable(stream: TextIO, probe: str = "") -> bool:
@@ -159,6 +159,12 @@ class Screen:
     def mark(self, good: bool) -> Text:
         """Return the mark for good or bad, in its colour."""
         return Text(self._good, "green") if good else Text(self._bad, "bold red")
+
+    def rendered(self, text: Text) -> str:
+        """Return text with the codes for its colours, if the stream gets any."""
+        with self.console.capture() as capture:
+            self.console.print(text, end="")
+        return capture.get()
 
     def line(self, text: Text | str = "") -> None:
         """Print one line, however long it is."""

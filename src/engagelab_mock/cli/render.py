@@ -5,6 +5,8 @@ A command makes results and passes them to `Output.show`. `record` returns the J
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +25,7 @@ from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.settings import CallbackSettings
 
 if TYPE_CHECKING:
+    from engagelab_mock.engagelab import EngageLab
     from engagelab_mock.protocol.signature import Verdict
     from engagelab_mock.server.proxy import Passed
 
@@ -259,13 +262,56 @@ def signing(settings: CallbackSettings) -> str:
     return f"signed as {settings.username}" if settings.signs else "not signed: no username and secret"
 
 
-def log_line(delivery: Delivery, attempt: Attempt) -> str:
-    """Return the line that `serve` logs about an attempt."""
-    names = ", ".join(delivery.statuses) or "ping"
-    to = next(iter(recipients(delivery.events)), "")
-    why = f": {attempt.error}" if attempt.error else ""
-    milliseconds = f"{attempt.elapsed * 1000:.1f} ms"
-    return printable(f"{names} {to} -> {delivery.receiver.address} {attempt.outcome} {milliseconds}{why}")
+_MESSAGE_ID = re.compile(r'"message_id":\s*"([^"]*)"')
+
+
+class LogFormatter(logging.Formatter):
+    """Format what `serve` logs in columns: the time, a mark, what was sent to whom, the HTTP status, milliseconds.
+
+    The lines are put together without rich, which takes longer than many an answer.
+    """
+
+    def __init__(self, engagelab: EngageLab, screen: Screen) -> None:
+        super().__init__("%(asctime)s    %(message)s", "%H:%M:%S")
+        self._engagelab = engagelab
+        self._marks = {good: screen.rendered(screen.mark(good)) for good in (True, False)}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or the lines."""
+        if exchange := getattr(record, "exchange", None):
+            return self._request(record, *exchange)
+        if attempt := getattr(record, "attempt", None):
+            return self._attempt(record, *attempt)
+        return super().format(record)
+
+    def _request(self, record: logging.LogRecord, request: Any, response: Any) -> str:
+        what = printable(f"{request.method} {request.path}")
+        elapsed = record.args[2] if isinstance(record.args, tuple) else 0.0
+        line = self._line(record, response.status_code < 400, what, response.status_code, f"{elapsed:6.1f}")
+        # Answers of the control API may have no end.
+        details = self._details(response) if request.path.startswith("/v1/") else []
+        return "\n".join([line, *(printable(f"{'':{DETAIL}}{each}") for each in details)])
+
+    def _details(self, response: Any) -> list[str]:
+        """Return the codes of the messages that were accepted, or why the call was refused."""
+        if response.status_code >= 400:
+            refusal = response.get_json(silent=True)
+            return [f"{refusal.get('code')}: {refusal.get('message')}"] if isinstance(refusal, dict) else []
+        ids = _MESSAGE_ID.findall(response.get_data(as_text=True))
+        found = [self._engagelab._engine.messages.find(id) for id in ids]
+        return [f"code {each.code} to {each.message.to} over {each.channel}" for each in found if each and each.code]
+
+    def _attempt(self, record: logging.LogRecord, delivery: Delivery, attempt: Attempt, error: str) -> str:
+        to = next(iter(recipients(delivery.events)), "")
+        what = printable(f"{', '.join(delivery.statuses) or 'ping':<16}  {to}")
+        status = attempt.response.status if attempt.response else str(attempt.outcome).replace("_", " ")
+        line = self._line(record, attempt.acknowledged, what, status, f"{attempt.elapsed * 1000:6.1f}")
+        line += f"  attempt {attempt.number}" if attempt.number > 1 else ""
+        line += f"  -> {printable(delivery.receiver.address)}" if len(self._engagelab.receivers) > 1 else ""
+        return f"{line}\n{'':{DETAIL}}{printable(error)}" if error else line
+
+    def _line(self, record: logging.LogRecord, good: bool, what: str, status: object, elapsed: str) -> str:
+        return f"{self.formatTime(record, self.datefmt)}  {self._marks[good]} {what:<33}  {status:>3} {elapsed} ms"
 
 
 def _timed_line(screen: Screen, good: bool) -> Text:
