@@ -28,14 +28,13 @@ from engagelab_mock import (
     Reason,
     Receiver,
     Recorder,
-    Schedule,
     Status,
     UnknownName,
 )
 from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group, main
 from engagelab_mock.cli.output import ExitCode
-from engagelab_mock.cli.send import read_scenario
+from engagelab_mock.cli.send import SendOptions, scenario_of
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
@@ -178,10 +177,8 @@ def check_command(words: list[str]) -> None:
     # The page whose files are options of commands.
     with folder("docs/howto/serve") as directory, contextlib.chdir(directory):
         context = group.commands[name].make_context(name, arguments)
-    if name == "send" and context.params["replay"] is None:
-        read_scenario(context.params["scenario"])
-    elif name == "send":
-        Schedule.parse(context.params["replay"])
+    if name == "send":
+        scenario_of(SendOptions(**context.params))
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)
