@@ -22,20 +22,25 @@ from tests.docs.pages import PAGES, blocks, environment, folder
 SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
-#: Pages whose files the reader needs as well.
+#: The packages are there already.
+INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
+#: The pages whose commands run, and those whose files are needed as well.
+RUN = ["README", "docs/first-test", "docs/tutorial"]
+RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "serve", "tapes")]
 FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
-@pytest.mark.parametrize("page", [f"docs/howto/{name}" for name in ("any-language", "check", "serve", "tapes")])
+@pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(page: str) -> None:
     with ExitStack() as stack:
         directory = stack.enter_context(folder(page, *FILES_OF.get(page, [])))
         terminal = Terminal(directory, free_ports(page))
         stack.callback(terminal.close)
         for block in blocks(page, "sh"):
-            terminal.run(block)
+            if commands := INSTALL.sub("", block).strip():
+                terminal.run(commands)
 
 
 def test_each_block_can_be_copied_into_one_terminal() -> None:
@@ -82,7 +87,7 @@ class Terminal:
 
     def run(self, block: str) -> None:
         if SERVER.match(block):
-            self._serve(block.strip())
+            self._serve(block)
             return
         expected = re.search(r"# exits with (\d)$", block, re.MULTILINE)
         done = subprocess.run(
