@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of the garbage collector.
+
+    A full collection of all that takes a second, and several where the machine is busy. It happens while an app answers
+    in process, and the app would be too late.
+    """
+    import hypothesis  # noqa: F401  # it warns of random generators whose owners the collector does not see
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

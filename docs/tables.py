@@ -17,6 +17,7 @@ from typing import Any
 import click
 from msgspec import UNSET
 
+import engagelab_mock
 from engagelab_mock import (
     CATALOGUE,
     CHECKS,
@@ -164,23 +165,64 @@ def severities() -> str:
     return _table(["severity", "when a check fails", "checks"], rows)
 
 
-def checks() -> str:
+def check_index() -> str:
     sections = []
     for letter, family in FAMILIES.items():
-        members = [check for check in CHECKS.values() if check.id.startswith(letter)]
+        page = _check_page(letter)
         index = _table(
             ["check", "what a correct receiver does", "severity", "judged by"],
-            ([_link(check), f"{check.title}.", f"`{check.severity}`", _JUDGED_BY[check.need]] for check in members),
+            (
+                [_link(check, page), f"{check.title}.", f"`{check.severity}`", _JUDGED_BY[check.need]]
+                for check in _family(letter)
+            ),
         )
-        sections += [f"## {letter}: {family}", index, *map(_check, members)]
+        sections.append(f"## {letter}: {family}\n\n{index}")
     return "\n\n".join(sections)
+
+
+def checks(letter: str) -> str:
+    return "\n\n".join(map(_check, _family(letter)))
+
+
+def _family(letter: str) -> list[Check]:
+    return [check for check in CHECKS.values() if check.id.startswith(letter)]
+
+
+def _check_page(letter: str) -> str:
+    return f"checks/{FAMILIES[letter].split()[0].lower()}.md"
+
+
+def names() -> str:
+    """Return a table for each page under `reference/api`, of what it documents, in its order."""
+    index = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    sections = []
+    for page in re.findall(r"^api/(\w+)$", index, re.MULTILINE):
+        text = (DOCS / "reference" / "api" / f"{page}.md").read_text(encoding="utf-8")
+        rows = []
+        for kind, name, comment in _DOCUMENTED.findall(text):
+            summary = comment if kind == "py:data" else inspect.getdoc(getattr(engagelab_mock, name)) or ""
+            rows.append([f"[`{name}`](api/{page}.md)", _first_sentence(summary)])
+        title = text.partition("\n")[0].removeprefix("# ")
+        sections.append(f"## {title}\n\n{_table(['name', 'what it is'], rows)}")
+    return "\n\n".join(sections)
+
+
+_DOCUMENTED = re.compile(
+    r"^\.\. (autoclass|autofunction|py:data):: (\w+)(?:\(.*\))?$(?:\n   :type: .*)?(?:\n\n   (.+(?:\n   .+)*))?",
+    re.MULTILINE,
+)
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return re.split(r"(?<=[.:]) (?=[A-Z])", paragraph)[0]
 
 
 _JUDGED_BY = {"http": "the answer", "probe": "the state", "both": "the answer and the state"}
 
 
-def _link(check: Check) -> str:
-    return f"[{check.id} {check.name}](#{check.id.lower()}-{check.name.replace('.', '')})"
+def _link(check: Check, page: str) -> str:
+    return f"[{check.id} {check.name}]({page}#{check.id.lower()}-{check.name.replace('.', '')})"
 
 
 def _check(check: Check) -> str:
@@ -194,21 +236,33 @@ def _check(check: Check) -> str:
     if check.needs_signature:
         facts.append("needs a username and a secret")
     parts = [
-        f"### {check.id} {check.name}",
-        f"{check.title}. {'; '.join(facts)}.",
+        f"## {check.id} {check.name}",
+        f"{check.title}.",
+        f"{'; '.join(facts)}.",
         check.why,
         f"**Sent:** {check.stimulus}",
         f"**Expected:** {check.expected}",
         f"**Fix:** {check.fix.text}",
     ]
-    spelt = {"Flask": check.fix.flask, "Django": check.fix.django, "FastAPI": check.fix.fastapi}
+    return "\n\n".join([*parts, *_fix_in_code(check)])
+
+
+def _fix_in_code(check: Check) -> list[str]:
+    """Return the code of a fix; if another framework differs by a line or two, only those lines."""
     by_code: dict[str, list[str]] = {}
-    for name, code in spelt.items():
-        by_code.setdefault(code, []).append(name)
-    for code, names in by_code.items():
+    for name, code in {"Flask": check.fix.flask, "Django": check.fix.django, "FastAPI": check.fix.fastapi}.items():
         if code:
-            parts.append(f"In {' and '.join(names)}:\n\n```{{code-block}} python\n{code}\n```")
-    return "\n\n".join(parts)
+            by_code.setdefault(code, []).append(name)
+    shown: list[str] = []
+    for code, names in by_code.items():
+        lines, first = code.splitlines(), next(iter(by_code)).splitlines()
+        changed = [(old.strip(), new.strip()) for old, new in zip(first, lines, strict=False) if old != new]
+        if changed and len(lines) == len(first) and len(changed) <= min(2, len(lines) - 1):
+            instead = " and ".join(f"`{new}` instead of `{old}`" for old, new in changed)
+            shown.append(f"In {' and '.join(names)}, write {instead}.")
+        else:
+            shown.append(f"In {' and '.join(names)}:\n\n```{{code-block}} python\n{code}\n```")
+    return shown
 
 
 def options_of(command: click.Command) -> str:
@@ -327,7 +381,12 @@ def faults(family: str) -> str:
 
 def stack_limits() -> str:
     rows = [
-        [f"{stack}", f"[{limit.check}](../reference/checks.md)", _sentence(limit.reason), _sentence(limit.remedy)]
+        [
+            f"{stack}",
+            f"[{limit.check}](../reference/{_check_page(limit.check[0])})",
+            _sentence(limit.reason),
+            _sentence(limit.remedy),
+        ]
         for stack, limits in STACK_LIMITS.items()
         for limit in limits
     ]
@@ -350,6 +409,7 @@ def truth_right() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "names": names,
     "events": events,
     "stack-limits": stack_limits,
     "status-fields": status_fields,
@@ -369,7 +429,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": partial(settings, "tool.engagelab-mock", SETTINGS),
     "check-settings": partial(settings, "tool.engagelab-mock.check", CHECK_SETTINGS),
     "severities": severities,
-    "checks": checks,
+    "checks": check_index,
     "in-process-same": in_process_same,
     "in-process-differing": in_process_differing,
     "wire-stacks": wire_stacks,
@@ -378,7 +438,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "wire-unread-chunks": wire_unread_chunks,
     "truth-blind": truth_blind,
     "truth-right": truth_right,
-} | {f"options-{name}": partial(options_of, command) for name, command in group.commands.items()}
+}
+TABLES |= {f"checks-{letter}": partial(checks, letter) for letter in FAMILIES}
+TABLES |= {f"options-{name}": partial(options_of, command) for name, command in group.commands.items()}
 
 
 def _wire_matrix() -> dict[str, dict[str, Any]]:
@@ -466,20 +528,6 @@ def _sentence(text: str) -> str:
 
 def _yes(flag: bool) -> str:
     return "yes" if flag else ""
-
-
-def truth_blind() -> str:
-    from tests.truth.blind import CASES
-
-    rows = ([case.judge, case.what, f"`{case.error.__name__}`: {case.says}"] for case in CASES)
-    return _table(["judge", "what is the matter", "the error says"], rows)
-
-
-def truth_right() -> str:
-    from tests.truth.receivers import PAIRS
-
-    rows = ([name, pair.right.__doc__ or "", pair.wrong.__doc__ or ""] for name, pair in PAIRS.items())
-    return _table(["built on", "the right receiver, which nothing reports", "its mutant, which is found"], rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -21,10 +21,11 @@ STAND_IN = """#!/bin/sh
 call="$(basename "$0") $*"
 echo "$call" >> "$CALLS"
 case "$call" in
-    "python3 -m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$0" "$3/bin/engagelab-mock" ;;
+    "python3"*" -m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$0" "$3/bin/engagelab-mock" ;;
     "$FAILING"*) exit 7 ;;
 esac
 """
+PYTHONS = ["python3", "python3.12", "python3.13"]
 STEPS = [
     "python -m pip install .",
     "engagelab-mock demo",
@@ -35,6 +36,7 @@ STEPS = [
     "python -m mypy",
     "python -m pip install .[docs]",
     "python -m sphinx",
+    *["python -m pip install -c", "python -m pytest -c"] * len(PYTHONS),
 ]
 
 
@@ -44,7 +46,7 @@ def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
     temporary.mkdir()
     programs.mkdir()
     # With a browser there already, none is installed.
-    for name in ("python3", "chromedriver"):
+    for name in (*PYTHONS, "chromedriver"):
         stand_in = programs / name
         stand_in.write_text(STAND_IN, encoding="utf-8")
         stand_in.chmod(0o755)
@@ -61,18 +63,27 @@ def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
 
 def steps_of(calls: list[str]) -> list[str]:
     """Return the calls made in virtual environments, without the arguments that hold paths."""
-    return [call.partition(" -W ")[0] for call in calls if not call.startswith("python3 ")]
+    made = [call for call in calls if not call.startswith("python3")]
+    return [call.partition(" -c ")[0] + " -c" if " -c " in call else call.partition(" -W ")[0] for call in made]
 
 
 def test_the_ci_script_takes_every_step_in_new_environments(tmp_path: Path) -> None:
     code, calls = ci_run(tmp_path, failing="nothing")
     assert code == 0
     assert steps_of(calls) == STEPS
-    assert calls[-1].startswith("python -m sphinx -W ")
-    assert len({call for call in calls if call.startswith("python3 -m venv ")}) == 2
+    assert any(call.startswith("python -m sphinx -W ") for call in calls)
+    made = [call.partition(" -m venv ")[0] for call in calls if " -m venv " in call]
+    assert made == [*["python3"] * 3, *PYTHONS]
 
 
-@pytest.mark.parametrize("step", STEPS)
+def test_a_python_that_is_not_there_is_passed_over(tmp_path: Path) -> None:
+    code, calls = ci_run(tmp_path, failing="python3.12 --version")
+    assert code == 0
+    assert steps_of(calls) == STEPS[:-2]
+    assert not any(call.startswith("python3.12 -m") for call in calls)
+
+
+@pytest.mark.parametrize("step", dict.fromkeys(STEPS))
 def test_the_ci_script_stops_at_a_step_that_fails(step: str, tmp_path: Path) -> None:
     code, calls = ci_run(tmp_path, failing=step)
     assert code == 7

@@ -100,11 +100,19 @@ def test_a_secret_is_not_shown_even_when_wrong(tmp_path: Path) -> None:
     assert "31337" not in str(caught.value)
 
 
+def test_a_file_of_an_editor_on_windows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_bytes(b"\xef\xbb\xbf[tool.engagelab-mock]\r\nseed = 7\r\n")
+
+    assert read_settings(path) == {"seed": 7}
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         (b"[tool.engagelab-mock\n", "this is not TOML"),
-        (b"[tool.engagelab-mock]\nurl = '\xff'", "this is not TOML"),
+        (b"[tool.engagelab-mock]\nurl = '\xff'", "the file is not UTF-8"),
+        ("[tool.engagelab-mock]".encode("utf-16"), "the file is not UTF-8"),
         (b"tool = 1", "tool.engagelab-mock is not a table"),
         (b"[[tool.engagelab-mock]]\nseed = 1", "tool.engagelab-mock is not a table"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -95,6 +96,18 @@ def test_the_wheel_says_what_it_is_and_needs(wheel: zipfile.ZipFile) -> None:
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
     assert {"Framework :: Pytest", "Typing :: Typed"} <= set(metadata.get_all("Classifier", []))
+
+
+def test_the_wheel_shows_itself_well_on_a_package_index(wheel: zipfile.ZipFile) -> None:
+    metadata = Parser().parsestr(wheel.read(f"{STEM}.dist-info/METADATA").decode())
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    shown = str(metadata.get_payload())
+    assert shown.startswith("# engagelab-mock\n")
+    assert "python -m pip install . && engagelab-mock demo" in shown
+    assert "1  verified   200" in shown, "the picture's text stands for it"
+    # An index shows no file of the project: no link or picture may lead into it.
+    assert re.findall(r"\]\((?!https://)[^)]*\)", shown) == []
+    assert "your first test, the first five minutes" in shown
 
 
 def test_the_sdist_holds_everything_the_project_lists(sdist_names: set[str]) -> None:

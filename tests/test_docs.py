@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -29,16 +28,17 @@ from engagelab_mock import (
     Reason,
     Receiver,
     Recorder,
-    Schedule,
     Status,
     UnknownName,
 )
+from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group, main
 from engagelab_mock.cli.output import ExitCode
-from engagelab_mock.cli.send import read_scenario
+from engagelab_mock.cli.send import SendOptions, scenario_of
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.docs.pages import comparable, files, folder, run_pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -81,35 +81,45 @@ def test_the_readme_has_the_two_commands() -> None:
     assert [command for command in THE_TWO_COMMANDS if command not in lines] == []
 
 
+def test_the_two_commands_are_on_the_first_screen() -> None:
+    # As a code host shows it: text of 14 pixels and a picture, on a screen of 1080.
+    lines = README.splitlines()
+    last = max(lines.index(command) for command in THE_TWO_COMMANDS)
+    [picture] = re.findall(r"!\[[^\]]*\]\((.+?)\)", README)
+    height = re.search(r' height="(\d+)"', (ROOT / picture).read_text(encoding="utf-8"))
+    assert height is not None
+    assert int(height[1]) + 22 * last < 1000
+
+
+def test_the_first_test_is_the_one_of_the_readme() -> None:
+    page = (DOCS / "first-test.md").read_text(encoding="utf-8")
+    assert blocks(page, "python") == blocks(README, "python")
+
+
+def test_the_first_test_explains_lines_that_are_there() -> None:
+    page = (DOCS / "first-test.md").read_text(encoding="utf-8")
+    [test] = blocks(page, "python")
+    explained = re.findall(r"^`([^`]+)`.*\n: ", page, re.MULTILINE)
+    assert len(explained) > 7
+    assert [line for line in explained if line.partition("…")[0] not in test] == []
+
+
 @pytest.fixture(scope="module")
 def broken_views(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Run the README's and the tutorial's test files as they are, and broken in the ways that the pages name."""
     directory = tmp_path_factory.mktemp("docs")
     [readme] = blocks(README, "python")
-    tutorial = (ROOT / "tests" / "examples" / "test_tutorial.py").read_text(encoding="utf-8")
-    files = {
+    tutorial = files("docs/tutorial")["test_shop.py"]
+    made = {
         "readme": readme,
         "readme_broken": replaced(readme, 'return "", 200', "pass"),
         "tutorial": tutorial,
         "tutorial_broken": replaced(tutorial, 'return "", 200', "pass"),
         "tutorial_plain": replaced(tutorial, "get_json(force=True, silent=True) or {}", "get_json()"),
     }
-    for name, text in files.items():
+    for name, text in made.items():
         (directory / f"test_{name}.py").write_text(text, encoding="utf-8")
-    return pytest_in(directory)
-
-
-def pytest_in(directory: Path, *options: str) -> str:
-    """Run pytest with neither an ini file nor a plugin that the README does not ask for."""
-    arguments = ["-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:faker", "--rootdir=."]
-    finished = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, *options],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return finished.stdout
+    return run_pytest(directory).stdout
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -129,30 +139,12 @@ def test_the_documented_test_files_pass_and_fail_as_documented(broken_views: str
     assert "the address validation was not acknowledged: answered 415 UNSUPPORTED MEDIA TYPE" in broken_views
 
 
-@pytest.mark.slow
-def test_the_receiver_at_the_end_of_the_tutorial_is_ready(tmp_path: Path) -> None:
-    [ready] = blocks(TUTORIAL, "python")
-    (tmp_path / "test_ready.py").write_text(ready, encoding="utf-8")
-    shop = (ROOT / "tests" / "examples" / "flask_shop.py").read_text(encoding="utf-8")
-    (tmp_path / "shop.py").write_text(shop, encoding="utf-8")
-    # In memory, if that can be: `check` makes a thousand commits, and a disk takes milliseconds for each.
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        said = pytest_in(tmp_path, f"--basetemp={directory}/pytest")
-    assert "1 passed" in said, said
-
-
 @pytest.mark.parametrize("page", [README, TUTORIAL], ids=["README", "tutorial"])
 def test_a_documented_failure_is_what_pytest_says(page: str, broken_views: str) -> None:
     [documented] = blocks(page, "text")
     said = comparable(broken_views)
     for line in comparable(documented):
-        assert line == "..." or line in said
-
-
-def comparable(text: str) -> list[str]:
-    """Return the lines without what differs from run to run: how long something took."""
-    return [re.sub(r"\d+\.\d+(?= m?s\b)", "N", line.rstrip()) for line in text.splitlines()]
+        assert line in said
 
 
 def test_links_out_of_the_top_level_pages_lead_somewhere() -> None:
@@ -182,13 +174,11 @@ MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if word
 def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
     name, *arguments = words
-    # Where the files are that the pages show.
-    with contextlib.chdir(ROOT / "tests" / "examples"):
+    # The page whose files are options of commands.
+    with folder("docs/howto/serve") as directory, contextlib.chdir(directory):
         context = group.commands[name].make_context(name, arguments)
-    if name == "send" and context.params["replay"] is None:
-        read_scenario(context.params["scenario"])
-    elif name == "send":
-        Schedule.parse(context.params["replay"])
+    if name == "send":
+        scenario_of(SendOptions(**context.params))
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)
@@ -225,14 +215,29 @@ def missing(names: list[str], text: str) -> list[str]:
     return [name for name in names if f"`{name}`" not in text]
 
 
-def test_every_public_name_is_in_the_reference() -> None:
-    documented = set(re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: (\w+)", reference("api"), re.MULTILINE))
-    assert sorted(name for name in dir(engagelab_mock) if name not in documented) == []
+DOCUMENTED = re.compile(r"^\.\. (autoclass|autofunction|automethod|autoproperty|py:data):: ([\w.]+)", re.MULTILINE)
+API_PAGES = [
+    page.read_text(encoding="utf-8") for page in [REFERENCE / "api.md", *sorted((REFERENCE / "api").glob("*.md"))]
+]
 
 
-def test_the_reference_documents_no_name_that_is_gone() -> None:
-    documented = re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: (\w+)", reference("api"), re.MULTILINE)
-    assert [name for name in documented if name not in {*dir(engagelab_mock), "engagelab_mock"}] == []
+def documented(*kinds: str) -> list[str]:
+    """Return what the pages about Python names document."""
+    return [name for page in API_PAGES for kind, name in DOCUMENTED.findall(page) if kind in kinds]
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    names = [name for name in documented("autoclass", "autofunction", "py:data") if "." not in name]
+    assert sorted(names) == sorted(dir(engagelab_mock))
+
+
+def test_every_verb_of_engagelab_is_in_the_reference_once_and_its_async_twin_with_it() -> None:
+    verbs = [name for name in vars(EngageLab) if not name.startswith("_")]
+    twins = [name for name in verbs if name[1:] in verbs and iscoroutinefunction(getattr(EngageLab, name))]
+    assert "asend" in twins
+    names = [name.removeprefix("EngageLab.") for name in documented("automethod", "autoproperty")]
+    assert names[0] == "send"
+    assert sorted(names) == sorted(set(verbs) - set(twins))
 
 
 def test_every_fixture_is_in_the_reference() -> None:
@@ -287,13 +292,20 @@ def test_every_name_is_on_the_page_of_its_kind(page: str, names: list[str]) -> N
     assert missing(names, reference(page)) == []
 
 
-def test_every_check_has_its_section() -> None:
-    text = reference("checks")
-    sections = re.findall(r"^### (\w+) ([\w.-]+)$", text, re.MULTILINE)
-    assert sections == [(check.id, check.name) for check in CHECKS.values()]
+def test_every_check_has_its_section_on_the_page_of_its_family() -> None:
+    for letter, family in FAMILIES.items():
+        text = reference(f"checks/{family.split()[0].lower()}")
+        sections = re.findall(r"^## (\w+) ([\w.-]+)$", text, re.MULTILINE)
+        assert sections == [(check.id, check.name) for check in CHECKS.values() if check.id.startswith(letter)]
+    assert missing_links([f"{check.id} {check.name}" for check in CHECKS.values()], reference("checks")) == []
     assert f"The [{len(CHECKS)} checks](../reference/checks.md)" in (DOCS / "howto" / "check.md").read_text(
         encoding="utf-8"
     )
+
+
+def missing_links(names: list[str], text: str) -> list[str]:
+    """Return the names that are no link in a text."""
+    return [name for name in names if f"[{name}](" not in text]
 
 
 def test_every_code_is_in_the_reference() -> None:
@@ -302,13 +314,13 @@ def test_every_code_is_in_the_reference() -> None:
     assert [code for code in ExitCode if f"| {int(code)} |" not in exits] == []
 
 
-def test_the_readme_and_the_tutorial_count_right() -> None:
+def test_the_pages_count_right() -> None:
     assert len(CATALOGUE) == 11
-    assert "eleven built-in scenarios" in README
     assert "[Eleven scenarios]" in TUTORIAL
-    assert len(Outcome) == 16
-    assert "sixteen outcomes" in README
+    assert "[Ten other scenarios]" in (DOCS / "first-test.md").read_text(encoding="utf-8")
+    assert f"{len(CHECKS)} checks" in README
     assert f"{len(engagelab_mock.FAULTS)} faults" in README
+    assert f"{len(engagelab_mock.FAULTS)} faults" in (DOCS / "explanation" / "compared.md").read_text(encoding="utf-8")
 
 
 def test_every_known_source_tag_is_explained() -> None:
@@ -385,10 +397,16 @@ def check_fields(command: str, printed: dict[str, object]) -> None:
 # --- The other pages
 
 
-def test_every_example_is_shown_on_a_page() -> None:
-    shown = {name for _, text in PAGES for name in re.findall(r"tests/examples/(test_\w+\.py)", text)}
-    examples = {path.name for path in (ROOT / "tests" / "examples").glob("test_*.py")}
-    assert examples == shown
+def test_the_pages_are_ordered_by_what_a_reader_wants() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    intents = ["Frameworks", "The whole loop", "Break it", "Check it", "Time and data", "Run it"]
+    assert re.findall(r"^:caption: (.+)$", index, re.MULTILINE) == ["Start", *intents, "Look it up", "Background"]
+    assert re.findall(r"^## (.+)$", index, re.MULTILINE) == [*intents, "Look it up"]
+    guides = sorted(page.stem for page in (DOCS / "howto").glob("*.md"))
+    # Each is in the sidebar, and in the list of the front page.
+    assert sorted(re.findall(r"^[^\[\n]* <howto/([\w-]+)>$", index, re.MULTILINE)) == guides
+    assert sorted(re.findall(r"\]\(howto/([\w-]+)\.md\)", index)) == guides
+    assert [name for name, text in PAGES if text.startswith("# How to")] == []
 
 
 def test_the_architecture_page_is_short_and_names_what_there_is() -> None:

@@ -197,8 +197,11 @@ def _receivers(value: object, path: Path, *, where: str) -> list[dict[str, objec
 
 def _document(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Editors on Windows begin a file with a byte order mark.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the file is not UTF-8: {error}", where=str(path), hint="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"this is not TOML: {error}", where=str(path), hint="correct the file") from error
     except OSError as error:
         reason = error.strerror or str(error)

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: there is no `assert` here, and rewriting takes a fifth of t
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -121,16 +122,32 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show a failing test's deliveries and seed, and end the traceback of our own errors at the test's line."""
-    if call.excinfo is not None and call.excinfo.type.__module__ == "engagelab_mock.errors":
+    own = call.excinfo is not None and call.excinfo.type.__module__ == "engagelab_mock.errors"
+    if own and call.excinfo is not None and not item.config.getoption("fulltrace"):
         from engagelab_mock.pytest_support import end_at_caller
 
-        if not item.config.getoption("fulltrace"):
-            end_at_caller(call.excinfo.value)
+        end_at_caller(call.excinfo.value)
     report = yield
+    if own:
+        _mask(report.longrepr)
     settings = _settings_of(item) if report.failed else None
     if settings is not None:
         report.sections.append(("EngageLab deliveries", settings.report()))
     return report
+
+
+def _mask(longrepr: object) -> None:
+    """Mask Authorization headers in the arguments and locals that a traceback shows; JUnit files have them, too."""
+    for traceback, *_ in getattr(longrepr, "chain", ()):
+        for entry in traceback.reprentries:
+            if arguments := getattr(entry, "reprfuncargs", None):
+                arguments.args = [(name, _masked(value)) for name, value in arguments.args]
+            if shown := getattr(entry, "reprlocals", None):
+                shown.lines = list(map(_masked, shown.lines))
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"(?i)(['\"]authorization['\"]\s*[:,]\s*b?['\"])[^'\"]*", r"\1***", text)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

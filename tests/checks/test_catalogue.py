@@ -78,3 +78,23 @@ def test_every_check_has_complete_texts() -> None:
         for text in (each.why, each.stimulus, each.expected, each.fix.text):
             assert text.endswith((".", ".)"))
         assert set(each.source) <= set("SDKXCP? ")
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"only": ["A01"], "skip": ["A01"]}, "only"),
+        ({"only": ["A*"], "skip": ["*-json", "A*"]}, "only"),
+        ({"only": ["A07"], "severity": "blocker"}, "only"),
+        ({"skip": ["*"]}, "skip"),
+    ],
+)
+def test_a_selection_of_nothing_is_refused(given: dict[str, Any], where: str) -> None:
+    with pytest.raises(UsageError, match="no check is left") as caught:
+        Selection(**given)
+    assert caught.value.where == where
+
+
+def test_one_check_is_enough() -> None:
+    selection = Selection(only=["A*"], skip=["A01", "A02", "A04", "A05", "A06", "A07", "A08", "A09", "A10"])
+    assert [id for id, check in CHECKS.items() if not selection.leaves_out(check)] == ["A03"]

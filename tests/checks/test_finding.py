@@ -90,6 +90,7 @@ def test_a_passed_check_has_no_token(tmp_path: Path) -> None:
 
 def test_over_a_socket_it_is_a_command(tmp_path: Path) -> None:
     finding: Finding = check_over_a_socket(Mutant("C06", KeepsWhatCameLast), tmp_path, only=["C06"]).finding("C06")
-    line, note = finding.repro.splitlines()
+    note, line = finding.repro.splitlines()
     assert line == f"engagelab-mock send --replay {finding.token} --url {finding.exchanges[-1].address}"
-    assert note == "# with ENGAGELAB_WEBHOOK_USERNAME and ENGAGELAB_WEBHOOK_SECRET set"
+    variables = "ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=… ENGAGELAB_MOCK_AUTHORIZATION=…"
+    assert note == f"# first: export {variables}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import jsonschema
+import msgspec
 import pytest
 
 from engagelab_mock import CHECKS, Finding, Judgement, Report
@@ -344,3 +347,13 @@ def test_the_token_in_sarif(report: Report) -> None:
     [result] = json.loads(sarif(REPORT))["runs"][0]["results"]
     assert (result["properties"]["token"], result["properties"]["repro"]) == (TOKEN, COMMAND)
     assert all("token" not in result["properties"] for result in json.loads(sarif(report))["runs"][0]["results"])
+
+
+def test_a_curl_line_with_another_scheme_has_the_credentials_of_the_environment() -> None:
+    headers = (("Authorization", "bASIC (as configured)"),)
+    exchange = msgspec.structs.replace(UNANSWERED, headers=headers, body=b"")
+    command = exchange.curl.replace("curl -sS -i -X GET", "printf '%s\\n'")
+    environment = {**os.environ, "ENGAGELAB_MOCK_AUTHORIZATION": "Basic YWNtZTpzM2NyZXQ="}
+    said = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=True).stdout
+
+    assert said.splitlines()[:2] == ["-H", "Authorization: bASIC YWNtZTpzM2NyZXQ="]

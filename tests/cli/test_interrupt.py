@@ -44,6 +44,19 @@ def test_demo_sums_up_what_was_sent(spawn: Spawn) -> None:
     assert (summary["type"], summary["runs"], summary["interrupted"]) == ("summary", 0, True)
 
 
+def test_demo_counts_the_callbacks_of_the_scenario_that_was_interrupted(spawn: Spawn) -> None:
+    demo = spawn("demo", "--speed", "0.5")
+    assert demo.stdout is not None
+    while " sent " not in (line := demo.stdout.readline()):
+        assert line, "the demo ended before it sent anything"
+
+    demo.send_signal(signal.SIGINT)
+    out, _ = demo.communicate()
+
+    assert demo.returncode == 130
+    assert "Interrupted after 2 callbacks; 0 scenarios finished" in out
+
+
 def test_text_says_interrupted(spawn: Spawn, sdk_app: SdkApp) -> None:
     sender = spawn("send", "verified", "--url", sdk_app.url, "--speed", "0.01")
     assert sender.stdout is not None
@@ -54,7 +67,7 @@ def test_text_says_interrupted(spawn: Spawn, sdk_app: SdkApp) -> None:
     out, _ = sender.communicate()
 
     assert sender.returncode == 130
-    assert "Interrupted: so far 0 of 1 callbacks acknowledged" in out
+    assert "Interrupted: so far 0 of 1 callback acknowledged" in out
 
 
 def test_send_counts_only_callbacks_that_were_answered(spawn: Spawn) -> None:
@@ -75,5 +88,5 @@ def test_send_counts_only_callbacks_that_were_answered(spawn: Spawn) -> None:
         go_on.set()
 
     assert sender.returncode == 130
-    assert "Interrupted: so far 1 of 1 callbacks acknowledged" in out
+    assert "Interrupted: so far 1 of 1 callback acknowledged" in out
     assert "to +6591234567" in out

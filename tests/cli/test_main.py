@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from engagelab_mock import __version__
-from engagelab_mock.cli import main
+from engagelab_mock.cli import group, main
 from tests.cli.conftest import Command
 
 COMMANDS = ("demo", "listen", "scenarios", "send", "sign", "verify")
@@ -32,6 +32,22 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
 
     assert result.code == 0
     assert "--format [text|json]" in result.out
+
+
+def test_help_is_the_same_without_docstrings(command: Command) -> None:
+    every = [[], *([name] for name in group.commands)]
+    code = f"from engagelab_mock.cli import main\nfor words in {every}: main([*words, '--help'])"
+    without = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+
+    assert without.stdout == "".join(command(*words, "--help").out for words in every)
+
+
+def test_no_summary_is_cut_at_80_columns(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = command("--help").out
+
+    assert "..." not in said.partition("Commands:")[2]
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_no_command_is_an_error_of_usage(command: Command) -> None:

@@ -79,7 +79,7 @@ def test_json_is_never_coloured(command: Command, monkeypatch: pytest.MonkeyPatc
 
 def test_an_encoding_without_ticks_gets_words(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    out, err = spawn("demo").communicate()
+    out, err = spawn("demo", "-v").communicate()
 
     assert err == ""
     assert "  ok   +0 s  plan " in out

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from werkzeug.serving import make_server
 
 from engagelab_mock import Recorder
+from engagelab_mock.protocol.event_table import EVENTS
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.cli.conftest import Command, SdkApp
 from tests.peers import Conversation, Peer
@@ -82,8 +85,25 @@ def test_text_has_one_line_for_each_attempt(command: Command, sdk_app: SdkApp) -
         ["✓", "+5", "s", "delivered", "sms", "200"],
     ]
     assert " ".join(lines[4]) == "✓ 3 of 3 callbacks acknowledged"
-    assert lines[5][-3:] == ["again:", "--seed", "7"]
+    assert lines[5][0] == "message"
+    assert " ".join(lines[6]) == "the same data again: --seed 7"
     assert "s3cret" not in result.out + result.err
+
+
+def test_the_error_of_an_event_is_not_that_of_the_receiver(command: Command, failing_url: str) -> None:
+    lines = command("send", "delivered_failed", "--url", failing_url).out.splitlines()
+
+    [failed] = [number for number, line in enumerate(lines) if " delivered_failed " in line]
+    assert lines[failed + 1] == "            carries error 5012: unreachable"
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_it_fits(command: Command, failing_url: str, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = command("send", "fallback_exhausted", "--url", failing_url, "--seed", "7").out.splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert all(line == line.rstrip() for line in lines)
 
 
 def test_a_repeated_error_is_shown_once(command: Command, closed_url: str) -> None:
@@ -99,6 +119,83 @@ def test_statuses_can_be_given_instead_of_a_name(command: Command, sdk_app: SdkA
 
     assert result.code == 0
     assert [event.status for event in sdk_app.events] == ["plan", "sent", "verified_failed"]
+
+
+def test_a_status_alone_comes_after_those_before_it(command: Command, sdk_app: SdkApp) -> None:
+    assert command("send", "sent", "--url", sdk_app.url, *SIGNED).code == 0
+    assert command("send", "plan", "--url", sdk_app.url, *SIGNED).code == 0
+    assert command("send", "sent", "--any-order", "--url", sdk_app.url, *SIGNED).code == 0
+
+    assert [event.status for event in sdk_app.events] == ["plan", "sent", "plan", "sent"]
+
+
+def test_a_second_channel_can_start_because_the_first_is_late(command: Command, sdk_app: SdkApp) -> None:
+    statuses = "plan,sent:whatsapp,sent:sms,delivered"
+    result = command("send", statuses, "--any-order", "--url", sdk_app.url, *SIGNED)
+
+    assert result.code == 0
+    assert [(event.status, event.current_send_channel) for event in sdk_app.events] == [
+        ("plan", ""),
+        ("sent", "whatsapp"),
+        ("sent", "sms"),
+        ("delivered", "sms"),
+    ]
+
+
+def test_a_fallback_names_its_channels(command: Command, sdk_app: SdkApp) -> None:
+    statuses = "plan,sent:whatsapp,delivered_failed,sent:voice,delivered"
+    assert command("send", statuses, "--url", sdk_app.url, *SIGNED).code == 0
+
+    channels = ["", "whatsapp", "whatsapp", "voice", "voice"]
+    assert [event.current_send_channel for event in sdk_app.events] == channels
+
+
+# --- Events that are not about a message
+
+
+def row(command: Command, *arguments: str) -> dict[str, Any]:
+    """Send an event, and return its row."""
+    recorder = Recorder(username="acme", secret="s3cret")
+    with LoopbackServer(recorder) as server:
+        result = command("send", *arguments, "--url", server.url, *SIGNED, "--format", "json")
+    assert result.code == 0
+    assert [one["type"] for one in result.objects] == ["attempt", "run"]
+    [received] = recorder.received
+    assert received.verdict
+    [found] = json.loads(received.body)["rows"]
+    return dict(found)
+
+
+@pytest.mark.parametrize("name", [name for name, known in EVENTS.items() if known.kind != "status"])
+def test_every_event_of_the_account_can_be_sent(command: Command, name: str) -> None:
+    kind = EVENTS[name].kind
+    assert row(command, name)[kind]["event"] == name
+
+
+def test_an_event_has_the_fields_that_are_given(command: Command) -> None:
+    fields = ("--field", "remain_balance=-0.5", "--field", "currency=5", "--field", 'more={"a": [1]}')
+    data = row(command, "insufficient_balance", *fields)["notification"]["notification_data"]
+
+    assert (data["remain_balance"], data["currency"], data["more"]) == (-0.5, "5", {"a": [1]})
+
+
+def test_an_uplink_has_the_sender_and_the_text(command: Command) -> None:
+    stop = row(command, "uplink_message", "--to", "+6591234567")["response"]["response_data"]
+    fields = ("--field", "body=HELP me", "--field", "sender=+6591234568")
+    help = row(command, "uplink_message", *fields)["response"]["response_data"]
+
+    assert (stop["from"], stop["body"]) == ("+6591234567", "STOP")
+    assert (help["from"], help["body"]) == ("+6591234568", "HELP me")
+
+
+def test_an_event_that_is_refused_exits_1(command: Command, failing_url: str) -> None:
+    result = command("send", "account_login", "--field", "action=login_failed", "--url", failing_url)
+
+    assert result.code == 1
+    assert "0 of 1 callback" in result.out
+
+
+# --- Messages
 
 
 def test_a_lost_message_has_no_callbacks(command: Command, sdk_app: SdkApp) -> None:

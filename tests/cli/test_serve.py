@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import importlib
+import itertools
 import json
 import re
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -125,7 +128,7 @@ def test_an_app_sends_and_is_called_back(serving: Serving, receiver: tuple[Inbou
 
     sent = client.send()
     client.advance(seconds=60)
-    wait_for_lines(program, "delivered .* acknowledged", 1)
+    wait_for_lines(program, "✓ delivered ", 1)
     assert inbound.statuses() == ["plan", "sent", "delivered"]
     assert all(received.verdict for received in inbound.received)
 
@@ -134,10 +137,10 @@ def test_an_app_sends_and_is_called_back(serving: Serving, receiver: tuple[Inbou
         "POST", "/v1/verifications", {"message_id": sent["message_id"], "verify_code": message["code"]}
     )
     assert verified["verified"] is True
-    wait_for_lines(program, "verified .* acknowledged", 1)
+    wait_for_lines(program, "✓ verified ", 1)
     ended = end(program)
     assert (ended.code, ended.out) == (143, "")
-    assert "4 callbacks sent, 4 of them acknowledged" in ended.err
+    assert "4 callbacks sent, 4 acknowledged" in ended.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -161,9 +164,71 @@ def test_every_request_and_every_callback_is_logged(serving: Serving, receiver: 
     program, client = serving(*towards(receiver[1]), "--speed", "1000")
     assert client.refused("GET", "/v1/nothing")[0] == 404
     client.send("+6591234567")
-    wait_for_lines(program, r"GET /v1/nothing 404 \d+\.\d ms", 1)
-    wait_for_lines(program, r"plan \+6591234567 -> http://127\.0\.0\.1:\d+/engagelab acknowledged", 1)
+    wait_for_lines(program, r"^\d\d:\d\d:\d\d  ✗ GET /v1/nothing {20}404 +\d+\.\d ms$", 1)
+    wait_for_lines(program, r"^\d\d:\d\d:\d\d  ✓ POST /v1/messages {18}200 +\d+\.\d ms$", 1)
+    wait_for_lines(program, r"^\d\d:\d\d:\d\d  ✓ plan {14}\+6591234567 {6}200 +\d+\.\d ms$", 1)
     end(program)
+
+
+def test_the_code_of_each_message_is_logged(serving: Serving) -> None:
+    program, client = serving()
+    client.freeze()
+    client.send("+6591234567")
+    client.call("POST", "/v1/codes", {"to": "+6591234568", "code": "31337", "template": {"id": "tpl"}})
+    client.advance(seconds=60)
+    code = client.call("GET", "/_mock/inbox/+6591234567")["code"]
+    err = end(program).err
+
+    assert f"            code {code} to +6591234567 over sms\n" in err
+    assert "            code 31337 to +6591234568 over sms\n" in err
+
+
+def test_why_a_call_is_refused_is_logged(serving: Serving) -> None:
+    program, client = serving()
+    client.refused("POST", "/v1/messages", {"to": "+6591234567"})
+    err = end(program).err
+
+    assert re.search(r"✗ POST /v1/messages +400 +\d+\.\d ms\n {12}3002: .*template", err)
+
+
+def test_an_error_that_repeats_is_logged_once(serving: Serving, closed_url: str) -> None:
+    program, client = serving("--callback-url", closed_url, "--speed", "1000", "--retry", "1")
+    client.send()
+    wait_for_lines(program, "✗ delivered .* refused .* attempt 2$", 1)
+    err = end(program).err
+    assert "nothing listens on" not in err
+
+
+def test_it_begins_with_what_to_do(
+    spawn: Spawn, receiver: tuple[Inbound, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    program = spawn("serve", "--port", "0", *towards(receiver[1]))
+    assert program.stdout is not None
+    url = program.stdout.readline().split()[-1]
+    err = end(program).err
+
+    lines = err.splitlines()
+    assert f"base URL  {url} instead of" in lines[0]
+    assert f"inbox     {url}/_mock/inbox" in lines
+    assert f"callbacks go to {receiver[1]}" in err
+    [command] = [line for line in lines if line.startswith("try       ")]
+    assert shlex.split(command)[1:] == [
+        *("curl", "-u", "key:secret", "-d", '{"to": "+6591234567", "template": {"id": "login"}}', f"{url}/v1/messages")
+    ]
+    assert max(len(line) for line in lines if line != command) <= 60
+
+
+@pytest.mark.parametrize("strict", [(), ("--strict-templates", "--strict-content-type")])
+def test_the_command_to_try_is_answered(spawn: Spawn, strict: tuple[str, ...]) -> None:
+    program = spawn("serve", "--port", "0", *strict)
+    assert program.stdout is not None
+    assert program.stderr is not None
+    [command] = itertools.islice((line for line in program.stderr if line.startswith("try ")), 1)
+    assert program.stdout.readline()
+    answer = subprocess.run([*shlex.split(command)[1:], "-sS"], capture_output=True, text=True, check=True).stdout
+
+    assert json.loads(answer)["message_id"]
 
 
 def test_an_attempt_is_the_same_object_in_the_journal_and_in_what_send_prints(
@@ -172,7 +237,7 @@ def test_an_attempt_is_the_same_object_in_the_journal_and_in_what_send_prints(
     _, url = receiver
     program, client = serving(*towards(url))
     client.send()
-    wait_for_lines(program, "plan .* acknowledged", 1)
+    wait_for_lines(program, "✓ plan ", 1)
     signed = ("--username", "acme", "--secret", "s3cret", "--validate", "--format", "json")
     validation, attempt = command("send", "plan,sent", "--url", url, *signed).objects[:2]
     assert list(attempt) == list(validation) == list(client.journal()[0])
@@ -191,11 +256,11 @@ def test_a_stopped_receiver_gets_its_callbacks_later(serving: Serving, receiver:
     client.freeze()
     client.send()
     client.advance(seconds=60)
-    wait_for_lines(program, "not_200", 3)
+    wait_for_lines(program, "✗ .* 503 ", 3)
     inbound.answer = 200
     # The clock runs from here: an attempt is logged before its retry is scheduled, so one jump could come too early.
     client.call("POST", "/_mock/clock/resume")
-    wait_for_lines(program, "(plan|sent|delivered) .* acknowledged", 3)
+    wait_for_lines(program, "✓ (plan|sent|delivered) ", 3)
     end(program)
 
 
@@ -204,13 +269,13 @@ def test_the_clock_can_be_frozen_moved_and_sped_up(serving: Serving, receiver: t
     client.freeze()
     before = client.call("GET", "/_mock/clock")["time"]
     client.send()
-    wait_for_lines(program, "plan .* acknowledged", 1)
+    wait_for_lines(program, "✓ plan ", 1)
     assert client.call("GET", "/_mock/clock")["time"] == before
     client.advance(seconds=60)
-    wait_for_lines(program, "delivered .* acknowledged", 1)
+    wait_for_lines(program, "✓ delivered ", 1)
     client.call("POST", "/_mock/clock/resume")
     client.call("POST", "/_mock/clock/speed", {"speed": 1000})
-    wait_for_lines(program, "verified_timeout .* acknowledged", 1)
+    wait_for_lines(program, "✓ verified_timeout ", 1)
     end(program)
 
 
@@ -288,7 +353,7 @@ def test_it_continues_from_the_file(serving: Serving, receiver: tuple[Inbound, s
     client.call("POST", "/v1/template-configs", TEMPLATE)
     sent = client.send(template="login")
     client.advance(seconds=60)
-    wait_for_lines(program, "delivered .* acknowledged", 1)
+    wait_for_lines(program, "✓ delivered ", 1)
     inbox = client.call("GET", "/_mock/inbox/+6591234567")
     assert end(program).code == 143
 
@@ -301,15 +366,15 @@ def test_it_continues_from_the_file(serving: Serving, receiver: tuple[Inbound, s
     )
     assert verified["verified"] is True
     client.advance(seconds=60)
-    wait_for_lines(program, "verified .* acknowledged", 1)
+    wait_for_lines(program, "✓ verified ", 1)
     again = client.send("+6591234568", "login")
     assert again["message_id"] != sent["message_id"]
     assert end(program).code == 143
     # A code that was used does not expire, in any process.
     program, client = serving(*given)
     client.advance(hours=1)
-    wait_for_lines(program, "verified_timeout \\+6591234568", 1)
-    assert "verified_timeout +6591234567" not in end(program).err
+    wait_for_lines(program, "verified_timeout +\\+6591234568", 1)
+    assert not re.search(r"verified_timeout +\+6591234567", end(program).err)
 
 
 TEMPLATE = {
@@ -354,7 +419,7 @@ def test_an_attempt_under_way_when_the_server_ends_stays_pending_and_is_sent_aga
     assert end(program).code == 143
     go_on.set()
     program, client = serving(*given)
-    wait_for_lines(program, "plan .* acknowledged", 1)
+    wait_for_lines(program, "✓ plan ", 1)
     attempts = client.journal("?status=plan")
     end(program)
     assert [(attempt["number"], attempt["outcome"]) for attempt in attempts] == [(1, "pending"), (2, "acknowledged")]
@@ -371,20 +436,23 @@ def test_a_webhook_set_by_the_app_stays_until_another_is_configured(
 
     program, client = serving(*given)
     client.send()
-    wait_for_lines(program, "-> .*/set acknowledged", 3)
+    wait_for_lines(program, "✓ (plan|sent|delivered) ", 3)
     assert all(received.verdict for received in inbound.received)
+    assert {received.path for received in inbound.received} == {"/engagelab/set"}
     end(program)
 
     program, client = serving(*given, *towards(f"{url}/configured"))
+    inbound.received.clear()
     client.send("+6591234568")
-    wait_for_lines(program, "/engagelab/configured acknowledged", 3)
+    wait_for_lines(program, "✓ (plan|sent|delivered) ", 3)
+    assert {received.path for received in inbound.received} == {"/engagelab/configured"}
     end(program)
 
 
 def test_a_webhook_set_by_the_app_does_not_outlive_a_start_with_a_callback_url(
     serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
 ) -> None:
-    _, url = receiver
+    inbound, url = receiver
     db = ("--db", str(tmp_path / "mock.sqlite"), "--speed", "1000")
     given = (*db, *towards(f"{url}/configured"))
     program, client = serving(*given)
@@ -394,8 +462,10 @@ def test_a_webhook_set_by_the_app_does_not_outlive_a_start_with_a_callback_url(
     end(program)
 
     program, client = serving(*given)
+    inbound.received.clear()
     client.send()
-    wait_for_lines(program, "-> .*/engagelab/configured acknowledged", 3)
+    wait_for_lines(program, "✓ (plan|sent|delivered) ", 3)
+    assert {received.path for received in inbound.received} == {"/engagelab/configured"}
     end(program)
     # Nor does it come back afterwards.
     program, client = serving(*db)
@@ -429,7 +499,7 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(
     inbound, url = receiver
     program, client = serving("--db", str(tmp_path / "mock.sqlite"), *towards(url))
     client.send("+6591234501")
-    wait_for_lines(program, r"plan \+6591234501 .* acknowledged", 1)
+    wait_for_lines(program, r"✓ plan +\+6591234501 ", 1)
     limit_files(program, 1)
     status, error = client.refused("POST", "/v1/messages", {"to": "+6591234502", "template": {"id": "tpl"}})
     assert (status, error["code"]) == (500, 1000)
@@ -441,7 +511,7 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(
     limit_files(program, resource.RLIM_INFINITY)
     client.send("+6591234502")
     client.advance(hours=1)
-    wait_for_lines(program, "verified_timeout .* acknowledged", 2)
+    wait_for_lines(program, "✓ verified_timeout ", 2)
     ended = end(program)
     assert "Traceback" not in ended.err
     for to in (b"+6591234501", b"+6591234502"):
@@ -486,7 +556,7 @@ def test_what_waits_is_bounded(serving: Serving, tmp_path: Path) -> None:
     assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4
     ended = end(program)
     assert ended.err.count("more messages wait for their callbacks than --pending allows") == 1
-    assert re.search(r"; (29|30) messages were given up", ended.err)
+    assert re.search(r"; (29|30) messages given up", ended.err)
 
     program, client = serving(*db, *limits)
     assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4
@@ -557,7 +627,7 @@ def test_the_newest_are_kept(serving: Serving, receiver: tuple[Inbound, str], tm
     for number in range(30):
         client.send(f"+65912345{number:02}")
     client.advance(seconds=60)
-    wait_for_lines(program, " acknowledged", 90)
+    wait_for_lines(program, "✓ (plan|sent|delivered) ", 90)
     assert {message["to"] for message in client.call("GET", "/_mock/inbox")["messages"]} == {
         f"+65912345{number}" for number in range(20, 30)
     }
@@ -581,10 +651,10 @@ def test_a_callback_that_is_not_finished_is_kept_in_addition(
     assert arrived.acquire(timeout=PATIENCE)
     client.send("+6591234502")
     client.send("+6591234503")
-    wait_for_lines(program, "plan .* acknowledged", 2)
+    wait_for_lines(program, "✓ plan ", 2)
     end(program)
     go_on.set()
 
     program, _ = serving(*given)
-    wait_for_lines(program, r"plan \+6591234501 .* acknowledged", 1)
+    wait_for_lines(program, r"✓ plan +\+6591234501 ", 1)
     end(program)

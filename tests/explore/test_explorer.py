@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from engagelab_mock import (
     never_regresses,
     schedules,
 )
+from engagelab_mock.cli import main
+from engagelab_mock.server.loopback import LoopbackServer
 from tests.explore.books import (
     Books,
     KeepsHalfBodies,
@@ -109,7 +112,7 @@ def test_the_text_of_a_failure() -> None:
         "found by schedule 2 of 264, eg1:plan,sent,verified,delivered, and reduced",
         "replay: eg1:verified,delivered",
         "  pytest --engagelab-replay eg1:verified,delivered",
-        "  engagelab-mock send --replay eg1:verified,delivered",
+        "  engagelab-mock send --replay eg1:verified,delivered --url http://127.0.0.1:5000/",
         "  engagelab.replay('eg1:verified,delivered', …)",
     ]
 
@@ -318,3 +321,21 @@ def test_an_asynchronous_callable_needs_the_async_twin(what: str) -> None:
     engagelab = EngageLab(Receiver.wsgi(books, observe=observe))
     with pytest.raises(UsageError, match="is asynchronous, and this call is not"):
         engagelab.explore("verified", **options)
+
+
+def test_the_line_that_replays_over_http_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    books = LastWriteWins()
+    with LoopbackServer(books) as server:
+        receiver = Receiver.http(f"{server.url}/shop", username="acme", secret="s3cret", authorization="Bearer x")
+        with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed) as caught:
+            engagelab.explore("verified", invariants=[never_regresses("status")], observe=books.kept.get)
+        export, line = [line.strip() for line in str(caught.value).splitlines() if "export" in line or "--url" in line]
+        for variable in shlex.split(export)[1:]:
+            monkeypatch.setenv(variable.partition("=")[0], {"USERNAME": "acme"}.get(variable[18:26], "s3cret"))
+        books.reset()
+        assert main(shlex.split(line)[1:]) == 0
+
+    assert {status for _, status, _ in books.seen} == {"verified", "delivered"}
+    assert export == (
+        "export ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=… ENGAGELAB_MOCK_AUTHORIZATION=…"
+    )

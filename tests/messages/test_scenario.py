@@ -200,7 +200,7 @@ def test_every_other_pair_is_refused_unless_there_is_no_graph(last: str, status:
     course = reach(last)
     with pytest.raises(IllegalTransition, match=f"'{status}' cannot follow '{last}' in the inferred graph") as caught:
         extended(course, status)
-    assert caught.value.hint.endswith("To send it anyway, make the scenario with graph=None")
+    assert caught.value.hint.endswith("To send it anyway: graph=None, or --any-order on the command line")
     free = Scenario("free", transitions=course.transitions, graph=None)
     assert extended(free, status).statuses == [*course.statuses, status]
 
@@ -231,7 +231,7 @@ def test_the_refusal_says_where_what_and_what_else() -> None:
     assert str(caught.value) == (
         "scenario 'odd': 'delivered' cannot follow 'plan' in the inferred graph\n"
         "  hint: after 'plan' comes target_valid, target_invalid, sent, sent_failed. "
-        "To send it anyway, make the scenario with graph=None"
+        "To send it anyway: graph=None, or --any-order on the command line"
     )
 
 

@@ -265,6 +265,27 @@ def test_httpx_is_answered_and_every_other_client_is_refused(run: Run) -> None:
     assert "cmVhbDpzZWNyZXQ" not in "\n".join(line for line in result.outlines if "urlopen(Request" not in line)
 
 
+def test_a_refusal_shows_no_key_in_the_frames_of_the_client(run: Run) -> None:
+    """The frames of a client show their arguments, and with -l their variables."""
+    text = """
+        import http.client
+
+        class Client:
+            def send(self, headers):
+                extra = list(headers.items())
+                http.client.HTTPSConnection("otp.api.engagelab.cc").request("POST", "/v1/messages", "{}", headers)
+
+        def test_client(engagelab_api):
+            Client().send({"authorization": "Basic " + "cmVhbDpzZWNy" + "ZXQ="})
+    """
+    result = run(text, "-l", "--tb=long", given=GIVEN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["headers*= {'authorization': '***'}*", "extra *'authorization', '***'*", "E*UsageError*"]
+    )
+    assert "cmVhbDpzZWNyZXQ" not in result.stdout.str()
+
+
 def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester: pytest.Pytester) -> None:
     text = """
         import sys

@@ -364,6 +364,8 @@ def test_no_body_makes_the_server_fail(clock: type[Any], caplog: pytest.LogCaptu
                 example = {"message_id": sent.json["message_id"], "verify_code": "123456"} if sent.json else {}
             elif operation.name == "removeRule" and random.random() < 0.5:
                 named = engagelab.rule(error=5013, times=1, to="+6590000000").id
+            elif operation.name == "readInbox" and random.random() < 0.5:
+                named = "+6591234567"
             body = fuzzed_body(random, example)
             path = re.sub(r"{\w+}", quote(named), operation.path)
             query = fuzzed_query(random, operation.query)

@@ -229,6 +229,7 @@ def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) 
         runs = [engagelab.begin_send(scenario=["plan"]) for _ in range(4)]
         for run in runs:  # once the second receiver has it, it waits for the first
             engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id)
+        assert slow.asked.wait(PATIENCE)
         engagelab._engine.messages.most_pending = 2
         runs.append(engagelab.begin_send(scenario=["plan"]))
         assert given_up == [3]

@@ -50,7 +50,7 @@ class Selection:
     >>> Selection(only=["B02", "A*"], skip=["ping-json"]).leaves_out(CHECKS["A02"])
     "skipped by 'ping-json'"
 
-    Raises `UnknownName` for an id or a name that no check has.
+    Raises `UnknownName` for an id or a name that no check has, and `UsageError` if no check is left.
     """
 
     def __init__(
@@ -71,10 +71,14 @@ class Selection:
             for check in _matching(_known(pattern, "suppress"))
             if _given(reason, pattern)
         }
+        if not any(not self.leaves_out(check) for check in CHECKS.values()):
+            chosen = next(check for check in CHECKS.values() if not self.only or _in(check, self.only))
+            what = f"no check is left: {chosen.id} is {self.leaves_out(chosen)}"
+            raise UsageError(what, where="only" if self.only else "skip", hint="select at least one check")
 
     def leaves_out(self, check: Check) -> str:
         """Say why a check is not run; empty if it is run."""
-        if self.only and not any(_matches(check, pattern) for pattern in self.only):
+        if self.only and not _in(check, self.only):
             return "not selected by `only`"
         for pattern in self.skip:
             if _matches(check, pattern):
@@ -93,6 +97,10 @@ def _known(pattern: str, where: str) -> str:
 
 def _matching(pattern: str) -> list[Check]:
     return [check for check in CHECKS.values() if _matches(check, pattern)]
+
+
+def _in(check: Check, patterns: Sequence[str]) -> bool:
+    return any(_matches(check, pattern) for pattern in patterns)
 
 
 def _matches(check: Check, pattern: str) -> bool:

@@ -10,11 +10,11 @@ import msgspec
 
 from engagelab_mock.checks.check import FAMILIES, Basis, Check, Judgement, Severity, severity
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.render import printable, quoted, shown_headers
+from engagelab_mock.delivery.render import credentials_export, printable, quoted, shown_headers
 from engagelab_mock.errors import EngageLabMockError, NothingObserved, ReceiverFellShort
 from engagelab_mock.explore.state import Snapshot
 from engagelab_mock.protocol.callback import AS_CONFIGURED
-from engagelab_mock.protocol.signature import HEADER, TOLERANCE
+from engagelab_mock.protocol.signature import HEADER, TOLERANCE, Signature, parse
 
 #: The longest body that is shown in full in a curl line or a report, in bytes.
 SHOWN_BYTES = 4096
@@ -79,14 +79,30 @@ class Exchange(msgspec.Struct, frozen=True):
 
         It is empty if no command line can do so: in process, and for a long body.
         """
+        return self.curl_with()
+
+    @property
+    def signature(self) -> str:
+        """Return the header of the signature; empty if there is none."""
+        return next((value for name, value in self.headers if name == HEADER), "")
+
+    def curl_with(self, shared: str = "") -> str:
+        """Return the command line; a header with the value `shared` gets the shell's variable `signature`."""
         if self.in_process or len(self.body) > SHOWN_BYTES:
             return ""
         line = f"curl -sS -i -X {self.method}"
         for name, value in self.headers:
-            if name == HEADER and self.genuine:
+            if name == HEADER and value == shared:
+                line += f' -H "{HEADER}: $signature"'
+            elif name == HEADER and self.genuine:
                 line += f' -H "{HEADER}: $(engagelab-mock sign)"'
             elif value == AS_CONFIGURED:
                 line += f' -H "{name}: $ENGAGELAB_MOCK_AUTHORIZATION"'
+            elif AS_CONFIGURED in value:
+                # Another scheme, such as bASIC, in front of the credentials.
+                before, _, after = value.partition(AS_CONFIGURED)
+                line += f" -H {shlex.quote(f'{name}: {before}')}"
+                line += '"${ENGAGELAB_MOCK_AUTHORIZATION#* }"' + (shlex.quote(after) if after else "")
             else:
                 line += f" -H {quoted(f'{name}: {value}'.encode('latin-1', 'replace'))}"
         return f"{line} --data-binary {quoted(self.body)} {shlex.quote(self.address)}"
@@ -115,18 +131,20 @@ def shown(body: bytes) -> str:
     return text if rest <= 0 else f"{text}… ({rest} bytes more)"
 
 
-def curl_note(exchanges: Sequence[Exchange]) -> str:
-    """Say what a curl line needs to do the same as the check; empty if nothing.
+def repro_notes(exchanges: Sequence[Exchange]) -> list[str]:
+    """Return what must be known, or exported, before commands can send the requests again, as comments for a shell.
 
-    >>> curl_note([])
-    ''
+    >>> repro_notes([])
+    []
     """
-    names = {name for exchange in exchanges for name, _ in exchange.headers}
-    if HEADER not in names:
-        return ""
-    if all(exchange.genuine for exchange in exchanges):
-        return "with ENGAGELAB_WEBHOOK_USERNAME and ENGAGELAB_WEBHOOK_SECRET set"
-    return f"a signature that is written out is accepted for {TOLERANCE} s"
+    headers = [(exchange, name, value) for exchange in exchanges for name, value in exchange.headers]
+    genuine = {value: parse(value) for exchange, name, value in headers if name == HEADER and exchange.genuine}
+    username = next((each.username for each in genuine.values() if isinstance(each, Signature)), "")
+    export = credentials_export(username, authorization=any(AS_CONFIGURED in value for _, _, value in headers))
+    notes = [f"# first: {export}"] if export else []
+    if any(name == HEADER and not exchange.genuine and value not in genuine for exchange, name, value in headers):
+        notes.append(f"# a signature that is written out is accepted for {TOLERANCE} s")
+    return notes
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,11 +217,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def repro(self) -> str:
         """Return what sends it again: a command that plays the token, curl lines, or in process a line of Python."""
-        lines = self._replay if self.token else [line for exchange in self.exchanges[-2:] if (line := exchange.curl)]
+        lines = self._replay if self.token else self._curls
         if not lines:
             return f'engagelab.check(only=["{self.id}"])'
-        note = curl_note([each for each in self.exchanges[-2:] if not each.in_process])
-        return "\n".join([*lines, *([f"# {note}"] if note else [])])
+        return "\n".join([*repro_notes([each for each in self.exchanges[-2:] if not each.in_process]), *lines])
+
+    @property
+    def _curls(self) -> list[str]:
+        last = self.exchanges[-2:]
+        # A signature that is sent twice is made once.
+        twice = len(last) == 2 and last[0].genuine and last[0].signature == last[1].signature
+        shared = last[0].signature if twice else ""
+        lines = [line for exchange in last if (line := exchange.curl_with(shared))]
+        return ['signature="$(engagelab-mock sign)"', *lines] if shared and lines else lines
 
     @property
     def _replay(self) -> list[str]:
@@ -220,6 +246,10 @@ _FAULT = "report it: a check must not fail, whatever the app does"
 _UNJUDGED = "give `observe`, more time, or a receiver that the checks apply to; or leave the family out with `skip`"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class Sent(msgspec.Struct, frozen=True):
     """Count the test data that a run has left in a receiver; it is not removed."""
 
@@ -229,7 +259,9 @@ class Sent(msgspec.Struct, frozen=True):
     recipients: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.callbacks} callbacks about {len(self.message_ids)} invented messages, and {self.pings} pings"
+        callbacks, messages, pings = self.callbacks, len(self.message_ids), self.pings
+        about = f"{_counted(callbacks, 'callback')} about {_counted(messages, 'invented message')}"
+        return f"{about}, and {_counted(pings, 'ping')}"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

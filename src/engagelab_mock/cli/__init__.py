@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from itertools import pairwise
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -18,14 +19,20 @@ from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo
 from engagelab_mock.cli.listen import listen
-from engagelab_mock.cli.output import ExitCode, Output
+from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.record import record
 from engagelab_mock.cli.scenarios import scenarios
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
 from engagelab_mock.config import SETTINGS, check_settings, project_settings
-from engagelab_mock.errors import EngageLabMockError, UnknownName
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+
+# Help texts are not docstrings, which `python -OO` removes.
+_HELP = """EngageLab OTP on your own machine.
+
+It sends signed callbacks to the receiver that you are building, and reports how the receiver reacts.
+"""
 
 _EPILOG = """\b
 Exit codes: 0 all good, 1 the receiver fell short, 2 usage, or nothing could
@@ -44,13 +51,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A character that the terminal's encoding does not have must not end the command.
-            stream.reconfigure(errors="replace")
+    with ExitStack() as stack:
+        if sys.stderr is None:  # closed by the shell, with 2>&-
+            stack.enter_context(redirect_stderr(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+        if sys.stdout is None:
+            return _cannot_print("stdout is closed")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A character that the terminal's encoding does not have must not end the command.
+                stream.reconfigure(errors="replace")
+        try:
+            code = _run(arguments)
+        except OSError as error:
+            # Files and sockets have errors of their own. If stdout can be written, this is a bug, with a traceback.
+            if not drop_unwritable(sys.stdout, probe="\n"):
+                raise
+            code = _cannot_print(f"stdout cannot be written: {error.strerror or error}")
+        drop_unwritable(sys.stderr)
+        return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run a command, and turn what ends it into an exit code."""
     try:
         with _terminable():
-            return int(group.main(arguments, prog_name="engagelab-mock", standalone_mode=False) or ExitCode.OK)
+            return int(group.main([*arguments], prog_name="engagelab-mock", standalone_mode=False) or ExitCode.OK)
     except click.Abort as abort:
         # Click turns KeyboardInterrupt into this, and `Terminated` is one.
         return int(ExitCode.TERMINATED if isinstance(abort.__cause__, Terminated) else ExitCode.INTERRUPTED)
@@ -59,8 +84,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(ExitCode.USAGE)
 
 
+def _cannot_print(why: str) -> int:
+    """Say on stderr that the results cannot be printed."""
+    Output().error("UsageError", UsageError(why, hint="redirect it to a file on a disk with room, or to /dev/null"))
+    return int(ExitCode.FELL_SHORT)
+
+
 class _Commands(click.Group):
-    """Suggest the nearest command for a misspelt one, with every version of click."""
+    """Suggest the nearest command for a misspelt one, with every version of click; errors name the option."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EngageLabMockError as error:
+            # The engine's argument `to` is the option --to of the command.
+            parameters = self.commands[ctx.invoked_subcommand].params if ctx.invoked_subcommand else []
+            options = {each.name: each.opts[0] for each in parameters if isinstance(each, click.Option)}
+            error.where = options.get(error.where, error.where)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -73,16 +114,14 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    help=_HELP,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="engagelab-mock", message="%(prog)s %(version)s")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """EngageLab OTP on your own machine.
-
-    It sends signed callbacks to the receiver that you are building, and reports how the receiver reacts.
-    """
+    """Read the settings of pyproject.toml for all commands."""
     settings = project_settings()
     context.default_map = {name: dict(settings) for name in group.commands}
     own = check_settings()
@@ -102,7 +141,8 @@ def _show_error(error: EngageLabMockError | click.ClickException, arguments: Seq
     if isinstance(error, EngageLabMockError):
         output.error(type(error).__name__, error)
         return
-    error.show()
+    with suppress(OSError):  # stderr is full
+        error.show()
     if output.json:
         # Click's own classes are not part of this package's errors; for a reader all of them are errors of usage.
         context = getattr(error, "ctx", None)

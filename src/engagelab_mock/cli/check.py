@@ -16,7 +16,15 @@ from rich.progress import TextColumn
 
 from engagelab_mock.checks.check import Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
-from engagelab_mock.cli.options import Decorated, output_options, receiver_options, setting, tls_verify
+from engagelab_mock.cli.options import (
+    Decorated,
+    above_zero,
+    from_zero,
+    output_options,
+    receiver_options,
+    setting,
+    tls_verify,
+)
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.config import CHECK_SETTINGS
 from engagelab_mock.delivery.outcome import TransportFailure
@@ -78,7 +86,18 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     return setting(name, settings=CHECK_SETTINGS, **attributes)
 
 
-@click.command()
+_HELP = """Run the checks against a receiver, and report what fails.
+
+URL is the callback address, such as http://127.0.0.1:5000/engagelab. The checks send it test data: generated
+messages to generated recipients, which the report counts. Without --observe or --observe-command, checks of
+effects are inconclusive.
+
+Exits 0 when no failure is as severe as --fail-on, 1 when one is, 2 when nothing was judged, or nothing of a family
+that was asked for, and when the state could not be read; 3 when the receiver could not be reached.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
 @_setting(
@@ -88,6 +107,7 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
 @_setting(
     "patience",
     type=float,
+    callback=from_zero,
     default=PATIENCE,
     show_default=True,
     metavar="SECONDS",
@@ -104,10 +124,18 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     show_default=True,
     help="Exit 1 on failures of at least this severity.",
 )
-@_setting("wait", type=float, default=0.0, metavar="SECONDS", help="Wait up to so long until the receiver is up.")
+@_setting(
+    "wait",
+    type=float,
+    callback=from_zero,
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait up to so long until the receiver is up.",
+)
 @_setting(
     "total",
     type=float,
+    callback=above_zero,
     default=TOTAL,
     show_default=True,
     metavar="SECONDS",
@@ -122,24 +150,17 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
 @click.option("--verbose", "-v", is_flag=True, help="Show every request of a failure, and the fix as code.")
 @output_options
 def check(**given: Any) -> int:
-    """Run the checks against a receiver, and report what fails.
-
-    URL is the callback address, such as http://127.0.0.1:5000/engagelab. The checks send it test data: generated
-    messages to generated recipients, which the last line counts. Without --observe or --observe-command, checks of
-    effects are inconclusive.
-
-    Exits 0 when no failure is as severe as --fail-on, 1 when one is, 2 when nothing was judged, or nothing of a family
-    that was asked for, and when the state could not be read; 3 when the receiver could not be reached.
-    """
+    """Run the checks against a receiver, and report what fails."""
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
     from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary
+    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary, again_lines
 
     options = CheckOptions(**given)
     output = Output(options.format)
     files = [report_file(each) for each in options.report]
     receiver = receiver_of(options)
+    again = again_lines(click.get_current_context())
     columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
     progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
 
@@ -157,6 +178,7 @@ def check(**given: Any) -> int:
                 receiver=receiver,
                 fail_on=options.fail_on,
                 verbose=options.verbose,
+                again=again,
                 interrupted=interrupted,
             )
         )

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.padding import Padding
+import click
+from click.core import ParameterSource
 from rich.text import Text
 
 from engagelab_mock.checks.catalogue import CHECKS
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
-from engagelab_mock.checks.finding import Exchange, Finding, Report
+from engagelab_mock.checks.finding import Finding, Report
+from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.reports import BASES, finding_record, summary_record
-from engagelab_mock.cli.output import Screen
+from engagelab_mock.cli.output import Screen, count
 from engagelab_mock.cli.render import signing
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.delivery.render import printable
+from engagelab_mock.delivery.render import credentials_export, printable
 
-#: How much of a body the report shows without --verbose, in characters.
-_SHORT = 200
 _STYLES = {Severity.BLOCKER: "bold red", Severity.MAJOR: "red", Severity.MINOR: "yellow", Severity.INFO: "cyan"}
+#: How wide a label is, with the blanks behind it.
+_LABEL = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class CheckSummary:
     receiver: Receiver
     fail_on: str
     verbose: bool
+    #: The lines that run one check again, with its evidence, as printed; {id} stands for its id.
+    again: Sequence[str]
     interrupted: bool
 
     def record(self) -> dict[str, Any]:
@@ -52,86 +57,149 @@ class CheckSummary:
         return {"type": "summary", **summary_record(self.report, fail_on=self.fail_on, interrupted=self.interrupted)}
 
     def write(self, screen: Screen) -> None:
-        """Print the whole report."""
-        text = _ReportText(screen, verbose=self.verbose)
+        """Print the whole report, the summary first."""
+        text = _ReportText(screen, self.report, verbose=self.verbose)
         text.head(self.receiver)
-        text.failures(self.report)
-        text.warnings(self.report)
-        text.unclear(self.report)
-        text.families(self.report)
-        text.foot(self.report, self.fail_on)
         if self.interrupted:
             screen.line(f"  Interrupted after {len(self.report.findings)} of {len(CHECKS)} checks")
+        text.summary(self.fail_on)
+        text.families()
+        text.failures()
+        text.warnings()
+        text.unclear()
+        if not self.verbose:
+            text.more(self.again)
+
+
+#: The options of the command line that a check needs when it is run again. Secrets are exported.
+_KEPT = ("url", "username", "timeout", "insecure", "ca", "observe", "observe_command", "patience")
+
+
+def again_lines(context: click.Context) -> list[str]:
+    """Return the lines that run one check again as the command was called; {id} stands for the check's id."""
+    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    values = context.params
+    words = ["engagelab-mock", "check", *([values["address"]] if values["address"] else [])]
+    for name in _KEPT:
+        if name in typed and not (name == "username" and "secret" in typed):
+            option = f"--{name.replace('_', '-')}"
+            words += [option] if values[name] is True else [option, str(values[name])]
+    username = values["username"] if "secret" in typed else ""
+    export = credentials_export(username, authorization="authorization" in typed)
+    return [*([export] if export else []), f"{shlex.join(words)} --only {{id}} -v"]
 
 
 class _ReportText:
     """Print the parts of a report."""
 
-    def __init__(self, screen: Screen, *, verbose: bool) -> None:
+    def __init__(self, screen: Screen, report: Report, *, verbose: bool) -> None:
         self._screen = screen
+        self._report = report
         self._verbose = verbose
+        #: The checks that --observe would let judge.
+        self._blind = [f for f in report.of(Judgement.INCONCLUSIVE) if not report.observed and NO_OBSERVE in f.reason]
 
     def head(self, receiver: Receiver) -> None:
         """Print which receiver was checked."""
         also = ", with Authorization" if receiver.settings.authorization else ""
         about = f"  ({signing(receiver.settings)}{also})"
-        self._screen.line(Text.assemble((receiver.address, "bold"), (about, "dim")))
+        self._screen.note(Text.assemble((receiver.address, "bold"), (about, "dim")), hang=2)
 
-    def failures(self, report: Report) -> None:
+    def summary(self, fail_on: str) -> None:
+        """Print the counts, which add up to the number of checks, and what the receiver was sent."""
+        report, screen = self._report, self._screen
+        counts = report.summary()
+        found = len(report.at_least(fail_on))
+        said = f"{found} of severity {fail_on} or worse" if found else report.doubt or f"nothing {fail_on} or worse"
+        good = not found and not report.doubt
+        screen.note(Text.assemble(screen.mark(good), f" {_counted(report.findings)}: {plain(printable(said))}"), hang=2)
+        if counts["pass_by_answer"]:
+            screen.note(Text(f"{counts['pass_by_answer']} passed by the answer alone"), indent=2)
+        if self._blind:
+            more = f"{count(len(self._blind), 'more check')}: duplicates, order, forged callbacks"
+            screen.note(Text.assemble(("--observe", "bold"), f" would judge {more}"), indent=2)
+        screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
+
+    def families(self) -> None:
+        """Print how the checks of each family ended."""
+        self._screen.line()
+        for letter, family in FAMILIES.items():
+            findings = [finding for finding in self._report.family(letter) if not finding.left_out]
+            if any(finding.verdict not in _NOTHING_TO_JUDGE for finding in findings):
+                failed = any(finding.fell_short for finding in findings)
+                # A family with checks that neither passed nor failed is neither good nor bad.
+                undecided = any(finding.verdict in _UNDECIDED for finding in findings)
+                mark = self._screen.mark(not failed) if failed or not undecided else Text(self._screen.dot, "dim")
+                line = Text.assemble("  ", mark, f" {letter}  {family}: ")
+                self._screen.note(line.append(_counted(findings, always=()), "dim"), hang=7)
+
+    def failures(self) -> None:
         """Print the failures, the worst first."""
         for severity in Severity:
-            findings = [finding for finding in report.worst_first if finding.severity is severity]
+            findings = [finding for finding in self._report.worst_first if finding.severity is severity]
             if findings:
                 self._heading(f"{severity.upper()}", len(findings), _STYLES[severity])
-                for finding in findings:
+                for number, finding in enumerate(findings):
+                    if number:
+                        self._screen.line()
                     self._failure(finding)
 
     def _failure(self, finding: Finding) -> None:
-        check = finding.check
-        line = Text.assemble("  ", self._screen.mark(False), " ", (check.id, "bold"), f" {check.name}  ")
-        self._screen.line(line.append(plain(check.title), "dim"))
-        self._screen.note(Text(printable(finding.reason), _STYLES[finding.severity]), indent=6)
-        self._screen.note(Text(plain(check.why)), indent=6)
-        for exchange in finding.exchanges if self._verbose else finding.exchanges[-1:]:
-            self._labelled("sent", exchange.sent if self._verbose else brief_request(exchange))
-            self._labelled("received", exchange.received if self._verbose else brief_answer(exchange))
-        self._labelled("judged by", BASES[finding.basis])
-        for change in finding.evidence:
-            states = f"before: {change.before!s:.300}\nafter:  {change.after!s:.300}"
-            self._labelled("state", f"of {change.before.message_id}\n{states}")
+        check, screen = finding.check, self._screen
+        name = f" {check.name}" if self._verbose else ""
+        title = Text.assemble("  ", screen.mark(False), " ", (f"{check.id}{name}", "bold"), f"  {plain(check.title)}")
+        screen.note(title, hang=6)
+        screen.note(Text(plain(printable(finding.reason)), _STYLES[finding.severity]), indent=6)
+        if self._verbose:
+            self._evidence(finding)
         self._labelled("fix", plain(check.fix.text))
         if self._verbose:
             fix = check.fix
-            for name, code in (("Flask", fix.flask), ("Django", fix.django), ("FastAPI", fix.fastapi)):
+            for framework, code in (("Flask", fix.flask), ("Django", fix.django), ("FastAPI", fix.fastapi)):
                 if code:
-                    self._labelled(name, code)
-        self._labelled("again", finding.repro if self._verbose else finding.repro.splitlines()[-2:][0])
-        self._screen.line()
+                    self._verbatim(framework, code)
+            self._verbatim("again", finding.repro)
+        else:
+            self._labelled("more", f"--only {check.id} -v")
+
+    def _evidence(self, finding: Finding) -> None:
+        self._screen.note(Text(plain(finding.check.why)), indent=6)
+        for exchange in finding.exchanges:
+            self._verbatim("sent", exchange.sent)
+            self._verbatim("received", exchange.received)
+        self._labelled("judged by", BASES[finding.basis])
+        for change in finding.evidence:
+            states = f"before: {change.before!s:.300}\nafter:  {change.after!s:.300}"
+            self._verbatim("state", f"of {change.before.message_id}\n{states}")
 
     def _labelled(self, label: str, text: str) -> None:
-        for number, line in enumerate(printable(text).splitlines() or [""]):
-            head = Text(f"{label if not number else '':<9} ", "dim")
-            shown = Text.assemble(head, line)
-            if self._screen.is_terminal and label not in {"again", "sent"}:
-                self._screen.console.print(Padding(shown, (0, 0, 0, 6)))
-            else:
-                self._screen.line(Text(" " * 6).append_text(shown))
+        """Print prose with a label in front of it."""
+        self._screen.note(Text.assemble((f"{label:<{_LABEL}}", "dim"), printable(text)), indent=6, hang=_LABEL)
 
-    def warnings(self, report: Report) -> None:
+    def _verbatim(self, label: str, text: str) -> None:
+        """Print lines that can be copied: they are not wrapped."""
+        for number, line in enumerate(printable(text).splitlines() or [""]):
+            head = f"{'' if number else label:<{_LABEL}}"
+            self._screen.line(Text.assemble(" " * 6, (head, "dim"), line) if line or not number else "")
+
+    def warnings(self) -> None:
         """Print the warnings."""
-        rows = [(finding.id, warning) for finding in report.findings for warning in finding.warnings]
+        rows = [(finding.id, warning) for finding in self._report.findings for warning in finding.warnings]
         if rows:
             self._heading("WARNINGS", len(rows), "yellow")
             self._rows(rows)
 
-    def unclear(self, report: Report) -> None:
+    def unclear(self) -> None:
         """Print the checks that were not judged, are suppressed or ended with an error, a line for each reason."""
+        report = self._report
         self._group("ERRORS", report.of(Judgement.ERROR), "bold red")
         suppressed = [f for f in report.findings if f.verdict is Judgement.FAIL and not f.fell_short]
         if suppressed:
             self._heading("SUPPRESSED", len(suppressed), "dim")
             self._rows((f.id, f"{f.suppressed} ({f.reason})") for f in suppressed)
-        self._group("NOT JUDGED", report.of(Judgement.INCONCLUSIVE), "yellow")
+        # The summary has said what --observe would add.
+        blind = [] if self._verbose else self._blind
+        self._group("INCONCLUSIVE", [f for f in report.of(Judgement.INCONCLUSIVE) if f not in blind], "yellow")
         self._group("NOT APPLICABLE", report.of(Judgement.NOT_APPLICABLE), "dim")
         self._group("SKIPPED", [each for each in report.of(Judgement.SKIPPED) if not each.left_out], "dim")
 
@@ -142,84 +210,52 @@ class _ReportText:
 
     def _rows(self, rows: Iterable[tuple[str, str]]) -> None:
         for id, text in rows:
-            self._screen.note(Text.assemble((id, "bold"), f"  {printable(text)}"), indent=2)
+            self._screen.note(Text.assemble((id, "bold"), f"  {plain(printable(text))}"), indent=2, hang=5)
 
-    def families(self, report: Report) -> None:
-        """Print how many checks of each family passed."""
+    def more(self, again: Sequence[str]) -> None:
+        """Print the commands that show the evidence of the worst failure."""
+        worst = self._report.worst_first
+        if worst:
+            self._screen.line()
+            self._screen.note(Text("For the requests, the answers, and a command that sends them again:"))
+            for line in again:
+                self._screen.line(f"  {line.replace('{id}', worst[0].id)}")
+
+    def _heading(self, title: str, number: int, style: str) -> None:
         self._screen.line()
-        for letter, family in FAMILIES.items():
-            findings = report.family(letter)
-            passed = sum(finding.verdict is Judgement.PASS for finding in findings)
-            failed = sum(finding.fell_short for finding in findings)
-            ran = sum(finding.verdict not in _NOTHING_TO_JUDGE for finding in findings)
-            if ran or letter in report.unjudged:
-                # A family with checks that neither passed nor failed is neither good nor bad.
-                undecided = not failed and passed < max(ran, 1)
-                mark = Text(self._screen.dot, "dim") if undecided else self._screen.mark(not failed)
-                line = Text.assemble("  ", mark, f" {letter}  {family:<28} ")
-                said = f"{passed} of {ran} passed"
-                if not any(finding.judged for finding in findings):
-                    said = "not judged" if report.observed else "not judged: give --observe"
-                self._screen.line(line.append(said, "dim"))
-
-    def foot(self, report: Report, fail_on: str) -> None:
-        """Print the counts."""
-        counts = report.summary()
-        found = len(report.at_least(fail_on))
-        dot = f" {self._screen.dot} "
-        by_answer = f" ({counts['pass_by_answer']} by the answer alone)" if counts["pass_by_answer"] else ""
-        words = [f"{counts['fail'] - counts['suppressed']} failed", f"{counts['pass']} passed{by_answer}"]
-        words += [f"{counts[name]} {word}" for name, word in _COUNTED.items() if counts[name]]
-        self._screen.line()
-        said = f"{found} of severity {fail_on} or worse" if found else report.doubt or f"nothing {fail_on} or worse"
-        good = not found and not report.doubt
-        self._screen.line(Text.assemble(self._screen.mark(good), f" {dot.join(words)}: {plain(printable(said))}"))
-        about = [f"in {report.elapsed:.1f} s", f"sent, and not taken back: {report.sent}"]
-        self._screen.note(Text(dot.join(about), "dim"), indent=2)
-
-    def _heading(self, title: str, count: int, style: str) -> None:
-        self._screen.line()
-        self._screen.line(Text.assemble((title, style), (f"  {count}", "dim")))
+        self._screen.line(Text.assemble((title, style), (f"  {number}", "dim")))
 
 
-#: How the summary counts the verdicts that are neither pass nor fail.
-_COUNTED = {
-    "error": "errors",
-    "inconclusive": "not judged",
-    "not_applicable": "not applicable",
-    "skipped": "skipped",
-    "suppressed": "suppressed",
-}
 _NOTHING_TO_JUDGE = {Judgement.SKIPPED, Judgement.NOT_APPLICABLE}
+_UNDECIDED = {Judgement.INCONCLUSIVE, Judgement.ERROR}
+
+
+def _counted(findings: Sequence[Finding], *, always: Sequence[str] = ("failed", "passed")) -> str:
+    """Return how many findings failed, passed, and so on; the numbers add up to the number of findings.
+
+    >>> _counted([Finding(check=CHECKS["A01"], verdict=Judgement.PASS)])
+    '0 failed, 1 passed'
+    """
+    words = {
+        "failed": [f for f in findings if f.fell_short],
+        "passed": [f for f in findings if f.verdict is Judgement.PASS],
+        "suppressed": [f for f in findings if f.verdict is Judgement.FAIL and not f.fell_short],
+        "ended with an error": [f for f in findings if f.verdict is Judgement.ERROR],
+        "inconclusive": [f for f in findings if f.verdict is Judgement.INCONCLUSIVE],
+        "not applicable": [f for f in findings if f.verdict is Judgement.NOT_APPLICABLE],
+        "skipped": [f for f in findings if f.verdict is Judgement.SKIPPED and not f.left_out],
+        "not selected": [f for f in findings if f.left_out],
+    }
+    return ", ".join(f"{len(found)} {word}" for word, found in words.items() if found or word in always)
 
 
 def plain(text: str) -> str:
-    """Return text without the backticks that mark code.
+    """Return text for the command line: without the backticks that mark code, and with the option's name.
 
-    >>> plain("send `{}`")
-    'send {}'
+    >>> plain("send `{}`, and give `observe`")
+    'send {}, and give --observe'
     """
-    return text.replace("`", "")
-
-
-def brief_request(exchange: Exchange) -> str:
-    """Return a request in a few lines."""
-    lines = [f"{exchange.method} {exchange.address}"]
-    lines += [f"{name}: {value}" for name, value in exchange.headers if name.lower() != "user-agent"]
-    body = exchange.sent.partition("\n\n")[2]
-    return "\n".join([*lines, _cut(body) or "(empty body)"])
-
-
-def brief_answer(exchange: Exchange) -> str:
-    """Return an answer in one line."""
-    if exchange.answer is None:
-        return exchange.received
-    body = _cut(" ".join(exchange.answer.text.split()))
-    return f"{exchange.answer.status} {exchange.answer.reason}".rstrip() + (f": {body}" if body else "")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
+    return text.replace("`observe`", "--observe").replace("`", "")
 
 
 def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import click
+from rich.text import Text
 
 from engagelab_mock.cli.options import clock_for, output_options, seed_option, speed_option
-from engagelab_mock.cli.output import ExitCode, Output
-from engagelab_mock.cli.render import AttemptMade, DemoBegun, DemoSummary, ScenarioSent, Section
+from engagelab_mock.cli.output import ExitCode, Output, Screen, count
+from engagelab_mock.cli.render import DETAIL, AttemptMade, Section
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME, Receiver
@@ -14,43 +18,63 @@ from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.messages.catalogue import CATALOGUE
 
+_HELP = """Send every built-in scenario to a bundled receiver.
 
-@click.command()
+The receiver listens on a real socket of this machine and verifies every signature. Exits 0 when it acknowledged
+every callback and found every signature valid.
+"""
+
+
+@click.command(help=_HELP)
 @seed_option
 @speed_option
+@click.option("--verbose", "-v", is_flag=True, help="Show every callback. With --speed they are always shown.")
 @output_options
-def demo(seed: str | None, speed: float, format: str) -> int:
-    """Send every built-in scenario to a bundled receiver.
-
-    The receiver listens on a real socket of this machine and verifies every signature. Exits 0 when it acknowledged
-    every callback and found every signature valid.
-    """
+def demo(seed: str | None, speed: float, verbose: bool, format: str) -> int:
+    """Send every built-in scenario to a bundled receiver."""
     from engagelab_mock.server.loopback import LoopbackServer  # importing Werkzeug takes longer than the whole demo
 
     clock = clock_for(speed)
     recorder = Recorder(username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
     journal = Journal()
+    output = Output(format)
     with LoopbackServer(recorder) as server:
         receiver = Receiver.http(f"{server.url}/engagelab", username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
         with EngageLab(receiver, clock=clock, seed=seed or 0, code_ttl=None, journal=journal) as engagelab:
-            good = run_demo(engagelab, journal, recorder, Output(format))
+            good = run_demo(engagelab, journal, recorder, output, verbose=verbose or speed > 0)
     return ExitCode.OK if good else ExitCode.FELL_SHORT
 
 
-def run_demo(engagelab: EngageLab, journal: Journal, recorder: Recorder, output: Output) -> bool:
+def run_demo(
+    engagelab: EngageLab, journal: Journal, recorder: Recorder, output: Output, *, verbose: bool = False
+) -> bool:
     """Validate the address, send every scenario, and return whether `recorder` found everything valid.
 
-    Sums up even when interrupted.
+    The callbacks of a scenario are shown if `verbose`, or if one was refused. Sums up even when interrupted.
     """
     started = 0.0
     runs: list[Run] = []
+    attempts: list[AttemptMade] = []
 
     def attempted(delivery: Delivery, attempt: Attempt) -> None:
+        answered = attempt.response and recorder.received
+        verdict = recorder.received[-1].verdict if answered else None
+        made = AttemptMade(delivery, attempt, started, verdict, with_hint=False)
         # In JSON the callbacks are part of their run's object.
-        if not (output.json and delivery.events):
-            answered = attempt.response and recorder.received
-            verdict = recorder.received[-1].verdict if answered else None
-            output.show(AttemptMade(delivery, attempt, started, verdict, with_hint=False))
+        if verbose or output.json:
+            if not (delivery.events and output.json):
+                output.show(made)
+        else:
+            attempts.append(made)
+
+    def refused(section: Section) -> bool:
+        """Show the callbacks after all if one was not right; tell whether that is so."""
+        if all(made.good for made in attempts):
+            return False
+        output.show(section)
+        for made in attempts:
+            output.show(made)
+        return True
 
     def sum_up(*, interrupted: bool) -> bool:
         summary = _summary(runs, journal, recorder, interrupted=interrupted)
@@ -60,14 +84,21 @@ def run_demo(engagelab: EngageLab, journal: Journal, recorder: Recorder, output:
     journal.listeners.append(attempted)
     try:
         output.show(DemoBegun(engagelab.receiver))
-        output.show(Section("address validation", "what EngageLab sends when the address is saved"))
+        validation = Section("address validation", "what EngageLab sends when the address is saved")
+        if verbose:
+            output.show(validation)
         engagelab.validate_address("empty", check=False)
         engagelab.validate_address("json", check=False)
+        if not (verbose or refused(validation)):
+            output.show(Step(True, validation.title, "2 pings", validation.about))
         for scenario in CATALOGUE.values():
             started = engagelab.clock.time()
-            output.show(Section(scenario.name, scenario.description))
+            attempts.clear()
+            section = Section(scenario.name, scenario.description)
+            if verbose:
+                output.show(section)
             runs.append(engagelab.send(scenario=scenario, check=False))
-            output.show(ScenarioSent(runs[-1]))
+            output.show(ScenarioSent(runs[-1], in_detail=verbose or refused(section)))
     except KeyboardInterrupt:
         sum_up(interrupted=True)
         raise
@@ -75,14 +106,142 @@ def run_demo(engagelab: EngageLab, journal: Journal, recorder: Recorder, output:
 
 
 def _summary(runs: list[Run], journal: Journal, recorder: Recorder, *, interrupted: bool) -> DemoSummary:
-    answered = [attempt for attempt in journal.attempts if not isinstance(attempt.exception, KeyboardInterrupt)]
+    # A callback that was under way when the demo was interrupted does not count.
+    finished = [each for each in journal.deliveries if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
     received = recorder.received
+    attempts = sum(len(delivery.attempts) for delivery in finished)
     return DemoSummary(
         runs=len(runs),
         acknowledged=sum(run.acknowledged for run in runs),
-        callbacks=sum(len(run.deliveries) for run in runs),
-        pings_acknowledged=all(delivery.acknowledged for delivery in journal.deliveries if not delivery.events),
+        callbacks=sum(bool(delivery.events) for delivery in finished),
+        pings_acknowledged=all(delivery.acknowledged for delivery in finished if not delivery.events),
         # A callback that did not arrive did not have a valid signature either.
-        signatures_valid=len(received) >= len(answered) and all(entry.verdict for entry in received),
+        signatures_valid=len(received) >= attempts and all(entry.verdict for entry in received),
         interrupted=interrupted,
     )
+
+
+@dataclass(frozen=True)
+class Step:
+    """Show one step of the demo in one line."""
+
+    good: bool
+    name: str
+    counted: str
+    about: str
+
+    def record(self) -> None:
+        """Return nothing: JSON has the objects of what the step consists of."""
+
+    def write(self, screen: Screen) -> None:
+        """Print the line, cut if it is too long."""
+        line = Text.assemble("  ", screen.mark(self.good), f" {self.name:<18}  {self.counted:<11}  ")
+        screen.cut(line.append(self.about, "dim"))
+
+
+@dataclass(frozen=True)
+class ScenarioSent:
+    """Show that `demo` sent a scenario."""
+
+    run: Run
+    #: Whether its callbacks were shown.
+    in_detail: bool
+
+    def record(self) -> dict[str, Any]:
+        """Return what was sent."""
+        run = self.run
+        return {
+            "type": "run",
+            "scenario": run.scenario.name,
+            "message_id": run.message_id,
+            "statuses": run.statuses,
+            "acknowledged": run.acknowledged,
+        }
+
+    def write(self, screen: Screen) -> None:
+        """Print one line, unless there are lines of its callbacks."""
+        run = self.run
+        if not self.in_detail:
+            counted = count(len(run.deliveries), "callback")
+            Step(run.acknowledged, run.scenario.name, counted, run.scenario.description).write(screen)
+        elif not run.deliveries:
+            screen.note(Text("no callback came, as this scenario says", "dim"), indent=DETAIL)
+
+
+#: How to go on after the demo, with the user's app in place of the bundled receiver.
+_NEXT = """
+Check your own app while it runs:
+
+  engagelab-mock check http://127.0.0.1:5000/engagelab
+
+Or test it with pytest, in process:
+
+  import pytest
+  from engagelab_mock import Receiver
+  from shop import app  # your app
+
+  @pytest.fixture
+  def engagelab_receiver():
+      return Receiver.wsgi(app, path="/engagelab")
+
+  def test_login(engagelab):
+      engagelab.send("+6591234567", scenario="verified")"""
+
+
+@dataclass(frozen=True)
+class DemoBegun:
+    """Say what `demo` is about to do."""
+
+    receiver: Receiver
+
+    def record(self) -> None:
+        """Return nothing: this is for people."""
+
+    def write(self, screen: Screen) -> None:
+        """Print where callbacks go, and what happens there."""
+        about = "A fake EngageLab signs callbacks and POSTs them to a bundled receiver, which verifies each one."
+        screen.note(Text(about))
+        screen.line(Text(self.receiver.address, "cyan"))
+        screen.line()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSummary:
+    """Sum up what `demo` sent."""
+
+    runs: int
+    acknowledged: int
+    callbacks: int
+    pings_acknowledged: bool
+    signatures_valid: bool
+    interrupted: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Tell whether everything was sent, acknowledged, and validly signed."""
+        complete = not self.interrupted and self.acknowledged == self.runs
+        return complete and self.pings_acknowledged and self.signatures_valid
+
+    def record(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {
+            "type": "summary",
+            "runs": self.runs,
+            "acknowledged": self.acknowledged,
+            "signatures_valid": self.signatures_valid,
+            "callbacks": self.callbacks,
+            "interrupted": self.interrupted,
+        }
+
+    def write(self, screen: Screen) -> None:
+        """Print how it ended, and what to do next."""
+        callbacks = count(self.callbacks, "callback")
+        screen.line()
+        if self.interrupted:
+            screen.line(f"Interrupted after {callbacks}; {count(self.runs, 'scenario')} finished")
+            return
+        acknowledged = "all" if self.acknowledged == self.runs else f"{self.acknowledged} of {self.runs}"
+        signatures = "every signature valid" if self.signatures_valid else "not every signature valid"
+        ended = f"{callbacks} in {self.runs} scenarios: {acknowledged} acknowledged, {signatures}"
+        screen.note(Text.assemble(screen.mark(self.good), (f" {ended}", "bold")), hang=2)
+        screen.line(Text(_NEXT))

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 #: How long an answer may take to be handed to the socket, in seconds.
 _LIMIT = 1.0
 
+_HELP = """Receive callbacks, and show whether each is valid.
 
-@click.command()
+The first line on stdout is the address. Every path is accepted. Without --username no signature is verified. Ends
+with Ctrl-C, or after --count callbacks: then it exits 0 when all were in order, 1 when not.
+"""
+
+
+@click.command(help=_HELP)
 @listening_options
 @credential_options
 @authorization_option("Expect this Authorization header.")
@@ -54,11 +60,7 @@ def listen(
     count: int | None,
     format: str,
 ) -> int:
-    """Receive callbacks, and show whether each is valid.
-
-    The first line on stdout is the address. Every path is accepted. Without --username no signature is verified. Ends
-    with Ctrl-C, or after --count callbacks: then it exits 0 when all were in order, 1 when not.
-    """
+    """Receive callbacks, and show whether each is valid."""
     from engagelab_mock.server.loopback import LoopbackServer  # Werkzeug is not needed for --help
 
     output = Output(format)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -10,9 +12,45 @@ import click
 from engagelab_mock.clock import SystemClock, VirtualClock
 from engagelab_mock.config import SETTINGS, Setting
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
-from engagelab_mock.errors import InvalidSettings, UsageError
+from engagelab_mock.errors import EngageLabMockError, InvalidDelay, InvalidSettings, UsageError
 from engagelab_mock.protocol.events import DEFAULT, DIALECTS
 from engagelab_mock.protocol.settings import CallbackSettings
+
+
+def from_zero(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
+    """Return the seconds of an option, or raise `InvalidDelay` with its name if they are negative or not finite."""
+    return _seconds(parameter, seconds, not seconds < 0, "from 0")
+
+
+def above_zero(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
+    """Return the seconds of an option, or raise `InvalidDelay` with its name if they are not above zero and finite."""
+    return _seconds(parameter, seconds, seconds > 0, "above 0")
+
+
+def _seconds(parameter: click.Parameter, seconds: float, good: bool, which: str) -> float:
+    if not good or not math.isfinite(seconds):
+        option = parameter.opts[0]
+        raise InvalidDelay(f"{seconds:g} is not a number of seconds {which}", where=option, hint=f"such as {option} 3")
+    return seconds
+
+
+@contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Let the errors of the block name an option.
+
+    >>> try:
+    ...     with naming("--speed"):
+    ...         SystemClock(-1)
+    ... except UsageError as error:
+    ...     print(error.where)
+    --speed
+    """
+    try:
+        yield
+    except EngageLabMockError as error:
+        error.where = option
+        raise
+
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
@@ -79,6 +117,7 @@ def receiver_options(command: Decorated) -> Decorated:
         setting(
             "timeout",
             type=float,
+            callback=above_zero,
             default=ACKNOWLEDGEMENT_LIMIT,
             show_default=True,
             metavar="SECONDS",
@@ -152,7 +191,8 @@ def clock_for(speed: float) -> VirtualClock | SystemClock:
     >>> type(clock_for(0)).__name__
     'VirtualClock'
     """
-    return VirtualClock() if speed == 0 else SystemClock(speed)
+    with naming("--speed"):
+        return VirtualClock() if speed == 0 else SystemClock(speed)
 
 
 def tls_verify(insecure: bool, ca: str | None) -> bool | str:

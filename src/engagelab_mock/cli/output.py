@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn
 from rich.text import Text
 
@@ -20,6 +19,15 @@ from engagelab_mock.errors import EngageLabMockError
 
 #: How wide tables may get when stdout is not a terminal, in characters.
 _WIDE = 160
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "ping"), count(2, "ping")
+    ('1 ping', '2 pings')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class ExitCode(IntEnum):
@@ -80,25 +88,47 @@ class Output:
         return Screen(sys.stdout)
 
     @cached_property
-    def _stderr(self) -> Screen:
+    def stderr(self) -> Screen:
+        """Return stderr."""
         return Screen(sys.stderr)
 
     def say(self, text: str, style: str = "") -> None:
         """Print a remark on stderr."""
-        self._stderr.note(Text(text, style))
+        self.remark(Text(text, style))
 
     def notice(self, text: str) -> None:
         """Print a warning on stderr."""
-        self._stderr.note(Text.assemble(("Notice:", "bold yellow"), " ", text))
+        self.remark(Text.assemble(("Notice:", "bold yellow"), " ", text))
 
     def error(self, kind: str, error: EngageLabMockError) -> None:
         """Print an error and its hint on stderr, and in JSON mode an object on stdout."""
         message = f"{error.where}: {error.what}" if error.where else error.what
-        self._stderr.note(Text.assemble(("Error:", "bold red"), " ", message))
+        self.remark(Text.assemble(("Error:", "bold red"), " ", message))
         if error.hint:
-            self._stderr.note(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
+            self.remark(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
         if self.json:
             self.record(type="error", error=kind, message=message, hint=error.hint)
+
+    def remark(self, text: Text, *, indent: int = 0, hang: int = 0, whole: bool = False) -> None:
+        """Print a remark on stderr, wrapped unless `whole`. If it cannot be written, the command goes on."""
+        with suppress(OSError):
+            self.stderr.line(text) if whole else self.stderr.note(text, indent=indent, hang=hang)
+
+
+def drop_unwritable(stream: TextIO, probe: str = "") -> bool:
+    """Tell whether a stream cannot be written, and redirect it to nowhere then, so that its last flush does not fail.
+
+    >>> drop_unwritable(sys.stdout)
+    False
+    """
+    try:
+        stream.write(probe)
+        stream.flush()
+    except OSError:
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        return True
+    return False
 
 
 class Screen:
@@ -111,6 +141,8 @@ class Screen:
 
     def __init__(self, stream: TextIO) -> None:
         self.console = console(stream)
+        #: The width in characters; None if there is none, as in a file or a pipe.
+        self.width = self.console.width if stream.isatty() or "COLUMNS" in os.environ else None
         unicode = self.console.encoding.lower().startswith("utf")
         self._good, self._bad = ("✓", "✗") if unicode else ("ok", "no")
         self.arrow, self.dot = ("→", "·") if unicode else ("->", "-")
@@ -118,25 +150,55 @@ class Screen:
         self._remarks: list[str] = []
         self._hints: set[str] = set()
 
-    @property
-    def is_terminal(self) -> bool:
-        """Tell whether the stream is a terminal."""
-        return self.console.file.isatty()
+    def cut(self, text: Text) -> None:
+        """Print one line, cut at the width if that is known."""
+        if self.width is not None:
+            text.truncate(self.width, overflow="ellipsis")
+        self.line(text)
 
     def mark(self, good: bool) -> Text:
         """Return the mark for good or bad, in its colour."""
         return Text(self._good, "green") if good else Text(self._bad, "bold red")
 
+    def rendered(self, text: Text) -> str:
+        """Return text with the codes for its colours, if the stream gets any."""
+        with self.console.capture() as capture:
+            self.console.print(text, end="")
+        return capture.get()
+
     def line(self, text: Text | str = "") -> None:
         """Print one line, however long it is."""
         self.console.print(text, soft_wrap=True)
 
-    def note(self, text: Text, *, indent: int = 0) -> None:
-        """Print an indented line: wrapped on a terminal, in one piece anywhere else."""
-        if self.is_terminal:
-            self.console.print(Padding(text, (0, 0, 0, indent)))
-        else:
+    def note(self, text: Text, *, indent: int = 0, hang: int = 0) -> None:
+        """Print an indented line: wrapped if the width is known, with `hang` more before each further line."""
+        if self.width is None:
             self.line(Text(" " * indent).append_text(text))
+            return
+        for part in text.split("\n"):
+            # No narrower than a word: on a tiny terminal the lines go over its edge.
+            line = part.wrap(self.console, max(20, self.width - indent))[0]
+            rest = part[len(line) :]
+            self._indented(line, indent)
+            if rest.plain.strip():
+                blanks = len(rest) - len(rest.plain.lstrip())
+                for line in rest[blanks:].wrap(self.console, max(20, self.width - indent - hang)):
+                    self._indented(line, indent + hang)
+
+    def _indented(self, line: Text, indent: int) -> None:
+        line.rstrip()
+        self.line(Text(" " * indent).append_text(line))
+
+    def steps(self, parts: Sequence[Text], *, indent: int = 0) -> None:
+        """Print parts with arrows between them, wrapped between the parts if the width is known."""
+        line = Text(" " * indent)
+        for number, part in enumerate(parts):
+            if number and self.width is not None and line.cell_len + part.cell_len + 5 > self.width:
+                self.line(line.append(f" {self.arrow}", "dim"))
+                line = Text(" " * (indent + 2)).append_text(part)
+            else:
+                line = line.append(f" {self.arrow} " if number else "", "dim").append_text(part)
+        self.line(line)
 
     def section(self, title: str, about: str) -> None:
         """Print a heading, unless it is that of the current section."""

@@ -20,8 +20,15 @@ from engagelab_mock.explore.tape.sanitise import Pseudonyms, Sanitiser
 if TYPE_CHECKING:
     from engagelab_mock.server.proxy import Passed
 
+_HELP = """Record the callbacks that a receiver gets.
 
-@click.command()
+Listens, passes every request on unchanged, answers what the receiver answers, and adds a line to the tape for each.
+Phone numbers and e-mail addresses are replaced by pseudonyms, secrets are dropped. Ends with Ctrl-C, or after
+--count requests.
+"""
+
+
+@click.command(help=_HELP)
 @setting(
     "forward", metavar="URL", help="The receiver that gets every request, such as http://127.0.0.1:5000/engagelab."
 )
@@ -44,12 +51,7 @@ def record(
     count: int | None,
     format: str,
 ) -> int:
-    """Record the callbacks that a receiver gets.
-
-    Listens, passes every request on unchanged, answers what the receiver answers, and adds a line to the tape for each.
-    Phone numbers and e-mail addresses are replaced by pseudonyms, secrets are dropped. Ends with Ctrl-C, or after
-    --count requests.
-    """
+    """Record the callbacks that a receiver gets."""
     from engagelab_mock.delivery.transport.http import tls_context
     from engagelab_mock.server.proxy import RecordingProxy
 
@@ -104,6 +106,7 @@ class Recording:
         self._output = output
         self._count = count
         self._enough = threading.Event()
+        self._failure: BaseException | None = None
         #: Held while a request is written and shown.
         self._lock = threading.Lock()
 
@@ -113,7 +116,12 @@ class Recording:
             trouble = self._write(passed)
             self.requests += 1
             self.lost += bool(trouble)
-            self._output.show(RequestRecorded(passed, trouble))
+            try:
+                self._output.show(RequestRecorded(passed, trouble))
+            except (OSError, SystemExit) as failure:
+                # stdout is full or closed: the main thread ends the command.
+                self._failure = failure
+                self._enough.set()
             if trouble:
                 self._output.notice(f"a request was passed on and is not on the tape: {printable(trouble)}")
             if self.requests == self._count:
@@ -124,6 +132,8 @@ class Recording:
         # With a timeout, as some systems deliver Ctrl-C only between waits.
         while not self._enough.wait(0.1):
             pass
+        if self._failure is not None:
+            raise self._failure
 
     def _write(self, passed: Passed) -> str:
         """Write a request to the tape, and return why that failed; empty if it did not."""

@@ -5,6 +5,8 @@ A command makes results and passes them to `Output.show`. `record` returns the J
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from engagelab_mock.cli.output import Screen
-from engagelab_mock.delivery.model import Attempt, Delivery, Run
+from engagelab_mock.cli.output import Screen, count
+from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import hint_for
 from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.delivery.render import attempt_record, milliseconds, printable, received_record, recipients
@@ -23,7 +25,7 @@ from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.settings import CallbackSettings
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.receiver import Receiver
+    from engagelab_mock.engagelab import EngageLab
     from engagelab_mock.protocol.signature import Verdict
     from engagelab_mock.server.proxy import Passed
 
@@ -62,6 +64,11 @@ class AttemptMade:
     #: Whether to print what to try next.
     with_hint: bool = True
 
+    @property
+    def good(self) -> bool:
+        """Tell whether it was acknowledged, and its signature found valid if it was verified."""
+        return self.attempt.acknowledged and (self.verdict is None or bool(self.verdict))
+
     def record(self) -> dict[str, Any]:
         """Return the attempt."""
         return attempt_record(self.delivery, self.attempt)
@@ -73,9 +80,12 @@ class AttemptMade:
         self._append_events(line) if self.delivery.events else self._append_ping(line)
         status = str(attempt.response.status) if attempt.response else str(attempt.outcome).replace("_", " ")
         line.append(f"{status:>3}", "green" if attempt.acknowledged else "bold red")
-        screen.line(line.append(f" {attempt.elapsed * 1000:6.1f} ms", "dim"))
+        line.append(f" {attempt.elapsed * 1000:6.1f} ms", "dim")
+        if self.verdict is not None and not self.verdict:
+            line.append(f"  signature {self.verdict.reason.replace('_', ' ')}", "bold red")
+        screen.line(line)
         if error := _status_error(self.delivery):
-            screen.note(Text(error, "yellow"), indent=DETAIL)
+            screen.note(Text(f"carries error {error}", "dim"), indent=DETAIL)
         wrong = [self.verdict.detail] if self.verdict is not None and not self.verdict else []
         screen.remarks([*wrong, attempt.error] if attempt.error else wrong, indent=DETAIL)
         if self.with_hint and not attempt.acknowledged and (hint := hint_for(self.delivery, python=False)):
@@ -85,37 +95,11 @@ class AttemptMade:
         line.append(f"{offset(self.attempt.at - self.started):>6}  ", "dim")
         line.append(f"{', '.join(self.delivery.statuses):<16}  ")
         line.append(f"{_channel(self.delivery):<8}  ", "cyan")
-        if self.verdict is not None:
-            reason = self.verdict.reason.replace("_", " ")
-            line.append(f"{'signature ' + reason:<15}  ", "green" if self.verdict else "bold red")
 
     def _append_ping(self, line: Text) -> None:
         body = self.attempt.callback.body.decode("ascii", "replace")
         line.append(f"{'ping':>6}  ")
         line.append(f"{f'body {body}' if body else 'empty body':<26}  ")
-
-
-@dataclass(frozen=True)
-class ScenarioSent:
-    """Show that `demo` sent a scenario."""
-
-    run: Run
-
-    def record(self) -> dict[str, Any]:
-        """Return what was sent."""
-        run = self.run
-        return {
-            "type": "run",
-            "scenario": run.scenario.name,
-            "message_id": run.message_id,
-            "statuses": run.statuses,
-            "acknowledged": run.acknowledged,
-        }
-
-    def write(self, screen: Screen) -> None:
-        """Print a line if there was no callback to show."""
-        if not self.run.deliveries:
-            screen.note(Text("nothing came, as it should be", "dim"), indent=DETAIL)
 
 
 @dataclass(frozen=True)
@@ -146,80 +130,18 @@ class SendSummary:
     def write(self, screen: Screen) -> None:
         """Print how many callbacks were acknowledged, and how to send the same again."""
         acknowledged = sum(delivery.acknowledged for delivery in self.deliveries)
-        count = f"{acknowledged} of {len(self.deliveries)} callbacks acknowledged"
+        counted = f"{acknowledged} of {count(len(self.deliveries), 'callback')} acknowledged"
         if self.interrupted:
-            ended = Text(f"Interrupted: so far {count}")
+            ended = Text(f"Interrupted: so far {counted}")
         elif not self.deliveries:
             ended = Text.assemble(screen.mark(True), " Accepted, and no callback follows, as this scenario says")
         else:
-            ended = Text.assemble(screen.mark(acknowledged == len(self.deliveries)), f" {count}")
+            ended = Text.assemble(screen.mark(acknowledged == len(self.deliveries)), f" {counted}")
         screen.line()
         screen.line(ended)
         about = [f"message {self.message_id} to {self.to}"] if self.message_id else []
-        screen.note(Text(f" {screen.dot} ".join([*about, f"again: --seed {self.seed}"]), "dim"), indent=2)
-
-
-@dataclass(frozen=True)
-class DemoBegun:
-    """Say what `demo` is about to do."""
-
-    receiver: Receiver
-
-    def record(self) -> None:
-        """Return nothing: this is for people."""
-
-    def write(self, screen: Screen) -> None:
-        """Print where callbacks go, and what happens there."""
-        screen.line(Text.assemble(("EngageLab, on this machine", "bold"), "  ", (self.receiver.address, "cyan")))
-        about = "A fake EngageLab signs callbacks and POSTs them to a receiver that verifies each one."
-        screen.note(Text(about, "dim"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoSummary:
-    """Sum up what `demo` sent."""
-
-    runs: int
-    acknowledged: int
-    callbacks: int
-    pings_acknowledged: bool
-    signatures_valid: bool
-    interrupted: bool = False
-
-    @property
-    def good(self) -> bool:
-        """Tell whether everything was sent, acknowledged, and validly signed."""
-        complete = not self.interrupted and self.acknowledged == self.runs
-        return complete and self.pings_acknowledged and self.signatures_valid
-
-    def record(self) -> dict[str, Any]:
-        """Return the counts."""
-        return {
-            "type": "summary",
-            "runs": self.runs,
-            "acknowledged": self.acknowledged,
-            "signatures_valid": self.signatures_valid,
-            "callbacks": self.callbacks,
-            "interrupted": self.interrupted,
-        }
-
-    def write(self, screen: Screen) -> None:
-        """Print how it ended, and what to do next."""
-        callbacks = f"{self.callbacks} callbacks in {self.runs} scenarios"
-        screen.line()
-        if self.interrupted:
-            screen.line(f"Interrupted after {callbacks}")
-            return
-        acknowledged = "all" if self.acknowledged == self.runs else f"{self.acknowledged} of {self.runs}"
-        signatures = "every signature valid" if self.signatures_valid else "not every signature valid"
-        ended = (f" {callbacks}: {acknowledged} acknowledged, {signatures}", "bold")
-        screen.line(Text.assemble(screen.mark(self.good), ended))
-        screen.line()
-        for label, text in (
-            ("your receiver  ", "engagelab-mock send verified --url URL --username NAME --secret SECRET"),
-            ("your tests     ", 'def test_login(engagelab): engagelab.send("+6591234567", scenario="verified")'),
-        ):
-            screen.line(Text.assemble((label, "dim"), text))
+        for line in (*about, f"the same data again: --seed {self.seed}"):
+            screen.note(Text(line, "dim"), indent=2)
 
 
 def offset(seconds: float) -> str:
@@ -242,7 +164,7 @@ def _status_error(delivery: Delivery) -> str:
     for event in delivery.events:
         if isinstance(event, StatusEvent) and event.status.error_code:
             detail = event.status.error_detail
-            return f"{event.status.error_code} {getattr(detail, 'message', '')}".rstrip()
+            return f"{event.status.error_code}: {getattr(detail, 'message', '')}".rstrip(": ")
     return ""
 
 
@@ -340,13 +262,56 @@ def signing(settings: CallbackSettings) -> str:
     return f"signed as {settings.username}" if settings.signs else "not signed: no username and secret"
 
 
-def log_line(delivery: Delivery, attempt: Attempt) -> str:
-    """Return the line that `serve` logs about an attempt."""
-    names = ", ".join(delivery.statuses) or "ping"
-    to = next(iter(recipients(delivery.events)), "")
-    why = f": {attempt.error}" if attempt.error else ""
-    milliseconds = f"{attempt.elapsed * 1000:.1f} ms"
-    return printable(f"{names} {to} -> {delivery.receiver.address} {attempt.outcome} {milliseconds}{why}")
+_MESSAGE_ID = re.compile(r'"message_id":\s*"([^"]*)"')
+
+
+class LogFormatter(logging.Formatter):
+    """Format what `serve` logs in columns: the time, a mark, what was sent to whom, the HTTP status, milliseconds.
+
+    The lines are put together without rich, which takes longer than many an answer.
+    """
+
+    def __init__(self, engagelab: EngageLab, screen: Screen) -> None:
+        super().__init__("%(asctime)s    %(message)s", "%H:%M:%S")
+        self._engagelab = engagelab
+        self._marks = {good: screen.rendered(screen.mark(good)) for good in (True, False)}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or the lines."""
+        if exchange := getattr(record, "exchange", None):
+            return self._request(record, *exchange)
+        if attempt := getattr(record, "attempt", None):
+            return self._attempt(record, *attempt)
+        return super().format(record)
+
+    def _request(self, record: logging.LogRecord, request: Any, response: Any) -> str:
+        what = printable(f"{request.method} {request.path}")
+        elapsed = record.args[2] if isinstance(record.args, tuple) else 0.0
+        line = self._line(record, response.status_code < 400, what, response.status_code, f"{elapsed:6.1f}")
+        # Answers of the control API may have no end.
+        details = self._details(response) if request.path.startswith("/v1/") else []
+        return "\n".join([line, *(printable(f"{'':{DETAIL}}{each}") for each in details)])
+
+    def _details(self, response: Any) -> list[str]:
+        """Return the codes of the messages that were accepted, or why the call was refused."""
+        if response.status_code >= 400:
+            refusal = response.get_json(silent=True)
+            return [f"{refusal.get('code')}: {refusal.get('message')}"] if isinstance(refusal, dict) else []
+        ids = _MESSAGE_ID.findall(response.get_data(as_text=True))
+        found = [self._engagelab._engine.messages.find(id) for id in ids]
+        return [f"code {each.code} to {each.message.to} over {each.channel}" for each in found if each and each.code]
+
+    def _attempt(self, record: logging.LogRecord, delivery: Delivery, attempt: Attempt, error: str) -> str:
+        to = next(iter(recipients(delivery.events)), "")
+        what = printable(f"{', '.join(delivery.statuses) or 'ping':<16}  {to}")
+        status = attempt.response.status if attempt.response else str(attempt.outcome).replace("_", " ")
+        line = self._line(record, attempt.acknowledged, what, status, f"{attempt.elapsed * 1000:6.1f}")
+        line += f"  attempt {attempt.number}" if attempt.number > 1 else ""
+        line += f"  -> {printable(delivery.receiver.address)}" if len(self._engagelab.receivers) > 1 else ""
+        return f"{line}\n{'':{DETAIL}}{printable(error)}" if error else line
+
+    def _line(self, record: logging.LogRecord, good: bool, what: str, status: object, elapsed: str) -> str:
+        return f"{self.formatTime(record, self.datefmt)}  {self._marks[good]} {what:<33}  {status:>3} {elapsed} ms"
 
 
 def _timed_line(screen: Screen, good: bool) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rich.progress import TextColumn
 from engagelab_mock.cli.options import (
     clock_for,
     message_options,
+    naming,
     output_options,
     receiver_options,
     seed_option,
@@ -29,14 +31,19 @@ from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import recipients
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.messages.catalogue import scenario as find_scenario
+from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.message import Message
-from engagelab_mock.messages.scenario import Scenario, Transition
+from engagelab_mock.messages.scenario import INFERRED, Scenario, Transition
+from engagelab_mock.protocol.event_table import EVENTS, KnownEvent
+from engagelab_mock.protocol.status import Status
+from engagelab_mock.service.accept import DeliverOptions
 
 #: How often the progress line moves while a delay passes, in seconds of the machine's clock.
 _STEP = 0.1
+#: The events that are not about a message: notifications, the uplink, system events.
+_ACCOUNT_EVENTS = [name for name, known in EVENTS.items() if known.kind != "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,8 @@ class SendOptions:
 
     scenario: str | None
     replay: str | None
+    any_order: bool
+    field: tuple[str, ...]
     url: str | None
     username: str
     secret: str
@@ -63,11 +72,29 @@ class SendOptions:
     format: str
 
 
-@click.command()
+_HELP = """Send a scenario's callbacks, or one event, to a receiver.
+
+SCENARIO is one of these:
+
+\b
+  verified                      a built-in name, see `engagelab-mock scenarios`
+  sent                          a status, after those that come before it
+  plan,sent:sms,delivered       statuses, with or without their channels
+  insufficient_balance          an event that is not about a message
+
+With --replay there is no SCENARIO: the token contains everything.
+
+Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("scenario", required=False)
 @click.option(
     "--replay", metavar="TOKEN", help="Send the schedule of this token instead, such as eg1:sent,plan!ackloss."
 )
+@click.option("--any-order", is_flag=True, help="Send the statuses that SCENARIO lists even if EngageLab would not.")
+@click.option("--field", multiple=True, metavar="NAME=VALUE", help="A field of the event SCENARIO; can be repeated.")
 @receiver_options
 @message_options
 @seed_option
@@ -75,17 +102,11 @@ class SendOptions:
 @setting("validate", is_flag=True, help="Ping the address first, as EngageLab does when it is saved.")
 @output_options
 def send(**given: Any) -> int:
-    """Send the callbacks of one scenario to a receiver.
-
-    SCENARIO is a built-in name, such as verified (see `engagelab-mock scenarios`), or statuses separated by commas,
-    such as plan,sent,delivered. With --replay there is no SCENARIO: the token contains everything.
-
-    Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
-    """
+    """Send the callbacks of one scenario to a receiver."""
     options = SendOptions(**given)
     # A receiver that remembers nonces would take a second run with the same seed for a replay, so each run has its own.
     seed = options.seed or secrets.token_hex(4)
-    scenario, schedule = scenario_of(options)
+    scenario, other = scenario_of(options)
     receiver = receiver_of(options)
     waiting = Waiting(clock_for(options.speed), scenario)
     journal = Journal()
@@ -121,7 +142,7 @@ def send(**given: Any) -> int:
             with waiting.visible():
                 if options.validate:
                     engagelab.validate_address(check=False)
-                messages, deliveries = deliver(engagelab, schedule or scenario)
+                messages, deliveries = deliver(engagelab, other or scenario)
         except KeyboardInterrupt:
             ended = [each for each in journal.deliveries if each.events]
             answered = [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
@@ -130,17 +151,31 @@ def send(**given: Any) -> int:
             sum_up(answered, ids, to, interrupted=True)
             raise
     sum_up(deliveries, [message.id for message in messages], [message.to for message in messages], interrupted=False)
-    return exit_code_of(journal.attempts if schedule is None else last_attempts(journal))
+    return exit_code_of(last_attempts(journal) if isinstance(other, Schedule) else journal.attempts)
 
 
-def scenario_of(options: SendOptions) -> tuple[Scenario, Schedule | None]:
-    """Return the scenario to send; for --replay its schedule, and a scenario with its name and delays."""
+@dataclass(frozen=True)
+class AccountEvent:
+    """Hold an event that is not about a message, and its fields."""
+
+    known: KnownEvent
+    fields: dict[str, Any]
+
+
+def scenario_of(options: SendOptions) -> tuple[Scenario, Schedule | AccountEvent | None]:
+    """Return the scenario to send; for a token or an event also that, and a scenario with its name and delays."""
     if options.replay is None:
         if options.scenario is None:
             raise click.MissingParameter(
                 ctx=click.get_current_context(), param_hint="'SCENARIO'", param_type="argument"
             )
-        return read_scenario(options.scenario), None
+        if options.scenario in _ACCOUNT_EVENTS:
+            known = EVENTS[options.scenario]
+            return Scenario(known.name), AccountEvent(known, event_fields(known, options))
+        if options.field:
+            hint = f"only events have fields: {', '.join(_ACCOUNT_EVENTS)}"
+            raise UsageError(f"{options.scenario!r} is not an event", where="--field", hint=hint)
+        return read_scenario(options.scenario, any_order=options.any_order), None
     if options.scenario is not None:
         raise UsageError(
             "a token contains the whole schedule", where="--replay", hint=f"leave {options.scenario!r} out"
@@ -150,13 +185,53 @@ def scenario_of(options: SendOptions) -> tuple[Scenario, Schedule | None]:
     return Scenario(schedule.token, transitions=tuple(waits), graph=None), schedule
 
 
-def read_scenario(given: str) -> Scenario:
-    """Return the scenario that a SCENARIO argument names, or whose statuses it lists.
+def read_scenario(given: str, *, any_order: bool = False) -> Scenario:
+    """Return the scenario that a SCENARIO argument names, or whose statuses it lists, with or without their channels.
 
-    >>> read_scenario("verified").name, read_scenario("plan, sent").statuses
-    ('verified', ['plan', 'sent'])
+    >>> read_scenario("verified").name, read_scenario("plan, sent:voice").transitions[1].channel
+    ('verified', 'voice')
+
+    A status alone comes after those before it.
+
+    >>> read_scenario("sent").statuses
+    ['plan', 'sent']
     """
-    return find_scenario([status.strip() for status in given.split(",")] if "," in given else given)
+    if given in CATALOGUE:
+        return CATALOGUE[given]
+    words = [word.strip().partition(":") for word in given.split(",")]
+    if len(words) == 1:
+        status = words[0][0]
+        if status not in list(Status):
+            raise UnknownName("scenario", given, {*CATALOGUE, *map(str, Status), *_ACCOUNT_EVENTS}, where="scenario")
+        if status != Status.PLAN and not any_order:
+            words.insert(0, (Status.PLAN, "", ""))
+    scenario = Scenario(given, graph=None if any_order else INFERRED)
+    for number, (status, _, channel) in enumerate(words):
+        scenario = scenario.then(status, after=1 if number else 0, channel=channel or None)
+    return scenario
+
+
+def event_fields(known: KnownEvent, options: SendOptions) -> dict[str, Any]:
+    """Return the --field options of an event: JSON, or text. The sender of an uplink can also be given by --to."""
+    fields: dict[str, Any] = {}
+    if known.kind == "response":
+        fields = {"body": "STOP"} | ({"sender": options.to} if options.to else {})
+    for pair in options.field:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{pair!r} is not NAME=VALUE", where="--field", hint="such as --field remain_balance=-0.5")
+        if name in DeliverOptions.__annotations__:
+            raise UsageError(f"{name!r} is not a field of an event", where="--field")
+        field = known.field(name)
+        fields[name] = value if field is not None and field.type == "string" else _value(value)
+    return fields
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def receiver_of(options: SendOptions) -> Receiver:
@@ -203,13 +278,27 @@ def custom_args(pairs: tuple[str, ...]) -> dict[str, str] | None:
     return args or None
 
 
-def deliver(engagelab: EngageLab, what: Scenario | Schedule) -> tuple[Sequence[Message], Sequence[Delivery]]:
-    """Send the whole scenario or schedule, also if the receiver refuses it; return its messages and deliveries."""
+def deliver(
+    engagelab: EngageLab, what: Scenario | Schedule | AccountEvent
+) -> tuple[Sequence[Message], Sequence[Delivery]]:
+    """Send all of it, also if the receiver refuses it; return its messages and deliveries."""
+    if isinstance(what, AccountEvent):
+        with naming("--field"):
+            return [], _deliver_event(engagelab, what)
     if isinstance(what, Schedule):
         played = engagelab.play(what, check=False)
         return played.messages, played.deliveries
     run = engagelab.send(scenario=what, check=False)
     return [run.message], run.deliveries
+
+
+def _deliver_event(engagelab: EngageLab, event: AccountEvent) -> list[Delivery]:
+    known, fields = event.known, dict(event.fields)
+    if known.kind == "response":
+        sender = fields.pop("sender", None) or engagelab.account.generate.recipient()
+        return engagelab.uplink(sender, check=False, **fields)
+    verb = engagelab.notify if known.kind == "notification" else engagelab.system_event
+    return verb(known.name, check=False, **fields)
 
 
 def last_attempts(journal: Journal) -> list[Attempt]:

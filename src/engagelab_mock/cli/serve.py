@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,22 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from engagelab_mock.cli.options import (
     authorization_option,
     credential_options,
+    naming,
     output_options,
     seed_option,
     setting,
     tls_verify,
 )
-from engagelab_mock.cli.output import Output
-from engagelab_mock.cli.render import Serving, log_line
+from engagelab_mock.cli.output import Output, count
+from engagelab_mock.cli.render import LogFormatter, Serving, signing
 from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.config import RECEIVERS, read_file
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
+from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import EngageLabMockError, UsageError, did_you_mean
 from engagelab_mock.protocol.settings import is_unicode
@@ -81,7 +86,14 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
         context.default_map = {**(context.default_map or {}), **read_file(Path(path))}
 
 
-@click.command()
+_HELP = """Serve EngageLab's REST API, and send callbacks to your receiver.
+
+The first line on stdout is the address. Point your app there instead of at otp.api.engagelab.cc, and read the
+messages that it sends under /_mock/inbox. Ends with Ctrl-C.
+"""
+
+
+@click.command(help=_HELP, short_help="Serve EngageLab's REST API, and call your receiver back.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False),
@@ -156,11 +168,7 @@ def _with_file(context: click.Context, parameter: click.Parameter, path: str | N
 )
 @output_options
 def serve(**given: Any) -> int:
-    """Serve EngageLab's REST API, and send callbacks to your receiver.
-
-    The first line on stdout is the address. Point your app there instead of at otp.api.engagelab.cc, and read the
-    messages that it sends under /_mock/inbox. Ends with Ctrl-C.
-    """
+    """Serve EngageLab's REST API, and send callbacks to your receiver."""
     from engagelab_mock.server.app import create_app  # Werkzeug is not needed for --help
     from engagelab_mock.server.loopback import LoopbackServer, is_loopback
     from engagelab_mock.service.worker import DeliveryWorker
@@ -183,9 +191,7 @@ def serve(**given: Any) -> int:
             output.notice("anyone who reaches this port can use the API")
         if generated:
             output.say(f"token for /_mock: {generated}")
-        addresses = ", ".join(receiver.address for receiver in engagelab.receivers)
-        nowhere = "nowhere: give --callback-url, or PUT /v1/sandbox/webhook"
-        output.say(f"callbacks go to {addresses or nowhere}; Ctrl-C ends it", "dim")
+        _explain(output, server.url, engagelab, options)
         # Before the first callback: one from the store may be due at once.
         log.follow(engagelab)
         stack.enter_context(DeliveryWorker(engagelab, on_given_up=log.gave_up))
@@ -199,18 +205,19 @@ def serve(**given: Any) -> int:
 
 
 class Log:
-    """Log every request and every attempt on stderr, and count the attempts."""
+    """Log every request, every code and every attempt on stderr, a line for each, and count the attempts."""
 
     def __init__(self, output: Output) -> None:
         self.callbacks = 0
         self.acknowledged = 0
         self.given_up = 0
         self._output = output
+        self._error = ""
 
     def follow(self, engagelab: EngageLab) -> None:
         """Log what happens from now on."""
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(LogFormatter(engagelab, self._output.stderr))
         _LOG.addHandler(handler)
         _LOG.setLevel(logging.INFO)
         _LOG.propagate = False
@@ -226,13 +233,36 @@ class Log:
 
     def summarise(self) -> None:
         """Print the counts."""
-        given_up = f"; {self.given_up} messages were given up (--pending)" if self.given_up else ""
-        self._output.say(f"{self.callbacks} callbacks sent, {self.acknowledged} of them acknowledged{given_up}")
+        given_up = f"; {count(self.given_up, 'message')} given up (--pending)" if self.given_up else ""
+        sent = f"{count(self.callbacks, 'callback')} sent, {self.acknowledged} acknowledged"
+        self._output.say(f"{sent}{given_up}")
 
     def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
         self.callbacks += 1
         self.acknowledged += attempt.acknowledged
-        _LOG.info("%s", log_line(delivery, attempt))
+        # The same error again and again, from a receiver that is not there yet, is logged once.
+        error, self._error = attempt.error if attempt.error != self._error else "", attempt.error
+        _LOG.info("%s", delivery, extra={"attempt": (delivery, attempt, error)})
+
+
+def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptions) -> None:
+    """Say what to do with the server."""
+    receivers = [f"{receiver.address} ({signing(receiver.settings)})" for receiver in engagelab.receivers]
+    body = json.dumps(
+        {"to": "+6591234567", "template": {"id": "sandbox-otp-tpl" if options.strict_templates else "login"}}
+    )
+    # Without a secret, curl asks for it.
+    key = shlex.quote(options.dev_key or "key:secret")
+    header = "-H 'Content-Type: application/json' " if options.strict_content_type else ""
+    for label, text in (
+        ("base URL", f"{url} instead of https://otp.api.engagelab.cc"),
+        ("inbox", f"{url}/_mock/inbox"),
+        ("callbacks", f"go to {', '.join(receivers) or 'nowhere: give --callback-url, or PUT /v1/sandbox/webhook'}"),
+    ):
+        output.remark(Text.assemble((f"{label:<10}", "dim"), text), hang=10)
+    command = f"curl -u {key} {header}-d {shlex.quote(body)} {url}/v1/messages"
+    output.remark(Text.assemble(("try       ", "dim"), command), whole=True)
+    output.say("Ctrl-C ends it", "dim")
 
 
 def _report_trouble(output: Output, error: StoreError | None) -> None:
@@ -263,9 +293,11 @@ def _engine(options: ServeOptions, store: SqliteStore | None) -> Iterator[Engage
     seed = options.seed or saved or secrets.token_hex(4)
     if not is_unicode(seed):
         raise UsageError(f"{seed!r} has bytes that are not UTF-8", where="--seed", hint="use text, such as a number")
+    with naming("--speed"):
+        clock = LiveClock(options.speed)
     engagelab = EngageLab(
         receivers(options, click.get_current_context().default_map or {}),
-        clock=LiveClock(options.speed),
+        clock=clock,
         seed=seed,
         defaults={"check": False, "retry": retry_policy(options.retry)},
         api=ApiSettings(
@@ -293,6 +325,7 @@ def receivers(options: ServeOptions, settings: Any) -> list[Receiver]:
     """Return the receiver of --callback-url, and those that a file lists."""
     found = []
     if options.callback_url:
+        split_address(options.callback_url, where="--callback-url")
         found.append(
             Receiver.http(
                 options.callback_url,
@@ -320,7 +353,8 @@ def retry_policy(chosen: str) -> RetryPolicy:
     if chosen == "none":
         return NO_RETRY
     try:
-        return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
+        with naming("--retry"):
+            return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
     except EngageLabMockError:
         raise
     except ValueError:

@@ -12,9 +12,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from engagelab_mock.cli.options import credential_options, output_options, setting, signing_settings
+from engagelab_mock.cli.options import credential_options, from_zero, output_options, setting, signing_settings
 from engagelab_mock.cli.output import ExitCode, Output, Screen
-from engagelab_mock.clock import check_delay
 from engagelab_mock.errors import UsageError
 from engagelab_mock.generate import Generator
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE, Signature, Verdict, parse
@@ -23,17 +22,19 @@ from engagelab_mock.protocol.signature import verify as judge
 
 _NAME = re.compile(rf"\s*{HEADER}\s*:", re.IGNORECASE)
 
+_SIGN = """Print the value of an X-CALLBACK-ID header, signed as EngageLab signs.
 
-@click.command(short_help="Make an X-CALLBACK-ID header.")
+For curl: -H "X-CALLBACK-ID: $(engagelab-mock sign --username acme --secret s3cret)"
+"""
+
+
+@click.command(help=_SIGN, short_help="Make an X-CALLBACK-ID header.")
 @credential_options
 @click.option("--timestamp", type=int, metavar="UNIX", help="Unix seconds. Default: now.")
 @click.option("--nonce", help="Any text without ';'. Default: 12 random digits.")
 @output_options
 def sign(username: str, secret: str, timestamp: int | None, nonce: str | None, format: str) -> int:
-    """Print the value of an X-CALLBACK-ID header, signed as EngageLab signs.
-
-    For curl: -H "X-CALLBACK-ID: $(engagelab-mock sign --username acme --secret s3cret)"
-    """
+    """Print the value of an X-CALLBACK-ID header, signed as EngageLab signs."""
     settings = signing_settings(username, secret)
     signature = make_signature(
         settings.username,
@@ -46,13 +47,20 @@ def sign(username: str, secret: str, timestamp: int | None, nonce: str | None, f
     return ExitCode.OK
 
 
-@click.command()
+_VERIFY = """Say whether an X-CALLBACK-ID header is valid, and why.
+
+HEADER is the header's value, with or without its name in front. Exits 0 when it is valid, 1 when it is not.
+"""
+
+
+@click.command(help=_VERIFY)
 @click.argument("header")
 @credential_options
 @click.option("--now", type=float, metavar="UNIX", help="The time to compare with, in Unix seconds. Default: now.")
 @setting(
     "tolerance",
     type=float,
+    callback=from_zero,
     default=float(TOLERANCE),
     show_default=True,
     metavar="SECONDS",
@@ -60,10 +68,7 @@ def sign(username: str, secret: str, timestamp: int | None, nonce: str | None, f
 )
 @output_options
 def verify(header: str, username: str, secret: str, now: float | None, tolerance: float, format: str) -> int:
-    """Say whether an X-CALLBACK-ID header is valid, and why.
-
-    HEADER is the header's value, with or without its name in front. Exits 0 when it is valid, 1 when it is not.
-    """
+    """Say whether an X-CALLBACK-ID header is valid, and why."""
     settings = signing_settings(username, secret)
     if now is not None and not math.isfinite(now):
         raise UsageError(f"{now!r} is not a time", where="--now", hint="give Unix seconds, such as 1681991058")
@@ -72,7 +77,7 @@ def verify(header: str, username: str, secret: str, now: float | None, tolerance
         username=settings.username,
         secret=settings.secret,
         now=time.time() if now is None else now,
-        tolerance=check_delay(tolerance, where="--tolerance"),
+        tolerance=tolerance,
     )
     Output(format).show(Verified(verdict))
     return ExitCode.OK if verdict else ExitCode.FELL_SHORT

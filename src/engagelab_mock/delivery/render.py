@@ -113,6 +113,19 @@ def shown_headers(delivery: Delivery, attempt: Attempt) -> tuple[tuple[str, str]
     )
 
 
+def credentials_export(username: str, *, authorization: bool = False) -> str:
+    """Return the shell line that gives commands the credentials, with … for a secret; empty if there are none.
+
+    >>> credentials_export("acme")
+    'export ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=…'
+    """
+    variables = (
+        [f"ENGAGELAB_WEBHOOK_USERNAME={shlex.quote(username)}", "ENGAGELAB_WEBHOOK_SECRET=…"] if username else []
+    )
+    variables += ["ENGAGELAB_MOCK_AUTHORIZATION=…"] if authorization else []
+    return " ".join(["export", *variables]) if variables else ""
+
+
 def _masked(value: str, configured: str) -> str:
     """Return an Authorization without the configured credentials, for any scheme."""
     credentials = configured.partition(" ")[2] or configured

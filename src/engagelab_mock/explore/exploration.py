@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engagelab_mock.delivery.render import printable
+from engagelab_mock.delivery.render import credentials_export, printable
 from engagelab_mock.errors import NothingObserved, ScheduleFailed
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.invariants import Violation
@@ -173,7 +173,7 @@ _SHOWN = 100
 def schedule_failed(failure: Failure) -> ScheduleFailed:
     """Return the error that shows a failure: the invariant, a table of the attempts, and the token."""
     violation = failure.violation
-    detail = [attempts_table(failure.played, violation.record), "", *_origin(failure), *how_to_replay(failure.token)]
+    detail = [attempts_table(failure.played, violation.record), "", *_origin(failure), *how_to_replay(failure)]
     error = ScheduleFailed(
         f"{violation.invariant}: {_after(failure)}{violation.what}", failure=failure, detail="\n".join(detail)
     )
@@ -182,19 +182,20 @@ def schedule_failed(failure: Failure) -> ScheduleFailed:
     return error
 
 
-def how_to_replay(token: str) -> list[str]:
-    """Return the lines that say how to play a schedule again.
-
-    >>> how_to_replay("eg1:plan")[1]
-    '  pytest --engagelab-replay eg1:plan'
-    """
+def how_to_replay(failure: Failure) -> list[str]:
+    """Return the lines that say how to play the schedule of a failure again."""
+    token = failure.token
     quoted = shlex.quote(token)
-    return [
-        f"replay: {token}",
-        f"  pytest --engagelab-replay {quoted}",
-        f"  engagelab-mock send --replay {quoted}",
-        f"  engagelab.replay({token!r}, …)",
-    ]
+    lines = [f"replay: {token}", f"  pytest --engagelab-replay {quoted}"]
+    receiver = failure.played.deliveries[0].receiver if failure.played.deliveries else None
+    if receiver is not None:
+        # Where an app listens that was called in process is not known; Flask's usual port is as good as any.
+        address = receiver.address.replace("http://testserver", "http://127.0.0.1:5000", 1)
+        settings = receiver.settings
+        export = credentials_export(settings.username, authorization=bool(settings.authorization))
+        lines += [f"  {export}"] if export else []
+        lines += [f"  engagelab-mock send --replay {quoted} --url {shlex.quote(address)}"]
+    return [*lines, f"  engagelab.replay({token!r}, …)"]
 
 
 def attempts_table(played: Played, blamed: Record | None = None) -> str:

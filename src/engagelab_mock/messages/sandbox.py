@@ -82,21 +82,12 @@ MAGIC: dict[str, Magic] = {
 }
 
 _PLAIN = {"template_type": 1, "template_default_config": {"contain_security": False, "contain_expire": False}}
-_MAIL = {
-    "template_name": "sandbox",
-    "template_custom_configs": [
-        {
-            "language": "default",
-            "pre_from_mail": "noreply@example.com",
-            "pre_subject": "Your verification code",
-            "template_content": "Your verification code is {{code}}.",
-        }
-    ],
-}
 
 
 def sandbox_templates(at: float) -> tuple[Template, ...]:
     """Return the sandbox's templates [X]; their channels are inferred from their names [?].
+
+    None has e-mail, which does not combine with phone channels [D]. The sandbox's address gets e-mail with each.
 
     >>> [template.template_id for template in sandbox_templates(0)]
     ['sandbox-otp-tpl', 'sandbox-otp-tpl-wa', 'sandbox-custom-tpl']
@@ -104,14 +95,13 @@ def sandbox_templates(at: float) -> tuple[Template, ...]:
     return (
         Template(
             template_id="sandbox-otp-tpl",
-            description="WhatsApp, then SMS, then voice; e-mail for an address",
-            send_channel_strategy="whatsapp|sms|voice|email",
+            description="WhatsApp, then SMS, then voice",
+            send_channel_strategy="whatsapp|sms|voice",
             brand_name="Sandbox",
             verify_code_config=CodeConfig(),
             whatsapp_config=_PLAIN,
             sms_config=_PLAIN,
             voice_config=_PLAIN,
-            email_config=_MAIL,
             created_time=int(at),
         ),
         Template(
@@ -126,7 +116,7 @@ def sandbox_templates(at: float) -> tuple[Template, ...]:
         Template(
             template_id="sandbox-custom-tpl",
             description="for custom messages",
-            send_channel_strategy="sms|email",
+            send_channel_strategy="sms",
             brand_name="Sandbox",
             sms_config={
                 "template_type": 2,
@@ -135,7 +125,6 @@ def sandbox_templates(at: float) -> tuple[Template, ...]:
                     "custom_content": "Message from {{brand_name}}: {{code}}",
                 },
             },
-            email_config=_MAIL,
             created_time=int(at),
         ),
     )

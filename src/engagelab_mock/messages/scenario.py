@@ -23,6 +23,9 @@ _SENDING = frozenset({Status.SENT, Status.SENT_FAILED})
 _CHANNEL_FAILURES = frozenset({Status.SENT_FAILED, Status.DELIVERED_FAILED})
 _VERIFICATION = frozenset({Status.VERIFIED, Status.VERIFIED_FAILED, Status.VERIFIED_TIMEOUT})
 
+#: How to build a scenario that the graph does not allow.
+_ANYWAY = "To send it anyway: graph=None, or --any-order on the command line"
+
 
 class TransitionGraph(msgspec.Struct, frozen=True):
     """Hold the legal transitions; `follows` maps a status, or `START`, to the statuses that may come next.
@@ -51,7 +54,7 @@ class TransitionGraph(msgspec.Struct, frozen=True):
             raise IllegalTransition(
                 f"{transition.status!r} cannot follow {last!r} in the {self.name} graph",
                 where=where,
-                hint=f"{allowed}. To send it anyway, make the scenario with graph=None",
+                hint=f"{allowed}. {_ANYWAY}",
                 allowed=allowed,
             )
         if self.fallback_changes_channel and last in _CHANNEL_FAILURES and transition.status in _SENDING:
@@ -62,7 +65,7 @@ class TransitionGraph(msgspec.Struct, frozen=True):
                     f"{transition.status!r} after {last!r} is a fallback, and a fallback takes another channel"
                     f" than {failed or 'the default one'}",
                     where=where,
-                    hint="name it: .then('sent', channel='sms'); or make the scenario with graph=None",
+                    hint=f"name it: .then('sent', channel='sms'), or sent:sms on the command line. {_ANYWAY}",
                     allowed="the scenario 'fallback' has one",
                 )
 

@@ -74,7 +74,9 @@ class ServerApp:
         response.headers["Cache-Control"] = "no-store"
         if log.isEnabledFor(logging.INFO):
             what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
-            log.info("%s %d %.1f ms", what, response.status_code, (stopwatch() - started) * 1000)
+            elapsed = (stopwatch() - started) * 1000
+            # The command line formats the request and its answer in its own way.
+            log.info("%s %d %.1f ms", what, response.status_code, elapsed, extra={"exchange": (request, response)})
         return response(environ, start_response)
 
     def close(self) -> None:

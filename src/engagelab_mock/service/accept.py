@@ -301,7 +301,8 @@ def _check_call(engine: Engine, request: Request) -> Terms:
     # A recipient of the sandbox goes before any rule.
     rule = apply_rule(engine, request.call, to=to, template=request.template) if magic is None else None
     template = _template(engine, request.template)
-    channels = _channels(template, to)
+    # The sandbox's address gets an e-mail, whatever the template [X].
+    channels = ("email",) if magic is not None and is_email(to) else _channels(template, to)
     if request.call != "custom-messages":
         if magic is None:
             _check_rate(engine, request)

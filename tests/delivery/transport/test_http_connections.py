@@ -137,6 +137,21 @@ def test_a_peer_that_leaves_between_deliveries_spoils_none(how: str) -> None:
         assert len(peer.conversations) == 3
 
 
+def test_a_connection_that_was_in_use_when_the_receiver_was_closed_is_closed_too() -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        receiver.close()  # while the sender waits for the answer
+        conversation.say(answer())
+        conversation.request()  # b"" once the sender has closed
+
+    with Peer(script) as peer:
+        receiver = Receiver.http(peer.url)
+        engagelab = EngageLab(receiver)
+        assert plan(engagelab)
+        peer.await_close()
+        assert len(peer.requests) == 1
+
+
 def test_an_idle_connection_is_not_trusted_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(http_module, "stopwatch", lambda: now)

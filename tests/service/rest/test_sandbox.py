@@ -65,10 +65,26 @@ def test_a_recipient_that_is_accepted(client: Client, to: str) -> None:
     assert client.send(to).status == 200
 
 
-@pytest.mark.parametrize("to", ["+10000000004", "+10000000014", "+10000000024"])
+@pytest.mark.parametrize("to", ["+10000000004", "+10000000014", "+10000000024", "sandbox@example.com"])
 def test_over_the_sandbox_s_own_template_it_is_the_same(client: Client, to: str) -> None:
     client.sent(to, "sandbox-otp-tpl")
     assert told(client.engagelab) == TABLE[to]
+
+
+def test_its_templates_are_ones_that_the_api_accepts(client: Client) -> None:
+    for summary in client.get("/v1/template-configs").content:
+        template = client.get(f"/v1/template-configs/{summary['template_id']}").content
+        kept = ("send_channel_strategy", "description", "brand_name", "verify_code_config")
+        configs = ("whatsapp_config", "sms_config", "voice_config", "email_config", "pwa_config")
+        body = {name: template[name] for name in (*kept, *configs) if template.get(name)}
+        assert client.post("/v1/template-configs", {"template_id": "copy", **body}).status == 200, template
+        client.delete("/v1/template-configs/copy")
+
+
+def test_its_address_gets_an_e_mail_with_any_of_its_templates(client: Client) -> None:
+    client.sent("sandbox@example.com", "sandbox-otp-tpl-wa")
+    assert client.send_custom("sandbox@example.com", "sandbox-custom-tpl", code="1").status == 200
+    assert [message.channel for message in client.engagelab.inbox("sandbox@example.com")] == ["email", "email"]
 
 
 def test_a_template_for_whatsapp_alone_has_nothing_to_fall_back_on(client: Client) -> None:

@@ -66,6 +66,8 @@ class HttpTransport:
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         #: Connections that wait for the next callback, each with the time of its last complete answer.
         self._idle: deque[tuple[socket.socket, float]] = deque()
+        #: How often `close` was called.
+        self._closings = 0
         self._threads = Threads()
         self._process = os.getpid()
 
@@ -75,13 +77,15 @@ class HttpTransport:
         # The sender's own pauses do not count as the receiver's time.
         started = stopwatch() + wire.pauses
         deadline = None if limit is None else started + limit
+        closings, keep = self._closings, False
         connection = self._reuse(wire) or self._connect(deadline, limit)
-        keep = False
         try:
             response, keep = _converse(connection, self._render(callback), callback.body, wire, deadline, limit)
         finally:
             if keep:
                 self._idle.append((connection, stopwatch()))
+                if self._closings != closings:  # closed meanwhile, by another thread: nothing else would close it
+                    self._close_idle()
             else:
                 connection.close()
         return Response(
@@ -106,6 +110,10 @@ class HttpTransport:
         """Close the idle connections, and end the threads; a later exchange opens new ones."""
         # Threads that still wait for an answer end with the answer, or at the limit.
         self._threads.close()
+        self._closings += 1
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         while (idle := self._pop_idle()) is not None:
             idle[0].close()
 

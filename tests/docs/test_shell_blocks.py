@@ -1,0 +1,126 @@
+"""The shell blocks of a page run as written, in their order, in one folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, blocks, environment, folder
+
+#: The commands that go on until Ctrl-C: each has a block of its own.
+SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py")
+#: The port of `serve`, which the pages do not name in the command.
+DEFAULT_PORT = "8420"
+#: Pages whose files the reader needs as well.
+FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
+@pytest.mark.parametrize("page", [f"docs/howto/{name}" for name in ("any-language", "check", "serve", "tapes")])
+def test_the_commands_of_a_page_run(page: str) -> None:
+    with ExitStack() as stack:
+        directory = stack.enter_context(folder(page, *FILES_OF.get(page, [])))
+        terminal = Terminal(directory, free_ports(page))
+        stack.callback(terminal.close)
+        for block in blocks(page, "sh"):
+            terminal.run(block)
+
+
+def test_each_block_can_be_copied_into_one_terminal() -> None:
+    for page in PAGES:
+        assert "```console" not in PAGES[page], page
+        for block in blocks(page, "sh"):
+            commands = block.splitlines()
+            assert not any(command.startswith("$ ") for command in commands), f"{page}: a prompt is copied along"
+            assert len(commands) == 1 or not any(map(SERVER.search, commands)), f"{page}: a server blocks the next"
+
+
+def free_ports(page: str) -> dict[str, str]:
+    """Return a free port for each that the page names: others may be in use.
+
+    They are below those that systems give to outgoing connections, so that they stay free.
+    """
+    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py )(\d{4,5})\b", PAGES[page])}
+    candidates = itertools.count(20_000 + os.getpid() % 10_000)
+    return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return bool(probe.connect_ex(("127.0.0.1", port)))
+
+
+class Terminal:
+    """Run the blocks in one folder, the servers in the background until another needs the port, or the page ends."""
+
+    def __init__(self, directory: Path, ports: dict[str, str]) -> None:
+        self._directory = directory
+        self._ports = ports
+        self._servers: dict[str, subprocess.Popen[str]] = {}
+        (directory / ".curlrc").write_text("fail\nsilent\nshow-error\n", encoding="utf-8")
+        self._environment = environment() | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "CURL_HOME": str(directory),
+            "ENGAGELAB_MOCK_PORT": ports[DEFAULT_PORT],
+            "PYTEST_ADDOPTS": "-p engagelab_mock -p no:cacheprovider",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }
+        for path in directory.iterdir():
+            path.write_text(self._substituted(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    def run(self, block: str) -> None:
+        if SERVER.match(block):
+            self._serve(block.strip())
+            return
+        expected = re.search(r"# exits with (\d)$", block, re.MULTILINE)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self._substituted(block)],
+            cwd=self._directory,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == int(expected[1] if expected else 0), f"{block}\n{done.stdout}\n{done.stderr}"
+
+    def close(self) -> None:
+        for port in list(self._servers):
+            self._stop(port)
+
+    def _serve(self, command: str) -> None:
+        assert "\n" not in command, "a server has a block of its own"
+        named = re.search(r"(?:--port |receiver\.py )(\d+)", command)
+        port = named[1] if named else DEFAULT_PORT
+        if port in self._servers:
+            self._stop(port)
+        server = self._servers[port] = subprocess.Popen(
+            shlex.split(self._substituted(command)),
+            cwd=self._directory,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert server.stdout is not None
+        assert self._ports[port] in server.stdout.readline(), f"{command} does not say where it listens"
+
+    def _stop(self, port: str) -> None:
+        """Press Ctrl-C."""
+        with self._servers.pop(port) as server:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=10)
+
+    def _substituted(self, text: str) -> str:
+        return re.sub(r"\b\d{4,5}\b", lambda port: self._ports.get(port[0], port[0]), text)
