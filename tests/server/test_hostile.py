@@ -366,6 +366,8 @@ def test_no_body_makes_the_server_fail(clock: type[Any], caplog: pytest.LogCaptu
                 named = engagelab.rule(error=5013, times=1, to="+6590000000").id
             elif operation.name == "readInbox" and random.random() < 0.5:
                 named = "+6591234567"
+            elif operation.name == "deleteTemplate" and random.random() < 0.5:
+                named = "sandbox-custom-tpl"
             body = fuzzed_body(random, example)
             path = re.sub(r"{\w+}", quote(named), operation.path)
             query = fuzzed_query(random, operation.query)
