@@ -548,8 +548,9 @@ class EngageLab:
         """Play a schedule, or its token, to the first receiver, and record the receiver's state after each attempt.
 
         Raises `ScheduleFailed` if an invariant fails, or if a callback without a fault is given up, unless `check` is
-        False. `events` replace the events made for their labels. `retry` says when a callback that was not acknowledged
-        is sent again, as `send` takes it. The probe's options go over those of the receiver.
+        False, and `NothingObserved` if an invariant could judge nothing. `events` replace the events made for their
+        labels. `retry` says when a callback that was not acknowledged is sent again, as `send` takes it. The probe's
+        options go over those of the receiver.
 
         >>> with EngageLab() as engagelab:
         ...     played = engagelab.play("eg1:plan,sent!ackloss")

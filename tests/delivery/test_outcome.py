@@ -119,6 +119,7 @@ FLASK = "`return '', 200`; with app.testing = True the exception shows here"
         (flask_app, "/nothing", FLASK),
         (in_flask_s_middleware, "/nothing", FLASK),
         (flask_app, "/engagelab", "does not accept POST: @app.post(…), or methods=['POST']"),
+        (in_flask_s_middleware, "/engagelab", "does not accept POST: @app.post(…), or methods=['POST']"),
         (fastapi_app, "/typed", "the `detail` of its answer names the field"),
         (fastapi_app, "/engagelab", "does not accept POST: declare it with @app.post(…)"),
     ],

@@ -548,6 +548,17 @@ def test_an_event_that_a_live_server_cannot_deliver_is_answered_at_once() -> Non
         assert engagelab.pending == []
 
 
+def test_account_events_that_wait_are_bounded_like_messages() -> None:
+    gone = Receiver.http("http://127.0.0.1:1/")
+    live = EngageLab(gone, clock=LiveClock(), defaults={"check": False, "retry": [3600]}, keep=5)
+    with live as engagelab, ApiServer(engagelab) as server:
+        engagelab._engine.messages.most_pending = 5
+        for _ in range(50):
+            assert Talk(server)("POST", "/_mock/events", {"event": "insufficient_balance"}).status == 200
+            await_retry(engagelab)
+        assert 5 <= len(engagelab.pending) <= 6
+
+
 def await_retry(engagelab: EngageLab) -> list[Delivery]:
     """Wait until a callback waits for its next attempt, and return the deliveries."""
     arrived = engagelab._engine.scheduler.condition.wait_for(lambda: any(map(_waits, _deliveries(engagelab))), PATIENCE)

@@ -252,6 +252,7 @@ ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 7, 2**31, 2**63, 2**64, 10**30, -0.0, 0.5, 1e9, 1e15, 1e308, -1e308),
     *("", " ", "\x00", "\ud800", "\U0001f600", "a" * 300, "\r\nX-Evil: 1", "{{code}}", "%s%n", "../..", "null", "NaN"),
     *("+6591234567", "+10000000099", "sandbox@example.com", "sandbox-otp-tpl", "verified", "messages", "sms", "all"),
+    *("insufficient_balance", "uplink_message", "account_login"),
     *("http://127.0.0.1:1/", "https://127.0.0.1:1/", "http://[::1", "http://127.0.0.1:99999/", "file:///etc/passwd"),
     *([], {}, [[]], [{}], [None], ["plan", "sent"], ["sent", "plan"], [1e308], {"id": "t"}, {"": ""}),
 )
@@ -267,6 +268,15 @@ NAMES = (
     "error",
     "speed",
     "days",
+    "event",
+    "fields",
+    "total",
+    "any_order",
+    "sender",
+    "body",
+    "at",
+    "self",
+    "remain_balance",
     "unknown",
     "",
 )
@@ -320,6 +330,11 @@ EXAMPLES: dict[str, Any] = {
         **{"to": "+6591234567", "scenario": "fallback", "template": "t", "channel": "sms", "custom_args": {"a": 1}},
         **{"batch": 2, "retry": [1, 2], "fault": ["bom", "duplicate"]},
     },
+    "sendEvent": {
+        "event": "uplink_message",
+        "fields": {"sender": "+6591234567", "body": "STOP", "message_sid": "SM1", "more": [1]},
+        **{"total": 2, "retry": [1], "fault": ["bom"]},
+    },
     "addRule": {
         "to": "+6591234567",
         "template": "t",
@@ -351,6 +366,8 @@ def test_no_body_makes_the_server_fail(clock: type[Any], caplog: pytest.LogCaptu
                 named = engagelab.rule(error=5013, times=1, to="+6590000000").id
             elif operation.name == "readInbox" and random.random() < 0.5:
                 named = "+6591234567"
+            elif operation.name == "deleteTemplate" and random.random() < 0.5:
+                named = "sandbox-custom-tpl"
             body = fuzzed_body(random, example)
             path = re.sub(r"{\w+}", quote(named), operation.path)
             query = fuzzed_query(random, operation.query)

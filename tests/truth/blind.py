@@ -295,7 +295,7 @@ def _check_without_observe(reach: Reach) -> None:
         engagelab.check(only=["C06"]).assert_none("major")
 
 
-@blind("check", "every check was left out", NothingObserved, "nothing was judged")
+@blind("check", "every check was left out", UsageError, "no check is left")
 def _check_nothing(reach: Reach) -> None:
     with EngageLab(reach(App())) as engagelab:
         engagelab.check(only=["A01"], skip=["A01"]).assert_none("major")

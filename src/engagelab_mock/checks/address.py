@@ -46,7 +46,7 @@ def _certificate(trial: Trial) -> None:
         trial.skip("the address is plain http, without a certificate; the console asks for https")
     transport: Any = trial.receiver.transport
     if transport.tls_verify is False:
-        trial.inconclusive("with tls_verify=False the certificate is not verified; EngageLab does verify it")
+        trial.inconclusive("the certificate is not verified (tls_verify=False, or --insecure); EngageLab verifies it")
     attempt = trial.ping()
     if attempt.outcome is Outcome.TLS_FAILURE:
         trial.fail(describe(attempt))

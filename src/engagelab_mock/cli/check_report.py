@@ -48,7 +48,7 @@ class CheckSummary:
     receiver: Receiver
     fail_on: str
     verbose: bool
-    #: The lines that run one check again, with its evidence, as printed; {id} stands for its id.
+    #: The lines that run the checks again as the command was called; the last one is the command.
     again: Sequence[str]
     interrupted: bool
 
@@ -76,7 +76,7 @@ _KEPT = ("url", "username", "timeout", "insecure", "ca", "observe", "observe_com
 
 
 def again_lines(context: click.Context) -> list[str]:
-    """Return the lines that run one check again as the command was called; {id} stands for the check's id."""
+    """Return the lines that run the checks again as the command was called; the last one is the command."""
     typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     values = context.params
     words = ["engagelab-mock", "check", *([values["address"]] if values["address"] else [])]
@@ -86,7 +86,7 @@ def again_lines(context: click.Context) -> list[str]:
             words += [option] if values[name] is True else [option, str(values[name])]
     username = values["username"] if "secret" in typed else ""
     export = credentials_export(username, authorization="authorization" in typed)
-    return [*([export] if export else []), f"{shlex.join(words)} --only {{id}} -v"]
+    return [*([export] if export else []), shlex.join(words)]
 
 
 class _ReportText:
@@ -218,8 +218,8 @@ class _ReportText:
         if worst:
             self._screen.line()
             self._screen.note(Text("For the requests, the answers, and a command that sends them again:"))
-            for line in again:
-                self._screen.line(f"  {line.replace('{id}', worst[0].id)}")
+            for line in (*again[:-1], f"{again[-1]} --only {worst[0].id} -v"):
+                self._screen.line(f"  {line}")
 
     def _heading(self, title: str, number: int, style: str) -> None:
         self._screen.line()

@@ -210,7 +210,7 @@ class CallbackReceived:
         line.append(printable(f" {statuses:<16}  {', '.join(recipients(events)):<15}  "))
         line.append(f"answered {received.status}", "green" if received.status == 200 else "yellow")
         line.append(printable(f"  {received.verdict}"), "" if received.verdict else "bold red")
-        screen.line(line)
+        screen.note(line, hang=DETAIL)
         if received.error and received.verdict:
             screen.note(Text(printable(received.error), "red"), indent=DETAIL)
 
@@ -250,7 +250,7 @@ class RequestRecorded:
         line.append(printable(f" {statuses:<16}  "))
         answered = f"answered {passed.status}" if passed.status is not None else passed.error
         line.append(printable(answered), "green" if good else "yellow")
-        screen.line(line.append(f" in {passed.elapsed * 1000:.1f} ms", "dim"))
+        screen.note(line.append(f" in {passed.elapsed * 1000:.1f} ms", "dim"), hang=DETAIL)
 
 
 def signing(settings: CallbackSettings) -> str:
@@ -294,6 +294,8 @@ class LogFormatter(logging.Formatter):
 
     def _details(self, response: Any) -> list[str]:
         """Return the codes of the messages that were accepted, or why the call was refused."""
+        if response.status_code >= 500:
+            return []  # a notice or a traceback has said it
         if response.status_code >= 400:
             refusal = response.get_json(silent=True)
             return [f"{refusal.get('code')}: {refusal.get('message')}"] if isinstance(refusal, dict) else []

@@ -386,7 +386,8 @@ def _check_rate(engine: Engine, request: Request) -> None:
     if latest is not None and latest.valid(engine.clock.time()):
         from engagelab_mock.service.rest.exchange import ApiError
 
-        raise ApiError(3004, hint=f"the code of {latest.message.id} is still valid; see engagelab.clock.advance")
+        ended = "engagelab.clock.advance(…), or POST /_mock/clock/advance, moves the clock past it"
+        raise ApiError(3004, hint=f"the code of {latest.message.id} is still valid; {ended}")
 
 
 def _ttl(engine: Engine, magic: Magic | None, template: Template | None) -> float | None:
