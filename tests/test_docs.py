@@ -92,8 +92,8 @@ def test_the_two_commands_are_on_the_first_screen() -> None:
 
 
 def test_the_first_test_is_the_one_of_the_readme() -> None:
-    page = (DOCS / "first-test.md").read_text(encoding="utf-8")
-    assert blocks(page, "python") == blocks(README, "python")
+    [readme] = blocks(README, "python")
+    assert files("docs/first-test") == {"test_shop.py": f"# test_shop.py\n{readme}"}
 
 
 def test_the_first_test_explains_lines_that_are_there() -> None:
