@@ -65,7 +65,7 @@ def run_pytest(directory: Path, *options: str) -> subprocess.CompletedProcess[st
         env=environment() | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

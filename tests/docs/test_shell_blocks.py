@@ -96,7 +96,7 @@ class Terminal:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == int(expected[1] if expected else 0), f"{block}\n{done.stdout}\n{done.stderr}"
 
