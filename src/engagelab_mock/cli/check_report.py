@@ -97,7 +97,7 @@ class _ReportText:
         self._report = report
         self._verbose = verbose
         #: The checks that --observe would let judge.
-        self._blind = [f for f in report.of(Judgement.INCONCLUSIVE) if not report.observed and NO_OBSERVE in f.reason]
+        self._blind = [f for f in report.of(Judgement.INCONCLUSIVE) if NO_OBSERVE in f.reason]
 
     def head(self, receiver: Receiver) -> None:
         """Print which receiver was checked."""
