@@ -134,6 +134,13 @@ BAD = [
         id="infinite patience",
     ),
     pytest.param(
+        ["check", "http://127.0.0.1:9/", "--wait", "-1"],
+        "InvalidDelay",
+        "--wait: -1 is not a number of seconds from 0",
+        "such as --wait 3",
+        id="negative wait",
+    ),
+    pytest.param(
         ["serve", "--speed", "0"],
         "InvalidDelay",
         "--speed: a clock cannot run 0.0 times as fast",

@@ -231,4 +231,4 @@ def test_a_signal_ends_it_with_a_summary(listening: Listening, number: int, code
     heard = end(listener)
 
     assert (heard.code, heard.out) == (code, "")
-    assert heard.err.strip() == "1 callbacks received, 0 of them refused"
+    assert heard.err.strip() == "1 callback received, 0 refused"

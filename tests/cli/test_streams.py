@@ -121,5 +121,5 @@ def test_record_ends_when_its_reader_has_ended(spawn: Spawn, url: str, tmp_path:
 
     said = recording.stderr.read()
     assert (recording.wait(PATIENCE), "Traceback" in said) == (1, False)
-    assert "1 requests recorded" in said
+    assert "1 request recorded" in said
     assert len((tmp_path / "day.jsonl").read_text().splitlines()) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
@@ -91,7 +92,10 @@ class Selection:
 def _known(pattern: str, where: str) -> str:
     if not _matching(pattern):
         names = [name for check in CHECKS.values() for name in (check.id, check.name)]
-        raise UnknownName("check", pattern, names, where=where)
+        # All of them would fill the screen: only the nearest is named, and where each family ends.
+        families: dict[str, str] = {id[0]: f"{id[0]}01 to {id}" for id in CHECKS}
+        nearest = get_close_matches(pattern, names, n=1)
+        raise UnknownName("check", pattern, [*nearest, *families.values()], where=where)
     return pattern
 
 

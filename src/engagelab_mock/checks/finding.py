@@ -10,10 +10,11 @@ import msgspec
 
 from engagelab_mock.checks.check import FAMILIES, Basis, Check, Judgement, Severity, severity
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.render import credentials_export, printable, quoted, shown_headers
+from engagelab_mock.delivery.render import counted, printable, quoted, shown_headers
 from engagelab_mock.errors import EngageLabMockError, NothingObserved, ReceiverFellShort
 from engagelab_mock.explore.state import Snapshot
 from engagelab_mock.protocol.callback import AS_CONFIGURED
+from engagelab_mock.protocol.settings import credentials_export
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE, Signature, parse
 
 #: The longest body that is shown in full in a curl line or a report, in bytes.
@@ -246,10 +247,6 @@ _FAULT = "report it: a check must not fail, whatever the app does"
 _UNJUDGED = "give `observe`, more time, or a receiver that the checks apply to; or leave the family out with `skip`"
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 class Sent(msgspec.Struct, frozen=True):
     """Count the test data that a run has left in a receiver; it is not removed."""
 
@@ -260,8 +257,8 @@ class Sent(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         callbacks, messages, pings = self.callbacks, len(self.message_ids), self.pings
-        about = f"{_counted(callbacks, 'callback')} about {_counted(messages, 'invented message')}"
-        return f"{about}, and {_counted(pings, 'ping')}"
+        about = f"{counted(callbacks, 'callback')} about {counted(messages, 'invented message')}"
+        return f"{about}, and {counted(pings, 'ping')}"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,10 +16,11 @@ from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report
 from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.reports import BASES, finding_record, summary_record
-from engagelab_mock.cli.output import Screen, count
+from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.delivery.render import credentials_export, printable
+from engagelab_mock.delivery.render import counted, printable
+from engagelab_mock.protocol.settings import credentials_export
 
 _STYLES = {Severity.BLOCKER: "bold red", Severity.MAJOR: "red", Severity.MINOR: "yellow", Severity.INFO: "cyan"}
 #: How wide a label is, with the blanks behind it.
@@ -97,7 +98,7 @@ class _ReportText:
         self._report = report
         self._verbose = verbose
         #: The checks that --observe would let judge.
-        self._blind = [f for f in report.of(Judgement.INCONCLUSIVE) if not report.observed and NO_OBSERVE in f.reason]
+        self._blind = [f for f in report.of(Judgement.INCONCLUSIVE) if NO_OBSERVE in f.reason]
 
     def head(self, receiver: Receiver) -> None:
         """Print which receiver was checked."""
@@ -112,11 +113,13 @@ class _ReportText:
         found = len(report.at_least(fail_on))
         said = f"{found} of severity {fail_on} or worse" if found else report.doubt or f"nothing {fail_on} or worse"
         good = not found and not report.doubt
-        screen.note(Text.assemble(screen.mark(good), f" {_counted(report.findings)}: {plain(printable(said))}"), hang=2)
+        screen.note(
+            Text.assemble(screen.mark(good), f" {_verdicts(report.findings)}: {plain(printable(said))}"), hang=2
+        )
         if counts["pass_by_answer"]:
             screen.note(Text(f"{counts['pass_by_answer']} passed by the answer alone"), indent=2)
         if self._blind:
-            more = f"{count(len(self._blind), 'more check')}: duplicates, order, forged callbacks"
+            more = f"{counted(len(self._blind), 'more check')}: duplicates, order, forged callbacks"
             screen.note(Text.assemble(("--observe", "bold"), f" would judge {more}"), indent=2)
         screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
 
@@ -131,7 +134,7 @@ class _ReportText:
                 undecided = any(finding.verdict in _UNDECIDED for finding in findings)
                 mark = self._screen.mark(not failed) if failed or not undecided else Text(self._screen.dot, "dim")
                 line = Text.assemble("  ", mark, f" {letter}  {family}: ")
-                self._screen.note(line.append(_counted(findings, always=()), "dim"), hang=7)
+                self._screen.note(line.append(_verdicts(findings, always=()), "dim"), hang=7)
 
     def failures(self) -> None:
         """Print the failures, the worst first."""
@@ -230,10 +233,10 @@ _NOTHING_TO_JUDGE = {Judgement.SKIPPED, Judgement.NOT_APPLICABLE}
 _UNDECIDED = {Judgement.INCONCLUSIVE, Judgement.ERROR}
 
 
-def _counted(findings: Sequence[Finding], *, always: Sequence[str] = ("failed", "passed")) -> str:
+def _verdicts(findings: Sequence[Finding], *, always: Sequence[str] = ("failed", "passed")) -> str:
     """Return how many findings failed, passed, and so on; the numbers add up to the number of findings.
 
-    >>> _counted([Finding(check=CHECKS["A01"], verdict=Judgement.PASS)])
+    >>> _verdicts([Finding(check=CHECKS["A01"], verdict=Judgement.PASS)])
     '0 failed, 1 passed'
     """
     words = {

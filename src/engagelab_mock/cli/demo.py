@@ -9,12 +9,13 @@ import click
 from rich.text import Text
 
 from engagelab_mock.cli.options import clock_for, output_options, seed_option, speed_option
-from engagelab_mock.cli.output import ExitCode, Output, Screen, count
+from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.cli.render import DETAIL, AttemptMade, Section
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Run
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET, SANDBOX_USERNAME, Receiver
 from engagelab_mock.delivery.recorder import Recorder
+from engagelab_mock.delivery.render import counted
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.messages.catalogue import CATALOGUE
 
@@ -83,7 +84,7 @@ def run_demo(
 
     journal.listeners.append(attempted)
     try:
-        output.show(DemoBegun(engagelab.receiver))
+        output.show(DemoBegun(engagelab.receiver, verbose))
         validation = Section("address validation", "what EngageLab sends when the address is saved")
         if verbose:
             output.show(validation)
@@ -162,8 +163,8 @@ class ScenarioSent:
         """Print one line, unless there are lines of its callbacks."""
         run = self.run
         if not self.in_detail:
-            counted = count(len(run.deliveries), "callback")
-            Step(run.acknowledged, run.scenario.name, counted, run.scenario.description).write(screen)
+            callbacks = counted(len(run.deliveries), "callback")
+            Step(run.acknowledged, run.scenario.name, callbacks, run.scenario.description).write(screen)
         elif not run.deliveries:
             screen.note(Text("no callback came, as this scenario says", "dim"), indent=DETAIL)
 
@@ -193,6 +194,7 @@ class DemoBegun:
     """Say what `demo` is about to do."""
 
     receiver: Receiver
+    in_detail: bool
 
     def record(self) -> None:
         """Return nothing: this is for people."""
@@ -202,7 +204,8 @@ class DemoBegun:
         about = "A fake EngageLab signs callbacks and POSTs them to a bundled receiver, which verifies each one."
         screen.note(Text(about))
         screen.line(Text(self.receiver.address, "cyan"))
-        screen.line()
+        if not self.in_detail:
+            screen.line()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +238,10 @@ class DemoSummary:
 
     def write(self, screen: Screen) -> None:
         """Print how it ended, and what to do next."""
-        callbacks = count(self.callbacks, "callback")
+        callbacks = counted(self.callbacks, "callback")
         screen.line()
         if self.interrupted:
-            screen.line(f"Interrupted after {callbacks}; {count(self.runs, 'scenario')} finished")
+            screen.line(f"Interrupted after {callbacks}; {counted(self.runs, 'scenario')} finished")
             return
         acknowledged = "all" if self.acknowledged == self.runs else f"{self.acknowledged} of {self.runs}"
         signatures = "every signature valid" if self.signatures_valid else "not every signature valid"

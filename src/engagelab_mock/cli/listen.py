@@ -19,6 +19,7 @@ from engagelab_mock.cli.options import (
 from engagelab_mock.cli.output import ExitCode, Output
 from engagelab_mock.cli.render import CallbackReceived, Serving
 from engagelab_mock.delivery.recorder import Received, Recorder
+from engagelab_mock.delivery.render import counted
 from engagelab_mock.protocol.settings import CallbackSettings
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def listen(
                 refused += bool(received.error) and not received.ping
                 output.show(CallbackReceived(received))
         except KeyboardInterrupt:
-            output.say(f"{callbacks} callbacks received, {refused} of them refused")
+            output.say(f"{counted(callbacks, 'callback')} received, {refused} refused")
             raise
     return ExitCode.FELL_SHORT if refused else ExitCode.OK
 

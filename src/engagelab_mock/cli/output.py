@@ -21,15 +21,6 @@ from engagelab_mock.errors import EngageLabMockError
 _WIDE = 160
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> count(1, "ping"), count(2, "ping")
-    ('1 ping', '2 pings')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 class ExitCode(IntEnum):
     """Name the exit codes of the command line.
 

@@ -12,7 +12,7 @@ import click
 from engagelab_mock.cli.options import listening_options, output_options, setting, tls_options, tls_verify
 from engagelab_mock.cli.output import ExitCode, Output
 from engagelab_mock.cli.render import RequestRecorded, Serving
-from engagelab_mock.delivery.render import printable
+from engagelab_mock.delivery.render import counted, printable
 from engagelab_mock.errors import UsageError
 from engagelab_mock.explore.tape.file import Answer, TapeWriter
 from engagelab_mock.explore.tape.sanitise import Pseudonyms, Sanitiser
@@ -87,9 +87,9 @@ def record(
                 recording.wait()
         finally:
             # The proxy waits for requests under way, so the numbers are final, however the command ends.
-            output.say(f"{recording.requests - recording.lost} requests recorded in {out}")
+            output.say(f"{counted(recording.requests - recording.lost, 'request')} recorded in {out}")
             if recording.lost:
-                output.notice(f"{recording.lost} requests were passed on and are not on the tape")
+                output.notice(f"{counted(recording.lost, 'request')} passed on and not on the tape")
     return ExitCode.FELL_SHORT if recording.lost else ExitCode.OK
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from engagelab_mock.cli.output import Screen, count
+from engagelab_mock.cli.output import Screen
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import hint_for
 from engagelab_mock.delivery.recorder import Received
-from engagelab_mock.delivery.render import attempt_record, milliseconds, printable, received_record, recipients
+from engagelab_mock.delivery.render import attempt_record, counted, milliseconds, printable, received_record, recipients
 from engagelab_mock.errors import InvalidBody
 from engagelab_mock.protocol.callback import decode
 from engagelab_mock.protocol.events import Event, StatusEvent
@@ -130,13 +130,13 @@ class SendSummary:
     def write(self, screen: Screen) -> None:
         """Print how many callbacks were acknowledged, and how to send the same again."""
         acknowledged = sum(delivery.acknowledged for delivery in self.deliveries)
-        counted = f"{acknowledged} of {count(len(self.deliveries), 'callback')} acknowledged"
+        result = f"{acknowledged} of {counted(len(self.deliveries), 'callback')} acknowledged"
         if self.interrupted:
-            ended = Text(f"Interrupted: so far {counted}")
+            ended = Text(f"Interrupted: so far {result}")
         elif not self.deliveries:
             ended = Text.assemble(screen.mark(True), " Accepted, and no callback follows, as this scenario says")
         else:
-            ended = Text.assemble(screen.mark(acknowledged == len(self.deliveries)), f" {counted}")
+            ended = Text.assemble(screen.mark(acknowledged == len(self.deliveries)), f" {result}")
         screen.line()
         screen.line(ended)
         about = [f"message {self.message_id} to {self.to}"] if self.message_id else []

@@ -37,13 +37,14 @@ from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.message import Message
 from engagelab_mock.messages.scenario import INFERRED, Scenario, Transition
 from engagelab_mock.protocol.event_table import EVENTS, KnownEvent
+from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 from engagelab_mock.protocol.status import Status
 from engagelab_mock.service.accept import DeliverOptions
 
 #: How often the progress line moves while a delay passes, in seconds of the machine's clock.
 _STEP = 0.1
 #: The events that are not about a message: notifications, the uplink, system events.
-_ACCOUNT_EVENTS = [name for name, known in EVENTS.items() if known.kind != "status"]
+_ACCOUNT_EVENTS = [name for names in ACCOUNT_EVENTS.values() for name in names]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,12 +27,13 @@ from engagelab_mock.cli.options import (
     setting,
     tls_verify,
 )
-from engagelab_mock.cli.output import Output, count
+from engagelab_mock.cli.output import Output
 from engagelab_mock.cli.render import LogFormatter, Serving, signing
 from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.config import RECEIVERS, read_file
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
+from engagelab_mock.delivery.render import counted
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
@@ -233,8 +234,8 @@ class Log:
 
     def summarise(self) -> None:
         """Print the counts."""
-        given_up = f"; {count(self.given_up, 'message')} given up (--pending)" if self.given_up else ""
-        sent = f"{count(self.callbacks, 'callback')} sent, {self.acknowledged} acknowledged"
+        given_up = f"; {counted(self.given_up, 'message')} given up (--pending)" if self.given_up else ""
+        sent = f"{counted(self.callbacks, 'callback')} sent, {self.acknowledged} acknowledged"
         self._output.say(f"{sent}{given_up}")
 
     def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:

@@ -86,6 +86,15 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "ping"), counted(2, "ping")
+    ('1 ping', '2 pings')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str) -> str:
     """Escape characters that control a terminal; keep line breaks and tabs.
 
@@ -111,19 +120,6 @@ def shown_headers(delivery: Delivery, attempt: Attempt) -> tuple[tuple[str, str]
         (name, (_masked(value, configured) if changed else AS_CONFIGURED) if name == "Authorization" else value)
         for name, value in attempt.callback.headers.pairs
     )
-
-
-def credentials_export(username: str, *, authorization: bool = False) -> str:
-    """Return the shell line that gives commands the credentials, with … for a secret; empty if there are none.
-
-    >>> credentials_export("acme")
-    'export ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=…'
-    """
-    variables = (
-        [f"ENGAGELAB_WEBHOOK_USERNAME={shlex.quote(username)}", "ENGAGELAB_WEBHOOK_SECRET=…"] if username else []
-    )
-    variables += ["ENGAGELAB_MOCK_AUTHORIZATION=…"] if authorization else []
-    return " ".join(["export", *variables]) if variables else ""
 
 
 def _masked(value: str, configured: str) -> str:

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from engagelab_mock.delivery.render import credentials_export, printable
+from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import NothingObserved, ScheduleFailed
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.invariants import Violation
 from engagelab_mock.explore.player import Played, Record
 from engagelab_mock.explore.schedule import Schedule, short_fault
+from engagelab_mock.protocol.settings import credentials_export
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):

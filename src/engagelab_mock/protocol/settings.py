@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 import msgspec
@@ -96,6 +97,19 @@ def ticked(events: Iterable[str]) -> tuple[str, ...]:
             f"events is a list of names, not {events!r}", where="events", hint='write events=["delivered"]'
         )
     return tuple(events)
+
+
+def credentials_export(username: str, *, authorization: bool = False) -> str:
+    """Return the shell line that gives commands the credentials, with … for a secret; empty if there are none.
+
+    >>> credentials_export("acme")
+    'export ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=…'
+    """
+    variables = (
+        [f"ENGAGELAB_WEBHOOK_USERNAME={shlex.quote(username)}", "ENGAGELAB_WEBHOOK_SECRET=…"] if username else []
+    )
+    variables += ["ENGAGELAB_MOCK_AUTHORIZATION=…"] if authorization else []
+    return " ".join(["export", *variables]) if variables else ""
 
 
 def _fits_part(username: str) -> bool:
