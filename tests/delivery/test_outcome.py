@@ -54,8 +54,6 @@ SIGNED: dict[str, Any] = {"username": "acme", "secret": "s3cret"}
         ("401 Unauthorized", "", SIGNED, "signed as 'acme'"),
         ("401 Unauthorized", "", SIGNED, "Its clock must agree to 300 s"),
         ("403 Forbidden", "", SIGNED, "signed as 'acme'"),
-        ("401 Unauthorized", "", SIGNED, "the same seed makes the same nonces in every run"),
-        ("401 Unauthorized", "", SIGNED, "empty that store before each test (`reset`), or pass another"),
         ("403 Forbidden", "CSRF verification failed.", SIGNED, "@csrf_exempt"),
         ("401 Unauthorized", "", {"authorization": "Bearer x"}, "this Authorization value"),
         ("401 Unauthorized", "", {}, "give Receiver the username and secret"),

@@ -70,11 +70,12 @@ class Runner:
         recovery: float = RECOVERY,
         seed: object = None,
         dialect: str | Dialect = "2023-03",
+        now: float | None = None,
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
         self.context = Context(
-            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect
+            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect, now=now
         )
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
@@ -335,6 +336,9 @@ def _runner(
         probe: Any = {name: given.pop(name) for name in PROBE_OPTIONS if name in given}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)
-        return Runner(checked, probe, selection=selection, wait_for=wait_for, dialect=engine.dialect, **given), checked
+        given |= {"wait_for": wait_for, "dialect": engine.dialect}
+        # An app may read the engine's clock. Then its receiver is signed for by that clock.
+        now = engine.clock.time() if checked.signature_clock == "virtual" else None
+        return Runner(checked, probe, selection=selection, now=now, **given), checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

@@ -190,8 +190,10 @@ class _Explorer:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
+        # An app may read a virtual clock. No exploration waits for a real one.
+        clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
-        self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
+        self._player = self._made_player(journal=Journal(limit=1), clock=clock)
         self._baselines = Baselines(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
         state.explorations.append(exploration)

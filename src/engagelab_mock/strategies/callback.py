@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -138,7 +139,8 @@ class ReceiverMachine(RuleBasedStateMachine):
     >>> TestRecording.settings = settings(max_examples=5, derandomize=True, deadline=None)
 
     The rules of an example make a schedule, which is played when the example ends. A schedule that fails is reduced as
-    `explore` does it, and the error has its token. Hypothesis shrinks the list of rules in addition.
+    `explore` does it, and the error has its token. Hypothesis shrinks the list of rules in addition. Without a `reset`,
+    every example is about messages that the app has not seen.
     """
 
     #: One lifecycle for each message.
@@ -202,9 +204,12 @@ class ReceiverMachine(RuleBasedStateMachine):
         if type(self) in _UNUSABLE:
             raise _UNUSABLE[type(self)]
         options: ExploreOptions = {"invariants": list(self.must_hold), "retry": self.retry}
+        receiver = self.receiver()
         if type(self).reset is not ReceiverMachine.reset:
             options["reset"] = self.reset
-        with EngageLab(self.receiver()) as engagelab:
+        # Without a reset, the app still knows the messages of the examples before, and of earlier runs.
+        seed = 0 if receiver.reset or "reset" in options else os.urandom(8).hex()
+        with EngageLab(receiver, seed=seed) as engagelab:
             try:
                 engagelab.replay(self.schedule.token, **options)
             except ScheduleFailed as error:
