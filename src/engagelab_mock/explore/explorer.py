@@ -11,21 +11,22 @@ from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
-from engagelab_mock.errors import EngageLabMockError, NothingObserved, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.baseline import SETTLES, Baselines
-from engagelab_mock.explore.exploration import Exploration, Failure, Progress
+from engagelab_mock.explore.baseline import SETTLES, Baselines, whole
+from engagelab_mock.explore.exploration import ACKNOWLEDGED, Exploration, Failure, Progress, Violation, given_up
 from engagelab_mock.explore.invariants import (
-    ACKNOWLEDGED,
     Invariant,
-    Violation,
+    causes_of,
     check_invariants,
     compares,
     converges,
-    given_up,
+    meaning_invariants,
     needs_state,
     recognises,
+    unrecognised,
 )
+from engagelab_mock.explore.lifecycle import lifecycle_with
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, shrink
@@ -150,12 +151,13 @@ async def play(
 ) -> Played:
     """Play one schedule, with the caller's events for their labels, and raise its failure."""
     __tracebackhide__ = True
+    judge = any(options.get(name) for name in ("invariants", "effects", "terminal"))
     try:
-        explorer = _Explorer(engine, options)
+        explorer = _Explorer(engine, options if judge else {**options, "effects": {}, "terminal": ()})
         chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         if not isinstance(chosen, Schedule):
             raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
-        return await explorer.play(io, chosen, events, judge=bool(options.get("invariants")))
+        return await explorer.play(io, chosen, events, judge=judge)
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
@@ -174,6 +176,7 @@ class _Explorer:
         self._engine = engine
         self._options = options
         self._probe = engine.receiver.probe(options)
+        self._probe.check_meaning(where="explore")
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
@@ -231,7 +234,7 @@ class _Explorer:
             for delivery in failed.deliveries:
                 engine.journal.open(delivery)
         elif exploration.deliveries:
-            self._check_judged()
+            await self._check_recognised(io, self._unused)
         if self._check:
             exploration.assert_ok()
         return exploration
@@ -245,6 +248,8 @@ class _Explorer:
             self._player.use_events(schedule, events)
         played, violation = await self._judged(io, schedule, blind=not judge)
         await self._player.check_settled(io)
+        if violation is None:
+            await self._check_recognised(io, [invariant for invariant in self._unused if causes_of(invariant)])
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
             await self._baselines.check_reset(io)
@@ -257,9 +262,10 @@ class _Explorer:
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
+        meant = meaning_invariants(self._probe.meaning)
         if given is None:
-            return [converges()] if observed else []
-        invariants = check_invariants(given)
+            return [converges(), *meant] if observed else []
+        invariants = [*check_invariants(given), *meant]
         blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
         if blind:
             raise UsageError(
@@ -269,12 +275,18 @@ class _Explorer:
             )
         return invariants
 
-    def _check_judged(self) -> None:
-        """Raise `NothingObserved` for an invariant that recognised no state in any schedule."""
-        for invariant in self._unused:
-            seen = f"{self._player.last_state!r:.100}"
-            what = f"{invariant!r} judged nothing: no state was in its order, but for example {seen}"
-            raise NothingObserved(what, where="explore", hint="give part=, or order=")
+    async def _check_recognised(self, io: Io, invariants: Sequence[Invariant]) -> None:
+        """Raise `NothingObserved` for an invariant that recognised no state, not even where it must find one."""
+        __tracebackhide__ = True
+        for invariant in invariants:
+            seen = self._player.last_state
+            for cause in causes_of(invariant):
+                played = await self._player.play(io, whole((lifecycle_with(cause),)))
+                seen = played.final
+                if recognises(invariant, played):
+                    break
+            else:
+                raise unrecognised(invariant, seen)
 
     async def _judged(
         self, io: Io, schedule: Schedule, only: str | None = None, *, blind: bool = False
@@ -314,6 +326,9 @@ class _Explorer:
             if found is not None and needs_state(invariant) and played.observed:
                 # A difference that two playings in order show as well is not the schedule's.
                 played.baseline = await self._baselines.with_more(io, played)
+                known = (played, played.baseline.played, played.baseline.whole or played)
+                if not any(recognises(invariant, each) for each in known):
+                    await self._check_recognised(io, [invariant])
                 found = await self._found(io, played, invariant)
             if found is not None and (only is None or found.invariant == only):
                 return found

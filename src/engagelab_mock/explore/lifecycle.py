@@ -47,6 +47,16 @@ def lifecycle(chosen: str | Scenario | Sequence[str], *, where: str = "lifecycle
     return _named(tuple(_checked(step) for step in scenario.transitions))
 
 
+def lifecycle_with(status: str) -> Scenario:
+    """Return a built-in lifecycle that has a status, or a short one if none has it.
+
+    >>> lifecycle_with("sent_failed").name, lifecycle_with("target_valid").name
+    ('sent_failed', 'plan-target_valid')
+    """
+    known = (each for each in CATALOGUE.values() if status in each.statuses)
+    return next(known, None) or lifecycle(f"plan-{status}")
+
+
 def spell(seconds: float) -> str:
     """Write a number of seconds without an exponent.
 

@@ -26,7 +26,7 @@ from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import INFERRED, START, Scenario, TransitionGraph
 from engagelab_mock.protocol.callback import Callback, Headers, decode, encode
 from engagelab_mock.protocol.signature import HEADER, sign, verify
-from engagelab_mock.protocol.status import Channel
+from engagelab_mock.protocol.status import Channel, Effects, Statuses
 from engagelab_mock.strategies.message import channels, events, statuses, unknown_events
 
 #: Delays in seconds.
@@ -153,6 +153,9 @@ class ReceiverMachine(RuleBasedStateMachine):
     delays: ClassVar[bool] = False
     #: The invariants.
     must_hold: ClassVar[Sequence[Invariant]] = (converges(),)
+    #: The statuses that have an effect, and those that end a message, as `Receiver` takes them; None: the receiver's.
+    effects: ClassVar[Effects | None] = None
+    terminal: ClassVar[Statuses | None] = None
     #: When a callback that was not acknowledged is sent again, as `send` takes it.
     retry: ClassVar[RetryPolicy | Sequence[float] | None] = None
 
@@ -203,7 +206,12 @@ class ReceiverMachine(RuleBasedStateMachine):
             return
         if type(self) in _UNUSABLE:
             raise _UNUSABLE[type(self)]
-        options: ExploreOptions = {"invariants": list(self.must_hold), "retry": self.retry}
+        options: ExploreOptions = {
+            "invariants": list(self.must_hold),
+            "effects": self.effects,
+            "terminal": self.terminal,
+            "retry": self.retry,
+        }
         receiver = self.receiver()
         if type(self).reset is not ReceiverMachine.reset:
             options["reset"] = self.reset
