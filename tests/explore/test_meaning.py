@@ -94,7 +94,7 @@ class RefundsEachChannel(Account):
     def have_effect(self, book: dict[str, Any], status: str) -> None:
         refunds = book["refunds"]
         super().have_effect(book, status)
-        book["refunds"] = refunds + (status == "sent_failed")
+        book["refunds"] = refunds + 1 if status == "sent_failed" else book["refunds"]
 
 
 class CountsAWrongCodeOnce(Account):

@@ -72,6 +72,7 @@ class Context:
         self.stall = stall
         check_probe(probe or {}, where="check")
         self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
+        self.probe.check_meaning(where="check")
         # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
@@ -106,7 +107,7 @@ class Context:
     def profile(self) -> ReceiverProfile:
         """Return the receiver's profile; find it out the first time."""
         if self._profile is None:
-            with self._apart():
+            with self.apart():
                 self._profile = find_profile(self)
         return self._profile
 
@@ -116,7 +117,7 @@ class Context:
         return self._profile
 
     @contextmanager
-    def _apart(self) -> Iterator[None]:
+    def apart(self) -> Iterator[None]:
         """Keep the attempts that are made in this context out of the finding of the check that runs."""
         sent, self._attempts = self._attempts, []
         try:
@@ -198,7 +199,7 @@ class Context:
             # The callback would change what is shared.
             time.sleep(1.5 * profile.lag)
             return
-        with self._apart():
+        with self.apart():
             message = self.new_message()
             before = self.look(message)
             self.send_valid(message, profile.status)

@@ -12,6 +12,7 @@ from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
 from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
+from engagelab_mock.checks.meaning import prove
 from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import check_delay
@@ -29,6 +30,8 @@ from engagelab_mock.errors import (
     UsageError,
 )
 from engagelab_mock.eventloop import from_thread, in_loop, stopwatch, to_thread
+from engagelab_mock.explore.state import COUNT, dotted
+from engagelab_mock.explore.state import EACH as EACH_ENTRY
 from engagelab_mock.protocol.events import Dialect
 from engagelab_mock.service.engine import Engine
 
@@ -111,8 +114,12 @@ class Runner:
         self._findings = []
         chosen = list(CHECKS.values() if checks is None else checks)
         try:
-            if any(not self._not_possible(check) for check in chosen):
+            possible = [check for check in chosen if not self._not_possible(check)]
+            if possible:
                 self._begin()
+            if any(check.meanings for check in possible) and not self.context.profile.refuses:
+                with self.context.apart():
+                    prove(self.context)
             for check in chosen:
                 self._on_start(check)
                 finding = self._run_one(check)
@@ -155,6 +162,19 @@ class Runner:
             observed=context.observed,
             unjudged=self._unjudged(),
             ended=self._ended,
+            inferred=self._inferred(),
+        )
+
+    def _inferred(self) -> str:
+        """Say what was taken for an effect, if the receiver does not say it."""
+        profile = self.context.known_profile
+        if profile is None or self.context.probe.meaning.effects or not profile.effect:
+            return ""
+        leaves = {dotted(tuple(key for key in path if key not in {COUNT, EACH_ENTRY})) for path in profile.effect}
+        changed = ", ".join(sorted(leaves))
+        return (
+            f"no `effects` were given, so any change of the state was taken for an effect, such as that of {changed} "
+            f"by `{profile.status}`"
         )
 
     def _unjudged(self) -> tuple[str, ...]:
@@ -231,6 +251,10 @@ class Runner:
             return reason
         if receiver.transport.name not in check.transports:
             return f"not over {receiver.transport.name}: {check.unless}"
+        meaning = self.context.probe.meaning
+        if check.meanings and not any(getattr(meaning, name) for name in check.meanings):
+            names = " or ".join(f"`{name}`" for name in check.meanings)
+            return f"{names} must say what the statuses mean"
         if check.needs_signature and not receiver.settings.signs:
             return "without a username and a secret, callbacks are not signed"
         return ""

@@ -176,6 +176,8 @@ class _ReportText:
         self._screen.line(Text.assemble(self._screen.mark(good), f" {dot.join(words)}: {plain(printable(said))}"))
         about = [f"in {report.elapsed:.1f} s", f"sent, and not taken back: {report.sent}"]
         self._screen.note(Text(dot.join(about), "dim"), indent=2)
+        if report.inferred:
+            self._screen.note(Text(plain(report.inferred), "dim"), indent=2)
 
     def _heading(self, title: str, count: int, style: str) -> None:
         self._screen.line()
