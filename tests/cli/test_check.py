@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.meaning import Accounts, CreditsAtDelivered, account
 from tests.checks.receivers.ordering import KeepsWhatCameLast
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.verifying import ForgetsNonces
@@ -44,7 +45,7 @@ class Served:
     database: Path
 
 
-def serve(kind: type[CorrectReceiver], directory: Path) -> Iterator[Served]:
+def serve(kind: type[CorrectReceiver], directory: Path, observe: Callable[..., Any] = observe) -> Iterator[Served]:
     """Serve a receiver together with an address at which the state of a message is seen."""
     store = Store(directory / "receiver.sqlite")
     app = flask.Flask("state")
@@ -544,3 +545,57 @@ def test_ctrl_c_ends_the_run_with_a_summary(spawn: Spawn, correct: Served) -> No
     summary = json.loads(said[-1])
     assert (summary["type"], summary["interrupted"], summary["ok"]) == ("summary", True, False)
     assert summary["passed"] >= 1
+
+
+# What the statuses mean.
+
+MEANT = ("--effect", "credits=verified", "--effect", "refunds=sent_failed,target_invalid", "--terminal", "verified")
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Accounts, 0), (CreditsAtDelivered, 1)])
+def test_effects_and_terminal_statuses_are_options(
+    kind: type[CorrectReceiver], code: int, command: Command, tmp_path: Path
+) -> None:
+    for served in serve(kind, tmp_path, account):
+        result = command("check", served.url, *FULLY, "--observe", served.state, "--only", "F*", *MEANT)
+        assert result.code == code, result.out
+        assert ("credits happened 1 time after delivered; expected 0: it belongs to verified" in result.out) is bool(
+            code
+        )
+
+
+def test_the_projects_table_has_effects(command: Command, tmp_path: Path) -> None:
+    lines = ["[tool.engagelab-mock.check]", 'effect = { credits = "verified", refunds = "sent_failed,target_invalid" }']
+    (tmp_path / "pyproject.toml").write_text("\n".join([*lines, 'terminal = ["verified"]']), encoding="utf-8")
+    for served in serve(Accounts, tmp_path, account):
+        result = command("check", served.url, *FULLY, "--observe", served.state, "--only", "F*")
+        assert result.code == 0, result.out
+        assert re.search(r"F  Meaning +5 of 5 passed", result.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--effect", "credits"), "'credits' is not NAME=STATUSES"),
+        (("--effect", "credits=verfied"), "did you mean 'verified'?"),
+        (("--effect", "credits="), "there is no status"),
+        (("--terminal", "verfied"), "did you mean 'verified'?"),
+        (("--effect", "credts=verified", "--only", "F01"), "did you mean 'credits'?"),
+    ],
+)
+def test_a_wrong_meaning_is_an_error(arguments: tuple[str, ...], says: str, command: Command, tmp_path: Path) -> None:
+    for served in serve(Accounts, tmp_path, account):
+        result = command("check", served.url, *FULLY, "--observe", served.state, *arguments)
+        assert result.code == 2
+        assert says in result.err
+
+
+def test_a_meaning_needs_a_state(command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, *MEANT)
+    assert result.code == 2
+    assert "has effects and terminal, and no observe" in result.err
+
+
+def test_the_report_says_what_was_inferred(command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, "--observe", correct.state, "--only", "C06")
+    assert "no effects were given, so any change of the state was taken for an effect" in " ".join(result.out.split())
