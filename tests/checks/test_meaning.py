@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +56,7 @@ def test_the_right_receiver_passes_over_a_socket(tmp_path: Path) -> None:
         ("flags", lambda state: {**state, "credits": state["credits"] > 0, "wrong_codes": state["wrong_codes"] > 0}),
         ("lists", lambda state: {**state, "refunds": ["refund"] * state["refunds"]}),
         ("only what happened", lambda state: {name: value for name, value in state.items() if value}),
+        ("sums of a database", lambda state: {**state, "refunds": Decimal(state["refunds"])}),
         ("an object", lambda state: SimpleNamespace(**state)),
         ("a status in capitals", lambda state: {**state, "status": state["status"] and state["status"].upper()}),
     ],

@@ -28,8 +28,8 @@ _LIFE = (
     *("verified_timeout", "verified_failed", "verified"),
 )
 _WRONG_CODES = "plan-sent+1-delivered+1-verified_failed+10-verified_failed+10-verified+5"
-#: How many orders are delivered before it is seen whether there is time for more.
-_CHUNK = 16
+#: How many orders are delivered before their states are read: the app may put the callbacks into a queue.
+_CHUNK = 24
 #: The statuses that come once for each channel.
 _OF_CHANNELS = ("sent_failed", "sent", "delivered_failed", "delivered")
 
@@ -147,16 +147,14 @@ class _Judge:
     def _learn(self, orders: list[Order]) -> list[Order]:
         """Find out which states the orders lead to, and return those for which there was time."""
         trial, profile = self._trial, self._trial.context.profile
-        # If the app works after its answer, waiting takes the time; else sending does.
-        chunk = len(orders) if profile.lag > profile.answer else _CHUNK
-        for start in range(0, len(orders), chunk):
-            if start and trial.time_left() < chunk * 4 * profile.answer:
+        for start in range(0, len(orders), _CHUNK):
+            if start and trial.time_left() < _CHUNK * 4 * profile.answer + 2 * profile.lag:
                 trial.warn(
                     f"there was only time for {start} of {len(orders)} orders of events: "
                     "give more, with `timeout=` or --total"
                 )
                 return orders[:start]
-            self._orderings.learn(*orders[start : start + chunk])
+            self._orderings.learn(*orders[start : start + _CHUNK])
         return orders
 
     def _miscounted(self, order: Order, judged: Mapping[str, bool]) -> str:

@@ -52,6 +52,8 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         check_readable(value)
         return value
+    if isinstance(value, Decimal) and value.is_finite() and value == int(value):
+        return int(value)  # what a database returns for a sum of whole numbers
     if depth == 0:
         return repr(value)
     if isinstance(value, Mapping):
@@ -247,7 +249,7 @@ def count_of(value: Any, name: str) -> int:
     raise ProbeFailed(
         f"{name} is {value!r:.100}, which does not count how often it happened",
         where="observe",
-        hint=f"return a whole number, a list, or True and False, such as {{{name!r}: len(row.{name})}}",
+        hint=f"return a whole number, a list, or True and False, such as {{{name!r}: row.{name} is not None}}",
     )
 
 
