@@ -21,7 +21,7 @@ from engagelab_mock import (
     UsageError,
 )
 from engagelab_mock.strategies import ReceiverMachine
-from tests.explore.books import Books, NeverDedupes
+from tests.explore.books import Books, LastWriteWins, NeverDedupes
 
 EFFECTS = {"credits": "verified", "refunds": ["sent_failed", "target_invalid"], "wrong": "verified_failed"}
 #: A user enters two wrong codes, and then the right one.
@@ -161,6 +161,14 @@ def test_a_mutant_is_caught(kind: type[Books], lifecycle: str, says: str) -> Non
     with pytest.raises(ScheduleFailed) as failed:
         explore(kind(), lifecycle, effects=effects)
     assert says in str(failed.value)
+
+
+def test_a_status_that_comes_back_was_still_replaced() -> None:
+    app = LastWriteWins()
+    with EngageLab(app.receiver) as engagelab:
+        with pytest.raises(ScheduleFailed, match="the status goes back from 'verified' to 'sent'"):
+            engagelab.play("eg1:verified,sent,verified", terminal="verified")
+        engagelab.play("eg1:sent,verified*2", terminal="verified")
 
 
 FORMS: dict[str, Callable[[int], Any]] = {

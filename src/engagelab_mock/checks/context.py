@@ -73,7 +73,7 @@ class Context:
         check_probe(probe or {}, where="check")
         self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
         self.probe.check_meaning(where="check")
-        # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
+        # A receiver that remembers messages would take a second run with the same seed for duplicates.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
             self.receiver,

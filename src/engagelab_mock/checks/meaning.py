@@ -284,16 +284,30 @@ def _ticked_effects(trial: Trial) -> dict[str, list[str]]:
     return ticked
 
 
-_KEYED = Fix(
-    "Give each effect a key: the message's id and the name of the effect. Insert the key into a table where it is "
-    "unique, in the transaction that has the effect. For a wrong code, add `itime` to the key: a retry has the same, "
-    "and the next wrong code has another.",
-    """\
+_CODE = """\
 EFFECTS = {"verified": "credit", "sent_failed": "refund", "target_invalid": "refund"}
 with database.transaction():
     effect = EFFECTS.get(status)  # the whole word, and no others
     if effect and database.insert_if_new(message_id, effect):  # INSERT … ON CONFLICT DO NOTHING
         have_the_effect(message_id, effect)
+$ok"""
+_KEYED = Fix(
+    "Give each effect a key: the message's id and the name of the effect, without the channel or the status. Insert "
+    "the key into a table where it is unique, in the transaction that has the effect.",
+    _CODE,
+)
+_WHOLE = Fix("Look the effect up by the whole name of the status. Let no other status have it.", _CODE)
+_ALWAYS = Fix(
+    "Let only the effect's own key decide if it has happened, and not the status that the message has. Do not undo it.",
+    _CODE,
+)
+_EACH_CODE = Fix(
+    "Identify a wrong code by the message's id and its `itime`: a retry has the same, and the next wrong code has "
+    "another. Insert this key into a table where it is unique, and count the keys.",
+    """\
+with database.transaction():
+    if status == "verified_failed" and database.insert_if_new(message_id, status, row["itime"]):
+        count_wrong_code(message_id)
 $ok""",
 )
 _RANK = Fix(
@@ -308,7 +322,7 @@ with database.transaction():
         row.update(status)
 $ok""",
 )
-_effects = partial(Check, need="probe", severity=Severity.BLOCKER, source="?", fix=_KEYED, meanings=("effects",))
+_effects = partial(Check, need="probe", severity=Severity.BLOCKER, source="?", meanings=("effects",))
 _BOTH = "EngageLab repeats callbacks and does not keep their order. "
 
 MEANING = (
@@ -321,6 +335,7 @@ MEANING = (
         stimulus="Each status of `effects` twice, with the statuses before it again, over two channels, and together "
         "with the other statuses of its effect.",
         expected="The effect happens once. Only a wrong code is something new each time.",
+        fix=_KEYED,
         work=_once,
     ),
     _effects(
@@ -332,6 +347,7 @@ MEANING = (
         "an effect early, such as at `delivered`, has it for messages that never come so far.",
         stimulus="Every status alone, and with the statuses before it.",
         expected="The effects of the statuses that were sent, each once, and no others.",
+        fix=_WHOLE,
         work=_only,
     ),
     _effects(
@@ -342,6 +358,7 @@ MEANING = (
         "entered the right code does not get in.",
         stimulus="Each status of `effects` with every other status, in both orders.",
         expected="The effect happens once. After a status that is declared `terminal` it may also not happen.",
+        fix=_ALWAYS,
         work=_not_lost,
     ),
     _effects(
@@ -368,6 +385,7 @@ MEANING = (
         expected="Effects of `verified_failed` twice, effects of `verified` once, and `verified` if it is terminal.",
         severity=Severity.MAJOR,
         meanings=("effects", "terminal"),
+        fix=_EACH_CODE,
         work=_wrong_codes,
     ),
 )

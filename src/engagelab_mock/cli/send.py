@@ -83,7 +83,7 @@ def send(**given: Any) -> int:
     Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
     """
     options = SendOptions(**given)
-    # A receiver that remembers nonces would take a second run with the same seed for a replay, so each run has its own.
+    # A receiver that remembers messages would take a second run with the same seed for duplicates, so each has its own.
     seed = options.seed or secrets.token_hex(4)
     scenario, schedule = scenario_of(options)
     receiver = receiver_of(options)
