@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
-
-import msgspec
+from typing import NamedTuple
 
 from engagelab_mock.errors import UnknownName, UsageError
 
@@ -97,7 +96,7 @@ Statuses = str | Collection[str]
 Effects = Mapping[str, Statuses]
 
 
-class Meaning(msgspec.Struct, frozen=True):
+class Meaning(NamedTuple):
     """Say what statuses mean to an app: which of them have which effect, and which of them end a message.
 
     >>> meaning = Meaning.of({"credits": "verified", "refunds": ["sent_failed", "target_invalid"]})

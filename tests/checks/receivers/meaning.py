@@ -51,7 +51,7 @@ def account(store: Store, message_id: str, *, top: str = "verified") -> dict[str
 
 class RefundsEachChannel(Accounts):
     def have(self, db: sqlite3.Connection, message_id: str, effect: str, detail: str) -> None:
-        CorrectReceiver.keep(self, db, message_id, effect, detail)
+        CorrectReceiver.keep(self, db, message_id, effect, "" if detail == "sms" else detail)
 
 
 class CreditsWhatBeginsWithVerified(Accounts):
@@ -74,9 +74,10 @@ class CreditsAtDelivered(Accounts):
 class RefundsEachReason(Accounts):
     """Take another reason for another refund."""
 
-    def have(self, db: sqlite3.Connection, message_id: str, effect: str, detail: str) -> None:
-        reasons = db.execute("SELECT count(DISTINCT status) FROM effects WHERE message_id = ?", [message_id]).fetchone()
-        CorrectReceiver.keep(self, db, message_id, effect, str(reasons) if effect == "refunds" else "")
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        CorrectReceiver.keep(self, db, message_id, status, detail)
+        if effect := self.effect(status):
+            CorrectReceiver.keep(self, db, message_id, effect, status)
 
 
 class ForgetsTheCodeAfterATimeout(Accounts):
