@@ -76,7 +76,7 @@ nitpick_ignore_regex = [
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
     # Names of types in the options' annotations, each explained where it stands.
-    (r"py:class", r"Observe|WaitIdle|Stall"),
+    (r"py:class", r"Observe|WaitIdle|Effects|Statuses|Stall"),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",

@@ -235,6 +235,8 @@ def _check(check: Check) -> str:
         facts.append(f"only over {' and '.join(check.transports)}: {check.unless}")
     if check.needs_signature:
         facts.append("needs a username and a secret")
+    if check.meanings:
+        facts.append(f"needs {' or '.join(f'`{name}`' for name in check.meanings)}")
     parts = [
         f"## {check.id} {check.name}",
         f"{check.title}.",

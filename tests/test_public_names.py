@@ -132,7 +132,10 @@ def test_a_name_is_loaded_only_when_it_is_used() -> None:
         "print(before, [name for name in sys.modules if name.startswith('engagelab_mock.')])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[] ['engagelab_mock.protocol', 'engagelab_mock.protocol.status']"
+    assert (
+        done.stdout.strip()
+        == "[] ['engagelab_mock.protocol', 'engagelab_mock.errors', 'engagelab_mock.protocol.status']"
+    )
 
 
 def test_a_star_import_brings_every_name() -> None:

@@ -28,9 +28,9 @@ _HOMES = {
     "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
     "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
     "ScheduleFailed StateNotSettled UnknownName UsageError",
-    "explore.exploration": "Exploration Failure",
+    "explore.exploration": "Exploration Failure Violation",
     "explore.explorer": "ExploreOptions",
-    "explore.invariants": "Invariant Violation converges eventually exactly_once idempotent never_regresses",
+    "explore.invariants": "Invariant converges eventually exactly_once idempotent never_regresses",
     "explore.player": "Played Record",
     "explore.schedule": "Schedule Step",
     "explore.schedules": "AT_LEAST_ONCE Schedules schedules",

@@ -50,9 +50,9 @@ from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.explore.exploration import Exploration as Exploration
 from engagelab_mock.explore.exploration import Failure as Failure
+from engagelab_mock.explore.exploration import Violation as Violation
 from engagelab_mock.explore.explorer import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.invariants import Invariant as Invariant
-from engagelab_mock.explore.invariants import Violation as Violation
 from engagelab_mock.explore.invariants import converges as converges
 from engagelab_mock.explore.invariants import eventually as eventually
 from engagelab_mock.explore.invariants import exactly_once as exactly_once

@@ -89,8 +89,8 @@ RECEIVER_KEYS: Mapping[str, str] = {
 _CHECK_KINDS = {
     "a string": "severity fail_on observe observe_command",
     "a number": "wait total patience",
-    "a list of strings": "only skip",
-    _REASONS: "suppress",
+    "a list of strings": "only skip terminal",
+    _REASONS: "suppress effect",
 }
 
 #: The settings of `engagelab-mock check`, which are in the table `[tool.engagelab-mock.check]`.

@@ -56,7 +56,8 @@ class EngageLab:
     There, `journal`, `inbox`, `pending` and the end of the block raise a `UsageError` if callbacks wait for an `await`.
 
     Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock` by
-    default. The same `seed`, of any type, makes the same ids and data; the default is 0. `dialect` is a `Dialect` or
+    default. The same `seed`, of any type, makes the same ids and data; the default is 0. Nonces differ in every run,
+    because receivers remember them; the same `seed` and `nonce_seed` make the same nonces. `dialect` is a `Dialect` or
     its name, and says how callbacks are spelt.
 
     `code_ttl` is how long a code is valid, in seconds; None is for ever. `abnormal` says whether a receiver whose
@@ -74,6 +75,7 @@ class EngageLab:
         *,
         clock: Clock | None = None,
         seed: object = 0,
+        nonce_seed: object = None,
         dialect: str | Dialect = "2023-03",
         code_ttl: float | None = CODE_TTL,
         abnormal: Literal["deliver", "skip"] = "deliver",
@@ -89,6 +91,7 @@ class EngageLab:
             check_receivers([given] if isinstance(given, Receiver) else given, where="EngageLab"),
             VirtualClock() if clock is None else clock,
             seed=seed,
+            nonce_seed=nonce_seed,
             dialect=dialect,
             code_ttl=code_ttl,
             abnormal=abnormal,

@@ -25,6 +25,7 @@ _OPTIONS = {
     "secret": "sign callbacks with this secret",
     "authorization": "send this Authorization header, verbatim",
     "seed": "generate other ids and data; the same seed generates the same",
+    "nonce-seed": "generate the nonces from this and the seed; default: other nonces in every run",
 }
 _CHECK = "run the checks against the receiver of engagelab_receiver, one test each"
 
@@ -49,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("engagelab", "EngageLab OTP (engagelab-mock)")
     for name, text in _OPTIONS.items():
         group.addoption(f"--engagelab-{name}", metavar=name.upper(), help=text)
-        parser.addini(f"engagelab_{name}", f"{text} (--engagelab-{name})", default=None)
+        parser.addini(f"engagelab_{name.replace('-', '_')}", f"{text} (--engagelab-{name})", default=None)
     group.addoption("--engagelab-replay", metavar="TOKEN", help="play only this schedule")
     group.addoption("--engagelab-check", action="store_true", default=None, help=_CHECK)
     parser.addini("engagelab_check", f"{_CHECK} (--engagelab-check)", type="bool", default=False)

@@ -91,6 +91,7 @@ class TestSettings:
             engagelab = EngageLab(
                 self._receivers,
                 seed=f"{self._seed}:{self._test}",
+                nonce_seed=self._setting("nonce_seed") if self._overrides else None,
                 journal=self.journal,
                 **(self._arguments() if self._marked else {}),
             )
@@ -216,8 +217,8 @@ class _SessionSettings:
     """Hold what all tests of a session have in common: options, ini keys, and the marks of the current module."""
 
     def __init__(self, config: pytest.Config) -> None:
-        names = ("url", *CREDENTIALS, "seed")
-        options = {name: config.getoption(f"--engagelab-{name}") for name in names}
+        names = ("url", *CREDENTIALS, "seed", "nonce_seed")
+        options = {name: config.getoption(f"engagelab_{name}") for name in names}
         keys = {name: config.getini(f"engagelab_{name}") for name in names}
         self.options = {name: value for name, value in options.items() if value is not None}
         self.ini = {name: value for name, value in keys.items() if value}

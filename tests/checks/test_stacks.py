@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engagelab_mock import Judgement, Receiver, Report
 from engagelab_mock.checks import wire
 from engagelab_mock.checks.wire import STACK_LIMITS
-from tests.checks.receivers.correct import PATH
+from tests.checks.receivers.correct import PATH, observe
 from tests.checks.receivers.store import Store
 from tests.checks.serving import SETTINGS, check, hooks_of
 from tests.real.stacks.process import PATIENCE, await_answer, serving
@@ -27,7 +28,13 @@ def check_on(stack: str, directory: Path, *, only: Sequence[str] = ()) -> Report
         receiver = Receiver.http(url + PATH, **SETTINGS)
         await_answer(Receiver.http(url + PATH, **SETTINGS, limit=PATIENCE), directory)
         # The receiver has its effects before it answers, so a short wait is enough.
-        return check(receiver, only=only, **hooks_of(store, patience=0.5))
+        hooks = hooks_of(store, with_credits, patience=0.5)
+        return check(receiver, only=only, effects={"credits": "verified"}, terminal="verified", **hooks)
+
+
+def with_credits(store: Store, message_id: str) -> dict[str, Any]:
+    state = observe(store, message_id)
+    return {**state, "credits": [status for status, _ in state["effects"] if status == "verified"]}
 
 
 @pytest.mark.parametrize("stack", STACK_LIMITS)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.meaning import Accounts, CreditsAtDelivered, account
 from tests.checks.receivers.ordering import KeepsWhatCameLast
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.verifying import ForgetsNonces
@@ -44,7 +45,7 @@ class Served:
     database: Path
 
 
-def serve(kind: type[CorrectReceiver], directory: Path) -> Iterator[Served]:
+def serve(kind: type[CorrectReceiver], directory: Path, observe: Callable[..., Any] = observe) -> Iterator[Served]:
     """Serve a receiver together with an address at which the state of a message is seen."""
     store = Store(directory / "receiver.sqlite")
     app = flask.Flask("state")
@@ -88,7 +89,9 @@ def test_a_failure_exits_1_and_is_shown_with_its_evidence(command: Command, forg
 
     assert (result.code, result.err) == (1, "")
     lines = result.out.splitlines()
-    assert re.fullmatch(r"✗ 1 failed, 9 passed, 69 not selected: 1 of severity major or worse", lines[1])
+    assert re.fullmatch(
+        rf"✗ 1 failed, 9 passed, {len(CHECKS) - 10} not selected: 1 of severity major or worse", lines[1]
+    )
     assert re.fullmatch(
         r"  sent in \d+\.\d s, and not taken back: \d+ callbacks about \d+ invented messages, and 1 ping", lines[3]
     )
@@ -171,7 +174,8 @@ def test_a_family_that_was_asked_for_and_not_judged_exits_2(command: Command, co
     assert result.code == 2
     assert "✓ A  Acknowledgement: 1 passed\n" in result.out
     assert "· C  Duplicates and order: 1 inconclusive\n" in result.out
-    assert "✗ 0 failed, 1 passed, 1 inconclusive, 77 not selected: nothing was judged of Dupl" in result.out
+    rest = len(CHECKS) - 2
+    assert f"✗ 0 failed, 1 passed, 1 inconclusive, {rest} not selected: nothing was judged of Dupl" in result.out
     assert "the state of the app cannot be seen: give --observe\n" in result.out
 
 
@@ -592,7 +596,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
-    assert b"of 79" in shown
+    assert f"of {len(CHECKS)}".encode() in shown
     assert b"\x1b[2K" in shown
     assert b"\x1b" not in done.stdout
     assert "✗ A01  The empty, unsigned ping is acknowledged" in done.stdout.decode()
@@ -625,3 +629,57 @@ def test_ctrl_c_ends_the_run_with_a_summary(spawn: Spawn, correct: Served) -> No
     summary = json.loads(said[-1])
     assert (summary["type"], summary["interrupted"], summary["ok"]) == ("summary", True, False)
     assert summary["passed"] >= 1
+
+
+# What the statuses mean.
+
+MEANT = ("--effect", "credits=verified", "--effect", "refunds=sent_failed,target_invalid", "--terminal", "verified")
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Accounts, 0), (CreditsAtDelivered, 1)])
+def test_effects_and_terminal_statuses_are_options(
+    kind: type[CorrectReceiver], code: int, command: Command, tmp_path: Path
+) -> None:
+    for served in serve(kind, tmp_path, account):
+        result = command("check", served.url, *FULLY, "--observe", served.state, "--only", "F*", *MEANT)
+        assert result.code == code, result.out
+        assert ("credits happened 1 time after delivered; expected 0: it belongs to verified" in result.out) is bool(
+            code
+        )
+
+
+def test_the_projects_table_has_effects(command: Command, tmp_path: Path) -> None:
+    lines = ["[tool.engagelab-mock.check]", 'effect = { credits = "verified", refunds = "sent_failed,target_invalid" }']
+    (tmp_path / "pyproject.toml").write_text("\n".join([*lines, 'terminal = ["verified"]']), encoding="utf-8")
+    for served in serve(Accounts, tmp_path, account):
+        result = command("check", served.url, *FULLY, "--observe", served.state, "--only", "F*")
+        assert result.code == 0, result.out
+        assert re.search(r"F  Meaning: 5 passed", result.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--effect", "credits"), "'credits' is not NAME=STATUSES"),
+        (("--effect", "credits=verfied"), "did you mean 'verified'?"),
+        (("--effect", "credits="), "there is no status"),
+        (("--terminal", "verfied"), "did you mean 'verified'?"),
+        (("--effect", "credts=verified", "--only", "F01"), "did you mean 'credits'?"),
+    ],
+)
+def test_a_wrong_meaning_is_an_error(arguments: tuple[str, ...], says: str, command: Command, tmp_path: Path) -> None:
+    for served in serve(Accounts, tmp_path, account):
+        result = command("check", served.url, *FULLY, "--observe", served.state, *arguments)
+        assert result.code == 2
+        assert says in result.err
+
+
+def test_a_meaning_needs_a_state(command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, *MEANT)
+    assert result.code == 2
+    assert "has effects and terminal, and no observe" in result.err
+
+
+def test_the_report_says_what_was_inferred(command: Command, correct: Served) -> None:
+    result = command("check", correct.url, *FULLY, "--observe", correct.state, "--only", "C06")
+    assert "no effects were given, so any change of the state was taken for an effect" in " ".join(result.out.split())

@@ -135,7 +135,8 @@ def test_asynchronous_functions_are_awaited() -> None:
 
 @pytest.mark.parametrize("name", ["prepare", "reset", "wait_idle"])
 def test_a_function_that_raises_is_named(name: str) -> None:
-    probe = Probe(**{name: raising(RuntimeError("UNIQUE constraint failed\nmore"))})
+    given: dict[str, Any] = {name: raising(RuntimeError("UNIQUE constraint failed\nmore"))}
+    probe = Probe(**given)
     calls = {
         "prepare": lambda: run_sync(probe.prepare_message(SYNC, MESSAGE)),
         "reset": lambda: run_sync(probe.reset_app(SYNC)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock import Receiver, StatusEvent, decode
-from engagelab_mock.explore.invariants import PROGRESS
+from engagelab_mock.protocol.status import PROGRESS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -1,4 +1,4 @@
-"""Ids and data come from the seed and the test's id, and from nothing else."""
+"""Ids and data come from the seed and the test's id, and from nothing else; nonces are other ones in every run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ DRAWING = """
     @pytest.fixture
     def draw(engagelab, request):
         run = engagelab.send()
-        print("drew", request.node.name, run.message_id, run.to, nonce(run), nonce(engagelab.send()), end=";")
-
-    def nonce(run):
-        return run.deliveries[0].callback.headers["X-CALLBACK-ID"].split(";")[1]
+        print("drew", request.node.name, run.message_id, run.to, engagelab.send().message_id, end=";")
 
     def test_a(draw): pass
     def test_b(draw): pass
@@ -51,6 +48,23 @@ def test_another_seed_draws_other_data_and_the_same_seed_the_same(run: Run) -> N
     marked = DRAWING.replace("import pytest", "import pytest; pytestmark = pytest.mark.engagelab(seed='blue')")
     assert drawn(run, "--engagelab-seed=red", text=marked) == blue
     assert drawn(run, "--engagelab-seed=0") == default
+
+
+NONCES = """
+    def test_a(engagelab):
+        for delivery in engagelab.send().deliveries:
+            print("drew", delivery.statuses[0], delivery.callback.headers["X-CALLBACK-ID"].split(";")[1], end=";")
+"""
+
+
+def test_nonces_differ_in_every_run_unless_an_option_makes_them(run: Run) -> None:
+    first, second = (drawn(run, text=NONCES) for _ in range(2))
+    assert len({*first.values(), *second.values()}) == 8
+    pinned = drawn(run, "--engagelab-nonce-seed=7", text=NONCES)
+    assert drawn(run, "--engagelab-nonce-seed=7", text=NONCES) == pinned
+    others = [("--engagelab-nonce-seed=8",), ("--engagelab-nonce-seed=7", "--engagelab-seed=1")]
+    for options in others:
+        assert not {*drawn(run, *options, text=NONCES).values()} & {*pinned.values()}
 
 
 def test_the_option_that_a_failing_test_shows_brings_the_same_data_back(run: Run) -> None:

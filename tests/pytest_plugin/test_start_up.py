@@ -106,8 +106,9 @@ def test_the_marker_is_listed_with_its_arguments(run: Run) -> None:
 def test_the_options_have_a_group_of_their_own_and_ini_keys(run: Run) -> None:
     output = run("", "--help").stdout.str()
     group = output.partition("EngageLab OTP (engagelab-mock):")[2].partition("\n\n")[0]
-    names = ["url", "username", "secret", "authorization", "seed"]
-    assert re.findall(r"--engagelab-(\w+)=[A-Z]+", group) == [*names, "replay"]
+    names = ["url", "username", "secret", "authorization", "seed", "nonce_seed"]
+    options = [name.replace("-", "_") for name in re.findall(r"--engagelab-([\w-]+)=[A-Z-]+", group)]
+    assert options == [*names, "replay"]
     assert re.findall(r"^  engagelab_(\w+) \(string\):", output, flags=re.MULTILINE) == names
 
 

@@ -97,7 +97,7 @@ async def aexercise(engagelab: EngageLab, scenario: str, retry: list[float]) -> 
 
 
 async def awaited(backend: Callable[[], Receiver], scenario: str, retry: list[float]) -> list[Any]:
-    with EngageLab(backend(), clock=VirtualClock(START), seed=7, defaults={"check": False}) as engagelab:
+    with EngageLab(backend(), clock=VirtualClock(START), seed=7, nonce_seed=7, defaults={"check": False}) as engagelab:
         await aexercise(engagelab, scenario, retry)
         return told(engagelab)
 
@@ -108,7 +108,7 @@ def test_a_journal_is_the_same_blocking_and_awaiting(scenario: str, retry: list[
     def receiver() -> Receiver:
         return asgi(Flaky(2).app)
 
-    with EngageLab(receiver(), clock=VirtualClock(START), seed=7, defaults={"check": False}) as engagelab:
+    with EngageLab(receiver(), clock=VirtualClock(START), seed=7, nonce_seed=7, defaults={"check": False}) as engagelab:
         exercise(engagelab, scenario, retry)
         blocking = told(engagelab)
     assert asyncio.run(awaited(receiver, scenario, retry)) == blocking

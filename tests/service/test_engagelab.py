@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import UNSET
@@ -20,6 +20,9 @@ from engagelab_mock import (
     SystemClock,
     VirtualClock,
 )
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 START = 1_700_000_000.75
 scenarios = pytest.mark.parametrize("scenario", sorted(CATALOGUE))
@@ -89,11 +92,11 @@ def test_billing_is_on_sent_and_errors_are_on_failures(scenario: str) -> None:
 
 
 @scenarios
-def test_one_seed_makes_the_same_callbacks_byte_by_byte(scenario: str) -> None:
+def test_one_seed_and_one_nonce_seed_make_the_same_callbacks_byte_by_byte(scenario: str) -> None:
     def sent(seed: object) -> list[tuple[str, bytes]]:
         receiver = Receiver.recording().with_settings()
         receiver.signature_clock = "virtual"
-        with EngageLab(receiver, clock=VirtualClock(START), seed=seed) as engagelab:
+        with EngageLab(receiver, clock=VirtualClock(START), seed=seed, nonce_seed=7) as engagelab:
             deliveries = engagelab.send(scenario=scenario, check=False).deliveries
         return [(delivery.callback.headers["X-CALLBACK-ID"], delivery.callback.body) for delivery in deliveries]
 
@@ -304,3 +307,22 @@ async def test_asend_raises_and_leaves_out_the_check_as_send_does() -> None:
 
 def test_its_repr_says_to_whom_it_speaks() -> None:
     assert repr(EngageLab()) == "<EngageLab towards <Receiver wsgi http://testserver/engagelab>, 0 journal entries>"
+
+
+def test_a_receiver_that_remembers_nonces_accepts_a_second_engine_with_the_same_seed() -> None:
+    seen: set[str] = set()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        nonce = environ["HTTP_X_CALLBACK_ID"].split(";")[1]
+        start_response("401 Unauthorized" if nonce in seen else "200 OK", [])
+        seen.add(nonce)
+        return [b""]
+
+    receiver = Receiver.wsgi(app, username="acme", secret="s3cret")
+    ids = []
+    for _ in range(2):
+        with EngageLab(receiver, seed=7) as engagelab:
+            ids.append(engagelab.send("+6591234567").message_id)
+            assert engagelab.explore("delivered", duplicates=0).ok
+            assert len(engagelab.send_many(3)) == 3
+    assert ids[0] == ids[1]

@@ -128,6 +128,27 @@ def test_the_same_seed_makes_the_same_schedules() -> None:
     assert len(set(first)) > 10
 
 
+def test_without_reset_every_example_is_about_messages_that_the_app_has_not_seen() -> None:
+    books = Books()
+
+    class Machine(ReceiverMachine):
+        must_hold = (converges(), exactly_once("credits", when="verified"))
+
+        def receiver(self) -> Receiver:
+            return books.receiver
+
+        def teardown(self) -> None:
+            super().teardown()
+            examples.append(self.schedule.token)
+
+    examples: list[str] = []
+    for _ in range(2):  # as a second run of the tests, against an app that is still up
+        run_state_machine_as_test(Machine, settings=BOUNDED)
+    played = [token for token in examples if token != "eg1:"]
+    assert len(played) > 30
+    assert len(books.kept) >= len(played)
+
+
 def test_a_users_machine_prints_a_token_that_fails_again(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from hypothesis import settings
@@ -209,6 +209,77 @@ def _check(reach: Reach) -> None:
 def _check_constant(reach: Reach) -> None:
     with EngageLab(reach(App(), observe=lambda message_id: "new")) as engagelab:
         engagelab.check(only=["B01", "C06"], patience=0.1).assert_none("major")
+
+
+# --- What the statuses mean is said wrongly
+
+
+@blind("explore", "no state has the name of a declared effect", NothingObserved, "no state had 'credts'")
+def _unknown_effect(reach: Reach) -> None:
+    app = App()
+    explore(reach(app, observe=app.observe), effects={"credts": "verified"}, duplicates=0, invariants=[])
+
+
+@blind("explore", "the same, and no event that would have the effect", NothingObserved, "did you mean 'credits'")
+def _unknown_effect_of_nothing(reach: Reach) -> None:
+    app = App()
+    explore(reach(app, observe=app.observe), "delivered", effects={"credts": "verified"}, invariants=[])
+
+
+@blind("replay", "no state has the name of a declared effect", NothingObserved, "no state had 'credts'")
+def _unknown_effect_replayed(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, effects={"credts": "verified"})) as engagelab:
+        engagelab.replay("eg1:plan")
+
+
+@blind("check", "no state has the name of a declared effect", NothingObserved, "no state had 'credts'")
+def _check_unknown_effect(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, effects={"credts": "verified"})) as engagelab:
+        engagelab.check(only=["F*"], patience=0.1).assert_none("major")
+
+
+@blind("ReceiverMachine", "no state has the name of a declared effect", NothingObserved, "no state had 'credts'")
+def _machine_with_an_unknown_effect(reach: Reach) -> None:
+    app = App()
+    receiver = reach(app, observe=app.observe)
+
+    class Machine(ReceiverMachine):
+        effects: ClassVar[Any] = {"credts": "verified"}
+        must_hold = ()
+
+        def receiver(self) -> Receiver:
+            return receiver
+
+    quickly = settings(max_examples=3, derandomize=True, deadline=None, database=None, stateful_step_count=3)
+    run_state_machine_as_test(Machine, settings=quickly)
+
+
+@blind("explore", "the declared terminal status is never shown", NothingObserved, "no status was verified")
+def _unknown_terminal(reach: Reach) -> None:
+    app = App()
+    receiver = reach(app, observe=lambda message_id: app.observe(message_id) and len(app.observe(message_id)["status"]))
+    explore(receiver, terminal="verified", duplicates=0, invariants=[])
+
+
+@blind("check", "the checks of meaning were asked for, and no meaning was given", NothingObserved, "nothing was judged")
+def _check_without_meaning(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe)) as engagelab:
+        engagelab.check(only=["F*"], patience=0.1).assert_none("major")
+
+
+@blind("check", "a declared effect does not count", ProbeFailed, "does not count how often it happened")
+def _check_effect_is_a_text(reach: Reach) -> None:
+    app = App()
+
+    def observe(message_id: str) -> Any:
+        row = app.observe(message_id)
+        return row and {**row, "credits": f"{row['credits']} credits"}
+
+    with EngageLab(reach(app, observe=observe, effects={"credits": "verified"})) as engagelab:
+        engagelab.check(only=["F*"], patience=0.1)
 
 
 # --- There is nothing to judge

@@ -15,6 +15,7 @@ from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
+from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
@@ -39,6 +40,7 @@ CHECKS: dict[str, Check] = {
             *WIRE,
             *ADDRESS,
             *AFTERWARDS,
+            *MEANING,
         ),
         key=lambda check: check.id,
     )

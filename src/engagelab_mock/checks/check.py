@@ -104,6 +104,7 @@ FAMILIES = {
     "C": "Duplicates and order",
     "D": "Body",
     "E": "Wire",
+    "F": "Meaning",
 }
 
 _WORDS = {
@@ -203,6 +204,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     unless: str = "there is no wire in process"
     #: Whether it is about the signature. Only a receiver with a username and a secret gets one.
     needs_signature: bool = False
+    #: What the receiver says of its statuses that it judges: "effects" or "terminal", one of which must be given.
+    meanings: tuple[str, ...] = ()
     #: Whether it cannot judge a receiver that accepts no valid callback.
     needs_valid: bool = True
     #: Whether it cannot judge a receiver that has stopped answering.

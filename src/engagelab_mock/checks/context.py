@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile
-from engagelab_mock.clock import check_delay
+from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
@@ -46,8 +46,8 @@ class Context:
     >>> context.profile.refuses, context.profile.blind
     ('', 'the state of the app cannot be seen: give `observe`')
 
-    `probe` goes over the receiver's own. `wait_for` waits, from the thread of the checks, for what an asynchronous
-    function returned.
+    `probe` goes over the receiver's own. `now` is the time of the clock that the app reads, in Unix seconds; default:
+    the system time. `wait_for` waits, from the thread of the checks, for what an asynchronous function returned.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Context:
         wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         seed: object = None,
         dialect: str | Dialect = "2023-03",
+        now: float | None = None,
     ) -> None:
         if stall is not None and not callable(stall):
             raise UsageError(f"stall must be callable, {stall!r:.100} is not", where="check")
@@ -71,10 +72,12 @@ class Context:
         self.stall = stall
         check_probe(probe or {}, where="check")
         self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
-        # A receiver that remembers nonces and messages would take a second run with the same seed for a replay.
+        self.probe.check_meaning(where="check")
+        # A receiver that remembers messages would take a second run with the same seed for duplicates.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
             self.receiver,
+            clock=VirtualClock(now),
             seed=f"check:{self.seed}",
             dialect=dialect,
             code_ttl=None,
@@ -104,7 +107,7 @@ class Context:
     def profile(self) -> ReceiverProfile:
         """Return the receiver's profile; find it out the first time."""
         if self._profile is None:
-            with self._apart():
+            with self.apart():
                 self._profile = find_profile(self)
         return self._profile
 
@@ -114,7 +117,7 @@ class Context:
         return self._profile
 
     @contextmanager
-    def _apart(self) -> Iterator[None]:
+    def apart(self) -> Iterator[None]:
         """Keep the attempts that are made in this context out of the finding of the check that runs."""
         sent, self._attempts = self._attempts, []
         try:
@@ -196,7 +199,7 @@ class Context:
             # The callback would change what is shared.
             time.sleep(1.5 * profile.lag)
             return
-        with self._apart():
+        with self.apart():
             message = self.new_message()
             before = self.look(message)
             self.send_valid(message, profile.status)

@@ -280,6 +280,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unjudged: tuple[str, ...] = ()
     #: Why the run ended before its last check; empty if it did not.
     ended: str = ""
+    #: What the checks inferred about effects; empty if the receiver says it by `effects`, or nothing can be seen.
+    inferred: str = ""
 
     @property
     def doubt(self) -> str:

@@ -125,6 +125,14 @@ class Orderings:
         self.learn(order)
         return self._seen[order][-1].state
 
+    def seen(self, order: Order) -> Seen:
+        """Return the last message that had the events in this order."""
+        return self._seen[order][-1]
+
+    def status(self, label: str) -> str:
+        """Return the status of an event."""
+        return self._statuses[label]
+
     def refused(self, order: Order) -> Order:
         """Return the events of an order that were refused, and sent again."""
         return self._seen[order][-1].sent[len(order) :]

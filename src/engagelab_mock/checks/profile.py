@@ -53,6 +53,8 @@ class ReceiverProfile(msgspec.Struct):
     shared: frozenset[Path] = frozenset()
     #: Whether an effect is seen in the state of its own message, and not only in what is shared.
     own: bool = True
+    #: The leaves that a callback of the status changes.
+    effect: frozenset[Path] = frozenset()
 
     @property
     def scenario(self) -> str:
@@ -113,6 +115,7 @@ class _Finder:
             state_of(seen.before, seen.message), state_of(self._context.look(seen.message), seen.message)
         )
         profile.own = not profile.shared or not effect <= profile.shared
+        profile.effect = frozenset(effect - profile.shared)
         return profile
 
     def _follow_lifecycles(self, profile: ReceiverProfile) -> None:

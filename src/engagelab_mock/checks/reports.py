@@ -144,6 +144,7 @@ def summary_record(report: Report, *, fail_on: str, interrupted: bool = False) -
         "observed": report.observed,
         "unjudged": list(report.unjudged),
         "doubt": report.doubt,
+        "inferred": report.inferred,
         "sent": {
             "callbacks": report.sent.callbacks,
             "pings": report.sent.pings,

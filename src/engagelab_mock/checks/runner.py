@@ -13,6 +13,7 @@ from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
 from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
+from engagelab_mock.checks.meaning import prove
 from engagelab_mock.checks.profile import NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.clock import check_delay
@@ -30,6 +31,8 @@ from engagelab_mock.errors import (
     UsageError,
 )
 from engagelab_mock.eventloop import from_thread, in_loop, stopwatch, to_thread
+from engagelab_mock.explore.state import COUNT, dotted
+from engagelab_mock.explore.state import EACH as EACH_ENTRY
 from engagelab_mock.protocol.events import Dialect
 from engagelab_mock.service.engine import Engine
 
@@ -71,11 +74,12 @@ class Runner:
         recovery: float = RECOVERY,
         seed: object = None,
         dialect: str | Dialect = "2023-03",
+        now: float | None = None,
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
         self.context = Context(
-            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect
+            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect, now=now
         )
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
@@ -111,8 +115,12 @@ class Runner:
         self._findings = []
         chosen = list(CHECKS.values() if checks is None else checks)
         try:
-            if any(not self._not_possible(check) for check in chosen):
+            possible = [check for check in chosen if not self._not_possible(check)]
+            if possible:
                 self._begin()
+            if any(check.meanings for check in possible) and not self.context.profile.refuses:
+                with self.context.apart():
+                    prove(self.context)
             for check in chosen:
                 self._on_start(check)
                 finding = self._run_one(check)
@@ -155,6 +163,19 @@ class Runner:
             observed=context.observed,
             unjudged=self._unjudged(),
             ended=self._ended,
+            inferred=self._inferred(),
+        )
+
+    def _inferred(self) -> str:
+        """Say what was taken for an effect, if the receiver does not say it."""
+        profile = self.context.known_profile
+        if profile is None or self.context.probe.meaning.effects or not profile.effect:
+            return ""
+        leaves = {dotted(tuple(key for key in path if key not in {COUNT, EACH_ENTRY})) for path in profile.effect}
+        changed = ", ".join(sorted(leaves))
+        return (
+            f"no `effects` were given, so any change of the state was taken for an effect, such as that of {changed} "
+            f"by `{profile.status}`"
         )
 
     def _unjudged(self) -> tuple[str, ...]:
@@ -231,6 +252,10 @@ class Runner:
             return reason
         if receiver.transport.name not in check.transports:
             return f"not over {receiver.transport.name}: {check.unless}"
+        meaning = self.context.probe.meaning
+        if check.meanings and not any(getattr(meaning, name) for name in check.meanings):
+            names = " or ".join(f"`{name}`" for name in check.meanings)
+            return f"{names} must say what the statuses mean"
         if check.needs_signature and not receiver.settings.signs:
             return "without a username and a secret, callbacks are not signed"
         return ""
@@ -350,6 +375,9 @@ def _runner(
         probe: Any = {name: given.pop(name) for name in PROBE_OPTIONS if name in given}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)
-        return Runner(checked, probe, selection=selection, wait_for=wait_for, dialect=engine.dialect, **given), checked
+        given |= {"wait_for": wait_for, "dialect": engine.dialect}
+        # An app may read the engine's clock. Then its receiver is signed for by that clock.
+        now = engine.clock.time() if checked.signature_clock == "virtual" else None
+        return Runner(checked, probe, selection=selection, now=now, **given), checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

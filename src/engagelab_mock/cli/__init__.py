@@ -125,9 +125,10 @@ def group(context: click.Context) -> None:
     settings = project_settings()
     context.default_map = {name: dict(settings) for name in group.commands}
     own = check_settings()
-    suppress = own.get("suppress")
-    if isinstance(suppress, dict):
-        own["suppress"] = [f"{id}={reason}" for id, reason in suppress.items()]
+    for name in ("suppress", "effect"):
+        table = own.get(name)
+        if isinstance(table, dict):
+            own[name] = [f"{key}={value}" for key, value in table.items()]
     context.default_map["check"] |= own
 
 

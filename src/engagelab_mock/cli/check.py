@@ -69,6 +69,8 @@ class CheckOptions:
     ca: str | None
     observe: str | None
     observe_command: str | None
+    effect: tuple[str, ...]
+    terminal: tuple[str, ...]
     only: tuple[str, ...]
     skip: tuple[str, ...]
     severity: str
@@ -104,6 +106,13 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     "observe", metavar="URL", help="Read the state of a message from this URL, such as http://…/state/{message_id}."
 )
 @_setting("observe_command", metavar="COMMAND", help="Read it from this command's output; {message_id} is replaced.")
+@_setting(
+    "effect",
+    multiple=True,
+    metavar="NAME=STATUSES",
+    help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
+)
+@_setting("terminal", multiple=True, metavar="STATUSES", help="The statuses that no other status replaces.")
 @_setting(
     "patience",
     type=float,
@@ -185,7 +194,11 @@ def check(**given: Any) -> int:
 
     runner = Runner(
         receiver,
-        {"observe": observer(options.observe, options.observe_command)},
+        {
+            "observe": observer(options.observe, options.observe_command),
+            "effects": effects(options.effect) or None,
+            "terminal": _split(options.terminal) or None,
+        },
         patience=options.patience,
         selection=Selection(
             only=_split(options.only),
@@ -255,6 +268,21 @@ def suppressed(given: tuple[str, ...]) -> dict[str, str]:
         if not equals or not reason.strip():
             raise UsageError(f"{id!r} comes without a reason", where="--suppress", hint=f'--suppress "{id}=why"')
     return {id.strip(): reason.strip() for id, _, reason in pairs}
+
+
+def effects(given: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the statuses of the --effect options, by the name of the effect.
+
+    >>> effects(("credits=verified", "refunds=sent_failed,target_invalid"))
+    {'credits': ['verified'], 'refunds': ['sent_failed', 'target_invalid']}
+    """
+    found: dict[str, list[str]] = {}
+    for each in given:
+        name, equals, statuses = each.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{each!r} is not NAME=STATUSES", where="--effect", hint="--effect credits=verified")
+        found.setdefault(name.strip(), []).extend(_split((statuses,)))
+    return found
 
 
 def report_file(given: str) -> tuple[str, Path]:

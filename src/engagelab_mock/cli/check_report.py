@@ -73,7 +73,7 @@ class CheckSummary:
 
 
 #: The options of the command line that a check needs when it is run again. Secrets are exported.
-_KEPT = ("url", "username", "timeout", "insecure", "ca", "observe", "observe_command", "patience")
+_KEPT = ("url", "username", "timeout", "insecure", "ca", "observe", "observe_command", "effect", "terminal", "patience")
 
 
 def again_lines(context: click.Context) -> list[str]:
@@ -83,8 +83,9 @@ def again_lines(context: click.Context) -> list[str]:
     words = ["engagelab-mock", "check", *([values["address"]] if values["address"] else [])]
     for name in _KEPT:
         if name in typed and not (name == "username" and "secret" in typed):
-            option = f"--{name.replace('_', '-')}"
-            words += [option] if values[name] is True else [option, str(values[name])]
+            option, value = f"--{name.replace('_', '-')}", values[name]
+            given = value if isinstance(value, tuple) else (value,)
+            words += [option] if value is True else [word for each in given for word in (option, str(each))]
     username = values["username"] if "secret" in typed else ""
     export = credentials_export(username, authorization="authorization" in typed)
     return [*([export] if export else []), shlex.join(words)]
@@ -122,6 +123,8 @@ class _ReportText:
             more = f"{counted(len(self._blind), 'more check')}: duplicates, order, forged callbacks"
             screen.note(Text.assemble(("--observe", "bold"), f" would judge {more}"), indent=2)
         screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
+        if report.inferred:
+            screen.note(Text(plain(report.inferred), "dim"), indent=2)
 
     def families(self) -> None:
         """Print how the checks of each family ended."""

@@ -105,7 +105,7 @@ Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when
 def send(**given: Any) -> int:
     """Send the callbacks of one scenario to a receiver."""
     options = SendOptions(**given)
-    # A receiver that remembers nonces would take a second run with the same seed for a replay, so each run has its own.
+    # A receiver that remembers messages would take a second run with the same seed for duplicates, so each has its own.
     seed = options.seed or secrets.token_hex(4)
     scenario, other = scenario_of(options)
     receiver = receiver_of(options)

@@ -207,13 +207,7 @@ def _for_refused_identity(delivery: Delivery, attempt: Attempt, *, python: bool)
         return "the ping of EngageLab's document is unsigned [S]: let an empty body pass without a signature"
     if settings.signs:
         signed = f"it was signed as {settings.username!r}: does the receiver use the same username and secret?"
-        skew = " Its clock must agree to 300 s." if delivery.receiver.signature_clock == "wall" else ""
-        # Nonces come from the seed like ids, so that a run can be repeated. A new nonce alone would not help: to a
-        # store that outlives the test, the same message ids are events that it has handled.
-        seen = " If it remembers nonces outside the test, such as in a file or in Redis: the same seed makes the same"
-        seen += " nonces in every run, so empty that store before each "
-        other = "test (`reset`), or pass another --engagelab-seed" if python else "run, or give another --seed"
-        return signed + skew + seen + other
+        return signed + (" Its clock must agree to 300 s" if delivery.receiver.signature_clock == "wall" else "")
     if settings.authorization:
         return "does the receiver expect this Authorization value?"
     given = "give Receiver the username and secret" if python else "give the --username and --secret"

@@ -15,6 +15,7 @@ from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import ASYNC, Io, call_in_time
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, StateNotSettled, UsageError
 from engagelab_mock.eventloop import limited, stopwatch
+from engagelab_mock.protocol.status import Effects, Meaning, Statuses
 
 if TYPE_CHECKING:
     from engagelab_mock.messages.message import Message
@@ -46,6 +47,10 @@ class ProbeOptions(TypedDict, total=False):
     reset: Callable[[], Any] | None
     #: Returns once the app's background work is done; or seconds for which the state must stay the same.
     wait_idle: WaitIdle | None
+    #: The statuses that have an effect, by its name in the state: `{"credits": "verified"}`.
+    effects: Effects | None
+    #: The statuses that end a message: no other status replaces them.
+    terminal: Statuses | None
 
 
 PROBE_OPTIONS = tuple(ProbeOptions.__annotations__)
@@ -58,11 +63,12 @@ _EXAMPLES = {
 
 
 def check_probe(given: Mapping[str, Any], *, where: str) -> None:
-    """Raise `UsageError` for what is neither callable nor None; `wait_idle` can also be seconds.
+    """Raise `UsageError` for a function that is not callable, and for a meaning that cannot be used.
 
     >>> check_probe({"observe": {}.get, "wait_idle": 0.1}, where="Receiver")
     """
-    for name in PROBE_OPTIONS:
+    Meaning.of(given.get("effects"), given.get("terminal"))
+    for name in _EXAMPLES:
         value = given.get(name)
         if name == "wait_idle" and isinstance(value, (int, float)):
             check_delay(value, where="wait_idle")
@@ -89,6 +95,8 @@ class Probe:
         prepare: Callable[[Message], Any] | None = None,
         reset: Callable[[], Any] | None = None,
         wait_idle: WaitIdle | None = None,
+        effects: Effects | None = None,
+        terminal: Statuses | None = None,
         *,
         wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         copy: Callable[[Any], Any] | None = None,
@@ -99,12 +107,21 @@ class Probe:
         self.prepare = prepare
         self.reset = reset
         self.wait_idle = wait_idle
+        #: What the statuses mean to the app. If it says nothing, the judges infer it from the states.
+        self.meaning = Meaning.of(effects, terminal)
         #: Waits, from another thread, for what an asynchronous function returned; None where nobody can.
         self._wait_for = wait_for
         #: Copies a state that has changed; it raises `ProbeFailed` for one that cannot be compared.
         self._copy = copy or snapshot
         self._seen = False
         self._unknown: ProbeFailed | None = None
+
+    def check_meaning(self, *, where: str) -> None:
+        """Raise `UsageError` if there is a meaning, and no state to judge it by."""
+        if self.meaning and self.observe is None:
+            names = " and ".join(name for name in ("effects", "terminal") if getattr(self.meaning, name))
+            hint = f"{names} judge the state: {_EXAMPLES['observe']}"
+            raise UsageError(f"this receiver has {names}, and no observe", where=where, hint=hint)
 
     # The state of a message.
 

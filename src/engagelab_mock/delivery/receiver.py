@@ -19,6 +19,7 @@ from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, portable
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
 from engagelab_mock.protocol.signature import Signer
+from engagelab_mock.protocol.status import Effects, Statuses
 
 if TYPE_CHECKING:
     import os
@@ -45,8 +46,8 @@ OWN_OPTIONS = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
 class ReceiverOptions(ProbeOptions, total=False):
     """Hold the options of a receiver; every key is optional.
 
-    Its probe (`observe`, `prepare`, `reset`, `wait_idle`) is what `explore`, `replay`, the state machine and the checks
-    judge by; see `ProbeOptions`.
+    Its probe (`observe`, `prepare`, `reset`, `wait_idle`, `effects`, `terminal`) is what `explore`, `replay`, the state
+    machine and the checks judge by; see `ProbeOptions`.
     """
 
     description: str
@@ -84,13 +85,15 @@ class Receiver:
         prepare: Callable[[Message], Any] | None = None,
         reset: Callable[[], Any] | None = None,
         wait_idle: WaitIdle | None = None,
+        effects: Effects | None = None,
+        terminal: Statuses | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         if signature_clock not in {"wall", "virtual"}:
             raise UsageError(f"signature_clock is 'wall' or 'virtual', not {signature_clock!r}", where="Receiver")
-        if observe is not None or prepare is not None or reset is not None or wait_idle is not None:
-            given = {"observe": observe, "prepare": prepare, "reset": reset, "wait_idle": wait_idle}
-            check_probe(given, where="Receiver")
+        given = (observe, prepare, reset, wait_idle, effects, terminal)
+        if any(each is not None for each in given):
+            check_probe(dict(zip(PROBE_OPTIONS, given, strict=True)), where="Receiver")
         self.transport = transport
         self.settings = settings
         #: Seconds the receiver has for its whole answer; None waits without a limit, for debugging.
@@ -106,6 +109,10 @@ class Receiver:
         self.reset = reset
         #: Returns once the app's background work is done, or is the seconds for which the state must stay the same.
         self.wait_idle = wait_idle
+        #: The statuses that have an effect, by its name in the state; None leaves it to the judges to infer them.
+        self.effects = effects
+        #: The statuses that end a message.
+        self.terminal = terminal
         #: The result of the last address validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: What the bundled receiver recorded; None for your own.

@@ -36,12 +36,15 @@ class Sender:
     >>> sender = Sender(journal=Journal(), clock=VirtualClock(), generate=Generator.seeded(0))
     >>> run_sync(sender.attempt(SYNC, Delivery(Receiver.recording(), (), b""))).acknowledged
     True
+
+    `generate` draws what is random about a fault, and `nonces` draws the nonces; default: the same generator.
     """
 
-    def __init__(self, *, journal: Journal, clock: Clock, generate: Generator) -> None:
+    def __init__(self, *, journal: Journal, clock: Clock, generate: Generator, nonces: Generator | None = None) -> None:
         self._journal = journal
         self.clock = clock
         self._generate = generate
+        self._nonces = nonces or generate
         #: The last genuine callback that each receiver acknowledged, for faults that replay its signature.
         self._earlier: dict[Receiver, Callback] = {}
 
@@ -66,7 +69,7 @@ class Sender:
         settings, signer = receiver.settings, receiver.signer
         content_type = ("Content-Type", delivery.content_type)
         if signer is not None and delivery.signed:
-            header = (HEADER, signer.header(self._timestamp(receiver), self._generate.nonce()))
+            header = (HEADER, signer.header(self._timestamp(receiver), self._nonces.nonce()))
             pairs: tuple[tuple[str, str], ...] = (content_type, _USER_AGENT, header)
         else:
             pairs = (content_type, _USER_AGENT)
@@ -167,7 +170,7 @@ class Sender:
             username=receiver.settings.username if signs else "",
             secret=receiver.settings.secret if signs else "",
             timestamp=self._timestamp(receiver),
-            nonce=self._generate.nonce(),
+            nonce=self._nonces.nonce(),
             headers=[_USER_AGENT],
             authorization=receiver.settings.authorization,
             random=self._generate.random,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.probe import Probe
-from engagelab_mock.errors import NothingObserved, ProbeFailed
+from engagelab_mock.errors import NothingObserved, ProbeFailed, did_you_mean
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.player import Baseline, Played, Player, names_of
 from engagelab_mock.explore.schedule import Schedule, Step
-from engagelab_mock.explore.state import Path, Snapshot, State, differing, plain, state_of
+from engagelab_mock.explore.state import Path, Snapshot, State, differing, parts_of, plain, state_of
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -69,7 +69,7 @@ class Baselines:
                     where="observe",
                     hint="return the status by itself, such as {'status': …}",
                 )
-            baseline.whole = await self._player.play(io, _whole(first.schedule.lifecycles))
+            baseline.whole = await self._player.play(io, whole(first.schedule.lifecycles))
         return baseline
 
     async def check_reset(self, io: Io) -> None:
@@ -103,10 +103,6 @@ class Baselines:
         again = await self._player.play(io, before.schedule)
         return _differ(before, before.states[number], again.states[number])
 
-    def whole(self, *own: Scenario) -> list[Schedule]:
-        """Return schedules of whole lifecycles in order: these, and then every built-in one."""
-        return [_whole(own)] * bool(own) + [_whole((scenario,)) for scenario in CATALOGUE.values()]
-
     async def check_effect(self, io: Io, played: Played) -> None:
         """Raise `NothingObserved` if the receiver shows no effect of whole lifecycles, in order and acknowledged.
 
@@ -118,7 +114,7 @@ class Baselines:
         self._looked_into += 1
         lifecycles = played.schedule.lifecycles
         first: Played | None = None
-        for schedule in dict.fromkeys((_whole(lifecycles), *(_whole((CATALOGUE[name],)) for name in _TRIED))):
+        for schedule in dict.fromkeys((whole(lifecycles), *(whole((CATALOGUE[name],)) for name in _TRIED))):
             tried = await self._player.play(io, schedule)
             if tried.changed:
                 self.shown = True
@@ -152,6 +148,25 @@ def nothing_observed(played: Played, probe: Probe) -> NothingObserved:
     )
 
 
+def nothing_recognised(judge: str, sought: object, causes: Sequence[str], state: Any) -> NothingObserved:
+    """Return the error for a judge that found no state with the part that it judges.
+
+    >>> print(nothing_recognised("exactly_once()", "credts", ["verified"], {"status": "sent", "credits": 0}))
+    explore: exactly_once() judged nothing: no state had 'credts', but for example {'status': 'sent', 'credits': 0}
+      hint: did you mean 'credits'? Name it as it is in the state that observe returns
+    """
+    what, hint = "no state was in its order", "give part=, or order="
+    if sought == "status":
+        what, hint = f"no status was {' or '.join(causes)}", "return the status under its name: {'status': …}"
+    elif sought:
+        what = f"no state had {sought!r}"
+        meant = did_you_mean(sought, parts_of(state)) if isinstance(sought, str) else ""
+        hint = f"{meant} Name it as it is in the state that observe returns".strip()
+    return NothingObserved(
+        f"{judge} judged nothing: {what}, but for example {state!r:.100}", where="explore", hint=hint
+    )
+
+
 def differing_leaves(played: Played, one: Any, other: Any, message: int = 0) -> set[Path]:
     """Return the leaves at which two states of a message differ, apart from times and the message's own data."""
     return differing(*[_leaves_of(played, state, message) for state in (one, other)])
@@ -171,8 +186,12 @@ def _differ(played: Played, one: Any, other: Any) -> set[tuple[int, Path]]:
     }
 
 
-def _whole(lifecycles: tuple[Scenario, ...]) -> Schedule:
-    """Return the schedule that delivers every event of these lifecycles in order."""
+def whole(lifecycles: tuple[Scenario, ...]) -> Schedule:
+    """Return the schedule that delivers every event of these lifecycles in order.
+
+    >>> whole((CATALOGUE["delivered"],))
+    <Schedule eg1:delivered:plan,sent,delivered>
+    """
     return Schedule(lifecycles, tuple([Step((label,)) for label in labels_of(lifecycles).all]))
 
 

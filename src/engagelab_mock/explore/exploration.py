@@ -1,4 +1,4 @@
-"""The result of an exploration: its failures, its progress, and a failed schedule as text."""
+"""The result of an exploration: violations, failures, its progress, and a failed schedule as text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,40 @@ from typing import Any, Literal
 import msgspec
 
 from engagelab_mock.delivery.render import printable
-from engagelab_mock.errors import NothingObserved, ScheduleFailed
+from engagelab_mock.errors import NothingObserved, ScheduleFailed, reduce_struct
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.invariants import Violation
 from engagelab_mock.explore.player import Played, Record
 from engagelab_mock.explore.schedule import Schedule, short_fault
 from engagelab_mock.protocol.settings import credentials_export
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Hold which invariant failed, what is wrong, and after which attempt.
+
+    >>> Violation(invariant="eventually", what="the state is 'sent'").record is None
+    True
+    """
+
+    invariant: str
+    what: str
+    #: The attempt after which it was seen; None if no attempt caused it.
+    record: Record | None = None
+    #: The state it is compared with, and the wrong state.
+    before: Any = None
+    after: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_struct(self, "before", "after")
+
+
+#: The name of the invariant that every callback is acknowledged in the end. It is always checked.
+ACKNOWLEDGED = "acknowledged"
+
+
+def given_up(record: Record) -> Violation:
+    """Return the violation by a callback that was not acknowledged and will not be sent again."""
+    what = f"the callback was given up: {record.attempt.error}"
+    return Violation(invariant=ACKNOWLEDGED, what=what, record=record, before=record.before, after=record.after)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):

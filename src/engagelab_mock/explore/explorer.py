@@ -13,23 +13,32 @@ from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.baseline import SETTLES, Baselines
-from engagelab_mock.explore.exploration import Exploration, Failure, Progress, no_callback
-from engagelab_mock.explore.invariants import (
+from engagelab_mock.explore.baseline import SETTLES, Baselines, whole
+from engagelab_mock.explore.exploration import (
     ACKNOWLEDGED,
-    Invariant,
+    Exploration,
+    Failure,
+    Progress,
     Violation,
+    given_up,
+    no_callback,
+)
+from engagelab_mock.explore.invariants import (
+    Invariant,
+    causes_of,
     check_invariants,
     compares,
     converges,
-    given_up,
-    judged_nothing,
+    meaning_invariants,
     needs_state,
     recognises,
+    unrecognised,
 )
+from engagelab_mock.explore.lifecycle import lifecycle_with
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, shrink
+from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in, shrink
+from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -94,7 +103,7 @@ def chosen_schedules(
     given: list[Schedule] = []
     lifecycles: list[LifecycleChoice] = []
     for each in chosen:
-        several = _schedules_of(each)
+        several = schedules_in(each)
         if several is None:
             lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses what is not a lifecycle
         else:
@@ -115,16 +124,6 @@ def chosen_schedules(
         faults=options.get("faults"),
         limit=options.get("limit"),
     )
-
-
-def _schedules_of(each: Explored) -> list[Schedule] | None:
-    """Return the schedules in an argument of `explore`; None for a lifecycle."""
-    if isinstance(each, Schedule):
-        return [each]
-    if isinstance(each, (str, Scenario)) or not isinstance(each, Iterable):
-        return None
-    several: list[Any] = list(each)
-    return several if several and all(isinstance(one, Schedule) for one in several) else None
 
 
 async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: ExploreOptions) -> Exploration:
@@ -151,12 +150,13 @@ async def play(
 ) -> Played:
     """Play one schedule, with the caller's events for their labels, and raise its failure."""
     __tracebackhide__ = True
+    judge = any(options.get(name) for name in ("invariants", "effects", "terminal"))
     try:
-        explorer = _Explorer(engine, options)
+        explorer = _Explorer(engine, options if judge else {**options, "effects": {}, "terminal": ()})
         chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         if not isinstance(chosen, Schedule):
             raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
-        return await explorer.play(io, chosen, events, judge=bool(options.get("invariants")))
+        return await explorer.play(io, chosen, events, judge=judge)
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
@@ -175,6 +175,7 @@ class _Explorer:
         self._engine = engine
         self._options = options
         self._probe = engine.receiver.probe(options)
+        self._probe.check_meaning(where="explore")
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
@@ -191,8 +192,10 @@ class _Explorer:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
+        # An app may read a virtual clock. No exploration waits for a real one.
+        clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
-        self._player = self._made_player(journal=Journal(limit=1), clock=VirtualClock(engine.clock.time()))
+        self._player = self._made_player(journal=Journal(limit=1), clock=clock)
         self._baselines = Baselines(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
         state.explorations.append(exploration)
@@ -230,7 +233,7 @@ class _Explorer:
             for delivery in failed.deliveries:
                 engine.journal.open(delivery)
         elif exploration.deliveries:
-            await self._check_judged(io)
+            await self._check_recognised(io, self._unused)
         if self._check:
             exploration.assert_ok()
         return exploration
@@ -251,7 +254,7 @@ class _Explorer:
         if judge and violation is None:
             if not played.records and self._check:
                 raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
-            await self._check_judged(io, *schedule.lifecycles)
+            await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
@@ -260,9 +263,10 @@ class _Explorer:
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
+        meant = meaning_invariants(self._probe.meaning)
         if given is None:
-            return [converges()] if observed else []
-        invariants = check_invariants(given)
+            return [converges(), *meant] if observed else []
+        invariants = [*check_invariants(given), *meant]
         blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
         if blind:
             raise UsageError(
@@ -272,20 +276,19 @@ class _Explorer:
             )
         return invariants
 
-    async def _check_judged(self, io: Io, *own: Scenario) -> None:
-        """Raise `NothingObserved` for an invariant that recognises no state, also not of any whole lifecycle."""
+    async def _check_recognised(self, io: Io, invariants: Sequence[Invariant], *own: Scenario) -> None:
+        """Raise `NothingObserved` for an invariant that recognises no state, not even where it must find one."""
         __tracebackhide__ = True
-        seen = self._player.last_state
-        for schedule in self._baselines.whole(*own) if self._unused else ():
-            self._use_invariants(await self._player.play(io, schedule))
-            if not self._unused:
-                return
-        for invariant in self._unused:
-            raise judged_nothing(invariant, seen)
-
-    def _use_invariants(self, played: Played) -> None:
-        """Note which invariants recognise a state of a playing."""
-        self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
+        for invariant in invariants:
+            seen = self._player.last_state
+            tried: list[tuple[Scenario, ...]] = [(lifecycle_with(cause),) for cause in causes_of(invariant)]
+            for lifecycles in tried or [own] * bool(own) + [(scenario,) for scenario in CATALOGUE.values()]:
+                played = await self._player.play(io, whole(lifecycles))
+                seen = played.final if tried else seen
+                if recognises(invariant, played):
+                    break
+            else:
+                raise unrecognised(invariant, seen)
 
     async def _judged(
         self, io: Io, schedule: Schedule, only: str | None = None, *, blind: bool = False
@@ -308,7 +311,7 @@ class _Explorer:
             elif not blind:
                 await self._baselines.check_effect(io, played)
             if self._unused:
-                self._use_invariants(played)
+                self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
         if self._compares:
             played.baseline = await self._baselines.of(io, played)
         return played, await self._violation(io, played, only)
@@ -325,6 +328,9 @@ class _Explorer:
             if found is not None and needs_state(invariant) and played.observed:
                 # A difference that two playings in order show as well is not the schedule's.
                 played.baseline = await self._baselines.with_more(io, played)
+                known = (played, played.baseline.played, played.baseline.whole or played)
+                if not any(recognises(invariant, each) for each in known):
+                    await self._check_recognised(io, [invariant])
                 found = await self._found(io, played, invariant)
             if found is not None and (only is None or found.invariant == only):
                 return found

@@ -1,62 +1,22 @@
-"""Invariants: what must hold in every schedule. A violation says what does not."""
+"""Invariants: what must hold in every schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence, Sized
-from typing import Any, TypedDict
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
-import msgspec
-
-from engagelab_mock.errors import NothingObserved, UsageError, reduce_struct
-from engagelab_mock.explore.baseline import differing_leaves, noise, wrong_leaves
+from engagelab_mock.errors import NothingObserved, UsageError
+from engagelab_mock.explore.baseline import differing_leaves, noise, nothing_recognised, wrong_leaves
+from engagelab_mock.explore.exploration import Violation
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.player import Played, Record
-from engagelab_mock.protocol.status import Status
-
-
-class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Hold which invariant failed, what is wrong, and after which attempt.
-
-    >>> Violation(invariant="eventually", what="the state is 'sent'").record is None
-    True
-    """
-
-    invariant: str
-    what: str
-    #: The attempt after which it was seen; None if no attempt caused it.
-    record: Record | None = None
-    #: The state it is compared with, and the wrong state.
-    before: Any = None
-    after: Any = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, "before", "after")
-
-
-#: The name of the invariant that every callback is acknowledged in the end. It is always checked.
-ACKNOWLEDGED = "acknowledged"
-
-
-def given_up(record: Record) -> Violation:
-    """Return the violation by a callback that was not acknowledged and will not be sent again."""
-    what = f"the callback was given up: {record.attempt.error}"
-    return Violation(invariant=ACKNOWLEDGED, what=what, record=record, before=record.before, after=record.after)
-
+from engagelab_mock.explore.state import MISSING, count_of, different_parts, names, part_of, status_in, taker
+from engagelab_mock.protocol.status import PROGRESS, Meaning, Statuses, statuses_of, times
 
 #: The part of a state that an invariant is about: a key, an attribute, or a callable that takes it from the state.
 Part = str | Callable[[Any], Any] | None
 #: A callable that gets a `Played`, and returns what is wrong or raises `AssertionError`.
 Invariant = Callable[[Played], Any]
-
-#: The statuses in the order of progress. Failures are not in it: another channel or another try may follow.
-PROGRESS: tuple[str, ...] = (
-    *(Status.PLAN, Status.TARGET_VALID, Status.SENT, Status.DELIVERED, Status.READ, Status.VERIFIED),
-)
-
-
-class _About(TypedDict, total=False):
-    recognises: Callable[[Played], bool]
-    missing: str
 
 
 class _Invariant:
@@ -68,15 +28,19 @@ class _Invariant:
         judge: Callable[[Played], Violation | None],
         *,
         compares: bool = False,
-        recognises: Callable[[Played], bool] = lambda played: True,
-        missing: str = "",
+        part: Part = None,
+        recognises: Callable[[Played], bool] | None = None,
+        seeks: object = None,
+        causes: Sequence[str] | None = None,
     ) -> None:
         self.__name__ = name
         #: Whether it needs the result of in-order delivery.
         self.compares = compares
-        #: Tells whether a playing has a state that it can judge; `missing` says what no state had.
-        self.recognises = recognises
-        self.missing = missing
+        #: Tells whether a playing has a state that it can judge. By default, one that has its part.
+        self.recognises = recognises or (lambda played: part is None or _has(played, part))
+        #: The part of the state that it judges, and the statuses that change it, for an error if no state has it.
+        self.seeks = seeks or part
+        self.causes = tuple(causes or ())
         self._judge = judge
 
     def __call__(self, played: Played) -> Violation | None:
@@ -96,7 +60,7 @@ def converges(part: Part = None) -> Invariant:
     >>> converges()
     converges()
     """
-    take = _taker(part)
+    take = taker(part)
 
     def judge(played: Played) -> Violation | None:
         in_order = played.in_order
@@ -105,12 +69,12 @@ def converges(part: Part = None) -> Invariant:
         for message in range(len(played.messages)):
             expected, final = take(_final(in_order, message)), take(_final(played, message))
             if expected != final and wrong_leaves(played, message, take):
-                ours, theirs = _different(final, expected)
+                ours, theirs = different_parts(final, expected)
                 what = f"expected {theirs!r} (the result of in-order delivery), got {ours!r}"
                 return Violation(invariant="converges", what=what, record=_last(played), before=expected, after=final)
         return None
 
-    return _Invariant("converges", judge, compares=True, **_about(part, take))
+    return _Invariant("converges", judge, compares=True, part=part)
 
 
 def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> Invariant:
@@ -122,7 +86,7 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
     >>> never_regresses(order=["sent", ("delivered", "delivered_failed"), "verified"])
     never_regresses()
     """
-    take = _status if part is None else _taker(part)
+    take = _status if part is None else taker(part)
     ranks: dict[Any, int] = {None: -1}
     for rank, entry in enumerate(order):
         alike = entry if isinstance(entry, (set, frozenset, tuple, list)) else [entry]
@@ -145,38 +109,74 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
         states = [take(after) for message in range(len(played.messages)) for _, after in _changes(played, message)]
         return any(state is not None and isinstance(state, Hashable) and state in ranks for state in states)
 
-    return _Invariant("never_regresses", judge, recognises=recognises, missing="was in its order")
+    return _Invariant("never_regresses", judge, recognises=recognises)
 
 
-def exactly_once(effect: Part, *, when: str | None = None) -> Invariant:
+def exactly_once(effect: Part, *, when: Statuses | None = None) -> Invariant:
     """Pass if an effect never happens twice, and happens as often as when the events are delivered in order.
 
     `effect` is a key or an attribute of the state, or a callable that takes it from the state. Its value is a number,
-    a truth value, or a collection whose entries are counted. With `when`, a status, the effect must happen once if that
-    status was delivered, and must not happen otherwise.
+    a truth value, or a collection whose entries are counted. With `when`, one status or several, the effect must happen
+    once for a message that had one of them, not before, and it must stay. An effect of `verified_failed` must happen
+    once for each wrong code.
 
     >>> exactly_once("credits", when="verified")
     exactly_once()
     """
-    take = _taker(effect)
+    take = taker(effect)
     name = effect if isinstance(effect, str) else getattr(effect, "__name__", "the effect")
+    causes = None if when is None else statuses_of(when, "when")
+
+    def judge(played: Played) -> Violation | None:
+        found = (_miscounted(played, message, take, name, causes) for message in range(len(played.messages)))
+        return next(filter(None, found), None)
+
+    return _Invariant("exactly_once", judge, compares=when is None, causes=causes, part=effect)
+
+
+def keeps_terminal(terminal: Statuses) -> Invariant:
+    """Pass if no other status replaces one of these, and the status is one of these once one of them was processed.
+
+    The status is the state itself, or its part `status`, in any spelling that names it, such as "VERIFIED".
+
+    >>> keeps_terminal("verified")
+    keeps_terminal()
+    """
+    ends = statuses_of(terminal, "terminal")
+
+    def ended(state: Any) -> str:
+        return next((status for status in ends if names(status_in(state), status)), "")
 
     def judge(played: Played) -> Violation | None:
         for message in range(len(played.messages)):
-            after = played.state_of(played.initial, message)
-            count = _count(take(after))
+            status = ended(played.state_of(played.initial, message))
             for record, after in _changes(played, message):
-                if (count := _count(take(after))) > 1:
+                known, status = status, ended(after)
+                if known and not status:
+                    what = f"the status goes back from {known!r} to {status_in(after)!r}"
                     before = played.state_of(record.before, message)
-                    what = f"{name} happened {_times(count)}"
-                    return Violation(invariant="exactly_once", what=what, record=record, before=before, after=after)
-            wanted = _wanted(played, message, when, take)
-            if wanted is not None and count != wanted:
-                what = f"{name} happened {_times(count)}, expected {wanted}"
-                return Violation(invariant="exactly_once", what=what, record=_last(played), after=after)
+                    return Violation(invariant="keeps_terminal", what=what, record=record, before=before, after=after)
+            reached = [each for each in _delivered(played, message) if each in ends]
+            if reached and not status:
+                final = _final(played, message)
+                what = f"the status is {status_in(final)!r}, and {reached[0]} was acknowledged"
+                return Violation(invariant="keeps_terminal", what=what, record=_last(played), after=final)
         return None
 
-    return _Invariant("exactly_once", judge, compares=when is None, **_about(effect, take))
+    def recognises(played: Played) -> bool:
+        return any(map(ended, _states(played)))
+
+    return _Invariant("keeps_terminal", judge, recognises=recognises, seeks="status", causes=ends)
+
+
+def meaning_invariants(meaning: Meaning) -> list[Invariant]:
+    """Return the invariants that follow from what a receiver says about its statuses.
+
+    >>> meaning_invariants(Meaning.of({"credits": "verified"}, "verified"))
+    [exactly_once(), keeps_terminal()]
+    """
+    effects = [exactly_once(effect, when=causes) for effect, causes in meaning.effects.items()]
+    return [*effects, *([keeps_terminal(meaning.terminal)] if meaning.terminal else [])]
 
 
 def idempotent(part: Part = None) -> Invariant:
@@ -185,7 +185,7 @@ def idempotent(part: Part = None) -> Invariant:
     >>> idempotent()
     idempotent()
     """
-    take = _taker(part)
+    take = taker(part)
 
     def judge(played: Played) -> Violation | None:
         sent: set[str] = set()
@@ -197,13 +197,13 @@ def idempotent(part: Part = None) -> Invariant:
                     if before != after and differing_leaves(played, before, after, message) - noise(
                         played, message, take
                     ):
-                        was, became = _different(before, after)
+                        was, became = different_parts(before, after)
                         what = f"a repeated {', '.join(record.events)} changes the state from {was!r} to {became!r}"
                         return Violation(invariant="idempotent", what=what, record=record, before=before, after=after)
             sent.update(record.events)
         return None
 
-    return _Invariant("idempotent", judge, **_about(part, take))
+    return _Invariant("idempotent", judge, part=part)
 
 
 def eventually(status: Any = None, part: Part = None) -> Invariant:
@@ -215,7 +215,7 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
     >>> eventually("verified")
     eventually()
     """
-    take = _taker(part) if part is not None or callable(status) else _status
+    take = taker(part) if part is not None or callable(status) else _status
 
     def judge(played: Played) -> Violation | None:
         for message, scenario in enumerate(played.schedule.lifecycles):
@@ -231,29 +231,7 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
                 return Violation(invariant="eventually", what=what, record=_last(played), before=wanted, after=final)
         return None
 
-    return _Invariant("eventually", judge, **_about(part, take))
-
-
-def _about(part: Part, take: Callable[[Any], Any]) -> _About:
-    """Say how an invariant recognises a state that has its part; without a part, it judges any state."""
-    if part is None:
-        return {}
-
-    def recognises(played: Played) -> bool:
-        states = [after for message in range(len(played.messages)) for _, after in _changes(played, message)]
-        return any(state is not None and take(state) is not None for state in states)
-
-    return {"recognises": recognises, "missing": f"had {part if callable(part) else repr(part)}"}
-
-
-def judged_nothing(invariant: Invariant, state: Any) -> NothingObserved:
-    """Return the error for an invariant that recognised no state; `state` is an example of those that were seen."""
-    missing = getattr(invariant, "missing", "")
-    return NothingObserved(
-        f"{invariant!r} judged nothing: no state {missing}, but for example {state!r:.100}",
-        where="invariants",
-        hint="correct its part, or its order",
-    )
+    return _Invariant("eventually", judge, part=part)
 
 
 def recognises(invariant: Invariant, played: Played) -> bool:
@@ -263,6 +241,24 @@ def recognises(invariant: Invariant, played: Played) -> bool:
     True
     """
     return not isinstance(invariant, _Invariant) or invariant.recognises(played)
+
+
+def unrecognised(invariant: Invariant, state: Any) -> NothingObserved:
+    """Return the error for an invariant that has recognised no state; `state` is one of those that it saw.
+
+    >>> unrecognised(exactly_once("credts"), {"credits": 0}).hint.partition("?")[0]
+    "did you mean 'credits'"
+    """
+    return nothing_recognised(repr(invariant), getattr(invariant, "seeks", None), causes_of(invariant), state)
+
+
+def causes_of(invariant: Invariant) -> tuple[str, ...]:
+    """Return the statuses after which an invariant recognises a state; empty if it does not say.
+
+    >>> causes_of(exactly_once("credits", when="verified"))
+    ('verified',)
+    """
+    return invariant.causes if isinstance(invariant, _Invariant) else ()
 
 
 def needs_state(invariant: Invariant) -> bool:
@@ -310,26 +306,6 @@ _MAKERS = (converges, never_regresses, exactly_once, idempotent, eventually)
 # Concrete types first: a check against an abstract one takes much longer, and these run after every schedule.
 
 
-def _taker(part: Part) -> Callable[[Any], Any]:
-    if part is None:
-        return lambda state: state
-    if callable(part):
-        return part
-
-    def take(state: Any) -> Any:
-        if state is None:
-            return None
-        if isinstance(state, (dict, Mapping)):
-            return state.get(part)
-        try:
-            return getattr(state, part)
-        except AttributeError:
-            hint = "leave it out to judge the whole state, or give a callable"
-            raise UsageError(f"the state {state!r:.100} has no {part!r}", where="invariants", hint=hint) from None
-
-    return take
-
-
 def _status(state: Any) -> Any:
     return state.get("status") if isinstance(state, (dict, Mapping)) else state
 
@@ -337,6 +313,19 @@ def _status(state: Any) -> Any:
 def _final(played: Played, message: int) -> Any:
     """Return the state of one message after the last attempt."""
     return played.state_of(played.final, message)
+
+
+def _has(played: Played, part: str | Callable[[Any], Any]) -> bool:
+    """Tell whether a state has a part."""
+    states = [state for state in _states(played) if state is not None]
+    if isinstance(part, str):
+        return any(part_of(state, part) is not MISSING for state in states)
+    return any(part(state) is not None for state in states)
+
+
+def _states(played: Played) -> list[Any]:
+    """Return every state of every message."""
+    return [played.state_of(state, message) for state in played.states for message in range(len(played.messages))]
 
 
 def _changes(played: Played, message: int) -> list[tuple[Record, Any]]:
@@ -356,40 +345,55 @@ def _last(played: Played) -> Record | None:
     return played.records[-1] if played.records else None
 
 
-def _count(effect: Any) -> int:
-    if isinstance(effect, int):
-        return int(effect)
-    if effect is None:
-        return 0
-    return len(effect) if isinstance(effect, Sized) else int(effect)
-
-
 def _times(count: int) -> str:
     return "1 time" if count == 1 else f"{count} times"
 
 
-def _wanted(played: Played, message: int, when: str | None, take: Callable[[Any], Any]) -> int | None:
-    """Return how often an effect should have happened in the end; None if there is nothing to compare with."""
-    if when is not None:
-        return int(when in _delivered(played, message))
-    in_order = played.in_order
-    return None if in_order is None or in_order is played else _count(take(_final(in_order, message)))
+def _miscounted(
+    played: Played, message: int, take: Callable[[Any], Any], name: str, causes: Sequence[str] | None
+) -> Violation | None:
+    """Return the violation if an effect happened too often, too early or not, or was undone."""
+
+    def violation(what: str, record: Record | None, before: Any = None) -> Violation:
+        after = played.state_of(played.final if record is None else record.after, message)
+        what = f"{name} happened {what}"
+        return Violation(invariant="exactly_once", what=what, record=record, before=before, after=after)
+
+    value = take(played.state_of(played.initial, message))
+    count, most = count_of(value, name), 1
+    for index, record in enumerate(played.records):
+        if record.after is record.before:
+            continue
+        before, after = (played.state_of(state, message) for state in (record.before, record.after))
+        known, value = count, take(after)
+        count = count_of(value, name)
+        if causes is not None:
+            most = times(causes, _delivered(played, message, sent=index + 1))
+            if count < known:
+                return violation(f"{_times(known)}, and is undone", record, before)
+        if count > most and (causes is None or count > known):
+            early = f", expected {most}" if causes is not None else ""
+            return violation(_times(count) + early, record, before)
+    least = most = count
+    if causes is not None:
+        least = times(causes, _delivered(played, message))
+        most = times(causes, _delivered(played, message, sent=len(played.records)))
+    elif played.in_order is not None and played.in_order is not played:
+        least = most = count_of(take(_final(played.in_order, message)), name)
+    if not min(least, 1 if isinstance(value, bool) else least) <= count <= most:
+        return violation(f"{_times(count)}, expected {least if count < least else most}", _last(played))
+    return None
 
 
-def _delivered(played: Played, message: int, *, last: bool = False) -> Iterator[str]:
-    """Yield the statuses of a message that the receiver has processed; with `last`, only that of its last event."""
+def _delivered(played: Played, message: int, *, last: bool = False, sent: int | None = None) -> Iterator[str]:
+    """Yield the status of each event of a message that the receiver has processed; with `last`, only of its last event.
+
+    With `sent`, yield those in the first attempts, so many, whether they were processed or not.
+    """
     scenario = played.schedule.lifecycles[message]
     places = labels_of(played.schedule.lifecycles).places
-    for record in played.records:
-        for label in record.events if record.processed else ():
-            whose, index = places[label]
-            if whose == message and (not last or index == len(scenario.transitions) - 1):
-                yield scenario.transitions[index].status
-
-
-def _different(one: Any, other: Any) -> tuple[Any, Any]:
-    """Return two states, reduced to the keys that differ if they are mappings."""
-    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
-        return one, other
-    keys = [key for key in {**one, **other} if key not in one or key not in other or one[key] != other[key]]
-    return {key: one[key] for key in keys if key in one}, {key: other[key] for key in keys if key in other}
+    records = [record for record in played.records if record.processed] if sent is None else played.records[:sent]
+    for label in dict.fromkeys([label for record in records for label in record.events]):
+        whose, index = places[label]
+        if whose == message and (not last or index == len(scenario.transitions) - 1):
+            yield scenario.transitions[index].status

@@ -47,6 +47,16 @@ def lifecycle(chosen: str | Scenario | Sequence[str], *, where: str = "lifecycle
     return _named(tuple(_checked(step) for step in scenario.transitions))
 
 
+def lifecycle_with(status: str) -> Scenario:
+    """Return a built-in lifecycle that has a status, or a short one if none has it.
+
+    >>> lifecycle_with("sent_failed").name, lifecycle_with("target_valid").name
+    ('sent_failed', 'plan-target_valid')
+    """
+    known = (each for each in CATALOGUE.values() if status in each.statuses)
+    return next(known, None) or lifecycle(f"plan-{status}")
+
+
 def spell(seconds: float) -> str:
     """Write a number of seconds without an exponent.
 
@@ -182,8 +192,8 @@ _Content = tuple[tuple[Event, ...], bytes, str]
 class Script:
     """Hold the messages of a schedule, their events by label, and the bodies encoded so far.
 
-    All events have happened by the Unix time `now`: a schedule only varies when they are delivered. `events` replace
-    the events made for their labels.
+    All events have happened by the Unix time `now`: a schedule only varies when they are delivered. `ids` are those of
+    the messages. `events` replace the events made for their labels.
     """
 
     def __init__(
@@ -191,10 +201,13 @@ class Script:
         engine: Engine,
         lifecycles: Sequence[Scenario],
         *,
-        ids: Generator,
+        ids: Sequence[str],
         now: float,
         events: Mapping[str, Event] | None = None,
     ) -> None:
+        self.now = now
+        #: The events that replace those made for their labels.
+        self.own_events = dict(events or {})
         self._receiver = engine.receiver
         self._dialect = engine.dialect
         account, defaults = engine.account, engine.defaults
@@ -202,7 +215,7 @@ class Script:
         generate = Generator.seeded(engine.seed, "schedule")
         self.messages: tuple[Message, ...] = tuple(
             Message(
-                id=ids.message_id(),
+                id=id,
                 to=generate.recipient() if defaults.get("to") is None else defaults["to"],
                 template_key=defaults.get("template") or account.template_key,
                 business_id=account.business_id,
@@ -210,7 +223,7 @@ class Script:
                 custom_args=defaults.get("custom_args"),
                 msg_time=engine.dialect.msg_time,
             )
-            for scenario in lifecycles
+            for id, scenario in zip(ids, lifecycles, strict=True)
         )
         timelines = [
             timeline(message, scenario, defaults.get("channel") or message.default_channel, generate)
@@ -220,7 +233,7 @@ class Script:
         self._events: dict[str, Event] = {
             label: timelines[message][index][1] for label, (message, index) in places.items()
         }
-        self._events.update(events or {})
+        self._events.update(self.own_events)
         self._contents: dict[tuple[str, ...], _Content] = {}
 
     def content(self, labels: tuple[str, ...]) -> _Content:

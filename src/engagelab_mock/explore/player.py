@@ -167,7 +167,9 @@ class Player:
         self._receiver = engine.receiver
         self._clock = clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
-        self._sender = Sender(journal=journal, clock=clock, generate=self._generate)
+        nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
+        # Signatures of a receiver with a virtual clock carry the time of the engine's clock, which the app reads.
+        self._sender = Sender(journal=journal, clock=engine.clock, generate=self._generate, nonces=nonces)
         self._retry = retry
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
@@ -214,14 +216,26 @@ class Player:
     def _script(self, schedule: Schedule) -> Script:
         names = names_of(schedule)
         script = self._scripts.get(names)
-        if script is None:
-            script = self._new_script(schedule)
+        if script is None or script.now != self._now():
+            script = self._new_script(schedule, script.own_events if script else {}, script)
             if self.probe.reset is not None:
                 self._scripts[names] = script
         return script
 
-    def _new_script(self, schedule: Schedule, events: Mapping[str, Event] | None = None) -> Script:
-        return Script(self._engine, schedule.lifecycles, ids=self._generate, now=self.started, events=events)
+    def _new_script(self, schedule: Schedule, events: Mapping[str, Event], known: Script | None = None) -> Script:
+        """Make the messages and events of a schedule; the messages have the ids of a known script."""
+        ids = [
+            self._generate.message_id() if known is None else known.messages[n].id
+            for n in range(len(schedule.lifecycles))
+        ]
+        return Script(self._engine, schedule.lifecycles, ids=ids, now=self._now(), events=events)
+
+    def _now(self) -> float:
+        """Return when the last event of a schedule happens: the delays of earlier schedules move the app's clock.
+
+        An app that reads the wall clock would see events of the future.
+        """
+        return float(self._clock.time()) if self._receiver.signature_clock == "virtual" else self.started
 
     @property
     def last_state(self) -> Any:

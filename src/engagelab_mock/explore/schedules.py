@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import combinations, islice, pairwise, permutations
 from math import comb, factorial
@@ -335,3 +335,17 @@ def _without_idle_messages(schedule: Schedule) -> Schedule | None:
         for step in schedule.steps
     ]
     return Schedule(kept, tuple(steps))
+
+
+def schedules_in(each: object) -> list[Schedule] | None:
+    """Return the schedules in an argument of `explore`; None for a lifecycle.
+
+    >>> schedules_in(Schedule.parse("eg1:plan")), schedules_in("verified")
+    ([<Schedule eg1:plan>], None)
+    """
+    if isinstance(each, Schedule):
+        return [each]
+    if isinstance(each, (str, Scenario)) or not isinstance(each, Iterable):
+        return None
+    several: list[Any] = list(each)
+    return several if several and all(isinstance(one, Schedule) for one in several) else None

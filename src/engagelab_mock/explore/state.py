@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import msgspec
 
 from engagelab_mock.delivery.probe import check_readable, check_size, unreadable
-from engagelab_mock.errors import ProbeFailed
+from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
@@ -50,6 +52,8 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         check_readable(value)
         return value
+    if isinstance(value, Decimal) and value.is_finite() and value == int(value):
+        return int(value)  # what a database returns for a sum of whole numbers
     if depth == 0:
         return repr(value)
     if isinstance(value, Mapping):
@@ -170,6 +174,96 @@ def dotted(path: Path) -> str:
     ('row.status', 'the state')
     """
     return ".".join(path) or "the state"
+
+
+def part_of(state: Any, name: str) -> Any:
+    """Return a key or an attribute of a state; `MISSING` if it has neither.
+
+    >>> part_of({"credits": 1}, "credits"), part_of({"credits": 1}, "refunds")
+    (1, '(nothing)')
+    """
+    if isinstance(state, (dict, Mapping)):
+        return state.get(name, MISSING)
+    return getattr(state, name, MISSING)
+
+
+def parts_of(state: Any) -> list[str]:
+    """Return the names of a state's parts, to suggest one of them.
+
+    >>> parts_of({"status": "sent", "credits": 0}), parts_of("sent")
+    (['status', 'credits'], [])
+    """
+    named = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
+    return [name for name in named if isinstance(name, str) and not name.startswith("_")]
+
+
+def taker(part: str | Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    """Return the function that takes a part of a state: a key, an attribute, a callable, or None for the whole state.
+
+    >>> taker("credits")({"credits": 1})
+    1
+    """
+    if part is None:
+        return lambda state: state
+    if callable(part):
+        return part
+
+    def take(state: Any) -> Any:
+        if state is None:
+            return None
+        found = part_of(state, part)
+        if found is MISSING and not isinstance(state, Mapping):
+            hint = "leave it out to judge the whole state, or give a callable"
+            raise UsageError(f"the state {state!r:.100} has no {part!r}", where="invariants", hint=hint)
+        return None if found is MISSING else found
+
+    return take
+
+
+def different_parts(one: Any, other: Any) -> tuple[Any, Any]:
+    """Return two states, reduced to the keys that differ if they are mappings.
+
+    >>> different_parts({"status": "sent", "credits": 1}, {"status": "sent"})
+    ({'credits': 1}, {})
+    """
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return one, other
+    keys = [key for key in {**one, **other} if key not in one or key not in other or one[key] != other[key]]
+    return {key: one[key] for key in keys if key in one}, {key: other[key] for key in keys if key in other}
+
+
+def count_of(value: Any, name: str) -> int:
+    """Return how often an effect has happened: a number, the length of a collection, or 1 for True.
+
+    >>> count_of(2, "credits"), count_of(["refund 7"], "refunds"), count_of(True, "locked"), count_of(None, "credits")
+    (2, 1, 1, 0)
+
+    Raises `ProbeFailed` for a value that does not count: a text, a negative number, a fraction.
+    """
+    if value is None or value is MISSING:
+        return 0
+    if isinstance(value, Sized) and not isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, (int, float, Decimal)) and value >= 0 and value == int(value):
+        return int(value)
+    raise ProbeFailed(
+        f"{name} is {value!r:.100}, which does not count how often it happened",
+        where="observe",
+        hint=f"return a whole number, a list, or True and False, such as {{{name!r}: row.{name} is not None}}",
+    )
+
+
+def status_in(state: Any) -> str:
+    """Return the status that a state shows: the state itself, or its part `status`; empty if it is not a text.
+
+    >>> status_in({"status": "sent", "credits": 0}), status_in("sent"), status_in(None)
+    ('sent', 'sent', '')
+    """
+    status = state
+    if not isinstance(state, str):
+        status = part_of(state, "status")
+    status = status.value if isinstance(status, Enum) else status
+    return status if isinstance(status, str) and status is not MISSING else ""
 
 
 def _gather(value: Any, path: Path, message: Message, found: dict[Path, list[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -115,9 +116,12 @@ class Engine:
         api: ApiSettings | None,
         store: Store | None,
         keep: int | None,
+        nonce_seed: object = None,
     ) -> None:
         self.receivers = receivers
         self.seed = seed
+        #: A receiver that remembers nonces would take the second of two engines with the same nonces for a replay.
+        self.nonce_seed = os.urandom(8).hex() if nonce_seed is None else nonce_seed
         self.dialect = find_dialect(dialect)
         self.code_ttl = None if code_ttl is None else check_delay(code_ttl, where="code_ttl")
         if abnormal not in {"deliver", "skip"}:
@@ -163,7 +167,8 @@ class Engine:
     @once
     def sender(self) -> Sender:
         """Return what makes every attempt."""
-        return Sender(journal=self.journal, clock=self.clock, generate=self.generate)
+        nonces = Generator.seeded(self.seed, "nonces", self.nonce_seed)
+        return Sender(journal=self.journal, clock=self.clock, generate=self.generate, nonces=nonces)
 
     @once
     def messages(self) -> Messages:
@@ -366,6 +371,7 @@ class Engine:
             api=self._api,
             store=None,
             keep=self.keep,
+            nonce_seed=self.nonce_seed,
         )
         branch.account = self.account
         branch.messages = self.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import INFERRED, START, Scenario, TransitionGraph
 from engagelab_mock.protocol.callback import Callback, Headers, decode, encode
 from engagelab_mock.protocol.signature import HEADER, sign, verify
-from engagelab_mock.protocol.status import Channel
+from engagelab_mock.protocol.status import Channel, Effects, Statuses
 from engagelab_mock.strategies.message import channels, events, statuses, unknown_events
 
 #: Delays in seconds.
@@ -138,7 +139,8 @@ class ReceiverMachine(RuleBasedStateMachine):
     >>> TestRecording.settings = settings(max_examples=5, derandomize=True, deadline=None)
 
     The rules of an example make a schedule, which is played when the example ends. A schedule that fails is reduced as
-    `explore` does it, and the error has its token. Hypothesis shrinks the list of rules in addition.
+    `explore` does it, and the error has its token. Hypothesis shrinks the list of rules in addition. Without a `reset`,
+    every example is about messages that the app has not seen.
     """
 
     #: One lifecycle for each message.
@@ -151,6 +153,9 @@ class ReceiverMachine(RuleBasedStateMachine):
     delays: ClassVar[bool] = False
     #: The invariants.
     must_hold: ClassVar[Sequence[Invariant]] = (converges(),)
+    #: The statuses that have an effect, and those that end a message, as `Receiver` takes them; None: the receiver's.
+    effects: ClassVar[Effects | None] = None
+    terminal: ClassVar[Statuses | None] = None
     #: When a callback that was not acknowledged is sent again, as `send` takes it.
     retry: ClassVar[RetryPolicy | Sequence[float] | None] = None
 
@@ -201,10 +206,18 @@ class ReceiverMachine(RuleBasedStateMachine):
             return
         if type(self) in _UNUSABLE:
             raise _UNUSABLE[type(self)]
-        options: ExploreOptions = {"invariants": list(self.must_hold), "retry": self.retry}
+        options: ExploreOptions = {
+            "invariants": list(self.must_hold),
+            "effects": self.effects,
+            "terminal": self.terminal,
+            "retry": self.retry,
+        }
+        receiver = self.receiver()
         if type(self).reset is not ReceiverMachine.reset:
             options["reset"] = self.reset
-        with EngageLab(self.receiver()) as engagelab:
+        # Without a reset, the app still knows the messages of the examples before, and of earlier runs.
+        seed = 0 if receiver.reset or "reset" in options else os.urandom(8).hex()
+        with EngageLab(receiver, seed=seed) as engagelab:
             try:
                 engagelab.replay(self.schedule.token, **options)
             except ScheduleFailed as error:

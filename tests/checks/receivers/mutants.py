@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.checks.receivers import acknowledging, duplicating, ordering, reading, unknown_messages, verifying, wired
+from tests.checks.receivers import (
+    acknowledging,
+    duplicating,
+    meaning,
+    ordering,
+    reading,
+    unknown_messages,
+    verifying,
+    wired,
+)
 
 MUTANTS = [
     *acknowledging.MUTANTS,
@@ -12,4 +21,5 @@ MUTANTS = [
     *unknown_messages.MUTANTS,
     *reading.MUTANTS,
     *wired.MUTANTS,
+    *meaning.MUTANTS,
 ]

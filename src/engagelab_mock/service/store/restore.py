@@ -63,6 +63,7 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
         if start > 1:
             engine.generate = Generator.seeded(engine.seed, "start", start)
             engine.api_generate = Generator.seeded(engine.seed, "api", "start", start)
+            engine.nonce_seed = f"{engine.nonce_seed}:{start}"
         if isinstance(engine.clock, LiveClock):
             _continue_clock(engine.clock, store)
         ledger = Ledger(store, engine.clock.time, start=start, keep=engine.journal.limit)
