@@ -120,9 +120,9 @@ RIGHT = _meant("", Accounts)
 MUTANTS = [
     _meant("F01", RefundsEachChannel),
     _meant("F01", RefundsEachReason),
-    _meant("F02", CreditsWhatBeginsWithVerified, also=("F05",)),
+    _meant("F02", CreditsWhatBeginsWithVerified),
     _meant("F02", RefundsWhatEndsWithFailed),
-    _meant("F02", CreditsAtDelivered, also=("F05",)),
+    _meant("F02", CreditsAtDelivered),
     _meant("F03", ForgetsTheCodeAfterATimeout),
     _meant("F03", TakesTheRefundBack),
     Mutant("F04", RanksATimeoutHighest, options=MEANING, observe=partial(account, top="verified_timeout")),
