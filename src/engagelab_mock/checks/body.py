@@ -77,11 +77,10 @@ def _byte_order_mark(trial: Trial) -> None:
 
 
 def _event_kinds(trial: Trial) -> None:
-    wanted = [event for event in _account_events(trial) if trial.receiver.settings.wants(event)]
-    if not wanted:
-        trial.skip("the receiver's settings only tick message statuses")
-    for event in wanted:
-        trial.expect_accepted(trial.send(event), f"the {event.kind} {event.name}")
+    events = [*(trial.event(trial.message(), status) for status in Status), *_account_events(trial)]
+    for event in events:
+        if trial.receiver.settings.wants(event):
+            trial.expect_accepted(trial.send(event), f"the {event.kind} {event.name}")
 
 
 def _account_events(trial: Trial) -> Iterator[Event]:
@@ -121,6 +120,8 @@ def _not_a_number(trial: Trial) -> None:
 COST = Decimal("0.005")
 #: Another cost, to tell a cost that is rounded from other numbers.
 OTHER_COST = Decimal("0.0137")
+#: A cost that needs four places.
+TINY_COST = Decimal("0.0004")
 BALANCE = -0.005
 #: The costs of two channels of one message; as floating-point numbers their sum is 0.30000000000000004.
 _PARTS = {"whatsapp": Decimal("0.1"), "sms": Decimal("0.2")}
@@ -131,9 +132,13 @@ _NEAR = Decimal("1e-6")
 def money(trial: Trial) -> None:
     """Fail if a negative balance is not accepted, or if a cost is rounded or has a binary rounding error."""
     _send_balance(trial)
-    costs: list[Mapping[str, Decimal | None]] = [{"sms": None}, {"sms": COST}, {"sms": OTHER_COST}, _PARTS]
+    costs: list[Mapping[str, Decimal | None]] = [
+        {"sms": None},
+        *({"sms": cost} for cost in (COST, OTHER_COST, TINY_COST)),
+        _PARTS,
+    ]
     free = StateBaseline(trial, *(partial(_send_costs, trial, each) for each in costs))
-    one, other, both = free.others
+    one, other, tiny, both = free.others
     shown, others = (
         {path: _numbers(found) for path, found in free.new_values(state).items()} for state in (one, other)
     )
@@ -143,7 +148,13 @@ def money(trial: Trial) -> None:
         for number in (*numbers, *sums):
             if number != exact and abs(number - exact) <= _NEAR * exact:
                 trial.fail(f"a cost of {exact} became {number}")
-    if any(_is_scaled(number, COST) for number in numbers):
+    exact_at = [path for path, found in shown.items() if any(_is_scaled(number, COST) for number in found)]
+    for path in exact_at:
+        kept = _numbers(values(tiny, [path]))
+        is_cost = any(_is_scaled(each, OTHER_COST) or _is_rounded(each, OTHER_COST) for each in others.get(path, []))
+        if is_cost and kept and not any(_is_scaled(number, TINY_COST) for number in kept):
+            trial.fail(f"a cost of {TINY_COST} became {min(kept, key=lambda number: abs(number - TINY_COST))}")
+    if exact_at:
         return
     for path, found in shown.items():
         rounded = next((number for number in found if _is_rounded(number, COST)), None)
@@ -264,14 +275,15 @@ BODY = (
         id="D19",
         name="event-kinds",
         title="Every documented event is acknowledged",
-        why="In addition to statuses there are notifications, users' replies (uplink messages), and system events. An "
-        "address that answers them with an error becomes abnormal in the console, and they are sent again and again.",
-        stimulus="Each documented notification, an uplink message, and each documented system event, if it is ticked.",
+        why="There are more statuses than those of a message that succeeds, and in addition notifications, users' "
+        "replies (uplink messages), and system events. An address that answers them with an error becomes abnormal in "
+        "the console, and they are sent again and again.",
+        stimulus="Each documented status, notification and system event, and an uplink message, if it is ticked.",
         expected="A success in time, even if the app does not use the event.",
         severity=Severity.MAJOR,
         source="D",
         fix=Fix(
-            "Acknowledge events that you do not use.",
+            "Acknowledge statuses and events that you do not use.",
             """\
 for row in json.loads($body)["rows"]:
     if isinstance(row.get("status"), dict):
@@ -286,7 +298,8 @@ $ok""",
         title="Sums of money are kept exactly",
         why="A message can cost half a cent. Rounded to cents, it costs nothing or twice as much. Binary fractions are "
         "not exact: 0.1 + 0.2 is 0.30000000000000004. A balance can be negative.",
-        stimulus=f"Valid callbacks with costs of {COST}, 0.1 and 0.2, and a notification of a balance of {BALANCE}.",
+        stimulus=f"Valid callbacks with costs of {COST}, {TINY_COST}, 0.1 and 0.2, and a notification of a balance of "
+        f"{BALANCE}.",
         expected="`observe` returns the costs as they were sent; the balance is accepted.",
         severity=Severity.MINOR,
         need="probe",

@@ -21,7 +21,7 @@ from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
-from engagelab_mock.protocol.events import Dialect
+from engagelab_mock.protocol.events import Dialect, ResponseEvent
 
 # How long things may take, in seconds.
 #: A whole run.
@@ -92,6 +92,7 @@ class Context:
         #: How many attempts there were when the app was last idle, for each message that was looked at.
         self._idle: dict[str, int] = {}
         self._profile: ReceiverProfile | None = None
+        self._shows_replies: bool | None = None
         self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
 
@@ -113,6 +114,22 @@ class Context:
         """Return the receiver's profile if it was found before."""
         return self._profile
 
+    @property
+    def shows_replies(self) -> bool:
+        """Tell whether `observe` shows users' replies, which have the message id 0. Find it out the first time."""
+        if self._shows_replies is None:
+            with self._apart():
+                reply = self.new_reply("HELP")
+                message = Message(id="0", to=reply.response.response_data.sender)
+                before = self.look(message)
+                sent = self.observed and self.engagelab.deliver([reply], check=False)
+                self._shows_replies = bool(sent) and self.look_for_change(before, message) != before
+        return self._shows_replies
+
+    def new_reply(self, text: str) -> ResponseEvent:
+        """Make the event of a reply of another user."""
+        return self.engagelab.account.uplink(self._new_recipient(), body=text, at=self.engagelab.clock.time())
+
     @contextmanager
     def _apart(self) -> Iterator[None]:
         """Keep the attempts that are made in this context out of the finding of the check that runs."""
@@ -127,16 +144,27 @@ class Context:
         taken, self._attempts = self._attempts, []
         return taken
 
-    def new_message(self, *, prepared: bool = True, accepted: float | None = None) -> Message:
-        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to."""
+    def new_message(
+        self,
+        *,
+        prepared: bool = True,
+        accepted: float | None = None,
+        to: str = "",
+        custom_args: dict[str, Any] | None = None,
+    ) -> Message:
+        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to.
+
+        Without `to`, it has a recipient that no other message has.
+        """
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
-            to=self._new_recipient(),
+            to=to or self._new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time() if accepted is None else accepted,
             msg_time=self.engagelab.dialect.msg_time,
+            custom_args=custom_args,
         )
         self.messages.append(message)
         if prepared:

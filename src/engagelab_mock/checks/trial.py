@@ -73,10 +73,13 @@ class Trial:
 
     # --- Send
 
-    def message(self, *, prepared: bool = True) -> Message:
-        """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
+    def message(self, *, prepared: bool = True, **data: Any) -> Message:
+        """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False.
+
+        `to` and `custom_args` can be given.
+        """
         # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
-        message = self.context.new_message(prepared=prepared, accepted=self._began)
+        message = self.context.new_message(prepared=prepared, accepted=self._began, **data)
         self._states[message.id] = self.context.look(message)
         return message
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.checks.receivers import acknowledging, duplicating, ordering, reading, unknown_messages, verifying, wired
+from tests.checks.receivers import (
+    acknowledging,
+    duplicating,
+    ordering,
+    reading,
+    unknown_messages,
+    verifying,
+    vocabulary,
+    wired,
+)
 
 MUTANTS = [
     *acknowledging.MUTANTS,
@@ -11,5 +20,6 @@ MUTANTS = [
     *ordering.MUTANTS,
     *unknown_messages.MUTANTS,
     *reading.MUTANTS,
+    *vocabulary.MUTANTS,
     *wired.MUTANTS,
 ]

@@ -219,7 +219,7 @@ class TakesNaNForACost(CorrectReceiver):
 
 MUTANTS = [
     # It loses all other rows of a callback, of any kind.
-    Mutant("D01", LooksAtTheFirstRow, also=("D02", "D04", "D05", "D08", "D11")),
+    Mutant("D01", LooksAtTheFirstRow, also=("D02", "D04", "D05", "D08", "D11", "D27")),
     Mutant("D02", TakesOneRowAMessage),
     Mutant("D03", LooksForDuplicatesBeforeItWrites),
     Mutant("D04", LosesAllForOneBadRow),

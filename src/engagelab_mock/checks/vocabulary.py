@@ -1,0 +1,383 @@
+"""Family D, vocabulary: every code, channel, recipient and text that a row may contain, and rows of mixed kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.profile import accepted, describe
+from engagelab_mock.checks.stimulus import each_row
+from engagelab_mock.checks.trial import Trial
+from engagelab_mock.delivery.faults.fault import Fault
+from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.errors import ProbeFailed
+from engagelab_mock.messages.message import Message
+from engagelab_mock.protocol.errorcodes import ERROR_CODES
+from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.status import Channel, Status
+
+#: The codes below are answers of the REST API, and not reasons of a failed delivery.
+_FIRST_CODE = 4001
+UNKNOWN_CODE = 5999
+#: A new channel with a long name, and one that the newer documents show in an example [D].
+UNKNOWN_CHANNELS = ("rcs_business_messaging", "CHANNEL_A")
+#: The lengths of long texts. The first must be accepted; a receiver may refuse the second as too long.
+LONG, VERY_LONG = 300, 4000
+_LONGEST_ADDRESS = 254
+#: Texts that end a literal or begin a placeholder in SQL, JSON, or a template, by their description.
+_QUOTES = {
+    "an apostrophe": "O'Brien's",
+    "quotation marks": 'the "new" code',
+    "a percent sign, braces and a backslash": r"100% {off} C:\new",
+}
+_FAILURE: dict[str, Any] = {"error_code": 5001}
+
+
+class Variants:
+    """Send unusual callbacks, each about another message, and find those that are lost although usual ones are not."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        #: A message for each status that had the usual callback.
+        self._usual: dict[Status | str, Message] = {}
+        #: Whether the usual event of the account was accepted, by its name; D19 checks that it is.
+        self._usual_events: dict[str, bool] = {}
+        self._sent: list[tuple[str, str, Message]] = []
+        self._lost_replies: list[str] = []
+
+    def send(
+        self,
+        what: str,
+        *faults: Fault,
+        status: str = "",
+        may_refuse: bool = False,
+        message: Message | None = None,
+        **fields: Any,
+    ) -> None:
+        """Send a callback of a status (default: of one that has an effect), and fail unless it is accepted."""
+        trial = self._trial
+        status = status or trial.context.profile.status
+        if not trial.ticks(status):
+            return
+        if status not in self._usual:
+            self._usual[status] = usual = trial.message()
+            attempt = trial.send(trial.event(usual, status, **_usual_fields(status)))
+            if not accepted(attempt):
+                trial.inconclusive(f"a usual callback of {status}: {describe(attempt)}; D19 checks that")
+        message = message or trial.message()
+        attempt = trial.send(trial.event(message, status, **{**_usual_fields(status), **fields}), *faults)
+        if self._is_accepted(attempt, what, may_refuse=may_refuse):
+            self._sent.append((what, status, message))
+
+    def send_reply(self, what: str, text: str, *, may_refuse: bool = False) -> None:
+        """Send a user's reply, and fail unless it is accepted."""
+        trial = self._trial
+        reply = trial.context.new_reply(text)
+        if not trial.receiver.settings.wants(reply):
+            return
+        shown = trial.sees and trial.context.shows_replies
+        uplink = Message(id="0", to=reply.response.response_data.sender)
+        if shown:
+            trial.look(uplink)
+        kept = not self._is_accepted(trial.send(reply), what, may_refuse=may_refuse) or not shown
+        if not kept and not trial.await_effect(uplink):
+            self._lost_replies.append(what)
+
+    def send_event(self, what: str, usual: Event, event: Event, *, may_refuse: bool = False) -> None:
+        """Send an event of the account, and fail unless it is accepted; its effect cannot be seen."""
+        trial = self._trial
+        if not trial.receiver.settings.wants(event):
+            return
+        if usual.name not in self._usual_events:
+            self._usual_events[usual.name] = accepted(trial.send(usual))
+        if self._usual_events[usual.name]:
+            self._is_accepted(trial.send(event), what, may_refuse=may_refuse)
+
+    def expect_kept(self, known: Sequence[str] = ()) -> None:
+        """Fail if a variant was lost. Whether an app ignores one that is `known` on purpose cannot be told."""
+        if not self._usual:
+            self._trial.skip("the receiver's settings do not tick the statuses that this check sends")
+        lost = dict.fromkeys(self._lost())
+        if ignored := [what for what in lost if what in known]:
+            self._trial.inconclusive(
+                f"{', '.join(ignored)} had no effect, unlike others: right only if the app ignores it on purpose"
+            )
+        for what in lost:
+            self._trial.fail(f"{what} was acknowledged and had no effect")
+
+    def _lost(self) -> list[str]:
+        """Return the variants that were accepted and had no effect, although the usual callback had one."""
+        trial = self._trial
+        if not trial.sees:
+            return []
+        messages = [*self._usual.values(), *(message for _, _, message in self._sent)]
+        changed = dict(zip((message.id for message in messages), trial.effects(*messages), strict=True))
+        seen = {status for status, message in self._usual.items() if changed[message.id]}
+        lost = [(what, each) for what, status, each in self._sent if status in seen and not changed[each.id]]
+        # Wait once, for the first: if the app needs more time than usual, the others have their effects meanwhile.
+        late = [trial.await_effect(each) for _, each in lost[:1]] + trial.effects(*(each for _, each in lost[1:]))
+        return [what for (what, _), came in zip(lost, late, strict=True) if not came] + self._lost_replies
+
+    def _is_accepted(self, attempt: Attempt, what: str, *, may_refuse: bool) -> bool:
+        trial = self._trial
+        if not may_refuse:
+            trial.expect_accepted(attempt, what)
+        trial.expect_answer(attempt, what)
+        if not accepted(attempt):
+            trial.warn(f"{what} was {describe(attempt)}: EngageLab sends it again until it gives up")
+        return accepted(attempt)
+
+
+def _usual_fields(status: str) -> dict[str, Any]:
+    return _FAILURE if Status(status).failure else {}
+
+
+def _error_codes(trial: Trial) -> None:
+    variants = Variants(trial)
+    known = [f"the error code {code}" for code in ERROR_CODES if code >= _FIRST_CODE]
+    for what in known:
+        variants.send(what, status=Status.DELIVERED_FAILED, error_code=int(what.split()[-1]))
+    for status in (Status.TARGET_INVALID, Status.SENT_FAILED, Status.DELIVERED_FAILED):
+        fields: dict[str, Any] = {"error_code": UNKNOWN_CODE, "error_message": "a new reason"}
+        variants.send(f"the unknown error code {UNKNOWN_CODE} of {status}", status=status, **fields)
+    variants.expect_kept(known)
+
+
+def _channels(trial: Trial) -> None:
+    variants = Variants(trial)
+    known = [f"the channel {channel}" for channel in Channel]
+    for what in (*known, *(f"the unknown channel {name}" for name in UNKNOWN_CHANNELS)):
+        for status in dict.fromkeys((trial.context.profile.status, Status.SENT)):
+            variants.send(what, status=status, channel=what.split()[-1])
+    variants.expect_kept(known)
+
+
+def _address(trial: Trial) -> None:
+    variants = Variants(trial)
+    variants.send(
+        "an e-mail address as the recipient", message=_message_to(trial, _new_address(trial)), channel="email"
+    )
+    variants.expect_kept()
+
+
+def _new_address(trial: Trial) -> str:
+    return trial.engagelab._engine.generate.email()
+
+
+def _message_to(trial: Trial, address: str) -> Message:
+    try:
+        return trial.message(to=address)
+    except ProbeFailed as error:
+        trial.inconclusive(f"{error.what:.150}, with an e-mail address as the recipient")
+
+
+def _takes_addresses(trial: Trial) -> bool:
+    """Tell whether a message to a usual e-mail address has an effect; D24 checks that."""
+    try:
+        message = trial.message(to=_new_address(trial))
+    except ProbeFailed:
+        return False
+    attempt = trial.send(trial.event(message, channel="email"))
+    return accepted(attempt) and (not trial.sees or trial.await_effect(message))
+
+
+def _long_texts(trial: Trial) -> None:
+    variants = Variants(trial)
+    for length in (LONG, VERY_LONG):
+        _send_text(trial, variants, f"a text of {length} characters", "x" * length, may_refuse=length > LONG)
+    if _takes_addresses(trial):
+        address = _new_address(trial)
+        labels = (_LONGEST_ADDRESS - len(address)) // 58 * f"{'x' * 57}."
+        message = _message_to(trial, address.replace("@", f"@{labels}"))
+        variants.send(f"an e-mail address of {len(message.to)} characters", message=message, channel="email")
+    variants.expect_kept()
+
+
+def _quotes(trial: Trial) -> None:
+    variants = Variants(trial)
+    for what, text in _QUOTES.items():
+        _send_text(trial, variants, what, text)
+    if _takes_addresses(trial):
+        message = _message_to(trial, f"o'brien.{_new_address(trial)}")
+        variants.send("an apostrophe in an e-mail address", message=message, channel="email")
+    variants.expect_kept()
+
+
+def _send_text(trial: Trial, variants: Variants, what: str, text: str, *, may_refuse: bool = False) -> None:
+    """Send a text in each field that users, operators and the app itself can fill."""
+    send = partial(variants.send, may_refuse=may_refuse)
+    send(f"{what} in custom_args", each_row(lambda row: row.update(custom_args={"note": text})))
+    if len(text) < LONG:
+        send(f"{what} in a key of custom_args", each_row(lambda row: row.update(custom_args={text: "note"})))
+    send(f"{what} in error_detail", status=Status.DELIVERED_FAILED, error_message=text)
+    variants.send_reply(f"{what} in a user's reply", text, may_refuse=may_refuse)
+    account, at = trial.engagelab.account, trial.engagelab.clock.time()
+    makers: Any = (
+        ("template_audit_result", "reason", account.notification),
+        ("template_manage", "template_name", account.system_event),
+    )
+    for name, field, make in makers:
+        usual, event = make(name, at=at), make(name, at=at, **{field: text})
+        variants.send_event(f"{what} in the {field} of {name}", usual, event, may_refuse=may_refuse)
+
+
+def _mixed_kinds(trial: Trial) -> None:
+    shown = trial.sees and trial.context.shows_replies
+    sent: list[tuple[str, Message]] = []
+    kinds = [*_one_of_each(trial, trial.message())]
+    if "status" not in kinds or len(kinds) < 2:
+        trial.skip("the receiver's settings do not tick message statuses and another kind of event")
+    for order in permutations(kinds):
+        message = trial.message()
+        events = _one_of_each(trial, message)
+        what = f"a callback with the rows {', '.join(order)}"
+        # Looking takes time if the app works after its answer: look once for each kind that comes first.
+        reply = events.get("response") if shown and order[1:] == tuple(sorted(order[1:])) else None
+        uplink = Message(id="0", to=trial.engagelab._engine.generate.recipient())
+        if reply:
+            trial.look(uplink)
+        trial.expect_accepted(trial.send([events[kind] for kind in order]), what)
+        if reply and not trial.await_effect(uplink):
+            trial.fail(f"{what} was acknowledged, and its response had no effect")
+        sent.append((what, message))
+    for what, message in sent:
+        trial.expect_effect(message, f"the status in {what}")
+
+
+def _one_of_each(trial: Trial, message: Message) -> dict[str, Event]:
+    """Return an event of each kind that the receiver's settings tick."""
+    account, at = trial.engagelab.account, trial.engagelab.clock.time()
+    events: dict[str, Event] = {
+        "status": trial.event(message),
+        "notification": account.notification("insufficient_balance", at=at),
+        "response": trial.context.new_reply("HELP"),
+        "system_event": account.system_event("api_call", at=at),
+    }
+    return {kind: event for kind, event in events.items() if trial.receiver.settings.wants(event)}
+
+
+_NEW_VALUES = (
+    "The documents list these values, and the list grows: newer pages have values that the first document does not "
+    "have. An enumeration or a table of known values makes the handler fail on the next one."
+)
+_TEXTS = (
+    "custom_args, in the text of an error, in a user's reply, in the reason of a notification, and in a template's name"
+)
+_check = partial(Check, need="both", severity=Severity.MAJOR)
+
+VOCABULARY = (
+    _check(
+        id="D22",
+        name="error-codes",
+        title="Every error code is accepted, also an unknown one",
+        why=f"A failure has an error code, such as 5013 for a blocked number. {_NEW_VALUES}",
+        stimulus="Valid callbacks of delivered_failed with each documented code from "
+        f"{_FIRST_CODE} on, and of three failures with the code {UNKNOWN_CODE}.",
+        expected="Acknowledged. If the app keeps failures, it keeps this one, too.",
+        source="D",
+        fix=Fix(
+            "Store the number of the code. Look up its text with a default.",
+            """\
+for row in json.loads($body)["rows"]:
+    code = row["status"]["error_code"]
+    reason = REASONS.get(code, f"error {code}")""",
+        ),
+        work=_error_codes,
+    ),
+    _check(
+        id="D23",
+        name="channels",
+        title="Every channel is accepted, also an unknown one",
+        why=f"A message can be sent by SMS, WhatsApp, voice or e-mail. {_NEW_VALUES} A column for “whatsapp” may be "
+        "too short for the next name.",
+        stimulus=f"Valid callbacks with each documented channel, and with {' and '.join(UNKNOWN_CHANNELS)}.",
+        expected="Acknowledged and applied.",
+        source="D",
+        fix=Fix(
+            "Store the channel as text of any length. Do not decide by it whether an event counts.",
+            """\
+for row in json.loads($body)["rows"]:
+    channel = row["status"]["status_data"].get("current_send_channel", "")
+    price = PRICES.get(channel, DEFAULT_PRICE)  # not PRICES[channel], and no enumeration""",
+        ),
+        work=_channels,
+    ),
+    _check(
+        id="D24",
+        name="email-recipient",
+        title="A recipient can be an e-mail address",
+        why="`to` is a phone number or an e-mail address. A receiver that turns it into a number, or validates it as "
+        "one, fails as soon as a template uses e-mail.",
+        stimulus="A valid callback about a message to an e-mail address, by e-mail.",
+        expected="Acknowledged and applied.",
+        source="D",
+        fix=Fix(
+            "Keep the recipient as text. Treat it as a phone number only if it begins with `+`.",
+            """\
+for row in json.loads($body)["rows"]:
+    recipient = str(row["to"])
+    phone = recipient if recipient.startswith("+") else None""",
+        ),
+        work=_address,
+    ),
+    _check(
+        id="D25",
+        name="long-text",
+        title="Long texts are accepted",
+        why="A text in a callback can be longer than the examples: a WhatsApp reply has up to 4,096 characters, an "
+        "e-mail address up to 254. A database refuses a text that is longer than its column, or cuts it off.",
+        stimulus=f"Valid callbacks with texts of {LONG} and of {VERY_LONG} characters in {_TEXTS}; and one to an "
+        f"e-mail address of {_LONGEST_ADDRESS} characters.",
+        expected=f"Acknowledged and applied; a text of {VERY_LONG} characters may be refused with 4xx.",
+        source="?",
+        fix=Fix(
+            "Use text columns without a length limit, or cut the text to the column's length before you store it.",
+            """\
+for row in json.loads($body)["rows"]:
+    detail = row["status"].get("error_detail") or {}
+    message = detail.get("message", "")[:255]  # the length of the column""",
+        ),
+        work=_long_texts,
+    ),
+    _check(
+        id="D26",
+        name="quotes",
+        title="Quotation marks and apostrophes are stored like any other text",
+        why="Users write O'Brien and “quoted” words. A handler that puts a text into SQL, JSON or a template by hand "
+        "fails on them, and lets anyone who can write a reply run SQL of their own.",
+        stimulus=f"Valid callbacks with {', '.join(_QUOTES)} in {_TEXTS}, and with an apostrophe in an e-mail address.",
+        expected="Acknowledged and applied.",
+        severity=Severity.BLOCKER,
+        source="?",
+        fix=Fix(
+            "Pass texts to the database as parameters. Never build SQL, JSON or a template out of them.",
+            """\
+for row in json.loads($body)["rows"]:
+    db.execute("INSERT INTO events (message_id, data) VALUES (?, ?)", (row["message_id"], json.dumps(row)))""",
+        ),
+        work=_quotes,
+    ),
+    _check(
+        id="D27",
+        name="mixed-kinds",
+        title="Rows of different kinds can share a callback",
+        why="One request has one list of rows, whatever their kinds, and no document says that they are of one kind. A "
+        "receiver that takes the kind of the first row for the kind of all loses the others, or fails on them.",
+        stimulus="Valid callbacks with a status, a notification, a user's reply and a system event, in every order.",
+        expected="Acknowledged, and the status is applied.",
+        source="?",
+        fix=Fix(
+            "Look at the kind of each row.",
+            """\
+for row in json.loads($body)["rows"]:
+    for kind, handle in HANDLERS.items():  # status, notification, response, system_event
+        if isinstance(row.get(kind), dict):
+            handle(row)
+$ok""",
+        ),
+        work=_mixed_kinds,
+    ),
+)
