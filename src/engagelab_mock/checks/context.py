@@ -21,7 +21,7 @@ from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
-from engagelab_mock.protocol.events import Dialect, ResponseEvent
+from engagelab_mock.protocol.events import Dialect, Event
 
 # How long things may take, in seconds.
 #: A whole run.
@@ -92,7 +92,8 @@ class Context:
         #: How many attempts there were when the app was last idle, for each message that was looked at.
         self._idle: dict[str, int] = {}
         self._profile: ReceiverProfile | None = None
-        self._shows_replies: bool | None = None
+        #: Whether the state shows the effect of account events, by their kinds.
+        self._shown: dict[str, bool] = {}
         self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
 
@@ -114,21 +115,33 @@ class Context:
         """Return the receiver's profile if it was found before."""
         return self._profile
 
-    @property
-    def shows_replies(self) -> bool:
-        """Tell whether `observe` shows users' replies, which have the message id 0. Find it out the first time."""
-        if self._shows_replies is None:
+    def shows(self, kind: str) -> bool:
+        """Tell whether `observe` shows the effect of an account event of this kind. Find it out the first time."""
+        if kind not in self._shown:
             with self._apart():
-                reply = self.new_reply("HELP")
-                message = Message(id="0", to=reply.response.response_data.sender)
-                before = self.look(message)
-                sent = self.observed and self.engagelab.deliver([reply], check=False)
-                self._shows_replies = bool(sent) and self.look_for_change(before, message) != before
-        return self._shows_replies
+                places = self.places_of(self.new_message())
+                before = [self.look(each) for each in places]
+                sent = self.observed and self.engagelab.deliver([self.new_event(kind, places[-1])], check=False)
+                self.settle()
+                now = [self.look(each) for each in places] if sent else before
+                self._shown[kind] = any(map(self.changed, before, now, places))
+        return self._shown[kind]
 
-    def new_reply(self, text: str) -> ResponseEvent:
-        """Make the event of a reply of another user."""
-        return self.engagelab.account.uplink(self._new_recipient(), body=text, at=self.engagelab.clock.time())
+    def places_of(self, message: Message) -> list[Message]:
+        """Return the messages whose states may show a reply of a message's recipient, or another account event.
+
+        They are the message itself, and the id that all replies have.
+        """
+        return [Message(id="0", to=message.to), message]
+
+    def new_event(self, kind: str, message: Message, text: str = "HELP") -> Event:
+        """Make an event of a kind: of the account, or a reply of a message's recipient with a text."""
+        account, at = self.engagelab.account, self.engagelab.clock.time()
+        if kind == "response":
+            return account.uplink(message.to, body=text, at=at)
+        if kind == "notification":
+            return account.notification("insufficient_balance", at=at)
+        return account.system_event("account_login", at=at)
 
     @contextmanager
     def _apart(self) -> Iterator[None]:

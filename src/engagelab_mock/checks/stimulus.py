@@ -96,6 +96,16 @@ def signature(change: Callable[[str], str], *, forged: bool = True) -> Fault:
     return made("changed signature", "headers", work, forged=forged)
 
 
+def signing(*, nonce: str | None = None, secret: str | None = None) -> Fault:
+    """Sign with a given nonce, or with another secret."""
+
+    def work(draft: Draft) -> None:
+        draft.nonce = draft.nonce if nonce is None else nonce
+        draft.secret = draft.secret if secret is None else secret
+
+    return made("signed otherwise", "signing", work, forged=True)
+
+
 def signed(*, timestamp: Callable[[int], str]) -> Fault:
     """Sign validly over a timestamp that is spelt in another way."""
 

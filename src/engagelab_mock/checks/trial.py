@@ -83,6 +83,17 @@ class Trial:
         self._states[message.id] = self.context.look(message)
         return message
 
+    def sees_kind(self, kind: str) -> bool:
+        """Tell whether the effect of an account event of this kind can be seen."""
+        return self.sees and self.context.shows(kind)
+
+    def places(self, kind: str) -> list[Message]:
+        """Return the messages whose states may show an event of this kind, or a new recipient's reply."""
+        self.sees_kind(kind)  # This may send an event, and so change the states.
+        places = self.context.places_of(self.message())
+        self.glance(places[0])
+        return places
+
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:
         """Make an event of a message (default: of a status that has an effect).
 

@@ -16,7 +16,7 @@ from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
-from engagelab_mock.protocol.events import Event
+from engagelab_mock.protocol.events import KINDS, Event
 from engagelab_mock.protocol.status import Channel, Status
 
 #: The codes below are answers of the REST API, and not reasons of a failed delivery.
@@ -75,15 +75,12 @@ class Variants:
     def send_reply(self, what: str, text: str, *, may_refuse: bool = False) -> None:
         """Send a user's reply, and fail unless it is accepted."""
         trial = self._trial
-        reply = trial.context.new_reply(text)
+        places = trial.places("response")
+        reply = trial.context.new_event("response", places[-1], text)
         if not trial.receiver.settings.wants(reply):
             return
-        shown = trial.sees and trial.context.shows_replies
-        uplink = Message(id="0", to=reply.response.response_data.sender)
-        if shown:
-            trial.look(uplink)
-        kept = not self._is_accepted(trial.send(reply), what, may_refuse=may_refuse) or not shown
-        if not kept and not trial.await_effect(uplink):
+        taken = self._is_accepted(trial.send(reply), what, may_refuse=may_refuse)
+        if taken and trial.sees_kind("response") and not any(trial.effects(*places)):
             self._lost_replies.append(what)
 
     def send_event(self, what: str, usual: Event, event: Event, *, may_refuse: bool = False) -> None:
@@ -225,36 +222,29 @@ def _send_text(trial: Trial, variants: Variants, what: str, text: str, *, may_re
 
 
 def _mixed_kinds(trial: Trial) -> None:
-    shown = trial.sees and trial.context.shows_replies
     sent: list[tuple[str, Message]] = []
-    kinds = [*_one_of_each(trial, trial.message())]
+    message = trial.message()
+    kinds = [*_one_of_each(trial, message, message)]
     if "status" not in kinds or len(kinds) < 2:
         trial.skip("the receiver's settings do not tick message statuses and another kind of event")
+    shown = "response" in kinds and trial.sees_kind("response")
     for order in permutations(kinds):
-        message = trial.message()
-        events = _one_of_each(trial, message)
+        message, places = trial.message(), trial.places("response")
+        events = _one_of_each(trial, message, places[-1])
         what = f"a callback with the rows {', '.join(order)}"
-        # Looking takes time if the app works after its answer: look once for each kind that comes first.
-        reply = events.get("response") if shown and order[1:] == tuple(sorted(order[1:])) else None
-        uplink = Message(id="0", to=trial.engagelab._engine.generate.recipient())
-        if reply:
-            trial.look(uplink)
         trial.expect_accepted(trial.send([events[kind] for kind in order]), what)
-        if reply and not trial.await_effect(uplink):
+        # Looking takes time if the app works after its answer: look once for each kind that comes first.
+        if shown and order[1:] == tuple(sorted(order[1:])) and not any(trial.effects(*places)):
             trial.fail(f"{what} was acknowledged, and its response had no effect")
         sent.append((what, message))
     for what, message in sent:
         trial.expect_effect(message, f"the status in {what}")
 
 
-def _one_of_each(trial: Trial, message: Message) -> dict[str, Event]:
+def _one_of_each(trial: Trial, message: Message, sender: Message) -> dict[str, Event]:
     """Return an event of each kind that the receiver's settings tick."""
-    account, at = trial.engagelab.account, trial.engagelab.clock.time()
-    events: dict[str, Event] = {
-        "status": trial.event(message),
-        "notification": account.notification("insufficient_balance", at=at),
-        "response": trial.context.new_reply("HELP"),
-        "system_event": account.system_event("api_call", at=at),
+    events = {
+        kind: trial.event(message) if kind == "status" else trial.context.new_event(kind, sender) for kind in KINDS
     }
     return {kind: event for kind, event in events.items() if trial.receiver.settings.wants(event)}
 
