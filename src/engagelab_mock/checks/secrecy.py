@@ -24,7 +24,7 @@ def _authorization(trial: Trial) -> None:
     configured = trial.receiver.settings.authorization
     if not configured:
         trial.skip("no Authorization is configured")
-    scheme, blank, credentials = configured.rpartition(" ")
+    scheme, blank, credentials = configured.partition(" ") if " " in configured else ("", "", configured)
     forged = {
         "another Authorization": "not-the-credentials",
         "the first half of its Authorization": credentials[: len(credentials) // 2],

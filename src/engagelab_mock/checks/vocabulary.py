@@ -47,6 +47,8 @@ class Variants:
         self._usual_events: dict[str, bool] = {}
         self._sent: list[tuple[str, str, Message]] = []
         self._lost_replies: list[str] = []
+        #: Whether the effect of a usual reply is seen; None before one was sent.
+        self._keeps_replies: bool | None = None
 
     def send(
         self,
@@ -75,12 +77,14 @@ class Variants:
     def send_reply(self, what: str, text: str, *, may_refuse: bool = False) -> None:
         """Send a user's reply, and fail unless it is accepted."""
         trial = self._trial
+        if self._keeps_replies is None:
+            self._keeps_replies = _keeps_replies(trial)
         places = trial.places("response")
         reply = trial.context.new_event("response", places[-1], text)
         if not trial.receiver.settings.wants(reply):
             return
         taken = self._is_accepted(trial.send(reply), what, may_refuse=may_refuse)
-        if taken and trial.sees_kind("response") and not any(trial.effects(*places)):
+        if taken and self._keeps_replies and not any(trial.effects(*places)):
             self._lost_replies.append(what)
 
     def send_event(self, what: str, usual: Event, event: Event, *, may_refuse: bool = False) -> None:
@@ -130,6 +134,15 @@ class Variants:
 
 def _usual_fields(status: str) -> dict[str, Any]:
     return _FAILURE if Status(status).failure else {}
+
+
+def _keeps_replies(trial: Trial) -> bool:
+    """Tell whether the effect of a usual reply is seen; D15 checks that no reply is lost after others."""
+    if not trial.sees_kind("response"):
+        return False
+    places = trial.places("response")
+    trial.send(trial.context.new_event("response", places[-1]))
+    return any(trial.effects(*places))
 
 
 def _error_codes(trial: Trial) -> None:
@@ -227,7 +240,7 @@ def _mixed_kinds(trial: Trial) -> None:
     kinds = [*_one_of_each(trial, message, message)]
     if "status" not in kinds or len(kinds) < 2:
         trial.skip("the receiver's settings do not tick message statuses and another kind of event")
-    shown = "response" in kinds and trial.sees_kind("response")
+    shown = "response" in kinds and _keeps_replies(trial)
     for order in permutations(kinds):
         message, places = trial.message(), trial.places("response")
         events = _one_of_each(trial, message, places[-1])

@@ -164,6 +164,11 @@ class TellsUplinksByTheirMessageId(CorrectReceiver):
         self.keep(db, str(row["message_id"]), "uplink", "")
 
 
+class KeepsOneReplyOfEachUser(CorrectReceiver):
+    def apply_response(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        self.keep(db, str(row["message_id"]), "uplink", str(row["response"]["response_data"]["from"]))
+
+
 class WritesTextAsUtf8(CorrectReceiver):
     def apply(self, db: sqlite3.Connection, row: Any) -> None:
         json.dumps(row, ensure_ascii=False).encode()
@@ -237,6 +242,7 @@ MUTANTS = [
     Mutant("D14", ParsesNumbersAsJavaScriptDoes),
     Mutant("D14", KeepsFloats),
     Mutant("D15", TellsUplinksByTheirMessageId),
+    Mutant("D15", KeepsOneReplyOfEachUser),
     Mutant("D16", WritesTextAsUtf8),
     Mutant("D17", LooksAtTheContentType),
     Mutant("D18", AcknowledgesWhatItCannotParse),
