@@ -290,12 +290,12 @@ def test_the_journal_of_the_test_is_unchanged() -> None:
 
 
 def test_a_run_with_the_same_seed_sends_the_same(tmp_path: Path) -> None:
-    def run() -> Report:
-        store = Store(tmp_path / "receiver.sqlite")
-        receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
+    def run(name: str) -> Report:
+        # The nonces are the same, too, so that a receiver of the first run would refuse those of the second.
+        receiver = Receiver.wsgi(on_flask(CorrectReceiver(Store(tmp_path / name))), PATH, **SETTINGS)
         return Runner(receiver, seed="7", selection=Selection(only=["B02"])).run()
 
-    assert run().sent.message_ids == run().sent.message_ids
+    assert run("one").sent.message_ids == run("other").sent.message_ids
 
 
 @pytest.mark.parametrize(

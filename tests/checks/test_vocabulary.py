@@ -89,7 +89,7 @@ def test_an_app_that_sends_no_email_is_not_judged_by_email() -> None:
 
     report = check(OneStatus(), "D24", "D25", "D26", prepare=prepare)
     assert judged(report) == {"D24": "inconclusive", "D25": "pass", "D26": "pass"}
-    assert "with an e-mail address as the recipient" in report.finding("D24").reason
+    assert "for a message with an e-mail address as the recipient" in report.finding("D24").reason
 
 
 class FailsOnFailures(OneStatus):

@@ -87,7 +87,7 @@ def _account_events(trial: Trial) -> Iterator[Event]:
     account, at = trial.engagelab.account, trial.engagelab.clock.time()
     for name in names_of("notification"):
         yield account.notification(name, at=at)
-    yield account.uplink(trial.engagelab._engine.generate.recipient(), body="STOP", at=at)
+    yield account.uplink(trial.context.new_recipient(), body="STOP", at=at)
     for name in names_of("system_event"):
         yield account.system_event(name, at=at)
 

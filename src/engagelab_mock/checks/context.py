@@ -172,7 +172,7 @@ class Context:
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
-            to=to or self._new_recipient(),
+            to=to or self.new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time() if accepted is None else accepted,
@@ -185,8 +185,8 @@ class Context:
         self._idle[message.id] = self._attempted
         return message
 
-    def _new_recipient(self) -> str:
-        """Return another recipient for each message, for apps that keep one state for each recipient."""
+    def new_recipient(self) -> str:
+        """Return another recipient each time, for apps that keep something for each recipient."""
         generate = self.engagelab._engine.generate
         for _ in range(100):
             recipient = generate.recipient()

@@ -18,7 +18,7 @@ from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
@@ -82,6 +82,13 @@ class Trial:
         message = self.context.new_message(prepared=prepared, accepted=self._began, **data)
         self._states[message.id] = self.context.look(message)
         return message
+
+    def message_with(self, what: str, **data: Any) -> Message:
+        """Do the same as `message`. End the trial as inconclusive if `prepare` fails for a message with such data."""
+        try:
+            return self.message(**data)
+        except ProbeFailed as error:
+            self.inconclusive(f"{error.what:.150}, for a message with {what}")
 
     def sees_kind(self, kind: str) -> bool:
         """Tell whether the effect of an account event of this kind can be seen."""
