@@ -19,11 +19,22 @@ NOT_IN_PROCESS = {"A06", "B09", "C04", "E01", "E02", "E03", "E04", "E05", "E06",
 NOT_OVER_A_SOCKET = {"B21", "C05", "E09", "E10"}
 
 #: The checks that send most: many copies, orders or rows. They take longer than all other checks together.
-MANY = {*("C01", "C02", "C03", "C04", "C05", "C09", "C10", "C11", "C14", "C15"), *("D02", "D16")}
+MANY = {*("C01", "C02", "C03", "C04", "C05", "C09", "C10", "C11", "C14", "C15", "C17"), *("D02", "D03", "D16", "D28")}
 #: The slowest checks. They only run for the mutants that must fail them, and for the correct receiver.
 LONG = {"A06", "C07", "D08", "E03"}
 #: The checks that run for slow mutants.
-SAMPLE = {"A01", "A04", "A09", "B01", "B02", "B16", *("C01", "C02", "C03", "C04", "C05", "C12"), "D01", "D05", "E08"}
+SAMPLE = {
+    "A01",
+    "A04",
+    "A09",
+    "B01",
+    "B02",
+    "B16",
+    *("C01", "C02", "C03", "C04", "C05", "C12", "C17"),
+    "D01",
+    "D05",
+    "E08",
+}
 
 
 def skipped(mutant: Mutant, fails: list[str]) -> list[str]:

@@ -54,7 +54,8 @@ def counted(store: Store, message_id: str) -> int:
     return len(store.effects(message_id))
 
 
-ALL = [id for id in CHECKS if id.startswith("C")]
+#: The states of these receivers show no events of the account, which C17 is about.
+ALL = [id for id in CHECKS if id.startswith("C") and id != "C17"]
 
 
 def not_passed(report: Report) -> dict[str, str]:

@@ -731,6 +731,32 @@ class KeepsOneReply(KeepsReplies):
         return message_id
 
 
+class Alerts(OneStatus):
+    """Count the notifications of the account, and show their number next to the status of any message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alerts: dict[str, str] = {}
+
+    def apply(self, db: sqlite3.Connection, row: Any) -> None:
+        if isinstance(row, dict) and isinstance(row.get("notification"), dict):
+            self.alerts[self.alert_key(row)] = json.dumps(row)
+        super().apply(db, row)
+
+    def alert_key(self, row: dict[str, Any]) -> str:
+        return json.dumps(row, sort_keys=True)
+
+    def observe(self, message_id: str) -> Any:
+        return {"status": self.statuses.get(message_id), "alerts": len(self.alerts)}
+
+
+class AlertsTwice(Alerts):
+    """Count a notification that is sent again."""
+
+    def alert_key(self, row: dict[str, Any]) -> str:
+        return str(len(self.alerts))
+
+
 Making = Callable[[], Receiver]
 
 
@@ -785,6 +811,7 @@ PAIRS = {
     "slow answers": _pair(AnswersSlowly, AnswersSlowlyLastWins, "C06"),
     "work after the answer": _pair(WorksAfterAnswer, WorksAfterAnswerTwice, "C01"),
     "work in a queue": _pair(WorksInQueue, WorksInQueueLastWins, "C06"),
+    "alerts of the account": _pair(Alerts, AlertsTwice, "C17"),
     "users' replies": _pair(KeepsReplies, KeepsOneReply, "D15"),
 }
 RIGHT = {name: pair.right for name, pair in PAIRS.items()}

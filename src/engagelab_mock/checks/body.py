@@ -76,6 +76,19 @@ def _byte_order_mark(trial: Trial) -> None:
     trial.expect_not_lost(trial.send(message, "bom"), message, "a valid callback behind a byte order mark")
 
 
+def _uplinks(trial: Trial) -> None:
+    # In the document's example, an uplink message has the id 0.
+    if not trial.sees_kind("response"):
+        trial.not_applicable("`observe` shows no effect of users' replies, which have the message id 0")
+    places = trial.places("response")
+    for text in ("STOP", "HELP", "START"):
+        for place in places:
+            trial.look(place)
+        trial.expect_accepted(trial.send(trial.context.new_event("response", places[-1], text)), "a user's reply")
+    if not any(trial.effects(*places)):
+        trial.fail("a user's reply was lost after others: all have the message id 0")
+
+
 def _event_kinds(trial: Trial) -> None:
     events = [*(trial.event(trial.message(), status) for status in Status), *_account_events(trial)]
     for event in events:
@@ -228,6 +241,28 @@ except (ValueError, RecursionError):
 _check = partial(Check, need="http")
 
 BODY = (
+    _check(
+        id="D15",
+        name="uplink-id-0",
+        title="Users' replies are not taken for duplicates",
+        why="In the documented example, a user's reply has the message id 0. A receiver that recognises duplicates by "
+        "the message id alone keeps the first STOP and loses all replies after it.",
+        stimulus="Three different replies of one user, all with the message id 0.",
+        expected="All are kept.",
+        need="probe",
+        severity=Severity.MAJOR,
+        source="D",
+        fix=Fix(
+            "Identify users' replies by their `message_sid`.",
+            """\
+for row in json.loads($body)["rows"]:
+    if isinstance(row.get("response"), dict):
+        key = row["response"]["response_data"]["message_sid"]
+    else:
+        key = row["message_id"], row["status"]["message_status"]""",
+        ),
+        work=_uplinks,
+    ),
     _check(
         id="D16",
         name="unicode",

@@ -17,7 +17,7 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import NothingObserved, UsageError
+from engagelab_mock.errors import NothingObserved, ProbeFailed, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
@@ -120,11 +120,15 @@ class Context:
         if kind not in self._shown:
             with self._apart():
                 places = self.places_of(self.new_message())
-                before = [self.look(each) for each in places]
-                sent = self.observed and self.engagelab.deliver([self.new_event(kind, places[-1])], check=False)
-                self.settle()
-                now = [self.look(each) for each in places] if sent else before
-                self._shown[kind] = any(map(self.changed, before, now, places))
+                try:
+                    before = [self.look(each) for each in places]
+                    sent = self.observed and self.engagelab.deliver([self.new_event(kind, places[-1])], check=False)
+                    self.settle()
+                    now = [self.look(each) for each in places] if sent else before
+                    self._shown[kind] = any(map(self.changed, before, now, places))
+                except ProbeFailed:
+                    # It cannot show the id of all replies, which is no message's.
+                    self._shown[kind] = False
         return self._shown[kind]
 
     def places_of(self, message: Message) -> list[Message]:
@@ -140,7 +144,10 @@ class Context:
         if kind == "response":
             return account.uplink(message.to, body=text, at=at)
         if kind == "notification":
-            return account.notification("insufficient_balance", at=at)
+            # Another balance each time, so that two of them are not the same event.
+            return account.notification(
+                "insufficient_balance", at=at, remain_balance=-self.engagelab._engine.generate.cost()
+            )
         return account.system_event("account_login", at=at)
 
     @contextmanager

@@ -96,9 +96,10 @@ class Trial:
 
     def places(self, kind: str) -> list[Message]:
         """Return the messages whose states may show an event of this kind, or a new recipient's reply."""
-        self.sees_kind(kind)  # This may send an event, and so change the states.
+        shown = self.sees_kind(kind)  # first, because this may send an event
         places = self.context.places_of(self.message())
-        self.glance(places[0])
+        if shown:
+            self.glance(places[0])
         return places
 
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:
@@ -127,6 +128,10 @@ class Trial:
         """Tell whether the receiver's settings tick a message status."""
         events = self.receiver.settings.events
         return not events or "status" in events or status in events
+
+    def ticks_kind(self, kind: str) -> bool:
+        """Tell whether the receiver's settings tick the account event that `Context.new_event` makes of this kind."""
+        return self.receiver.settings.wants(self.context.new_event(kind, Message(id="0", to="+6591234567")))
 
     def send(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> Attempt:
         """Send one callback and return its last attempt; a message stands for one of its events that has an effect.

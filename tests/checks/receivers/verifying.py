@@ -246,7 +246,7 @@ MUTANTS = [
     Mutant(
         "B16",
         NeverLooksWhetherItWasThereBefore,
-        also=("C01", "C02", "C03", "D03"),
+        also=("C01", "C02", "C03", "C17", "D03", "D28"),
         also_in_process=("C05",),
         also_over_a_socket=("C04",),
     ),
