@@ -514,7 +514,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
-    assert b"of 91" in shown
+    assert b"of 93" in shown
     assert b"\x1b[2K" in shown
     assert b"\x1b" not in done.stdout
     assert "✗ A01 ping-empty" in done.stdout.decode()

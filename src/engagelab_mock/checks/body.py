@@ -22,15 +22,6 @@ from engagelab_mock.protocol.event_table import names_of
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.status import Status
 
-_HALF_A_PAIR = "\ud83d"
-#: Texts that a field can contain, by their description.
-_TEXTS = {
-    "emoji": "code 🔑👩‍👩‍👧",
-    "Chinese": "验证码",
-    "right-to-left text": "رمز التحقق",
-    "a null character": "a\u0000b",
-    "half a surrogate pair": f"a{_HALF_A_PAIR}b",
-}
 #: How apps write NaN, in lower case.
 _NANS = {"nan", "decimal('nan')"}
 _CONTENT_TYPES = {
@@ -38,28 +29,6 @@ _CONTENT_TYPES = {
     None: "no content type",
     "text/plain": "the content type text/plain",
 }
-
-
-def _texts(trial: Trial) -> None:
-    for what, text in _TEXTS.items():
-        for where, row in _rows_with(trial, text):
-            # Half a pair cannot be written in UTF-8, only as an escape.
-            content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=_HALF_A_PAIR in text).encode()
-            attempt = trial.send(trial.message(), body(content))
-            trial.expect_answer(attempt, f"{what} in {where}")
-
-
-def _rows_with(trial: Trial, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows with a text in the fields that users, operators and the app itself can fill."""
-    message = trial.message()
-    row = row_of(trial.event(message))
-    row["custom_args"] = {"note": text, text: "note"}
-    row["status"]["status_data"]["template_key"] = text
-    row["status"]["error_detail"] = {"message": text}
-    yield "custom_args, template_key and error_detail", row
-    uplink = row_of(trial.engagelab.account.uplink(message.to, body="text", at=trial.engagelab.clock.time()))
-    uplink["response"]["response_data"]["body"] = text
-    yield "a user's reply", uplink
 
 
 def _content_types(trial: Trial) -> None:
@@ -262,22 +231,6 @@ for row in json.loads($body)["rows"]:
         key = row["message_id"], row["status"]["message_status"]""",
         ),
         work=_uplinks,
-    ),
-    _check(
-        id="D16",
-        name="unicode",
-        title="No text crashes the receiver",
-        why="Users can reply with any text, and custom_args come back unchanged. Databases refuse null characters. "
-        "Half a surrogate pair is possible in JSON, but cannot be written as UTF-8.",
-        stimulus="Valid callbacks with " + ", ".join(_TEXTS) + " in their texts.",
-        expected="No 5xx, no hang.",
-        severity=Severity.MAJOR,
-        source="?",
-        fix=Fix(
-            "Replace characters that the database or the log cannot store before you store them.",
-            'text = str(json.loads($body)).replace("\\0", "").encode("utf-8", "replace").decode()',
-        ),
-        work=_texts,
     ),
     _check(
         id="D17",

@@ -17,6 +17,7 @@ from engagelab_mock.checks.freshness import FRESHNESS
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
+from engagelab_mock.checks.text import TEXT
 from engagelab_mock.checks.vocabulary import VOCABULARY
 from engagelab_mock.checks.wire import AFTERWARDS, WIRE
 from engagelab_mock.errors import UnknownName, UsageError
@@ -37,6 +38,7 @@ CHECKS: dict[str, Check] = {
             *FORWARD_COMPATIBILITY,
             *BODY,
             *VOCABULARY,
+            *TEXT,
             *WIRE,
             *ADDRESS,
             *AFTERWARDS,

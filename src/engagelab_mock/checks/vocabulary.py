@@ -1,4 +1,4 @@
-"""Family D, vocabulary: every code, channel, recipient and text that a row may contain, and rows of mixed kinds."""
+"""Family D, vocabulary: every code, channel and recipient that a row may contain, and rows of mixed kinds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.profile import accepted, describe
-from engagelab_mock.checks.stimulus import each_row
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
-from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS, Event
@@ -24,15 +22,6 @@ _FIRST_CODE = 4001
 UNKNOWN_CODE = 5999
 #: A new channel with a long name, and one that the newer documents show in an example [D].
 UNKNOWN_CHANNELS = ("rcs_business_messaging", "CHANNEL_A")
-#: The lengths of long texts. The first must be accepted; a receiver may refuse the second as too long.
-LONG, VERY_LONG = 300, 4000
-_LONGEST_ADDRESS = 254
-#: Texts that end a literal or begin a placeholder in SQL, JSON, or a template, by their description.
-_QUOTES = {
-    "an apostrophe": "O'Brien's",
-    "quotation marks": 'the "new" code',
-    "a percent sign, braces and a backslash": r"100% {off} C:\new",
-}
 _FAILURE: dict[str, Any] = {"error_code": 5001}
 
 
@@ -167,68 +156,18 @@ def _channels(trial: Trial) -> None:
 
 def _address(trial: Trial) -> None:
     variants = Variants(trial)
-    variants.send(
-        "an e-mail address as the recipient", message=_message_to(trial, _new_address(trial)), channel="email"
-    )
+    variants.send("an e-mail address as the recipient", message=message_to(trial, new_address(trial)), channel="email")
     variants.expect_kept()
 
 
-def _new_address(trial: Trial) -> str:
+def new_address(trial: Trial) -> str:
+    """Return an e-mail address."""
     return trial.engagelab._engine.generate.email()
 
 
-def _message_to(trial: Trial, address: str) -> Message:
+def message_to(trial: Trial, address: str) -> Message:
+    """Make a message to an e-mail address. End the trial as inconclusive if `prepare` fails for it."""
     return trial.message_with("an e-mail address as the recipient", to=address)
-
-
-def _takes_addresses(trial: Trial) -> bool:
-    """Tell whether a message to a usual e-mail address has an effect; D24 checks that."""
-    try:
-        message = trial.message(to=_new_address(trial))
-    except ProbeFailed:
-        return False
-    attempt = trial.send(trial.event(message, channel="email"))
-    return accepted(attempt) and (not trial.sees or trial.await_effect(message))
-
-
-def _long_texts(trial: Trial) -> None:
-    variants = Variants(trial)
-    for length in (LONG, VERY_LONG):
-        _send_text(trial, variants, f"a text of {length} characters", "x" * length, may_refuse=length > LONG)
-    if _takes_addresses(trial):
-        address = _new_address(trial)
-        labels = (_LONGEST_ADDRESS - len(address)) // 58 * f"{'x' * 57}."
-        message = _message_to(trial, address.replace("@", f"@{labels}"))
-        variants.send(f"an e-mail address of {len(message.to)} characters", message=message, channel="email")
-    variants.expect_kept()
-
-
-def _quotes(trial: Trial) -> None:
-    variants = Variants(trial)
-    for what, text in _QUOTES.items():
-        _send_text(trial, variants, what, text)
-    if _takes_addresses(trial):
-        message = _message_to(trial, f"o'brien.{_new_address(trial)}")
-        variants.send("an apostrophe in an e-mail address", message=message, channel="email")
-    variants.expect_kept()
-
-
-def _send_text(trial: Trial, variants: Variants, what: str, text: str, *, may_refuse: bool = False) -> None:
-    """Send a text in each field that users, operators and the app itself can fill."""
-    send = partial(variants.send, may_refuse=may_refuse)
-    send(f"{what} in custom_args", each_row(lambda row: row.update(custom_args={"note": text})))
-    if len(text) < LONG:
-        send(f"{what} in a key of custom_args", each_row(lambda row: row.update(custom_args={text: "note"})))
-    send(f"{what} in error_detail", status=Status.DELIVERED_FAILED, error_message=text)
-    variants.send_reply(f"{what} in a user's reply", text, may_refuse=may_refuse)
-    account, at = trial.engagelab.account, trial.engagelab.clock.time()
-    makers: Any = (
-        ("template_audit_result", "reason", account.notification),
-        ("template_manage", "template_name", account.system_event),
-    )
-    for name, field, make in makers:
-        usual, event = make(name, at=at), make(name, at=at, **{field: text})
-        variants.send_event(f"{what} in the {field} of {name}", usual, event, may_refuse=may_refuse)
 
 
 def _mixed_kinds(trial: Trial) -> None:
@@ -262,9 +201,6 @@ def _one_of_each(trial: Trial, message: Message, sender: Message) -> dict[str, E
 _NEW_VALUES = (
     "The documents list these values, and the list grows: newer pages have values that the first document does not "
     "have. An enumeration or a table of known values makes the handler fail on the next one."
-)
-_TEXTS = (
-    "custom_args, in the text of an error, in a user's reply, in the reason of a notification, and in a template's name"
 )
 _check = partial(Check, need="both", severity=Severity.MAJOR)
 
@@ -322,43 +258,6 @@ for row in json.loads($body)["rows"]:
     phone = recipient if recipient.startswith("+") else None""",
         ),
         work=_address,
-    ),
-    _check(
-        id="D25",
-        name="long-text",
-        title="Long texts are accepted",
-        why="A text in a callback can be longer than the examples: a WhatsApp reply has up to 4,096 characters, an "
-        "e-mail address up to 254. A database refuses a text that is longer than its column, or cuts it off.",
-        stimulus=f"Valid callbacks with texts of {LONG} and of {VERY_LONG} characters in {_TEXTS}; and one to an "
-        f"e-mail address of {_LONGEST_ADDRESS} characters.",
-        expected=f"Acknowledged and applied; a text of {VERY_LONG} characters may be refused with 4xx.",
-        source="?",
-        fix=Fix(
-            "Use text columns without a length limit, or cut the text to the column's length before you store it.",
-            """\
-for row in json.loads($body)["rows"]:
-    detail = row["status"].get("error_detail") or {}
-    message = detail.get("message", "")[:255]  # the length of the column""",
-        ),
-        work=_long_texts,
-    ),
-    _check(
-        id="D26",
-        name="quotes",
-        title="Quotation marks and apostrophes are stored like any other text",
-        why="Users write O'Brien and “quoted” words. A handler that puts a text into SQL, JSON or a template by hand "
-        "fails on them, and lets anyone who can write a reply run SQL of their own.",
-        stimulus=f"Valid callbacks with {', '.join(_QUOTES)} in {_TEXTS}, and with an apostrophe in an e-mail address.",
-        expected="Acknowledged and applied.",
-        severity=Severity.BLOCKER,
-        source="?",
-        fix=Fix(
-            "Pass texts to the database as parameters. Never build SQL, JSON or a template out of them.",
-            """\
-for row in json.loads($body)["rows"]:
-    db.execute("INSERT INTO events (message_id, data) VALUES (?, ?)", (row["message_id"], json.dumps(row)))""",
-        ),
-        work=_quotes,
     ),
     _check(
         id="D27",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
@@ -137,6 +138,31 @@ class KeepsThreePlaces(CorrectReceiver):
         return f"{given:.3f}" if isinstance(given, float) else str(given)
 
 
+class DecodesLatin1(CorrectReceiver):
+    def decode(self, body: bytes) -> dict[str, Any]:
+        return super().decode(body.decode("latin-1").encode())
+
+
+class HasThreeBytesForACharacter(CorrectReceiver):
+    """Replace what does not fit into MySQL's older utf8."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if status == "uplink":
+            detail = json.dumps(json.loads(detail), ensure_ascii=False)
+            detail = "".join(each if ord(each) < 0x10000 else "?" for each in detail)
+        super().keep(db, message_id, status, detail.encode("utf-8", "replace").decode())
+
+
+class KeepsReferencesInLowerCase(CorrectReceiver):
+    """Keep the app's own reference, next to the events, in lower case."""
+
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        reference = row.get("custom_args")
+        if isinstance(reference, dict) and isinstance(reference.get("note"), str):
+            self.keep(db, str(row["message_id"]), "reference", json.dumps(reference["note"].lower()))
+        super().apply_status(db, row)
+
+
 MUTANTS = [
     Mutant("D19", KnowsEveryStatusOfThePicture),
     Mutant("D20", KeepsThreePlaces),
@@ -152,6 +178,9 @@ MUTANTS = [
     Mutant("D26", WritesSqlByHand),
     Mutant("D26", WritesSqlOfReplies),
     Mutant("D26", WritesSqlOfAddresses),
+    Mutant("D29", DecodesLatin1),
+    Mutant("D29", HasThreeBytesForACharacter),
+    Mutant("D29", KeepsReferencesInLowerCase),
     Mutant("D27", TakesTheKindOfTheFirstRow),
     Mutant("D27", LosesRepliesAfterStatuses),
 ]
