@@ -225,9 +225,9 @@ for row in json.loads($body)["rows"]:
         id="D29",
         name="text-kept",
         title="Texts are kept as they were sent",
-        why="A body is UTF-8. A receiver that decodes it as Latin-1, or a table with another character set, turns é into "
-        "Ã© or ?, and no error shows it. An app that changes its own reference in custom_args, for example to lower case, "
-        "does not find it any more.",
+        why="A body is UTF-8. A receiver that decodes it as Latin-1, or a table with another character set, turns é "
+        "into Ã© or ?, and no error shows it. An app that changes its own reference in custom_args, for example to "
+        "lower case, does not find it any more.",
         stimulus="Valid callbacks with capital letters, letters of other scripts, an emoji, and a letter of two "
         "characters in custom_args, in the text of an error, and in a user's reply.",
         expected="`observe` returns each text as it was sent, if it returns texts at all.",
