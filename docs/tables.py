@@ -191,6 +191,8 @@ def _check(check: Check) -> str:
     ]
     if len(check.transports) < 3:
         facts.append(f"only over {' and '.join(check.transports)}: {check.unless}")
+    if check.deep:
+        facts.append("only at depth `deep`")
     if check.needs_signature:
         facts.append("needs a username and a secret")
     parts = [

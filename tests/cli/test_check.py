@@ -21,6 +21,7 @@ import msgspec
 import pytest
 
 from engagelab_mock import CHECKS
+from engagelab_mock.checks import freshness
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
@@ -97,6 +98,20 @@ def test_a_failure_exits_1_and_is_shown_with_its_evidence(command: Command, forg
     assert "judged by the state" in " ".join(result.out.split())
     assert re.search(r"sent, and not taken back: \d+ callbacks about \d+ invented messages, and 1 pings", result.out)
     assert AUTHORIZATION not in result.out
+
+
+def test_the_summary_names_the_checks_that_the_depth_deep_adds(
+    command: Command, forgetful: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "MESSAGES", 10)
+    look = ("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "A01,many-*")
+
+    assert "--depth deep adds C18 many-messages" in command(*look).out
+    deep = command(*look, "--depth", "deep")
+    assert "--depth deep adds" not in deep.out
+    assert "2 passed" in deep.out
+    messages = re.search(r"callbacks about (\d+) invented messages", deep.out)
+    assert messages is not None and int(messages[1]) > 10
 
 
 def test_a_family_that_was_asked_for_and_not_judged_exits_2(command: Command, correct: Served) -> None:
@@ -514,7 +529,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
-    assert b"of 93" in shown
+    assert b"of 94" in shown
     assert b"\x1b[2K" in shown
     assert b"\x1b" not in done.stdout
     assert "✗ A01 ping-empty" in done.stdout.decode()

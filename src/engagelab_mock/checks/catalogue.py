@@ -9,7 +9,7 @@ from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
 from engagelab_mock.checks.address import ADDRESS
 from engagelab_mock.checks.batch import BATCH
 from engagelab_mock.checks.body import BODY
-from engagelab_mock.checks.check import Check
+from engagelab_mock.checks.check import DEPTHS, Check
 from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
@@ -48,8 +48,12 @@ CHECKS: dict[str, Check] = {
 }
 
 
+#: Why a check that takes long does not run.
+DEEP_ONLY = "only at depth deep"
+
+
 class Selection:
-    """Select checks by id or name, with `*`, and by severity; suppress failures with a reason.
+    """Select checks by id or name, with `*`, by severity and by depth; suppress failures with a reason.
 
     >>> Selection(only=["B02", "A*"], skip=["ping-json"]).leaves_out(CHECKS["A02"])
     "skipped by 'ping-json'"
@@ -63,11 +67,15 @@ class Selection:
         only: Sequence[str] = (),
         skip: Sequence[str] = (),
         severity: str = "info",
+        depth: str = "normal",
         suppress: Mapping[str, str] | None = None,
     ) -> None:
         self.only = [_known(pattern, "only") for pattern in only]
         self.skip = [_known(pattern, "skip") for pattern in skip]
         self.severity = find_severity(severity)
+        if depth not in DEPTHS:
+            raise UnknownName("depth", depth, DEPTHS, where="depth")
+        self.depth = depth
         #: The reasons why failures are suppressed, by the checks' ids.
         self.suppress = {
             check.id: reason
@@ -85,6 +93,8 @@ class Selection:
                 return f"skipped by {pattern!r}"
         if not check.severity.at_least(self.severity):
             return f"less severe than {self.severity}"
+        if check.deep and self.depth != "deep" and not {check.id, check.name} & {*self.only}:
+            return DEEP_ONLY
         return ""
 
 

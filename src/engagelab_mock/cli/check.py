@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import TextColumn
 
-from engagelab_mock.checks.check import Severity
+from engagelab_mock.checks.check import DEPTHS, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
 from engagelab_mock.cli.options import Decorated, output_options, receiver_options, setting, tls_verify
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
@@ -64,6 +64,7 @@ class CheckOptions:
     only: tuple[str, ...]
     skip: tuple[str, ...]
     severity: str
+    depth: str
     suppress: tuple[str, ...]
     fail_on: str
     patience: float
@@ -96,6 +97,13 @@ def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
 @_setting("only", multiple=True, metavar="IDS", help="Run only these: ids or names, with * and commas.")
 @_setting("skip", multiple=True, metavar="IDS", help="Do not run these.")
 @_setting("severity", type=_SEVERITIES, default="info", show_default=True, help="Run checks of at least this severity.")
+@_setting(
+    "depth",
+    type=click.Choice(DEPTHS),
+    default="normal",
+    show_default=True,
+    help="How much is sent: deep adds the checks that take long.",
+)
 @_setting("suppress", multiple=True, metavar="ID=REASON", help="Do not count a failure of this check; can be repeated.")
 @_setting(
     "fail_on",
@@ -169,6 +177,7 @@ def check(**given: Any) -> int:
             only=_split(options.only),
             skip=_split(options.skip),
             severity=options.severity,
+            depth=options.depth,
             suppress=suppressed(options.suppress),
         ),
         timeout=options.total,

@@ -9,7 +9,7 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
-from engagelab_mock.checks.catalogue import CHECKS
+from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
 from engagelab_mock.checks.finding import Exchange, Finding, Report
 from engagelab_mock.checks.reports import BASES, finding_record, summary_record
@@ -174,6 +174,9 @@ class _ReportText:
         said = f"{found} of severity {fail_on} or worse" if found else report.doubt or f"nothing {fail_on} or worse"
         good = not found and not report.doubt
         self._screen.line(Text.assemble(self._screen.mark(good), f" {dot.join(words)}: {plain(printable(said))}"))
+        deep = [f"{each.id} {each.name}" for each in report.findings if each.left_out and each.reason == DEEP_ONLY]
+        if deep:
+            self._screen.note(Text(f"--depth deep adds {', '.join(deep)}", "dim"), indent=2)
         about = [f"in {report.elapsed:.1f} s", f"sent, and not taken back: {report.sent}"]
         self._screen.note(Text(dot.join(about), "dim"), indent=2)
 

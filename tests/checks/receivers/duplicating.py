@@ -98,6 +98,22 @@ class KnowsACallbackByItsBody(CorrectReceiver):
         db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
 
 
+class KnowsTheLastHundredEvents(CorrectReceiver):
+    """Remember events in a cache that has place for a hundred."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._cache: dict[Event, bool] = {}
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        event = (message_id, status, detail)
+        if not self._cache.pop(event, False):
+            db.execute("INSERT INTO effects VALUES (?, ?, ?)", event)
+        self._cache[event] = True
+        while len(self._cache) > 100:
+            del self._cache[next(iter(self._cache))]
+
+
 class AnswersEachStop(CorrectReceiver):
     """Keep a reply each time that it comes."""
 
@@ -246,6 +262,7 @@ MUTANTS = [
     Mutant("C02", LooksBeforeItGivesACredit, slow=True),
     Mutant("C01", CountsEachWrongCode, also=("C02", "D03", "D28")),
     Mutant("D28", KnowsACallbackByItsBody),
+    Mutant("C18", KnowsTheLastHundredEvents),
     Mutant("C17", AnswersEachStop),
     Mutant("C17", LooksBeforeItAnswersStop, slow=True),
     Mutant("C17", SendsAnAlertForEach, observe=SendsAnAlertForEach.observe),
