@@ -111,7 +111,8 @@ def test_the_summary_names_the_checks_that_the_depth_deep_adds(
     assert "--depth deep adds" not in deep.out
     assert "2 passed" in deep.out
     messages = re.search(r"callbacks about (\d+) invented messages", deep.out)
-    assert messages is not None and int(messages[1]) > 10
+    assert messages is not None
+    assert int(messages[1]) > 10
 
 
 def test_a_family_that_was_asked_for_and_not_judged_exits_2(command: Command, correct: Served) -> None:

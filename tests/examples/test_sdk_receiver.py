@@ -58,7 +58,7 @@ def test_what_check_finds(report: Report) -> None:
     # [end check]
     assert [str(finding.id) for finding in report.findings if finding.verdict is Judgement.FAIL] == [
         *("A01", "A02", "B04", "B08", "B16", "B17"),
-        *("C01", "C02", "C03", "C05", "D03", "D04", "D05", "D14", "D18", "E07"),
+        *("C01", "C02", "C03", "C05", "D03", "D04", "D05", "D14", "D18", "D28", "E07"),
     ]
 
 

@@ -145,9 +145,8 @@ class Context:
             return account.uplink(message.to, body=text, at=at)
         if kind == "notification":
             # Another balance each time, so that two of them are not the same event.
-            return account.notification(
-                "insufficient_balance", at=at, remain_balance=-self.engagelab._engine.generate.cost()
-            )
+            balance = -int(self.engagelab._engine.generate.nonce()) / 1e6
+            return account.notification("insufficient_balance", at=at, remain_balance=balance)
         return account.system_event("account_login", at=at)
 
     @contextmanager
