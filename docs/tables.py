@@ -32,8 +32,8 @@ from engagelab_mock import (
     Severity,
     Status,
 )
+from engagelab_mock.checks.catalogue import STACK_LIMITS
 from engagelab_mock.checks.check import FAMILIES
-from engagelab_mock.checks.wire import STACK_LIMITS
 from engagelab_mock.cli import group
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting

@@ -9,7 +9,7 @@ import pytest
 
 from engagelab_mock import Judgement, Receiver, Report
 from engagelab_mock.checks import wire
-from engagelab_mock.checks.wire import STACK_LIMITS
+from engagelab_mock.checks.catalogue import STACK_LIMITS
 from tests.checks.receivers.correct import PATH
 from tests.checks.receivers.store import Store
 from tests.checks.serving import SETTINGS, check, hooks_of

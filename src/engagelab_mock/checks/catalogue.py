@@ -1,12 +1,13 @@
-"""Every check by its id, in the order in which they run, and which of them a run selects."""
+"""Every check by its id, which of them a run selects, and which no receiver passes on some server stacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import msgspec
+
 from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
-from engagelab_mock.checks.address import ADDRESS
 from engagelab_mock.checks.batch import BATCH
 from engagelab_mock.checks.body import BODY
 from engagelab_mock.checks.check import DEPTHS, Check
@@ -19,7 +20,7 @@ from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
 from engagelab_mock.checks.text import TEXT
 from engagelab_mock.checks.vocabulary import VOCABULARY
-from engagelab_mock.checks.wire import AFTERWARDS, WIRE
+from engagelab_mock.checks.wire import ADDRESS, AFTERWARDS, WIRE
 from engagelab_mock.errors import UnknownName, UsageError
 
 #: Every check, by its id.
@@ -120,3 +121,34 @@ def _given(reason: object, pattern: str) -> bool:
             f"{pattern} is suppressed without a reason", where="suppress", hint=f'suppress = {{ {pattern} = "why" }}'
         )
     return True
+
+
+class StackLimit(msgspec.Struct, frozen=True):
+    """Name a check that no receiver passes on a server stack, the reason, and a remedy.
+
+    >>> STACK_LIMITS["uvicorn and FastAPI"]
+    ()
+    """
+
+    check: str
+    reason: str
+    remedy: str
+
+
+_ONE_AT_A_TIME = StackLimit(
+    "E06",
+    "a sync worker, gunicorn's default, handles one request at a time, and waits up to 30 s for the rest of it",
+    "`gunicorn --threads 4`, or a proxy that buffers requests, such as nginx",
+)
+_NO_CHUNKS = StackLimit(
+    "E01",
+    "Django behind WSGI reads as many bytes as `Content-Length` says, and none without this header",
+    "an ASGI server, or a proxy that buffers requests; at least answer 411 to a request with `Transfer-Encoding`",
+)
+
+#: The limits of each stack; on each of them, the correct receiver passes all other checks.
+STACK_LIMITS: dict[str, tuple[StackLimit, ...]] = {
+    "gunicorn and Flask": (_ONE_AT_A_TIME,),
+    "gunicorn and Django": (_NO_CHUNKS, _ONE_AT_A_TIME),
+    "uvicorn and FastAPI": (),
+}
