@@ -33,8 +33,8 @@ from engagelab_mock import (
     Severity,
     Status,
 )
+from engagelab_mock.checks.catalogue import STACK_LIMITS
 from engagelab_mock.checks.check import FAMILIES
-from engagelab_mock.checks.wire import STACK_LIMITS
 from engagelab_mock.cli import group
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
@@ -233,6 +233,8 @@ def _check(check: Check) -> str:
     ]
     if len(check.transports) < 3:
         facts.append(f"only over {' and '.join(check.transports)}: {check.unless}")
+    if check.deep:
+        facts.append("only at depth `deep`")
     if check.needs_signature:
         facts.append("needs a username and a secret")
     if check.meanings:

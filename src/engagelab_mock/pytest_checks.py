@@ -25,7 +25,7 @@ _MODULE = Path(__file__)
 #: The module's name in node ids, and for `-k`.
 _NAME = "engagelab-check"
 _RECEIVER, _CHECK_OPTIONS = "engagelab_receiver", "engagelab_check_options"
-_OPTIONS = (*PROBE_OPTIONS, "stall", "patience", "suppress")
+_OPTIONS = (*PROBE_OPTIONS, "stall", "patience", "depth", "suppress")
 
 
 @pytest.mark.parametrize("id", [pytest.param(c.id, id=f"{c.id}-{c.name}-{c.severity}") for c in CHECKS.values()])
@@ -41,10 +41,11 @@ def test_receiver(
     """
     options = _checked(engagelab_check_options)
     suppress = {**_reasons(pytestconfig), **(options.pop("suppress", None) or {})}
+    selection = Selection(suppress=suppress, depth=options.pop("depth", "normal"))
     receivers = [engagelab_receiver] if isinstance(engagelab_receiver, Receiver) else engagelab_receiver
     unclear = []
     for receiver in receivers:
-        finding = _run(CHECKS[id], receiver, Selection(suppress=suppress), options)
+        finding = _run(CHECKS[id], receiver, selection, options)
         if finding.fell_short or finding.verdict is Judgement.ERROR:
             pytest.fail(in_full(finding), pytrace=False)
         if finding.verdict is Judgement.FAIL:

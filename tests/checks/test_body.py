@@ -121,7 +121,10 @@ def test_a_state_that_changes_on_every_read_ends_the_run_and_says_what_to_leave_
 
 def test_a_state_of_one_number_is_enough_except_for_costs(tmp_path: Path) -> None:
     report = check(KeepsTheStatusAlone, tmp_path)
-    assert verdicts(report) == {"D20": "not_applicable: `observe` does not return the cost of a message"}
+    assert verdicts(report) == {
+        "D20": "not_applicable: `observe` does not return the cost of a message",
+        "D29": "not_applicable: `observe` returns no text of custom_args, of errors or of users' replies",
+    }
 
 
 def test_a_receiver_that_refuses_unusual_callbacks_only_gets_warnings(tmp_path: Path) -> None:

@@ -13,8 +13,20 @@ def run_by(**given: Any) -> list[str]:
     return [check.id for check in CHECKS.values() if not selection.leaves_out(check)]
 
 
-def test_all_checks_run_by_default() -> None:
-    assert run_by() == list(CHECKS)
+def test_all_checks_run_at_depth_deep_and_by_default_those_that_do_not_take_long() -> None:
+    assert run_by(depth="deep") == list(CHECKS)
+    assert run_by() == [id for id, check in CHECKS.items() if not check.deep]
+
+
+def test_a_check_that_takes_long_runs_if_it_is_named() -> None:
+    assert run_by(only=["C18"]) == run_by(only=["many-messages"]) == ["C18"]
+    assert "C18" not in run_by(only=["C*"])
+    assert "C18" in run_by(only=["C*"], depth="deep")
+
+
+def test_an_unknown_depth_gets_a_suggestion() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'deep'"):
+        Selection(depth="dep")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engagelab_mock import CHECKS, Judgement, Report
-from engagelab_mock.checks import wire
+from engagelab_mock.checks import freshness, wire
 from tests.checks.receivers.correct import CorrectReceiver
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
@@ -21,11 +21,28 @@ NOT_IN_PROCESS = {"A06", "B09", "C04", "E01", "E02", "E03", "E04", "E05", "E06",
 NOT_OVER_A_SOCKET = {"B21", "C05", "E09", "E10"}
 
 #: The checks that send most: many copies, orders or rows. They take longer than all other checks together.
-MANY = {*("C01", "C02", "C03", "C04", "C05", "C09", "C10", "C11", "C14", "C15"), *("D02", "D16")}
+MANY = {*("C01", "C02", "C03", "C04", "C05", "C09", "C10", "C11", "C14", "C15", "C17"), *("D02", "D03", "D16", "D28")}
 #: The slowest checks. They only run for the mutants that must fail them, and for the correct receiver.
-LONG = {"A06", "C07", "D08", "E03"}
+LONG = {"A06", "C07", "C18", "D08", "E03"}
 #: The checks that run for slow mutants.
-SAMPLE = {"A01", "A04", "A09", "B01", "B02", "B16", *("C01", "C02", "C03", "C04", "C05", "C12"), "D01", "D05", "E08"}
+SAMPLE = {
+    "A01",
+    "A04",
+    "A09",
+    "B01",
+    "B02",
+    "B16",
+    *("C01", "C02", "C03", "C04", "C05", "C12", "C17"),
+    "D01",
+    "D05",
+    "E08",
+}
+
+
+@pytest.fixture(autouse=True)
+def few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send fewer messages than a real check does, but more than the mutant of C18 remembers."""
+    monkeypatch.setattr(freshness, "MESSAGES", 150)
 
 
 def skipped(mutant: Mutant, fails: list[str]) -> list[str]:
@@ -52,19 +69,19 @@ def test_every_check_has_a_mutant() -> None:
 
 
 def test_the_correct_receiver_passes_in_process(tmp_path: Path) -> None:
-    report = check_in_process(CORRECT, tmp_path)
+    report = check_in_process(CORRECT, tmp_path, depth="deep")
     assert set(not_passed(report)) == NOT_IN_PROCESS | MEANING, not_passed(report)
     assert [finding.warnings for finding in report.findings if finding.warnings] == []
 
 
 def test_the_correct_receiver_passes_over_a_socket(tmp_path: Path) -> None:
-    report = check_over_a_socket(CORRECT, tmp_path)
+    report = check_over_a_socket(CORRECT, tmp_path, depth="deep")
     assert set(not_passed(report)) == NOT_OVER_A_SOCKET | MEANING, not_passed(report)
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if "wsgi" in m.over], ids=lambda mutant: mutant.name)
 def test_a_mutant_fails_its_check_and_no_other_in_process(mutant: Mutant, tmp_path: Path) -> None:
-    report = check_in_process(mutant, tmp_path, skip=skipped(mutant, mutant.fails_in_process))
+    report = check_in_process(mutant, tmp_path, skip=skipped(mutant, mutant.fails_in_process), depth="deep")
     assert failed(report) == mutant.fails_in_process
 
 

@@ -19,6 +19,7 @@ from tests.truth.receivers import (
     SETTINGS,
     AppendOnlyLog,
     InMemory,
+    KeepsReplies,
     LastWins,
     OneStatus,
     PlainStatus,
@@ -219,6 +220,41 @@ def test_the_reason_says_what_happened_to_an_event_that_does_not_count(kind: typ
     assert finding.reason == (
         f"sent, delivered, verified, in this order, left the same state as sent, delivered: verified {came_to}"
     )
+
+
+class LastReply(KeepsReplies):
+    """Show the text of the last reply, and not how many there were."""
+
+    def observe(self, message_id: str) -> Any:
+        return {"status": self.statuses.get(message_id), "last": [*self.replies][-1:] if message_id == "0" else []}
+
+
+class LastReplyText(LastReply):
+    def observe(self, message_id: str) -> Any:
+        return {**super().observe(message_id), "last": str([*self.replies][-1:]) if message_id == "0" else ""}
+
+
+@pytest.mark.parametrize("kind", [LastReplyText, PlainStatus])
+def test_replies_that_are_not_counted_are_not_compared(kind: type[InMemory]) -> None:
+    finding = check(kind(), "C17").finding("C17")
+    assert finding.verdict is Judgement.NOT_APPLICABLE
+    assert finding.reason == "`observe` shows no number of users' replies or of notifications"
+
+
+class RefusesWhatItKnows(AppendOnlyLog):
+    """Answer 409 to a callback whose rows are all known."""
+
+    def work(self, envelope: dict[str, Any]) -> None:
+        known = len(self.known_events)
+        super().work(envelope)
+        if known == len(self.known_events) and len(envelope["rows"]) == 1 and "status" in envelope["rows"][0]:
+            raise Refused(409)
+
+
+def test_a_known_event_has_to_be_acknowledged_in_any_callback() -> None:
+    report = check(RefusesWhatItKnows(), "C01", "D03", "D28")
+    failed = {finding.id: finding.reason.partition(":")[0] for finding in report.of(Judgement.FAIL)}
+    assert failed == {"C01": "delivered sent a second time, newly signed", "D28": "a callback with 1 rows"}
 
 
 # --- Time

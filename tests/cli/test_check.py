@@ -21,6 +21,7 @@ import msgspec
 import pytest
 
 from engagelab_mock import CHECKS
+from engagelab_mock.checks import freshness
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
@@ -168,6 +169,21 @@ def test_the_report_fits(columns: int, command: Command, sdk_app: SdkApp, monkey
     assert all(line == line.rstrip() for line in prose)
 
 
+def test_the_summary_names_the_checks_that_the_depth_deep_adds(
+    command: Command, forgetful: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "MESSAGES", 10)
+    look = ("check", forgetful.url, *FULLY, "--observe", forgetful.state, "--only", "A01,many-*")
+
+    assert "--depth deep adds C18 many-messages" in command(*look).out
+    deep = command(*look, "--depth", "deep")
+    assert "--depth deep adds" not in deep.out
+    assert "2 passed" in deep.out
+    messages = re.search(r"callbacks about (\d+) invented messages", deep.out)
+    assert messages is not None
+    assert int(messages[1]) > 10
+
+
 def test_a_family_that_was_asked_for_and_not_judged_exits_2(command: Command, correct: Served) -> None:
     result = command("check", correct.url, *FULLY, "--only", "A01,C01")
 
@@ -225,10 +241,13 @@ def test_no_report_has_the_credentials(command: Command, forgetful: Served) -> N
 
     [finding] = [each for each in result.objects[:-1] if each["id"] == "B18"]
     values = [value for one in finding["exchanges"] for name, value in one["headers"] if name == "Authorization"]
-    assert values == ["Basic not-the-credentials", "bASIC (as configured)", "(as configured)"]
+    nearly = "Basic (as configured, but cut or in another case)"
+    assert values == ["Basic not-the-credentials", nearly, nearly, "bASIC (as configured)", "(as configured)"]
     for text in (result.out, *(path.read_text() for path in Path.cwd().glob("check.*"))):
         assert credentials not in text
         assert credentials[::-1] not in text
+        assert credentials.swapcase() not in text
+        assert credentials[: len(credentials) // 2] not in text
 
 
 def test_fail_on_and_suppress_decide_which_failures_count(command: Command, forgetful: Served) -> None:

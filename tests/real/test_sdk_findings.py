@@ -138,6 +138,12 @@ def in_one_body(sdk: ReadmeReceiver) -> bool:
     return [sdk.post(body(row(message_id), row(message_id)), signed()), sdk.times(message_id)] == [200, 2]
 
 
+def again_with_another(sdk: ReadmeReceiver) -> bool:
+    message_id = new_id()
+    answers = [sdk.post(body(row(message_id)), signed()), sdk.post(body(row(message_id), row(new_id())), signed())]
+    return [*answers, sdk.times(message_id)] == [200, 200, 2]
+
+
 def beside(sdk: ReadmeReceiver, bad: object) -> bool:
     message_id = new_id()
     return lost(sdk, body(row(message_id), bad), message_id)
@@ -173,6 +179,7 @@ FACTS: dict[str, Callable[[ReadmeReceiver], bool]] = {
     "D05": lambda sdk: beside(sdk, row(new_id()) | {"status": {"message_status": "sent", "status_data": 5}}),
     "D14": as_a_number,
     "D18": lambda sdk: changed(sdk, lambda content: b"\xef\xbb\xbf" + content),
+    "D28": again_with_another,
     "E07": lambda sdk: changed(sdk, gzip.compress, ("Content-Encoding", "gzip")),
 }
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from engagelab_mock import Receiver
+from engagelab_mock import Message, Receiver
 from tests.checks.receivers.correct import ALONG, AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, Refused
 from tests.checks.receivers.frameworks import on_flask
 
@@ -450,28 +450,69 @@ class DuplicateConflict(AppendOnlyLog):
 
 
 class ByRecipient(InMemory):
-    """Keep one row for each recipient, with the status of the last message to that number."""
+    """Keep one row for each recipient, with the status of each of its messages, and show what it has had in all."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.people: dict[str, str] = {}
+        self.people: dict[str, dict[str, str]] = {}
         self.ids: dict[str, str] = {}
+        self.credits: Counter[str] = Counter()
 
     def event(self, message_id: str, status: str, channel: str) -> None:
         to = self.ids.setdefault(message_id, str(self.row.get("to")))
-        if self.replaces(status, self.people.get(to)):
-            self.people[to] = status
+        messages = self.people.setdefault(to, {})
+        self.credits[to] += status == "verified"
+        if self.replaces(status, messages.get(self.key(message_id))):
+            messages[self.key(message_id)] = status
+
+    def key(self, message_id: str) -> str:
+        return message_id
 
     def replaces(self, status: str, old: str | None) -> bool:
         return supersedes(status, old)
 
     def observe(self, message_id: str) -> Any:
         to = self.ids.get(message_id)
-        return None if to is None else {"number": to, "status": self.people[to]}
+        if to is None:
+            return None
+        messages = self.people[to]
+        known = {"number": to, "messages": len(messages), "credits": self.credits[to]}
+        return {**known, "status": messages[self.key(message_id)]}
 
 
 class ByRecipientLastWins(LastWins, ByRecipient):
-    """Keep the status that came last for each recipient."""
+    """Keep the status that came last for each message."""
+
+
+class OneForEachRecipient(ByRecipient):
+    """Keep one status for each recipient, whatever the message."""
+
+    def key(self, message_id: str) -> str:
+        return ""
+
+
+class Replaced(OneStatus):
+    """Keep only the last message to each recipient: `prepare` marks the one before it as replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: dict[str, str] = {}
+
+    def prepare(self, message: Message) -> None:
+        replaced, self.last[message.to] = self.last.get(message.to), message.id
+        if replaced:
+            self.statuses[replaced] = "replaced"
+
+    def replaces(self, status: str, old: str | None) -> bool:
+        return old != "replaced" and supersedes(status, old)
+
+
+class ReplacedLater(Replaced):
+    """Take each message to a recipient for replaced by the one before it."""
+
+    def prepare(self, message: Message) -> None:
+        if self.last.setdefault(message.to, message.id) != message.id:
+            self.statuses[message.id] = "replaced"
 
 
 class Lateness(OneStatus):
@@ -690,13 +731,40 @@ class KeepsOneReply(KeepsReplies):
         return message_id
 
 
+class Alerts(OneStatus):
+    """Count the notifications of the account, and show their number next to the status of any message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alerts: dict[str, str] = {}
+
+    def apply(self, db: sqlite3.Connection, row: Any) -> None:
+        if isinstance(row, dict) and isinstance(row.get("notification"), dict):
+            self.alerts[self.alert_key(row)] = json.dumps(row)
+        super().apply(db, row)
+
+    def alert_key(self, row: dict[str, Any]) -> str:
+        return json.dumps(row, sort_keys=True)
+
+    def observe(self, message_id: str) -> Any:
+        return {"status": self.statuses.get(message_id), "alerts": len(self.alerts)}
+
+
+class AlertsTwice(Alerts):
+    """Count a notification that is sent again."""
+
+    def alert_key(self, row: dict[str, Any]) -> str:
+        return str(len(self.alerts))
+
+
 Making = Callable[[], Receiver]
 
 
 def _making(kind: type[InMemory]) -> Making:
     def make() -> Receiver:
         app = kind()
-        return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe)
+        prepare = getattr(app, "prepare", None)
+        return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe, prepare=prepare)
 
     make.__doc__ = kind.__doc__
     make.__name__ = kind.__name__
@@ -733,6 +801,8 @@ PAIRS = {
     "a unique index": _pair(UniqueConstraint, NoConstraint, "C01"),
     "409 while a copy is handled": _pair(BusyConflict, DuplicateConflict, "C01"),
     "a row for each recipient": _pair(ByRecipient, ByRecipientLastWins, "C06"),
+    "totals of each recipient": _pair(ByRecipient, OneForEachRecipient, "C16"),
+    "one message for each recipient": _pair(Replaced, ReplacedLater, "C16"),
     "lateness in seconds": _pair(Lateness, LatenessAddedUp, "C01"),
     "dates in other forms": _pair(Dates, DatesTwice, "C01"),
     "dates of arrival in other forms": _pair(ArrivalDates, ArrivalDatesTwice, "C01"),
@@ -741,6 +811,7 @@ PAIRS = {
     "slow answers": _pair(AnswersSlowly, AnswersSlowlyLastWins, "C06"),
     "work after the answer": _pair(WorksAfterAnswer, WorksAfterAnswerTwice, "C01"),
     "work in a queue": _pair(WorksInQueue, WorksInQueueLastWins, "C06"),
+    "alerts of the account": _pair(Alerts, AlertsTwice, "C17"),
     "users' replies": _pair(KeepsReplies, KeepsOneReply, "D15"),
 }
 RIGHT = {name: pair.right for name, pair in PAIRS.items()}

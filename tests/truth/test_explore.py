@@ -44,8 +44,11 @@ KINDS: dict[str, tuple[type[InMemory], type[InMemory]]] = {
     name: (getattr(receivers, pair.right.__name__), getattr(receivers, pair.wrong.__name__))
     for name, pair in PAIRS.items()
 }
-#: These are wrong in what explorations do not send: costs, and users' replies.
-NOT_EXPLORED = {"costs in another currency", "users' replies"}
+#: These are wrong in what explorations do not send: costs, account events, and two messages to one recipient.
+NOT_EXPLORED = {
+    *("costs in another currency", "users' replies", "alerts of the account"),
+    *("totals of each recipient", "one message for each recipient"),
+}
 #: These answer 202, which acknowledges nothing [S].
 NOT_ACKNOWLEDGED = {"work after the answer"}
 #: The state of these tells in which order the events came, so that it cannot be the same in every order.

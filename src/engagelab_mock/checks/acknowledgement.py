@@ -6,13 +6,16 @@ from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.profile import accepted, describe
-from engagelab_mock.checks.stimulus import method
+from engagelab_mock.checks.stimulus import body, method
 from engagelab_mock.checks.trial import Trial
+from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 
 #: How many callbacks a burst has.
 BURST = 50
+#: How many callbacks are refused in a row. Pools have 5 to 15 connections by default.
+REFUSALS = 20
 _BROKEN = frozenset({Outcome.INCOMPLETE, Outcome.MALFORMED})
 
 
@@ -110,6 +113,27 @@ def _ack_framing(trial: Trial) -> None:
     length = response.headers.get("Content-Length", "")
     if trial.transport != "http" and length.isdecimal() and int(length) != len(response.body):
         trial.fail(f"the answer announces {length} bytes, but has {len(response.body)}")
+
+
+def _after_refusals(trial: Trial) -> None:
+    broken = body(b'{"total":1,"rows":[{')
+    kinds: dict[str, list[Fault | str]] = {"callbacks that are not JSON": [broken]}
+    if trial.receiver.settings.signs:
+        kinds["forged callbacks"] = ["wrong_secret"]
+    refused = False
+    for what, faults in kinds.items():
+        message, valid = trial.message(), trial.message()
+        for number in range(1, REFUSALS + 1):
+            attempt = trial.send(message, *faults)
+            trial.expect_answer(attempt, f"number {number} of {REFUSALS} {what} in a row")
+            refused |= not accepted(attempt)
+        attempt, after = trial.send(valid), f"a valid callback after {REFUSALS} {what}"
+        trial.expect_answer(attempt, after)
+        if not accepted(attempt):
+            trial.inconclusive(f"{after} was {describe(attempt)}: the receiver has begun to refuse valid callbacks")
+        trial.expect_effect(valid, after)
+    if not refused:
+        trial.not_applicable("the receiver refuses neither forged callbacks nor broken ones")
 
 
 def _warn_if_slow(trial: Trial, attempt: Attempt) -> None:
@@ -283,5 +307,26 @@ ACKNOWLEDGEMENT = (
         fix=Fix("Let the framework set `Content-Length`; do not set it by hand.", "$ok"),
         work=_ack_framing,
         needs_valid=False,
+    ),
+    _check(
+        id="A11",
+        name="after-refusals",
+        title="A valid callback is answered after many refused ones",
+        why="A handler that takes a connection or a lock before it refuses a callback, and does not give it back, "
+        "works until a few callbacks have been refused. After that it answers none.",
+        stimulus=f"{REFUSALS} callbacks that are not JSON, and a valid one; {REFUSALS} forged ones, and a valid one.",
+        expected="An answer to each, without 5xx; the valid ones are accepted and applied.",
+        severity=Severity.MAJOR,
+        source="?",
+        fix=Fix(
+            "Take connections and locks in a `with` statement, so that each way out of the handler gives them back. "
+            "Verify the signature before you take them.",
+            """\
+verify($header)
+with pool.connection() as db:
+    apply(db, json.loads($body))
+$ok""",
+        ),
+        work=_after_refusals,
     ),
 )

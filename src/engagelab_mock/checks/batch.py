@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.duplicates import Once
 from engagelab_mock.checks.orderings import StateBaseline
 from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import body, row_of, rows
@@ -73,12 +74,32 @@ def _partitions(trial: Trial) -> None:
 
 
 def _same_row_twice(trial: Trial) -> None:
-    status = trial.context.profile.status
-    scenario = trial.context.profile.scenario
-    once, twice = Schedule.of(scenario, status), Schedule.of(scenario, [status, status])
-    baseline = StateBaseline(trial, *(partial(_expect_all_accepted, trial, each) for each in (once, twice)))
-    baseline.expect_visible(status)
-    baseline.check(("the same row twice in one callback", twice))
+    once = Once.of_all(trial)
+    messages = {status: trial.message() for status in once.visible}
+    for status, message in messages.items():
+        event = once.event(message, status)
+        trial.expect_accepted(trial.send([event, event]), f"a callback with the row {status} twice")
+    trial.context.settle()
+    for status, message in messages.items():
+        schedule = once.schedule(status=status, rows=2)
+        once.check(message, f"{status} twice in one callback", status=status, schedule=schedule, settled=True)
+
+
+def _same_row_with_others(trial: Trial) -> None:
+    once = Once.of_all(trial)
+    first, second, third = ({status: trial.message() for status in once.visible} for _ in range(3))
+    for together in ([first], [first, second], [second, third], [third]):
+        events = [once.event(each[status], status) for status in once.visible for each in together]
+        for sent in [events] if len(together) > 1 else [[event] for event in events]:
+            trial.expect_accepted(trial.send(sent), f"a callback with {len(sent)} rows")
+    trial.context.settle()
+    for messages, what in (
+        (first, "alone, and then together with other rows"),
+        (second, "together with other rows, and then with others again"),
+        (third, "together with other rows, and then alone"),
+    ):
+        for status, message in messages.items():
+            once.check(message, f"{status} {what}", status=status, settled=True)
 
 
 def _expect_all_accepted(trial: Trial, schedule: Schedule, *messages: Message, what: str = "") -> None:
@@ -212,6 +233,15 @@ rows = envelope.get("rows") if isinstance(envelope, dict) else None
 if not isinstance(rows, list):
     $refuse_400""",
 )
+_UNIQUE = Fix(
+    "Let the database decide which row is new, with a unique key over message, status and channel.",
+    """\
+for row in json.loads($body)["rows"]:
+    status = row["status"]
+    key = row["message_id"], status["message_status"], status["status_data"]["current_send_channel"]
+    db.execute("INSERT INTO effects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
+$ok""",
+)
 _check = partial(Check, need="both", source="S")
 
 BATCH = (
@@ -245,20 +275,12 @@ BATCH = (
         title="The same row twice in one callback has one effect",
         why="Callbacks are sent at least once. A sender that collects rows for a retry can put the same row into a "
         "body twice. A query before the transaction ends may then not find the first row.",
-        stimulus="A valid callback with the same row twice.",
+        stimulus="A valid callback with the same row twice, for each status that has an effect.",
         expected="The same state as after one row.",
         severity=Severity.MAJOR,
         need="probe",
         source="?",
-        fix=Fix(
-            "Let the database decide which row is new, with a unique key over message, status and channel.",
-            """\
-for row in json.loads($body)["rows"]:
-    status = row["status"]
-    key = row["message_id"], status["message_status"], status["status_data"]["current_send_channel"]
-    db.execute("INSERT INTO effects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
-$ok""",
-        ),
+        fix=_UNIQUE,
         work=_same_row_twice,
     ),
     _check(
@@ -334,5 +356,20 @@ $ok""",
             own_fastapi="background_tasks.add_task(handle, await request.body())\nreturn Response()",
         ),
         work=_big,
+    ),
+    _check(
+        id="D28",
+        name="batch-again",
+        title="A row that comes again together with other rows has one effect",
+        why="A sender that collects rows for a retry need not send them in the same callbacks as before. A receiver "
+        "that recognises a callback by its body, and not each of its rows, takes the row for a new one.",
+        stimulus="A row alone and then together with others; together with others and then with different ones; and "
+        "together with others and then alone; for each status that has an effect.",
+        expected="The same state as after one row.",
+        severity=Severity.MAJOR,
+        need="probe",
+        source="?",
+        fix=_UNIQUE,
+        work=_same_row_with_others,
     ),
 )

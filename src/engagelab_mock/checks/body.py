@@ -22,15 +22,6 @@ from engagelab_mock.protocol.event_table import names_of
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.status import Status
 
-_HALF_A_PAIR = "\ud83d"
-#: Texts that a field can contain, by their description.
-_TEXTS = {
-    "emoji": "code 🔑👩‍👩‍👧",
-    "Chinese": "验证码",
-    "right-to-left text": "رمز التحقق",
-    "a null character": "a\u0000b",
-    "half a surrogate pair": f"a{_HALF_A_PAIR}b",
-}
 #: How apps write NaN, in lower case.
 _NANS = {"nan", "decimal('nan')"}
 _CONTENT_TYPES = {
@@ -38,28 +29,6 @@ _CONTENT_TYPES = {
     None: "no content type",
     "text/plain": "the content type text/plain",
 }
-
-
-def _texts(trial: Trial) -> None:
-    for what, text in _TEXTS.items():
-        for where, row in _rows_with(trial, text):
-            # Half a pair cannot be written in UTF-8, only as an escape.
-            content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=_HALF_A_PAIR in text).encode()
-            attempt = trial.send(trial.message(), body(content))
-            trial.expect_answer(attempt, f"{what} in {where}")
-
-
-def _rows_with(trial: Trial, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows with a text in the fields that users, operators and the app itself can fill."""
-    message = trial.message()
-    row = row_of(trial.event(message))
-    row["custom_args"] = {"note": text, text: "note"}
-    row["status"]["status_data"]["template_key"] = text
-    row["status"]["error_detail"] = {"message": text}
-    yield "custom_args, template_key and error_detail", row
-    uplink = row_of(trial.engagelab.account.uplink(message.to, body="text", at=trial.engagelab.clock.time()))
-    uplink["response"]["response_data"]["body"] = text
-    yield "a user's reply", uplink
 
 
 def _content_types(trial: Trial) -> None:
@@ -76,19 +45,31 @@ def _byte_order_mark(trial: Trial) -> None:
     trial.expect_not_lost(trial.send(message, "bom"), message, "a valid callback behind a byte order mark")
 
 
+def _uplinks(trial: Trial) -> None:
+    # In the document's example, an uplink message has the id 0.
+    if not trial.sees_kind("response"):
+        trial.not_applicable("`observe` shows no effect of users' replies, which have the message id 0")
+    places = trial.places("response")
+    for text in ("STOP", "HELP", "START"):
+        for place in places:
+            trial.look(place)
+        trial.expect_accepted(trial.send(trial.context.new_event("response", places[-1], text)), "a user's reply")
+    if not any(trial.effects(*places)):
+        trial.fail("a user's reply was lost after others: all have the message id 0")
+
+
 def _event_kinds(trial: Trial) -> None:
-    wanted = [event for event in _account_events(trial) if trial.receiver.settings.wants(event)]
-    if not wanted:
-        trial.skip("the receiver's settings only tick message statuses")
-    for event in wanted:
-        trial.expect_accepted(trial.send(event), f"the {event.kind} {event.name}")
+    events = [*(trial.event(trial.message(), status) for status in Status), *_account_events(trial)]
+    for event in events:
+        if trial.receiver.settings.wants(event):
+            trial.expect_accepted(trial.send(event), f"the {event.kind} {event.name}")
 
 
 def _account_events(trial: Trial) -> Iterator[Event]:
     account, at = trial.engagelab.account, trial.engagelab.clock.time()
     for name in names_of("notification"):
         yield account.notification(name, at=at)
-    yield account.uplink(trial.engagelab._engine.generate.recipient(), body="STOP", at=at)
+    yield account.uplink(trial.context.new_recipient(), body="STOP", at=at)
     for name in names_of("system_event"):
         yield account.system_event(name, at=at)
 
@@ -121,6 +102,8 @@ def _not_a_number(trial: Trial) -> None:
 COST = Decimal("0.005")
 #: Another cost, to tell a cost that is rounded from other numbers.
 OTHER_COST = Decimal("0.0137")
+#: A cost that needs four places.
+TINY_COST = Decimal("0.0004")
 BALANCE = -0.005
 #: The costs of two channels of one message; as floating-point numbers their sum is 0.30000000000000004.
 _PARTS = {"whatsapp": Decimal("0.1"), "sms": Decimal("0.2")}
@@ -131,9 +114,13 @@ _NEAR = Decimal("1e-6")
 def money(trial: Trial) -> None:
     """Fail if a negative balance is not accepted, or if a cost is rounded or has a binary rounding error."""
     _send_balance(trial)
-    costs: list[Mapping[str, Decimal | None]] = [{"sms": None}, {"sms": COST}, {"sms": OTHER_COST}, _PARTS]
+    costs: list[Mapping[str, Decimal | None]] = [
+        {"sms": None},
+        *({"sms": cost} for cost in (COST, OTHER_COST, TINY_COST)),
+        _PARTS,
+    ]
     free = StateBaseline(trial, *(partial(_send_costs, trial, each) for each in costs))
-    one, other, both = free.others
+    one, other, tiny, both = free.others
     shown, others = (
         {path: _numbers(found) for path, found in free.new_values(state).items()} for state in (one, other)
     )
@@ -143,7 +130,13 @@ def money(trial: Trial) -> None:
         for number in (*numbers, *sums):
             if number != exact and abs(number - exact) <= _NEAR * exact:
                 trial.fail(f"a cost of {exact} became {number}")
-    if any(_is_scaled(number, COST) for number in numbers):
+    exact_at = [path for path, found in shown.items() if any(_is_scaled(number, COST) for number in found)]
+    for path in exact_at:
+        kept = _numbers(values(tiny, [path]))
+        is_cost = any(_is_scaled(each, OTHER_COST) or _is_rounded(each, OTHER_COST) for each in others.get(path, []))
+        if is_cost and kept and not any(_is_scaled(number, TINY_COST) for number in kept):
+            trial.fail(f"a cost of {TINY_COST} became {min(kept, key=lambda number: abs(number - TINY_COST))}")
+    if exact_at:
         return
     for path, found in shown.items():
         rounded = next((number for number in found if _is_rounded(number, COST)), None)
@@ -218,20 +211,26 @@ _check = partial(Check, need="http")
 
 BODY = (
     _check(
-        id="D16",
-        name="unicode",
-        title="No text crashes the receiver",
-        why="Users can reply with any text, and custom_args come back unchanged. Databases refuse null characters. "
-        "Half a surrogate pair is possible in JSON, but cannot be written as UTF-8.",
-        stimulus="Valid callbacks with " + ", ".join(_TEXTS) + " in their texts.",
-        expected="No 5xx, no hang.",
+        id="D15",
+        name="uplink-id-0",
+        title="Users' replies are not taken for duplicates",
+        why="In the documented example, a user's reply has the message id 0. A receiver that recognises duplicates by "
+        "the message id alone keeps the first STOP and loses all replies after it.",
+        stimulus="Three different replies of one user, all with the message id 0.",
+        expected="All are kept.",
+        need="probe",
         severity=Severity.MAJOR,
-        source="?",
+        source="D",
         fix=Fix(
-            "Replace characters that the database or the log cannot store before you store them.",
-            'text = str(json.loads($body)).replace("\\0", "").encode("utf-8", "replace").decode()',
+            "Identify users' replies by their `message_sid`.",
+            """\
+for row in json.loads($body)["rows"]:
+    if isinstance(row.get("response"), dict):
+        key = row["response"]["response_data"]["message_sid"]
+    else:
+        key = row["message_id"], row["status"]["message_status"]""",
         ),
-        work=_texts,
+        work=_uplinks,
     ),
     _check(
         id="D17",
@@ -264,14 +263,15 @@ BODY = (
         id="D19",
         name="event-kinds",
         title="Every documented event is acknowledged",
-        why="In addition to statuses there are notifications, users' replies (uplink messages), and system events. An "
-        "address that answers them with an error becomes abnormal in the console, and they are sent again and again.",
-        stimulus="Each documented notification, an uplink message, and each documented system event, if it is ticked.",
+        why="There are more statuses than those of a message that succeeds, and in addition notifications, users' "
+        "replies (uplink messages), and system events. An address that answers them with an error becomes abnormal in "
+        "the console, and they are sent again and again.",
+        stimulus="Each documented status, notification and system event, and an uplink message, if it is ticked.",
         expected="A success in time, even if the app does not use the event.",
         severity=Severity.MAJOR,
         source="D",
         fix=Fix(
-            "Acknowledge events that you do not use.",
+            "Acknowledge statuses and events that you do not use.",
             """\
 for row in json.loads($body)["rows"]:
     if isinstance(row.get("status"), dict):
@@ -286,7 +286,8 @@ $ok""",
         title="Sums of money are kept exactly",
         why="A message can cost half a cent. Rounded to cents, it costs nothing or twice as much. Binary fractions are "
         "not exact: 0.1 + 0.2 is 0.30000000000000004. A balance can be negative.",
-        stimulus=f"Valid callbacks with costs of {COST}, 0.1 and 0.2, and a notification of a balance of {BALANCE}.",
+        stimulus=f"Valid callbacks with costs of {COST}, {TINY_COST}, 0.1 and 0.2, and a notification of a balance of "
+        f"{BALANCE}.",
         expected="`observe` returns the costs as they were sent; the balance is accepted.",
         severity=Severity.MINOR,
         need="probe",

@@ -1,4 +1,4 @@
-"""Every check by its id, in the order in which they run, and which of them a run selects."""
+"""Every check by its id, which of them a run selects, and which no receiver passes on some server stacks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+import msgspec
+
 from engagelab_mock.checks.acknowledgement import ACKNOWLEDGEMENT
-from engagelab_mock.checks.address import ADDRESS
 from engagelab_mock.checks.batch import BATCH
 from engagelab_mock.checks.body import BODY
-from engagelab_mock.checks.check import Check
+from engagelab_mock.checks.check import DEPTHS, Check
 from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
@@ -19,7 +20,9 @@ from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
-from engagelab_mock.checks.wire import AFTERWARDS, WIRE
+from engagelab_mock.checks.text import TEXT
+from engagelab_mock.checks.vocabulary import VOCABULARY
+from engagelab_mock.checks.wire import ADDRESS, AFTERWARDS, WIRE
 from engagelab_mock.errors import UnknownName, UsageError
 
 #: Every check, by its id.
@@ -37,6 +40,8 @@ CHECKS: dict[str, Check] = {
             *BATCH,
             *FORWARD_COMPATIBILITY,
             *BODY,
+            *VOCABULARY,
+            *TEXT,
             *WIRE,
             *ADDRESS,
             *AFTERWARDS,
@@ -47,8 +52,12 @@ CHECKS: dict[str, Check] = {
 }
 
 
+#: Why a check that takes long does not run.
+DEEP_ONLY = "only at depth deep"
+
+
 class Selection:
-    """Select checks by id or name, with `*`, and by severity; suppress failures with a reason.
+    """Select checks by id or name, with `*`, by severity and by depth; suppress failures with a reason.
 
     >>> Selection(only=["B02", "A*"], skip=["ping-json"]).leaves_out(CHECKS["A02"])
     "skipped by 'ping-json'"
@@ -62,11 +71,15 @@ class Selection:
         only: Sequence[str] = (),
         skip: Sequence[str] = (),
         severity: str = "info",
+        depth: str = "normal",
         suppress: Mapping[str, str] | None = None,
     ) -> None:
         self.only = [_known(pattern, "only") for pattern in only]
         self.skip = [_known(pattern, "skip") for pattern in skip]
         self.severity = find_severity(severity)
+        if depth not in DEPTHS:
+            raise UnknownName("depth", depth, DEPTHS, where="depth")
+        self.depth = depth
         #: The reasons why failures are suppressed, by the checks' ids.
         self.suppress = {
             check.id: reason
@@ -88,6 +101,8 @@ class Selection:
                 return f"skipped by {pattern!r}"
         if not check.severity.at_least(self.severity):
             return f"less severe than {self.severity}"
+        if check.deep and self.depth != "deep" and not {check.id, check.name} & {*self.only}:
+            return DEEP_ONLY
         return ""
 
 
@@ -120,3 +135,34 @@ def _given(reason: object, pattern: str) -> bool:
             f"{pattern} is suppressed without a reason", where="suppress", hint=f'suppress = {{ {pattern} = "why" }}'
         )
     return True
+
+
+class StackLimit(msgspec.Struct, frozen=True):
+    """Name a check that no receiver passes on a server stack, the reason, and a remedy.
+
+    >>> STACK_LIMITS["uvicorn and FastAPI"]
+    ()
+    """
+
+    check: str
+    reason: str
+    remedy: str
+
+
+_ONE_AT_A_TIME = StackLimit(
+    "E06",
+    "a sync worker, gunicorn's default, handles one request at a time, and waits up to 30 s for the rest of it",
+    "`gunicorn --threads 4`, or a proxy that buffers requests, such as nginx",
+)
+_NO_CHUNKS = StackLimit(
+    "E01",
+    "Django behind WSGI reads as many bytes as `Content-Length` says, and none without this header",
+    "an ASGI server, or a proxy that buffers requests; at least answer 411 to a request with `Transfer-Encoding`",
+)
+
+#: The limits of each stack; on each of them, the correct receiver passes all other checks.
+STACK_LIMITS: dict[str, tuple[StackLimit, ...]] = {
+    "gunicorn and Flask": (_ONE_AT_A_TIME,),
+    "gunicorn and Django": (_NO_CHUNKS, _ONE_AT_A_TIME),
+    "uvicorn and FastAPI": (),
+}

@@ -97,6 +97,9 @@ class Ended(Exception):
 #: What a check needs: the answer, which may decide alone; the state that `observe` returns; or always both.
 Need = Literal["http", "probe", "both"]
 
+#: How much is sent: "deep" adds the checks that take long.
+DEPTHS = ("normal", "deep")
+
 #: The families of checks, by the first letter of their ids.
 FAMILIES = {
     "A": "Acknowledgement",
@@ -210,6 +213,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     needs_valid: bool = True
     #: Whether it cannot judge a receiver that has stopped answering.
     needs_answer: bool = True
+    #: Whether it sends so much that it only runs at the depth "deep", or if `only` names it.
+    deep: bool = False
 
     @property
     def basis(self) -> Basis:

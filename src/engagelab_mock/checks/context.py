@@ -17,11 +17,11 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import NothingObserved, UsageError
+from engagelab_mock.errors import NothingObserved, ProbeFailed, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
-from engagelab_mock.protocol.events import Dialect
+from engagelab_mock.protocol.events import Dialect, Event
 
 # How long things may take, in seconds.
 #: A whole run.
@@ -95,6 +95,8 @@ class Context:
         #: How many attempts there were when the app was last idle, for each message that was looked at.
         self._idle: dict[str, int] = {}
         self._profile: ReceiverProfile | None = None
+        #: Whether the state shows the effect of account events, by their kinds.
+        self._shown: dict[str, bool] = {}
         self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
 
@@ -116,6 +118,40 @@ class Context:
         """Return the receiver's profile if it was found before."""
         return self._profile
 
+    def shows(self, kind: str) -> bool:
+        """Tell whether `observe` shows the effect of an account event of this kind. Find it out the first time."""
+        if kind not in self._shown:
+            with self.apart():
+                places = self.places_of(self.new_message())
+                try:
+                    before = [self.look(each) for each in places]
+                    sent = self.observed and self.engagelab.deliver([self.new_event(kind, places[-1])], check=False)
+                    self.settle()
+                    now = [self.look(each) for each in places] if sent else before
+                    self._shown[kind] = any(map(self.changed, before, now, places))
+                except ProbeFailed:
+                    # It cannot show the id of all replies, which is no message's.
+                    self._shown[kind] = False
+        return self._shown[kind]
+
+    def places_of(self, message: Message) -> list[Message]:
+        """Return the messages whose states may show a reply of a message's recipient, or another account event.
+
+        They are the message itself, and the id that all replies have.
+        """
+        return [Message(id="0", to=message.to), message]
+
+    def new_event(self, kind: str, message: Message, text: str = "HELP") -> Event:
+        """Make an event of a kind: of the account, or a reply of a message's recipient with a text."""
+        account, at = self.engagelab.account, self.engagelab.clock.time()
+        if kind == "response":
+            return account.uplink(message.to, body=text, at=at)
+        if kind == "notification":
+            # Another balance each time, so that two of them are not the same event.
+            balance = -int(self.engagelab._engine.generate.nonce()) / 1e6
+            return account.notification("insufficient_balance", at=at, remain_balance=balance)
+        return account.system_event("account_login", at=at)
+
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Keep the attempts that are made in this context out of the finding of the check that runs."""
@@ -130,16 +166,27 @@ class Context:
         taken, self._attempts = self._attempts, []
         return taken
 
-    def new_message(self, *, prepared: bool = True, accepted: float | None = None) -> Message:
-        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to."""
+    def new_message(
+        self,
+        *,
+        prepared: bool = True,
+        accepted: float | None = None,
+        to: str = "",
+        custom_args: dict[str, Any] | None = None,
+    ) -> Message:
+        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to.
+
+        Without `to`, it has a recipient that no other message has.
+        """
         generate = self.engagelab._engine.generate
         message = Message(
             id=generate.message_id(),
-            to=self._new_recipient(),
+            to=to or self.new_recipient(),
             template_key=self.engagelab.account.template_key,
             business_id=self.engagelab.account.business_id,
             accepted=self.engagelab.clock.time() if accepted is None else accepted,
             msg_time=self.engagelab.dialect.msg_time,
+            custom_args=custom_args,
         )
         self.messages.append(message)
         if prepared:
@@ -147,8 +194,8 @@ class Context:
         self._idle[message.id] = self._attempted
         return message
 
-    def _new_recipient(self) -> str:
-        """Return another recipient for each message, for apps that keep one state for each recipient."""
+    def new_recipient(self) -> str:
+        """Return another recipient each time, for apps that keep something for each recipient."""
         generate = self.engagelab._engine.generate
         for _ in range(100):
             recipient = generate.recipient()

@@ -1,29 +1,33 @@
-"""Duplicates: does an event that comes several times have its effect once, and two that look alike have two?"""
+"""Family C, duplicates: does an event that comes several times have its effect once?"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engagelab_mock.checks.check import Check, Ended, Fix, Severity
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.orderings import Order, Orderings
 from engagelab_mock.checks.profile import accepted
+from engagelab_mock.checks.stimulus import failing_afterwards
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
-from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
-#: How many copies are sent at once, and how often.
+#: The statuses that are sent several times.
+_STATUSES = (
+    *("sent", "delivered", "verified", "verified_failed", "verified_timeout"),
+    *("sent_failed", "delivered_failed", "target_invalid"),
+)
+#: How many copies are sent at once, and how often for each status.
 COPIES = 8
 _ROUNDS = 3
 #: How often a connection is reset at most, until a reset callback had an effect.
@@ -42,7 +46,7 @@ class Once:
         self.statuses = statuses or (trial.context.profile.status,)
         #: Whether the states of different messages can be compared.
         self._own = trial.context.profile.own
-        scenario = "verified" if statuses else trial.context.profile.scenario
+        scenario = "-".join(statuses) if statuses else trial.context.profile.scenario
         self._orderings = Orderings(trial, scenario, *self.statuses, own=False)
 
     def learn(self) -> None:
@@ -58,14 +62,30 @@ class Once:
         if unseen := self._orderings.unseen(*orders):
             raise unseen
 
+    @classmethod
+    def of_all(cls, trial: Trial) -> Once:
+        """Do so for each status that the receiver's settings tick, and learn; `visible` are those with an effect."""
+        once = cls(trial, *dict.fromkeys([trial.context.profile.status, *filter(trial.ticks, _STATUSES)]))
+        once.learn()
+        return once
+
+    @property
+    def visible(self) -> list[str]:
+        """Return the statuses that have an effect that is seen, and so may be seen twice."""
+        if not self._own:
+            return [*self.statuses[:1]]
+        return [status for status in self.statuses if self._orderings.differing((), (status,))]
+
     def event(self, message: Message, status: str = "") -> Event:
         """Make the event."""
         status = status or self.statuses[0]
         return self.trial.events(self.schedule(1, status), message)[status]
 
-    def schedule(self, times: int = 1, status: str = "", *, fault: str = "") -> Schedule:
-        """Return the schedule that delivers the event so many times."""
-        return self._orderings.schedule((status or self.statuses[0],) * times, fault=fault)
+    def schedule(self, times: int = 1, status: str = "", *, fault: str = "", rows: int = 1) -> Schedule:
+        """Return the schedule that delivers the event so many times, each time in so many rows of one callback."""
+        status = status or self.statuses[0]
+        delivered = self._orderings.schedule((status,) * times, fault=fault)
+        return delivered if rows == 1 else Schedule(delivered.lifecycles, (Step((status,) * rows),) * times)
 
     def again(self, message: Message, what: str, schedule: Schedule | None = None, *, status: str = "") -> None:
         """Send the event once more, newly signed; fail unless it is accepted."""
@@ -121,15 +141,9 @@ class Once:
 
 
 def _dup_resigned(trial: Trial) -> None:
-    wanted = [status for status in ("sent", "delivered", "verified") if trial.ticks(status)]
-    if not wanted:
-        trial.skip("the receiver's settings do not tick sent, delivered or verified")
-    # The app may make nothing of these three.
-    once = Once(trial, *wanted) if trial.context.profile.scenario == "verified" else Once(trial)
-    wanted = [*once.statuses]
-    # All of them before the first is sent again: an app that works after its answer is waited for twice, and not six
-    # times. With a state that all messages share, one after another.
-    groups = [wanted] if trial.context.profile.own else [[status] for status in wanted]
+    once = Once.of_all(trial)
+    # All before the first comes again, to wait twice for an app that works after its answer; one by one with totals.
+    groups = [once.visible] if trial.context.profile.own else [[status] for status in once.statuses]
     for statuses in groups:
         _send_again(once, {status: trial.message() for status in statuses})
 
@@ -138,7 +152,7 @@ def _send_again(once: Once, messages: dict[str, Message]) -> None:
     trial = once.trial
     for status, message in messages.items():
         once.again(message, f"a valid callback of {status}", once.schedule(1, status), status=status)
-    once.learn()
+    trial.context.settle()
     first = [trial.glance(message) for message in messages.values()]
     whats = {status: f"{status} sent a second time, newly signed" for status in messages}
     for status, message in messages.items():
@@ -150,18 +164,24 @@ def _send_again(once: Once, messages: dict[str, Message]) -> None:
 
 
 def _dup_concurrent(trial: Trial) -> None:
-    once = Once(trial)
     try:
-        messages = [trial.message() for _ in range(_ROUNDS)]
-        for message in messages:
-            attempts = trial.send_at_once(once.event(message), COPIES)
+        # Known before and, if something differs, afterwards: some apps store how late a callback was, in seconds.
+        once = Once.of_all(trial)
+        messages = [(status, trial.message()) for _ in range(_ROUNDS) for status in once.visible]
+        for number, (status, message) in enumerate(messages):
+            if number and trial.time_left() < 2 * COPIES * trial.context.profile.answer + 2 * trial.context.profile.lag:
+                trial.warn(f"there was only time for {number} of {len(messages)} rounds: give more, with `timeout=`")
+                messages = messages[:number]
+                break
+            what = f"{COPIES} copies of {status} at once"
+            attempts = trial.send_at_once(once.event(message, status), COPIES)
             for attempt in attempts:
-                trial.expect_answer(attempt, f"one of {COPIES} copies of an event at once")
+                trial.expect_answer(attempt, f"one of {what}")
             if not any(map(accepted, attempts)):
-                trial.fail(f"none of {COPIES} copies of an event at once was acknowledged")
-        once.learn()
-        for message in messages:
-            once.check(message, f"{COPIES} copies of an event at once", settled=True)
+                trial.fail(f"none of {what} was acknowledged")
+        trial.context.settle()
+        for status, message in messages:
+            once.check(message, f"{COPIES} copies of {status} at once", status=status, settled=True)
     except Ended:
         if trial.transport == "wsgi" and not _works_in_a_thread(trial):
             trial.inconclusive(
@@ -204,7 +224,7 @@ def _timeout(trial: Trial) -> None:
 
 def _error_after_commit(trial: Trial) -> None:
     what = "that was answered with an error after its effect"
-    _lose(trial, what, during=partial(_failing_afterwards, trial), like="bad_gateway")
+    _lose(trial, what, during=partial(failing_afterwards, trial.receiver.transport), like="bad_gateway")
 
 
 def _lose(
@@ -241,56 +261,43 @@ def _lose(
     return changed
 
 
-@contextmanager
-def _failing_afterwards(trial: Trial) -> Iterator[None]:
-    """Make the app raise after it has done its work, as a middleware around it may."""
-    transport: Any = trial.receiver.transport
-    app = transport.app
-    transport.app = _wsgi_failing(app) if trial.transport == "wsgi" else _asgi_failing(app)
-    try:
-        yield
-    finally:
-        transport.app = app
+def _dup_account_events(trial: Trial) -> None:
+    kinds = [kind for kind in ("response", "notification") if trial.ticks_kind(kind)]
+    if not kinds:
+        trial.skip("the receiver's settings tick neither users' replies nor notifications")
+    ways: list[tuple[str, Callable[[Event], list[Attempt]]]] = [
+        ("sent a second time, newly signed", lambda event: [trial.send(event), trial.send(event)]),
+        ("twice in one callback", lambda event: [trial.send([event, event])]),
+    ]
+    if trial.transport != "wsgi" or _works_in_a_thread(trial):
+        ways += [(f"sent {COPIES} times at once", lambda event: trial.send_at_once(event, COPIES))] * _ROUNDS
+    seen: list[object] = []
+    for kind in filter(trial.sees_kind, kinds):
+        one, other = (_growth(trial, kind, lambda event: [trial.send(event)]) for _ in range(2))
+        seen += (usual := dict(one.items() & other.items()))  # such as the number of all replies
+        for what, send in ways:
+            grown = _growth(trial, kind, send)
+            for path, by in usual.items():
+                if (got := grown.get(path, 0)) != by:
+                    trial.fail(f"a {kind} {what}: {dotted(path[1])} grew by {got}; after one it grows by {by}")
+    if not seen:
+        trial.not_applicable("`observe` shows no number of users' replies or of notifications")
 
 
-def _wsgi_failing(app: WSGIApplication) -> WSGIApplication:
-    def failing(environ: dict[str, Any], start_response: Any) -> Any:
-        answer = app(environ, lambda *given: lambda written: None)
-        close = getattr(answer, "close", None)
-        if close is not None:
-            close()
-        raise RuntimeError("made to fail after the app had done its work")
+def _growth(trial: Trial, kind: str, send: Callable[[Event], list[Attempt]]) -> dict[tuple[int, Path], float]:
+    """Return by how much the numbers that the state shows grow when callbacks of a new account event are sent."""
+    places = trial.places(kind)
 
-    return failing
+    def numbers() -> dict[tuple[int, Path], float]:
+        states = enumerate(state_of(trial.glance(place), place) for place in places)
+        leaves = [((place, path), value) for place, state in states for path, value in state.items()]
+        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
 
-
-def _asgi_failing(app: Any) -> Any:
-    async def failing(scope: Any, receive: Any, send: Any) -> None:
-        async def swallow(message: Any) -> None:
-            pass
-
-        if scope["type"] != "http":
-            return await app(scope, receive, send)  # type: ignore[no-any-return]
-        await app(scope, receive, swallow)
-        raise RuntimeError("made to fail after the app had done its work")
-
-    return failing
-
-
-def _uplinks(trial: Trial) -> None:
-    # In the document's example, an uplink message has this id.
-    uplink = Message(id="0", to=trial.engagelab._engine.generate.recipient())
-    trial.glance(uplink)
-    account, at = trial.engagelab.account, trial.engagelab.clock.time()
-    first, second, third = (account.uplink(uplink.to, body=text, at=at) for text in ("STOP", "HELP", "START"))
-    for event in (first, second):
-        trial.expect_accepted(trial.send(event), "a user's reply")
-    if not trial.await_effect(uplink):
-        trial.not_applicable("`observe` shows no effect of users' replies, which have the message id 0")
-    trial.look(uplink)
-    trial.expect_accepted(trial.send(third), "a user's reply")
-    if not trial.await_effect(uplink):
-        trial.fail("a user's reply was lost after others: all have the message id 0")
+    before = numbers()
+    for attempt in send(trial.context.new_event(kind, places[-1])):
+        trial.expect_answer(attempt, f"a {kind}")
+    trial.context.settle()
+    return {path: value - before.get(path, 0) for path, value in numbers().items() if value != before.get(path, 0)}
 
 
 _WHY = (
@@ -314,7 +321,8 @@ DUPLICATES = (
         name="dup-resigned",
         title="An event that is sent again has one effect",
         why=_WHY + "A receiver that recognises duplicates by their nonce or signature takes a retry for a new event.",
-        stimulus="A valid callback, and the same event once more under a new signature; for sent, delivered, verified.",
+        stimulus="A valid callback, and the same event once more under a new signature; for each status that has an "
+        "effect.",
         expected="One effect: the state as after the first, except for times. Both acknowledged.",
         source="X",
         work=_dup_resigned,
@@ -325,7 +333,8 @@ DUPLICATES = (
         title="Copies of an event that come at once have one effect",
         why="A retry can reach another worker while the first callback is still being handled. A receiver that first "
         "checks if an event is known, and then inserts it, has the effect twice when two workers check at once.",
-        stimulus=f"The same event {COPIES} times at once, each with its own signature; {_ROUNDS} times.",
+        stimulus=f"The same event {COPIES} times at once, each with its own signature; {_ROUNDS} times for each status "
+        "that has an effect.",
         expected="One effect, at least one acknowledged, no 5xx, no deadlock.",
         work=_dup_concurrent,
     ),
@@ -367,24 +376,25 @@ DUPLICATES = (
         unless="only an app in process can be made to fail after its work, which needs a test in pytest",
     ),
     _check(
-        id="D15",
-        name="uplink-id-0",
-        title="Users' replies are not taken for duplicates",
-        why="In the documented example, a user's reply has the message id 0. A receiver that recognises duplicates by "
-        "the message id alone keeps the first STOP and loses all replies after it.",
-        stimulus="Three different replies of users, all with the message id 0.",
-        expected="All are kept.",
+        id="C17",
+        name="dup-account-event",
+        title="A reply or a notification that is sent again has one effect",
+        why=_WHY + "A receiver that recognises only statuses answers a user's STOP twice, and sends an alert for each "
+        "retry of a notification.",
+        stimulus="A user's reply and a notification: once more under a new signature, twice in one callback, and "
+        f"{COPIES} times at once.",
         severity=Severity.MAJOR,
-        source="D",
         fix=Fix(
-            "Identify users' replies by their `message_sid`.",
+            "Identify a reply by its `message_sid`, and a notification, which has no id, by a digest of its row. "
+            "Insert the key and have the effect in one transaction, as for statuses.",
             """\
 for row in json.loads($body)["rows"]:
-    if isinstance(row.get("response"), dict):
-        key = row["response"]["response_data"]["message_sid"]
-    else:
-        key = row["message_id"], row["status"]["message_status"]""",
+    reply = (row.get("response") or {}).get("response_data", {})
+    key = reply.get("message_sid") or hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+    with database.transaction():
+        if database.insert_if_new(key):
+            handle(row)""",
         ),
-        work=_uplinks,
+        work=_dup_account_events,
     ),
 )

@@ -1,9 +1,10 @@
-"""Family B, freshness: is a callback refused if another user signed it, too long ago, or if it came before?"""
+"""Freshness: is a callback refused if another user signed it, or too long ago, and recognised if it came before?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.duplicates import Once
@@ -12,6 +13,10 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.protocol.signature import TOLERANCE
 
+#: How many messages there are between an event and its duplicate, and at how many of them answers are compared.
+MESSAGES, _SAMPLE = 2000, 50
+#: How much longer answers may take at the end, and which answers are slow at all, in seconds.
+_SLOWER, _SLOW = 5, 0.05
 #: Digits outside ASCII, which `str.isdigit` and `int` accept.
 _FULL_WIDTH = str.maketrans({str(digit): chr(0xFF10 + digit) for digit in range(10)})
 _TIMESTAMPS: dict[str, Callable[[int], str]] = {
@@ -82,6 +87,29 @@ def _replayed_over_another_body(trial: Trial) -> None:
     trial.expect_answer(second, "another body with a signature that was used before")
 
 
+def _after_many(trial: Trial) -> None:
+    trial.expect_own_state()
+    once, message = Once(trial), trial.message()
+    trial.show(message)
+    trial.expect_accepted(trial.send(once.event(message)))
+    once.learn()
+    first, took = trial.glance(message), list[float]()
+    while len(took) < MESSAGES and trial.time_left() > 1 + trial.context.profile.lag:
+        attempt = trial.send(trial.context.new_message())
+        trial.expect_accepted(attempt, f"a valid callback after {len(took)} others")
+        took.append(attempt.elapsed)
+    if len(took) < MESSAGES / 2:
+        trial.out_of_time()
+    if len(took) < MESSAGES:
+        trial.warn(f"there was only time for {len(took)} of {MESSAGES} messages: give more, with `timeout=` or --total")
+    what = f"an event that came again after {len(took)} other messages"
+    once.again(message, what, once.schedule(2))
+    once.check(message, what, first=first)
+    usual, last = median(took[:_SAMPLE]), median(took[-_SAMPLE:])
+    if last > max(_SLOW, _SLOWER * usual):
+        trial.warn(f"answers took {usual:.3f} s at first, and {last:.3f} s at the end: a query may read all rows")
+
+
 _WINDOW_WHY = (
     "The body is not signed, so an attacker who has seen one header could use it for ever, with any body. The time "
     "window in which it is accepted is the first defence; the official SDK allows 300 seconds either way."
@@ -107,6 +135,14 @@ _NONCE = Fix(
 digest = hashlib.sha256($body).hexdigest()
 if cache.get_or_set(nonce, digest) != digest:
     $refuse_401""",
+)
+_FOREVER = Fix(
+    "Keep the keys of events in the database, as long as the messages, and not in a cache of limited size.",
+    """\
+with database.transaction():
+    if database.insert_if_new(message_id, status, channel):  # a table with a unique key, not a cache
+        have_the_effect(message_id, status)
+$ok""",
 )
 _check = partial(Check, needs_signature=True, need="http", expected="Refused: no effect, no 5xx, no hang.", source="K")
 
@@ -194,5 +230,21 @@ FRESHNESS = (
         source="?",
         fix=_NONCE,
         work=_replayed_over_another_body,
+    ),
+    Check(
+        id="C18",
+        name="many-messages",
+        title="An event is still recognised after many other messages",
+        why="A retry comes up to days later, after thousands of other events. A receiver that keeps known events in a "
+        "cache forgets the first when the cache is full, and has its effect again. One whose query reads all rows "
+        "becomes slower with each message.",
+        stimulus=f"A valid callback, {MESSAGES} callbacks about other messages, and the first event once more.",
+        expected=f"One effect. Answers that take {_SLOWER} times as long at the end are a warning.",
+        severity=Severity.MAJOR,
+        need="probe",
+        source="X",
+        fix=_FOREVER,
+        work=_after_many,
+        deep=True,
     ),
 )

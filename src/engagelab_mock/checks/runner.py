@@ -297,6 +297,8 @@ class CheckOptions(ProbeOptions, total=False):
     skip: Sequence[str]
     #: The least severity to run.
     severity: str
+    #: How much is sent: "normal", or "deep", which adds the checks that take long. Default: normal.
+    depth: str
     #: The failures that do not count: a reason for each id.
     suppress: Mapping[str, str] | None
     #: How long the whole run may take, in seconds. Default: 180.
@@ -371,7 +373,7 @@ def _runner(
             if name not in CheckOptions.__annotations__:
                 raise UnknownName("argument", name, ["receiver", *CheckOptions.__annotations__], where="check")
         given: dict[str, Any] = {**options}
-        choice = {name: given.pop(name) for name in ("only", "skip", "severity", "suppress") if name in given}
+        choice = {name: given.pop(name) for name in ("only", "skip", "severity", "depth", "suppress") if name in given}
         probe: Any = {name: given.pop(name) for name in PROBE_OPTIONS if name in given}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)

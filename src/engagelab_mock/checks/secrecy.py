@@ -24,13 +24,21 @@ def _authorization(trial: Trial) -> None:
     configured = trial.receiver.settings.authorization
     if not configured:
         trial.skip("no Authorization is configured")
-    scheme, blank, credentials = configured.partition(" ")
-    for what, value in (
-        ("a callback without its Authorization", None),
-        ("a callback with another Authorization", f"{scheme}{blank}not-the-credentials"),
-    ):
+    scheme, blank, credentials = configured.partition(" ") if " " in configured else ("", "", configured)
+    forged = {
+        "another Authorization": "not-the-credentials",
+        "the first half of its Authorization": credentials[: len(credentials) // 2],
+        "the credentials of its Authorization in another case": credentials.swapcase(),
+    }
+    message = trial.message()
+    attempt = trial.send(message, authorization(None))
+    trial.expect_refused(attempt, message, "a callback without its Authorization")
+    for what, value in forged.items():
+        if value in {"", credentials}:
+            continue  # the credentials have no letters, or only one character
         message = trial.message()
-        trial.expect_refused(trial.send(message, authorization(value)), message, what)
+        attempt = trial.send(message, authorization(f"{scheme}{blank}{value}"))
+        trial.expect_refused(attempt, message, f"a callback with {what}")
     # Schemes are case-insensitive, but EngageLab sends the header verbatim: accepting and refusing are both right.
     swapped = trial.send(trial.message(), authorization(f"{scheme.swapcase()}{blank}{credentials}"))
     trial.expect_answer(swapped, "a callback whose Authorization has its scheme in another case")
@@ -147,8 +155,8 @@ SECRECY = (
         title="A callback without the configured Authorization is refused",
         why="EngageLab sends the Authorization from its console with every callback. If it is configured, but the "
         "receiver does not check it, it protects nothing.",
-        stimulus="Validly signed callbacks without Authorization, with another one, and with the scheme in another "
-        "case, which may be accepted or refused.",
+        stimulus="Validly signed callbacks without Authorization, with another one, with half of it, and with its "
+        "credentials in another case; and with the scheme in another case, which may be accepted or refused.",
         expected="Refused; the configured one is accepted.",
         severity=Severity.MAJOR,
         source="S",

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from engagelab_mock.checks.check import Check, Fix, Severity
-from engagelab_mock.checks.stimulus import signature
+from engagelab_mock.checks.profile import accepted, describe
+from engagelab_mock.checks.stimulus import signature, signing
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
+from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 
 #: Malformed values of the header, by what is wrong with them; each is made from a genuine one.
 _MALFORMED: dict[str, Callable[[str], str]] = {
@@ -53,8 +55,79 @@ def _insert(value: str, *, after: str, text: str) -> str:
 
 
 def _prefix(trial: Trial) -> None:
+    """Send signatures that are only partly right. One look at the state is enough if all are refused."""
     message = trial.message()
-    trial.expect_refused(trial.send(message, "truncated_signature"), message, "the first half of a genuine signature")
+    for what, change in _PARTLY_RIGHT.items():
+        attempt = trial.send(message, signature(change))
+        trial.expect_answer(attempt, what)
+        if accepted(attempt):
+            trial.expect_refused(attempt, message, what)
+    trial.expect_no_effect(attempt, message, "a signature that is only partly right")
+
+
+def _cut(value: str, *, digits: int) -> str:
+    head, _, given = value.rpartition("=")
+    return f"{head}={given[:digits]}"
+
+
+def _other_digit(value: str, *, place: int) -> str:
+    head, _, given = value.rpartition("=")
+    digits = [*given]
+    digits[place] = "0" if digits[place] != "0" else "1"
+    return f"{head}={''.join(digits)}"
+
+
+_PARTLY_RIGHT: dict[str, Callable[[str], str]] = {
+    "a genuine signature whose last digit is wrong": partial(_other_digit, place=-1),
+    "a genuine signature whose first digit is wrong": partial(_other_digit, place=0),
+    **{
+        f"the first {digits} of a genuine signature's 64 digits": partial(_cut, digits=digits)
+        for digits in range(1, 64)
+    },
+}
+
+
+def _empty_secret(trial: Trial) -> None:
+    message = trial.message()
+    trial.expect_refused(trial.send(message, signing(secret="")), message, "a callback signed with an empty secret")
+
+
+def _other_kinds(trial: Trial) -> None:
+    kinds = [kind for kind in ACCOUNT_EVENTS if trial.ticks_kind(kind)]
+    if not kinds:
+        trial.skip("the receiver's settings only tick message statuses")
+    unseen = []
+    for kind in kinds:
+        for forgery, how in (("missing_signature", "unsigned"), ("wrong_secret", "signed with another secret")):
+            places = trial.places(kind)
+            event = trial.context.new_event(kind, places[-1])
+            what = f"the {kind} {event.name}, {how},"
+            shown = trial.sees_kind(kind)
+            attempt = trial.send(event, forgery)
+            trial.expect_answer(attempt, what)
+            if shown and any(trial.effects(*places)):
+                trial.fail(f"{what} had an effect", basis="state")
+            if accepted(attempt) and shown:
+                trial.warn(f"{what} had no effect, but was {describe(attempt)} like a genuine one")
+            elif accepted(attempt):
+                unseen.append((f"{what} was {describe(attempt)} like a genuine one", forgery))
+    for what, forgery in unseen:
+        # No effect of it can be seen, so the answer decides, unless the receiver answers any forgery like this.
+        if accepted(trial.send(trial.message(), forgery)):
+            trial.inconclusive(f"{what}, and so is a status: whether it had an effect cannot be seen")
+        trial.fail(f"{what}, but a status is refused: the receiver verifies some kinds of rows only", basis="answer")
+
+
+def _used_nonce(trial: Trial) -> None:
+    for what, same in (("of the same event", True), ("of another event", False)):
+        nonce = trial.engagelab._engine.generate.nonce()
+        message = trial.message()
+        forged = trial.send(message if same else trial.message(), signing(nonce=nonce), "wrong_secret")
+        if accepted(forged):
+            trial.inconclusive(f"a forged callback was {describe(forged)}; B02 checks that")
+        genuine = f"a genuine callback whose nonce a forgery {what} had used"
+        trial.expect_accepted(trial.send(message, signing(nonce=nonce)), genuine)
+        trial.expect_effect(message, genuine)
 
 
 def _header_case(trial: Trial) -> None:
@@ -193,10 +266,10 @@ SIGNATURE = (
     _check(
         id="B05",
         name="sig-prefix",
-        title="The beginning of a genuine signature is refused",
+        title="A signature that is only partly right is refused",
         why="A comparison that stops at the end of the shorter text accepts a signature of one digit, which can be "
-        "guessed.",
-        stimulus="A callback with the first 32 of the signature's 64 digits.",
+        "guessed. One that looks at the first digits only makes the rest of the signature worthless.",
+        stimulus="Callbacks with the first 1 to 63 of the signature's 64 digits, and with a wrong first or last digit.",
         severity=Severity.BLOCKER,
         fix=_VERIFY,
         work=_prefix,
@@ -265,5 +338,54 @@ SIGNATURE = (
         source="?",
         fix=_SHAPE,
         work=_shifted,
+    ),
+    _check(
+        id="B23",
+        name="sig-empty-secret",
+        title="A callback signed with an empty secret is refused",
+        why="While a secret is replaced, receivers accept the old one and the new one. If no old secret is set, it is "
+        "an empty text, and anyone can sign with that.",
+        stimulus="A callback signed validly, but with an empty secret.",
+        severity=Severity.BLOCKER,
+        source="?",
+        fix=Fix(
+            "Leave secrets that are not set out of the list of secrets that you accept, and do not start without one.",
+            """\
+secrets = [secret for secret in (SECRET, OLD_SECRET) if secret]
+digests = [hmac.new(secret.encode(), signed, "sha256").hexdigest() for secret in secrets]
+if not any(hmac.compare_digest(digest.encode(), given.encode()) for digest in digests):
+    $refuse_401""",
+        ),
+        work=_empty_secret,
+    ),
+    _check(
+        id="B24",
+        name="sig-other-kinds",
+        title="Events that are not message statuses need a signature, too",
+        why="Notifications, users' replies and system events come to the same address. A receiver that verifies only "
+        "statuses lets anyone unsubscribe any user with a reply, or raise alarms about the account.",
+        stimulus="A notification, a user's reply and a system event, unsigned, and signed with another secret.",
+        severity=Severity.BLOCKER,
+        fix=Fix(
+            "Verify each callback before you look at its rows.", "verify($header)\nenvelope = json.loads($body)\n$ok"
+        ),
+        work=_other_kinds,
+    ),
+    _check(
+        id="B25",
+        name="nonce-used-up",
+        title="A forged callback does not use up a nonce",
+        why="A receiver that stores each nonce before it has checked the signature refuses a genuine callback if a "
+        "forgery with the same nonce came before it. So anyone who sees a callback on its way can suppress it.",
+        stimulus="A callback signed with another secret, and then a genuine one with the same nonce, about the same "
+        "event and about another one.",
+        expected="The genuine callback is accepted and applied.",
+        severity=Severity.MINOR,
+        source="?",
+        fix=Fix(
+            "Store a nonce only after the signature was found right.",
+            "verify($header)\nif not cache.add(nonce, True):\n    $refuse_401",
+        ),
+        work=_used_nonce,
     ),
 )

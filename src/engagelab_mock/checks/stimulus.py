@@ -1,10 +1,11 @@
-"""Faults made for one check, in addition to the faults that have a name: requests that no normal sender makes."""
+"""Faults made for one check, in addition to those that have a name, and apps that fail after their work."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,6 +13,9 @@ from engagelab_mock.delivery.faults.fault import ANYWHERE, OVER_HTTP, Draft, Fau
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.signature import HEADER, Signer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def made(
@@ -96,6 +100,16 @@ def signature(change: Callable[[str], str], *, forged: bool = True) -> Fault:
     return made("changed signature", "headers", work, forged=forged)
 
 
+def signing(*, nonce: str | None = None, secret: str | None = None) -> Fault:
+    """Sign with a given nonce, or with another secret."""
+
+    def work(draft: Draft) -> None:
+        draft.nonce = draft.nonce if nonce is None else nonce
+        draft.secret = draft.secret if secret is None else secret
+
+    return made("signed otherwise", "signing", work, forged=True)
+
+
 def signed(*, timestamp: Callable[[int], str]) -> Fault:
     """Sign validly over a timestamp that is spelt in another way."""
 
@@ -151,3 +165,38 @@ def _digest(draft: Draft, timestamp: str) -> str:
     # Sign the text that a receiver reads from the header, after the server has decoded it as latin-1.
     signer = Signer(draft.username, draft.secret)
     return signer.digest(timestamp, draft.nonce)
+
+
+@contextmanager
+def failing_afterwards(transport: Any) -> Iterator[None]:
+    """Make an app in process raise after it has done its work, as a middleware around it may."""
+    app = transport.app
+    transport.app = _wsgi_failing(app) if transport.name == "wsgi" else _asgi_failing(app)
+    try:
+        yield
+    finally:
+        transport.app = app
+
+
+def _wsgi_failing(app: WSGIApplication) -> WSGIApplication:
+    def failing(environ: dict[str, Any], start_response: Any) -> Any:
+        answer = app(environ, lambda *given: lambda written: None)
+        close = getattr(answer, "close", None)
+        if close is not None:
+            close()
+        raise RuntimeError("made to fail after the app had done its work")
+
+    return failing
+
+
+def _asgi_failing(app: Any) -> Any:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        async def swallow(message: Any) -> None:
+            pass
+
+        if scope["type"] != "http":
+            return await app(scope, receive, send)  # type: ignore[no-any-return]
+        await app(scope, receive, swallow)
+        raise RuntimeError("made to fail after the app had done its work")
+
+    return failing

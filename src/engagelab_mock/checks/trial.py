@@ -18,7 +18,7 @@ from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
@@ -73,12 +73,34 @@ class Trial:
 
     # --- Send
 
-    def message(self, *, prepared: bool = True) -> Message:
-        """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False."""
+    def message(self, *, prepared: bool = True, **data: Any) -> Message:
+        """Make a message that no callback was sent about, and call `prepare` with it unless `prepared` is False.
+
+        `to` and `custom_args` can be given.
+        """
         # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
-        message = self.context.new_message(prepared=prepared, accepted=self._began)
+        message = self.context.new_message(prepared=prepared, accepted=self._began, **data)
         self._states[message.id] = self.context.look(message)
         return message
+
+    def message_with(self, what: str, **data: Any) -> Message:
+        """Do the same as `message`. End the trial as inconclusive if `prepare` fails for a message with such data."""
+        try:
+            return self.message(**data)
+        except ProbeFailed as error:
+            self.inconclusive(f"{error.what:.150}, for a message with {what}")
+
+    def sees_kind(self, kind: str) -> bool:
+        """Tell whether the effect of an account event of this kind can be seen."""
+        return self.sees and self.context.shows(kind)
+
+    def places(self, kind: str) -> list[Message]:
+        """Return the messages whose states may show an event of this kind, or a new recipient's reply."""
+        shown = self.sees_kind(kind)  # first, because this may send an event
+        places = self.context.places_of(self.message())
+        if shown:
+            self.glance(places[0])
+        return places
 
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:
         """Make an event of a message (default: of a status that has an effect).
@@ -106,6 +128,10 @@ class Trial:
         """Tell whether the receiver's settings tick a message status."""
         events = self.receiver.settings.events
         return not events or "status" in events or status in events
+
+    def ticks_kind(self, kind: str) -> bool:
+        """Tell whether the receiver's settings tick the account event that `Context.new_event` makes of this kind."""
+        return self.receiver.settings.wants(self.context.new_event(kind, Message(id="0", to="+6591234567")))
 
     def send(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> Attempt:
         """Send one callback and return its last attempt; a message stands for one of its events that has an effect.

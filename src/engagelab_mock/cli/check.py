@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import TextColumn
 
-from engagelab_mock.checks.check import Severity
+from engagelab_mock.checks.check import DEPTHS, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
 from engagelab_mock.cli.options import (
     Decorated,
@@ -74,6 +74,7 @@ class CheckOptions:
     only: tuple[str, ...]
     skip: tuple[str, ...]
     severity: str
+    depth: str
     suppress: tuple[str, ...]
     fail_on: str
     patience: float
@@ -125,6 +126,13 @@ that was asked for, and when the state could not be read; 3 when the receiver co
 @_setting("only", multiple=True, metavar="IDS", help="Run only these: ids or names, with * and commas.")
 @_setting("skip", multiple=True, metavar="IDS", help="Do not run these.")
 @_setting("severity", type=_SEVERITIES, default="info", show_default=True, help="Run checks of at least this severity.")
+@_setting(
+    "depth",
+    type=click.Choice(DEPTHS),
+    default="normal",
+    show_default=True,
+    help="How much is sent: deep adds the checks that take long.",
+)
 @_setting("suppress", multiple=True, metavar="ID=REASON", help="Do not count a failure of this check; can be repeated.")
 @_setting(
     "fail_on",
@@ -204,6 +212,7 @@ def check(**given: Any) -> int:
             only=_split(options.only),
             skip=_split(options.skip),
             severity=options.severity,
+            depth=options.depth,
             suppress=suppressed(options.suppress),
         ),
         timeout=options.total,

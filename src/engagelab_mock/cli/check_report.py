@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 from rich.text import Text
 
-from engagelab_mock.checks.catalogue import CHECKS
+from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report
 from engagelab_mock.checks.profile import NO_OBSERVE
@@ -73,7 +73,19 @@ class CheckSummary:
 
 
 #: The options of the command line that a check needs when it is run again. Secrets are exported.
-_KEPT = ("url", "username", "timeout", "insecure", "ca", "observe", "observe_command", "effect", "terminal", "patience")
+_KEPT = (
+    "url",
+    "username",
+    "timeout",
+    "insecure",
+    "ca",
+    "observe",
+    "observe_command",
+    "effect",
+    "terminal",
+    "depth",
+    "patience",
+)
 
 
 def again_lines(context: click.Context) -> list[str]:
@@ -122,6 +134,9 @@ class _ReportText:
         if self._blind:
             more = f"{counted(len(self._blind), 'more check')}: duplicates, order, forged callbacks"
             screen.note(Text.assemble(("--observe", "bold"), f" would judge {more}"), indent=2)
+        deep = [f"{each.id} {each.name}" for each in report.findings if each.left_out and each.reason == DEEP_ONLY]
+        if deep:
+            screen.note(Text.assemble(("--depth deep", "bold"), f" adds {', '.join(deep)}"), indent=2)
         screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
         if report.inferred:
             screen.note(Text(plain(report.inferred), "dim"), indent=2)

@@ -125,9 +125,12 @@ def shown_headers(delivery: Delivery, attempt: Attempt) -> tuple[tuple[str, str]
 def _masked(value: str, configured: str) -> str:
     """Return an Authorization without the configured credentials, for any scheme."""
     credentials = configured.partition(" ")[2] or configured
-    if not configured or credentials not in value:
-        return value
-    return AS_CONFIGURED if value == configured else value.replace(credentials, AS_CONFIGURED)
+    if not configured or value == configured:
+        return AS_CONFIGURED if configured else value
+    given = value.partition(" ")[2] or value
+    if given != credentials and given.lower() in credentials.lower():
+        return f"{value.removesuffix(given)}(as configured, but cut or in another case)"
+    return value.replace(credentials, AS_CONFIGURED)
 
 
 def _choose(lines: Sequence[_Line], most: int) -> Sequence[int]:

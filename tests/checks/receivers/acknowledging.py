@@ -83,6 +83,24 @@ class CountsItsBytesByHand(CorrectReceiver):
         return 200, "ok", {"Content-Length": "20"}
 
 
+class KeepsConnectionsOfRefusedCallbacks(CorrectReceiver):
+    """Give a connection back when a callback is accepted, and not when it is refused; the pool has 15."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._taken = 0
+
+    def handle(self, incoming: Incoming) -> Answer:
+        if self._taken >= 15:
+            # The pool waits, gives up, and is made anew.
+            self._taken = 0
+            raise TimeoutError("QueuePool limit of size 5 overflow 10 reached")
+        self._taken += 1
+        answer = super().handle(incoming)
+        self._taken = 0
+        return answer
+
+
 MUTANTS = [
     Mutant("A01", TakesAnEmptyBodyForForged),
     Mutant("A02", KnowsTheOlderPingAlone),
@@ -97,4 +115,6 @@ MUTANTS = [
     Mutant("A09", TakesEveryMethod),
     # Half an answer is not an answer.
     Mutant("A10", CountsItsBytesByHand, also=("A04",)),
+    # It also refuses many forged signatures in a row.
+    Mutant("A11", KeepsConnectionsOfRefusedCallbacks, also=("B05",)),
 ]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.checks.receivers import downstream
-from tests.checks.receivers.correct import CorrectReceiver
+from tests.checks.receivers.correct import CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.servers import Handler, handling
@@ -60,6 +60,89 @@ class LooksBeforeItWrites(CorrectReceiver):
         query = "SELECT 1 FROM effects WHERE message_id = ? AND status = ? AND detail = ?"
         if event not in self._here.new and db.execute(query, event).fetchone() is None:
             self._here.new.append(event)
+
+
+class LooksBeforeItGivesACredit(LooksBeforeItWrites):
+    """Have an effect of `verified` alone, and of failures, so that the first status that has one is not the one."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if status == "verified":
+            super().keep(db, message_id, status, detail)
+        else:
+            CorrectReceiver.keep(self, db, message_id, status, detail)
+
+
+class CountsEachWrongCode(CorrectReceiver):
+    """Count wrong codes, also one that is sent again."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if status == "verified_failed":
+            db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
+        else:
+            super().keep(db, message_id, status, detail)
+
+
+class KnowsACallbackByItsBody(CorrectReceiver):
+    """Know a callback by a digest of its body, and each row only within its callback."""
+
+    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        with self.store.transaction() as db:
+            self.remember(db, nonce, body)
+            db.execute("CREATE TABLE IF NOT EXISTS bodies (body TEXT PRIMARY KEY)")
+            rows = {json.dumps(row): row for row in envelope["rows"]}
+            if db.execute("INSERT OR IGNORE INTO bodies VALUES (?)", [json.dumps([*rows])]).rowcount:
+                for row in rows.values():
+                    self.apply(db, row)
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
+
+
+class KnowsTheLastHundredEvents(CorrectReceiver):
+    """Remember events in a cache that has place for a hundred."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._cache: dict[Event, bool] = {}
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        event = (message_id, status, detail)
+        if not self._cache.pop(event, False):
+            db.execute("INSERT INTO effects VALUES (?, ?, ?)", event)
+        self._cache[event] = True
+        while len(self._cache) > 100:
+            del self._cache[next(iter(self._cache))]
+
+
+class AnswersEachStop(CorrectReceiver):
+    """Keep a reply each time that it comes."""
+
+    def apply_response(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        text = json.dumps(row["response"], sort_keys=True)
+        db.execute("INSERT INTO effects VALUES (?, 'uplink', ?)", [str(row.get("message_id")), text])
+
+
+class LooksBeforeItAnswersStop(LooksBeforeItWrites):
+    """Look in one transaction whether a reply is known, and keep it in another."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if status == "uplink":
+            super().keep(db, message_id, status, detail)
+        else:
+            CorrectReceiver.keep(self, db, message_id, status, detail)
+
+
+class SendsAnAlertForEach(CorrectReceiver):
+    """Count an alert for each notification, also for one that is sent again."""
+
+    def apply(self, db: sqlite3.Connection, row: Any) -> None:
+        if isinstance(row, dict) and isinstance(row.get("notification"), dict):
+            db.execute("INSERT INTO effects VALUES ('alerts', '', '')")
+        super().apply(db, row)
+
+    @staticmethod
+    def observe(store: Store, message_id: str) -> dict[str, Any]:
+        return {**observe(store, message_id), "alerts": len(store.effects("alerts"))}
 
 
 class RemembersLater(CorrectReceiver):
@@ -171,11 +254,18 @@ MUTANTS = [
     Mutant(
         "C01",
         KnowsARequestByItsNonce,
-        also=("C02", "C03"),
+        also=("C02", "C03", "C17", "D28"),
         also_in_process=("C05",),
         also_over_a_socket=("C04",),
     ),
-    Mutant("C02", LooksBeforeItWrites, slow=True),
+    Mutant("C02", LooksBeforeItWrites, also=("C17",), slow=True),
+    Mutant("C02", LooksBeforeItGivesACredit, slow=True),
+    Mutant("C01", CountsEachWrongCode, also=("C02", "D03", "D28")),
+    Mutant("D28", KnowsACallbackByItsBody),
+    Mutant("C18", KnowsTheLastHundredEvents),
+    Mutant("C17", AnswersEachStop),
+    Mutant("C17", LooksBeforeItAnswersStop, slow=True),
+    Mutant("C17", SendsAnAlertForEach, observe=SendsAnAlertForEach.observe),
     # A sender that disconnects may be gone in time or not; after a reset it is gone. It passes C01 and C02 in process.
     Mutant("C03", RemembersLater, not_asked=("C01", "C02", "C04"), over=("http",), serve=when_written, slow=True),
     # It also waits for downstream calls. A sender that resets the connection may be gone in time or not.

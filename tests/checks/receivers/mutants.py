@@ -10,6 +10,7 @@ from tests.checks.receivers import (
     reading,
     unknown_messages,
     verifying,
+    vocabulary,
     wired,
 )
 
@@ -20,6 +21,7 @@ MUTANTS = [
     *ordering.MUTANTS,
     *unknown_messages.MUTANTS,
     *reading.MUTANTS,
+    *vocabulary.MUTANTS,
     *wired.MUTANTS,
     *meaning.MUTANTS,
 ]

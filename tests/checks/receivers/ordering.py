@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
-from tests.checks.receivers.correct import ALONG, CorrectReceiver
+from tests.checks.receivers.correct import ALONG, CorrectReceiver, observe
 from tests.checks.receivers.mutant import Mutant
+from tests.checks.receivers.store import Store
 
 
 class KeepsOneStatus(CorrectReceiver):
@@ -92,6 +94,63 @@ class OrdersByMsgTime(OrdersByTime):
         return row["status"]["status_data"].get("msg_time", 0)
 
 
+class KeepsOneStateOfEachRecipient(CorrectReceiver):
+    """Store the events of all messages to a number under that number."""
+
+    def key(self, row: dict[str, Any]) -> str:
+        return str(row.get("to"))
+
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        db.execute("CREATE TABLE IF NOT EXISTS people (message_id TEXT, key TEXT)")
+        db.execute("INSERT INTO people VALUES (?, ?)", [str(row.get("message_id")), self.key(row)])
+        super().apply_status(db, {**row, "message_id": self.key(row)})
+
+    @staticmethod
+    def observe(store: Store, message_id: str) -> dict[str, Any]:
+        with store.transaction() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS people (message_id TEXT, key TEXT)")
+            found = db.execute("SELECT key FROM people WHERE message_id = ?", [message_id]).fetchone()
+        return observe(store, found[0] if found else message_id)
+
+
+class KeepsOneStateOfEachReference(KeepsOneStateOfEachRecipient):
+    """Store the events of all messages with the same reference of the app under that reference."""
+
+    def key(self, row: dict[str, Any]) -> str:
+        reference = row.get("custom_args")
+        return str(
+            reference["order"] if isinstance(reference, dict) and "order" in reference else row.get("message_id")
+        )
+
+
+class RemembersTheLastMessageOfARecipient(CorrectReceiver):
+    """Have one row for each recipient, which the next message to it replaces."""
+
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        db.execute("CREATE TABLE IF NOT EXISTS people (message_id TEXT, recipient TEXT PRIMARY KEY)")
+        known = db.execute("SELECT message_id FROM people WHERE recipient = ?", [str(row.get("to"))]).fetchone()
+        if known is not None and known[0] != str(row.get("message_id")):
+            db.execute("DELETE FROM effects WHERE message_id = ?", known)
+        db.execute("REPLACE INTO people VALUES (?, ?)", [str(row.get("message_id")), str(row.get("to"))])
+        super().apply_status(db, row)
+
+
+class TakesTheSameStatusOfARecipientForADuplicate(CorrectReceiver):
+    """Know an event by its recipient, its template, its status and its second."""
+
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        db.execute("CREATE TABLE IF NOT EXISTS known (message_id TEXT, event TEXT PRIMARY KEY)")
+        data = row["status"].get("status_data")
+        parts = {name: data.get(name) for name in ("template_key", "current_send_channel")} if data else {}
+        event = json.dumps(
+            [row.get("to"), row.get("itime"), row["status"].get("message_status"), parts], sort_keys=True
+        )
+        db.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", [str(row.get("message_id")), event])
+        first = db.execute("SELECT message_id FROM known WHERE event = ?", [event]).fetchone()
+        if first == (str(row.get("message_id")),):
+            super().apply_status(db, row)
+
+
 MUTANTS = [
     Mutant("C06", KeepsWhatCameLast, also=("C07", "C09", "C11", "C15")),
     Mutant("C07", TakesAPlanForANewBeginning),
@@ -102,5 +161,9 @@ MUTANTS = [
     Mutant("C11", TakesTheLaterOfTwoReports),
     Mutant("C14", TakesOneEventOfEachStatus),
     Mutant("C15", OrdersByTime),
+    Mutant("C16", KeepsOneStateOfEachRecipient, observe=KeepsOneStateOfEachRecipient.observe),
+    Mutant("C16", KeepsOneStateOfEachReference, observe=KeepsOneStateOfEachReference.observe),
+    Mutant("C16", RemembersTheLastMessageOfARecipient),
+    Mutant("C16", TakesTheSameStatusOfARecipientForADuplicate),
     Mutant("C06", OrdersByMsgTime, also=("C07", "C09", "C11", "C15")),
 ]

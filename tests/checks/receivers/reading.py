@@ -164,6 +164,11 @@ class TellsUplinksByTheirMessageId(CorrectReceiver):
         self.keep(db, str(row["message_id"]), "uplink", "")
 
 
+class KeepsOneReplyOfEachUser(CorrectReceiver):
+    def apply_response(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        self.keep(db, str(row["message_id"]), "uplink", str(row["response"]["response_data"]["from"]))
+
+
 class WritesTextAsUtf8(CorrectReceiver):
     def apply(self, db: sqlite3.Connection, row: Any) -> None:
         json.dumps(row, ensure_ascii=False).encode()
@@ -219,7 +224,7 @@ class TakesNaNForACost(CorrectReceiver):
 
 MUTANTS = [
     # It loses all other rows of a callback, of any kind.
-    Mutant("D01", LooksAtTheFirstRow, also=("D02", "D04", "D05", "D08", "D11")),
+    Mutant("D01", LooksAtTheFirstRow, also=("D02", "D04", "D05", "D08", "D11", "D27")),
     Mutant("D02", TakesOneRowAMessage),
     Mutant("D03", LooksForDuplicatesBeforeItWrites),
     Mutant("D04", LosesAllForOneBadRow),
@@ -237,6 +242,7 @@ MUTANTS = [
     Mutant("D14", ParsesNumbersAsJavaScriptDoes),
     Mutant("D14", KeepsFloats),
     Mutant("D15", TellsUplinksByTheirMessageId),
+    Mutant("D15", KeepsOneReplyOfEachUser),
     Mutant("D16", WritesTextAsUtf8),
     Mutant("D17", LooksAtTheContentType),
     Mutant("D18", AcknowledgesWhatItCannotParse),

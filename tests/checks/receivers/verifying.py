@@ -7,8 +7,9 @@ import json
 import re
 import sqlite3
 import time
+from typing import ClassVar
 
-from tests.checks.receivers.correct import USERNAME, CorrectReceiver, Incoming, Refused
+from tests.checks.receivers.correct import AUTHORIZATION, SECRET, USERNAME, CorrectReceiver, Incoming, Refused
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.servers import by_hand, on_wsgiref
 
@@ -44,6 +45,25 @@ class TakesShortenedSignatures(CorrectReceiver):
         given = parts["signature"].encode()
         digest = self.digest(parts["timestamp"], parts["nonce"], parts["username"]).encode()
         if len(given) < 16 or not hmac.compare_digest(digest[: len(given)], given):
+            raise Refused(401)
+
+
+class ComparesTheFirstHalf(CorrectReceiver):
+    def check_digest(self, parts: dict[str, str]) -> None:
+        digest = self.digest(parts["timestamp"], parts["nonce"], parts["username"])
+        if len(parts["signature"]) != 64 or not hmac.compare_digest(
+            digest[:32].encode(), parts["signature"][:32].encode()
+        ):
+            raise Refused(401)
+
+
+class TakesShortSignatures(CorrectReceiver):
+    """Accept signatures of 40 digits, too, as an older digest has."""
+
+    def check_digest(self, parts: dict[str, str]) -> None:
+        digest = self.digest(parts["timestamp"], parts["nonce"], parts["username"]).encode()
+        given = parts["signature"].encode()
+        if not any(hmac.compare_digest(digest[:length], given) for length in (40, 64)):
             raise Refused(401)
 
 
@@ -115,6 +135,59 @@ class NeverLooksAtAuthorization(CorrectReceiver):
         pass
 
 
+class IgnoresCaseOfAuthorization(CorrectReceiver):
+    def authorize(self, given: str) -> None:
+        if given.lower() != AUTHORIZATION.lower():
+            raise Refused(401)
+
+
+class ComparesAuthorizationAsFarAsItGoes(CorrectReceiver):
+    def authorize(self, given: str) -> None:
+        if len(given) < 10 or not AUTHORIZATION.startswith(given):
+            raise Refused(401)
+
+
+class AcceptsAnOldSecretThatIsNotSet(CorrectReceiver):
+    """Accept an old secret and the new one, although no old one is set."""
+
+    def check_digest(self, parts: dict[str, str]) -> None:
+        signed = f"{parts['timestamp']}{parts['nonce']}{parts['username']}".encode()
+        digests = [hmac.new(secret, signed, "sha256").hexdigest() for secret in (SECRET.encode(), b"")]
+        if not any(hmac.compare_digest(digest.encode(), parts["signature"].encode()) for digest in digests):
+            raise Refused(401)
+
+
+class VerifiesStatusesOnly(CorrectReceiver):
+    """Verify a callback if it has a status, and so not those with a user's reply."""
+
+    unverified: ClassVar[bytes] = b'"response"'
+
+    def handle(self, incoming: Incoming) -> Answer:
+        if incoming.body.startswith(b'{"total":1,') and self.unverified in incoming.body:
+            self.commit(str(time.time()), incoming.body, self.decode(incoming.body))
+            return self.acknowledge()
+        return super().handle(incoming)
+
+
+class VerifiesNoNotifications(VerifiesStatusesOnly):
+    """Do not verify notifications, whose effect is not seen."""
+
+    unverified = b'"notification":{'
+
+
+class StoresNoncesFirst(CorrectReceiver):
+    """Store a nonce before its signature is verified."""
+
+    def verify(self, signatures: list[str]) -> str:
+        nonce = self.parts(signatures[0])["nonce"] if signatures else ""
+        with self.store.transaction() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS seen (nonce TEXT PRIMARY KEY)")
+            known = db.execute("INSERT OR IGNORE INTO seen VALUES (?)", [nonce]).rowcount == 0
+        if known:
+            raise Refused(401)
+        return super().verify(signatures)
+
+
 class ParsesFirst(CorrectReceiver):
     def handle(self, incoming: Incoming) -> Answer:
         if incoming.method == "POST" and incoming.body:
@@ -150,12 +223,14 @@ class TrustsAnAddress(CorrectReceiver):
 
 MUTANTS = [
     # It parses callbacks that it does not verify, also those without the right header name.
-    Mutant("B01", VerifiesWhatIsThere, also=("B19",), also_over_a_socket=("B09",)),
+    Mutant("B01", VerifiesWhatIsThere, also=("B19", "B24"), also_over_a_socket=("B09",)),
     # It accepts any signature in the right place.
-    Mutant("B02", ComparesNothing, also=("B03", "B04", "B05", "B22"), also_in_process=("B21",)),
+    Mutant("B02", ComparesNothing, also=("B03", "B04", "B05", "B22", "B23", "B24"), also_in_process=("B21",)),
     Mutant("B03", TakesThePartsForGranted),
     Mutant("B04", ComparesText),
     Mutant("B05", TakesShortenedSignatures),
+    Mutant("B05", ComparesTheFirstHalf, also_in_process=("B21",)),
+    Mutant("B05", TakesShortSignatures),
     Mutant("B06", KnowsTheDocumentsSpellingAlone, over=("http",), serve=by_hand),
     Mutant("B07", KnowsOneOrder),
     Mutant("B08", TakesTheFirstOfSeveral),
@@ -171,7 +246,7 @@ MUTANTS = [
     Mutant(
         "B16",
         NeverLooksWhetherItWasThereBefore,
-        also=("C01", "C02", "C03", "D03"),
+        also=("C01", "C02", "C03", "C17", "D03", "D28"),
         also_in_process=("C05",),
         also_over_a_socket=("C04",),
     ),
@@ -180,5 +255,11 @@ MUTANTS = [
     Mutant("B19", ParsesFirst),
     Mutant("B20", ExplainsItself),
     Mutant("B21", ComparesWithEquals, over=("wsgi",)),
+    Mutant("B18", IgnoresCaseOfAuthorization),
+    Mutant("B18", ComparesAuthorizationAsFarAsItGoes),
     Mutant("B22", TrustsAnAddress),
+    Mutant("B23", AcceptsAnOldSecretThatIsNotSet),
+    Mutant("B24", VerifiesStatusesOnly),
+    Mutant("B24", VerifiesNoNotifications),
+    Mutant("B25", StoresNoncesFirst),
 ]

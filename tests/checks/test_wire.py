@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import Finding, Judgement, Receiver
-from engagelab_mock.checks import address
+from engagelab_mock.checks import wire
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.certificates import Authority
@@ -102,7 +102,7 @@ def test_a_host_passes_if_every_address_accepts_connections(monkeypatch: pytest.
 
 
 def test_an_address_that_accepts_no_connection_in_time_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "CONNECT_LIMIT", 0.1)
+    monkeypatch.setattr(wire, "CONNECT_LIMIT", 0.1)
     with full() as port:
         resolve_to(monkeypatch, [(socket.AF_INET, ("127.0.0.1", port))])
         finding = check("E10", f"http://receiver.test:{port}")

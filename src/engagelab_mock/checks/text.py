@@ -1,0 +1,244 @@
+"""Family D, texts: are unusual, long and quoted texts accepted, and kept as they were sent?"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.profile import accepted
+from engagelab_mock.checks.stimulus import body, each_row, row_of
+from engagelab_mock.checks.trial import Trial
+from engagelab_mock.checks.vocabulary import Variants, message_to, new_address
+from engagelab_mock.errors import ProbeFailed
+from engagelab_mock.explore.state import state_of, values
+from engagelab_mock.protocol.status import Status
+
+_HALF_A_PAIR = "\ud83d"
+#: Texts that a field can contain, by their description.
+_UNUSUAL = {
+    "emoji": "code 🔑👩‍👩‍👧",
+    "Chinese": "验证码",
+    "right-to-left text": "رمز التحقق",
+    "a null character": "a\u0000b",
+    "half a surrogate pair": f"a{_HALF_A_PAIR}b",
+}
+#: The lengths of long texts. The first must be accepted; a receiver may refuse the second as too long.
+LONG, VERY_LONG = 300, 4000
+_LONGEST_ADDRESS = 254
+#: Texts that end a literal or begin a placeholder in SQL, JSON, or a template, by their description.
+_QUOTES = {
+    "an apostrophe": "O'Brien's",
+    "quotation marks": 'the "new" code',
+    "a percent sign, braces and a backslash": r"100% {off} C:\new",
+}
+
+
+_KEY = "\N{KEY}"
+#: Texts that must be kept as they are: with capital letters, with letters of other scripts, and with a letter that is
+#: written as two characters, which could be one.
+_MIXED_CASE = "Order MiXeD"
+_LETTERS = f"Zo\xeb \u5bc6\u7801 {_KEY} door"
+_TWO_PARTS = "Rene\u0301 Ange\u0301lique"
+
+
+def _texts(trial: Trial) -> None:
+    for what, text in _UNUSUAL.items():
+        for where, row in _rows_with(trial, text):
+            # Half a pair cannot be written in UTF-8, only as an escape.
+            content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=_HALF_A_PAIR in text).encode()
+            attempt = trial.send(trial.message(), body(content))
+            trial.expect_answer(attempt, f"{what} in {where}")
+
+
+def _rows_with(trial: Trial, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield rows with a text in the fields that users, operators and the app itself can fill."""
+    message = trial.message()
+    row = row_of(trial.event(message))
+    row["custom_args"] = {"note": text, text: "note"}
+    row["status"]["status_data"]["template_key"] = text
+    row["status"]["error_detail"] = {"message": text}
+    yield "custom_args, template_key and error_detail", row
+    uplink = row_of(trial.engagelab.account.uplink(message.to, body="text", at=trial.engagelab.clock.time()))
+    uplink["response"]["response_data"]["body"] = text
+    yield "a user's reply", uplink
+
+
+def _takes_addresses(trial: Trial) -> bool:
+    """Tell whether a message to a usual e-mail address has an effect; D24 checks that."""
+    try:
+        message = trial.message(to=new_address(trial))
+    except ProbeFailed:
+        return False
+    attempt = trial.send(trial.event(message, channel="email"))
+    return accepted(attempt) and (not trial.sees or trial.await_effect(message))
+
+
+def _long_texts(trial: Trial) -> None:
+    variants = Variants(trial)
+    for length in (LONG, VERY_LONG):
+        _send_text(trial, variants, f"a text of {length} characters", "x" * length, may_refuse=length > LONG)
+    if _takes_addresses(trial):
+        address = new_address(trial)
+        labels = (_LONGEST_ADDRESS - len(address)) // 58 * f"{'x' * 57}."
+        message = message_to(trial, address.replace("@", f"@{labels}"))
+        variants.send(f"an e-mail address of {len(message.to)} characters", message=message, channel="email")
+    variants.expect_kept()
+
+
+def _quotes(trial: Trial) -> None:
+    variants = Variants(trial)
+    for what, text in _QUOTES.items():
+        _send_text(trial, variants, what, text)
+    if _takes_addresses(trial):
+        message = message_to(trial, f"o'brien.{new_address(trial)}")
+        variants.send("an apostrophe in an e-mail address", message=message, channel="email")
+    variants.expect_kept()
+
+
+def _send_text(trial: Trial, variants: Variants, what: str, text: str, *, may_refuse: bool = False) -> None:
+    """Send a text in each field that users, operators and the app itself can fill."""
+    send = partial(variants.send, may_refuse=may_refuse)
+    send(f"{what} in custom_args", each_row(lambda row: row.update(custom_args={"note": text})))
+    if len(text) < LONG:
+        send(f"{what} in a key of custom_args", each_row(lambda row: row.update(custom_args={text: "note"})))
+    send(f"{what} in error_detail", status=Status.DELIVERED_FAILED, error_message=text)
+    variants.send_reply(f"{what} in a user's reply", text, may_refuse=may_refuse)
+    account, at = trial.engagelab.account, trial.engagelab.clock.time()
+    makers: Any = (
+        ("template_audit_result", "reason", account.notification),
+        ("template_manage", "template_name", account.system_event),
+    )
+    for name, field, make in makers:
+        usual, event = make(name, at=at), make(name, at=at, **{field: text})
+        variants.send_event(f"{what} in the {field} of {name}", usual, event, may_refuse=may_refuse)
+
+
+def _kept(trial: Trial) -> None:
+    """Look for texts in the state, and for what an app makes of them that does not keep them."""
+    sent = []
+    for text in (_MIXED_CASE, _LETTERS, _TWO_PARTS):
+        note, failed, places = trial.message(custom_args={"note": text}), trial.message(), trial.places("response")
+        trial.send(note)
+        sent.append(("custom_args", text, [note]))
+        if trial.ticks(Status.DELIVERED_FAILED):
+            trial.send(trial.event(failed, Status.DELIVERED_FAILED, error_code=5012, error_message=text))
+            sent.append(("error_detail", text, [failed]))
+        if trial.ticks_kind("response") and trial.sees_kind("response"):
+            trial.send(trial.context.new_event("response", places[-1], text))
+            sent.append(("a user's reply", text, places))
+    trial.context.settle()
+    shown = []
+    for where, text, places in sent:
+        leaves = [value for place in places for value in values(state_of(trial.glance(place), place))]
+        texts = [leaf for leaf in leaves if isinstance(leaf, str)]
+        if any(text in each or json.dumps(text)[1:-1] in each for each in texts):
+            shown.append(where)
+        elif found := next((made for made in _made_of(text, where) if any(made in each for each in texts)), None):
+            trial.fail(f"the text {text!r} in {where} became {found!r}")
+        elif any(unicodedata.normalize("NFC", text) in each for each in texts):
+            trial.warn(f"{where} is kept in another Unicode form: it looks the same, and is not equal")
+            shown.append(where)
+    if not shown:
+        trial.not_applicable("`observe` returns no text of custom_args, of errors or of users' replies")
+
+
+def _made_of(text: str, where: str) -> Iterator[str]:
+    """Yield what a text becomes if it is decoded, stored or compared wrongly."""
+    content = text.encode()
+    if text == _MIXED_CASE:
+        # An app may compare replies in lower case; what it sent itself comes back for it to find.
+        yield from (text.lower(), text.upper()) if where == "custom_args" else ()
+        return
+    yield content.decode("latin-1")
+    yield content.decode("cp1252", "replace")
+    yield from (text.encode(encoding, "replace").decode(encoding) for encoding in ("ascii", "latin-1"))
+    yield text.encode("ascii", "ignore").decode()
+    # Databases with three bytes for a character replace the fourth, or cut the text off before it.
+    yield from (text.replace(_KEY, "?"), text.replace(_KEY, "????"), text.partition(_KEY)[0].strip())
+
+
+_TEXTS = (
+    "custom_args, in the text of an error, in a user's reply, in the reason of a notification, and in a template's name"
+)
+_check = partial(Check, need="both", severity=Severity.MAJOR)
+
+TEXT = (
+    _check(
+        id="D16",
+        name="unicode",
+        title="No text crashes the receiver",
+        why="Users can reply with any text, and custom_args come back unchanged. Databases refuse null characters. "
+        "Half a surrogate pair is possible in JSON, but cannot be written as UTF-8.",
+        stimulus="Valid callbacks with " + ", ".join(_UNUSUAL) + " in their texts.",
+        expected="No 5xx, no hang.",
+        need="http",
+        severity=Severity.MAJOR,
+        source="?",
+        fix=Fix(
+            "Replace characters that the database or the log cannot store before you store them.",
+            'text = str(json.loads($body)).replace("\\0", "").encode("utf-8", "replace").decode()',
+        ),
+        work=_texts,
+    ),
+    _check(
+        id="D25",
+        name="long-text",
+        title="Long texts are accepted",
+        why="A text in a callback can be longer than the examples: a WhatsApp reply has up to 4,096 characters, an "
+        "e-mail address up to 254. A database refuses a text that is longer than its column, or cuts it off.",
+        stimulus=f"Valid callbacks with texts of {LONG} and of {VERY_LONG} characters in {_TEXTS}; and one to an "
+        f"e-mail address of {_LONGEST_ADDRESS} characters.",
+        expected=f"Acknowledged and applied; a text of {VERY_LONG} characters may be refused with 4xx.",
+        source="?",
+        fix=Fix(
+            "Use text columns without a length limit, or cut the text to the column's length before you store it.",
+            """\
+for row in json.loads($body)["rows"]:
+    detail = row["status"].get("error_detail") or {}
+    message = detail.get("message", "")[:255]  # the length of the column""",
+        ),
+        work=_long_texts,
+    ),
+    _check(
+        id="D26",
+        name="quotes",
+        title="Quotation marks and apostrophes are stored like any other text",
+        why="Users write O'Brien and “quoted” words. A handler that puts a text into SQL, JSON or a template by hand "
+        "fails on them, and lets anyone who can write a reply run SQL of their own.",
+        stimulus=f"Valid callbacks with {', '.join(_QUOTES)} in {_TEXTS}, and with an apostrophe in an e-mail address.",
+        expected="Acknowledged and applied.",
+        severity=Severity.BLOCKER,
+        source="?",
+        fix=Fix(
+            "Pass texts to the database as parameters. Never build SQL, JSON or a template out of them.",
+            """\
+for row in json.loads($body)["rows"]:
+    db.execute("INSERT INTO events (message_id, data) VALUES (?, ?)", (row["message_id"], json.dumps(row)))""",
+        ),
+        work=_quotes,
+    ),
+    _check(
+        id="D29",
+        name="text-kept",
+        title="Texts are kept as they were sent",
+        why="A body is UTF-8. A receiver that decodes it as Latin-1, or a table with another character set, turns é "
+        "into Ã© or ?, and no error shows it. An app that changes its own reference in custom_args, for example to "
+        "lower case, does not find it any more.",
+        stimulus="Valid callbacks with capital letters, letters of other scripts, an emoji, and a letter of two "
+        "characters in custom_args, in the text of an error, and in a user's reply.",
+        expected="`observe` returns each text as it was sent, if it returns texts at all.",
+        severity=Severity.MINOR,
+        need="probe",
+        source="?",
+        fix=Fix(
+            "Parse the bytes of the body, without decoding them yourself. Use UTF-8 for the connection to the database "
+            "and for its tables (in MySQL utf8mb4). Keep the texts of custom_args as they are.",
+            "envelope = json.loads($body)  # bytes: JSON is UTF-8",
+        ),
+        work=_kept,
+    ),
+)
