@@ -108,5 +108,5 @@ def test_a_selection_of_nothing_is_refused(given: dict[str, Any], where: str) ->
 
 
 def test_one_check_is_enough() -> None:
-    selection = Selection(only=["A*"], skip=["A01", "A02", "A04", "A05", "A06", "A07", "A08", "A09", "A10"])
+    selection = Selection(only=["A*"], skip=["A01", "A02", "A04", "A05", "A06", "A07", "A08", "A09", "A1*"])
     assert [id for id, check in CHECKS.items() if not selection.leaves_out(check)] == ["A03"]

@@ -17,11 +17,9 @@ import click
 
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
-from engagelab_mock.cli.demo import demo
-from engagelab_mock.cli.listen import listen
+from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
-from engagelab_mock.cli.record import record
-from engagelab_mock.cli.scenarios import scenarios
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify

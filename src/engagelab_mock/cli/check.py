@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +35,6 @@ from engagelab_mock.errors import (
     NothingObserved,
     ProbeFailed,
     StateNotSettled,
-    UnknownName,
     UsageError,
 )
 from engagelab_mock.protocol.callback import Callback, Headers
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from engagelab_mock.checks.finding import Finding, Report
 
 #: The kinds of report that --report can write.
-_REPORTS = ("junit", "html", "sarif")
 #: The part of --observe and --observe-command that is replaced by a message's id.
 PLACE = "{message_id}"
 #: How long reading a state may take, in seconds.
@@ -171,7 +168,7 @@ def check(**given: Any) -> int:
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
     from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary, again_lines
+    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary, again_lines, report_file, write_reports
 
     options = CheckOptions(**given)
     output = Output(options.format)
@@ -292,40 +289,6 @@ def effects(given: tuple[str, ...]) -> dict[str, list[str]]:
             raise UsageError(f"{each!r} is not NAME=STATUSES", where="--effect", hint="--effect credits=verified")
         found.setdefault(name.strip(), []).extend(_split((statuses,)))
     return found
-
-
-def report_file(given: str) -> tuple[str, Path]:
-    """Return the kind and the file of a --report option.
-
-    >>> report_file("junit=out.xml")[0]
-    'junit'
-    """
-    kind, equals, name = given.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{given!r} is not KIND=FILE", where="--report", hint="such as --report html=check.html")
-    if kind not in _REPORTS:
-        raise UnknownName("kind of report", kind, _REPORTS, where="--report")
-    path = Path(name)
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no directory {str(path.absolute().parent)!r}", where="--report")
-    return kind, path
-
-
-def write_reports(report: Report, files: list[tuple[str, Path]], *, fail_on: str) -> None:
-    """Write a report to files, each of its kind, or raise `UsageError` if that fails."""
-    from engagelab_mock.checks.reports import junit, sarif
-    from engagelab_mock.checks.reports_html import html
-
-    text = {
-        "junit": lambda: junit(report),
-        "sarif": lambda: sarif(report),
-        "html": lambda: html(report, fail_on=fail_on),
-    }
-    for kind, path in files:
-        try:
-            path.write_text(text[kind](), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None
 
 
 def observer(url: str | None, command: str | None) -> Callable[[str], Any] | None:

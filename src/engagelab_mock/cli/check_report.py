@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,11 +16,12 @@ from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report
 from engagelab_mock.checks.profile import NO_OBSERVE
-from engagelab_mock.checks.reports import BASES, finding_record, summary_record
+from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import counted, printable
+from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.protocol.settings import credentials_export
 
 _STYLES = {Severity.BLOCKER: "bold red", Severity.MAJOR: "red", Severity.MINOR: "yellow", Severity.INFO: "cyan"}
@@ -72,6 +74,7 @@ class CheckSummary:
             text.more(self.again)
 
 
+_REPORTS = ("junit", "html", "sarif")
 #: The options of the command line that a check needs when it is run again. Secrets are exported.
 _KEPT = (
     "url",
@@ -284,3 +287,36 @@ def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:
     for finding in findings:
         reasons.setdefault(finding.reason, []).append(finding.id)
     return [(" ".join(ids), reason) for reason, ids in reasons.items()]
+
+
+def report_file(given: str) -> tuple[str, Path]:
+    """Return the kind and the file of a --report option.
+
+    >>> report_file("junit=out.xml")[0]
+    'junit'
+    """
+    kind, equals, name = given.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{given!r} is not KIND=FILE", where="--report", hint="such as --report html=check.html")
+    if kind not in _REPORTS:
+        raise UnknownName("kind of report", kind, _REPORTS, where="--report")
+    path = Path(name)
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no directory {str(path.absolute().parent)!r}", where="--report")
+    return kind, path
+
+
+def write_reports(report: Report, files: list[tuple[str, Path]], *, fail_on: str) -> None:
+    """Write a report to files, each of its kind, or raise `UsageError` if that fails."""
+    from engagelab_mock.checks.reports_html import html
+
+    text = {
+        "junit": lambda: junit(report),
+        "sarif": lambda: sarif(report),
+        "html": lambda: html(report, fail_on=fail_on),
+    }
+    for kind, path in files:
+        try:
+            path.write_text(text[kind](), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None

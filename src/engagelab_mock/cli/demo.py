@@ -1,4 +1,4 @@
-"""`engagelab-mock demo`: send every built-in scenario to a bundled receiver on a real socket."""
+"""`engagelab-mock demo` sends every built-in scenario to a bundled receiver; `engagelab-mock scenarios` lists them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.render import counted
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.scenario import Transition
 
 _HELP = """Send every built-in scenario to a bundled receiver.
 
@@ -248,3 +249,41 @@ class DemoSummary:
         ended = f"{callbacks} in {self.runs} scenarios: {acknowledged} acknowledged, {signatures}"
         screen.note(Text.assemble(screen.mark(self.good), (f" {ended}", "bold")), hang=2)
         screen.line(Text(_NEXT))
+
+
+_SCENARIOS_HELP = """List the built-in scenarios."""
+
+
+@click.command(help=_SCENARIOS_HELP)
+@output_options
+def scenarios(format: str) -> int:
+    """List the built-in scenarios."""
+    output = Output(format)
+    if not output.json:
+        _show_scenarios(output.screen)
+        return ExitCode.OK
+    for scenario in CATALOGUE.values():
+        output.record(
+            name=scenario.name,
+            statuses=scenario.statuses,
+            description=scenario.description,
+            delays=[transition.after for transition in scenario.transitions],
+            channels=[transition.channel for transition in scenario.transitions],
+            error_codes=[transition.error_code for transition in scenario.transitions],
+        )
+    return ExitCode.OK
+
+
+def _show_scenarios(screen: Screen) -> None:
+    screen.note(Text("+2 sent: two seconds after the status before it", "dim"))
+    for scenario in CATALOGUE.values():
+        screen.line()
+        screen.line(Text(scenario.name, "bold"))
+        screen.note(Text(scenario.description), indent=2)
+        screen.steps([_step(each) for each in scenario.transitions] or [Text("no callback", "dim")], indent=2)
+
+
+def _step(transition: Transition) -> Text:
+    """Return a transition with its delay, and its channel if the scenario sets one."""
+    step = Text(f"+{transition.after:g} " if transition.after else "", "dim").append(transition.status, "green")
+    return step.append(f" {transition.channel}" if transition.channel else "", "cyan")
