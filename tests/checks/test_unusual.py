@@ -241,6 +241,24 @@ def test_replies_that_are_not_counted_are_not_compared(kind: type[InMemory]) -> 
     assert finding.reason == "`observe` shows no number of users' replies or of notifications"
 
 
+class ShowsNoReplies(KeepsReplies):
+    """Raise for the id of all replies, which is no message's, when it has a row."""
+
+    def observe(self, message_id: str) -> Any:
+        if message_id == "0" and self.replies:
+            raise TypeError("a reply has no status")
+        return self.statuses.get(message_id)
+
+
+def test_a_state_that_cannot_be_read_for_replies_is_one_that_does_not_show_them() -> None:
+    report = check(ShowsNoReplies(), "B24", "C17", "D15", "D26", "D27", "D29")
+    verdicts = {finding.id: finding.verdict for finding in report.findings if not finding.left_out}
+    assert verdicts == {
+        **dict.fromkeys(("B24", "D26", "D27"), Judgement.PASS),
+        **dict.fromkeys(("C17", "D15", "D29"), Judgement.NOT_APPLICABLE),
+    }
+
+
 class RefusesWhatItKnows(AppendOnlyLog):
     """Answer 409 to a callback whose rows are all known."""
 

@@ -484,6 +484,14 @@ class ByRecipientLastWins(LastWins, ByRecipient):
     """Keep the status that came last for each message."""
 
 
+class ByRecipientWithBest(ByRecipient):
+    """Show also the best status that any message to the recipient has had."""
+
+    def observe(self, message_id: str) -> Any:
+        known = super().observe(message_id)
+        return known and {**known, "best": max(self.people[known["number"]].values(), key=ALONG.__getitem__)}
+
+
 class OneForEachRecipient(ByRecipient):
     """Keep one status for each recipient, whatever the message."""
 
@@ -801,7 +809,7 @@ PAIRS = {
     "a unique index": _pair(UniqueConstraint, NoConstraint, "C01"),
     "409 while a copy is handled": _pair(BusyConflict, DuplicateConflict, "C01"),
     "a row for each recipient": _pair(ByRecipient, ByRecipientLastWins, "C06"),
-    "totals of each recipient": _pair(ByRecipient, OneForEachRecipient, "C16"),
+    "totals of each recipient": _pair(ByRecipientWithBest, OneForEachRecipient, "C16"),
     "one message for each recipient": _pair(Replaced, ReplacedLater, "C16"),
     "lateness in seconds": _pair(Lateness, LatenessAddedUp, "C01"),
     "dates in other forms": _pair(Dates, DatesTwice, "C01"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.checks.receivers import downstream
 from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, Refused
@@ -86,12 +86,14 @@ class CountsItsBytesByHand(CorrectReceiver):
 class KeepsConnectionsOfRefusedCallbacks(CorrectReceiver):
     """Give a connection back when a callback is accepted, and not when it is refused; the pool has 15."""
 
+    pool: ClassVar[int] = 15
+
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._taken = 0
 
     def handle(self, incoming: Incoming) -> Answer:
-        if self._taken >= 15:
+        if self._taken >= self.pool:
             # The pool waits, gives up, and is made anew.
             self._taken = 0
             raise TimeoutError("QueuePool limit of size 5 overflow 10 reached")
@@ -99,6 +101,12 @@ class KeepsConnectionsOfRefusedCallbacks(CorrectReceiver):
         answer = super().handle(incoming)
         self._taken = 0
         return answer
+
+
+class HasALargerPool(KeepsConnectionsOfRefusedCallbacks):
+    """Have a connection for each refused callback, and none for the valid one after them."""
+
+    pool = 20
 
 
 MUTANTS = [
@@ -117,4 +125,5 @@ MUTANTS = [
     Mutant("A10", CountsItsBytesByHand, also=("A04",)),
     # It also refuses many forged signatures in a row.
     Mutant("A11", KeepsConnectionsOfRefusedCallbacks, also=("B05",)),
+    Mutant("A11", HasALargerPool, also=("B05",)),
 ]

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import Any
 
-from tests.checks.receivers.correct import CorrectReceiver
+from tests.checks.receivers.correct import CorrectReceiver, Refused
 from tests.checks.receivers.mutant import Mutant
 
 _REASONS = {0: "", 5001: "settings", 5011: "format", 5012: "unreachable", 5013: "blocked"}
@@ -40,6 +40,15 @@ class PassesOverUnknownCodes(CorrectReceiver):
 class KnowsTheCodesOfTheDocument(CorrectReceiver):
     def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
         {0: "", 5001: "the sender's settings", 5999: "other"}[row["status"].get("error_code", 0)]
+        super().apply_status(db, row)
+
+
+class ValidatesCodes(CorrectReceiver):
+    """Refuse a callback with an unknown code, as a schema with an enumeration does."""
+
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        if row["status"].get("error_code", 0) not in _REASONS:
+            raise Refused(422)
         super().apply_status(db, row)
 
 
@@ -169,6 +178,7 @@ MUTANTS = [
     Mutant("D22", KnowsEveryCode),
     Mutant("D22", PassesOverUnknownCodes),
     Mutant("D22", KnowsTheCodesOfTheDocument),
+    Mutant("D22", ValidatesCodes),
     Mutant("D23", KnowsEveryChannel),
     Mutant("D23", HasAShortColumnForChannels),
     Mutant("D24", TakesRecipientsForNumbers),
