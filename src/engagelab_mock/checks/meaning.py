@@ -90,7 +90,7 @@ def prove(context: Context) -> None:
         after = context.look(message).value
         count_of(_part(after, effect), effect)
         if _part(after, effect) is MISSING and _part(before, effect) is MISSING:
-            raise nothing_recognised("check", effect, causes, after)
+            raise nothing_recognised("family F", effect, causes, after, where="check")
     if meaning.terminal:
         message = context.new_message()
         for status in way_to(meaning.terminal[0]):
@@ -98,7 +98,7 @@ def prove(context: Context) -> None:
         context.settle()
         after = context.look(message).value
         if not any(names(_status(after), status) for status in Status):
-            raise nothing_recognised("check", "status", meaning.terminal, after)
+            raise nothing_recognised("family F", "status", meaning.terminal, after, where="check")
 
 
 def _status(state: Any) -> str:

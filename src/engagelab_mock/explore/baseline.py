@@ -148,7 +148,9 @@ def nothing_observed(played: Played, probe: Probe) -> NothingObserved:
     )
 
 
-def nothing_recognised(judge: str, sought: object, causes: Sequence[str], state: Any) -> NothingObserved:
+def nothing_recognised(
+    judge: str, sought: object, causes: Sequence[str], state: Any, *, where: str = "explore"
+) -> NothingObserved:
     """Return the error for a judge that found no state with the part that it judges.
 
     >>> print(nothing_recognised("exactly_once()", "credts", ["verified"], {"status": "sent", "credits": 0}))
@@ -162,9 +164,7 @@ def nothing_recognised(judge: str, sought: object, causes: Sequence[str], state:
         what = f"no state had {sought!r}"
         meant = did_you_mean(sought, parts_of(state)) if isinstance(sought, str) else ""
         hint = f"{meant} Name it as it is in the state that observe returns".strip()
-    return NothingObserved(
-        f"{judge} judged nothing: {what}, but for example {state!r:.100}", where="explore", hint=hint
-    )
+    return NothingObserved(f"{judge} judged nothing: {what}, but for example {state!r:.100}", where=where, hint=hint)
 
 
 def differing_leaves(played: Played, one: Any, other: Any, message: int = 0) -> set[Path]:
