@@ -71,19 +71,19 @@ def test_a_receiver_that_gets_statuses_only_is_not_judged_by_other_events() -> N
     assert judged(check(PlainStatus(), "B24", events=["status"])) == {"B24": "skipped"}
 
 
-class ChecksStatusesOnly(PlainStatus):
-    """Verify the callbacks that have a status."""
+class IgnoresOtherKinds(PlainStatus):
+    """Acknowledge the kinds of rows that it does not need before it verifies anything: right, though unusual."""
 
     def handle(self, incoming: Incoming) -> tuple[int, str, dict[str, str]]:
         return super().handle(incoming) if b'"status":{' in incoming.body else (200, "", {})
 
 
 @pytest.mark.parametrize("observed", [True, False])
-def test_the_answer_decides_about_events_whose_effects_are_not_seen(observed: bool) -> None:
-    app = ChecksStatusesOnly()
+def test_the_answer_does_not_decide_about_events_whose_effects_are_not_seen(observed: bool) -> None:
+    app = IgnoresOtherKinds()
     finding = check(app, "B24", observe=app.observe if observed else None).finding("B24")
-    assert (finding.verdict, finding.basis) == (Judgement.FAIL, "answer")
+    assert finding.verdict is Judgement.INCONCLUSIVE
     assert finding.reason == (
         "the notification insufficient_balance, unsigned, was answered 200 like a genuine one, "
-        "but a status is refused: the receiver verifies some kinds of rows only"
+        "but a status is refused: whether it had an effect cannot be seen"
     )

@@ -169,12 +169,6 @@ class VerifiesStatusesOnly(CorrectReceiver):
         return super().handle(incoming)
 
 
-class VerifiesNoNotifications(VerifiesStatusesOnly):
-    """Do not verify notifications, whose effect is not seen."""
-
-    unverified = b'"notification":{'
-
-
 class StoresNoncesFirst(CorrectReceiver):
     """Store a nonce before its signature is verified."""
 
@@ -260,6 +254,5 @@ MUTANTS = [
     Mutant("B22", TrustsAnAddress),
     Mutant("B23", AcceptsAnOldSecretThatIsNotSet),
     Mutant("B24", VerifiesStatusesOnly),
-    Mutant("B24", VerifiesNoNotifications),
     Mutant("B25", StoresNoncesFirst),
 ]
