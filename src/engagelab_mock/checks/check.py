@@ -1,4 +1,4 @@
-"""A check: what is sent, what must be seen, why it matters, how to fix it; severities and verdicts."""
+"""A check: what it sends, the expected result, why it matters, how to fix a failure; severities and verdicts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def severity(name: str) -> Severity:
         raise UnknownName("severity", name, list(Severity)) from None
 
 
-#: What a verdict rests on: the answer, the state that `observe` returns, or both.
+#: The basis of a verdict: the answer, the state that `observe` returns, or both.
 Basis = Literal["answer", "state", "both"]
 
 
