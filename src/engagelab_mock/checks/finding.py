@@ -24,7 +24,7 @@ SHOWN_BYTES = 4096
 class Exchange(msgspec.Struct, frozen=True):
     """Hold one request and its answer; `elapsed` is in seconds.
 
-    `answer` is None if there was no answer. `error` says why the callback was not acknowledged.
+    `answer` is None without an answer. `error` says why the callback was not acknowledged.
     """
 
     method: str

@@ -344,7 +344,7 @@ class Trial:
         return min(ends) - stopwatch() - self.limit
 
     def out_of_time(self) -> NoReturn:
-        """End the trial because there is no time left for it."""
+        """End the trial because no time is left for it."""
         self.inconclusive("there was no time left for this check: give more, with `timeout=` or --total")
 
     def _set_limit(self) -> None:

@@ -115,7 +115,7 @@ class Receiver:
         self.terminal = terminal
         #: The result of the last address validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
-        #: What the bundled receiver recorded; None for your own.
+        #: The requests that the bundled receiver recorded; None for your own receiver.
         self.recorder = recorder
 
     @classmethod

@@ -56,7 +56,7 @@ class ExploreOptions(ProbeOptions, total=False):
     each is about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are in `ProbeOptions`.
     """
 
-    #: What must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
+    #: The invariants that must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
     invariants: Sequence[Invariant] | Invariant | None
     #: Whether to deliver the events in every order, or only in the lifecycle's order.
     orderings: bool

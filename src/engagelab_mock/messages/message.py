@@ -30,7 +30,7 @@ _EMAIL = rf"{_LOCAL_PART}@(?:{_LABEL}\.)+(?:[A-Za-z]{{2,63}}|[Xx][Nn]--{_LABEL})
 
 
 def check_recipient(to: str, *, where: str = "to") -> str:
-    """Return the recipient unchanged, or raise `InvalidRecipient` saying what is wrong with it.
+    """Return the recipient unchanged, or raise `InvalidRecipient` with the reason.
 
     >>> check_recipient("+6591234567")
     '+6591234567'

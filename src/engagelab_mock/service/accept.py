@@ -40,7 +40,7 @@ class DeliverOptions(TypedDict, total=False):
 
     #: When a callback that was not acknowledged is sent again: a `RetryPolicy`, or waits in seconds. None: never.
     retry: RetryPolicy | Sequence[float] | None
-    #: What goes wrong on purpose: the name of a fault, a `fault(...)`, or a list of them.
+    #: The faults to apply: the name of a fault, a `fault(...)`, or a list of them.
     fault: FaultChoice | None
     #: The envelope's `total`. Default: the right one.
     total: int | None
@@ -154,7 +154,7 @@ SEND = "send"
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """Hold what to send; every way to send makes one."""
+    """Hold the content of a message to send. Every way of sending makes one."""
 
     #: "send", or the API call: messages, codes, custom-messages.
     call: str

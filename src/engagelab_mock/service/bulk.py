@@ -53,7 +53,7 @@ class Batching:
             self._accepted.append(accepted)
 
     def clear(self) -> None:
-        """Forget what was collected."""
+        """Forget the collected events."""
         self._timed, self._sendings, self._accepted = [], [], []
 
     async def _send(self, io: Io) -> None:

@@ -199,7 +199,7 @@ class Engine:
 
     @once
     def exploring(self) -> ExploreState:
-        """Return what the explorations of this engine share."""
+        """Return the state that the explorations of this engine share."""
         return ExploreState()
 
     # Sending.

@@ -1,4 +1,4 @@
-"""The scheduler: which thread or task advances the clock and sends what is due, and how the others wait.
+"""The scheduler: which thread or task advances the clock and sends due callbacks, and how the others wait.
 
 Theory of operation
 -------------------

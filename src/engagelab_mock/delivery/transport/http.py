@@ -249,7 +249,7 @@ class Channel(io.RawIOBase):
         return None
 
     def _send_some(self) -> None:
-        """Send what the system takes at once; raise one of `_busy` if it takes nothing."""
+        """Send the bytes that the system takes at once; raise one of `_busy` if it takes none."""
         self.sending = True
         try:
             sent = self._connection.send(self._unsent)
@@ -262,7 +262,7 @@ class Channel(io.RawIOBase):
         self.sending = True if self._unsent else self._next()
 
     def _next(self) -> bool:
-        """Go on to the next part of the request; return False if there is none."""
+        """Go on to the next part of the request; return False if no part is left."""
         for part in self._more:
             if part:
                 self._unsent = memoryview(part)

@@ -110,7 +110,7 @@ class Wire(msgspec.Struct):
             raise TransportFailure(Outcome.ABANDONED, BEFORE_ANSWER)
 
     def mid_body(self, length: int) -> str:
-        """Describe where a body of that length broke off."""
+        """Describe the place at which a body of that length broke off."""
         return f"broken off on purpose after {min(self.cut_after or 0, length)} of {length} body bytes"
 
 
@@ -122,11 +122,11 @@ class CutBody(BytesIO):
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the rest of the part, until there is none."""
+        """Return the rest of the part, until no bytes are left."""
         return self._some(super().read(-1 if size is None or size < 0 else size), size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Return the rest of a line, until there is none."""
+        """Return the rest of a line, until no bytes are left."""
         return self._some(super().readline(-1 if size is None else size), size)
 
     def _some(self, data: bytes, size: int | None) -> bytes:

@@ -121,7 +121,7 @@ class TapeProblem(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """Hold what was read from a tape file; `head` is None if the first line is not the head of a tape."""
+    """Hold the contents of a tape file; `head` is None if the first line is not the head of a tape."""
 
     head: Head | None
     entries: tuple[TapeEntry, ...]
