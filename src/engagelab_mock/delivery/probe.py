@@ -187,7 +187,7 @@ class Probe:
         started = since = stopwatch()
         while True:
             await io.pause(min(_LOOK, seconds))
-            # Take the time first: a read that starts before the end counts, however long it takes.
+            # Take the time before the read, so that the time of a slow read does not count as time without a change.
             now = stopwatch()
             again = [await self.look(io, each) for each in message_ids]
             if again == state:
