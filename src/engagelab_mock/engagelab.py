@@ -1,4 +1,4 @@
-"""`EngageLab`, the public class. Its verbs only call the engine; how things work stands in `service/`."""
+"""The public class `EngageLab`. Its methods only call the engine; `service/` shows how things work."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class EngageLab:
     `validate_address`, `save_receiver`, `refresh`. Test a receiver: `explore`, `play`, `replay`, `tape`, `check`.
     State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
 
-    Verbs with a twin that starts with `a` can be awaited: `asend` does in the running event loop what `send` does.
+    Most methods have a variant that can be awaited: `asend` does in the running event loop what `send` does.
     There, `journal`, `inbox`, `pending` and the end of the block raise a `UsageError` if callbacks wait for an `await`.
 
-    Without a receiver the bundled one, which verifies and records, gets the callbacks. `clock` is a `VirtualClock` by
-    default. The same `seed`, of any type, makes the same ids and data; the default is 0. Nonces differ in every run,
-    because receivers remember them; the same `seed` and `nonce_seed` make the same nonces. `dialect` is a `Dialect` or
-    its name, and says how callbacks are spelt.
+    Without a receiver, the callbacks go to the bundled receiver, which verifies and records them. `clock` is a
+    `VirtualClock` by default. The same `seed`, of any type, makes the same ids and data; the default is 0. Nonces
+    differ in every run, because receivers remember them. The same `seed` and `nonce_seed` make the same nonces.
+    `dialect` is a `Dialect` or its name. It decides how callbacks are spelt.
 
-    `code_ttl` is how long a code is valid, in seconds; None is for ever. `abnormal` says whether a receiver whose
-    address failed its validation still gets callbacks ("deliver") or none ("skip") [?]. `defaults` are arguments for
-    `send`. `journal` is a `Journal` to write to; the default is a new one. `keep` is how many messages, and how many
-    entries of a new journal, are kept at most; None keeps all. `api` is an `ApiSettings`: how the REST API behaves.
+    `code_ttl` is how long a code is valid, in seconds (None: for ever). `abnormal` is "deliver" or "skip": whether a
+    receiver still gets callbacks after its address validation failed [?]. `defaults` are arguments for `send`.
+    `journal` is a `Journal` to write to (default: a new one). `keep` is the largest number of messages, and of entries
+    of a new journal (None: no limit). `api` is an `ApiSettings`: how the REST API behaves.
 
     >>> EngageLab(seed="acme").send().message.id == EngageLab(seed="acme").send().message.id
     True
@@ -108,10 +108,10 @@ class EngageLab:
     def send(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:
         """Accept a message and send the callbacks of its scenario; a virtual clock moves from one to the next.
 
-        `to` is an E.164 number or an e-mail address; by default one is drawn from the seed. The options are those of
-        `SendOptions`. Raises `NotAcknowledged` for the first callback that is given up without an HTTP 200 in time,
-        unless `check` is False or a fault was applied to it. Raises a `UsageError` for input that EngageLab would not
-        accept.
+        `to` is an E.164 number or an e-mail address. By default, the recipient is drawn from the seed. The options are
+        those of `SendOptions`. Raises `NotAcknowledged` for the first callback that is given up without an HTTP 200 in
+        time, unless `check` is False or a fault was applied to it. Raises a `UsageError` for input that EngageLab would
+        not accept.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="sent_failed")
@@ -134,8 +134,8 @@ class EngageLab:
     def begin_send(self, to: str | None = None, **options: Unpack[SendOptions]) -> Run:
         """Accept a message as `send` does, and return before any callback is sent.
 
-        On a virtual clock the callbacks go out at the next `settle`. On another clock a running server sends them when
-        they are due. The next call that settles raises what was not acknowledged.
+        On a virtual clock, the callbacks go out at the next `settle`. On another clock, a running server sends them
+        when they are due. The next call that settles raises `NotAcknowledged` for a callback that was given up.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.begin_send("+6591234567", scenario="delivered")
@@ -153,9 +153,9 @@ class EngageLab:
         """Send `count` messages, up to `concurrency` at once, and return their runs in order.
 
         Each message has its own virtual time and its own data from the seed, so the runs do not depend on the order in
-        which they finish. The clock then stands where the last of them ended. The messages go to the recipients in
-        `to` in turn. After a `NotAcknowledged` no further message is started, those under way finish, and the error of
-        the earliest message is raised.
+        which they finish. The clock then shows the time at which the last of them ended. The messages go to the
+        recipients in `to` in turn. After a `NotAcknowledged`, no further message starts, and the messages under way
+        finish. Then the error of the earliest message is raised.
 
         >>> with EngageLab() as engagelab:
         ...     len(engagelab.send_many(3, scenario="delivered", concurrency=2))
@@ -218,7 +218,7 @@ class EngageLab:
     def notify(self, event: str, **fields: Any) -> list[Delivery]:
         """Send a notification about the account, such as insufficient_balance.
 
-        `fields` are the fields of the notification, others that the vendor may add, and the keys of `DeliverOptions`.
+        `fields` are the fields of the notification, fields that the vendor may add, and the keys of `DeliverOptions`.
         Returns a delivery for each receiver. Raises `UnknownName` for a notification that EngageLab does not have.
 
         >>> with EngageLab() as engagelab:
@@ -307,7 +307,7 @@ class EngageLab:
         """Return the messages that arrived for a recipient, or for all, oldest first. Settles first.
 
         `.code` and `.text` are those of the latest message. `.wait()` waits for an app in another thread or process.
-        Messages of `send` are there, too.
+        The messages of `send` are included.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="delivered")
@@ -348,10 +348,10 @@ class EngageLab:
 
     @property
     def pending(self) -> list[Entry]:
-        """Return what is still to be sent, earliest first: retries, expiries of codes. Does not settle.
+        """Return the pending callbacks, earliest first: retries, expiries of codes. Does not settle.
 
-        In an event loop, raises a `UsageError` if something should have been sent by now: what follows from it, such
-        as a retry, is missing. `await engagelab.asettle()` first. What is due later is listed.
+        In an event loop, raises a `UsageError` if a callback is overdue, because its consequences, such as a retry,
+        would be missing. `await engagelab.asettle()` first. Callbacks that are due later do not raise it.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="delivered")
@@ -364,7 +364,7 @@ class EngageLab:
         return pending
 
     def settle(self) -> None:
-        """Send the callbacks of what was accepted and is not sent yet. Expiries of codes wait for `clock.advance`.
+        """Send the callbacks that are accepted and not sent yet. Expiries of codes wait for `clock.advance`.
 
         Raises `NotAcknowledged` for a callback that was given up, also by another thread since the last call.
         `journal`, `inbox`, `send`, `clock.advance` and the end of a `with` block settle by themselves. Called from a
@@ -397,11 +397,11 @@ class EngageLab:
         message: str = "",
         times: int | None = None,
     ) -> Rule:
-        """Give the messages that the app sends a scenario, or answer its calls with an error, until it is cancelled.
+        """Give the app's messages a scenario, or answer its calls with an error, until the rule is cancelled.
 
         A rule applies to a recipient, a template and a call ("messages", "codes", "custom-messages", "verifications",
-        "template-configs"); by default to all. The newest rule that fits applies, at most `times` times. Recipients of
-        the sandbox come before rules.
+        "template-configs"). By default it applies to all. The newest rule that fits applies, at most `times` times.
+        Recipients of the sandbox have priority over rules.
 
         >>> with EngageLab() as engagelab:
         ...     blacklisted = engagelab.rule("+6591234567", error=5013)
@@ -427,12 +427,12 @@ class EngageLab:
 
     @property
     def templates(self) -> Templates:
-        """Return the templates, those of the sandbox included."""
+        """Return the templates, including those of the sandbox."""
         return self._engine.templates
 
     @property
     def api(self) -> RestApi:
-        """Return the REST API as a call: a request in, an answer out.
+        """Return the REST API as an object: its `handle` takes a request and returns an answer.
 
         >>> from engagelab_mock import ApiRequest
         >>> with EngageLab() as engagelab:
@@ -472,9 +472,9 @@ class EngageLab:
     ) -> Delivery:
         """Ping a receiver, by default the first, as EngageLab does when a callback's address is saved [S].
 
-        `body` is "empty" [S] or "json" [D]; by default the dialect decides. `signed` adds X-CALLBACK-ID, which the
-        documents leave open. The answer sets the receiver's `state`. Raises `NotAcknowledged` if it is not 200 in
-        time, unless `check` is False.
+        `body` is "empty" [S] or "json" [D]; by default the dialect decides. `signed` adds X-CALLBACK-ID; the documents
+        do not say whether the ping has it. The answer sets the receiver's `state`. Raises `NotAcknowledged` if it is
+        not 200 in time, unless `check` is False.
 
         >>> with EngageLab() as engagelab:
         ...     engagelab.validate_address("json", signed=True).acknowledged
@@ -503,9 +503,9 @@ class EngageLab:
         )
 
     def save_receiver(self, receiver: Receiver, *, signed: bool = False) -> Delivery:
-        """Add a receiver as the console does on "save": its address is validated, and its `state` says how it went.
+        """Add a receiver as the console does on "save": validate its address, and set its `state`.
 
-        It is added either way, "normal" or "abnormal"; one that is there already is only validated again.
+        The receiver is added even if it is "abnormal". A receiver that is in the list already is only validated again.
 
         >>> with EngageLab() as engagelab:
         ...     _ = engagelab.save_receiver(Receiver.recording())
@@ -551,9 +551,9 @@ class EngageLab:
         """Play a schedule, or its token, to the first receiver, and record the receiver's state after each attempt.
 
         Raises `ScheduleFailed` if an invariant fails, or if a callback without a fault is given up, unless `check` is
-        False, and `NothingObserved` if an invariant could judge nothing. `events` replace the events made for their
-        labels. `retry` says when a callback that was not acknowledged is sent again, as `send` takes it. The probe's
-        options go over those of the receiver.
+        False. Raises `NothingObserved` if an invariant could not judge anything. `events` replace the events made for
+        their labels. `retry` says when a callback that was not acknowledged is sent again, as in `send`. The probe's
+        options override those of the receiver.
 
         >>> with EngageLab() as engagelab:
         ...     played = engagelab.play("eg1:plan,sent!ackloss")
@@ -639,7 +639,7 @@ class EngageLab:
         """Open a tape that `engagelab-mock record` made, to look at it or to send it again.
 
         Raises `InvalidTape`, with the line, if the tape is damaged or the file is not a tape. With `strict=False`, the
-        tape has the lines that can be read, and `problems` lists the others.
+        tape has the lines that can be read, and `problems` lists the other lines.
 
         >>> with EngageLab() as engagelab:
         ...     engagelab.tape("day.jsonl")
@@ -653,11 +653,11 @@ class EngageLab:
         return open_tape(self._engine, path, strict=strict)
 
     def check(self, receiver: Receiver | None = None, **options: Unpack[CheckOptions]) -> Report:
-        """Put a receiver, the first unless given, through the checks, and report.
+        """Run the checks against a receiver (default: the first) and return the report.
 
-        The options are those of `CheckOptions`. The checks have a journal and data of their own, other in every run.
-        Raises a `UsageError` for what cannot be used: `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the
-        state cannot be seen.
+        The options are those of `CheckOptions`. The checks use their own journal, and data that differ in every run.
+        Raises a `UsageError` for options that cannot be used. If the state cannot be seen, the error is a
+        `ProbeFailed`, `StateNotSettled` or `NothingObserved`.
 
         >>> with EngageLab() as engagelab:
         ...     report = engagelab.check(only=["A*", "sig-missing"])
@@ -671,7 +671,7 @@ class EngageLab:
     async def acheck(self, receiver: Receiver | None = None, **options: Unpack[CheckOptions]) -> Report:
         """Do what `check` does, from a thread, leaving the running event loop free.
 
-        An ASGI app is called in a loop, and with a lifespan, of that thread's own. Asynchronous functions, such as
+        An ASGI app is called in that thread's own loop, with its own lifespan. Asynchronous functions, such as
         `observe`, are awaited in the running loop.
 
         >>> import asyncio
@@ -687,7 +687,7 @@ class EngageLab:
 
     @property
     def clock(self) -> Any:
-        """Return the clock. A virtual one, which is the default, is moved with `clock.advance(minutes=5)`."""
+        """Return the clock. Move a virtual clock, the default, with `clock.advance(minutes=5)`."""
         return self._engine.clock
 
     @property
@@ -702,7 +702,7 @@ class EngageLab:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Return the arguments that `send` has unless it is given others; they can be changed."""
+        """Return the default arguments of `send`; they can be changed."""
         return self._engine.defaults
 
     @property
@@ -711,7 +711,7 @@ class EngageLab:
         return self._engine.account
 
     def reset(self) -> None:
-        """Forget messages, codes, rules, templates, the journal and what is still to be sent; clock and receivers stay.
+        """Forget messages, codes, rules, templates, the journal and pending callbacks; keep the clock and receivers.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567")
@@ -723,7 +723,7 @@ class EngageLab:
         self._engine.reset()
 
     def close(self) -> None:
-        """Close every receiver's connections and loops, then raise the first error, as of an app's lifespan."""
+        """Close every receiver's connections and loops, then raise the first error, such as an app's lifespan error."""
         __tracebackhide__ = True
         errors: list[Exception] = []
         for receiver in self._engine.receivers:

@@ -1,4 +1,4 @@
-"""The pytest plugin: options, hooks and fixtures. Every pytest run loads it, so it imports the rest when needed.
+"""The pytest plugin: options, hooks and fixtures. Every pytest run loads it, so it imports other modules only on use.
 
 PYTEST_DONT_REWRITE: there is no `assert` here, and rewriting takes a fifth of the time that loading takes.
 """
@@ -31,7 +31,7 @@ _CHECK = "run the checks against the receiver of engagelab_receiver, one test ea
 
 
 class _Test:
-    """Hold a test that runs, and its settings once a fixture has asked for them."""
+    """Hold a running test, and its settings once a fixture has asked for them."""
 
     __slots__ = ("item", "settings")
 
@@ -40,8 +40,8 @@ class _Test:
         self.settings: TestSettings | None = None
 
 
-#: The tests that run now: one, or several where a test runs pytest itself, the innermost last. The fixtures read it,
-#: because asking for `request` would cost 60 µs a test.
+#: The running tests: one, or several if a test runs pytest itself, the innermost last. The fixtures read it, because
+#: asking for `request` would cost 60 µs a test.
 _running: list[_Test] = []
 
 
@@ -90,7 +90,7 @@ def pytest_testnodedown(node: object) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Tell the fixtures which test runs."""
+    """Tell the fixtures which test is running."""
     _running.append(_Test(item))
     try:
         return (yield)
@@ -100,7 +100,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Forget an earlier try: a plugin may run the same test again within its protocol."""
+    """Forget an earlier attempt: a plugin may run the same test again within its protocol."""
     if _running and _running[-1].item is item:
         _running[-1].settings = None
 
@@ -109,7 +109,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that has passed so far if a callback that the app caused was not acknowledged.
 
-    It is the innermost wrapper of the call: pytest captures and logs what is sent here as the test's own.
+    It is the innermost wrapper of the call, so pytest captures and logs the output of these callbacks as the test's.
     """
     result = yield
     settings = _settings_of(item)
@@ -122,7 +122,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show a failing test's deliveries and seed, and end the traceback of our own errors at the test's line."""
+    """Show a failing test's deliveries and seed, and end the traceback of this package's errors at the test's line."""
     own = call.excinfo is not None and call.excinfo.type.__module__ == "engagelab_mock.errors"
     if own and call.excinfo is not None and not item.config.getoption("fulltrace"):
         from engagelab_mock.pytest_support import end_at_caller
@@ -138,7 +138,7 @@ def pytest_runtest_makereport(
 
 
 def _mask(longrepr: object) -> None:
-    """Mask Authorization headers in the arguments and locals that a traceback shows; JUnit files have them, too."""
+    """Mask Authorization headers in the arguments and locals that a traceback shows. JUnit files have them too."""
     for traceback, *_ in getattr(longrepr, "chain", ()):
         for entry in traceback.reprentries:
             if arguments := getattr(entry, "reprfuncargs", None):
@@ -158,7 +158,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Explain why two sequences of statuses, or two events, are not equal."""
-    # A test without the engine has neither, and does not pay for the import.
+    # A test without the engine has neither, and should not pay for the import.
     if op != "==" or "engagelab_mock.protocol.events" not in sys.modules:
         return None
     from engagelab_mock.delivery.render import explain
@@ -252,7 +252,7 @@ def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
 def engagelab_check_options() -> Mapping[str, Any]:
     """Return options for --engagelab-check; override it to return `observe`, `prepare`, `reset`, `wait_idle`, `stall` …
 
-    By default there are none: a Receiver can bring these itself. For an app that knows only what it has sent:
+    The default is no options, because a Receiver can have them itself. For an app that knows only its own messages:
 
         @pytest.fixture
         def engagelab_check_options():

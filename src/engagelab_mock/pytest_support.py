@@ -49,7 +49,7 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class TestSettings:
-    """Merge one test's markers (function over class over module), options and ini keys, and build from them."""
+    """Merge a test's markers (function over class over module), options and ini keys, and build objects from them."""
 
     __test__ = False
 
@@ -63,11 +63,11 @@ class TestSettings:
         self._seed = "0" if seed is None else str(seed)
         self._receivers: list[Receiver] = []
         self._engagelab: EngageLab | None = None
-        #: It exists before anything is built, and so keeps what could not be built.
+        #: It exists before any other object is built, so it can keep the errors of building them.
         self.journal = Journal()
 
     def default_receiver(self) -> Receiver:
-        """Return the receiver for a project that overrides none."""
+        """Return the receiver of a project that overrides none."""
         if not self._overrides:
             return Receiver.recording()
         given: dict[str, Any] = {name: value for name in CREDENTIALS if (value := self._setting(name)) is not None}
@@ -76,7 +76,7 @@ class TestSettings:
             if url is not None:
                 return Receiver.http(url, **given)
             if "username" in given or "secret" in given:
-                # The bundled receiver's credentials are a pair: half of it does not fit another half.
+                # The bundled receiver's username and secret are a pair: half of one pair does not fit half of another.
                 given = {"username": "", "secret": ""} | given
             return Receiver.recording(**given)
         except EngageLabMockError as error:
@@ -85,7 +85,7 @@ class TestSettings:
     def build(self, given: Receiver | Sequence[Receiver]) -> EngageLab:
         """Return the engine; the marker and the command line override the settings of the fixture's receivers."""
         try:
-            # Most tests have one receiver, and nothing overrides its settings.
+            # Most tests have one receiver, and its settings are not overridden.
             plain = isinstance(given, Receiver) and not self._overrides
             self._receivers = [given] if plain else self._checked(given)  # type: ignore[list-item]
             engagelab = EngageLab(
@@ -111,18 +111,18 @@ class TestSettings:
         try:
             self._engagelab.settle()
         except EngageLabMockError as error:
-            # No line of the test sent it.
+            # No line of the test sent the callback.
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
 
     def close(self) -> None:
-        """Close the engine; fail the test if the app's lifespan failed, and show where it did."""
+        """Close the engine. If the app's lifespan failed, fail the test and show where it failed."""
         if self._engagelab is None:
             return
         try:
             self._engagelab.close()
         except EngageLabMockError as error:
             cause = error.__cause__
-            # The frames of pytest and of this package would hide those of the app.
+            # Without this, the frames of pytest and of this package would hide the app's frames.
             shown = traceback.format_exception(cause, limit=-_APP_FRAMES) if cause is not None else []
             notes = getattr(error, "__notes__", [])
             text = "\n".join([f"{type(error).__name__}: {error}", *notes, "", "".join(shown)]).rstrip()
@@ -140,7 +140,7 @@ class TestSettings:
         return "\n".join([*receivers, *table, *judged, *self._schedule(), seed])
 
     def _judged(self) -> list[str]:
-        """Describe the explorations and the checks; the journal has a failed schedule of theirs at most."""
+        """Describe the explorations and the checks. The journal has at most one failed schedule of theirs."""
         if self._engagelab is None:
             return []
         state = self._engagelab._engine.exploring
@@ -194,7 +194,7 @@ class TestSettings:
         wanted: dict[str, Any] = {}
         for name, value in own.items():
             explicit = self._explicit.get(name)
-            # The ini file is for a whole project: it only adds what the fixture does not set.
+            # The ini file is for a whole project, so it only adds settings that the fixture does not set.
             wanted[name] = (value or self._session.ini.get(name) or "") if explicit is None else explicit
         url = self._explicit.get("url")
         if url is not None and url != receiver.address:
@@ -207,14 +207,14 @@ class TestSettings:
         return self._session.ini.get(name) if explicit is None else explicit
 
     def _failed(self, error: EngageLabMockError) -> BaseException:
-        """Enter an error in the journal; return the exception that fails the test with its message alone."""
+        """Enter an error in the journal; return the exception that fails the test with only the error's message."""
         self.journal.refuse(error, at=time.time())
-        # No line of the test is at fault, and none of ours would help.
+        # No line of the test is at fault, and a line of this package would not help.
         return pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False)
 
 
 class _SessionSettings:
-    """Hold what all tests of a session have in common: options, ini keys, and the marks of the current module."""
+    """Hold the data that all tests of a session share: options, ini keys, and the marks of the current module."""
 
     def __init__(self, config: pytest.Config) -> None:
         names = ("url", *CREDENTIALS, "seed", "nonce_seed")
@@ -232,7 +232,7 @@ class _SessionSettings:
         """Return a test's name and the arguments of its markers."""
         if item.parent is None:
             return item.nodeid, _arguments_of(item.iter_markers())
-        # Most tests follow another one of the same module or class, whose marks are read once.
+        # Most tests follow another test of the same module or class, whose marks are read once.
         if item.parent is not self._parent:
             self._parent = item.parent
             self._prefix = f"{item.parent.nodeid}::"
@@ -240,18 +240,18 @@ class _SessionSettings:
         marked = self._inherited
         if item.own_markers:
             marked = marked | _arguments_of(item.own_markers)
-        # Not the item's own id: xdist appends the group to it under --dist=loadgroup, and the data must not change.
+        # Not the item's id: xdist appends the group to it under --dist=loadgroup, and the data must not change.
         return self._prefix + item.name, marked
 
 
 @functools.lru_cache(maxsize=2)
 def _session_settings(config: pytest.Config) -> _SessionSettings:
-    """Return a session's settings; two sessions alternate where a test runs pytest itself."""
+    """Return a session's settings; if a test runs pytest itself, two sessions alternate."""
     return _SessionSettings(config)
 
 
 def _arguments_of(marks: Iterable[pytest.Mark]) -> dict[str, Any]:
-    """Return the arguments of the engagelab marks, of which the first has the last word."""
+    """Return the arguments of the engagelab marks; the first mark has priority."""
     arguments: dict[str, Any] = {}
     for mark in reversed([mark for mark in marks if mark.name == "engagelab"]):
         arguments.update(mark.kwargs)
@@ -267,7 +267,7 @@ def check_collected(config: pytest.Config, items: list[pytest.Item], marked: Ite
     workeroutput = getattr(config, "workeroutput", None)
     if workeroutput is None:
         raise pytest.UsageError(problems)
-    # A worker's own output is lost, and xdist reports a worker that raises as crashed: the controller has to raise it.
+    # A worker's output is lost, and xdist reports a worker that raises as crashed: the controller must raise the error.
     workeroutput["engagelab_problems"] = problems
     items.clear()
 
@@ -285,7 +285,7 @@ def marker_problems(items: Iterable[pytest.Item]) -> str:
 
 
 def keep_replayed(config: pytest.Config, items: list[pytest.Item], token: str) -> str:
-    """Deselect the tests that have another schedule than the token's as a parameter; return the token's problem."""
+    """Deselect tests whose schedule parameter is not the token's schedule; return the problem with the token."""
     from engagelab_mock.explore.schedule import Schedule
 
     try:
@@ -307,7 +307,7 @@ def keep_replayed(config: pytest.Config, items: list[pytest.Item], token: str) -
 
 
 def progress_of(config: pytest.Config) -> Listener | None:
-    """Return a function that shows an exploration's progress past pytest's capturing, on a terminal and with -v."""
+    """Return a function that shows an exploration's progress despite pytest's capturing, on a terminal and with -v."""
     terminal = sys.__stderr__
     capture = config.pluginmanager.get_plugin("capturemanager")
     if config.get_verbosity() < 1 or hasattr(config, "workerinput") or terminal is None or not terminal.isatty():
@@ -324,7 +324,7 @@ def progress_of(config: pytest.Config) -> Listener | None:
 
 
 def end_at_caller(error: BaseException | None) -> None:
-    """Remove this package's frames from the tracebacks of an error and its causes: they end at the caller's line."""
+    """Remove this package's frames from the tracebacks of an error and its causes, so they end at the caller's line."""
     seen: list[int] = []
     while error is not None and id(error) not in seen:
         seen.append(id(error))
@@ -337,7 +337,7 @@ def end_at_caller(error: BaseException | None) -> None:
 
 
 def _foreign(entry: TracebackType | None) -> TracebackType | None:
-    """Return the first traceback entry outside of this package."""
+    """Return the first traceback entry that is not in this package."""
     while entry is not None and entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         entry = entry.tb_next
     return entry

@@ -18,6 +18,7 @@ import pytest
 from engagelab_mock import ApiServer, ApiSettings, EngageLab, LiveClock, Receiver, Recorder
 from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.server.loopback import LoopbackServer
+from engagelab_mock.service.worker import DeliveryWorker
 from tests.server.conftest import PATIENCE, Talk, message
 
 
@@ -134,6 +135,37 @@ def test_a_receiver_over_http_is_called_at_once(late: bool) -> None:
     assert statuses == [["plan"], ["sent"], ["delivered"]]
     postman.join(PATIENCE)
     assert not postman.is_alive()
+
+
+def test_a_worker_that_a_request_starts_while_the_server_is_stopped_is_stopped_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    start = DeliveryWorker.start
+
+    def started_slowly(worker: DeliveryWorker) -> DeliveryWorker:
+        start(worker)
+        started.set()
+        assert go_on.wait(PATIENCE)
+        return worker
+
+    monkeypatch.setattr(DeliveryWorker, "start", started_slowly)
+    before = postmen()
+    with LoopbackServer(Recorder()) as elsewhere, EngageLab() as engagelab:
+        server = ApiServer(engagelab).start()
+        engagelab.receiver = Receiver.http(elsewhere.url)
+        talking = threading.Thread(target=Talk(server), args=("POST", "/v1/messages", message()), daemon=True)
+        talking.start()
+        assert started.wait(PATIENCE)
+        stopping = threading.Thread(target=server.stop, daemon=True)
+        stopping.start()
+        stopping.join(0.2)  # it waits for the worker, or has overlooked it
+        go_on.set()
+        stopping.join(PATIENCE)
+        talking.join(PATIENCE)
+    for postman in set(postmen()) - set(before):
+        postman.join(PATIENCE)
+        assert not postman.is_alive()
 
 
 def test_with_a_clock_that_runs_receivers_in_process_are_called_by_themselves() -> None:

@@ -1,1 +1,1 @@
-"""Judging a receiver: checks in families, each sent through the one sender and judged by answers and by state."""
+"""Checks of a receiver, in families. The sender sends all callbacks; answers and states decide the verdicts."""

@@ -14,7 +14,7 @@ from engagelab_mock.delivery.outcome import Outcome
 
 #: How many callbacks a burst has.
 BURST = 50
-#: How many callbacks are refused in a row. Pools have 5 to 15 connections by default.
+#: How many callbacks in a row are refused. Pools have 5 to 15 connections by default.
 REFUSALS = 20
 _BROKEN = frozenset({Outcome.INCOMPLETE, Outcome.MALFORMED})
 
@@ -109,7 +109,7 @@ def _ack_framing(trial: Trial) -> None:
         trial.fail(f"the answer to a valid callback has no proper end: {attempt.error}")
     if response is None:
         trial.inconclusive(f"there was no answer: {describe(attempt)}")
-    # In process, no server waits for the rest of a body or cuts it off: only the header shows the error.
+    # In process, no server waits for the rest of a body, or cuts it off: only the header shows the error.
     length = response.headers.get("Content-Length", "")
     if trial.transport != "http" and length.isdecimal() and int(length) != len(response.body):
         trial.fail(f"the answer announces {length} bytes, but has {len(response.body)}")

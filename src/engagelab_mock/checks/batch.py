@@ -21,19 +21,19 @@ from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
-#: How many rows a big callback has, and how many bytes at least.
+#: How many rows a big callback has, and its smallest number of bytes.
 MANY = 1000
 BIG = 1_000_000
-#: A crash is a refusal, too, if the work until then is rolled back.
+#: A crash counts as a refusal if the work before it is rolled back.
 _REFUSALS = {Outcome.NOT_200, Outcome.APP_RAISED}
 _ORDINALS = ("first", "second", "last")
-#: Broken rows that stand among good rows, by their description.
+#: Broken rows to put among good rows, by their description.
 _BAD_ROWS: dict[str, Any] = {
     "a row whose section is null": {"server": "otp", "itime": 1712458844, "notification": None},
     "a string instead of a row": "row",
     "null instead of a row": None,
 }
-#: Status rows that a handler cannot use; many handlers raise over one.
+#: Status rows that a handler cannot use; many handlers raise an exception for one.
 _UNUSABLE_ROWS: dict[str, Any] = {
     "a status row whose fields are null": {"message_id": None, "status": {"message_status": None, "status_data": None}},
     "a status row whose fields have other types": {
@@ -127,7 +127,7 @@ def _send_between_good_rows(trial: Trial, bad_rows: Mapping[str, Any]) -> None:
             applied += [(first, f"a good row before {what}"), (last, f"a good row after {what}")]
         else:
             _expect_all_or_nothing(trial, attempt, mixed, [first, last], what)
-    # Only now, because an app that works after its answer is then waited for once.
+    # Only now: if the app works after its answer, the check then waits for it once.
     if applied:
         trial.expect_own_state()
     for message, what in applied:
@@ -135,7 +135,7 @@ def _send_between_good_rows(trial: Trial, bad_rows: Mapping[str, Any]) -> None:
 
 
 def _expect_all_or_nothing(trial: Trial, attempt: Attempt, mixed: Fault, messages: list[Message], what: str) -> None:
-    """Fail if the good rows of a callback that was refused are applied each time it is sent."""
+    """Fail if the good rows of a refused callback are applied each time it is sent."""
     if attempt.outcome not in _REFUSALS:
         trial.expect_answer(attempt, what)
     at_first = trial.effects(*messages)
@@ -187,7 +187,7 @@ def _big(trial: Trial) -> None:
     statuses = [Status.PLAN, Status.SENT, Status.DELIVERED, Status.VERIFIED]
     between = [trial.context.new_message() for _ in range(MANY // len(statuses))]
     first, last = trial.message(), trial.message()
-    # The first and the last message have only one row, because an app may remove a message that has had all.
+    # The first and the last message have only one row, because an app may remove a message after its last row.
     events = [
         trial.event(first),
         *[trial.event(message, status) for message in between for status in statuses][: MANY - 2],

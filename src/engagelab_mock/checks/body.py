@@ -22,7 +22,7 @@ from engagelab_mock.protocol.event_table import names_of
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.status import Status
 
-#: How apps write NaN, in lower case.
+#: The spellings of NaN in apps, in lower case.
 _NANS = {"nan", "decimal('nan')"}
 _CONTENT_TYPES = {
     "application/json; charset=UTF-8": "the content type application/json; charset=UTF-8",
@@ -100,14 +100,14 @@ def _not_a_number(trial: Trial) -> None:
 
 
 COST = Decimal("0.005")
-#: Another cost, to tell a cost that is rounded from other numbers.
+#: Another cost, to distinguish a rounded cost from other numbers.
 OTHER_COST = Decimal("0.0137")
-#: A cost that needs four places.
+#: A cost that needs four decimal places.
 TINY_COST = Decimal("0.0004")
 BALANCE = -0.005
-#: The costs of two channels of one message; as floating-point numbers their sum is 0.30000000000000004.
+#: The costs of two channels of one message. As floating-point numbers, their sum is 0.30000000000000004.
 _PARTS = {"whatsapp": Decimal("0.1"), "sms": Decimal("0.2")}
-#: How far a number may be off, relative to the exact one, and still be recognised as it.
+#: The largest relative difference at which a number is still recognised as the exact one.
 _NEAR = Decimal("1e-6")
 
 
@@ -140,7 +140,7 @@ def money(trial: Trial) -> None:
         return
     for path, found in shown.items():
         rounded = next((number for number in found if _is_rounded(number, COST)), None)
-        # A margin or another currency is not the cost: only a number that is near two different costs was rounded.
+        # A margin or another currency is not the cost. A number was rounded only if it is near two different costs.
         if rounded is not None and any(_is_rounded(number, OTHER_COST) for number in others.get(path, [])):
             trial.fail(f"a cost of {COST} became {rounded}")
     trial.not_applicable("`observe` does not return the cost of a message")
@@ -185,7 +185,7 @@ def _is_scaled(number: Decimal, exact: Decimal) -> bool:
 
 
 def _is_rounded(number: Decimal, exact: Decimal) -> bool:
-    """Tell whether a number is the exact one with fewer places, rounded in any direction.
+    """Tell whether a number is the exact one with fewer decimal places, rounded in any direction.
 
     >>> _is_rounded(Decimal("0.01"), Decimal("0.005")), _is_rounded(Decimal("0.0046"), Decimal("0.005"))
     (True, False)

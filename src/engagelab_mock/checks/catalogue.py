@@ -1,4 +1,4 @@
-"""Every check by its id, which of them a run selects, and which no receiver passes on some server stacks."""
+"""Every check by its id; which of them a run selects; and which of them no receiver passes on some server stacks."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ CHECKS: dict[str, Check] = {
 }
 
 
-#: Why a check that takes long does not run.
+#: Why a check that takes a long time does not run.
 DEEP_ONLY = "only at depth deep"
 
 
 class Selection:
-    """Select checks by id or name, with `*`, by severity and by depth; suppress failures with a reason.
+    """Select checks by id or name, with `*`, by severity and by depth. Suppress failures, each with a reason.
 
     >>> Selection(only=["B02", "A*"], skip=["ping-json"]).leaves_out(CHECKS["A02"])
     "skipped by 'ping-json'"
 
-    Raises `UnknownName` for an id or a name that no check has, and `UsageError` if no check is left.
+    Raises `UnknownName` for an id or a name that does not exist, and `UsageError` if no check is left.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Selection:
             raise UsageError(what, where="only" if self.only else "skip", hint="select at least one check")
 
     def leaves_out(self, check: Check) -> str:
-        """Say why a check is not run; empty if it is run."""
+        """Return why a check is not run; empty if it is run."""
         if self.only and not _in(check, self.only):
             return "not selected by `only`"
         for pattern in self.skip:
@@ -109,7 +109,7 @@ class Selection:
 def _known(pattern: str, where: str) -> str:
     if not _matching(pattern):
         names = [name for check in CHECKS.values() for name in (check.id, check.name)]
-        # All of them would fill the screen: only the nearest is named, and where each family ends.
+        # All ids would fill the screen: name only the nearest one, and where each family ends.
         families: dict[str, str] = {id[0]: f"{id[0]}01 to {id}" for id in CHECKS}
         nearest = get_close_matches(pattern, names, n=1)
         raise UnknownName("check", pattern, [*nearest, *families.values()], where=where)
@@ -125,7 +125,7 @@ def _in(check: Check, patterns: Sequence[str]) -> bool:
 
 
 def _matches(check: Check, pattern: str) -> bool:
-    # Ids are upper case and names lower case, so A* is a family, and not the names that begin with an a.
+    # Ids are upper case and names are lower case. So A* is a family, and does not match names that begin with an a.
     return fnmatchcase(check.id, pattern) or fnmatchcase(check.name, pattern) or check.id == pattern.upper()
 
 

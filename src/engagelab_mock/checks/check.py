@@ -1,4 +1,4 @@
-"""A check: what is sent, what must be seen, why it matters, how to fix it; severities and verdicts."""
+"""A check: what it sends, the expected result, why it matters, how to fix a failure; severities and verdicts."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def severity(name: str) -> Severity:
         raise UnknownName("severity", name, list(Severity)) from None
 
 
-#: What a verdict rests on: the answer, the state that `observe` returns, or both.
+#: The basis of a verdict: the answer, the state that `observe` returns, or both.
 Basis = Literal["answer", "state", "both"]
 
 
 class Ended(Exception):
-    """End a trial early, with a verdict, its reason, the schedule that showed it, and what the verdict rests on."""
+    """End a trial early, with a verdict, its reason, the schedule that showed it, and the basis of the verdict."""
 
     def __init__(
         self, judgement: Judgement, reason: str, schedule: Schedule | None = None, basis: Basis | None = None
@@ -94,7 +94,7 @@ class Ended(Exception):
     __reduce__ = reduce_error
 
 
-#: What a check needs: the answer, which may decide alone; the state that `observe` returns; or always both.
+#: The needs of a check: the answer, which may decide alone; the state that `observe` returns; or always both.
 Need = Literal["http", "probe", "both"]
 
 #: How much is sent: "deep" adds the checks that take long.
@@ -192,13 +192,13 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     #: Why it matters, in a paragraph.
     why: str
-    #: What is sent.
+    #: The callbacks that it sends.
     stimulus: str
-    #: What must be seen.
+    #: The result that it expects.
     expected: str
     severity: Severity
     need: Need
-    #: Where the expectation comes from: the tags of the protocol's sources.
+    #: The sources of the expectation: the tags of the protocol's sources.
     source: str
     fix: Fix
     work: Callable[[Trial], None]
@@ -207,7 +207,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     unless: str = "there is no wire in process"
     #: Whether it is about the signature. Only a receiver with a username and a secret gets one.
     needs_signature: bool = False
-    #: What the receiver says of its statuses that it judges: "effects" or "terminal", one of which must be given.
+    #: The meaning of the statuses that it judges by: "effects" or "terminal". The receiver must give one of them.
     meanings: tuple[str, ...] = ()
     #: Whether it cannot judge a receiver that accepts no valid callback.
     needs_valid: bool = True
@@ -218,7 +218,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def basis(self) -> Basis:
-        """Return what a verdict rests on at least."""
+        """Return the minimum basis of a verdict."""
         bases: dict[Need, Basis] = {"http": "answer", "probe": "state", "both": "both"}
         return bases[self.need]
 

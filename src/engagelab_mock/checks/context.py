@@ -1,4 +1,4 @@
-"""What all checks of one run share: the engine, the receiver and its profile, the probe, the time limits."""
+"""The data that all checks of one run share: the engine, the receiver and its profile, the probe, the time limits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from engagelab_mock.explore.state import Snapshot, differing, plain, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Dialect, Event
 
-# How long things may take, in seconds.
+# Time limits, in seconds.
 #: A whole run.
 TOTAL = 180.0
-#: One check, at least; it may take that part of the whole run, and more of it if the app works after its answer.
+#: One check, at least. It may take that part of the whole run, and more if the app works after its answer.
 EACH, SHARE = 20.0, 1 / 6
 #: The work of an app that acknowledges first and works afterwards.
 PATIENCE = 4.0
@@ -46,8 +46,8 @@ class Context:
     >>> context.profile.refuses, context.profile.blind
     ('', 'the state of the app cannot be seen: give `observe`')
 
-    `probe` goes over the receiver's own. `now` is the time of the clock that the app reads, in Unix seconds; default:
-    the system time. `wait_for` waits, from the thread of the checks, for what an asynchronous function returned.
+    `probe` overrides the receiver's probe. `now` is the time of the clock that the app reads, in Unix seconds; default:
+    the system time. `wait_for` waits, from the thread of the checks, for the awaitable of an asynchronous function.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Context:
     ) -> None:
         if stall is not None and not callable(stall):
             raise UsageError(f"stall must be callable, {stall!r:.100} is not", where="check")
-        # A copy, because the checks change its limit.
+        # A copy, because the checks change its time limit.
         self.receiver = receiver.with_settings()
         self.limit = receiver.limit
         #: How long to wait for an effect of an acknowledged callback, in seconds.
@@ -73,7 +73,7 @@ class Context:
         check_probe(probe or {}, where="check")
         self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
         self.probe.check_meaning(where="check")
-        # A receiver that remembers messages would take a second run with the same seed for duplicates.
+        # With the same seed, a receiver that remembers messages would regard those of a second run as duplicates.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
             self.receiver,
@@ -84,15 +84,15 @@ class Context:
             journal=Journal(limit=1000),
             defaults={},
         )
-        #: The messages that callbacks were sent about.
+        #: The messages of all callbacks that were sent.
         self.messages: list[Message] = []
         self.callbacks = 0
         self.pings = 0
-        #: When the run must be over, by the stopwatch; None for no limit.
+        #: When the run must be over, by the stopwatch; None: no limit.
         self.deadline: float | None = None
         self._attempts: list[tuple[Delivery, Attempt]] = []
         self._attempted = 0
-        #: How many attempts there were when the app was last idle, for each message that was looked at.
+        #: The number of attempts when the app was last idle, for each message whose state was read.
         self._idle: dict[str, int] = {}
         self._profile: ReceiverProfile | None = None
         #: Whether the state shows the effect of account events, by their kinds.
@@ -102,12 +102,12 @@ class Context:
 
     @property
     def observed(self) -> bool:
-        """Tell whether there is a function that returns the state of the app."""
+        """Tell whether a function returns the state of the app."""
         return self.probe.observe is not None
 
     @property
     def profile(self) -> ReceiverProfile:
-        """Return the receiver's profile; find it out the first time."""
+        """Return the receiver's profile; make it at the first call."""
         if self._profile is None:
             with self.apart():
                 self._profile = find_profile(self)
@@ -115,11 +115,11 @@ class Context:
 
     @property
     def known_profile(self) -> ReceiverProfile | None:
-        """Return the receiver's profile if it was found before."""
+        """Return the receiver's profile if it was made before."""
         return self._profile
 
     def shows(self, kind: str) -> bool:
-        """Tell whether `observe` shows the effect of an account event of this kind. Find it out the first time."""
+        """Tell whether `observe` shows the effect of an account event of this kind. Test it at the first call."""
         if kind not in self._shown:
             with self.apart():
                 places = self.places_of(self.new_message())
@@ -130,7 +130,7 @@ class Context:
                     now = [self.look(each) for each in places] if sent else before
                     self._shown[kind] = any(map(self.changed, before, now, places))
                 except ProbeFailed:
-                    # It cannot show the id of all replies, which is no message's.
+                    # `observe` fails for the id of all replies, because no message has that id.
                     self._shown[kind] = False
         return self._shown[kind]
 
@@ -147,14 +147,14 @@ class Context:
         if kind == "response":
             return account.uplink(message.to, body=text, at=at)
         if kind == "notification":
-            # Another balance each time, so that two of them are not the same event.
+            # Use another balance each time, so that two events are never equal.
             balance = -int(self.engagelab._engine.generate.nonce()) / 1e6
             return account.notification("insufficient_balance", at=at, remain_balance=balance)
         return account.system_event("account_login", at=at)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Keep the attempts that are made in this context out of the finding of the check that runs."""
+        """Keep the attempts that are made in this context out of the finding of the running check."""
         sent, self._attempts = self._attempts, []
         try:
             yield
@@ -174,9 +174,9 @@ class Context:
         to: str = "",
         custom_args: dict[str, Any] | None = None,
     ) -> Message:
-        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told not to.
+        """Make a message, accepted at a Unix time (default: now), and call `prepare` with it unless told otherwise.
 
-        Without `to`, it has a recipient that no other message has.
+        Without `to`, its recipient is different from those of all other messages.
         """
         generate = self.engagelab._engine.generate
         message = Message(
@@ -195,7 +195,7 @@ class Context:
         return message
 
     def new_recipient(self) -> str:
-        """Return another recipient each time, for apps that keep something for each recipient."""
+        """Return a different recipient each time, for apps that keep data by recipient."""
         generate = self.engagelab._engine.generate
         for _ in range(100):
             recipient = generate.recipient()
@@ -217,7 +217,7 @@ class Context:
             self._idle.update(dict.fromkeys(ids, self._attempted))
 
     def changed(self, before: Snapshot, now: Snapshot, message: Message) -> bool:
-        """Tell whether the state of a message has changed, apart from what also changes for other messages."""
+        """Tell whether the state of a message has changed, apart from values that also change for other messages."""
         if before == now or self._profile is None or not (self._profile.shared and self._profile.own):
             return before != now
         return not differing(state_of(before, message), state_of(now, message)) <= self._profile.shared
@@ -225,7 +225,7 @@ class Context:
     def look_for_change(self, before: Snapshot, message: Message, patience: float | None = None) -> Snapshot:
         """Return the state of a message as soon as it differs from `before`, or after `patience` seconds.
 
-        Default of `patience`: some times as long as the first effect took.
+        Default of `patience`: several times as long as the first effect took.
         """
         if patience is None:
             patience = max(min(self.patience, PROMPT), 3 * self.profile.lag)
@@ -237,13 +237,13 @@ class Context:
     def settle(self) -> None:
         """If the app works after its answer, wait until it has done the work of all callbacks that it has answered.
 
-        A callback about another message shows it: when that one has its effect, the work before it is done.
+        To find out, send a callback about another message: when that has its effect, the earlier work is done.
         """
         profile = self.profile
         if not profile.lag or profile.blind or self.probe.wait_idle is not None:
             return
         if not profile.own:
-            # The callback would change what is shared.
+            # The callback would change the shared values.
             time.sleep(1.5 * profile.lag)
             return
         with self.apart():
@@ -254,14 +254,14 @@ class Context:
         time.sleep(min(_OVERTAKEN, profile.lag))
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
-        """Send a valid callback of one status; return None if the receiver's settings do not tick it."""
+        """Send a valid callback of one status; return None if the receiver does not subscribe to that status."""
         self.receiver.limit = self.limit
         event = message.event(status, at=self.engagelab.clock.time(), channel="sms")
         deliveries = self.engagelab.deliver([event], check=False)
         return deliveries[0].attempts[-1] if deliveries else None
 
     def reach(self) -> Attempt:
-        """Ping the receiver, to see if a server listens at its address."""
+        """Ping the receiver, to find out whether a server listens at its address."""
         self.receiver.limit = self.limit
         return self.engagelab.validate_address(check=False).attempts[-1]
 
@@ -283,12 +283,12 @@ class Context:
         return all(accepted(each.attempts[-1]) for each in self.engagelab.deliver([event], check=False))
 
     def prove(self) -> None:
-        """Raise if a function of the probe fails, or if the state shows no effect of callbacks that are acknowledged.
+        """Raise if a function of the probe fails, or if the state shows no effect of acknowledged callbacks.
 
         Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved`. A receiver that refuses valid callbacks, or that
         shows effects in another way, is judged by its checks.
         """
-        # The first look is at a message that was not prepared: if `observe` raises for it, that is its way to say so.
+        # First read the state of a message that was not prepared. If `observe` raises for it, that means no state.
         run_sync(self.probe.look(SYNC, self.engagelab._engine.generate.message_id()))
         profile = self.profile
         if not profile.blind or not self.observed:

@@ -30,16 +30,16 @@ _STATUSES = (
 #: How many copies are sent at once, and how often for each status.
 COPIES = 8
 _ROUNDS = 3
-#: How often a connection is reset at most, until a reset callback had an effect.
+#: The largest number of reset connections until a reset callback has an effect.
 _RESETS = 5
-#: How long a handler gets to finish after the sender has gone, at least, and how long its effect may take, in seconds.
+#: The minimum time for a handler to finish after the sender has gone, and how long its effect may take, in seconds.
 _FINISHES, _PATIENCE = 0.01, 0.5
-#: How long the handler is made to take, and after how much of it the sender disconnects, in seconds.
+#: How long the handler must take, and after how much of that time the sender disconnects, in seconds.
 _STALL, _GIVE_UP = 0.06, 0.02
 
 
 class Once:
-    """Know the state after one callback of each status, to tell whether several callbacks had one effect."""
+    """Hold the state after one callback of each status, to find out whether several callbacks had one effect."""
 
     def __init__(self, trial: Trial, *statuses: str) -> None:
         self.trial = trial
@@ -52,7 +52,7 @@ class Once:
     def learn(self) -> None:
         """Find out the states after one callback, and wait until the app has done the work of all callbacks so far.
 
-        If the app works after its answer, call this after the first callback, so that both are waited for at once.
+        If the app works after its answer, call this after the first callback, so that one wait is enough for both.
         """
         orders = [(status,) for status in self.statuses]
         if not self._own:
@@ -64,14 +64,14 @@ class Once:
 
     @classmethod
     def of_all(cls, trial: Trial) -> Once:
-        """Do so for each status that the receiver's settings tick, and learn; `visible` are those with an effect."""
+        """Learn the states for each subscribed status; `visible` are the statuses that have a visible effect."""
         once = cls(trial, *dict.fromkeys([trial.context.profile.status, *filter(trial.ticks, _STATUSES)]))
         once.learn()
         return once
 
     @property
     def visible(self) -> list[str]:
-        """Return the statuses that have an effect that is seen, and so may be seen twice."""
+        """Return the statuses with a visible effect, whose repetition can be seen too."""
         if not self._own:
             return [*self.statuses[:1]]
         return [status for status in self.statuses if self._orderings.differing((), (status,))]
@@ -142,7 +142,7 @@ class Once:
 
 def _dup_resigned(trial: Trial) -> None:
     once = Once.of_all(trial)
-    # All before the first comes again, to wait twice for an app that works after its answer; one by one with totals.
+    # Send all before the first comes again, to wait only twice if the app works after its answer. Totals: one by one.
     groups = [once.visible] if trial.context.profile.own else [[status] for status in once.statuses]
     for statuses in groups:
         _send_again(once, {status: trial.message() for status in statuses})
@@ -192,7 +192,7 @@ def _dup_concurrent(trial: Trial) -> None:
 
 
 def _works_in_a_thread(trial: Trial) -> bool:
-    """Tell whether an app that is called in process also works in another thread than the test's."""
+    """Tell whether an app that is called in process also works in a thread other than the test's."""
     message = trial.message()
     [attempt] = trial.send_at_once(trial.event(message), 1)
     return accepted(attempt) and trial.await_effect(message)
@@ -201,7 +201,7 @@ def _works_in_a_thread(trial: Trial) -> bool:
 def _ack_lost(trial: Trial) -> None:
     _lose(trial, "whose acknowledgement was lost", "ack_lost", like="ack_lost")
     if trial.transport == "http":
-        # A reset can destroy data that the server has not read yet. Then it shows nothing.
+        # A reset can destroy data that the server has not read yet. Then the attempt proves nothing.
         any(_lose(trial, "whose connection was reset", "reset", like="reset") for _ in range(_RESETS))
 
 
@@ -235,10 +235,10 @@ def _lose(
     finishes: float = _FINISHES,
     like: str = "",
 ) -> bool:
-    """Send a callback whose acknowledgement does not arrive, and send it again; tell whether the first had an effect.
+    """Send a callback whose acknowledgement is lost, and send it again; tell whether the first had an effect.
 
-    `during` makes a context in which the first is sent. `finishes` is how long the handler takes at least, in seconds.
-    `like` names the fault that looks the same to the app, for the schedule.
+    The first is sent in a context that `during` makes. `finishes` is the minimum time of the handler, in seconds.
+    `like` is the name of the fault that looks the same to the app, for the schedule.
     """
     once = Once(trial)
     schedule = once.schedule(fault=like) if like else None
@@ -247,7 +247,7 @@ def _lose(
     usual = trial.send(trial.message()).elapsed
     with during():
         trial.send(once.event(message), *faults)
-        # The sender does not wait for the handler any more. The handler may finish, or never have begun.
+        # The sender does not wait for the handler any more. The handler may finish, or may never have begun.
         time.sleep(max(finishes, 2 * usual))
         if not trial.context.profile.lag:
             trial.context.look_for_change(before, message, _PATIENCE)
@@ -285,7 +285,7 @@ def _dup_account_events(trial: Trial) -> None:
 
 
 def _growth(trial: Trial, kind: str, send: Callable[[Event], list[Attempt]]) -> dict[tuple[int, Path], float]:
-    """Return by how much the numbers that the state shows grow when callbacks of a new account event are sent."""
+    """Return by how much each number in the state grows when callbacks of a new account event are sent."""
     places = trial.places(kind)
 
     def numbers() -> dict[tuple[int, Path], float]:

@@ -1,4 +1,4 @@
-"""A finding, the verdict of one check with its evidence, and a report, the findings of one run."""
+"""Findings, which hold the verdict of one check with its evidence, and the report, which holds those of one run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN_BYTES = 4096
 class Exchange(msgspec.Struct, frozen=True):
     """Hold one request and its answer; `elapsed` is in seconds.
 
-    `answer` is None if there was no answer. `error` says why the callback was not acknowledged.
+    `answer` is None without an answer. `error` says why the callback was not acknowledged.
     """
 
     method: str
@@ -78,7 +78,7 @@ class Exchange(msgspec.Struct, frozen=True):
     def curl(self) -> str:
         """Return a command line that sends the request again, with a new signature if the signature was genuine.
 
-        It is empty if no command line can do so: in process, and for a long body.
+        It is empty if no command line can do so: for an in-process app, and for a long body.
         """
         return self.curl_with()
 
@@ -88,7 +88,7 @@ class Exchange(msgspec.Struct, frozen=True):
         return next((value for name, value in self.headers if name == HEADER), "")
 
     def curl_with(self, shared: str = "") -> str:
-        """Return the command line; a header with the value `shared` gets the shell's variable `signature`."""
+        """Return the command line. If a header has the value `shared`, use the shell variable `signature` for it."""
         if self.in_process or len(self.body) > SHOWN_BYTES:
             return ""
         line = f"curl -sS -i -X {self.method}"
@@ -100,7 +100,7 @@ class Exchange(msgspec.Struct, frozen=True):
             elif value == AS_CONFIGURED:
                 line += f' -H "{name}: $ENGAGELAB_MOCK_AUTHORIZATION"'
             elif AS_CONFIGURED in value:
-                # Another scheme, such as bASIC, in front of the credentials.
+                # Another scheme, such as bASIC, is written before the credentials.
                 before, _, after = value.partition(AS_CONFIGURED)
                 line += f" -H {shlex.quote(f'{name}: {before}')}"
                 line += '"${ENGAGELAB_MOCK_AUTHORIZATION#* }"' + (shlex.quote(after) if after else "")
@@ -133,7 +133,7 @@ def shown(body: bytes) -> str:
 
 
 def repro_notes(exchanges: Sequence[Exchange]) -> list[str]:
-    """Return what must be known, or exported, before commands can send the requests again, as comments for a shell.
+    """Return shell comments that say which values the commands need, and which variables to export.
 
     >>> repro_notes([])
     []
@@ -158,17 +158,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     check: Check
     verdict: Judgement
-    #: The reason, in a sentence; empty if all is as expected.
+    #: The reason, in a sentence; empty if the result is as expected.
     reason: str = ""
-    #: What the verdict rests on: "answer", "state" or "both". If there was nothing to judge, what the check needs.
+    #: The basis of the verdict: "answer", "state" or "both". If nothing was judged, the needs of the check.
     basis: Basis = "answer"
-    #: What is not right, but is not a failure.
+    #: Problems that are not failures.
     warnings: tuple[str, ...] = ()
     #: Every request with its answer, in order.
     exchanges: tuple[Exchange, ...] = ()
     #: The states of the messages before and after, if they were read.
     changes: tuple[Change, ...] = ()
-    #: Why the project does not let a failure count; None if it counts.
+    #: Why the project does not count a failure; None if it counts.
     suppressed: str | None = None
     #: Whether it was skipped because it was not selected.
     left_out: bool = False
@@ -199,12 +199,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def judged(self) -> bool:
-        """Tell whether the receiver was judged: the check passed, or it failed."""
+        """Tell whether the receiver was judged, so that the check passed or failed."""
         return self.verdict in {Judgement.PASS, Judgement.FAIL}
 
     @property
     def evidence(self) -> list[Change]:
-        """Return the states that show the verdict; the last belong to the messages that the last request is about."""
+        """Return the states that show the verdict; the last ones are those of the messages of the last request."""
         last = self.exchanges[-1].body if self.exchanges else b""
         about: dict[str, Change] = {}
         other: list[Change] = []
@@ -217,7 +217,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def repro(self) -> str:
-        """Return what sends it again: a command that plays the token, curl lines, or in process a line of Python."""
+        """Return what sends it again: a command for the token, curl lines, or Python code for an in-process app."""
         lines = self._replay if self.token else self._curls
         if not lines:
             return f'engagelab.check(only=["{self.id}"])'
@@ -226,7 +226,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def _curls(self) -> list[str]:
         last = self.exchanges[-2:]
-        # A signature that is sent twice is made once.
+        # A signature that is used twice is made once.
         twice = len(last) == 2 and last[0].genuine and last[0].signature == last[1].signature
         shared = last[0].signature if twice else ""
         lines = [line for exchange in last if (line := exchange.curl_with(shared))]
@@ -276,16 +276,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     elapsed: float = 0.0
     #: Whether the state of the app could be seen.
     observed: bool = False
-    #: The families that were asked for and of which no check was judged, by their letters.
+    #: The requested families of which no check was judged, by their letters.
     unjudged: tuple[str, ...] = ()
-    #: Why the run ended before its last check; empty if it did not.
+    #: Why the run ended before its last check; empty if it ran all checks.
     ended: str = ""
-    #: What the checks inferred about effects; empty if the receiver says it by `effects`, or nothing can be seen.
+    #: What the checks inferred about effects; empty if the receiver has `effects`, or if no state can be seen.
     inferred: str = ""
 
     @property
     def doubt(self) -> str:
-        """Say why the report does not show that the receiver is right, apart from failures; empty if it does."""
+        """Return why the report does not prove that the receiver is right, apart from failures; empty if it does."""
         if self.ended:
             return f"the run ended early: {self.ended}"
         if errors := self.of(Judgement.ERROR):
@@ -338,8 +338,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def assert_none(self, least: str = "major") -> None:
         """Raise `ReceiverFellShort` with the full findings if a failure is at least that severe.
 
-        Raises `NothingObserved` if nothing was judged, or nothing of a family that was asked for; and
-        `EngageLabMockError` if a check ended with an error.
+        Raises `NothingObserved` if no check was judged, or no check of a requested family. Raises `EngageLabMockError`
+        if a check ended with an error.
 
         >>> from engagelab_mock import CHECKS
         >>> passed = Finding(check=CHECKS["A01"], verdict=Judgement.PASS)
@@ -359,7 +359,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str]:
-    from engagelab_mock.checks.reports import in_full  # only ever needed on the way to an error
+    from engagelab_mock.checks.reports import in_full  # only needed for an error
 
     checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
     what = f"{report.address} failed {checks} of severity {least} or worse"

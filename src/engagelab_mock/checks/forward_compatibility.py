@@ -124,7 +124,7 @@ def _big_id(trial: Trial) -> None:
     for what, change in (("an id of 19 digits", _same), ("an id of 19 digits as a JSON number", _id_as_number)):
         message = trial.message()
         nearest = as_float(message)
-        # Read it even if no effect was seen: an app that stores all ids as floats shows nothing for the right ones.
+        # Read it even without a visible effect: an app that stores all ids as floats shows nothing for the right ids.
         steady = nearest.id != message.id and trial.glance(nearest) == trial.glance(nearest)
         attempt = trial.send(message, each_row(change))
         trial.expect_answer(attempt, what)
@@ -276,9 +276,9 @@ for row in json.loads($body)["rows"]:
 )
 
 
-# Messages that the app has not sent, or not yet.
+# Messages that the app did not send, or has not sent yet.
 
-#: Response statuses that say that the message is unknown, and not that the sender is.
+#: Response statuses that say that the message is unknown, not that the sender is unknown.
 _UNKNOWN_ID = frozenset({404, 410, 422})
 
 
@@ -291,7 +291,7 @@ def _unknown_id(trial: Trial) -> None:
     status = attempt.response.status if attempt.response is not None else 0
     crashed = attempt.outcome is Outcome.APP_RAISED or status >= 500
     if trial.context.profile.refuses and not (crashed or status in _UNKNOWN_ID):
-        # The reason for the refusal need not be the id.
+        # The refusal can have another reason than the id.
         trial.inconclusive(f"the receiver accepts no valid callback: {trial.context.profile.refuses}")
     # A schedule is always about messages that the app did not send.
     trial.fail(what, Schedule.of(trial.context.profile.scenario, trial.context.profile.status))

@@ -1,4 +1,4 @@
-"""Freshness: is a callback refused if another user signed it, or too long ago, and recognised if it came before?"""
+"""Freshness: does the receiver refuse callbacks of another user and old ones, and does it recognise repeated ones?"""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.protocol.signature import TOLERANCE
 
-#: How many messages there are between an event and its duplicate, and at how many of them answers are compared.
+#: How many messages come between an event and its duplicate, and for how many of them answers are compared.
 MESSAGES, _SAMPLE = 2000, 50
-#: How much longer answers may take at the end, and which answers are slow at all, in seconds.
+#: How much longer answers may take at the end, and from which time an answer is slow, in seconds.
 _SLOWER, _SLOW = 5, 0.05
 #: Digits outside ASCII, which `str.isdigit` and `int` accept.
 _FULL_WIDTH = str.maketrans({str(digit): chr(0xFF10 + digit) for digit in range(10)})
@@ -51,7 +51,7 @@ def _skew(trial: Trial) -> None:
         for seconds in (60, 240):
             what = f"a callback signed {seconds} s {word}"
             sent[what] = message = trial.message()
-            # Such a signature is genuine, and must be accepted.
+            # Such a signature is genuine, so it must be accepted.
             trial.expect_accepted(trial.send(message, fault(name, by=seconds)), what)
     for what, message in sent.items():
         trial.expect_effect(message, what)

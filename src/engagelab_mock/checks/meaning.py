@@ -1,6 +1,6 @@
 """Family F, meaning: does each effect happen once, for its statuses only, and does a terminal status stay?
 
-A receiver says by `effects` and `terminal` what its statuses mean. Without them nothing here is judged.
+A receiver gives the meaning of its statuses with `effects` and `terminal`. Without them, these checks judge nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHUNK = 24
 #: The statuses that come once for each channel.
 _OF_CHANNELS = ("sent_failed", "sent", "delivered_failed", "delivered")
 
-#: Orders of events, with the effects that are judged after each: True if it must have happened, False if it may have.
+#: Orders of events, with the effects to judge after each. True: it must have happened. False: it may have happened.
 Cases = Mapping[Order, Mapping[str, bool]]
 
 
@@ -64,7 +64,7 @@ def _in_one_life(one: str, other: str) -> bool:
 
 
 def _part(state: Any, name: str) -> Any:
-    """Return a part of a state. An object is kept as its fields, under the name of its type."""
+    """Return a part of a state. An object is kept as its fields, by the name of its type."""
     found = part_of(state, name)
     if found is MISSING and isinstance(state, dict) and len(state) == 1:
         [state] = state.values()
@@ -120,7 +120,7 @@ class _Judge:
     def check(self, cases: Cases, *, terminal: Collection[str] = ()) -> None:
         """Fail if an effect has not happened as often as it must after one of these orders.
 
-        With `terminal`, fail if the status is none of these after one of them.
+        With `terminal`, also fail if the status after one of the orders is not one of these.
         """
         orderings = self._orderings
 
@@ -130,7 +130,7 @@ class _Judge:
         tried = self._learn(list(cases))
         if not orderings.stays(lambda: any(map(wrong, tried))):
             return
-        # Some results depend on the moment: the same order must fail for two messages.
+        # Some results depend on the moment, so the same order must fail for two messages.
         for order in filter(wrong, tried):
             orderings.learn(order, again=True)
             if orderings.stays(partial(wrong, order)):
@@ -145,7 +145,7 @@ class _Judge:
         return Schedule((lifecycle("+1-".join(status for status in _LIFE if status in order)),), steps)
 
     def _learn(self, orders: list[Order]) -> list[Order]:
-        """Find out which states the orders lead to, and return those for which there was time."""
+        """Find out which states the orders lead to, and return the orders for which there was time."""
         trial, profile = self._trial, self._trial.context.profile
         for start in range(0, len(orders), _CHUNK):
             if start and trial.time_left() < _CHUNK * 4 * profile.answer + 2 * profile.lag:
@@ -164,7 +164,7 @@ class _Judge:
         for effect, due in judged.items():
             causes, value = self._meaning.effects[effect], _part(seen.after.value, effect)
             count, most = count_of(value, effect), times(causes, statuses)
-            # A flag tells whether, and not how often. A callback that is refused is not lost.
+            # A flag shows whether an effect happened, not how often. A refused callback is not lost.
             wanted = min(most, 1) if isinstance(value, bool) else most
             least = wanted if due and refused.isdisjoint(causes) else 0
             if not least <= count <= most:
@@ -188,7 +188,7 @@ def _once(trial: Trial) -> None:
     for effect, causes in effects.items():
         for status in causes:
             way = _way_of(trial, status)
-            # Sent again at once, and with everything before it.
+            # Repeat the status at once; and repeat it together with all events before it.
             for order in ((*way, status), (*way, *way)):
                 cases.setdefault(order, {})[effect] = True
         if len(causes) > 1 and Status.VERIFIED_FAILED not in causes:
@@ -219,7 +219,7 @@ def _not_lost(trial: Trial) -> None:
             for other in (each for each in _LIFE if each not in causes and trial.ticks(each)):
                 late, early = _both_orders(trial, status, other)
                 cases.setdefault(late, {})[effect] = True
-                # A terminal status that came first may end the message, and so may one that excludes this one.
+                # An earlier terminal status may end the message, and so may a status that excludes this one.
                 due = other not in terminal and _related(status, other)
                 cases.setdefault(early, {})[effect] = due
     _life(trial).check(cases)
@@ -257,7 +257,7 @@ def _life(trial: Trial) -> _Judge:
 
 
 def _way_of(trial: Trial, status: str) -> Order:
-    """Return the statuses of the shortest way to one that the receiver's settings tick."""
+    """Return the statuses of the shortest way to one that the receiver subscribes to."""
     return tuple(filter(trial.ticks, way_to(status)))
 
 
@@ -268,12 +268,12 @@ def _both_orders(trial: Trial, status: str, other: str) -> tuple[Order, Order]:
 
 
 def _related(status: str, other: str) -> bool:
-    """Tell whether a status counts after another one: one message can have both, or a right code came after all."""
+    """Tell whether a status counts after another: one message can have both, or a right code came in the end."""
     return status == Status.VERIFIED or _in_one_life(status, other)
 
 
 def _ticked_effects(trial: Trial) -> dict[str, list[str]]:
-    """Return the effects with those of their statuses that the receiver's settings tick."""
+    """Return the effects, each with those of its statuses that the receiver subscribes to."""
     ticked = {
         effect: [status for status in causes if trial.ticks(status)]
         for effect, causes in trial.context.probe.meaning.effects.items()

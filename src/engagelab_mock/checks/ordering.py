@@ -15,15 +15,15 @@ from engagelab_mock.messages.message import Message
 
 #: A user enters a wrong code, and then the right one.
 _WRONG_CODE_FIRST = "plan-sent+2-delivered+3-verified_failed+10-verified+5"
-#: Two reports that contradict each other.
+#: Two contradictory reports.
 _CONTRADICTORY = "plan-sent+2-delivered+3-delivered_failed+3%5012"
-#: `sent` over two channels, and something that comes after both.
+#: `sent` over two channels, and a status that comes after both.
 _TWO_CHANNELS = "sent/whatsapp-sent/sms+10-delivered/whatsapp+5"
 _SAME_SECOND = "sent-delivered-verified"
-#: What two messages may share, and the arguments of a message for it.
+#: The data that two messages may share, and the arguments of a message with such data.
 _SHARED = {"recipient": ["to"], "custom_args": ["custom_args"], "recipient and custom_args": ["to", "custom_args"]}
 
-#: No more orders are tried after this time, in seconds: the receiver or the probe is slow.
+#: After this time, in seconds, no more orders are tried, because the receiver or the probe is slow.
 _ENOUGH = 6.0
 #: How many orders are delivered before their states are read.
 _CHUNK = 6
@@ -62,7 +62,7 @@ def _try_orders(trial: Trial, orderings: Orderings, convergence: Convergence) ->
     orders, profile = _other_orders(orderings), trial.context.profile
     end = stopwatch() + max(_ENOUGH, 0.6 * trial.time_left())
     usual = len(orderings.in_order) * profile.answer
-    # If the app works after its answer, waiting takes the time; else sending does.
+    # If the app works after its answer, most of the time is waiting. Otherwise it is sending.
     chunk = len(orders) if profile.lag > profile.answer else max(1, min(_CHUNK, int(1 / max(usual, 0.01))))
     tried = 0
     while tried < len(orders):
@@ -94,7 +94,7 @@ def _gap(trial: Trial) -> None:
     for status in unseen:
         message, orderings, single = sent[status]
         before = orderings.in_order[:-1]
-        # An app may remove what it has of a message that is done. Then its state is the same as before all events.
+        # An app may remove the data of a finished message. Then its state is the same as before all events.
         orderings.learn((), before, orderings.in_order)
         if orderings.differing(before, orderings.in_order) and orderings.differing((), orderings.in_order):
             trial.show(message)
@@ -110,7 +110,7 @@ def _late_after_terminal(trial: Trial) -> None:
     *before, delivered, verified = orderings.in_order
     late = (*before, verified, delivered)
     convergence = Convergence(orderings, late, (*before, delivered))
-    # First, because the state in order is only right if `verified` counts in it.
+    # Do this first, because the in-order state is only right if `verified` counts in it.
     _expect_superseded(orderings, (*before, delivered), (*before, verified))
     convergence.check([late])
 
@@ -155,7 +155,7 @@ def _fallback(trial: Trial) -> None:
 
 
 def _expect_both_kept(trial: Trial) -> None:
-    """Fail if an app that keeps every event in a list takes the second channel's event for a duplicate."""
+    """Fail if an app that keeps every event in a list regards the second channel's event as a duplicate."""
     orderings = Orderings(trial, _TWO_CHANNELS)
     first, second, later = orderings.in_order
 
@@ -165,11 +165,11 @@ def _expect_both_kept(trial: Trial) -> None:
         return [
             path
             for path, count in orderings.state((first, second)).items()
-            # A list of statuses without channels, such as a set, does not keep two of the same.
+            # A list of statuses without channels, such as a set, does not keep two equal entries.
             if path[-1:] == (COUNT,)
             and any(where[: len(path) - 1] == path[:-1] for where in told_apart)
             and count == orderings.state((first,)).get(path)
-            # The list keeps every event, also a late one.
+            # The list keeps every event, including a late one.
             and orderings.state((first, later)).get(path)
             == orderings.state((later, first)).get(path)
             != orderings.state((later,)).get(path)
@@ -190,13 +190,13 @@ def _ties(trial: Trial) -> None:
 def _isolation(trial: Trial) -> None:
     orderings = _two_states(trial)
     for what, names in _SHARED.items():
-        # Some differences depend on the moment: try it again before the check fails.
+        # Some differences depend on the moment, so try it again before the check fails.
         if _mixed_up(orderings, names) and (found := _mixed_up(orderings, names)):
             trial.fail(f"of two messages with the same {what}, {found}")
 
 
 def _two_states(trial: Trial) -> Orderings:
-    """Return the orderings of `sent` and a later status that changes the state further."""
+    """Return the orders of `sent` and a later status that changes the state again."""
     known = (("verified", "verified"), ("verified", "delivered"), ("delivered_failed",) * 2)
     for scenario, last in [each for each in known if trial.ticks(each[1])] or known[:1]:
         orderings = Orderings(trial, scenario, "sent", last)
@@ -208,7 +208,7 @@ def _two_states(trial: Trial) -> Orderings:
 
 
 def _mixed_up(orderings: Orderings, names: list[str]) -> str:
-    """Say which of two messages that share some data has not the state that it has alone; empty if both have it."""
+    """Say which of two messages that share data has not the same state as alone; empty if both have it."""
     trial, both, early = orderings.trial, orderings.in_order, orderings.in_order[:1]
     data = {"to": trial.context.new_recipient(), "custom_args": {"order": trial.engagelab._engine.generate.nonce()}}
     shared: dict[str, Any] = {name: data[name] for name in names}
@@ -218,7 +218,7 @@ def _mixed_up(orderings: Orderings, names: list[str]) -> str:
         state, due = state_of(trial.glance(message), message), orderings.state(order)
         misses = sorted(path for path in decisive if state.get(path, MISSING) != due.get(path, MISSING))
         if len(misses) < len(decisive):
-            return ""  # next to the message's own state, the app may show data of its recipient
+            return ""  # the app may show the recipient's data next to the message's state
         got, right = (each.get(misses[0], MISSING) for each in (state, due))
         return f"{dotted(misses[0])} is {got!r:.60} after {', '.join(order)}; it should be {right!r:.60}"
 
@@ -226,7 +226,7 @@ def _mixed_up(orderings: Orderings, names: list[str]) -> str:
     list(trial.play(orderings.schedule(both), first))
     trial.context.settle()
     second = trial.message_with(f"the same {' and '.join(shared)} as another", **shared)
-    kept = not wrong(first, *both)  # sending the second may have replaced the first
+    kept = not wrong(first, *both)  # sending the second may have replaced the state of the first
     for order in (early, both):
         list(trial.play(orderings.schedule(order[-1:]), second))
         trial.context.settle()
@@ -239,12 +239,12 @@ def _mixed_up(orderings: Orderings, names: list[str]) -> str:
 
 
 def _ticked(trial: Trial, *statuses: str) -> tuple[str, ...]:
-    """Return the statuses that the receiver's settings tick."""
+    """Return the statuses that the receiver subscribes to."""
     return tuple(status for status in statuses if trial.ticks(status))
 
 
 def _other_orders(orderings: Orderings) -> list[Order]:
-    """Return every order but the one in which the events happened, the most unusual first."""
+    """Return every order except the one in which the events happened, the most unusual first."""
     return list(permutations(orderings.in_order))[:0:-1]
 
 
@@ -256,7 +256,7 @@ def _expect_superseded(orderings: Orderings, earlier: Order, later: Order) -> No
         orderings.learn((), earlier, later, both)
         decisive, _ = orderings.telling(later, [earlier])
         if decisive:
-            # The state after both may also be another one, such as a text of all events.
+            # The state after both may also be different, such as a text of all events.
             unchanged = decisive - orderings.differing(earlier, both)
             return bool(unchanged) and not decisive - orderings.differing(later, both)
         return bool(orderings.differing(earlier, later)) and not orderings.differing(earlier, both)

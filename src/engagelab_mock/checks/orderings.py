@@ -1,4 +1,4 @@
-"""Deliver events in different orders, or treat messages in different ways, and compare the states they lead to."""
+"""Deliver events in different orders, or treat messages in different ways, and compare the resulting states."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from engagelab_mock.explore.state import (
 )
 from engagelab_mock.messages.message import Message
 
-#: Events by their labels, in the order of delivery. An order can leave events out.
+#: Events by their labels, in the order of delivery. An order can omit events.
 Order = tuple[str, ...]
 
 #: How long an app that seemed to work before it answers may still work after it, in seconds.
@@ -45,7 +45,7 @@ class Seen(msgspec.Struct):
     """Hold one message, the events it had, its state before them, and its state when it was last read."""
 
     message: Message
-    #: The events as they were delivered: the order, and after it those that were refused, once more.
+    #: The events as they were delivered: those of the order, and then again those that were refused.
     sent: Order
     before: Snapshot
     after: Snapshot
@@ -63,7 +63,7 @@ class Miss(msgspec.Struct, frozen=True):
     path: Path
     got: object
     wanted: object
-    #: Whether another leaf names the right status. Then this leaf is not the one that the app decides by.
+    #: Whether another leaf names the right status. Then the app does not decide by this leaf.
     excused: bool = False
 
 
@@ -145,12 +145,12 @@ class Orderings:
         return found
 
     def differing(self, one: Order, other: Order) -> set[Path]:
-        """Return the leaves that differ between the states that two orders lead to, without noise."""
+        """Return the leaves that differ between the states after two orders, without noise."""
         self.learn(one, other)
         return differing(self.state(one), self.state(other)) - self.noise()
 
     def telling(self, right: Order, others: Iterable[Order]) -> tuple[set[Path], bool]:
-        """Return the leaves that tell the state after one order from the states after others, and if they name it.
+        """Return the leaves that distinguish the state after one order from others, and whether they name its status.
 
         If some of these leaves name the last status of the order, and no other status, only those are returned.
         """
@@ -167,7 +167,7 @@ class Orderings:
         return (naming, True) if naming else (found, False)
 
     def unseen(self, *orders: Order) -> Ended | None:
-        """Return how the check ends if none of these orders has an effect that is seen."""
+        """Return how the check ends if none of these orders has a visible effect."""
         if not self.stays(lambda: not any(self.differing((), order) for order in orders)):
             return None
         what = ", ".join(self.in_order)
@@ -177,7 +177,7 @@ class Orderings:
         return Ended(Judgement.NOT_APPLICABLE, f"`observe` shows no effect of {what}: the app makes nothing of them")
 
     def look_again(self) -> None:
-        """Read the state of every message again. A change shows that the app works longer than was seen before."""
+        """Read the state of every message again. A change shows that the app works longer than it seemed."""
         for seen in (each for several in self._seen.values() for each in several):
             now = self.trial.context.look(seen.message)
             if now != seen.after:
@@ -186,12 +186,12 @@ class Orderings:
             seen.after = now
 
     def grace(self) -> float:
-        """Return how long a state may take to become right, in seconds."""
+        """Return the time in which a state may become right, in seconds."""
         lag = self.trial.context.profile.lag
         return min(self.trial.context.patience, max(_GRACE, min(10 * lag, lag + 0.5)))
 
     def stays(self, wrong: Callable[[], object]) -> bool:
-        """Tell whether something is wrong, and stays wrong for as long as the app may still work after its answer."""
+        """Tell whether an error is seen, and stays for as long as the app may still work after its answer."""
         end = stopwatch() + self.grace()
         while (found := bool(wrong())) and stopwatch() < end:
             time.sleep(_LOOK)
@@ -199,7 +199,7 @@ class Orderings:
         return found
 
     def persists(self, wrong: Callable[[], object], *orders: Order) -> bool:
-        """Tell whether something is wrong, and is wrong again after new messages had the same orders."""
+        """Tell whether an error is seen, and is seen again after new messages had the same orders."""
         if not self.stays(wrong):
             return False
         self.learn(*orders, again=True)
@@ -212,7 +212,7 @@ class Orderings:
             self.trial.show(seen.message, Change(seen.before, seen.after))
 
     def fail(self, reason: str, *orders: Order) -> NoReturn:
-        """Fail the check because of the last messages that had these orders."""
+        """Fail the check, with the last messages that had these orders as the evidence."""
         self.point_out(*orders)
         self.trial.fail(reason, self.schedule(*(self._seen[order][-1].sent for order in orders)))
 
@@ -249,7 +249,7 @@ class Convergence:
     """
 
     def __init__(self, orderings: Orderings, *orders: Order) -> None:
-        """Learn what is right; also what `orders` lead to, to wait only once for an app that works after its answer."""
+        """Learn the right values, and the states after `orders`: only one wait if the app works after its answer."""
         self._orderings = orderings
         *earlier, last = orderings.in_order
         self._singles: list[Order] = [(label,) for label in earlier]
@@ -258,11 +258,11 @@ class Convergence:
         ]
         # The events in order are one of the references, and are delivered twice.
         orderings.learn((), *self._singles, *self._references, orderings.in_order, *orders)
-        #: How the check ends if nothing that is known has an effect.
+        #: How the check ends if no known order has an effect.
         self.unseen = orderings.unseen(*self._singles, *self._references)
 
     def check(self, orders: Sequence[Order]) -> None:
-        """Fail if one of the orders leads to a wrong state; end the check if no effect is seen."""
+        """Fail if one of the orders leads to a wrong state. End the check if no effect is visible."""
         orderings = self._orderings
         if self.unseen is not None:
             raise self.unseen
@@ -270,7 +270,7 @@ class Convergence:
         suspects = list(orders)
         if not orderings.persists(lambda: self.misses(suspects), *self._references, *self._singles):
             return
-        # Some differences depend on the moment: try the same orders again before the check fails.
+        # Some differences depend on the moment, so try the same orders again before the check fails.
         suspects = list(dict.fromkeys(miss.order for miss in self.misses(orders)))[:2]
         orderings.learn(*suspects, again=True)
         orderings.stays(lambda: self.misses(suspects))
@@ -284,7 +284,7 @@ class Convergence:
             )
 
     def misses(self, orders: Sequence[Order]) -> list[Miss]:
-        """Return the leaves that have a wrong value after these orders, the most telling first."""
+        """Return the leaves with a wrong value after these orders, the most significant first."""
         orderings = self._orderings
         noise = orderings.noise()
         decisive, named = orderings.telling(orderings.in_order[-1:], self._singles)
@@ -315,7 +315,7 @@ Treatment = Callable[[Message], object]
 
 
 class StateBaseline:
-    """Know the state of a message after one treatment, to compare it with the states after others.
+    """Hold the state of a message after one treatment, to compare it with the states after other treatments.
 
     A treatment sends callbacks about the message. Two messages get the same treatment. If their states differ, for
     example in the app's own row numbers, these leaves are not compared.
@@ -327,7 +327,7 @@ class StateBaseline:
         self._treat = treat
         self._other_treats = others
         self._untouched = trial.message()
-        # All at once, because an app that works after its answer is then waited for once.
+        # All at once: if the app works after its answer, the check then waits for it once.
         first, second, *states = self._treated(treat, treat, *others)
         self._states = [first, second]
         #: The states after the other treatments.
@@ -341,7 +341,7 @@ class StateBaseline:
         return self._states[-1]
 
     def expect_visible(self, what: str) -> None:
-        """End the check if the treatment has no effect that is seen."""
+        """End the check if the treatment has no visible effect."""
         if not self.differing(state_of(self._trial.context.look(self._untouched), self._untouched)):
             self._trial.not_applicable(f"`observe` shows no effect of {what}: the app makes nothing of it")
 

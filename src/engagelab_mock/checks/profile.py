@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 #: How often the state is read while the checks wait for a change, in seconds.
 LOOK = 0.01
-#: How long an effect may take if the app was seen to work before it answers, in seconds.
+#: How long an effect may take, in seconds, if the app has seemed to work before it answers.
 PROMPT = 1.0
-#: The statuses that are tried, in this order, until one has an effect that is seen.
+#: The statuses to try, in this order, until one has a visible effect.
 _STATUSES = ("delivered", "verified", "sent", "plan", "delivered_failed")
-#: The scenarios that are tried if none of the statuses alone has an effect that is seen.
+#: The scenarios to try if no single status has a visible effect.
 _SCENARIOS = ("verified", "delivered_failed")
-#: A receiver that refuses these does not depend on the status of the message.
+#: HTTP statuses of a refusal whose reason is not the status of the message.
 _IDENTITY = frozenset({401, 403})
 
 
@@ -35,30 +35,30 @@ NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
 
 
 class ReceiverProfile(msgspec.Struct):
-    """Say how a receiver handles valid callbacks. It is found out when the first check needs it."""
+    """Hold how a receiver handles valid callbacks. It is found out when the first check needs it."""
 
-    #: Why the receiver accepts no valid callback; empty if it does.
+    #: Why the receiver does not accept any valid callback; empty if it accepts one.
     refuses: str = ""
-    #: Why the state shows no effect; empty if it does.
+    #: Why the state shows no effect; empty if it shows one.
     blind: str = ""
     #: The status that has an effect.
     status: str = "delivered"
-    #: Whether the state shows something although it shows no effect of a single callback, so that checks can judge it.
+    #: Whether checks can judge the state although a single callback has no visible effect.
     shows: bool = False
     #: How long after the answer an effect is seen, in seconds; 0 if the app works before it answers.
     lag: float = 0.0
     #: How long an answer takes, in seconds.
     answer: float = 0.0
-    #: The leaves that also change for a message that had no callback, such as totals over all messages.
+    #: The leaves that also change for a message without callbacks, such as totals over all messages.
     shared: frozenset[Path] = frozenset()
-    #: Whether an effect is seen in the state of its own message, and not only in what is shared.
+    #: Whether the effect is visible in the state of its own message, not only in shared values.
     own: bool = True
     #: The leaves that a callback of the status changes.
     effect: frozenset[Path] = frozenset()
 
     @property
     def scenario(self) -> str:
-        """Return a scenario in which the status comes."""
+        """Return a scenario that contains the status."""
         return "delivered_failed" if self.status == "delivered_failed" else "verified"
 
 
@@ -89,7 +89,7 @@ class _Finder:
             return profile
         profile.refuses = ""
         profile.status, profile.answer = tried[0].status, max(each.answer for each in tried)
-        # The callback that was sent last was looked at once: its effect came before its answer.
+        # The state of the last message was read only once. Its effect came before its answer.
         late = seen is not tried[-1]
         seen = seen or self._see(tried, self._context.patience)
         if seen is None:
@@ -119,7 +119,7 @@ class _Finder:
         return profile
 
     def _follow_lifecycles(self, profile: ReceiverProfile) -> None:
-        """Find out whether an app that shows no effect of a single status shows one of all statuses in order."""
+        """Find out whether all statuses in order have an effect, for an app that shows none of a single status."""
         tried = []
         for scenario in _SCENARIOS:
             message = self._context.new_message()
@@ -133,7 +133,7 @@ class _Finder:
             profile.blind = "no single callback has an effect that can be seen, only all statuses of a message in order"
 
     def _ticked(self) -> list[str]:
-        """Return the statuses that the receiver's settings tick, of those that are tried."""
+        """Return the statuses to try that the receiver subscribes to."""
         events = self._context.receiver.settings.events
         return [status for status in _STATUSES if not events or status in events or "status" in events]
 
@@ -165,10 +165,9 @@ class _Finder:
             one = other
 
     def _try_statuses(self, profile: ReceiverProfile) -> tuple[list[_Tried], _Tried | None]:
-        """Send a callback of each status until one has an effect; return those that were accepted, and that one.
+        """Send a callback of each status until one has an effect; return the accepted ones, and that one.
 
-        The app may not use the first status, may refuse it without the statuses before it, or may work after its
-        answer.
+        The app may not use the first status, may refuse it without the earlier statuses, or may work after its answer.
         """
         tried: list[_Tried] = []
         for status in self._ticked() or _STATUSES:
@@ -192,7 +191,7 @@ class _Finder:
         return tried, None
 
     def _see(self, tried: list[_Tried], patience: float) -> _Tried | None:
-        """Return the first of the callbacks that has an effect, within `patience` seconds."""
+        """Return the first of the callbacks that has an effect within `patience` seconds."""
         end = stopwatch() + patience
         while True:
             for each in tried:
@@ -236,7 +235,7 @@ def _where_they_differ(one: Any, other: Any) -> str:
 
 
 def accepted(attempt: Attempt) -> bool:
-    """Tell whether an attempt was answered with a 2xx in time; the check A04 asks for exactly 200.
+    """Tell whether an attempt was answered with a 2xx in time; the check A04 requires exactly 200.
 
     >>> from engagelab_mock import Callback, Headers
     >>> accepted(Attempt(1, 0.0, Callback(Headers(), b"")))
@@ -250,7 +249,7 @@ def accepted(attempt: Attempt) -> bool:
 
 
 def describe(attempt: Attempt) -> str:
-    """Say in a few words how an attempt was answered."""
+    """Describe in a few words how an attempt was answered."""
     if attempt.outcome is Outcome.ACKNOWLEDGED and attempt.response is not None:
         return f"answered {attempt.response.status}"
     return attempt.error.partition(";")[0] or str(attempt.outcome)

@@ -17,11 +17,11 @@ from engagelab_mock.delivery.render import align, printable
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.protocol.callback import decode
 
-#: How many exchanges are shown in full, from the end.
+#: The largest number of exchanges that are shown in full: the last ones.
 _SHOWN = 3
 
 
-#: What a verdict rests on, in words.
+#: The basis of a verdict, in words.
 BASES: dict[Basis, str] = {"answer": "the answer", "state": "the state", "both": "the answer and the state"}
 
 
@@ -186,7 +186,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """Return a state, which is plain data, as JSON can have it: bytes, infinity and keys become text."""
+    """Return a state, which is plain data, as JSON data: bytes, infinity and keys become text."""
     if isinstance(value, dict):
         return {each if isinstance(each, str) else str(each): _as_json(value[each]) for each in value}
     if isinstance(value, list):
@@ -200,7 +200,7 @@ def junit(report: Report) -> str:
     """Return a report as XML: one suite for each family, one test case for each check.
 
     A finding that was not judged, or is suppressed, is a skipped test case, with the reason. Each case has the property
-    `basis`. If the report cannot be relied on, there is one more case, with an error.
+    `basis`. If the report cannot be relied on, there is an additional case with an error.
 
     >>> from engagelab_mock.checks.finding import Sent
     >>> junit(Report(address="http://127.0.0.1/", findings=(), sent=Sent())).splitlines()[0]
@@ -209,7 +209,7 @@ def junit(report: Report) -> str:
     families: dict[str, list[Finding]] = {}
     for finding in report.findings:
         families.setdefault(finding.check.family, []).append(finding)
-    # A reader who sees only this file must not take a run that judged nothing for a success.
+    # A reader of only this file must not think that a run without verdicts was a success.
     doubts = int(bool(report.doubt))
     root = ET.Element("testsuites", {"name": "engagelab-mock check", **_counts(report.findings, doubts)})
     for family, findings in families.items():
@@ -308,7 +308,7 @@ def _invocation(report: Report) -> dict[str, Any]:
 
 
 def _printable(value: Any) -> Any:
-    """Return plain data with every text made printable: a receiver can answer anything."""
+    """Return plain data with every text made printable, because a receiver can answer with any text."""
     if isinstance(value, dict):
         return {_printable(key): _printable(each) for key, each in value.items()}
     if isinstance(value, list):

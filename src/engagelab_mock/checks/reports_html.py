@@ -10,7 +10,7 @@ from engagelab_mock.checks.finding import Change, Exchange, Finding, Report
 from engagelab_mock.checks.reports import BASES
 from engagelab_mock.delivery.render import printable
 
-#: How many exchanges of a finding are shown, from the end.
+#: The largest number of exchanges of a finding that are shown: the last ones.
 _SHOWN = 8
 
 _STYLE = """

@@ -38,14 +38,14 @@ from engagelab_mock.service.engine import Engine
 
 #: These errors end a run.
 _ENDING = (ProbeFailed, StateNotSettled, NothingObserved)
-#: After these outcomes, the receiver may still be busy with the request, or may be gone.
+#: After these outcomes, the receiver may still be working on the request, or may have ended.
 _TROUBLING = frozenset(
     {
         *(Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.ABANDONED),
         *(Outcome.REFUSED, Outcome.CONNECT_TIMEOUT, Outcome.UNREACHABLE),
     }
 )
-#: How often a receiver that is starting is tried, in seconds.
+#: The time between attempts to reach a receiver that is starting, in seconds.
 _POLL = 0.05
 
 
@@ -56,9 +56,9 @@ class Runner:
     >>> Runner(Receiver.recording(), selection=Selection(only=["A01"])).run().summary()["pass"]
     1
 
-    `probe` goes over the receiver's own; see `Context` for `stall`, `patience` and `wait_for`. `timeout` is the time
-    limit of the whole run, and `recovery` how long a receiver that did not answer is waited for before the next check,
-    in seconds. `on_start` is called with each check, `on_finding` with each finding.
+    `probe` overrides the receiver's probe. `Context` explains `stall`, `patience` and `wait_for`. `timeout` is the time
+    limit of the whole run. `recovery` is how long to wait, before the next check, for a receiver that did not answer.
+    Both are in seconds. `on_start` is called with each check, `on_finding` with each finding.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Runner:
         self._down_since = ""
 
     def unreachable(self, wait: float = 0.0) -> str:
-        """Say why no request reaches the receiver, after waiting up to `wait` seconds; empty if one does."""
+        """Return why no request reaches the receiver, after waiting up to `wait` seconds; empty if one reaches it."""
         end = stopwatch() + check_delay(wait, where="wait")
         while True:
             attempt = self.context.reach()
@@ -107,8 +107,8 @@ class Runner:
     def run(self, checks: Iterable[Check] | None = None) -> Report:
         """Run every selected check, in the order of the catalogue, and return the report.
 
-        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the state cannot be seen, with a `report` of the
-        checks that had run.
+        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the state cannot be seen. The error has a
+        `report` of the checks that had run.
         """
         self._started = stopwatch()
         self.context.deadline = self._started + self._timeout
@@ -133,7 +133,7 @@ class Runner:
         return self.report()
 
     def _begin(self) -> None:
-        """Empty the app, and find out whether the state shows the effect of a callback."""
+        """Empty the app's tables, and find out whether the state shows the effect of a callback."""
         probe = self.context.probe
         run_sync(probe.reset_app(SYNC))
         if self.context.observed or probe.prepare is not None:
@@ -142,7 +142,7 @@ class Runner:
             run_sync(probe.idle(SYNC, ()))
 
     def stop(self) -> None:
-        """End the checks that are still to run at once, as if there was no time left for them."""
+        """End the remaining checks at once, as if there was no time left for them."""
         self.context.deadline = stopwatch()
 
     def report(self) -> Report:
@@ -167,7 +167,7 @@ class Runner:
         )
 
     def _inferred(self) -> str:
-        """Say what was taken for an effect, if the receiver does not say it."""
+        """Return what the checks inferred about effects, if the receiver has no `effects`."""
         profile = self.context.known_profile
         if profile is None or self.context.probe.meaning.effects or not profile.effect:
             return ""
@@ -179,13 +179,13 @@ class Runner:
         )
 
     def _unjudged(self) -> tuple[str, ...]:
-        """Return the families that were asked for and of which no check was judged."""
+        """Return the requested families of which no check was judged."""
         asked = [finding for finding in self._findings if self._asked_for(finding)]
         judged = {finding.id[0] for finding in asked if finding.judged}
         return tuple(sorted({finding.id[0] for finding in asked} - judged))
 
     def _asked_for(self, finding: Finding) -> bool:
-        """Tell whether the user expects a verdict: the check is named, or can be judged by what was given."""
+        """Tell whether the user expects a verdict: the check is named, or can be judged by the given functions."""
         if self.selection.only:
             return not finding.left_out
         possible = self.context.observed or finding.check.need == "http"
@@ -230,7 +230,7 @@ class Runner:
         )
 
     def _check_conditions(self, check: Check, trial: Trial) -> None:
-        """End the trial before it begins if the check cannot be made, or could not judge this receiver."""
+        """End the trial before it begins if the check is not possible, or could not judge this receiver."""
         reason = self._not_possible(check)
         if reason:
             trial.skip(reason)
@@ -246,7 +246,7 @@ class Runner:
             trial.inconclusive(self.context.profile.blind)
 
     def _not_possible(self, check: Check) -> str:
-        """Say why nothing is sent for a check; empty if it can be made."""
+        """Return why nothing is sent for a check; empty if the check is possible."""
         receiver = self.context.receiver
         if reason := self.selection.leaves_out(check):
             return reason
@@ -274,7 +274,7 @@ class Runner:
 
 
 def _fault(error: Exception) -> str:
-    """Return the type of an exception, its text, and where it was raised."""
+    """Return the type of an exception, its text, and the place where it was raised."""
     said = f"{type(error).__name__}: {error}".partition("\n")[0]
     places = extract_tb(error.__traceback__)
     return f"{said:.300} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else said
@@ -283,19 +283,19 @@ def _fault(error: Exception) -> str:
 class CheckOptions(ProbeOptions, total=False):
     """Say what is checked, and give the checks access to the app; every key is optional.
 
-    `observe`, `prepare`, `reset` and `wait_idle` go over the receiver's own. `reset` is called once, before the first
+    `observe`, `prepare`, `reset` and `wait_idle` override the receiver's own. `reset` is called once, before the first
     check. Without `observe`, the checks of effects are inconclusive.
     """
 
     #: Takes seconds and returns a context in which the handler's downstream calls take that long.
     stall: Stall | None
-    #: How long an effect may follow its acknowledgement, in seconds. Default: 4.
+    #: How long after its acknowledgement an effect may come, in seconds. Default: 4.
     patience: float
     #: The checks to run, as ids and names, with `*`. Default: all.
     only: Sequence[str]
-    #: The checks not to run.
+    #: The checks to skip, as ids and names, with `*`.
     skip: Sequence[str]
-    #: The least severity to run.
+    #: The lowest severity to run.
     severity: str
     #: How much is sent: "normal", or "deep", which adds the checks that take long. Default: normal.
     depth: str
@@ -320,7 +320,7 @@ def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> R
 
 
 def _run(engine: Engine, runner: Runner, checked: Receiver, *, close: bool) -> Report:
-    """Run the checks, keep their report, and close the receiver; an error at its closing carries the report."""
+    """Run the checks, keep their report, and close the receiver. If closing fails, the error has the report."""
     __tracebackhide__ = True
     failure: BaseException | None = None
     try:
@@ -346,7 +346,7 @@ def _run(engine: Engine, runner: Runner, checked: Receiver, *, close: bool) -> R
 async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> Report:
     """Do the same as `check`, in a thread, so that the running event loop stays free.
 
-    What asynchronous functions of the probe return is awaited in that loop.
+    The results of asynchronous functions of the probe are awaited in that loop.
     """
     __tracebackhide__ = True
     runner, checked = _runner(engine, receiver, options, wait_for=from_thread())
@@ -357,7 +357,7 @@ async def acheck(engine: Engine, receiver: Receiver | None, options: CheckOption
     except _ENDING as error:
         raise engine.refused(error) from None
     finally:
-        runner.stop()  # if the caller was cancelled, the thread still runs
+        runner.stop()  # if the caller was cancelled, the thread is still running
 
 
 def _runner(
@@ -378,7 +378,7 @@ def _runner(
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)
         given |= {"wait_for": wait_for, "dialect": engine.dialect}
-        # An app may read the engine's clock. Then its receiver is signed for by that clock.
+        # An app may read the engine's clock. Then the signatures for its receiver use that clock.
         now = engine.clock.time() if checked.signature_clock == "virtual" else None
         return Runner(checked, probe, selection=selection, now=now, **given), checked
     except EngageLabMockError as error:

@@ -16,7 +16,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.protocol.signature import HEADER, Signature, Signer, parse
 
-#: One of the addresses that EngageLab names as its own [D].
+#: One of the addresses that EngageLab documents as its own [D].
 _VENDORS_ADDRESS = "119.8.170.74"
 
 
@@ -39,7 +39,7 @@ def _authorization(trial: Trial) -> None:
         message = trial.message()
         attempt = trial.send(message, authorization(f"{scheme}{blank}{value}"))
         trial.expect_refused(attempt, message, f"a callback with {what}")
-    # Schemes are case-insensitive, but EngageLab sends the header verbatim: accepting and refusing are both right.
+    # Schemes are case-insensitive, but EngageLab sends the header verbatim. So accepting and refusing are both right.
     swapped = trial.send(trial.message(), authorization(f"{scheme.swapcase()}{blank}{credentials}"))
     trial.expect_answer(swapped, "a callback whose Authorization has its scheme in another case")
     message = trial.message()
@@ -92,7 +92,7 @@ def _spoofed_address(trial: Trial) -> None:
 
 
 def _expected(trial: Trial, attempt: Attempt) -> str:
-    """Return the signature that the receiver expected of a forged attempt."""
+    """Return the signature that the receiver expected for a forged attempt."""
     settings = trial.receiver.settings
     sent = parse(attempt.callback.headers[HEADER])
     assert isinstance(sent, Signature), "it is well-formed, but signed with another secret"

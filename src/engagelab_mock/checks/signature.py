@@ -12,7 +12,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 
-#: Malformed values of the header, by what is wrong with them; each is made from a genuine one.
+#: Malformed values of the header, by their error. Each is made from a genuine value.
 _MALFORMED: dict[str, Callable[[str], str]] = {
     "an empty signature header": lambda genuine: "",
     "a header that is one word": lambda genuine: "garbage",
@@ -55,7 +55,7 @@ def _insert(value: str, *, after: str, text: str) -> str:
 
 
 def _prefix(trial: Trial) -> None:
-    """Send signatures that are only partly right. One look at the state is enough if all are refused."""
+    """Send signatures that are only partly right. If all are refused, one read of the state is enough."""
     message = trial.message()
     for what, change in _PARTLY_RIGHT.items():
         attempt = trial.send(message, signature(change))

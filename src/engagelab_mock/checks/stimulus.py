@@ -1,4 +1,4 @@
-"""Faults made for one check, in addition to those that have a name, and apps that fail after their work."""
+"""Faults made for one check, in addition to the named faults, and apps that fail after their work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def made(
     name: str, stage: Stage, work: Callable[[Draft], None], *, forged: bool = False, over: frozenset[str] = ANYWHERE
 ) -> Fault:
-    """Make a fault for one check; with `forged`, a receiver should not accept the result as genuine.
+    """Make a fault for one check. With `forged`, a receiver should not accept the result as genuine.
 
     >>> str(made("no body", "body", lambda draft: None))
     'no body'
@@ -41,7 +41,7 @@ def body(content: bytes, *, content_type: str | None = None) -> Fault:
 
 
 def row_of(event: Event) -> dict[str, Any]:
-    """Return an event as the plain data that its row is.
+    """Return an event as plain data, in the form of its row.
 
     >>> from engagelab_mock import Message
     >>> row_of(Message(id="7", to="+6591234567").event("plan", at=0))["message_id"]
@@ -111,7 +111,7 @@ def signing(*, nonce: str | None = None, secret: str | None = None) -> Fault:
 
 
 def signed(*, timestamp: Callable[[int], str]) -> Fault:
-    """Sign validly over a timestamp that is spelt in another way."""
+    """Sign validly over a timestamp with another spelling."""
 
     def work(draft: Draft) -> None:
         text = timestamp(draft.timestamp)
@@ -169,7 +169,7 @@ def _digest(draft: Draft, timestamp: str) -> str:
 
 @contextmanager
 def failing_afterwards(transport: Any) -> Iterator[None]:
-    """Make an app in process raise after it has done its work, as a middleware around it may."""
+    """Make an in-process app raise after it has done its work, as a middleware around it may do."""
     app = transport.app
     transport.app = _wsgi_failing(app) if transport.name == "wsgi" else _asgi_failing(app)
     try:

@@ -38,8 +38,8 @@ _QUOTES = {
 
 
 _KEY = "\N{KEY}"
-#: Texts that must be kept as they are: with capital letters, with letters of other scripts, and with a letter that is
-#: written as two characters, which could be one.
+#: Texts that must be kept unchanged: with capital letters, with letters of other scripts, and with a letter that is
+#: written as two characters but could be written as one.
 _MIXED_CASE = "Order MiXeD"
 _LETTERS = f"Zo\xeb \u5bc6\u7801 {_KEY} door"
 _TWO_PARTS = "Rene\u0301 Ange\u0301lique"
@@ -48,7 +48,7 @@ _TWO_PARTS = "Rene\u0301 Ange\u0301lique"
 def _texts(trial: Trial) -> None:
     for what, text in _UNUSUAL.items():
         for where, row in _rows_with(trial, text):
-            # Half a pair cannot be written in UTF-8, only as an escape.
+            # Half of a surrogate pair cannot be written in UTF-8, only as an escape.
             content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=_HALF_A_PAIR in text).encode()
             attempt = trial.send(trial.message(), body(content))
             trial.expect_answer(attempt, f"{what} in {where}")
@@ -118,7 +118,7 @@ def _send_text(trial: Trial, variants: Variants, what: str, text: str, *, may_re
 
 
 def _kept(trial: Trial) -> None:
-    """Look for texts in the state, and for what an app makes of them that does not keep them."""
+    """Look for texts in the state, and for changed forms of those that the app does not keep."""
     sent = []
     for text in (_MIXED_CASE, _LETTERS, _TWO_PARTS):
         note, failed, places = trial.message(custom_args={"note": text}), trial.message(), trial.places("response")
@@ -147,17 +147,17 @@ def _kept(trial: Trial) -> None:
 
 
 def _made_of(text: str, where: str) -> Iterator[str]:
-    """Yield what a text becomes if it is decoded, stored or compared wrongly."""
+    """Yield the results of decoding, storing or comparing a text wrongly."""
     content = text.encode()
     if text == _MIXED_CASE:
-        # An app may compare replies in lower case; what it sent itself comes back for it to find.
+        # An app may compare replies in lower case. It needs its own texts unchanged, to find them again.
         yield from (text.lower(), text.upper()) if where == "custom_args" else ()
         return
     yield content.decode("latin-1")
     yield content.decode("cp1252", "replace")
     yield from (text.encode(encoding, "replace").decode(encoding) for encoding in ("ascii", "latin-1"))
     yield text.encode("ascii", "ignore").decode()
-    # Databases with three bytes for a character replace the fourth, or cut the text off before it.
+    # Databases with three bytes for a character replace a four-byte character, or cut the text off before it.
     yield from (text.replace(_KEY, "?"), text.replace(_KEY, "????"), text.partition(_KEY)[0].strip())
 
 

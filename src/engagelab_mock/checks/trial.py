@@ -1,4 +1,4 @@
-"""A trial: one run of one check, what it sends, and how it judges the answers and the state."""
+"""A trial: one run of one check. It sends the callbacks, and judges the answers and the state."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from engagelab_mock.protocol.events import Event
 if TYPE_CHECKING:
     from engagelab_mock.service.engine import Engine
 
-#: An answer that takes longer is slow, and not only due to a busy machine, in seconds.
+#: An answer that takes longer is slow, and a busy machine is not the only reason, in seconds.
 _SLOW = 0.1
 
 
 class Trial:
-    """Give a check's function all it needs: messages, ways to send, and expectations that end it when they fail.
+    """Give a check's function its tools: messages, ways to send, and expectations that end the check if they fail.
 
     If the function returns, the check has passed.
     """
@@ -45,25 +45,25 @@ class Trial:
         self.receiver = context.receiver
         self.warnings: list[str] = []
         self.changes: list[Change] = []
-        #: The ids of the messages that the finding shows; empty for all.
+        #: The ids of the messages that the finding shows; empty: all messages.
         self.shown: set[str] = set()
         self._started = stopwatch()
         self._seconds = seconds
-        #: When the lifecycles of this trial's schedules began: a minute ago, so that all of their events are past.
+        #: When the lifecycles of this trial's schedules began: a minute ago, so that all their events are past.
         self._began = self.engagelab.clock.time() - 60
-        #: The state of each message of this trial when it was last read.
+        #: The state of each message of this trial at the last read.
         self._states: dict[str, Snapshot] = {}
 
     # --- The receiver
 
     @property
     def sees(self) -> bool:
-        """Tell whether effects can be seen."""
+        """Tell whether effects are visible."""
         return self.context.observed and not self.context.profile.blind
 
     @property
     def limit(self) -> float:
-        """Return how long the receiver may take for its answer, in seconds."""
+        """Return the time limit of the receiver's answer, in seconds."""
         return ACKNOWLEDGEMENT_LIMIT if self.context.limit is None else self.context.limit
 
     @property
@@ -78,13 +78,13 @@ class Trial:
 
         `to` and `custom_args` can be given.
         """
-        # Accepted before its first event: with `play`, that happens when the lifecycles of this trial began.
+        # Accepted before its first event. With `play`, that is at the beginning of this trial's lifecycles.
         message = self.context.new_message(prepared=prepared, accepted=self._began, **data)
         self._states[message.id] = self.context.look(message)
         return message
 
     def message_with(self, what: str, **data: Any) -> Message:
-        """Do the same as `message`. End the trial as inconclusive if `prepare` fails for a message with such data."""
+        """Do the same as `message`. If `prepare` fails for a message with such data, end the trial as inconclusive."""
         try:
             return self.message(**data)
         except ProbeFailed as error:
@@ -125,23 +125,23 @@ class Trial:
         return events
 
     def ticks(self, status: str) -> bool:
-        """Tell whether the receiver's settings tick a message status."""
+        """Tell whether the receiver subscribes to a message status."""
         events = self.receiver.settings.events
         return not events or "status" in events or status in events
 
     def ticks_kind(self, kind: str) -> bool:
-        """Tell whether the receiver's settings tick the account event that `Context.new_event` makes of this kind."""
+        """Tell whether the receiver subscribes to the account event that `Context.new_event` makes for this kind."""
         return self.receiver.settings.wants(self.context.new_event(kind, Message(id="0", to="+6591234567")))
 
     def send(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> Attempt:
-        """Send one callback and return its last attempt; a message stands for one of its events that has an effect.
+        """Send one callback and return its last attempt. For a message, send one of its events that has an effect.
 
-        Ends the trial as skipped if the transport or the receiver's settings do not allow the callback.
+        Ends the trial as skipped if the transport or the receiver's subscription does not allow the callback.
         """
         return self.send_all(what, *faults)[-1]
 
     def send_all(self, what: Message | Event | Sequence[Event], *faults: Fault | str) -> list[Attempt]:
-        """Do the same as `send`, and return every attempt: of copies sent at once, the failed ones last."""
+        """Do the same as `send`, and return every attempt: of copies sent at once, the failed ones come last."""
         events = [self.event(what)] if isinstance(what, Message) else [what] if isinstance(what, Event) else what
         chosen = [find_fault(fault) if isinstance(fault, str) else fault for fault in faults]
         self._set_limit()
@@ -163,7 +163,7 @@ class Trial:
                 yield self.send([events[label] for label in step.events])
 
     def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
-        """Send so many callbacks of one event at once, each with its own signature."""
+        """Send that many callbacks of one event at once, each with its own signature."""
         return self._send_at_once([event] * copies)
 
     def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
@@ -195,13 +195,13 @@ class Trial:
         return self.engagelab.validate_address(content, signed=signed, check=False).attempts[-1]
 
     def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
-        """Send so many valid callbacks of different messages at once."""
+        """Send that many valid callbacks of different messages at once."""
         return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
 
     # --- See the state
 
     def look(self, message: Message) -> Snapshot:
-        """Return the state of a message after the app has had time to work after its answer."""
+        """Return the state of a message after waiting for work that the app does after its answer."""
         self.context.settle()
         return self.glance(message)
 
@@ -210,7 +210,7 @@ class Trial:
         return self._looked(message, self.context.look(message))
 
     def await_effect(self, message: Message) -> bool:
-        """Wait for a change of a message's state since it was last read, and tell whether there is one."""
+        """Wait for a change of a message's state since the last read, and tell whether it has changed."""
         before = self._states[message.id]
         lag = self.context.profile.lag
         after = self.context.look_for_change(before, message, 1.5 * lag if lag else None)
@@ -222,20 +222,20 @@ class Trial:
         return self.context.changed(before, after, message)
 
     def effects(self, *messages: Message) -> list[bool]:
-        """Tell which states have changed since they were last read, after the app has had time to work."""
+        """Tell which states have changed since the last read, after the app had time to work after its answer."""
         before = [self._states[message.id] for message in messages]
         self.context.settle()
         now = [self.glance(message) for message in messages]
         return [self.context.changed(*each) for each in zip(before, now, messages, strict=True)]
 
     def settled(self, messages: Sequence[Message]) -> list[Snapshot]:
-        """Return the states of messages after the app has had time to work after its answer."""
+        """Return the states of messages after waiting for work that the app does after its answer."""
         self.context.settle()
         self.context.wait_until_idle(*messages)
         return [self.context.look(message) for message in messages]
 
     def show(self, message: Message, *changes: Change) -> None:
-        """Make the finding show only this message and others that were given to `show`; its changes come last."""
+        """Make the finding show only this message and others passed to `show`; its changes come last."""
         self.shown.add(message.id)
         others_first = sorted(self.changes, key=lambda change: change.after.message_id == message.id)
         self.changes = [*others_first, *changes]
@@ -252,7 +252,7 @@ class Trial:
     # --- End the trial
 
     def fail(self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None) -> NoReturn:
-        """End the trial with FAIL; `schedule` sends again what showed the failure, which rests on `basis`."""
+        """End the trial with FAIL; `schedule` repeats the callbacks of the failure, which rests on `basis`."""
         raise Ended(Judgement.FAIL, reason, schedule, basis)
 
     def inconclusive(self, reason: str) -> NoReturn:
@@ -260,7 +260,7 @@ class Trial:
         raise Ended(Judgement.INCONCLUSIVE, reason)
 
     def not_applicable(self, reason: str) -> NoReturn:
-        """End the trial with NOT_APPLICABLE: the app makes nothing of what the check is about."""
+        """End the trial with NOT_APPLICABLE: the app does not use the data that the check is about."""
         raise Ended(Judgement.NOT_APPLICABLE, reason)
 
     def skip(self, reason: str) -> NoReturn:
@@ -268,7 +268,7 @@ class Trial:
         raise Ended(Judgement.SKIPPED, reason)
 
     def warn(self, text: str) -> None:
-        """Add a warning: something is not right, but is not a failure either."""
+        """Add a warning: a problem that is not a failure."""
         if text not in self.warnings:
             self.warnings.append(text)
 
@@ -301,7 +301,7 @@ class Trial:
             self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
     def expect_own_state(self) -> None:
-        """End the trial if effects are only seen in what all messages share: such states are not compared."""
+        """End the trial if effects are only visible in values that all messages share, which are not compared."""
         if not self.context.profile.own:
             self.inconclusive(
                 "`observe` returns the same for every message, such as totals: return the state of the message whose "
@@ -313,13 +313,13 @@ class Trial:
         if self.sees:
             before = self._states[message.id]
             status = attempt.response.status if attempt.response is not None else 0
-            # An app that refuses a request does no work after its answer.
+            # If an app refuses a request, it does no work after its answer.
             now = self.glance(message) if 400 <= status < 500 else self.look(message)
             if self.context.changed(before, now, message):
                 self.fail(f"{what} had an effect", basis="state")
 
     def expect_refused(self, attempt: Attempt, message: Message, what: str) -> None:
-        """Fail unless a callback had no effect and was answered; any status is right.
+        """Fail unless a callback had no effect and was answered; any status is accepted.
 
         If no state can be seen, fail if the answer is a success.
         """
@@ -336,19 +336,19 @@ class Trial:
         self.warn(f"{what} had no effect, but was {describe(attempt)} like a genuine callback; 401 would be clearer")
 
     def time_left(self) -> float:
-        """Return how long this trial may still take, in seconds, before the receiver's time limit does not fit in."""
+        """Return how long this trial may still take, in seconds, so that the receiver's time limit still fits in."""
         profile = self.context.known_profile
-        # A receiver that takes long for its answers needs more time for the same check.
+        # If a receiver takes long to answer, the same check needs more time.
         seconds = self._seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 
     def out_of_time(self) -> NoReturn:
-        """End the trial because there is no time left for it."""
+        """End the trial because no time is left for it."""
         self.inconclusive("there was no time left for this check: give more, with `timeout=` or --total")
 
     def _set_limit(self) -> None:
-        """Give the receiver its full time limit; end the trial if less time is left, because it could not be judged."""
+        """Give the receiver its full time limit. If less time is left, end the trial as inconclusive."""
         self.receiver.limit = self.context.limit
         if self.time_left() < 0:
             self.out_of_time()

@@ -17,7 +17,7 @@ from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS, Event
 from engagelab_mock.protocol.status import Channel, Status
 
-#: The codes below are answers of the REST API, and not reasons of a failed delivery.
+#: The codes below are answers of the REST API, not reasons for a failed delivery.
 _FIRST_CODE = 4001
 UNKNOWN_CODE = 5999
 #: A new channel with a long name, and one that the newer documents show in an example [D].
@@ -26,17 +26,17 @@ _FAILURE: dict[str, Any] = {"error_code": 5001}
 
 
 class Variants:
-    """Send unusual callbacks, each about another message, and find those that are lost although usual ones are not."""
+    """Send unusual callbacks, each about another message, and find those that are lost, although usual ones are not."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         #: A message for each status that had the usual callback.
         self._usual: dict[Status | str, Message] = {}
-        #: Whether the usual event of the account was accepted, by its name; D19 checks that it is.
+        #: Whether the usual account event was accepted, by its name. The check D19 expects it to be accepted.
         self._usual_events: dict[str, bool] = {}
         self._sent: list[tuple[str, str, Message]] = []
         self._lost_replies: list[str] = []
-        #: Whether the effect of a usual reply is seen; None before one was sent.
+        #: Whether the effect of a usual reply is visible; None before one was sent.
         self._keeps_replies: bool | None = None
 
     def send(
@@ -48,7 +48,7 @@ class Variants:
         message: Message | None = None,
         **fields: Any,
     ) -> None:
-        """Send a callback of a status (default: of one that has an effect), and fail unless it is accepted."""
+        """Send a callback of a status (default: one that has an effect), and fail unless it is accepted."""
         trial = self._trial
         status = status or trial.context.profile.status
         if not trial.ticks(status):
@@ -77,7 +77,7 @@ class Variants:
             self._lost_replies.append(what)
 
     def send_event(self, what: str, usual: Event, event: Event, *, may_refuse: bool = False) -> None:
-        """Send an event of the account, and fail unless it is accepted; its effect cannot be seen."""
+        """Send an event of the account, and fail unless it is accepted; its effect is not visible."""
         trial = self._trial
         if not trial.receiver.settings.wants(event):
             return
@@ -87,7 +87,7 @@ class Variants:
             self._is_accepted(trial.send(event), what, may_refuse=may_refuse)
 
     def expect_kept(self, known: Sequence[str] = ()) -> None:
-        """Fail if a variant was lost. Whether an app ignores one that is `known` on purpose cannot be told."""
+        """Fail if a variant was lost. For a `known` one, it cannot be told whether the app ignores it on purpose."""
         if not self._usual:
             self._trial.skip("the receiver's settings do not tick the statuses that this check sends")
         lost = dict.fromkeys(self._lost())
@@ -107,7 +107,7 @@ class Variants:
         changed = dict(zip((message.id for message in messages), trial.effects(*messages), strict=True))
         seen = {status for status, message in self._usual.items() if changed[message.id]}
         lost = [(what, each) for what, status, each in self._sent if status in seen and not changed[each.id]]
-        # Wait once, for the first: if the app needs more time than usual, the others have their effects meanwhile.
+        # Wait only once, for the first: if the app needs more time than usual, the others have their effects meanwhile.
         late = [trial.await_effect(each) for _, each in lost[:1]] + trial.effects(*(each for _, each in lost[1:]))
         return [what for (what, _), came in zip(lost, late, strict=True) if not came] + self._lost_replies
 
@@ -126,7 +126,7 @@ def _usual_fields(status: str) -> dict[str, Any]:
 
 
 def _keeps_replies(trial: Trial) -> bool:
-    """Tell whether the effect of a usual reply is seen; D15 checks that no reply is lost after others."""
+    """Tell whether the effect of a usual reply is visible. The check D15 expects that no reply is lost after others."""
     if not trial.sees_kind("response"):
         return False
     places = trial.places("response")
@@ -166,7 +166,7 @@ def new_address(trial: Trial) -> str:
 
 
 def message_to(trial: Trial, address: str) -> Message:
-    """Make a message to an e-mail address. End the trial as inconclusive if `prepare` fails for it."""
+    """Make a message to an e-mail address. If `prepare` fails for it, end the trial as inconclusive."""
     return trial.message_with("an e-mail address as the recipient", to=address)
 
 
@@ -182,7 +182,7 @@ def _mixed_kinds(trial: Trial) -> None:
         events = _one_of_each(trial, message, places[-1])
         what = f"a callback with the rows {', '.join(order)}"
         trial.expect_accepted(trial.send([events[kind] for kind in order]), what)
-        # Looking takes time if the app works after its answer: look once for each kind that comes first.
+        # If the app works after its answer, reading takes time: read once for each kind that comes first.
         if shown and order[1:] == tuple(sorted(order[1:])) and not any(trial.effects(*places)):
             trial.fail(f"{what} was acknowledged, and its response had no effect")
         sent.append((what, message))
@@ -191,7 +191,7 @@ def _mixed_kinds(trial: Trial) -> None:
 
 
 def _one_of_each(trial: Trial, message: Message, sender: Message) -> dict[str, Event]:
-    """Return an event of each kind that the receiver's settings tick."""
+    """Return an event of each kind that the receiver subscribes to."""
     events = {
         kind: trial.event(message) if kind == "status" else trial.context.new_event(kind, sender) for kind in KINDS
     }

@@ -1,4 +1,4 @@
-"""Family E, the wire: is a callback understood in every form that HTTP allows, and can the address be reached?"""
+"""Family E, the wire: does the receiver understand a callback in every form of HTTP, and can it be reached?"""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.eventloop import stopwatch
 
-#: How long the sender waits for "100 Continue" before it sends the body anyway, in seconds.
+#: How long the sender waits for "100 Continue" before it sends the body without it, in seconds.
 WAITS = (0.1, 0.3)
-#: How long a server may take to close a connection that it does not keep, in seconds.
+#: The time in which a server must close a connection that it does not keep, in seconds.
 _TO_CLOSE = 0.05
 #: How much longer a callback may take while another connection holds half a callback, in seconds.
 MEANWHILE = 1.5
@@ -34,7 +34,7 @@ _MAY_REFUSE = {"chunked": 411, "expect_continue": 417}
 
 
 def _same_outcome(trial: Trial, *faults: Fault | str, what: str) -> None:
-    """Fail unless a callback that is sent in an unusual way is accepted and applied like any other."""
+    """Fail unless a callback that is sent in an unusual way is accepted and applied like other callbacks."""
     message = trial.message()
     attempt = trial.send(message, *faults)
     status = attempt.response.status if attempt.response is not None else 0
@@ -136,7 +136,7 @@ class _Target(msgspec.Struct, frozen=True):
 
     @property
     def is_named(self) -> bool:
-        """Tell whether the host is a name that must be in the DNS."""
+        """Tell whether the host is a name that the DNS must have."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:

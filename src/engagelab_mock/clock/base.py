@@ -1,4 +1,4 @@
-"""The parts that all clocks share: delays, the condition, timers and the agenda."""
+"""The code that all clocks share: delays, the condition, timers and the agenda."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engagelab_mock.eventloop import Condition
 
 
 def check_delay(seconds: float, *, where: str) -> float:
-    """Return a delay in seconds, or raise `InvalidDelay` with `where` it was given.
+    """Return a delay in seconds, or raise `InvalidDelay`, which names the argument `where`.
 
     >>> check_delay(2, where="after")
     2.0
@@ -50,7 +50,7 @@ class Entry(Protocol):
 
     #: When it is due, in Unix seconds.
     at: float
-    #: The agenda that it is on; None once it is taken off to run.
+    #: The agenda that has it; None once it is taken off to run.
     agenda: Agenda | None
 
     @property
@@ -71,7 +71,7 @@ class Entry(Protocol):
         """Run the entry in the running event loop."""
 
 
-#: An agenda removes cancelled entries once there are more than this, and they are the majority.
+#: An agenda removes cancelled entries once there are more than this number and they are the majority.
 _CANCELLED_LIMIT = 64
 
 
@@ -109,7 +109,7 @@ class Timer:
         if self.cancelled:
             return
         self.cancelled = True
-        # Free the objects that the action refers to now, not when it would be due.
+        # Release the objects of the action now, not only when it would be due.
         self.action, self.aaction = _do_nothing, None
         if self.agenda is not None:
             self.agenda.count_cancelled()
@@ -139,7 +139,7 @@ class Agenda:
     """Hold entries in the order in which they are due, in a heap. Every clock is one. Any thread may add entries."""
 
     def __init__(self) -> None:
-        #: The lock of the clock and of the engine that uses it, and the way to wait for a change.
+        #: The lock of the clock and of the engine that uses it, and the condition on which to wait for a change.
         self.condition = Condition()
         self._heap: list[tuple[float, int, Entry]] = []
         self._numbers = itertools.count()
@@ -153,7 +153,7 @@ class Agenda:
         label: str = "",
         aaction: Callable[[], Awaitable[object]] | None = None,
     ) -> Timer:
-        """Run `action` when the clock reaches a Unix time; if that is past, at the clock's next move.
+        """Run `action` when the clock reaches a Unix time; a past time means the clock's next move.
 
         >>> from engagelab_mock import VirtualClock
         >>> clock = VirtualClock(0)
@@ -161,7 +161,7 @@ class Agenda:
         >>> _ = clock.advance(10)
         five
         """
-        # NaN has no order, and would block the heap.
+        # NaN has no order, so it would block the heap.
         timer = Timer(check_moment(when, where="clock.call_at"), action, label, aaction)
         self.add(timer)
         return timer
@@ -275,7 +275,7 @@ class Clock(Protocol):
     True
     """
 
-    #: The lock of the clock and of the engine that uses it, and the way to wait for a change.
+    #: The lock of the clock and of the engine that uses it, and the condition on which to wait for a change.
     condition: Condition
 
     def time(self) -> float:

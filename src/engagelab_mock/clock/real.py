@@ -19,14 +19,14 @@ class SystemClock(Agenda):
     >>> SystemClock().time() > 1_700_000_000
     True
 
-    `speed` is a ratio: with 10, a delay of 20 seconds takes 2.
+    With a `speed` of 10, a delay of 20 seconds takes 2 seconds.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
         super().__init__()
         self.speed = _check_speed(speed)
         self._start = time.time()
-        #: The entry that a caller waits for, and when the wait ends, by the stopwatch.
+        #: The entry that a caller waits for, and the end of the wait, by the stopwatch.
         self._awaited: tuple[Entry, float] | None = None
 
     def time(self) -> float:
@@ -66,7 +66,7 @@ class SystemClock(Agenda):
         return max(0.0, at - self.time()) / self.speed
 
     def _wait_is_over(self, head: Entry) -> bool:
-        # If a library freezes the date, `time` stands still, but the wait must end.
+        # If a library freezes the date, `time` stands still. The wait must end anyway.
         return self._awaited is not None and self._awaited[0] is head and stopwatch() >= self._awaited[1]
 
     def branch(self) -> SystemClock:
@@ -80,12 +80,12 @@ class SystemClock(Agenda):
         return other
 
 
-#: The longest single wait, in real seconds: meanwhile the system time may be set, or the machine may have slept.
+#: The longest single wait, in real seconds: during a wait, the system time may be set, or the machine may sleep.
 _LONGEST_WAIT = 1.0
 
 
 class Setting(NamedTuple):
-    """Hold the time a clock showed at a system time (`machine`), both in Unix seconds, and how fast it runs since."""
+    """Hold the time that a clock showed at a system time (`machine`), both in Unix seconds, and its speed since."""
 
     shown: float
     machine: float
@@ -111,7 +111,7 @@ class LiveClock(Agenda):
         now = time.time()
         self._setting = Setting(now, now, _check_speed(speed), frozen=False)
         self._interrupted = False
-        #: Held by a thread that changes the clock. Reading the time and waiting do not need it.
+        #: Held by a thread that changes the clock. Reading the time and waiting do not need the lock.
         self._change_lock = threading.Lock()
         self.on_change: Callable[[Setting], object] | None = None
 
@@ -219,7 +219,7 @@ class LiveClock(Agenda):
         >>> clock.next_due() is timer, clock.next_due(timeout=0)
         (True, None)
 
-        `interrupt` makes it return None at once.
+        `interrupt` makes the call return None at once.
         """
         deadline = stopwatch() + timeout
         with self.condition.lock:
@@ -256,7 +256,7 @@ class LiveClock(Agenda):
                 was.speed if speed is None else speed,
                 was.frozen if frozen is None else frozen,
             )
-            # Before the change takes effect, so that a store never lacks a change that had effects.
+            # Before the change takes effect, so that the store has every change that had effects.
             if self.on_change is not None:
                 self.on_change(setting)
             with self.condition.lock:
@@ -282,7 +282,7 @@ class LiveClock(Agenda):
         return _LONGEST_WAIT if self._setting.frozen else min(seconds / self.speed, _LONGEST_WAIT)
 
 
-#: The highest speed, and the latest time that a clock can be set to: far beyond, floats lose seconds and overflow.
+#: The highest speed, and the latest time that a clock can be set to. With much larger values, floats lose precision.
 _FASTEST = 1e9
 _LATEST = 1e15
 

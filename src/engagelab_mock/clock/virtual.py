@@ -13,7 +13,7 @@ from engagelab_mock.errors import InvalidDelay
 
 
 class Companion(Protocol):
-    """The interface of an object that acts before and after a test moves the clock: an engine settles then."""
+    """The interface of an object that acts before and after a test moves the clock; an engine settles then."""
 
     def around(self, move: Callable[[], float]) -> float:
         """Move the clock, and return the new time."""
@@ -88,7 +88,7 @@ class VirtualClock(Agenda):
 
     def _move_by(self, seconds: float) -> float:
         __tracebackhide__ = True
-        # From the time as it is now: the companions may have sent pending callbacks, which moves it.
+        # From the present time: the companions may have sent pending callbacks, which moves the clock.
         return self._move(self._now + seconds)
 
     async def _amove_by(self, seconds: float) -> float:
@@ -120,7 +120,7 @@ class VirtualClock(Agenda):
         self._now = max(self._now, float(when))
         return self._now
 
-    # No context managers: their frames would be in the traceback between a failure and the caller's line.
+    # Without context managers, whose frames would be in the traceback between a failure and the caller's line.
 
     def _with_companions(self, move: Callable[[], float]) -> float:
         __tracebackhide__ = True

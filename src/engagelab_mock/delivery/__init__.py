@@ -1,1 +1,1 @@
-"""Getting a callback to a receiver, and keeping what came of it."""
+"""Send a callback to a receiver, and keep a record of the outcome."""

@@ -1,4 +1,4 @@
-"""How the engine waits and calls receivers: blocking or awaiting. `send` and `asend` differ only in this.
+"""How the engine waits and calls receivers: blocking or awaiting. Only in this do `send` and `asend` differ.
 
 The engine is written once, as coroutines. With `SYNC` they never suspend, and `run_sync` runs them to their end
 without an event loop. With `ASYNC` they run in the caller's loop.
@@ -46,7 +46,7 @@ class Io(Protocol):
         """Wait until `ready()` is true, at most `timeout` seconds, and return the last result."""
 
     async def wait_until_due(self, clock: Clock, head: Entry, wait: float) -> None:
-        """Wait at most `wait` seconds until `head` is due; the caller does not hold the clock's lock."""
+        """Wait at most `wait` seconds until `head` is due; the caller must not hold the clock's lock."""
 
     async def pause(self, seconds: float) -> None:
         """Wait that many seconds of real time."""
@@ -129,7 +129,7 @@ class _Async:
 def _is_called_by_loop() -> bool:
     """Tell whether the running event loop has called the caller, and can do nothing else until it returns.
 
-    A greenlet can run while a loop waits on another stack of the same thread, as Playwright's synchronous API does it.
+    A greenlet can run while a loop waits on another stack of the same thread, as in Playwright's synchronous API.
     """
     frame = sys._getframe()
     while frame.f_back is not None:
@@ -161,7 +161,7 @@ def run_sync(program: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine that was run synchronously waited for an event loop")
 
 
-# A limit on a blocking call.
+# A time limit for a blocking call.
 
 
 class _TooLong(BaseException):
@@ -174,9 +174,9 @@ def call_in_time(function: Callable[[], T], seconds: float) -> T:
     >>> call_in_time(lambda: 7, 1.0)
     7
 
-    The main thread is interrupted, if no other timer, such as that of a test's own time limit, runs: the call stays in
-    its thread, because a database connection may belong to it. Nothing can interrupt other threads, so they call the
-    function in a new thread, and leave it there if it does not return.
+    In the main thread, the call is interrupted if no other timer runs, such as that of a test's time limit. The call
+    stays in its thread, because a database connection may belong to it. Other threads cannot be interrupted, so they
+    call the function in a new thread, and abandon that thread if the function does not return.
     """
     if threading.current_thread() is not threading.main_thread():
         return _call_in_a_thread(function, seconds)

@@ -1,4 +1,4 @@
-"""The journal: every delivery and every refused input. An entry is opened before its request goes out."""
+"""The journal: every delivery and every refused input. An entry is added before its request is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Filters(TypedDict, total=False):
     outcome: str
 
 
-#: The values of a delivery that a filter compares with; one of them must be equal.
+#: The values of a delivery that a filter is compared with. One of them must be equal.
 _HAS: Mapping[str, Callable[[Delivery], list[Any]]] = {
     "status": lambda delivery: delivery.statuses,
     "kind": lambda delivery: [event.kind for event in delivery.events],
@@ -52,7 +52,7 @@ _HAS: Mapping[str, Callable[[Delivery], list[Any]]] = {
 def check_filters(filters: Filters, names: Iterable[str]) -> None:
     """Raise `UnknownName` for a misspelt filter, or a value that no delivery can have.
 
-    `names` are further statuses; they are read only if the status is not a documented one.
+    `names` are additional statuses. They are read only if the status is not a documented one.
 
     >>> check_filters({"status": "sent"}, [])
     """
@@ -70,7 +70,7 @@ def check_filters(filters: Filters, names: Iterable[str]) -> None:
 
 
 def fits(delivery: Delivery, filters: Filters) -> bool:
-    """Tell whether all filters fit a delivery."""
+    """Tell whether a delivery matches all filters."""
     return all(wanted in _HAS[name](delivery) for name, wanted in filters.items())
 
 
@@ -95,9 +95,9 @@ def describe(filters: Filters) -> str:
 
 
 def nearest_miss(deliveries: Iterable[Delivery], filters: Filters) -> str:
-    """Describe the delivery that most filters fit, and how it differs; return nothing if no filter fits any delivery.
+    """Describe the delivery that matches most filters, and how it differs; return "" if no delivery matches any filter.
 
-    The outcome does not count, because most deliveries share it.
+    The outcome is ignored here, because most deliveries share it.
     """
     best: tuple[int, Delivery] | None = None
     for delivery in deliveries:
@@ -119,7 +119,7 @@ _INDEXED: tuple[Literal["message_id", "to", "status"], ...] = ("message_id", "to
 class _Index:
     """Find deliveries by message id, recipient or status, so that an assertion after each send looks at few of them.
 
-    A query extends it first; a journal without queries pays nothing.
+    A query adds the new entries first. A journal without queries pays nothing.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class _Index:
                     self._found.setdefault(key, []).append(entry)
 
     def narrow(self, filters: Filters) -> tuple[list[Delivery], Filters] | None:
-        """Return the deliveries that fit the most selective filter, and the other filters; None if it has no filter."""
+        """Return the deliveries that match the most selective filter, and the other filters; None without filters."""
         found = {
             name: self._found.get((name, wanted), [])
             for name in _INDEXED
@@ -157,13 +157,13 @@ class Keeper(Protocol):
     """Keep deliveries and refused inputs beyond the end of the process."""
 
     def begun(self, delivery: Delivery) -> None:
-        """Keep an attempt, the delivery's last, before its request goes out."""
+        """Keep the last attempt of a delivery, before its request is sent."""
 
     def completed(self, delivery: Delivery) -> None:
         """Keep the outcome of an attempt."""
 
     def refused(self, refusal: Refusal) -> bool:
-        """Keep an input that could not be used, and return whether that was possible."""
+        """Keep an unusable input, and return whether that was possible."""
 
 
 class Journal:
@@ -184,13 +184,13 @@ class Journal:
             isinstance(given, bool) or not isinstance(given, int) or not 1 <= limit <= sys.maxsize
         ):
             raise UsageError(f"a limit is a number of entries from 1, not {limit!r}", where="Journal, limit")
-        #: How many entries are kept; None is all.
+        #: How many entries are kept; None keeps all.
         self.limit = limit
         self._lock = threading.Lock()
         #: Deliveries and refusals, oldest first.
         self.entries: MutableSequence[Delivery | Refusal] = [*entries] if limit is None else deque(entries, limit)
         self._index = _Index()
-        #: Called with each attempt that ended, on the thread that sent it; an exception reaches the sender's caller.
+        #: Called with each attempt that ended, on the thread that sent it. An exception goes to the sender's caller.
         self.listeners: list[Callable[[Delivery, Attempt], object]] = []
         #: Keeps the entries for another process; None without a store.
         self.keeper: Keeper | None = None
@@ -212,7 +212,7 @@ class Journal:
             listener(delivery, attempt)
 
     def refuse(self, error: EngageLabMockError, *, at: float) -> None:
-        """Enter an input that could not be used; `at` is in Unix seconds."""
+        """Enter an unusable input; `at` is in Unix seconds."""
         refusal = Refusal(at, error)
         if self.keeper is None or self.keeper.refused(refusal):
             with self._lock:
@@ -244,7 +244,7 @@ class Journal:
         return [event.name for event in self.events]
 
     def where(self, **filters: Unpack[Filters]) -> Journal:
-        """Return a journal of the deliveries that fit: by status, kind, to, message_id, receiver, outcome.
+        """Return a journal of the deliveries that match: by status, kind, to, message_id, receiver, outcome.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -257,10 +257,10 @@ class Journal:
         return Journal(entries=self._fitting(filters))
 
     def wait_for(self, *, timeout: float = 3.0, **filters: Unpack[Filters]) -> Delivery:
-        """Return the first delivery that fits, waiting up to `timeout` seconds of real time for it.
+        """Return the first delivery that matches, waiting up to `timeout` seconds of real time for it.
 
-        It returns an acknowledged one, unless `outcome` asks for another. It raises `AssertionError` with the journal's
-        table if none came. It is for deliveries of other threads: those of this thread are there already.
+        It returns an acknowledged delivery, unless `outcome` asks for another. If none comes, it raises
+        `AssertionError` with the journal's table. Use it for other threads: this thread's deliveries are there already.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -299,7 +299,7 @@ class Journal:
             raise self._missing(f"no {describe(wanted)} within {timeout:g} s", wanted) from None
 
     def assert_delivered(self, *, times: int | None = None, **filters: Unpack[Filters]) -> list[Delivery]:
-        """Return the acknowledged deliveries that fit; fail if there are none, or not `times`.
+        """Return the acknowledged deliveries that match; fail if there are none, or not `times`.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -322,7 +322,7 @@ class Journal:
         return fitting
 
     def assert_nothing_sent(self, **filters: Unpack[Filters]) -> None:
-        """Fail if any callback that fits was sent, acknowledged or not; an address validation counts as well.
+        """Fail if any callback that matches was sent, acknowledged or not; an address validation counts too.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:

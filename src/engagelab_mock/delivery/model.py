@@ -31,7 +31,7 @@ class Response(msgspec.Struct, frozen=True, eq=False):
     headers: Headers
     body: bytes
     elapsed: float = 0.0
-    #: The exception that an app in process raised in addition to its answer.
+    #: The exception that an in-process app raised after its answer.
     raised: BaseException | None = None
 
     @property
@@ -58,7 +58,7 @@ class Attempt(msgspec.Struct, eq=False):
     callback: Callback
     outcome: Outcome = Outcome.PENDING
     response: Response | None = None
-    #: Why it was not acknowledged, for a person to read; empty if it was.
+    #: Why it was not acknowledged, for a person to read; empty if it was acknowledged.
     error: str = ""
     exception: BaseException | None = None
     elapsed: float = 0.0
@@ -80,9 +80,9 @@ class Attempt(msgspec.Struct, eq=False):
 
 
 class DeliveryOptions(msgspec.Struct, frozen=True):
-    """Say how callbacks are delivered: the `DeliverOptions` of a call, checked and with the defaults filled in."""
+    """Hold how callbacks are delivered: the `DeliverOptions` of a call, checked and with the defaults filled in."""
 
-    #: Raise for a delivery that is given up; None: only if no fault was applied to its last attempt.
+    #: Whether to raise for a delivery that is given up. None: only if no fault was applied to its last attempt.
     check: bool | None = None
     retry: RetryPolicy = NO_RETRY
     faults: tuple[Fault, ...] = ()
@@ -90,7 +90,7 @@ class DeliveryOptions(msgspec.Struct, frozen=True):
 
 
 class Verbatim(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the body and headers of a recorded callback; a receiver that wants all of its events gets that body."""
+    """Hold the body and headers of a recorded callback. A receiver that wants all of its events gets that body."""
 
     body: bytes
     content_type: str
@@ -126,7 +126,7 @@ class Delivery(msgspec.Struct, eq=False):
 
     @property
     def closed(self) -> bool:
-        """Tell whether the delivery is acknowledged or given up, so that no attempt follows."""
+        """Tell whether the delivery is acknowledged or given up, so that no more attempts are made."""
         return self.given_up or self.acknowledged
 
     @property
@@ -177,7 +177,7 @@ class Run(msgspec.Struct, eq=False):
 
     @property
     def events(self) -> list[StatusEvent]:
-        """Return every event sent, in order; an event to several receivers counts once."""
+        """Return every event sent, in order. An event that went to several receivers counts once."""
         events = {id(event): event for delivery in self.deliveries for event in delivery.events}
         return [event for event in events.values() if isinstance(event, StatusEvent)]
 

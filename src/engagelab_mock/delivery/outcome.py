@@ -67,7 +67,7 @@ _UNREACHABLE = frozenset(
 
 
 class TransportFailure(Exception):
-    """Tell the sender that the transport got no complete answer, and why.
+    """Tell the sender that the transport got no complete answer, and the reason.
 
     >>> TransportFailure(Outcome.RESET, "connection reset").outcome
     <Outcome.RESET: 'reset'>
@@ -77,7 +77,7 @@ class TransportFailure(Exception):
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
-        #: The answer, if one arrived all the same.
+        #: The answer, if one arrived nevertheless.
         self.response = response
 
     __reduce__ = reduce_error
@@ -93,10 +93,10 @@ def app_raised(error: BaseException) -> TransportFailure:
 
 
 def ends_the_run(error: BaseException) -> bool:
-    """Tell whether an exception from an app goes on after it was recorded, because a signal may have raised it.
+    """Tell whether an app's exception is raised again after it was recorded, because a signal may have raised it.
 
-    Signals raise in the main thread only: Ctrl-C raises `KeyboardInterrupt`, and a plugin that limits the time of a
-    test calls `pytest.fail`. An app that raises the same by itself looks the same.
+    Signals raise only in the main thread: Ctrl-C raises `KeyboardInterrupt`, and a plugin that limits the time of a
+    test calls `pytest.fail`. If an app raises the same exception by itself, it looks the same.
 
     >>> ends_the_run(KeyboardInterrupt()), ends_the_run(SystemExit())
     (True, False)
@@ -182,7 +182,7 @@ def _for_status(delivery: Delivery, attempt: Attempt, response: Response, *, pyt
     return "answer 200 with an empty body"
 
 
-#: How a route takes POST.
+#: How to route POST in each framework.
 _ACCEPT = {
     "Flask": "@app.post(…), or methods=['POST'] in @app.route",
     "FastAPI": "declare it with @app.post(…)",
@@ -227,7 +227,7 @@ def _another_host(delivery: Delivery) -> str:
 _EXPRESS = "Express"
 #: Servers that are written in Python, in a Server header.
 _PYTHON = re.compile("Werkzeug|gunicorn|uvicorn|hypercorn|daphne|waitress|Python")
-#: What only one framework writes in an answer of its own.
+#: Texts that only one framework writes in its own answers.
 _SAYS = {
     "CSRF verification failed": "Django",
     "DEBUG = True</code> in your Django settings": "Django",
@@ -236,21 +236,21 @@ _SAYS = {
     '{"detail":[{"type":': "FastAPI",
     '{"detail":"Method Not Allowed"}': "FastAPI",
 }
-#: The frameworks by the package of an app's class.
+#: The frameworks, by the package of an app's class.
 _PACKAGES = {"flask": "Flask", "django": "Django", "fastapi": "FastAPI"}
-#: The attributes in which middleware keeps the app, and how many layers of it are looked through.
+#: The attributes in which middleware keeps the app, and how many layers of middleware are searched.
 _INNER, _LAYERS = ("app", "application", "wsgi_app"), 10
 
 
 def _framework(delivery: Delivery, response: Response) -> str:
-    """Return the name of the framework that answered: of an app in process, or told by the answer; else empty."""
+    """Return the name of the framework that answered: of an in-process app, or as its answer shows; else empty."""
     app: object = getattr(delivery.receiver.transport, "app", None)
     for _ in range(_LAYERS):
-        app = app.__self__ if isinstance(app, MethodType) else app  # Flask's middleware gets `app.wsgi_app`
+        app = app.__self__ if isinstance(app, MethodType) else app  # Flask's middleware wraps `app.wsgi_app`
         for kind in type(app).__mro__:
             if found := _PACKAGES.get(kind.__module__.partition(".")[0]):
                 return found
-        # Not by `getattr`, which could run code of the app.
+        # Without `getattr`, which could run code of the app.
         app = next((vars(app)[name] for name in _INNER if name in getattr(app, "__dict__", {})), None)
     headers, text = response.headers, response.text
     if "Werkzeug" in (headers.get("Server") or ""):
@@ -258,5 +258,5 @@ def _framework(delivery: Delivery, response: Response) -> str:
     if headers.get("X-Powered-By") == _EXPRESS:
         return _EXPRESS
     if headers.get("Referrer-Policy") == headers.get("Cross-Origin-Opener-Policy") == "same-origin":
-        return "Django"  # what its SecurityMiddleware adds
+        return "Django"  # its SecurityMiddleware adds it
     return next((framework for said, framework in _SAYS.items() if said in text), "")

@@ -1,7 +1,7 @@
-"""What the tool may know of the app under test: read the state of a message, prepare it, reset the app, wait for it.
+"""The probe: four functions of the user that read a message's state, prepare it, reset the app and wait for it.
 
-`explore`, `replay`, the state machine and the checks judge by these four functions of the user. So a function that
-fails is an error of the run: it is never taken for a state.
+`explore`, `replay`, the state machine and the checks judge by these functions. If one fails, it is an error of the
+run. It is never regarded as a state.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _CHARACTERS = 1_000_000
 class ProbeOptions(TypedDict, total=False):
     """Say what the tool may know of the app; every key is optional, and each function may be asynchronous.
 
-    Arguments of a call go over those of the receiver.
+    Arguments of a call override those of the receiver.
     """
 
     #: Takes a message's id, and returns the state of that message in the app: plain values. None means no state.
     observe: Observe | None
     #: Called with a message before its first callback, to enter it as the app does when it sends one.
     prepare: Callable[[Message], Any] | None
-    #: Called to empty the app's tables.
+    #: Called to delete the rows of the app's tables.
     reset: Callable[[], Any] | None
     #: Returns once the app's background work is done; or seconds for which the state must stay the same.
     wait_idle: WaitIdle | None
@@ -77,16 +77,16 @@ def check_probe(given: Mapping[str, Any], *, where: str) -> None:
 
 
 class Probe:
-    """Call the user's four functions, blocking or awaiting, and turn what fails into `ProbeFailed`.
+    """Call the user's four functions, blocking or awaiting, and raise `ProbeFailed` for their failures.
 
     >>> from engagelab_mock.delivery.io import SYNC, run_sync
     >>> states = {"7": "sent"}
     >>> run_sync(Probe(states.get).look(SYNC, "7"))
     'sent'
 
-    Many apps raise for a message that they do not know yet. So an exception of `observe` counts as the state None as
-    long as `observe` has returned no value, and later if it is of the same type. `check_seen` raises the exception if
-    no value has come at all. An error of this package, such as that of `--observe`, is never a state.
+    Many apps raise for a message that they do not have yet. So an exception of `observe` counts as the state None until
+    `observe` has returned a value, and later if it has the same type. `check_seen` raises the exception if `observe`
+    never returned a value. An error of this package, such as that of `--observe`, is never a state.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class Probe:
         self.prepare = prepare
         self.reset = reset
         self.wait_idle = wait_idle
-        #: What the statuses mean to the app. If it says nothing, the judges infer it from the states.
+        #: The meaning of the statuses to the app. If it is not given, the judges infer it from the states.
         self.meaning = Meaning.of(effects, terminal)
-        #: Waits, from another thread, for what an asynchronous function returned; None where nobody can.
+        #: Waits, from another thread, for the awaitable of an asynchronous function; None if no event loop can run it.
         self._wait_for = wait_for
-        #: Copies a state that has changed; it raises `ProbeFailed` for one that cannot be compared.
+        #: Copies a state that has changed. It raises `ProbeFailed` for a state that cannot be compared.
         self._copy = copy or snapshot
         self._seen = False
         self._unknown: ProbeFailed | None = None
 
     def check_meaning(self, *, where: str) -> None:
-        """Raise `UsageError` if there is a meaning, and no state to judge it by."""
+        """Raise `UsageError` if a meaning is given without a function that reads the state."""
         if self.meaning and self.observe is None:
             names = " and ".join(name for name in ("effects", "terminal") if getattr(self.meaning, name))
             hint = f"{names} judge the state: {_EXAMPLES['observe']}"
@@ -151,7 +151,7 @@ class Probe:
         self._unknown = _failure("observe", error)
 
     def check_seen(self) -> None:
-        """Raise what `observe` raised, if it has never returned a value."""
+        """Raise the exception of `observe` if it has never returned a value."""
         if self._unknown is not None and not self._seen:
             raise self._unknown
 
@@ -163,14 +163,14 @@ class Probe:
             await self._call(io, "prepare", self.prepare, message)
 
     async def reset_app(self, io: Io) -> None:
-        """Empty the app's tables."""
+        """Empty the app's tables with the user's function."""
         if self.reset is not None:
             await self._call(io, "reset", self.reset)
 
     async def idle(self, io: Io, message_ids: tuple[str, ...]) -> None:
         """Wait until the app has done the work that it does after its answer.
 
-        Raises `StateNotSettled` if `wait_idle` is seconds and the state never stays the same for so long, and
+        Raises `StateNotSettled` if `wait_idle` is seconds and the state never stays the same for that long. Raises
         `ProbeFailed` if `wait_idle` does not return within 10 s.
         """
         wait_idle = self.wait_idle
@@ -187,7 +187,7 @@ class Probe:
         started = since = stopwatch()
         while True:
             await io.pause(min(_LOOK, seconds))
-            # The time first: a look after the last moment counts, however long it takes.
+            # Take the time before the read, so that the time of a slow read does not count as time without a change.
             now = stopwatch()
             again = [await self.look(io, each) for each in message_ids]
             if again == state:
@@ -236,7 +236,7 @@ class Probe:
 
 
 def needs_async(what: str) -> UsageError:
-    """Return the error for an asynchronous callable that was given to a synchronous call."""
+    """Return the error for an asynchronous callable in a synchronous call."""
     hint = "await the async twin of the call, with an a in front: aexplore, areplay, acheck"
     return UsageError(f"{what} is asynchronous, and this call is not", where=what, hint=hint)
 
@@ -267,7 +267,7 @@ async def _in_time(value: Awaitable[Any]) -> Any:
 
 #: Types whose values cannot change, so they need no copy.
 _FIXED = frozenset({str, int, float, bool, bytes, type(None)})
-#: Those that are copied without a closer look: of the fixed types, only a float can differ from itself.
+#: Types that are copied without a closer check: of the immutable types, only a float can be unequal to itself.
 _CHEAP = _FIXED - {float}
 _BYTES = 100_000
 _ROWS = frozenset({tuple, list, set, frozenset})
@@ -284,8 +284,7 @@ def snapshot(state: Any) -> Any:
     >>> kept
     {'status': 'sent'}
 
-    Raises `ProbeFailed` for a state that cannot be copied or does not equal its copy, and for one of over a million
-    characters.
+    Raises `ProbeFailed` for a state that cannot be copied, does not equal its copy, or has over a million characters.
     """
     if type(state) is dict:
         kinds = {*map(type, state.values())}
@@ -350,7 +349,7 @@ def unreadable(state: Any, error: Exception, verb: str) -> ProbeFailed:
 
 
 class _NotPlain(Exception):
-    """A state has a value of a type that only `deepcopy` can copy."""
+    """Signal that a state has a value of a type that only `deepcopy` can copy."""
 
 
 def _copied(state: Any) -> Any:
@@ -367,7 +366,7 @@ def _copied(state: Any) -> Any:
 
 
 def _size(state: Any) -> int:
-    """Return about how many characters a plain state has as text; other values count as one."""
+    """Return the approximate number of characters of a plain state as text; other values count as one."""
     kind = type(state)
     if kind is str or kind is bytes:
         return len(state)

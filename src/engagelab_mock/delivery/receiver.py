@@ -35,19 +35,19 @@ ACKNOWLEDGEMENT_LIMIT = 3.0
 SANDBOX_USERNAME = "sandbox_demo"
 SANDBOX_SECRET = "sandbox_webhook_secret"
 _RECORDER_ADDRESS = "http://testserver/engagelab"
-#: Checked once: most tests use it, and each gets a new receiver.
+#: Checked once, because most tests use it, and each test gets a new receiver.
 _SANDBOX_SETTINGS = CallbackSettings(address=_RECORDER_ADDRESS, username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
 
 SignatureClock = Literal["wall", "virtual"]
-#: The options of the receiver itself; the others are its callback settings.
+#: The options of the receiver itself. The other options are its callback settings.
 OWN_OPTIONS = ("limit", "signature_clock", "skew", *PROBE_OPTIONS)
 
 
 class ReceiverOptions(ProbeOptions, total=False):
     """Hold the options of a receiver; every key is optional.
 
-    Its probe (`observe`, `prepare`, `reset`, `wait_idle`, `effects`, `terminal`) is what `explore`, `replay`, the state
-    machine and the checks judge by; see `ProbeOptions`.
+    `explore`, `replay`, the state machine and the checks judge by its probe (`observe`, `prepare`, `reset`,
+    `wait_idle`, `effects`, `terminal`). See `ProbeOptions`.
     """
 
     description: str
@@ -57,9 +57,9 @@ class ReceiverOptions(ProbeOptions, total=False):
     authorization: str
     #: The events that the receiver subscribes to: kinds of event, or names of statuses and events; empty means all.
     events: Sequence[str]
-    #: Seconds the receiver has for its whole answer, by default 3; None waits without a limit.
+    #: Seconds for the receiver's whole answer, by default 3; None waits without a limit.
     limit: float | None
-    #: The clock of the signature's timestamp: "wall", which receivers compare with, or "virtual", the engine's.
+    #: The clock of the signature's timestamp: "wall", with which receivers compare, or "virtual", the engine's clock.
     signature_clock: SignatureClock
     #: Seconds added to the signature's timestamp.
     skew: float
@@ -96,26 +96,26 @@ class Receiver:
             check_probe(dict(zip(PROBE_OPTIONS, given, strict=True)), where="Receiver")
         self.transport = transport
         self.settings = settings
-        #: Seconds the receiver has for its whole answer; None waits without a limit, for debugging.
+        #: Seconds for the receiver's whole answer; None waits without a limit, for debugging.
         self.limit = None if limit is None else check_delay(limit, where="limit")
         self.signature_clock = signature_clock
         #: Seconds added to the signature's timestamp, as if the sender's clock were wrong.
         self.skew = skew
-        #: Returns, for a message's id, its state in the receiver's app; None if the state cannot be read.
+        #: Returns the state of a message in the receiver's app, by the message's id; None if the state cannot be read.
         self.observe = observe
         #: Enters a message in the app, before its first callback; None if that is not necessary.
         self.prepare = prepare
-        #: Empties the app's tables; None if each schedule is to be about a new message.
+        #: Empties the app's tables; None if each schedule must be about a new message.
         self.reset = reset
-        #: Returns once the app's background work is done, or is the seconds for which the state must stay the same.
+        #: Returns once the app's background work is done; or the seconds for which the state must stay the same.
         self.wait_idle = wait_idle
-        #: The statuses that have an effect, by its name in the state; None leaves it to the judges to infer them.
+        #: The statuses that have an effect, by its name in the state. None: the judges infer them.
         self.effects = effects
         #: The statuses that end a message.
         self.terminal = terminal
         #: The result of the last address validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
-        #: What the bundled receiver recorded; None for your own.
+        #: The requests that the bundled receiver recorded; None for your own receiver.
         self.recorder = recorder
 
     @classmethod
@@ -172,8 +172,8 @@ class Receiver:
     ) -> Receiver:
         """Call an ASGI app (FastAPI, Starlette, Django) in process.
 
-        With `lifespan`, synchronous sends start and stop the app's lifespan. For awaited sends it lasts as long as the
-        test's own `async with receiver.lifespan()`.
+        With `lifespan`, synchronous sends start and stop the app's lifespan. For awaited sends, the lifespan lasts as
+        long as the test's own `async with receiver.lifespan()`.
 
         >>> async def app(scope, receive, send): ...
         >>> Receiver.asgi(app, path="/engagelab").transport.name
@@ -225,11 +225,11 @@ class Receiver:
 
     @cached_property
     def signer(self) -> Signer | None:
-        """Return the receiver's signer; None if its callbacks are not signed."""
+        """Return the receiver's signer; None if its callbacks are unsigned."""
         return Signer(self.settings.username, self.settings.secret) if self.settings.signs else None
 
     def probe(self, given: Mapping[str, Any], **more: Any) -> Probe:
-        """Return what the tool may know of the app; arguments of a call go over the receiver's own.
+        """Return the probe of the app; arguments of a call override the receiver's arguments.
 
         >>> Receiver.recording().probe({"observe": {}.get}).observe("7") is None
         True
@@ -258,7 +258,7 @@ class Receiver:
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
         """Start an ASGI app's lifespan in the running event loop; stop it at the end of the `async with` block.
 
-        Yields the state that the app's start-up left for its requests. It is for `asend` and the other async verbs,
+        Yields the state that the app's start-up made for its requests. Use it for `asend` and the other async methods,
         which call the app in this loop. Synchronous sends start the lifespan themselves, in their own loop.
 
         >>> import asyncio
@@ -283,7 +283,7 @@ class Receiver:
             raise self._failed(failure, "Receiver.lifespan") from failure.__cause__
 
     def check_threads(self) -> None:
-        """Raise `UsageError` if a test of Django keeps other threads than this one from what it does in the database.
+        """Raise `UsageError` if a test of Django hides its database changes from other threads than this one.
 
         >>> Receiver.recording().check_threads()
         """
@@ -297,7 +297,7 @@ class Receiver:
     def close(self) -> None:
         """Close connections and loops; the next delivery opens them again.
 
-        Raises `EngageLabMockError`, after all is closed, if the app's lifespan failed at its shutdown or before.
+        Raises `EngageLabMockError`, after closing all, if the app's lifespan failed at its shutdown or before.
         """
         try:
             self.transport.close()
@@ -309,7 +309,7 @@ class Receiver:
         return EngageLabMockError(f"{failure.reason} ({self.address})", where=where, hint=hint)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An app in process stays there, with its functions and its recorder.
+        # An in-process app stays in this process, with its functions and its recorder.
         reachable = self.transport.name == "http" and portable(self.transport) is self.transport
         transport = self.transport if reachable else DistantTransport(self.transport.name, self.address)
         fields = {"limit": self.limit, "signature_clock": self.signature_clock, "skew": self.skew}
@@ -322,7 +322,7 @@ class Receiver:
         return self.with_settings()
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # it is the way to an app, which has no copy
+        return self  # it refers to the app, which is not copied
 
     def __repr__(self) -> str:
         described = f" {self.settings.description!r}" if self.settings.description else ""

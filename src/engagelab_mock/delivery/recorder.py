@@ -17,7 +17,7 @@ from engagelab_mock.protocol.signature import Reason, Verdict, verify
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: The largest body that is accepted, in bytes. EngageLab names no limit; this one refuses a stray upload.
+#: The largest accepted body, in bytes. EngageLab documents no limit. This one refuses an accidental upload.
 _BODY_LIMIT = 16 << 20
 
 
@@ -31,7 +31,7 @@ class Received(msgspec.Struct, frozen=True, eq=False):
     verdict: Verdict
     events: tuple[Event, ...]
     status: int
-    #: The reason for refusing it, other than the signature; empty if there is none.
+    #: The reason for refusing it, if it is not the signature; empty if there is none.
     error: str = ""
 
     @property
@@ -48,7 +48,7 @@ class Received(msgspec.Struct, frozen=True, eq=False):
 class Recorder:
     """Receive callbacks as a careful app does: verify the signature, read the rows, answer 200.
 
-    Without a username it verifies nothing. `answer` replaces the status 200. `on_received` is called with every
+    Without a username, it verifies nothing. `answer` replaces the status 200. `on_received` is called with every
     `Received`.
 
     >>> from engagelab_mock import EngageLab, Receiver
@@ -127,7 +127,7 @@ class Recorder:
             return Verdict(Reason.VALID, "not verified: no username is set")
         verdict = verify(headers.get("X-CALLBACK-ID"), username=self.username, secret=self.secret, now=time.time())
         if verdict.reason is Reason.MISSING and _is_ping(body):
-            # The document's own ping carries no signature, and changes nothing [S].
+            # The document's ping has no signature, and changes nothing [S].
             return Verdict(Reason.VALID, "address validation, unsigned as documented")
         return verdict
 
@@ -143,7 +143,7 @@ def _same(given: str, expected: str) -> bool:
 def _phrase(status: int) -> str:
     if status == 200:
         return "OK"
-    from http import HTTPStatus  # what a good receiver never needs
+    from http import HTTPStatus  # a good receiver never needs it
 
     try:
         return HTTPStatus(status).phrase
@@ -165,7 +165,7 @@ def _read(environ: dict[str, Any]) -> bytes:
     stream = environ["wsgi.input"]
     left = _BODY_LIMIT + 1
     if not environ.get("wsgi.input_terminated"):
-        # Without this promise of the server's, reading past the length may wait for ever.
+        # If the server does not promise an end, reading past the length may block for ever.
         try:
             left = min(left, max(int(environ.get("CONTENT_LENGTH") or 0), 0))
         except ValueError:

@@ -22,7 +22,7 @@ _BODY_LINES = 40
 _ANSWER_CHARACTERS = 1000
 _ERROR_CHARACTERS = 200
 
-#: A line of the journal's table.
+#: One line of the journal's table.
 _Line = Refusal | tuple[Delivery, Attempt]
 
 
@@ -53,7 +53,7 @@ def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
 def journal_table(entries: Iterable[Delivery | Refusal], *, most: int | None = None) -> str:
     """Return a table of attempts, one per line, with refused inputs in their place.
 
-    Of more than `most` lines, it shows the last ones and the first ones that were not acknowledged, half each.
+    If there are more than `most` lines, it shows the last ones and the first ones not acknowledged, half each.
 
     >>> journal_table([])
     'nothing was sent'
@@ -114,7 +114,7 @@ def shown_headers(delivery: Delivery, attempt: Attempt) -> tuple[tuple[str, str]
     ('Authorization', '(as configured)')
     """
     configured = delivery.receiver.settings.authorization
-    # Only checks replace it. Otherwise it was the configured one; the receiver of a restored attempt may have another.
+    # Only checks replace it. Otherwise it was the configured one. The receiver of a restored attempt may have another.
     changed = any(fault.stage == "headers" and not fault.needs_signature for fault in attempt.faults)
     return tuple(
         (name, (_masked(value, configured) if changed else AS_CONFIGURED) if name == "Authorization" else value)
@@ -232,7 +232,7 @@ def attempt_record(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
 
 
 def refusal_record(refusal: Refusal) -> dict[str, Any]:
-    """Return an input that could not be used as JSON.
+    """Return an unusable input as JSON.
 
     >>> from engagelab_mock.errors import UsageError
     >>> refusal_record(Refusal(0.0, UsageError("'x' is not KEY=VALUE", where="--custom-arg")))["message"]
@@ -263,7 +263,7 @@ def records(entry: Delivery | Refusal) -> list[dict[str, Any]]:
 
 
 def received_record(received: Received, events: Iterable[Event]) -> dict[str, Any]:
-    """Return a request that the bundled receiver got as JSON; `events` are its rows.
+    """Return a request to the bundled receiver as JSON; `events` are its rows.
 
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab:
@@ -289,7 +289,7 @@ def received_record(received: Received, events: Iterable[Event]) -> dict[str, An
 
 
 def recipients(events: Iterable[Event]) -> list[str]:
-    """Return whom events are about, without repetition.
+    """Return the recipients of events, without repetition.
 
     >>> recipients([])
     []
@@ -298,7 +298,7 @@ def recipients(events: Iterable[Event]) -> list[str]:
 
 
 def milliseconds(seconds: float) -> float:
-    """Return a duration as JSON has it.
+    """Return a duration in the form of the JSON output.
 
     >>> milliseconds(0.0123456)
     12.346
@@ -352,7 +352,7 @@ def _sequences(left: Any, right: Any) -> list[str]:
 def _events(left: Event, right: Event) -> list[str]:
     if type(left).__name__ != type(right).__name__:
         return [f"{left.name} ({left.kind}) == {right.name} ({right.kind})", "the events are of different kinds"]
-    # An event can hold a value that is not JSON, and an explanation must not raise.
+    # An event can hold a value that is not JSON. An explanation must not raise an error.
     got = dict(_fields(msgspec.to_builtins(left, enc_hook=repr), ""))
     wanted = dict(_fields(msgspec.to_builtins(right, enc_hook=repr), ""))
     lines = [f"{left.name} == {right.name}, two events of kind {left.kind}"]

@@ -18,8 +18,8 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     >>> RetryPolicy((1, 10)).wait_after(2)
     10
 
-    No wait means no retry. The document does not mention retries. Each one is a new request, with the same body and a
-    new timestamp, nonce and signature [?].
+    Without waits, there are no retries. The document does not mention retries. Each retry is a new request, with the
+    same body and a new timestamp, nonce and signature [?].
     """
 
     waits: tuple[float, ...] = ()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _USER_AGENT = ("User-Agent", "engagelab-mock")
 _ACKNOWLEDGED = Outcome.ACKNOWLEDGED
-#: The reason phrase of an answer that a fault put in place of the receiver's 200.
+#: The reason phrase of an answer with which a fault replaced the receiver's 200.
 REPLACED = "in place of the receiver's 200"
 
 
@@ -37,7 +37,7 @@ class Sender:
     >>> run_sync(sender.attempt(SYNC, Delivery(Receiver.recording(), (), b""))).acknowledged
     True
 
-    `generate` draws what is random about a fault, and `nonces` draws the nonces; default: the same generator.
+    `generate` draws the random values of faults, and `nonces` draws the nonces; default: the same generator.
     """
 
     def __init__(self, *, journal: Journal, clock: Clock, generate: Generator, nonces: Generator | None = None) -> None:
@@ -51,8 +51,8 @@ class Sender:
     async def attempt(self, io: Io, delivery: Delivery) -> Attempt:
         """Make a delivery's next attempt, and return it with its outcome.
 
-        Raises `UsageError`, and enters it in the journal, if the transport cannot do what a fault needs. If the
-        caller's task is cancelled or the run is interrupted, the attempt is completed, and the exception goes on.
+        Raises `UsageError`, and enters it in the journal, if the transport cannot send a fault. If the caller's task is
+        cancelled or the run is interrupted, the attempt is completed, and the exception is raised again.
         """
         __tracebackhide__ = True
         receiver, attempts = delivery.receiver, delivery.attempts
@@ -64,8 +64,8 @@ class Sender:
             applied = tuple(fault for fault in delivery.faults if fault.applies(delivery.statuses, number))
             if applied:
                 return await self._attempt_with_faults(io, delivery, number, applied)
-        # The usual attempt is written out here: between two calls of a real app, each call of a function costs several
-        # times what it costs in a loop.
+        # The usual attempt is written out here, because between two calls of a real app, each function call costs
+        # several times as much as in a loop.
         settings, signer = receiver.settings, receiver.signer
         content_type = ("Content-Type", delivery.content_type)
         if signer is not None and delivery.signed:
@@ -77,7 +77,7 @@ class Sender:
             pairs = (*pairs, ("Authorization", settings.authorization))
         callback = Callback(Headers(pairs), delivery.body, delivery.events)
         attempt = Attempt(number, self.clock.time(), callback)
-        # The attempt first, so that a thread that reads the journal never finds a delivery without one.
+        # Add the attempt first, so that a thread that reads the journal never finds a delivery without an attempt.
         attempts.append(attempt)
         journal = self._journal
         started = stopwatch()
@@ -112,7 +112,7 @@ class Sender:
         return attempt
 
     async def _attempt_with_faults(self, io: Io, delivery: Delivery, number: int, applied: Sequence[Fault]) -> Attempt:
-        """Apply the faults to a draft of the callback, and send the result, as many copies as the faults set."""
+        """Apply the faults to a draft of the callback, and send the result, in as many copies as the faults set."""
         __tracebackhide__ = True
         from engagelab_mock.delivery.faults.catalogue import apply_faults
 
@@ -135,7 +135,7 @@ class Sender:
                 self._begin(delivery, attempt)
             started = stopwatch()
             answers = await io.exchange_many(receiver.transport, callback, receiver.limit, draft.wire, draft.copies)
-        except TransportFailure as failure:  # of all copies: the app could not start
+        except TransportFailure as failure:  # of all copies, because the app could not start
             answers = [failure] * draft.copies
         except BaseException as error:
             self._abandon(delivery, attempts, error, started)
@@ -151,7 +151,7 @@ class Sender:
         return attempts[-1]
 
     def _check(self, io: Io, delivery: Delivery) -> None:
-        """Raise `UsageError` if the transport cannot be used with this `io`, before anything is opened."""
+        """Raise `UsageError` if the transport cannot be used with this `io`, before any connection is opened."""
         try:
             io.check(delivery.receiver.transport)
         except UsageError as error:
@@ -178,12 +178,12 @@ class Sender:
         )
 
     def _timestamp(self, receiver: Receiver) -> int:
-        # Receivers compare the timestamp with the system time, even if virtual time is far from it.
+        # Receivers compare the timestamp with the system time, even if the virtual time is far from it.
         now = time.time() if receiver.signature_clock == "wall" else self.clock.time()
         return int(now + receiver.skew)
 
     def _begin(self, delivery: Delivery, attempt: Attempt) -> None:
-        # Add the attempt first, so that a thread that reads the journal never finds a delivery without one.
+        # Add the attempt first, so that a thread that reads the journal never finds a delivery without an attempt.
         delivery.attempts.append(attempt)
         journal = self._journal
         if len(delivery.attempts) == 1:
@@ -198,13 +198,13 @@ class Sender:
         answers: Sequence[Response | TransportFailure],
         started: float,
     ) -> None:
-        """Judge the answer to each attempt, and raise what ends the run."""
+        """Judge the answer to each attempt, and raise errors that end the run."""
         journal = self._journal
         for attempt, answer in zip(attempts, answers, strict=True):
             self._judge(delivery, attempt, answer, started)
         for attempt in attempts:
             if attempt.exception is not None and ends_the_run(attempt.exception):
-                # The store does not learn of it, as if the process had ended: the next process makes the attempt again.
+                # The store does not get it, as if the process had ended: the next process makes the attempt again.
                 journal.tell(delivery, attempt)
                 raise attempt.exception
             if journal.keeper is not None or journal.listeners:
@@ -213,7 +213,7 @@ class Sender:
     def _abandon(self, delivery: Delivery, attempts: Sequence[Attempt], error: BaseException, started: float) -> None:
         """Complete attempts whose exchange ended without an answer or a failure of the receiver.
 
-        The store does not learn of it: the caller withdraws the delivery, or the next process makes the attempt again.
+        The store does not get it: the caller withdraws the delivery, or the next process makes the attempt again.
         """
         reason = f"the sender was stopped before it had the answer: {type(error).__name__}"
         for attempt in attempts:

@@ -1,4 +1,4 @@
-"""Play events in order: what other schedules are compared with, and whether the receiver shows any effect at all."""
+"""Play events in order, to compare other schedules with it, and to see whether the receiver shows any effect."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from engagelab_mock.explore.state import Path, Snapshot, State, differing, parts
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
-#: How long a state is watched before a failure is reported, and before a receiver is said to show nothing, in seconds.
+#: How long to watch a state before reporting a failure, or before saying that a receiver shows no effect, in seconds.
 SETTLES, _SHOWS = 0.1, 0.5
 #: How often the wall clock is read until its second is over, in seconds.
 _TICK = 0.02
-#: How many schedules that had no effect are looked into.
+#: How many schedules without an effect are examined.
 _LOOKED_INTO = 3
-#: How many events must have counted for a leaf to be a count of updates.
+#: How many events a leaf must have counted to be regarded as a counter of updates.
 _COUNTED = 3
-#: The lifecycles that are tried where the explored one has no effect.
+#: The lifecycles to try if the explored one has no effect.
 _TRIED = ("verified", "fallback_exhausted")
 
 
@@ -54,7 +54,7 @@ class Baselines:
         return baseline
 
     async def with_more(self, io: Io, played: Played) -> Baseline:
-        """Return the same, with a second playing, and a playing of all events."""
+        """Return the same playings, with a second playing, and a playing of all events."""
         __tracebackhide__ = True
         await self.check_reset(io)
         baseline = await self.of(io, played)
@@ -75,8 +75,8 @@ class Baselines:
     async def check_reset(self, io: Io) -> None:
         """Raise `ProbeFailed` if the app is not the same after `reset` as it was at first.
 
-        The first schedule is played again. Row numbers and times differ in each playing; what differs from the first
-        alone was left in the app.
+        The first schedule is played again. Row numbers and times differ in each playing. Any other difference from the
+        first playing means that `reset` left data in the app.
         """
         __tracebackhide__ = True
         first, probe = self.first, self._player.probe
@@ -96,7 +96,7 @@ class Baselines:
                 raise _reset_failed(f"{when}, the state was {one!r:.200} at first, and {two!r:.200} after reset")
 
     async def _by_time(self, io: Io, before: Played, number: int) -> set[tuple[int, Path]]:
-        """Return the leaves of a state that differ when the same is played in another second of the wall clock."""
+        """Return the leaves that differ if the same schedule is played in another second of the wall clock."""
         second = int(time.time())
         while int(time.time()) == second:
             await io.pause(_TICK)
@@ -200,7 +200,7 @@ def _reset_failed(what: str) -> ProbeFailed:
 
 
 def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
-    """Return the leaves at which two playings of the same events in order differ, such as row numbers."""
+    """Return the leaves that differ between two playings of the same events in order, such as row numbers."""
     baseline = played.baseline
     if baseline is None or baseline.again is None:
         return set()
@@ -208,7 +208,7 @@ def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]
 
 
 def _versions(whole: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
-    """Return the leaves that rise by 1 with every update, and so tell only how many there were."""
+    """Return the leaves that rise by 1 with every update, and so only count the updates."""
     steps = [
         [leaves(whole, state, message, take) for state in (record.before, record.after)]
         for record in whole.records

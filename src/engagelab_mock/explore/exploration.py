@@ -27,9 +27,9 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     invariant: str
     what: str
-    #: The attempt after which it was seen; None if no attempt caused it.
+    #: The attempt after which the violation was seen; None if no attempt caused it.
     record: Record | None = None
-    #: The state it is compared with, and the wrong state.
+    #: The state to compare with, and the wrong state.
     before: Any = None
     after: Any = None
 
@@ -50,8 +50,8 @@ def given_up(record: Record) -> Violation:
 class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Hold a schedule that failed: as it was found, and reduced.
 
-    `schedule` is the smallest schedule that fails by the same invariant, `played` is its playing, and `violation` says
-    what is wrong with that.
+    `schedule` is the smallest schedule that fails by the same invariant, `played` is its playing, and `violation` is
+    the failure in that playing.
     """
 
     schedule: Schedule
@@ -136,16 +136,16 @@ def no_callback(why: str, *, where: str) -> NothingObserved:
     return NothingObserved(f"no callback was sent, so nothing was judged: {why}", where=where)
 
 
-#: Gets an exploration now and then while it runs, with True when it is over.
+#: Gets an exploration now and then while it runs. The second argument is True when the exploration is over.
 Listener = Callable[[Exploration, bool], object]
 
-#: Seconds between two updates of the display, and schedules between two looks at the time.
+#: Seconds between two updates of the display, and schedules between two checks of the time.
 _INTERVAL = 0.1
 _EVERY = 16
 
 
 class Progress:
-    """Tell a listener how far an exploration has got, at most ten times a second; without a listener, do nothing.
+    """Report the progress of an exploration, at most ten times a second; without a listener, do nothing.
 
     >>> progress = Progress(lambda exploration, over: print(exploration, over))
     >>> progress.end(Exploration(total=24))
@@ -171,7 +171,7 @@ class Progress:
 
 
 def progress_line(exploration: Exploration) -> str:
-    """Return one line that says how far an exploration has got.
+    """Return one line with the progress of an exploration.
 
     >>> progress_line(Exploration(total=24, schedules=12, deliveries=48))
     'exploring: 12 of 24 schedules, 48 deliveries'
@@ -182,7 +182,7 @@ def progress_line(exploration: Exploration) -> str:
 
 
 def _terminal_line() -> Listener | None:
-    """Return a listener that rewrites a line on stderr; None if that is not a terminal."""
+    """Return a listener that rewrites a line on stderr; None if stderr is not a terminal."""
     stream = sys.stderr
     if stream is None or not stream.isatty():
         return None
@@ -218,7 +218,7 @@ def how_to_replay(failure: Failure) -> list[str]:
     lines = [f"replay: {token}", f"  pytest --engagelab-replay {quoted}"]
     receiver = failure.played.deliveries[0].receiver if failure.played.deliveries else None
     if receiver is not None:
-        # Where an app listens that was called in process is not known; Flask's usual port is as good as any.
+        # The address of an app that was called in process is not known, so the command has Flask's usual port.
         address = receiver.address.replace("http://testserver", "http://127.0.0.1:5000", 1)
         settings = receiver.settings
         export = credentials_export(settings.username, authorization=bool(settings.authorization))
@@ -228,7 +228,7 @@ def how_to_replay(failure: Failure) -> list[str]:
 
 
 def attempts_table(played: Played, blamed: Record | None = None) -> str:
-    """Return a table with one attempt a line: its callback, the answer, and the state before and after it.
+    """Return a table with one attempt per line: its callback, the answer, and the state before and after it.
 
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab:

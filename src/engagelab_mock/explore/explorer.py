@@ -52,27 +52,27 @@ Explored = LifecycleChoice | Schedule | Iterable[Schedule]
 class ExploreOptions(ProbeOptions, total=False):
     """Hold the options of an exploration; every key is optional.
 
-    With `reset`, which is called before every schedule, all schedules are about the same message. Without it, each is
-    about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are as in `ProbeOptions`.
+    If `reset` is given, it is called before every schedule, and all schedules are about the same message. Without it,
+    each is about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are in `ProbeOptions`.
     """
 
-    #: What must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
+    #: The invariants that must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
     invariants: Sequence[Invariant] | Invariant | None
-    #: Whether the events come in every order, or only in the lifecycle's.
+    #: Whether to deliver the events in every order, or only in the lifecycle's order.
     orderings: bool
-    #: How many events are delivered a second time, at most. Default: 1.
+    #: The maximum number of events that are delivered a second time. Default: 1.
     duplicates: int
-    #: Whether callbacks also carry several events, in every possible way.
+    #: Whether to also put several events into one callback, in every possible way.
     batchings: bool
-    #: The faults that strike one delivery of a schedule: "at-least-once", or a list of names. Default: none.
+    #: The faults that are applied to one delivery of a schedule: "at-least-once", or a list of names. Default: none.
     faults: FaultsChoice
-    #: How many schedules are played, at most.
+    #: The maximum number of schedules to play.
     limit: int | None
-    #: How many seconds are spent, at most. The schedule under way is finished.
+    #: The maximum time to spend, in seconds. The schedule under way is finished.
     time_budget: float | None
-    #: When a callback that was not acknowledged is sent again, as `send` takes it. Default: never.
+    #: When to send a callback again that was not acknowledged, as in `send`. Default: never.
     retry: RetryPolicy | Sequence[float] | None
-    #: Whether the first failure is raised. Default: True.
+    #: Whether to raise the first failure. Default: True.
     check: bool | None
 
 
@@ -105,7 +105,7 @@ def chosen_schedules(
     for each in chosen:
         several = schedules_in(each)
         if several is None:
-            lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses what is not a lifecycle
+            lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses arguments that are not lifecycles
         else:
             given.extend(several)
     if given and lifecycles:
@@ -136,7 +136,7 @@ async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: E
 
 
 async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions) -> Played:
-    """Play the schedule that a token spells, and raise its failure, unreduced."""
+    """Play the schedule of a token, and raise its failure without reducing it."""
     __tracebackhide__ = True
     try:
         explorer = _Explorer(engine, options)
@@ -162,12 +162,12 @@ async def play(
 
 
 def _entered(engine: Engine, error: EngageLabMockError) -> EngageLabMockError:
-    """Enter an input that cannot be used in the journal. A failure has its deliveries there already."""
+    """Enter an unusable input in the journal. The deliveries of a failure are in the journal already."""
     return error.with_traceback(None) if isinstance(error, AssertionError) else engine.refused(error)
 
 
 class _Explorer:
-    """Hold what one exploration needs: a player, the invariants, and the in-order playings of each set of events."""
+    """Hold the objects of one exploration: a player, the invariants, and in-order playings of each set of events."""
 
     def __init__(self, engine: Engine, options: ExploreOptions) -> None:
         check_explore_options(options)
@@ -192,9 +192,9 @@ class _Explorer:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
-        # An app may read a virtual clock. No exploration waits for a real one.
+        # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
-        # A journal that forgets. Only the deliveries of a failure are entered in the engine's.
+        # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
         self._player = self._made_player(journal=Journal(limit=1), clock=clock)
         self._baselines = Baselines(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
@@ -241,7 +241,7 @@ class _Explorer:
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
     ) -> Played:
-        """Play one schedule and raise its failure, unreduced; without `judge`, nothing is compared."""
+        """Play one schedule and raise its failure without reducing it; without `judge`, compare nothing."""
         __tracebackhide__ = True
         if events is not None:
             self._player.use_events(schedule, events)
@@ -277,7 +277,7 @@ class _Explorer:
         return invariants
 
     async def _check_recognised(self, io: Io, invariants: Sequence[Invariant], *own: Scenario) -> None:
-        """Raise `NothingObserved` for an invariant that recognises no state, not even where it must find one."""
+        """Raise `NothingObserved` for an invariant that recognises no state, not even one that it must recognise."""
         __tracebackhide__ = True
         for invariant in invariants:
             seen = self._player.last_state
@@ -293,9 +293,9 @@ class _Explorer:
     async def _judged(
         self, io: Io, schedule: Schedule, only: str | None = None, *, blind: bool = False
     ) -> tuple[Played, Violation | None]:
-        """Play a schedule and return its violation, if it has one; `only` names the one invariant that judges.
+        """Play a schedule and return its violation, if it has one; with `only`, only that invariant judges.
 
-        Raises `NothingObserved` if the receiver shows no effect of anything, unless `blind`.
+        Raises `NothingObserved` if the receiver shows no effect of any callback, unless `blind`.
         """
         __tracebackhide__ = True
         played = await self._player.play(io, schedule)
@@ -317,7 +317,7 @@ class _Explorer:
         return played, await self._violation(io, played, only)
 
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
-        """Return the first violation; an invariant returns it, says it in a string, or raises `AssertionError`."""
+        """Return the first violation: an invariant returns it, returns it as a string, or raises `AssertionError`."""
         __tracebackhide__ = True
         if only is None or only == ACKNOWLEDGED:
             for record in played.records:
@@ -326,7 +326,7 @@ class _Explorer:
         for invariant in self._invariants:
             found = await self._found(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
-                # A difference that two playings in order show as well is not the schedule's.
+                # If two playings in order differ in the same way, the schedule is not the cause.
                 played.baseline = await self._baselines.with_more(io, played)
                 known = (played, played.baseline.played, played.baseline.whole or played)
                 if not any(recognises(invariant, each) for each in known):
@@ -355,12 +355,12 @@ class _Explorer:
     async def _failure(
         self, io: Io, played: Played, violation: Violation, number: int, total: int, *, reduce: bool
     ) -> Failure:
-        """Return the failure, with the smallest schedule that fails by the same invariant if it is to be reduced."""
+        """Return the failure; if it is to be reduced, with the smallest schedule that fails by the same invariant."""
         __tracebackhide__ = True
         found = played.schedule
         smallest, repeatable = (played, violation), True
         if reduce:
-            # A state that changes by itself would make any schedule fail.
+            # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
             await self._baselines.check_reset(io)
 

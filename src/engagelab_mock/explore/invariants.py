@@ -36,9 +36,9 @@ class _Invariant:
         self.__name__ = name
         #: Whether it needs the result of in-order delivery.
         self.compares = compares
-        #: Tells whether a playing has a state that it can judge. By default, one that has its part.
+        #: Tells whether a playing has a state that it can judge. Default: a state that has its part.
         self.recognises = recognises or (lambda played: part is None or _has(played, part))
-        #: The part of the state that it judges, and the statuses that change it, for an error if no state has it.
+        #: The part of the state that it judges, and the statuses that change it, for an error if no state has the part.
         self.seeks = seeks or part
         self.causes = tuple(causes or ())
         self._judge = judge
@@ -53,9 +53,9 @@ class _Invariant:
 def converges(part: Part = None) -> Invariant:
     """Pass if the final state is the same as after delivering the events in order, each once and alone.
 
-    `part` is a key or an attribute of the state, or a callable that takes a part of it; None compares all of it. Times,
-    the message's own id and recipient, the order of a list, what two deliveries in order leave differently, such as row
-    numbers, and versions, which count the updates, are not compared.
+    `part` is a key or an attribute of the state, or a callable that takes a part of it; None compares the whole state.
+    These are not compared: times, the message's id and recipient, the order of a list, counters of updates such as
+    versions, and values that differ between two in-order deliveries, such as row numbers.
 
     >>> converges()
     converges()
@@ -117,8 +117,8 @@ def exactly_once(effect: Part, *, when: Statuses | None = None) -> Invariant:
 
     `effect` is a key or an attribute of the state, or a callable that takes it from the state. Its value is a number,
     a truth value, or a collection whose entries are counted. With `when`, one status or several, the effect must happen
-    once for a message that had one of them, not before, and it must stay. An effect of `verified_failed` must happen
-    once for each wrong code.
+    once for a message that had one of them. It must not happen before, and it must stay. An effect of `verified_failed`
+    must happen once for each wrong code.
 
     >>> exactly_once("credits", when="verified")
     exactly_once()
@@ -135,7 +135,7 @@ def exactly_once(effect: Part, *, when: Statuses | None = None) -> Invariant:
 
 
 def keeps_terminal(terminal: Statuses) -> Invariant:
-    """Pass if no other status replaces one of these, and the status is one of these once one of them was processed.
+    """Pass if the status is one of these once one of them was processed, and no other status replaces it.
 
     The status is the state itself, or its part `status`, in any spelling that names it, such as "VERIFIED".
 
@@ -170,7 +170,7 @@ def keeps_terminal(terminal: Statuses) -> Invariant:
 
 
 def meaning_invariants(meaning: Meaning) -> list[Invariant]:
-    """Return the invariants that follow from what a receiver says about its statuses.
+    """Return the invariants that follow from the meaning that a receiver gives to its statuses.
 
     >>> meaning_invariants(Meaning.of({"credits": "verified"}, "verified"))
     [exactly_once(), keeps_terminal()]
@@ -235,7 +235,7 @@ def eventually(status: Any = None, part: Part = None) -> Invariant:
 
 
 def recognises(invariant: Invariant, played: Played) -> bool:
-    """Tell whether an invariant can judge a state of this playing; the user's own always can.
+    """Tell whether an invariant can judge a state of this playing; invariants of the user always can.
 
     >>> recognises(lambda played: None, None)
     True
@@ -244,7 +244,7 @@ def recognises(invariant: Invariant, played: Played) -> bool:
 
 
 def unrecognised(invariant: Invariant, state: Any) -> NothingObserved:
-    """Return the error for an invariant that has recognised no state; `state` is one of those that it saw.
+    """Return the error for an invariant that has recognised no state; `state` is one of the states that it saw.
 
     >>> unrecognised(exactly_once("credts"), {"credits": 0}).hint.partition("?")[0]
     "did you mean 'credits'"
@@ -253,7 +253,7 @@ def unrecognised(invariant: Invariant, state: Any) -> NothingObserved:
 
 
 def causes_of(invariant: Invariant) -> tuple[str, ...]:
-    """Return the statuses after which an invariant recognises a state; empty if it does not say.
+    """Return the statuses after which an invariant recognises a state; empty if the invariant does not name them.
 
     >>> causes_of(exactly_once("credits", when="verified"))
     ('verified',)
@@ -262,7 +262,7 @@ def causes_of(invariant: Invariant) -> tuple[str, ...]:
 
 
 def needs_state(invariant: Invariant) -> bool:
-    """Tell whether an invariant judges the state that `observe` returns: those of this module do.
+    """Tell whether an invariant judges the state that `observe` returns, as those of this module do.
 
     >>> needs_state(converges())
     True
@@ -271,7 +271,7 @@ def needs_state(invariant: Invariant) -> bool:
 
 
 def compares(invariant: Invariant) -> bool:
-    """Tell whether an invariant may need the result of in-order delivery; the user's own may.
+    """Tell whether an invariant may need the result of in-order delivery; an invariant of the user may.
 
     >>> compares(converges()), compares(never_regresses())
     (True, False)
@@ -352,7 +352,7 @@ def _times(count: int) -> str:
 def _miscounted(
     played: Played, message: int, take: Callable[[Any], Any], name: str, causes: Sequence[str] | None
 ) -> Violation | None:
-    """Return the violation if an effect happened too often, too early or not, or was undone."""
+    """Return the violation if an effect happened too often, too early or not at all, or was undone."""
 
     def violation(what: str, record: Record | None, before: Any = None) -> Violation:
         after = played.state_of(played.final if record is None else record.after, message)
@@ -388,7 +388,7 @@ def _miscounted(
 def _delivered(played: Played, message: int, *, last: bool = False, sent: int | None = None) -> Iterator[str]:
     """Yield the status of each event of a message that the receiver has processed; with `last`, only of its last event.
 
-    With `sent`, yield those in the first attempts, so many, whether they were processed or not.
+    With `sent`, yield the statuses of that many first attempts, processed or not.
     """
     scenario = played.schedule.lifecycles[message]
     places = labels_of(played.schedule.lifecycles).places

@@ -30,14 +30,14 @@ _STEP = re.compile(
 
 
 def lifecycle(chosen: str | Scenario | Sequence[str], *, where: str = "lifecycle") -> Scenario:
-    """Return a scenario that a token can name: a built-in one, or one whose name spells its steps.
+    """Return a scenario that a token can name: a built-in one, or one whose name lists its steps.
 
     >>> lifecycle("verified").name
     'verified'
     >>> lifecycle(["plan", "sent"]).name
     'plan-sent+1'
 
-    A string that is not the name of a built-in scenario is read as the spelling of steps.
+    A string that is not the name of a built-in scenario is read as a list of steps.
     """
     if isinstance(chosen, str) and chosen not in CATALOGUE:
         return _read(chosen, where=where)
@@ -113,7 +113,7 @@ def labels_of(scenarios: Sequence[Scenario]) -> Labels:
     >>> labels_of([lifecycle("delivered")] * 2).all
     ('plan', 'sent', 'delivered', 'plan#2', 'sent#2', 'delivered#2')
     """
-    # A lifecycle's name says everything about it.
+    # A lifecycle's name determines it completely.
     return _labels(tuple([scenario.name for scenario in scenarios]))
 
 
@@ -185,14 +185,14 @@ def _read(text: str, *, where: str) -> Scenario:
     return _named(tuple(steps))
 
 
-#: What a step sends: its events, the body that carries them, and the id of the message they are about.
+#: The content of a step: its events, the body that carries them, and the id of their message.
 _Content = tuple[tuple[Event, ...], bytes, str]
 
 
 class Script:
     """Hold the messages of a schedule, their events by label, and the bodies encoded so far.
 
-    All events have happened by the Unix time `now`: a schedule only varies when they are delivered. `ids` are those of
+    All events have happened by the Unix time `now`: schedules differ only in when they deliver them. `ids` are those of
     the messages. `events` replace the events made for their labels.
     """
 
@@ -211,7 +211,7 @@ class Script:
         self._receiver = engine.receiver
         self._dialect = engine.dialect
         account, defaults = engine.account, engine.defaults
-        # Every playing has the same data except the message id, so a difference comes from the schedule.
+        # Every playing has the same data except the message id, so only the schedule can cause a difference.
         generate = Generator.seeded(engine.seed, "schedule")
         self.messages: tuple[Message, ...] = tuple(
             Message(

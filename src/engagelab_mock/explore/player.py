@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Record(msgspec.Struct, frozen=True, eq=False):
     """Hold one attempt, with the receiver's state before and after it, as its `observe` returned it.
 
-    With several messages a state is a tuple, one entry for each message.
+    With several messages, a state is a tuple with one entry for each message.
     """
 
     #: The step of the schedule, counted from 0.
@@ -74,7 +74,7 @@ class Played(msgspec.Struct, eq=False):
     records: list[Record]
     #: Whether the state could be seen.
     observed: bool = False
-    #: The playings of this schedule's events in order, to compare with; None if nothing compares.
+    #: The playings of this schedule's events in order, to compare with; None if no invariant compares.
     baseline: Baseline | None = None
 
     @property
@@ -120,13 +120,13 @@ class Played(msgspec.Struct, eq=False):
         return f"<Played {self.schedule.token}: {len(self.records)} attempts, {shown}>"
 
 
-#: Seconds until a callback that a fault struck is sent again: the first wait of the vendor's ladder [X].
+#: Seconds until a callback with a fault is sent again: the first wait of the vendor's ladder [X].
 RETRY_AFTER = RetryPolicy((60.0,))
 
-#: How often the state is read while nothing changes, in seconds.
+#: How often the state is read while it does not change, in seconds.
 _LOOK = 0.005
 
-#: Where a delivery belongs in its schedule: the step, counted from 0, the labels of its events, and the delivery.
+#: The place of a delivery in its schedule: the step, counted from 0, the labels of its events, and the delivery.
 _Placed = tuple[int, tuple[str, ...], Delivery]
 
 
@@ -140,27 +140,27 @@ def names_of(schedule: Schedule) -> tuple[str, ...]:
 
 
 class Baseline(msgspec.Struct, eq=False):
-    """Hold the playings of the same events in order, each delivered once and alone, that others are compared with."""
+    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
 
     played: Played
-    #: The same once more: where the two states differ, they are not compared. None until a state differs.
+    #: A second playing: values that differ between the two are not compared. None until a state differs.
     again: Played | None = None
-    #: All events of the lifecycles in order, which shows what counts updates.
+    #: All events of the lifecycles in order. It shows which values count updates.
     whole: Played | None = None
 
 
 class Player:
-    """Play schedules, one at a time, each to its end: send the callbacks, and look at the receiver after each attempt.
+    """Play schedules, one at a time, each to its end: send the callbacks, and read the state after each attempt.
 
-    Before each it resets the app and prepares the messages, as the probe says. With `reset`, all schedules of the same
-    lifecycles are about the same messages. Retries wait in a heap of the player's own, in the order of their times on
-    its clock.
+    Before each schedule, it resets the app and prepares the messages with the probe's functions. With `reset`, all
+    schedules of the same lifecycles are about the same messages. Retries wait in the player's own heap, in the order of
+    their times on its clock.
     """
 
     def __init__(
         self, engine: Engine, probe: Probe, *, journal: Journal, clock: Any, number: int, retry: RetryPolicy = NO_RETRY
     ) -> None:
-        #: The clock's time when the player was made.
+        #: The clock's time at which the player was made.
         self.started: float = clock.time()
         self.probe = probe
         self._engine = engine
@@ -168,19 +168,19 @@ class Player:
         self._clock = clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
         nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
-        # Signatures of a receiver with a virtual clock carry the time of the engine's clock, which the app reads.
+        # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
         self._sender = Sender(journal=journal, clock=engine.clock, generate=self._generate, nonces=nonces)
         self._retry = retry
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
-        # The retries that are due later, by time and then by the order in which they were entered. An entry without a
-        # delivery is the time at which the schedule goes on.
+        # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
+        # time at which the schedule continues.
         self._due: list[tuple[float, int, _Placed | None]] = []
         self._entered = count()
         self._last: Played | None = None
 
     async def play(self, io: Io, schedule: Schedule) -> Played:
-        """Reset the app, prepare the messages, deliver every step, then send every retry that is still due."""
+        """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
         probe = self.probe
         await probe.reset_app(io)
@@ -223,7 +223,7 @@ class Player:
         return script
 
     def _new_script(self, schedule: Schedule, events: Mapping[str, Event], known: Script | None = None) -> Script:
-        """Make the messages and events of a schedule; the messages have the ids of a known script."""
+        """Make the messages and events of a schedule; if the script is known, the messages have its ids."""
         ids = [
             self._generate.message_id() if known is None else known.messages[n].id
             for n in range(len(schedule.lifecycles))
@@ -231,9 +231,9 @@ class Player:
         return Script(self._engine, schedule.lifecycles, ids=ids, now=self._now(), events=events)
 
     def _now(self) -> float:
-        """Return when the last event of a schedule happens: the delays of earlier schedules move the app's clock.
+        """Return when the last event of a schedule happens; the delays of earlier schedules move the app's clock.
 
-        An app that reads the wall clock would see events of the future.
+        Without them, an app that reads the wall clock would see events of the future.
         """
         return float(self._clock.time()) if self._receiver.signature_clock == "virtual" else self.started
 
@@ -243,7 +243,7 @@ class Player:
         return None if self._last is None else self._last.final
 
     async def check_settled(self, io: Io, patience: float = 0.0) -> None:
-        """Raise `StateNotSettled` if the state has changed since the last attempt, or does so in `patience` seconds."""
+        """Raise `StateNotSettled` if the state has changed since the last attempt, or does in `patience` seconds."""
         __tracebackhide__ = True
         played = self._last
         if played is None or not played.observed:
@@ -263,7 +263,7 @@ class Player:
         )
 
     async def look(self, io: Io, messages: tuple[Message, ...], before: Any) -> Any:
-        """Return a message's state, or a tuple of the states of several; `before` itself if nothing has changed."""
+        """Return a message's state, or a tuple of the states of several; `before` itself if it is unchanged."""
         probe = self.probe
         if len(messages) == 1:
             return await probe.look(io, messages[0].id, before)
@@ -292,7 +292,7 @@ class Player:
                 self._enter(wait, placed)
 
     def _struck_by(self, step: Step) -> tuple[tuple[Fault, ...], RetryPolicy]:
-        """Return the fault of a step and its retries; raise `UsageError` if the receiver cannot be sent that fault."""
+        """Return the fault of a step and its retries; raise `UsageError` if this receiver cannot get the fault."""
         faults = self._faults.get(step.fault)
         if faults is None:
             made = fault(step.fault, attempts=1)
@@ -304,7 +304,7 @@ class Player:
         heappush(self._due, (self._clock.time() + seconds, next(self._entered), placed))
 
     async def _run_due(self, io: Io, played: Played) -> None:
-        """Send the retries in the order of their times, until the schedule goes on or none is left."""
+        """Send the retries in the order of their times, until the schedule continues or no retry is left."""
         __tracebackhide__ = True
         while self._due:
             when, _, placed = heappop(self._due)
@@ -314,7 +314,7 @@ class Player:
             await self._attempt(io, played, placed)
 
     async def _reach(self, io: Io, when: float) -> None:
-        """Run the clock to a Unix time; other timers that are due before run on the way."""
+        """Run the clock to a Unix time; other timers that are due earlier run first."""
         __tracebackhide__ = True
         reached: list[bool] = []
         timer = self._clock.call_at(when, lambda: reached.append(True), label="the next step of the schedule")
@@ -326,7 +326,7 @@ class Player:
 
 
 def text_of(state: Any, played: Played) -> str:
-    """Return a state as text, without the ids of the messages, which differ from playing to playing."""
+    """Return a state as text, without the ids of the messages, which differ in each playing."""
     text = repr(plain(state) if isinstance(state, (set, frozenset)) else state)
     for number, message in enumerate(played.messages, 1):
         text = text.replace(message.id, f"message {number}")

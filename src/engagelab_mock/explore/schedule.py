@@ -24,7 +24,7 @@ class Step(msgspec.Struct, frozen=True):
 
     #: One event, or several in one callback.
     events: tuple[str, ...]
-    #: The name of the fault that strikes its first attempt, after which the callback is sent again. Empty: no fault.
+    #: The name of the fault of its first attempt, after which the callback is sent again. Empty: no fault.
     fault: str = ""
     #: How many times it is delivered in a row.
     repeat: int = 1
@@ -41,7 +41,7 @@ class Schedule(msgspec.Struct, frozen=True):
     >>> Schedule.parse("eg1:sent,plan,plan") == schedule
     True
 
-    A schedule may leave out events, and may deliver an event several times.
+    A schedule may omit events, and may deliver an event several times.
     """
 
     lifecycles: tuple[Scenario, ...]
@@ -118,7 +118,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def deliveries(self) -> int:
-        """Return how many callbacks are delivered, without those sent again after a fault."""
+        """Return how many callbacks are delivered, not counting retries after a fault."""
         return sum(step.repeat for step in self.steps)
 
     def __hash__(self) -> int:
@@ -160,7 +160,7 @@ def _refuse(step: Step, labels: Labels) -> None:
 
 #: The version of the grammar. Every token starts with it.
 TOKEN_VERSION = "eg1"
-#: The points where a delivery can break: short names for the faults of a crash and of a lost acknowledgement.
+#: The points at which a delivery can break: short names for the faults of a crash and of a lost acknowledgement.
 POINTS = {"lost": "request_lost", "cut": "short_body", "ackloss": "ack_lost", "5xx": "bad_gateway"}
 
 _SHORT = {fault: point for point, fault in POINTS.items()}
@@ -177,7 +177,7 @@ def write_token(schedule: Schedule) -> str:
     >>> write_token(Schedule.of("delivered", "sent", "plan"))
     'eg1:delivered:sent,plan'
 
-    The lifecycle is omitted if `read_token` finds it by the events.
+    The lifecycle is omitted if `read_token` finds it from the events.
     """
     steps = ",".join(map(_write_step, schedule.steps))
     names = ",".join(scenario.name for scenario in schedule.lifecycles)
@@ -330,7 +330,7 @@ def usual_lifecycle(events: Iterable[str]) -> Scenario | None:
 
 
 def _nearest(parts: list[tuple[str, int]]) -> Scenario:
-    """Return the built-in lifecycle that has most of the events: the error about the others names it."""
+    """Return the built-in lifecycle that has most of the events; the error names it for the other events."""
     names = [_plain(name) for part, _ in parts for name in _events(part)]
     return max(CATALOGUE.values(), key=lambda each: sum(name in labels_of([each])._meant for name in names))
 

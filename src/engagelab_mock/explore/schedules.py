@@ -1,4 +1,4 @@
-"""All schedules of a lifecycle, and the simpler ones of a schedule that fails."""
+"""All schedules of a lifecycle, and simpler variants of a schedule that fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FaultsChoice = Literal["at-least-once"] | Sequence[str] | None
 
 
 class Family(msgspec.Struct, frozen=True):
-    """Hold schedules of equal size: how many there are, and the function that makes them."""
+    """Hold schedules of equal size: their number, and the function that makes them."""
 
     #: The sort key: the number of events and faults, then the kind (the least unusual first), then the lifecycle.
     size: tuple[int, int, int]
@@ -42,7 +42,7 @@ class Schedules:
     >>> len(schedules("verified", duplicates=1))
     264
 
-    Each iteration starts from the beginning, and makes a schedule when its turn comes. `total` is the number of
+    Each iteration starts from the beginning. It makes a schedule only when it is needed. `total` is the number of
     schedules without the limit.
     """
 
@@ -76,8 +76,8 @@ def schedules(
     """Return every schedule of one or more lifecycles, one lifecycle at a time; default: every built-in lifecycle.
 
     Each event is delivered once, in every order; with `orderings=False` only in the lifecycle's order. In addition,
-    `duplicates` is how many events are delivered a second time, `batchings` puts several events into one callback, and
-    `faults` strike one delivery of a schedule. `limit` is the greatest number of schedules.
+    up to `duplicates` events are delivered a second time, `batchings` puts several events into one callback, and
+    `faults` are applied to one delivery of a schedule. `limit` is the greatest number of schedules.
 
     >>> [str(schedule) for schedule in schedules("sent_failed", duplicates=1)][:4]
     ['eg1:plan,sent_failed', 'eg1:sent_failed,plan', 'eg1:plan*2,sent_failed', 'eg1:plan,sent_failed,plan']
@@ -138,7 +138,7 @@ def _families(
         yield Family((n + extra, 3, rank), count, partial(_doubled, labels, extra, orderings), whole)
 
 
-# Schedules share their steps, which cannot change: there are many schedules, and few different steps.
+# Schedules share their steps, which are immutable: there are many schedules, but few different steps.
 
 
 def _orders(labels: tuple[str, ...], orderings: bool) -> Iterator[tuple[Step, ...]]:
@@ -225,7 +225,7 @@ Fails = Callable[[Schedule], Awaitable[bool]]
 
 
 async def shrink(schedule: Schedule, fails: Fails) -> Schedule:
-    """Return a schedule that fails while every schedule that `simpler` yields for it passes."""
+    """Return a schedule that fails, while every schedule that `simpler` yields for it passes."""
     tried: dict[Schedule, bool] = {schedule: True}
 
     async def failing(candidate: Schedule) -> bool:
@@ -246,9 +246,9 @@ async def shrink(schedule: Schedule, fails: Fails) -> Schedule:
 def simpler(schedule: Schedule) -> Iterator[Schedule]:
     """Yield every schedule that is simpler in one respect, the simplest first.
 
-    Each removes a message without deliveries, a delivery, an event of a callback, a fault or a delay; or takes the
-    lifecycle that a token omits; or delivers a batch one by one; or swaps two neighbours that are not in the order of
-    the lifecycle.
+    Each variant makes one change. It removes a message without deliveries, a delivery, an event of a callback, a fault
+    or a delay. Or it takes the lifecycle that a token omits, delivers a batch one by one, or swaps two neighbours that
+    are not in the order of the lifecycle.
 
     >>> [str(each) for each in simpler(Schedule.parse("eg1:sent,plan!ackloss"))]
     ['eg1:plan!ackloss', 'eg1:sent', 'eg1:sent,plan', 'eg1:plan!ackloss,sent']
@@ -267,7 +267,7 @@ def simpler(schedule: Schedule) -> Iterator[Schedule]:
     order = {label: place for place, label in enumerate(labels_of(schedule.lifecycles).all)}
     for index, (first, second) in enumerate(pairwise(steps)):
         if order[first.events[0]] > order[second.events[0]]:
-            # A delay belongs to its place, not to the events that are delivered there.
+            # A delay belongs to its place in the schedule, not to the events that are delivered there.
             swapped = [
                 msgspec.structs.replace(second, delay=first.delay),
                 msgspec.structs.replace(first, delay=second.delay),

@@ -1,4 +1,4 @@
-"""The state of the receiver's app, leaf by leaf: what differs between two states, apart from ids and times."""
+"""The state of the receiver's app, leaf by leaf: the differences between two states, apart from ids and times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
-#: Down to which depth a value is taken apart. Deeper values are kept as text.
+#: The maximum depth to which a value is split into leaves. Deeper values are kept as text.
 _DEPTH = 12
 
 
@@ -38,7 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 def plain(value: Any) -> Any:
     """Return a copy of a value as plain data, so that later changes of the value do not change the copy.
 
-    Raises `ProbeFailed` for what cannot be read, or not be compared.
+    Raises `ProbeFailed` for a value that cannot be read or compared.
 
     >>> plain({"at": 1, "statuses": ("sent",)})
     {'at': 1, 'statuses': ['sent']}
@@ -53,7 +53,7 @@ def _plain(value: Any, depth: int) -> Any:
         check_readable(value)
         return value
     if isinstance(value, Decimal) and value.is_finite() and value == int(value):
-        return int(value)  # what a database returns for a sum of whole numbers
+        return int(value)  # a database can return it for a sum of whole numbers
     if depth == 0:
         return repr(value)
     if isinstance(value, Mapping):
@@ -72,14 +72,14 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _taken_apart(value: Any, depth: int) -> Any:
-    """Return an object by its fields. The repr of one, such as an ORM's, seldom shows all, and can have its address."""
+    """Return an object by its fields. A repr, such as that of an ORM, seldom shows all, and can have an address."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name), depth - 1) for field in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name), depth - 1) for name in value.__struct_fields__}
     mapper = getattr(type(value), "__mapper__", None)
     if mapper is not None:
-        # SQLAlchemy reads a column when it is asked for, and fails if the object has lost its session.
+        # SQLAlchemy reads a column at the first access, and fails if the object has lost its session.
         names = list(mapper.column_attrs.keys())
     else:
         names = [name for name in getattr(value, "__dict__", {}) if not name.startswith("_")]
@@ -95,7 +95,7 @@ State = Mapping[Path, Any]
 EACH = "*"
 #: The leaf that holds the length of a list.
 COUNT = "#"
-#: Stands for the value of a leaf that does not exist.
+#: The value of a leaf that does not exist.
 MISSING = "(nothing)"
 
 _TIME = "TIME"
@@ -107,7 +107,7 @@ _TIMES = re.compile(
     r"|(?<![\d.])1\d{9}(?:\d{3}(?:\d{3})?)?(?:\.\d+)?(?!\d)"
 )
 _FIRST, _LAST = 1e9, 4.1e9
-#: What stands between the entries of a list that is written as one text, such as `sent sms; delivered sms`.
+#: The separators between the entries of a list that is written as one text, such as `sent sms; delivered sms`.
 _BETWEEN = re.compile(r"\s*(?:[;|\n→]|->|,(?=\s*[^\W\d]))\s*")
 _STATUS = re.compile(rf"(?<![a-z_])(?:{'|'.join(Status)})(?![a-z_])")
 
@@ -120,7 +120,7 @@ def state_of(snapshot: Snapshot, message: Message) -> State:
     >>> {dotted(path): value for path, value in state.items()}
     {'id': 'ID', 'at': 'TIME', 'log.#': 2, 'log.*': ('plan', 'sent')}
 
-    A text of several entries is a list: its order is that of their arrival.
+    A text of several entries is treated as a list, because its order is the order of arrival.
 
     >>> state_of(Snapshot("17", "sent sms; delivered sms"), message)[EACH,]
     ('delivered sms', 'sent sms')
@@ -294,7 +294,7 @@ def _parsed(text: str) -> Any:
 
 
 def _entries(text: str) -> Any:
-    """Return the entries of a text that is a list, as `sent; delivered` or `sent/delivered`; else the text."""
+    """Return the entries of a text that is a list, such as `sent; delivered` or `sent/delivered`; else the text."""
     if any(bracket in text for bracket in "(<{["):
         return text
     entries = [entry for entry in _BETWEEN.split(text) if entry.strip()]

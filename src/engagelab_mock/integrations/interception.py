@@ -1,4 +1,4 @@
-"""Interception: what an app sends to EngageLab's REST API is answered in process, and nothing reaches the real one."""
+"""Interception: calls of an app to EngageLab's REST API are answered in process and do not reach the real service."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Interception:
         self.engagelab = engagelab
         self.url = url.rstrip("/")
         host, port = endpoint
-        # A default port is the other scheme's as well: a call of http: by mistake must not leave the machine either.
+        # A default port counts for the other scheme too: an accidental http: call must not leave the machine either.
         self._endpoints = {(host, each) for each in (_PORTS.values() if port in _PORTS.values() else [port])}
-        # It is never started, so that it replaces no mock of the test: it only makes responses.
+        # It is never started, so it replaces no mock of the test. It only makes responses.
         self._mock = responses.RequestsMock(assert_all_requests_are_fired=False)
         for method in HTTPMethod:
             self._mock.add_callback(str(method), re.compile(""), callback=self._answer_requests, content_type=None)
@@ -76,11 +76,11 @@ class Interception:
         _deactivate(self)
 
     def answers(self, url: str) -> bool:
-        """Tell whether a URL is one of the API's: by host and port, however it is spelt."""
+        """Tell whether a URL belongs to the API: by host and port, in any spelling."""
         return _endpoint(url) in self._endpoints
 
     def refuse(self, host: str, port: int | None) -> None:
-        """Raise `UsageError` if a connection to this host, by its plain name, would reach EngageLab."""
+        """Raise `UsageError` if a connection to this host, given by its plain name, would reach EngageLab."""
         ours = (host, _PORTS["https"] if port is None else port) in self._endpoints
         if not ours and not any(f".{host}".endswith(f".{domain}") for domain in _DOMAINS):
             return
@@ -123,13 +123,13 @@ class Interception:
         return answer
 
 
-#: The answers that the running call of a client has been given.
+#: The answers that the running call of a client has got.
 _given: ContextVar[list[ApiAnswer]] = ContextVar("_given")
 
 
 @contextmanager
 def _released_after() -> Iterator[None]:
-    """Release the callbacks that the answers given inside the block hold back: the caller has the answer then."""
+    """Release the callbacks that answers inside the block hold back, because the caller has its answer at the end."""
     answers: list[ApiAnswer] = []
     token = _given.set(answers)
     try:
@@ -140,7 +140,7 @@ def _released_after() -> Iterator[None]:
             answer.written()
 
 
-#: The interceptions whose blocks run, the innermost last. The functions below ask it, and do nothing if it is empty.
+#: The interceptions whose blocks run, the innermost last. The functions below use it, and do nothing if it is empty.
 _active: list[Interception] = []
 _patches: list[_Patch] = []
 _lock = threading.Lock()
@@ -169,7 +169,7 @@ _MISSING = object()
 
 
 class _Patch:
-    """Replace a function, or a method of a class, by what `make` makes of it."""
+    """Replace a function, or a method of a class, with the function that `make` makes from it."""
 
     def __init__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         self._owner, self._name = owner, name
@@ -178,7 +178,7 @@ class _Patch:
         setattr(owner, name, self._ours)
 
     def undo(self) -> None:
-        """Restore the original, unless others have replaced ours in the meantime: they keep it, and it does nothing."""
+        """Restore the original. If other code has replaced our function in the meantime, leave it, without effect."""
         if vars(self._owner).get(self._name) is not self._ours:
             return
         if self._original is _MISSING:
@@ -191,7 +191,7 @@ _Patches = Iterator[tuple[Any, str, Callable[[Any], Any]]]
 
 
 def _requests_patches() -> _Patches:
-    """Replace how a session chooses its adapter. Most mocks replace the adapter: that is asked later."""
+    """Replace how a session chooses its adapter. Most mocks replace the adapter, which is used later."""
 
     def make_send(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -203,14 +203,14 @@ def _requests_patches() -> _Patches:
         return send
 
     yield requests.Session, "get_adapter", _AdapterChoice
-    # For an adapter that is called directly, or by a session with another choice of adapters.
+    # For an adapter that is called directly, or by a session that chooses adapters in another way.
     yield HTTPAdapter, "send", make_send
 
 
 class _AdapterChoice:
-    """Stand for `Session.get_adapter`, and for what mocks such as requests_mock set on one session.
+    """Stand for `Session.get_adapter`, and for the function that mocks such as requests_mock set on one session.
 
-    It has `__set__`, so that Python asks it before it looks into the session.
+    It has `__set__`, so that Python finds it before the attributes of the session.
     """
 
     def __init__(self, original: Callable[[requests.Session, str], BaseAdapter]) -> None:
@@ -238,7 +238,7 @@ def _answered(adapter: BaseAdapter, url: str) -> BaseAdapter:
 
 
 class _Answering(BaseAdapter):
-    """Replace the adapter that a session would send with."""
+    """Replace the adapter with which a session would send."""
 
     def __init__(self, adapter: BaseAdapter) -> None:
         super().__init__()
@@ -256,12 +256,12 @@ class _Answering(BaseAdapter):
         self._adapter.close()
 
 
-#: Libraries with the same interface; the second continues the first.
+#: Libraries with the same interface; the second is a continuation of the first.
 _HTTPX = ("httpx", "httpx2")
 
 
 def _httpx_patches() -> _Patches:
-    """Replace `send` of the clients of `httpx`. Most mocks replace a client's transport: that is asked later."""
+    """Replace `send` of the clients of `httpx`. Most mocks replace a client's transport, which is used later."""
     for name in _HTTPX:
         try:
             library = import_module(name)
@@ -310,7 +310,7 @@ def _answering_client(library: Any, kind: Any, client: Any, request: Any) -> Any
         follow_redirects=client.follow_redirects,
         max_redirects=client.max_redirects,
     )
-    # respx can replace this method of the class. If there is none by that name, this does nothing.
+    # respx can replace this method of the class. If the class has no such method, this does nothing.
     answering._transport_for_url = lambda _: transport
     return answering
 
@@ -322,19 +322,19 @@ def _guards() -> _Patches:
         yield socket, name, _guard(lambda host: (host, None))
     for name in ("connect", "connect_ex"):  # the address of a Unix socket is text
         yield socket.socket, name, _guard(lambda _, address: address[:2] if isinstance(address, tuple) else None)
-    # A client may have asked a resolver, an event loop or a proxy of its own, or be connected already.
+    # A client may use its own resolver, event loop or proxy, or may be connected already.
     for name in ("wrap_socket", "wrap_bio"):
         yield ssl.SSLContext, name, _guard(_name_of_peer)
     yield http.client.HTTPConnection, "set_tunnel", _guard(lambda _, host, *__, **___: _endpoint(f"https://{host}"))
     yield http.client.HTTPConnection, "putrequest", _guard(_addressee)
-    if "aiohttp" in sys.modules:  # it has its own HTTP, and may send to a proxy
+    if "aiohttp" in sys.modules:  # it has its own HTTP code, and may send to a proxy
         from aiohttp import BaseConnector
 
         yield BaseConnector, "connect", _guard(lambda _, request, *__, **___: _endpoint(str(request.url)))
 
 
 def _guard(target: Callable[..., tuple[object, object] | None]) -> Callable[[Any], Any]:
-    """Return what makes a function that refuses calls by their target: a host, and a port or None."""
+    """Return a function that makes a function refuse calls by their target: a host, and a port or None."""
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -356,12 +356,12 @@ def _name_of_peer(*args: Any, server_hostname: object = None, **_: object) -> tu
 
 
 def _addressee(connection: Any, method: str, url: str, *_: object, **__: object) -> tuple[object, object]:
-    """Return whom a request is for: a proxy gets a whole URL."""
+    """Return the host and port of a request, also if a proxy gets a whole URL."""
     return _endpoint(url) or (connection.host, connection.port)
 
 
 def _endpoint(url: str) -> tuple[str, int] | None:
-    """Return the host, by its plain name, and the port of a URL of HTTP, or None if it is another."""
+    """Return the plain name of the host and the port of an HTTP URL, or None for another URL."""
     with suppress(ValueError):
         parts = urlsplit(url)
         default = _PORTS.get(parts.scheme.lower())
@@ -371,7 +371,7 @@ def _endpoint(url: str) -> tuple[str, int] | None:
 
 
 def _plain(host: object) -> str:
-    """Return the plain name of a host: lower case, without the dot of the root, as ASCII."""
+    """Return the plain name of a host: lower case, without the final dot, as ASCII."""
     if isinstance(host, (bytes, bytearray)):
         host = host.decode("latin-1")
     if not isinstance(host, str):
@@ -383,13 +383,13 @@ def _plain(host: object) -> str:
 
 
 def _number(port: object) -> int | None:
-    """Return a port, which may be given as text or by its service's name."""
+    """Return a port, given as a number, as text or by the name of its service."""
     text = port.decode("latin-1") if isinstance(port, bytes) else str(port)
     return int(text) if text.isdecimal() else _PORTS.get(text)
 
 
 def _bytes(body: Any) -> bytes:
-    """Return a body as bytes; it was given as text, bytes, or an iterable of them."""
+    """Return a body as bytes; the body is text, bytes, or an iterable of them."""
     if body is None:
         return b""
     if isinstance(body, str):

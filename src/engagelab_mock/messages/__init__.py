@@ -1,3 +1,3 @@
-"""How a message lives: its scenario, templates, and events about the account."""
+"""The life of a message: its scenario, templates, and events about the account."""
 
 from __future__ import annotations

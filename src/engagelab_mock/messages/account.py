@@ -38,7 +38,7 @@ _DETAILS: dict[str, type[Section]] = {
     "template_manage": TemplateManage,
     "api_call": ApiCall,
 }
-#: What a reply always has.
+#: The fields that every reply has.
 _REPLY = ("sender", "body")
 
 
@@ -190,7 +190,7 @@ def _settle_reason(login: dict[str, Any], *, where: str) -> None:
 
 
 def _spelt(known: KnownEvent, values: dict[str, Any]) -> dict[str, Any]:
-    """Return values under their JSON keys instead of their names."""
+    """Return values by their JSON keys instead of their names."""
     keys = {field.name: field.key for field in known.fields if field.key}
     return {keys.get(name, name): value for name, value in values.items()}
 
@@ -203,7 +203,7 @@ _ARTICLES = {"integer": "an integer", "object": "an object"}
 
 
 def check_fields(known: KnownEvent, given: Mapping[str, Any], *, where: str) -> None:
-    """Raise `UsageError` for an event field of the wrong type or value, of another event, or misspelt.
+    """Raise `UsageError` for an event field that is misspelt, of another event, or has a wrong type or value.
 
     >>> check_fields(EVENTS["insufficient_balance"], {"remain_balance": "1"}, where="notify")
     Traceback (most recent call last):
@@ -219,7 +219,7 @@ def check_fields(known: KnownEvent, given: Mapping[str, Any], *, where: str) -> 
 
 
 def extended(kind: type[S], values: dict[str, Any]) -> S:
-    """Return a section; values without a field become fields of a derived section.
+    """Return a section. Values without a field become fields of a derived section.
 
     >>> from engagelab_mock.protocol.events import ApiCall
     >>> msgspec.json.encode(extended(ApiCall, {"api_path": "/v1/codes", "method": "POST", "status": 200}))

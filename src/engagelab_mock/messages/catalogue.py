@@ -86,14 +86,14 @@ def scenario(
     where: str = "scenario",
     graph: TransitionGraph | None = INFERRED,
 ) -> Scenario:
-    """Return a scenario by name, unchanged, or made from a list of statuses one second apart that `graph` allows.
+    """Return a scenario: by name, unchanged, or made from statuses one second apart that `graph` allows.
 
     >>> scenario("delivered").statuses
     ['plan', 'sent', 'delivered']
     >>> scenario(["plan", "sent_failed"]).duration
     1.0
 
-    Raises `UnknownName` with the nearest name for a misspelt one.
+    Raises `UnknownName`, with the nearest name, for a misspelt name.
     """
     if isinstance(chosen, Scenario):
         return chosen

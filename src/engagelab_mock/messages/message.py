@@ -25,12 +25,12 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 # No control characters, and no lone surrogates, which no JSON body can carry.
 _LOCAL_PART = r"[^@\s\"(),:;<>\[\]\\\x00-\x1f\x7f\ud800-\udfff]{1,64}"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# Compiled by `re` when the first address comes: that takes as long as importing all the rest of this module.
+# `re` compiles it when the first address comes, because that takes as long as importing the rest of this module.
 _EMAIL = rf"{_LOCAL_PART}@(?:{_LABEL}\.)+(?:[A-Za-z]{{2,63}}|[Xx][Nn]--{_LABEL})"
 
 
 def check_recipient(to: str, *, where: str = "to") -> str:
-    """Return the recipient unchanged, or raise `InvalidRecipient` saying what is wrong with it.
+    """Return the recipient unchanged, or raise `InvalidRecipient` with the reason.
 
     >>> check_recipient("+6591234567")
     '+6591234567'
@@ -54,7 +54,7 @@ def check_recipient(to: str, *, where: str = "to") -> str:
 
 
 def is_email(to: str) -> bool:
-    """Tell an e-mail address from a phone number, both already checked.
+    """Tell whether a checked recipient is an e-mail address, not a phone number.
 
     >>> is_email("user@example.com")
     True
@@ -63,7 +63,7 @@ def is_email(to: str) -> bool:
 
 
 def _phone_hint(to: str) -> str:
-    # Without '+' or 00 the number may have no country code: '+' in front of it would be a number of another country.
+    # Without '+' or 00, the number may have no country code: with a '+' it would be a number of another country.
     candidate = re.sub(r"^00", "+", re.sub(r"[\s().-]", "", to))
     if candidate != to and _E164.fullmatch(candidate):
         return f"did you mean '{candidate}'?"
@@ -84,7 +84,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     business_id: str = ""
     accepted: float = 0.0
     custom_args: dict[str, Any] | None = None
-    #: What `msg_time` holds in its rows, as in a `Dialect`. Default: the time `accepted` if it is given, else the
+    #: The value of `msg_time` in its rows, as in a `Dialect`. Default: the time `accepted` if it is given, else the
     #: time of the row.
     msg_time: MsgTime | None = None
 
@@ -112,7 +112,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     ) -> StatusEvent:
         """Return the event that reports a status at a Unix time, which is its `itime`.
 
-        An error code without a message gets the documented one; `cost`, in US dollars, adds `billing`.
+        Without a message, an error code gets its documented message. `cost`, in US dollars, adds `billing`.
 
         >>> message = Message(id="1742442805608914944", to="+8615989574757")
         >>> message.event("sent_failed", at=1704265712, error_code=5001).status.error_detail.message
@@ -121,7 +121,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         if error_code and not error_message and error_code in ERROR_CODES:
             error_message = ERROR_CODES[error_code].message
         moment = int(at)
-        # A virtual clock may start at 0, so 0 is a time if `msg_time` says that there is one.
+        # A virtual clock may start at 0, so 0 is a valid time if `msg_time` says that there is one.
         constant = self.msg_time == "message" or (self.msg_time is None and self.accepted)
         return StatusEvent(
             message_id=self.id,

@@ -22,7 +22,7 @@ class Magic(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     behaviour: str
-    #: The API's error code; 0 where the message is accepted.
+    #: The API's error code; 0 if the message is accepted.
     error: int = 0
     scenario: Scenario | None = None
     #: The right code, if it is always the same.
@@ -87,7 +87,8 @@ _PLAIN = {"template_type": 1, "template_default_config": {"contain_security": Fa
 def sandbox_templates(at: float) -> tuple[Template, ...]:
     """Return the sandbox's templates [X]; their channels are inferred from their names [?].
 
-    None has e-mail, which does not combine with phone channels [D]. The sandbox's address gets e-mail with each.
+    None of them has e-mail, which cannot be combined with phone channels [D]. The sandbox's address gets e-mail
+    with each template.
 
     >>> [template.template_id for template in sandbox_templates(0)]
     ['sandbox-otp-tpl', 'sandbox-otp-tpl-wa', 'sandbox-custom-tpl']

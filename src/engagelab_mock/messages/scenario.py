@@ -1,4 +1,4 @@
-"""Scenarios: which statuses a message takes, when, and over which channel; and the graph of legal transitions."""
+"""Scenarios: the statuses of a message, their times and channels; and the graph of legal transitions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engagelab_mock.protocol.errorcodes import error_code
 from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.status import Channel, Status
 
-#: The key of `TransitionGraph.follows` for a message without a status yet.
+#: The key in `TransitionGraph.follows` of a message without a status yet.
 START = "start"
 
 _SENDING = frozenset({Status.SENT, Status.SENT_FAILED})
@@ -78,14 +78,14 @@ INFERRED = TransitionGraph(
         Status.PLAN: frozenset({Status.TARGET_VALID, Status.TARGET_INVALID}) | _SENDING,
         Status.TARGET_VALID: _SENDING,
         Status.TARGET_INVALID: frozenset(),
-        # A user can enter a code before, or without, a delivery report.
+        # A user can enter a code before a delivery report, or without one.
         Status.SENT: frozenset({Status.DELIVERED, Status.DELIVERED_FAILED}) | _VERIFICATION,
         Status.SENT_FAILED: _SENDING,
         Status.DELIVERED: frozenset({Status.READ}) | _VERIFICATION,
         Status.DELIVERED_FAILED: _SENDING,
         Status.READ: _VERIFICATION,
         Status.VERIFIED: frozenset(),
-        # After a wrong code the user can try again, or not until the code expires.
+        # After a wrong code, the user can try again, or not try again until the code expires.
         Status.VERIFIED_FAILED: _VERIFICATION,
         Status.VERIFIED_TIMEOUT: frozenset(),
     },
@@ -93,7 +93,7 @@ INFERRED = TransitionGraph(
 )
 
 
-#: The error that a failure reports if the scenario names none [?].
+#: The errors that failures report if the scenario does not name an error [?].
 _DEFAULT_ERRORS = {Status.SENT_FAILED: 5001, Status.DELIVERED_FAILED: 5012, Status.TARGET_INVALID: 5011}
 
 _BEFORE_SENDING = frozenset({Status.PLAN, Status.TARGET_VALID, Status.TARGET_INVALID})
@@ -211,7 +211,7 @@ def timeline(
     """
     moment = float(message.accepted)
     timed = []
-    for step in scenario.transitions:  # as `steps` does it, without a copy of each
+    for step in scenario.transitions:  # like `steps`, but without a copy of each transition
         channel = step.channel or channel
         moment += step.after
         event = message.event(
@@ -227,7 +227,7 @@ def timeline(
 
 
 def along(scenario: Scenario, channels: Sequence[str]) -> Scenario:
-    """Return a scenario over these channels instead of its own: the first for its first, and so on.
+    """Return a scenario with these channels instead of its own: the first for its first, and so on.
 
     A scenario with more fallbacks than channels ends with the failure on the last channel.
 

@@ -12,7 +12,7 @@ from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import is_email
 from engagelab_mock.protocol.status import Channel
 
-#: The languages of content [D].
+#: The languages of the content [D].
 LANGUAGES = ("default", "zh_CN", "zh_HK", "en", "ja", "th", "es")
 #: The meanings of a template's status [D].
 PENDING, APPROVED, REJECTED = 1, 2, 3
@@ -21,7 +21,7 @@ AUDITS = {"pending": PENDING, "approved": APPROVED, "rejected": REJECTED}
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
 #: The characters of codes, by the bits of `verify_code_type` [D].
 _ALPHABETS = {1: "0123456789", 2: "abcdefghijklmnopqrstuvwxyz", 4: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-#: The text of the ready-made contents, which no document prints [?].
+#: The text of the built-in contents, which no document prints [?].
 _CODE = "Your verification code is {{code}}."
 _SECURITY = " Do not share it with anyone."
 _EXPIRY = " It expires in {{ttl}} minutes."
@@ -84,7 +84,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Return the channels in the order of trying them."""
+        """Return the channels in the order in which they are tried."""
         return tuple(self.send_channel_strategy.split("|"))
 
     def channels_to(self, to: str) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(channel for channel in self.channels if (channel == Channel.EMAIL) == is_email(to))
 
     def render(self, channel: str, language: str, code: str, params: Mapping[str, str]) -> Rendered:
-        """Return the text on a channel; a variable without a value stays as it is [D].
+        """Return the text for a channel; a variable without a value is unchanged [D].
 
         >>> sms = {"template_type": 2, "template_custom_config": {"custom_content": "{{name}}: {{code}} {{x}}"}}
         >>> template = Template(template_id="login", send_channel_strategy="sms", sms_config=sms)
@@ -147,7 +147,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fill(content: str, values: Mapping[str, str]) -> str:
-    """Replace `{{variables}}` by their values; those without a value stay.
+    """Replace `{{variables}}` with their values; variables without a value are unchanged.
 
     >>> fill("{{greeting}} {{name}}", {"greeting": "Hello"})
     'Hello {{name}}'

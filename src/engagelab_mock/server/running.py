@@ -41,6 +41,8 @@ class ApiServer:
         self._app = create_app(engagelab, token=token)
         self._server = LoopbackServer(self._app, host, port)
         self._worker: DeliveryWorker | None = None
+        self._stopped = False
+        #: Held while the worker is started or stopped: a request may start it while the server is being stopped.
         self._starting = threading.Lock()
 
     @property
@@ -82,6 +84,7 @@ class ApiServer:
 
     def start(self) -> Self:
         """Answer requests from now on."""
+        self._stopped = False
         self.engagelab._engine.outbox.on_release.append(self._start_worker)
         self._server.start()
         self._start_worker()
@@ -93,8 +96,11 @@ class ApiServer:
             self.engagelab._engine.outbox.on_release.remove(self._start_worker)
         self._app.close()
         self._server.stop()
-        if self._worker is not None:
-            self._worker.stop()
+        with self._starting:
+            self._stopped = True
+            worker = self._worker
+        if worker is not None:
+            worker.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -115,7 +121,7 @@ class ApiServer:
         from engagelab_mock.service.worker import DeliveryWorker  # most tests' receivers are in process
 
         with self._starting:
-            if self._worker is None:
+            if self._worker is None and not self._stopped:
                 self._worker = DeliveryWorker(self.engagelab).start()
 
 

@@ -40,7 +40,7 @@ class DeliverOptions(TypedDict, total=False):
 
     #: When a callback that was not acknowledged is sent again: a `RetryPolicy`, or waits in seconds. None: never.
     retry: RetryPolicy | Sequence[float] | None
-    #: What goes wrong on purpose: the name of a fault, a `fault(...)`, or a list of them.
+    #: The faults to apply: the name of a fault, a `fault(...)`, or a list of them.
     fault: FaultChoice | None
     #: The envelope's `total`. Default: the right one.
     total: int | None
@@ -154,17 +154,17 @@ SEND = "send"
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """Hold what to send; every way to send makes one."""
+    """Hold the content of a message to send. Every way of sending makes one."""
 
     #: "send", or the API call: messages, codes, custom-messages.
     call: str
-    #: None: a recipient is drawn from the seed.
+    #: None: the recipient is drawn from the seed.
     to: str | None = None
-    #: A template id; empty for the account's own.
+    #: A template id; empty: the account's own template.
     template: str = ""
     language: str = "default"
     params: dict[str, str] = {}
-    #: None: EngageLab makes one. Empty: the message has none.
+    #: None: EngageLab makes a code. Empty: the message has no code.
     code: str | None = None
     custom_args: dict[str, Any] | None = None
     scenario: ScenarioChoice | None = None
@@ -174,20 +174,20 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class Terms(msgspec.Struct, kw_only=True):
-    """Hold what was found when a request was checked: its scenario, its channels, and how long its code is valid."""
+    """Hold the result of checking a request: its scenario, its channels, and how long its code is valid."""
 
     scenario: Scenario
     #: The channels that reach the recipient, in the order in which they are tried; None: the recipient's default.
     channels: tuple[str, ...] | None = None
     template: Template | None = None
-    #: The sandbox's recipient that it is for.
+    #: The sandbox recipient that the message goes to; None if it goes to another recipient.
     magic: Magic | None = None
     #: How long the code is valid, in seconds; None: for ever.
     ttl: float | None = None
 
 
 class Acceptance(msgspec.Struct):
-    """Hold what became of a request: the message, its timed events, and the sending of its callbacks."""
+    """Hold the result of accepting a request: the message, its timed events, and the sending of its callbacks."""
 
     request: Request
     terms: Terms
@@ -198,7 +198,7 @@ class Acceptance(msgspec.Struct):
     sending: Sending
     #: When the code expires, in Unix seconds; None: never.
     expires: float | None
-    #: The code can be verified: EngageLab made it, and not the app [D].
+    #: Whether the API can verify the code: EngageLab made it, not the app [D].
     verifiable: bool
 
     @property
@@ -210,8 +210,8 @@ class Acceptance(msgspec.Struct):
 def accept(engine: Engine, request: Request, terms: Terms | None = None, *, held: bool = False) -> Acceptance:
     """Check a request, make its message, and schedule the callbacks; with `held` they wait for `Sending.release`.
 
-    `terms` are what `check` found, if the caller has checked already. Raises a `UsageError`, or an `ApiError` for a
-    call of the API.
+    `terms` are the result of `check`, if the caller has called it already. Raises a `UsageError`, or an `ApiError` for
+    a call of the API.
     """
     __tracebackhide__ = True
     accepted = prepare(engine, request, check(engine, request) if terms is None else terms)
@@ -240,7 +240,7 @@ def check(engine: Engine, request: Request) -> Terms:
 
 
 def prepare(engine: Engine, request: Request, terms: Terms) -> Acceptance:
-    """Make the message of a request, its timed events and its sending, and schedule nothing."""
+    """Make the message of a request, its timed events and its sending, without scheduling anything."""
     __tracebackhide__ = True
     account = engine.account
     generate = engine.generate if request.call == SEND else engine.api_generate
@@ -270,9 +270,9 @@ def prepare(engine: Engine, request: Request, terms: Terms) -> Acceptance:
 
 
 def schedule_expiry(engine: Engine, accepted: Acceptance, *, held: bool = False) -> None:
-    """Schedule the expiry of the code, if the message arrives and its scenario says nothing after that.
+    """Schedule the expiry of the code, if the message arrives and its scenario has no status after that.
 
-    On a clock that runs by itself, `send` does not wait for it, and nothing else would send it.
+    On a clock that runs by itself, `send` does not wait for the expiry. Without this entry, it would not be sent.
     """
     if not accepted.timed or accepted.expires is None or not accepted.verifiable:
         return
@@ -286,7 +286,7 @@ def schedule_expiry(engine: Engine, accepted: Acceptance, *, held: bool = False)
 
 
 def _check_call(engine: Engine, request: Request) -> Terms:
-    """Check what an API call wants sent, as EngageLab does [D]."""
+    """Check the message of an API call, as EngageLab does [D]."""
     from engagelab_mock.messages.sandbox import MAGIC
     from engagelab_mock.service.rest.exchange import ApiError
 
@@ -298,10 +298,10 @@ def _check_call(engine: Engine, request: Request) -> Terms:
         check_recipient(to)
     except InvalidRecipient as error:
         raise ApiError(5011, f"invalid number format: {error.what}", hint=error.hint) from None
-    # A recipient of the sandbox goes before any rule.
+    # A recipient of the sandbox has priority over any rule.
     rule = apply_rule(engine, request.call, to=to, template=request.template) if magic is None else None
     template = _template(engine, request.template)
-    # The sandbox's address gets an e-mail, whatever the template [X].
+    # The sandbox's address gets an e-mail with any template [X].
     channels = ("email",) if magic is not None and is_email(to) else _channels(template, to)
     if request.call != "custom-messages":
         if magic is None:
@@ -315,7 +315,7 @@ def _check_call(engine: Engine, request: Request) -> Terms:
         own = CATALOGUE.get(scenario.name) is not scenario
     else:
         own = False
-    # A scenario of the test's own names its channels; a built-in one takes those of the template.
+    # A scenario of the test names its channels. A built-in scenario takes the channels of the template.
     if not own and (template is not None or is_email(to)):
         scenario = along(scenario, channels)
     return Terms(
@@ -334,7 +334,7 @@ def apply_rule(engine: Engine, call: str, *, to: str = "", template: str = "") -
 
 
 def enter_code(engine: Engine, accepted: Accepted, *, verified: bool) -> Sending:
-    """Schedule the event of a code that was entered, right or wrong, and return its sending; it is held."""
+    """Schedule the event of a code that was entered, right or wrong, and return its sending, which is held."""
     message = accepted.message
     sending = engine.messages.sending_of(message.id)
     if sending is None:
@@ -342,7 +342,7 @@ def enter_code(engine: Engine, accepted: Accepted, *, verified: bool) -> Sending
         engine.messages.adopt_sending(message.id, sending)
     at = engine.clock.time()
     if engine.scheduler.virtual:
-        # The events before may not have gone out yet.
+        # The earlier events may not have gone out yet.
         at = max(at, sending.until)
     status = Status.VERIFIED if verified else Status.VERIFIED_FAILED
     event = message.event(status, at=at, channel=accepted.delivered_over or accepted.channel)

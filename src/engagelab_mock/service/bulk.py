@@ -1,4 +1,4 @@
-"""Many messages: batches send them in one callback, bulk send sends them at once."""
+"""Batches, which send many messages in one callback, and bulk sends, which send many messages at once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Batching:
             self._accepted.append(accepted)
 
     def clear(self) -> None:
-        """Forget what was collected."""
+        """Forget the collected events."""
         self._timed, self._sendings, self._accepted = [], [], []
 
     async def _send(self, io: Io) -> None:
@@ -102,8 +102,8 @@ class Batching:
 class BulkSend:
     """Send `count` messages, up to `concurrency` at once.
 
-    Threads or tasks decide how they interleave. The content of each message depends only on the seed. After the first
-    failure, no further message is started, and those under way finish.
+    The threads or tasks may interleave in any order. The content of each message depends only on the seed. After the
+    first failure, no further message starts, and the messages under way finish.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class BulkSend:
         concurrency: int,
         options: SendOptions,
     ) -> None:
-        """Check the arguments; an error is entered in the journal."""
+        """Check the arguments; enter an error in the journal."""
         __tracebackhide__ = True
         self._engine = engine
         self._count = count
@@ -130,17 +130,17 @@ class BulkSend:
         except EngageLabMockError as error:
             raise engine.refused(error) from None
         engine.bulk_sends += 1
-        #: How many are sent at once.
+        #: How many messages are sent at once.
         self._workers = min(concurrency, count)
         self._indices = counting()
         self._stopped = False
         self._runs: dict[int, Run] = {}
         self._errors: dict[int, Exception] = {}
-        #: What was accepted, with the number of each message.
+        #: The accepted messages, each with its number.
         self._sendings: list[tuple[int, Sending]] = []
 
     def send(self) -> list[Run]:
-        """Send from threads. An in-process ASGI app is called from tasks of its own event loop instead."""
+        """Send from threads. Call an in-process ASGI app from tasks of its own event loop instead."""
         __tracebackhide__ = True
         apps: list[Any] = [
             receiver.transport for receiver in self._engine.receivers if receiver.transport.name == "asgi"
@@ -242,12 +242,12 @@ class BulkSend:
         return latest
 
     def _join(self) -> None:
-        """Move what is left to send, such as the expiry of a code, to the engine's clock, in the order of messages."""
+        """Move pending callbacks, such as the expiry of a code, to the engine's clock, in the order of messages."""
         for _, sending in sorted(self._sendings, key=lambda numbered: numbered[0]):
             sending.move_to(self._engine.scheduler)
 
     def _raise_first(self) -> None:
-        """Raise the error of the first message that failed. Messages start in order, so it is the same in each run."""
+        """Raise the error of the first message that failed. Messages start in order, so it is the same in every run."""
         __tracebackhide__ = True
         if self._errors:
             raise self._errors[min(self._errors)]

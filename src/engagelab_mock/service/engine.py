@@ -84,11 +84,11 @@ class ExploreState:
     def __init__(self) -> None:
         #: A token that every exploration plays instead of its own schedules; None plays those.
         self.replaying: str | None = None
-        #: The schedule that was played last; of an exploration, the one that failed.
+        #: The schedule that was played last. After an exploration: the schedule that failed.
         self.played: Any = None
-        #: Called with how far an exploration has got; None shows a line on stderr if that is a terminal.
+        #: Called with the progress of an exploration. None: show a line on stderr if that is a terminal.
         self.progress: Callable[[Any, bool], object] | None = None
-        #: How many explorations and single schedules were started: each has messages of its own.
+        #: How many explorations and single schedules were started. Each has its own messages.
         self.count = 0
         #: The last explorations and reports of checks. Their deliveries are not in the journal.
         self.explorations: deque[Any] = deque(maxlen=10)
@@ -96,10 +96,10 @@ class ExploreState:
 
 
 class Engine:
-    """Hold receivers, clock, journal, scheduler and what was accepted. `EngageLab` is its public face.
+    """Hold receivers, clock, journal, scheduler and accepted messages. `EngageLab` is the public class for it.
 
-    The verbs take an `Io`: `SYNC` for `send`, `ASYNC` for `asend`. What a test may never use is made when it is first
-    used, so an unused fixture costs little.
+    The verbs take an `Io`: `SYNC` for `send`, `ASYNC` for `asend`. Objects that a test may never use are made at their
+    first use, so an unused fixture costs little.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Engine:
     ) -> None:
         self.receivers = receivers
         self.seed = seed
-        #: A receiver that remembers nonces would take the second of two engines with the same nonces for a replay.
+        #: A receiver that remembers nonces would treat callbacks of two engines with the same nonces as replays.
         self.nonce_seed = os.urandom(8).hex() if nonce_seed is None else nonce_seed
         self.dialect = find_dialect(dialect)
         self.code_ttl = None if code_ttl is None else check_delay(code_ttl, where="code_ttl")
@@ -139,24 +139,24 @@ class Engine:
         self.ledger: Ledger | None = None
         self.batching: Batching | None = None
         self.scheduler = Scheduler(clock)
-        #: What was accepted and is not sent yet. Made at once: it must know of every move of the clock.
+        #: Messages and events that are accepted and not sent yet. Made at once: it must know every move of the clock.
         self.outbox = Outbox(self.scheduler, self.open_receivers)
-        #: How many bulk sends were made; no two have the same data.
+        #: How many bulk sends were made. Each has different data.
         self.bulk_sends = 0
 
     @property
     def clock(self) -> Any:
-        """Return the clock; only callers know which one it is, and what it can do."""
+        """Return the clock. Only the caller knows its type and its methods."""
         return self.scheduler.clock
 
     @once
     def generate(self) -> Generator:
-        """Return what draws ids and data from the seed."""
+        """Return the generator that draws ids and data from the seed."""
         return Generator.seeded(self.seed)
 
     @once
     def api_generate(self) -> Generator:
-        """Return what draws the ids and codes of API calls."""
+        """Return the generator of the ids and codes of API calls."""
         return Generator.seeded(self.seed, "api")
 
     @once
@@ -166,13 +166,13 @@ class Engine:
 
     @once
     def sender(self) -> Sender:
-        """Return what makes every attempt."""
+        """Return the sender, which makes every attempt."""
         nonces = Generator.seeded(self.seed, "nonces", self.nonce_seed)
         return Sender(journal=self.journal, clock=self.clock, generate=self.generate, nonces=nonces)
 
     @once
     def messages(self) -> Messages:
-        """Return the messages that were accepted."""
+        """Return the accepted messages."""
         return Messages(self)
 
     @once
@@ -191,7 +191,7 @@ class Engine:
 
     @once
     def templates(self) -> Templates:
-        """Return the templates, those of the sandbox included."""
+        """Return the templates, including those of the sandbox."""
         from engagelab_mock.messages.sandbox import sandbox_templates
         from engagelab_mock.service.rules import Templates
 
@@ -199,7 +199,7 @@ class Engine:
 
     @once
     def exploring(self) -> ExploreState:
-        """Return what the explorations of this engine share."""
+        """Return the state that the explorations of this engine share."""
         return ExploreState()
 
     # Sending.
@@ -214,7 +214,7 @@ class Engine:
         return accepted.run
 
     def begin_send(self, to: str | None, options: SendOptions) -> Run:
-        """Accept a message, and leave its callbacks to those who settle."""
+        """Accept a message; its callbacks go out when a caller settles."""
         __tracebackhide__ = True
         with self.scheduler.lock, self.store.transaction():
             accepted = self.accept(to, options, held=True)
@@ -223,7 +223,7 @@ class Engine:
         return accepted.run
 
     def accept(self, to: str | None, options: SendOptions, *, held: bool = False) -> Acceptance:
-        """Accept what `send` was given; enter what cannot be used in the journal."""
+        """Accept the arguments of `send`; enter arguments that cannot be used in the journal."""
         __tracebackhide__ = True
         try:
             return accept(self, self.request(to, options), held=held)
@@ -288,7 +288,7 @@ class Engine:
         return await self.deliver(io, [event], options)
 
     def sending(self, options: DeliverOptions, message_id: str = "") -> Sending:
-        """Return a sending with these delivery options, and the defaults for those that are not given."""
+        """Return a sending with these delivery options, and the defaults for the others."""
         given: Mapping[str, Any] = options
         if self.defaults:
             given = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
@@ -303,7 +303,7 @@ class Engine:
         return self.sending_with(chosen, message_id)
 
     def sending_with(self, options: DeliveryOptions, message_id: str = "") -> Sending:
-        """Return a sending with delivery options that are checked already."""
+        """Return a sending with delivery options that were checked before."""
         return Sending(self.scheduler, self.sender, self.open_receivers, self.dialect, options, message_id, self.ledger)
 
     def _faults(self, chosen: FaultChoice | None) -> tuple[Fault, ...]:
@@ -333,7 +333,7 @@ class Engine:
 
     def advance_quietly(self, seconds: float) -> float:
         """Advance the clock, keep failures for the next caller that settles, and return the new Unix time."""
-        kept = self.outbox.take_failures()  # the clock would raise them, and not move
+        kept = self.outbox.take_failures()  # otherwise the clock would raise them instead of moving
         try:
             self.clock.advance(seconds)
         except EngageLabMockError as error:
@@ -346,16 +346,16 @@ class Engine:
         return now
 
     def is_checked(self, check: bool | None) -> bool:
-        """Tell whether what is not acknowledged is raised; None is the default."""
+        """Tell whether a callback that was given up raises an error; None is the default."""
         default = self.defaults.get("check")
         return (default is None or bool(default)) if check is None else check
 
     def refused(self, error: EngageLabMockError) -> EngageLabMockError:
-        """Enter in the journal what cannot be used. Without its traceback it shows the caller's line."""
+        """Enter an unusable input in the journal. Without its traceback, the error shows the caller's line."""
         self.journal.refuse(error, at=self.clock.time())
         return error.with_traceback(None)
 
-    # Bulk send: each message has an engine of its own, with its own time and seed.
+    # Bulk send: each message has its own engine, with its own time and seed.
 
     def branch(self, seed: object) -> Engine:
         """Return an engine of the same account and receivers, with its own time and seed, that shares the journal."""
@@ -378,9 +378,9 @@ class Engine:
         return branch
 
     def reset(self) -> None:
-        """Forget messages, rules, templates and the journal, and withdraw what is still to be sent."""
+        """Forget messages, rules, templates and the journal, and withdraw pending callbacks."""
         with self.scheduler.lock:
-            self.store.clear()  # first: if that is not possible, nothing is forgotten
+            self.store.clear()  # first: if the store cannot be cleared, nothing is forgotten
             with self.store.transaction():
                 self.outbox.clear()
                 if self.batching is not None:

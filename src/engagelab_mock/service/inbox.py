@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: How many messages an error lists.
 _SHOWN = 5
-#: How many digits, at least, name a recipient whose country code is missing.
+#: The smallest number of digits that names a recipient whose country code is missing.
 _TELLING = 6
 
 
@@ -61,7 +61,7 @@ class Inbox(Sequence[InboxMessage]):
 
     @property
     def code(self) -> str:
-        """Return the latest message's code; raise `NothingReceived` if there is none."""
+        """Return the latest message's code; raise `NothingReceived` if it has none."""
         __tracebackhide__ = True
         message = self.latest
         if not message.code:
@@ -78,8 +78,8 @@ class Inbox(Sequence[InboxMessage]):
     def wait(self, timeout: float = 3.0, *, count: int = 1) -> InboxMessage:
         """Wait until `count` messages have arrived, at most `timeout` real seconds, and return the latest.
 
-        Use it for an app that sends from another thread or process. Raises `NothingReceived`, which lists what was
-        sent.
+        Use it for an app that sends from another thread or process. Raises `NothingReceived`, which lists the messages
+        that were sent.
 
         >>> from engagelab_mock import EngageLab
         >>> with EngageLab() as engagelab:
@@ -115,7 +115,7 @@ class Inbox(Sequence[InboxMessage]):
     ) -> list[InboxMessage]:
         """Wait for `count` messages, for `timeout` seconds or until `stopped()`, and return those that arrived.
 
-        With `quietly`, failures of callbacks are not raised here but by the next caller that settles.
+        With `quietly`, the next caller that settles raises the failures of callbacks, not this function.
         """
         __tracebackhide__ = True
         engine = self._engine
@@ -153,7 +153,7 @@ class Inbox(Sequence[InboxMessage]):
         return f"<Inbox{self._for_recipient()}: {', '.join(repr(m.text) for m in messages) or 'nothing'}>"
 
     def _checked(self, to: str) -> str:
-        """Return the recipient, or raise `InvalidRecipient`, which suggests one that messages went to."""
+        """Return the recipient, or raise `InvalidRecipient`, which suggests a recipient that has messages."""
         try:
             return check_recipient(to, where="inbox")
         except InvalidRecipient as error:
@@ -169,7 +169,7 @@ class Inbox(Sequence[InboxMessage]):
         return [each for each in self._engine.messages if self._to is None or each.message.to == self._to]
 
     def _settled(self) -> list[InboxMessage]:
-        """Return the messages that have arrived, also those of what was accepted after the inbox was returned."""
+        """Return the messages that have arrived, including those that were accepted after the inbox was returned."""
         __tracebackhide__ = True
         self._engine.outbox.settle_soon("inbox")
         return self._arrived()

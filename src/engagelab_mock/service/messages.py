@@ -1,4 +1,4 @@
-"""The messages that were accepted: their texts, and the state of their codes."""
+"""The accepted messages: their texts, and the state of their codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The kind of the messages' records in the store.
 KIND = "message"
-#: The calls that are rate-limited: while a code is valid, the recipient gets no second one [?; D for `messages`].
+#: The rate-limited calls: while a code is valid, the recipient gets no second one [?; D for `messages`].
 _LIMITED = ("messages", "codes")
 
 
@@ -78,11 +78,11 @@ class Messages:
         #: The latest code of each template to each recipient, by the message's id.
         self._latest: dict[tuple[str, str], str] = {}
         self._sendings: dict[str, Sending] = {}
-        #: Of how many messages the callbacks that are not finished are kept; None is all. A worker sees to it.
+        #: For how many messages the unfinished callbacks are kept (None: for all). A worker removes the others.
         self.most_pending: int | None = None
-        #: With more sendings than this, those that are finished are removed.
+        #: With more sendings than this, the finished ones are removed.
         self._full = engine.keep or 0
-        #: Messages without a record yet. It is made at the first read, as most tests never read it.
+        #: Messages without a record yet. The record is made at the first read, because most tests never read it.
         self._sent: deque[Acceptance] = deque(maxlen=engine.keep)
 
     def add(self, acceptance: Acceptance, *, keep: bool = False) -> None:
@@ -92,7 +92,7 @@ class Messages:
             self._read_sent(keep=True)
 
     def adopt(self, accepted: Accepted) -> None:
-        """Add a message that is not to be written to the store: it is there, or ends with the process."""
+        """Add a message that is not to be written to the store: it is stored already, or ends with the process."""
         message = accepted.message
         self._messages[message.id] = accepted
         if accepted.call in _LIMITED:
@@ -113,9 +113,9 @@ class Messages:
             self._full = 2 * max(keep or 0, len(self._sendings))
 
     def take_excess(self) -> list[Sending]:
-        """Remove and return the oldest sendings that are not finished, if there are more than `most_pending`."""
+        """Remove and return the oldest unfinished sendings, if there are more than `most_pending`."""
         most = self.most_pending
-        # A tenth more, as all of them must be looked at.
+        # Only when there are a tenth more, because the search looks at all of them.
         if most is None or len(self._sendings) <= most + most // 10:
             return []
         with self._engine.scheduler.lock:
@@ -213,7 +213,7 @@ class Messages:
         return accepted
 
     def _put_back(self, accepted: Accepted) -> None:
-        """Add the message that was removed last again, as the oldest."""
+        """Add the message that was removed last again, as the oldest one."""
         message, others = accepted.message, dict(self._messages)
         self._messages.clear()
         self._messages.update({message.id: accepted, **others})

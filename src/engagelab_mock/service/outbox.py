@@ -1,4 +1,4 @@
-"""The outbox: what was accepted and is not sent yet, and the failures that no caller has seen."""
+"""The outbox: accepted messages that are not sent yet, and failures that no caller has seen."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from engagelab_mock.service.scheduler import Scheduler
     from engagelab_mock.service.sending import Sending
 
-#: `settle` raises a `UsageError` when another thread advances and delivered nothing for this long, in seconds.
+#: If another thread advances and delivers nothing for this long, in seconds, `settle` raises a `UsageError`.
 _SETTLE_PATIENCE = 30.0
 #: How long `settle` waits for API responses that are being written, in seconds.
 _WRITE_PATIENCE = 1.0
-#: How long a response waits for callbacks that must go out before it, in seconds: the time a receiver has [S].
+#: How long a response waits for callbacks that must go out before it, in seconds: a receiver's time limit [S].
 _CALLBACK_PATIENCE = 3.0
 #: How many failures are kept for the next caller that settles.
 _KEPT = 100
 
-#: What to do instead in an event loop, for each synchronous reader.
+#: What to call instead in an event loop, for each synchronous reader.
 _TWINS = {
     "journal": "`await engagelab.asettle()` sends them; then read engagelab.journal",
     "inbox": "`await engagelab.ainbox(…)` sends them and returns the inbox",
@@ -37,41 +37,42 @@ _TWINS = {
 
 
 class Outbox:
-    """Send what was accepted when a caller settles, and keep failures until a caller can be told.
+    """Send accepted messages when a caller settles, and keep failures until a caller can get them.
 
-    On a `VirtualClock` only those who settle send it. On any other clock a `DeliveryWorker` sends it when it is due.
+    On a `VirtualClock`, they are sent only when a caller settles. On any other clock, a `DeliveryWorker` sends them
+    when they are due.
     """
 
     def __init__(self, scheduler: Scheduler, receivers: Callable[[], Sequence[Receiver]]) -> None:
         self._scheduler = scheduler
         self._receivers = receivers
-        #: What was accepted and may not be finished, oldest first.
+        #: The accepted sendings that may be unfinished, oldest first.
         self._open: deque[Sending] = deque()
         self._failures: deque[EngageLabMockError] = deque(maxlen=_KEPT)
         #: The API responses that are being written, and the thread that writes each.
         self._unwritten: dict[object, int] = {}
-        #: Called, from any thread, when callbacks of what was accepted are scheduled.
+        #: Called, from any thread, when callbacks of an accepted message are scheduled.
         self.on_release: list[Callable[[], object]] = []
-        # A virtual clock that is moved on purpose asks for the right to advance, too.
+        # Moving a virtual clock also needs the right to advance.
         companions = getattr(scheduler.clock, "companions", None)
         if companions is not None:
             companions.append(self)
 
     @property
     def waiting(self) -> bool:
-        """Tell whether there is anything to settle."""
+        """Tell whether any accepted sending is unfinished."""
         return bool(self._open or self._failures)
 
     @property
     def _unsent(self) -> list[Sending]:
-        """Return what was accepted and is not finished."""
+        """Return the accepted sendings that are unfinished."""
         return [sending for sending in tuple(self._open) if sending.remaining]
 
     def check_reader(self, reader: str) -> None:
-        """Raise `UsageError` if something is to be sent, and only a caller that awaits can send it.
+        """Raise `UsageError` if callbacks are pending that only a caller that awaits can send.
 
-        Otherwise the reader would see a list that is empty because nothing could happen. A receiver's handler may
-        always read. `pending` may list what is due later, and what another task is sending.
+        Otherwise the reader would see an empty list only because no callback could be sent. A receiver's handler may
+        always read. `pending` may list callbacks that are due later, and those that another task is sending.
         """
         __tracebackhide__ = True
         scheduler, unsent = self._scheduler, self._unsent
@@ -90,7 +91,7 @@ class Outbox:
             ) from None
 
     def accept(self, sending: Sending) -> None:
-        """Take in a sending whose callbacks are held."""
+        """Add a sending whose callbacks are held."""
         sending.on_failure = self._failures.append
         sending.stops_at_failure = False
         if self._scheduler.virtual:
@@ -123,7 +124,7 @@ class Outbox:
         self._failures.extend(errors)
 
     async def settle(self, io: Io, *, required: bool = True) -> None:
-        """Send what was accepted, and raise what was not acknowledged. Called from a receiver's handler, do nothing.
+        """Send pending callbacks, and raise the failures. If a receiver's handler calls it, do nothing.
 
         If another thread keeps the right to advance, raise `UsageError`; return if settling is not `required`.
         """
@@ -132,7 +133,7 @@ class Outbox:
             self.raise_failures()
 
     def settle_quietly(self) -> None:
-        """Send what was accepted, and keep failures for the next caller that settles: for threads without a caller."""
+        """Send pending callbacks in a thread without a caller; keep the failures for the next caller that settles."""
         if self._scheduler.is_advancing:
             return
         try:
@@ -141,7 +142,7 @@ class Outbox:
             self.keep_failure(error)
 
     async def _send_waiting(self, io: Io, *, required: bool) -> bool:
-        """Send what was accepted; return False if that is not `required`, and another thread keeps the right to."""
+        """Send pending callbacks; return False if another thread keeps the right to advance and `required` is False."""
         __tracebackhide__ = True
         scheduler = self._scheduler
         if self._open and scheduler.virtual:
@@ -186,10 +187,10 @@ class Outbox:
         self.raise_failures()
 
     def send_now(self, sendings: Sequence[Sending]) -> None:
-        """Send what was just released before this returns, unless another thread is sending; keep failures."""
+        """Send the callbacks that were just released, unless another thread is sending; keep failures."""
         scheduler = self._scheduler
         if not scheduler.virtual:
-            # A worker sends it; a receiver that works answers within its own limit.
+            # A worker sends it; a working receiver answers within its own time limit
             scheduler.condition.wait_for(lambda: all(sending.begun for sending in sendings), _CALLBACK_PATIENCE)
         elif not scheduler.is_advancing and run_sync(scheduler.enter(SYNC, 0.0)):
             try:
@@ -201,7 +202,7 @@ class Outbox:
                 scheduler.leave()
 
     def take_failures(self) -> list[EngageLabMockError]:
-        """Remove and return the failures that were kept."""
+        """Remove and return the failures that are kept."""
         taken: list[EngageLabMockError] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -209,7 +210,7 @@ class Outbox:
         return taken
 
     def raise_failures(self) -> None:
-        """Raise the first failure that was kept; the others are its notes."""
+        """Raise the first failure that is kept; the others are added as its notes."""
         __tracebackhide__ = True
         kept = self.take_failures()
         if not kept:
@@ -222,8 +223,8 @@ class Outbox:
     def end(self, error: BaseException | None, close: Callable[[], None], *, sends: bool) -> None:
         """Settle and close at the end of a `with` block.
 
-        Unless it `sends`, because a store keeps the callbacks for the next process, only raise the kept failures.
-        With an error on its way out of the block, only close. Nothing hides the first error: later ones are its notes.
+        Unless it `sends`, because a store keeps the callbacks for the next process, only raise the kept failures. If an
+        exception leaves the block, only close. Nothing hides the first error: later errors are added as its notes.
         """
         __tracebackhide__ = True
         try:
@@ -244,29 +245,29 @@ class Outbox:
                 error.add_note(f"and: {failure}")
 
     def clear(self) -> None:
-        """Withdraw what was accepted, and forget the failures."""
+        """Withdraw all accepted sendings, and forget the failures."""
         while self._open:
             self._open.popleft().withdraw()
         self._failures.clear()
 
     async def _send_open(self, io: Io) -> None:
-        """Advance until everything accepted is finished; the caller has the right to advance."""
+        """Advance until every accepted sending is finished; the caller has the right to advance."""
         __tracebackhide__ = True
         while self._open:
             sending = self._open[0]
             sending.release()
             await self._scheduler.advance(io, sending)
-            # Other tasks of this event loop may have found it finished meanwhile.
+            # Other tasks of this event loop may have finished it in the meantime.
             with contextlib.suppress(ValueError):
                 self._open.remove(sending)
 
     def _check(self, io: Io) -> None:
-        """Raise `UsageError` for a receiver that cannot be called in this way, before anything is sent."""
+        """Raise `UsageError`, before anything is sent, for a receiver that cannot be called in this way."""
         for receiver in self._receivers():
             io.check(receiver.transport)
 
     async def _wait_for_responses(self, io: Io) -> None:
-        """Wait for the API responses that other threads are writing: callbacks go out after them."""
+        """Wait for the API responses that other threads are writing, because callbacks go out after them."""
         if not self._unwritten:
             return
         here = threading.get_ident()
@@ -275,14 +276,14 @@ class Outbox:
             return [response for response, thread in list(self._unwritten.items()) if thread != here]
 
         if not await io.wait_for(self._scheduler.condition, lambda: not others(), _WRITE_PATIENCE):
-            # The threads that had to write them are gone.
+            # The threads that should write them have ended.
             for response in others():
                 self._unwritten.pop(response, None)
 
-    # Around `clock.advance`: what was accepted before goes out before the move, what is accepted meanwhile after it.
+    # Around `clock.advance`: earlier callbacks go out before the move; those accepted during the move go out after it.
 
     def around(self, move: Callable[[], float]) -> float:
-        """Settle before and after a move of the clock, during which no other thread advances."""
+        """Settle before and after a move of the clock; during it, no other thread advances."""
         __tracebackhide__ = True
         scheduler = self._scheduler
         if scheduler.is_advancing:

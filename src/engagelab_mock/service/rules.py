@@ -1,4 +1,4 @@
-"""Rules and templates of the account: what decides how a message goes. They are kept in the store."""
+"""The account's rules and templates, which decide how a message is sent. They are kept in the store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CALLS = (*SENDING, "verifications", "template-configs")
 
 
 class StoredRule(msgspec.Struct, kw_only=True, eq=False, omit_defaults=True):
-    """Hold a rule in the form that the store has, with how often it has applied."""
+    """Hold a rule in its stored form, with how often it was used."""
 
     id: str
     to: str | None = None
@@ -63,7 +63,7 @@ class Rule(StoredRule, eq=False):
     >>> rule.fits("messages", to="+6591234567", template="login")
     True
 
-    None fits everything. `times` is how often the rule applies; None is always. `used` is how often it has applied.
+    None matches everything. `times` is how often the rule applies (None: always). `used` is how often it has applied.
     """
 
     cancelled: bool = False
@@ -84,7 +84,7 @@ class Rule(StoredRule, eq=False):
 
     @property
     def as_scenario(self) -> Scenario | None:
-        """Return the scenario that messages take by it; None for a rule about an error."""
+        """Return the scenario that the rule gives to messages; None for a rule about an error."""
         if self.scenario is None:
             return None
         if self.steps is None:
@@ -92,14 +92,14 @@ class Rule(StoredRule, eq=False):
         return Scenario(self.scenario, transitions=self.steps, graph=None)
 
     def cancel(self) -> None:
-        """Stop applying."""
+        """Cancel the rule, so that it does not apply any more."""
         self.cancelled = True
         if self.on_change is not None:
             self.on_change(self)
 
 
 class Rules(Sequence[Rule]):
-    """Keep rules, oldest first. The newest that fits applies."""
+    """Keep rules, oldest first. The newest rule that matches applies."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -108,7 +108,7 @@ class Rules(Sequence[Rule]):
         self._lock = threading.Lock()
 
     def adopt(self, rule: Rule) -> None:
-        """Add a rule that the store has already."""
+        """Add a rule that is in the store already."""
         rule.on_change = self._changed
         self._rules.append(rule)
         self._made = max(self._made, int(rule.id) if rule.id.isdecimal() else 0)
@@ -124,7 +124,7 @@ class Rules(Sequence[Rule]):
         return rule
 
     def apply(self, call: str, *, to: str = "", template: str = "") -> Rule | None:
-        """Return the newest rule that fits a call, and count it as used; None if no rule fits."""
+        """Return the newest rule that matches a call, and count its use; None if no rule matches."""
         if not self._rules:
             return None
         with self._lock:
@@ -232,7 +232,7 @@ class Templates:
         self._templates = {template.template_id: template for template in ready}
 
     def adopt(self, template: Template) -> None:
-        """Add a template that the store has already."""
+        """Add a template that is in the store already."""
         self._templates[template.template_id] = template
 
     def add(self, template: Template) -> None:

@@ -1,4 +1,4 @@
-"""The scheduler: which thread or task advances the clock and sends what is due, and how the others wait.
+"""The scheduler: which thread or task advances the clock and sends due callbacks, and how the others wait.
 
 Theory of operation
 -------------------
@@ -23,12 +23,12 @@ of an event loop share the right of their thread.
 - Tasks of one event loop advance together. Each task runs the entries of its own sending, and those that no task waits
   for. Entries that are due at the same moment go out concurrently. The time moves only when no entry is under way.
   `_may_take` is this rule.
-- A caller that is called by a receiver, while an entry is sent to it, needs no right: the owner waits for it. The
-  context variable `_ADVANCING` shows this. Such a caller advances at once.
+- A receiver may call back into this package while an entry is sent to it. That caller needs no right, because the
+  owner waits for it. The context variable `_ADVANCING` shows this. Such a caller advances at once.
 
 Why it cannot deadlock: the owner waits only for receivers, its event loop and real time. One case is left. A receiver
-may wait for a thread that waits for the owner, and the context variable does not show it: for example, a handler behind
-a socket that starts a thread which sends. Therefore every waiter gives up after `PATIENCE` seconds in which nothing was
+may wait for a thread that waits for the owner, for example if a handler behind a socket starts a thread that sends. The
+context variable does not show it. Therefore every waiter gives up after `PATIENCE` seconds in which nothing was
 delivered, and then advances without the right.
 
 States of a scheduled callback:
@@ -61,35 +61,35 @@ if TYPE_CHECKING:
 #: A waiter gives up when nothing was delivered for this long, in seconds. The owner may be waiting for it.
 PATIENCE = 1.0
 
-#: The schedulers that are running an entry now, as seen by the code that the entry calls.
+#: The schedulers that are running an entry now, as the code that the entry calls sees them.
 _ADVANCING: ContextVar[tuple[Scheduler, ...]] = ContextVar("engagelab_mock_advancing", default=())
 
 
 class State(StrEnum):
-    """Name where a scheduled callback stands."""
+    """Name the state of a scheduled callback."""
 
-    #: Waits until the API response is written.
+    #: It waits until the API response is written.
     HELD = "held"
-    #: Stands on the clock's agenda.
+    #: It is on the clock's agenda.
     SCHEDULED = "scheduled"
-    #: Was taken off the agenda; its deliveries are under way.
+    #: It was taken off the agenda. Its deliveries are under way.
     DELIVERING = "delivering"
-    #: Every receiver was tried.
+    #: It was sent to every receiver.
     DELIVERED = "delivered"
-    #: Will not be sent.
+    #: It will not be sent.
     WITHDRAWN = "withdrawn"
 
 
-#: An event of the message; another attempt of a delivery; the expiry of the message's code, which nothing waits for.
+#: An event of the message; another attempt of a delivery; the expiry of the message's code, which no caller waits for.
 Kind = Literal["event", "retry", "expiry"]
 #: Takes over an attempt of a delivery, as a job.
 Post = Callable[["Delivery", Callable[[], object]], object]
-#: Gives back jobs that do not run yet, by the message's id and its deliveries.
+#: Returns jobs that have not started, by the message's id and its deliveries.
 TakeBack = Callable[[str, Collection["Delivery"]], Sequence[Callable[[], object]]]
 
 
 class ScheduledCallback:
-    """Hold one callback until it goes out: `at` a Unix time, with these events.
+    """Hold one callback until it is sent: `at` is a Unix time, `events` are its events.
 
     It is an entry of the clock's agenda. With a `delivery` it is that delivery's next attempt.
     """
@@ -126,19 +126,19 @@ class ScheduledCallback:
         self.spelt: tuple[Event, ...] = ()
         self.kind = kind
         self.state = State.HELD
-        #: The agenda drops it; true once it is withdrawn.
+        #: True once it is withdrawn: the agenda then drops it.
         self.cancelled = False
         self.delivery = delivery
         self.verbatim = verbatim
         #: The key under which the store keeps it.
         self.key = key
-        #: How many of its deliveries a worker has not tried yet.
+        #: How many of its deliveries still wait for a worker.
         self.left = 0
         self.agenda: Agenda | None = None
 
     @property
     def label(self) -> str:
-        """Return what it is, for a person to read."""
+        """Return a description for a person to read."""
         about = self.sending.message_id or "the account"
         if self.delivery is None:
             return f"{', '.join(event.name for event in self.events)} of {about}"
@@ -146,16 +146,16 @@ class ScheduledCallback:
         return f"attempt {number} of {', '.join(self.delivery.statuses)} of {about}"
 
     def cancel(self) -> None:
-        """Withdraw it: it will not be sent."""
+        """Withdraw the callback, so that it is not sent."""
         self.sending.withdraw((self,))
 
     def run(self) -> None:
-        """Send it."""
+        """Send the callback."""
         __tracebackhide__ = True
         run_sync(self.sending.deliver(SYNC, self))
 
     async def arun(self) -> None:
-        """Send it from the running event loop."""
+        """Send the callback from the running event loop."""
         __tracebackhide__ = True
         await self.sending.deliver(ASYNC, self)
 
@@ -164,31 +164,31 @@ class ScheduledCallback:
 
 
 class Scheduler:
-    """Own a clock: run what is due, let one thread at a time advance, and have the others wait."""
+    """Own a clock: run due entries, let one thread at a time advance, and make the others wait."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        #: What is notified of every change, and the lock of everything that is scheduled and accepted.
+        #: The condition that is notified of every change, and the lock of all scheduled and accepted callbacks.
         self.condition: Condition = clock.condition
         self.lock = clock.condition.lock
         #: The time moves only when a caller advances.
         self.virtual = isinstance(clock, VirtualClock)
-        #: Makes the attempts instead of the thread that advances; None unless a `DeliveryWorker` runs.
+        #: Makes the attempts instead of the thread that advances. None unless a `DeliveryWorker` runs.
         self.post: Post | None = None
-        #: Gives back the attempts that the worker has not begun.
+        #: Returns the attempts that the worker has not started.
         self.take_back: TakeBack = lambda message_id, deliveries: ()
-        #: How many entries were run so far.
+        #: How many entries have run so far.
         self.steps = 0
         self._owner: int | None = None
         self._depth = 0
-        #: The sendings that callers with the right to advance wait for.
+        #: The sendings that callers with the right to advance are waiting for.
         self._awaited: list[Sending] = []
-        #: How many entries are being run.
+        #: How many entries are running.
         self._under_way = 0
 
     @property
     def is_advancing(self) -> bool:
-        """Tell whether the caller was called by a receiver, while an entry is sent to it."""
+        """Tell whether a receiver called the caller, while an entry is sent to that receiver."""
         return self in _ADVANCING.get()
 
     @property
@@ -197,18 +197,18 @@ class Scheduler:
         return self._owner is not None
 
     async def run(self, io: Io, sending: Sending) -> None:
-        """Run what is due until a sending is finished, and raise `NotAcknowledged` for what was given up."""
+        """Run due entries until a sending is finished, and raise `NotAcknowledged` for a callback that was given up."""
         __tracebackhide__ = True
         try:
             if io is not SYNC:
-                await raise_own_cancellation()  # otherwise the app would be called before it is raised
+                await raise_own_cancellation()  # otherwise the app would be called before the cancellation is raised
             if self.post is None:
                 await self.advance(io, sending)
             else:
-                # A worker that stops leaves what it has not sent.
+                # A worker that stops leaves its unsent callbacks.
                 await io.wait_for(self.condition, lambda: not sending.remaining or self.post is None, math.inf)
         except BaseException:
-            # After an error or a cancellation, the rest must not go out during another call.
+            # After an error or a cancellation, the other callbacks must not go out during another call.
             sending.withdraw()
             raise
         finally:
@@ -217,7 +217,7 @@ class Scheduler:
             raise sending.failures[0]
 
     async def advance(self, io: Io, sending: Sending) -> None:
-        """Run what is due until a sending is finished, or nothing is left."""
+        """Run due entries until a sending is finished, or no entry is left."""
         __tracebackhide__ = True
         clock, lock = self.clock, self.lock
         active = _ADVANCING.get()
@@ -274,7 +274,7 @@ class Scheduler:
             self.unmark(token)
 
     def _may_take(self, sending: Sending, head: Entry | None) -> bool:
-        """Tell whether the caller may take the earliest entry, or there will be none; the lock must be held."""
+        """Tell whether the caller may take the earliest entry, or no entry will come; the lock must be held."""
         if len(self._awaited) == 1:
             return True
         if head is None:
@@ -290,9 +290,9 @@ class Scheduler:
     # The right to advance.
 
     async def enter(self, io: Io, patience: float, sending: Sending | None = None) -> bool:
-        """Wait for the right to advance, and return whether the caller has it. If so, it must call `leave`.
+        """Wait for the right to advance, and return whether the caller has it. If it has, it must call `leave`.
 
-        Stops waiting when the sending is finished, or when nothing was delivered for `patience` seconds.
+        Stops waiting if the sending is finished, or if nothing was delivered for `patience` seconds.
         """
         with self.lock:
             if self._take():
@@ -324,7 +324,7 @@ class Scheduler:
         return True
 
     async def wait(self, io: Io, ready: Callable[[], bool], patience: float) -> bool:
-        """Wait until `ready()`; return False when nothing was delivered for `patience` seconds."""
+        """Wait until `ready()` is true; return False if nothing was delivered for `patience` seconds."""
         while True:
             steps, found = self.steps, False
 
@@ -340,7 +340,7 @@ class Scheduler:
                 return False
 
     def mark(self) -> Token[tuple[Scheduler, ...]]:
-        """Show to the code that is called from here that an entry is being run, until `unmark`."""
+        """Show to code that is called from here that an entry is running, until `unmark`."""
         return _ADVANCING.set((*_ADVANCING.get(), self))
 
     def unmark(self, token: Token[tuple[Scheduler, ...]]) -> None:
@@ -349,12 +349,12 @@ class Scheduler:
             _ADVANCING.reset(token)
 
     def notify(self) -> None:
-        """Wake everyone who waits."""
+        """Wake all waiters."""
         with self.lock:
             self.condition.notify()
 
     def use_worker(self, post: Post | None, take_back: TakeBack = lambda message_id, deliveries: ()) -> None:
-        """Have attempts made by a worker, or again by those who advance."""
+        """Let a worker make the attempts, or again the threads that advance."""
         with self.lock:
             self.post, self.take_back = post, take_back
             self.condition.notify()

@@ -1,4 +1,4 @@
-"""The callbacks of one accepted message, or of one account event, on their way to the receivers."""
+"""The callbacks of one accepted message, or of one account event, until the receivers have them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _HELD, _SCHEDULED, _DELIVERING, _DELIVERED, _WITHDRAWN = State
 class Sending:
     """Schedule the callbacks of one message, send each when it is due, and retry or give up.
 
-    What is scheduled and the count `remaining` change with the scheduler's lock held. No lock is held while a receiver
-    is called.
+    The scheduled callbacks and the count `remaining` change with the scheduler's lock held. No lock is held while a
+    receiver is called.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Sending:
         self.remaining = 0
         #: When the last event is due, in Unix seconds.
         self.until = 0.0
-        #: The caller waits in `Scheduler.run`, which raises the first of `failures`. Afterwards, a failure is raised
-        #: where the callback is sent, such as in `clock.advance`. True from the start: another thread may send first.
+        #: The caller waits in `Scheduler.run`, which raises the first of `failures`. Afterwards, the code that sends a
+        #: callback, such as `clock.advance`, raises its failure. True from the start: another thread may send first.
         self.caller_waits = True
         self.failures: list[NotAcknowledged] = []
-        #: Takes failures instead, for sendings without a caller.
+        #: Called with a failure instead of raising it, for sendings without a caller.
         self.on_failure: Callable[[NotAcknowledged], object] | None = None
-        #: A failure leaves out the receivers that come after in the same callback.
+        #: After a failure, the callback is not sent to the receivers that come later.
         self.stops_at_failure = True
         self._scheduler = scheduler
         self._sender = sender
@@ -70,7 +70,7 @@ class Sending:
         self._given_up = False
         #: Callbacks that are held or scheduled, in order.
         self._waiting: dict[ScheduledCallback, None] = {}
-        #: Lists that get the deliveries, too: those of the runs that a batch is made of.
+        #: Other lists that get the deliveries: those of the runs in a batch.
         self._shared: list[list[Delivery]] = []
 
     def schedule(self, timed: Sequence[tuple[float, Event]], *, batch: Batch = 1, held: bool = False) -> None:
@@ -95,23 +95,23 @@ class Sending:
         self._put([ScheduledCallback(self, at, events, kind, key=key)])
 
     def retry(self, delivery: Delivery, at: float) -> None:
-        """Schedule the next attempt of a delivery that the store has kept."""
+        """Schedule the next attempt of a delivery from the store."""
         self.deliveries.append(delivery)
         self._put_retry(delivery, at)
 
     def share(self, deliveries: list[Delivery]) -> None:
-        """Add the deliveries to this list, too."""
+        """Add the deliveries to this list as well."""
         self._shared.append(deliveries)
 
     @property
     def begun(self) -> bool:
-        """Tell whether the first callback was answered, or nothing is to be sent."""
+        """Tell whether the first callback was answered, or no callback is to be sent."""
         first = self.deliveries[0] if self.deliveries else None
         return not self.remaining if first is None else first.outcome is not Outcome.PENDING
 
     @property
     def waits(self) -> bool:
-        """Tell whether anything is left to send, the expiry of the code included."""
+        """Tell whether any callback is left to send, including the expiry of the code."""
         return bool(self.remaining or self._waiting)
 
     def is_due(self, now: float) -> bool:
@@ -119,7 +119,7 @@ class Sending:
         return any(callback.at <= now for callback in tuple(self._waiting))
 
     def release(self) -> None:
-        """Put on the agenda what was held. Doing it twice does nothing."""
+        """Put the held callbacks on the agenda. A second call does nothing."""
         with self._scheduler.lock:
             for callback in tuple(self._waiting):
                 if callback.state is _HELD:
@@ -127,7 +127,7 @@ class Sending:
                     self._scheduler.clock.add(callback)
 
     def withdraw(self, callbacks: Iterable[ScheduledCallback] | None = None) -> None:
-        """Send no more of these callbacks, all by default, and make no other attempt of theirs."""
+        """Withdraw these callbacks, by default all, and make no further attempt of their deliveries."""
         with self._scheduler.lock:
             asked = tuple(self._waiting) if callbacks is None else callbacks
             chosen = [callback for callback in asked if callback in self._waiting]
@@ -138,12 +138,12 @@ class Sending:
             self._take_back(chosen)
 
     def give_up(self) -> None:
-        """Send nothing more, not even what waits for a worker's threads, and do not repeat what is under way."""
+        """Withdraw all callbacks, including those in a worker's queue, and retry none that is under way."""
         self.withdraw()
         self._given_up = True
         for delivery in tuple(self.deliveries):
             delivery.given_up = not delivery.acknowledged
-        # A receiver that does not answer would keep them in the worker's queue.
+        # If a receiver does not answer, they would stay in the worker's queue.
         for finish in self._scheduler.take_back(self.message_id, self.deliveries):
             finish()
 
@@ -159,12 +159,12 @@ class Sending:
             self._scheduler.condition.notify()
 
     def _put_back(self, callbacks: Sequence[ScheduledCallback]) -> None:
-        """Schedule again what the store could not withdraw or open."""
+        """Schedule again the callbacks that the store could not withdraw or open."""
         copies = [(each.at, each.events, each.kind, each.delivery, each.verbatim, each.key) for each in callbacks]
         self._put([ScheduledCallback(self, *copy) for copy in copies])
 
     def move_to(self, scheduler: Scheduler) -> None:
-        """Go on by another scheduler, with what is still pending."""
+        """Continue with another scheduler, with the pending callbacks."""
         self._scheduler, self._sender.clock = scheduler, scheduler.clock
         with scheduler.lock:
             scheduler.clock.add(*[callback for callback in self._waiting if callback.state is _SCHEDULED])
@@ -179,7 +179,7 @@ class Sending:
         scheduler, post = self._scheduler, self._scheduler.post
         with scheduler.lock:
             if self._waiting.pop(callback, self) is self:
-                return  # withdrawn by another thread meanwhile
+                return  # another thread has withdrawn it
             callback.state = _DELIVERING
         if post is not None:
             self._post(callback, post)
@@ -202,11 +202,11 @@ class Sending:
             self._finish(callback)
 
     def _post(self, callback: ScheduledCallback, post: Post) -> None:
-        """Have a worker's threads make the attempts."""
+        """Let a worker's threads make the attempts."""
         try:
             deliveries = self._open_all(callback) if callback.delivery is None else [callback.delivery]
         except BaseException:
-            self._finish(callback)  # or a caller would wait for it for ever
+            self._finish(callback)  # otherwise a caller would wait for it for ever
             raise
         callback.left = len(deliveries)
         if not deliveries:
@@ -218,7 +218,7 @@ class Sending:
         try:
             if not self._given_up and (self._failed is None or self._failed is callback):
                 run_sync(self._attempt(SYNC, callback, delivery))
-            else:  # given up while the job waited for its turn
+            else:  # it was given up while the job waited
                 delivery.given_up = True
         finally:
             with self._scheduler.lock:
@@ -266,7 +266,7 @@ class Sending:
             self._scheduler.condition.notify()
 
     def _schedule(self, callbacks: list[ScheduledCallback], *, held: bool) -> None:
-        """Keep callbacks in the store, if there is one, and put them on the agenda or hold them."""
+        """Keep callbacks in the store, if there is one, and put them on the agenda, or hold them."""
         for callback in callbacks:
             if callback.at > self.until and callback.kind != "expiry":
                 self.until = callback.at
@@ -292,7 +292,7 @@ class Sending:
         self._put([ScheduledCallback(self, at, delivery.events, "retry", delivery=delivery)])
 
     def _open_all(self, callback: ScheduledCallback) -> list[Delivery]:
-        """Open the deliveries to all receivers at once: the store has all of them, or still the callback."""
+        """Open the deliveries to all receivers at once: the store has either all of them or still the callback."""
         opened = [each for receiver in self._receivers() if (each := self._open(receiver, callback)) is not None]
         if self._ledger is not None:
             try:
@@ -307,7 +307,7 @@ class Sending:
     def _open(self, receiver: Receiver, callback: ScheduledCallback) -> Delivery | None:
         """Make a delivery of the events that a receiver wants; None if it wants none."""
         verbatim, options, settings = callback.verbatim, self._options, receiver.settings
-        # Spelt once for all receivers: a run counts an event once, however many get it.
+        # Encoded once for all receivers: a run counts an event once for any number of receivers.
         events = callback.spelt
         if not events:
             events = callback.events

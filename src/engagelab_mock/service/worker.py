@@ -58,11 +58,11 @@ class KeyedExecutor:
         self._on_error = on_error
         self._on_start = on_start
         self._name = name
-        #: Notified when a key is ready, and when this is halted.
+        #: Notified when a key is ready, and when no further job may start.
         self._changed = threading.Condition(threading.Lock())
         #: The jobs of each key that has any, each with its tag. The running one comes first.
         self._jobs: dict[Hashable, deque[tuple[Job, object]]] = {}
-        #: The keys of which no job runs, in the order of their turns.
+        #: The keys without a running job, in the order of their turns.
         self._ready: OrderedDict[Hashable, None] = OrderedDict()
         self._threads: set[threading.Thread] = set()
         self._stopped = False
@@ -85,7 +85,7 @@ class KeyedExecutor:
                 thread.start()
 
     def take(self, key: Hashable, tags: Collection[object]) -> list[Job]:
-        """Remove and return the jobs of a key that have one of these tags and do not run yet."""
+        """Remove and return the jobs of a key that have one of these tags and have not started."""
         with self._changed:
             jobs = self._jobs.get(key)
             if jobs is None:
@@ -109,7 +109,7 @@ class KeyedExecutor:
             self._changed.notify_all()
 
     def stop(self, *, grace: float) -> bool:
-        """Halt, wait up to `grace` seconds for the jobs under way, and return whether they finished."""
+        """Start no further job, wait up to `grace` seconds for running jobs, and return whether they finished."""
         deadline = stopwatch() + grace
         self.halt()
         with self._changed:
@@ -124,14 +124,14 @@ class KeyedExecutor:
             key, job = turn
             try:
                 job()
-            except BaseException as error:  # a thread that ended would leave its key's other jobs waiting for ever
+            except BaseException as error:  # if this thread ended, the key's other jobs would wait for ever
                 self._on_error(error)
             del turn, job
             with self._changed:
                 jobs = self._jobs[key]
                 jobs.popleft()
                 if jobs:
-                    # To the end of the queue, so that a message with many callbacks does not delay the others.
+                    # Put it at the end of the queue, so that a message with many callbacks does not delay the others.
                     self._ready[key] = None
                     self._changed.notify()
                 else:
@@ -139,7 +139,7 @@ class KeyedExecutor:
                 del jobs
 
     def _next(self) -> tuple[Hashable, Job] | None:
-        """Wait for a key with a job to run; return None if this thread should end."""
+        """Wait for a key that has a job to run; return None if this thread should end."""
         with self._changed:
             while not self._stopped:
                 if self._ready:
@@ -159,7 +159,7 @@ class DeliveryWorker:
     ...     engagelab.send("+6591234567").statuses
     ['plan', 'sent', 'delivered', 'verified']
 
-    On a `LiveClock`, each receiver gets up to `concurrency` callbacks at once, and the callbacks of one message in
+    On a `LiveClock`, each receiver gets up to `concurrency` callbacks at once. The callbacks of one message are sent in
     order. A slow or dead receiver does not delay the others. On a `VirtualClock`, the worker settles each time a
     message was accepted. Failures are entered in the journal. After `stop`, pending callbacks stay unsent.
     """
@@ -184,7 +184,7 @@ class DeliveryWorker:
         self._own = threading.local()
 
     def start(self) -> Self:
-        """Start to send."""
+        """Start sending."""
         if self._stopped.is_set():
             raise UsageError("the worker was stopped and cannot start again", where="DeliveryWorker")
         if self._thread is None:
@@ -233,7 +233,7 @@ class DeliveryWorker:
         self.stop()
 
     def _run_due(self, clock: LiveClock) -> None:
-        """Run each entry of the agenda when it is due. Attempts take time, so they are posted to other threads."""
+        """Run each entry of the agenda when it is due. Attempts take time, so other threads make them."""
         self._mark()
         while (entry := clock.next_due()) is not None:
             self._try(entry.run)
@@ -263,7 +263,7 @@ class DeliveryWorker:
             executor.submit(delivery.message_id, job, delivery)
 
     def _take_back(self, message_id: str, deliveries: Collection[Delivery]) -> list[Job]:
-        """Remove and return the jobs of these deliveries that do not run yet."""
+        """Remove and return the jobs of these deliveries that have not started."""
         with self._lock:
             executors = tuple(self._executors.values())
         return [job for executor in executors for job in executor.take(message_id, deliveries)]
@@ -273,14 +273,14 @@ class DeliveryWorker:
         self._own.marked = True
 
     def _wait_for_room(self) -> bool:
-        """Wait a moment for a store that cannot be written; return False to all but this worker's threads.
+        """Wait a moment for a store that cannot be written; in threads that are not this worker's, return False.
 
-        They have a callback that is due and must be stored first. A thread that answers a call must not wait.
+        This worker's threads have a due callback that must be stored first. A thread that answers a call must not wait.
         """
         return getattr(self._own, "marked", False) and not self._stopped.wait(_ROOM_PAUSE)
 
     def _give_up_oldest(self) -> None:
-        """Keep what waits within its limit: of a receiver that does not answer it would grow for ever."""
+        """Limit the number of waiting jobs. If a receiver does not answer, their number would grow for ever."""
         if excess := self._engine.messages.take_excess():
             for sending in excess:
                 self._try(sending.give_up)
@@ -293,7 +293,7 @@ class DeliveryWorker:
             self._report(error)
 
     def _report(self, error: BaseException) -> None:
-        """Enter an error in the journal, as no caller can catch it, unless the journal has it already."""
+        """Enter an error in the journal, because no caller can catch it, unless it is in the journal already."""
         if isinstance(error, (NotAcknowledged, UsageError)):
             return
         try:

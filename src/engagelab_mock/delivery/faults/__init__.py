@@ -1,3 +1,3 @@
-"""Faults: what goes wrong on purpose."""
+"""Faults: errors that are made on purpose."""
 
 from __future__ import annotations

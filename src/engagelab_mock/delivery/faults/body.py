@@ -98,7 +98,7 @@ def _insert(draft: Draft, kind: str, section: Any) -> None:
 
 
 def _is_number(text: str) -> bool:
-    # Ids have up to 19 digits and fit into an integer of 64 bits; longer digits are not an id.
+    # Ids have up to 19 digits and fit into a 64-bit integer; a longer number is not an id.
     return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 1 << 63
 
 

@@ -28,8 +28,8 @@ def fault(name: str | Fault, *, on: str | Sequence[str] = (), attempts: int | No
     >>> print(fault("stale", by=900, on="delivered"))
     stale(by=900)
 
-    A `Fault` is returned with the given options changed. Raises `UnknownName` with the nearest name for a
-    misspelt fault, option, status or event, and `UsageError` for a value that an option cannot have.
+    With a `Fault`, returns it with the given options changed. Raises `UnknownName`, with the nearest name, for a
+    misspelt fault, option, status or event, and `UsageError` for an invalid value of an option.
     """
     if isinstance(name, Fault):
         return with_options(name, options, on=on or name.on, attempts=name.attempts if attempts is None else attempts)

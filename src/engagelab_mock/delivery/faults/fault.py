@@ -15,7 +15,7 @@ from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 from engagelab_mock.protocol.status import Status
 
 Family = Literal["signature", "body", "wire", "exchange"]
-#: The stages of making an attempt, at one of which a fault works; faults of one stage work in the given order.
+#: The stages of making an attempt. A fault works at one of them. Faults of the same stage work in the given order.
 STAGES = ("rows", "body", "signing", "headers", "wire", "exchange")
 Stage = Literal["rows", "body", "signing", "headers", "wire", "exchange"]
 
@@ -57,10 +57,10 @@ class Draft:
         self.copies = 1
         #: Whether the answer is dropped after it arrived.
         self.lose_answer = False
-        #: The status that replaces the receiver's 200, as a proxy would do it; None keeps the answer.
+        #: The status that replaces the receiver's 200, as a proxy can do; None keeps the answer.
         self.answer_with: int | None = None
         self.random = random
-        #: The genuine signature header that this receiver acknowledged last, to replay; None when there is none.
+        #: The genuine signature header that this receiver acknowledged last, to replay; None if there is none.
         self.earlier = earlier
 
 
@@ -71,7 +71,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     >>> fault("stale", by=900).options
     {'by': 900}
 
-    `on` limits it to callbacks that carry one of these statuses or events, `attempts` to a delivery's first attempts.
+    `on` limits it to callbacks with one of these statuses or events; `attempts` to a delivery's first attempts.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any] = {}
     #: The transports that can send it.
     transports: frozenset[str] = ANYWHERE
-    #: Whether it changes the signature, which only a receiver with username and secret gets.
+    #: Whether it changes the signature, which only a receiver with a username and a secret gets.
     needs_signature: bool = False
     on: tuple[str, ...] = ()
     attempts: int | None = None
@@ -99,7 +99,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         self.work(draft, **self.options)
 
     def check_receiver(self, *, transport: str, signs: bool) -> None:
-        """Raise `UsageError` if the fault does not work over this transport, or without a signature."""
+        """Raise `UsageError` if the fault is not possible with this transport, or without a signature."""
         if transport not in self.transports:
             able = ", ".join(f"Receiver.{name}(…)" for name in sorted(self.transports))
             raise UsageError(
@@ -124,22 +124,22 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Seconds by which a clock is wrong, up to a hundred years.
 Age = Annotated[float, msgspec.Meta(ge=0, le=100 * 365 * 86400)]
-#: Seconds that really pass, up to a minute.
+#: Seconds of real time, up to a minute.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
 #: A number from 1, limited so that the request fits into memory.
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 28)]
-#: How many at the same time, from 2.
+#: A number of simultaneous copies, from 2.
 Copies = Annotated[int, msgspec.Meta(ge=2, le=100)]
 #: An HTTP status of a server error.
 ServerError = Annotated[int, msgspec.Meta(ge=500, le=599)]
-#: How many digits of a signature of 64.
+#: A number of digits of a signature, which has 64.
 Digits = Annotated[int, msgspec.Meta(ge=0, le=63)]
 #: Text that a header can hold, without outer blanks and line breaks.
 HeaderText = Annotated[str, msgspec.Meta(pattern=r"\A[!-~\xa0-\xff]([ -~\xa0-\xff]*[!-~\xa0-\xff])?\Z")]
 #: A key or a value of a row.
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
-#: Every name that an event can have, for `on`.
+#: Every name that an event can have, for the option `on`.
 EVENT_NAMES = (
     *map(str, Status),
     *(known.sent_failed for known in DIALECTS.values() if known.sent_failed not in list(Status)),
@@ -150,7 +150,7 @@ EVENT_NAMES = (
 def with_options(fault: Fault, options: Mapping[str, Any], *, on: str | Sequence[str], attempts: object) -> Fault:
     """Return the fault with other options, limited to some callbacks and attempts.
 
-    Raises `UnknownName` for a misspelt option or event, `UsageError` for a value that an option cannot have.
+    Raises `UnknownName` for a misspelt option or event, `UsageError` for an invalid value of an option.
     """
     where = f"fault {fault.name!r}"
     types = get_type_hints(fault.work, include_extras=True)

@@ -26,9 +26,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-#: How much of an answer's body is kept, in bytes; the rest is read and not kept.
+#: How much of an answer's body is kept, in bytes. The rest is read and dropped.
 BODY_LIMIT = 1 << 20
-#: How many threads a transport uses at most.
+#: The maximum number of threads of a transport.
 _MOST_AT_ONCE = 1000
 #: Freezegun does not freeze time for a function that the module `threading` calls over fewer functions than this.
 _DEPTH = 5
@@ -62,7 +62,7 @@ class Transport(Protocol):
 
 
 class DistantTransport:
-    """Stand for the transport of a receiver that came from another process, where its app has stayed.
+    """Replace the transport of a receiver from another process, because its app is only in that process.
 
     >>> DistantTransport("wsgi", "http://testserver/engagelab").address
     'http://testserver/engagelab'
@@ -91,13 +91,13 @@ class DistantTransport:
         return [self.exchange(callback, limit, wire)]
 
     def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
 def exchange_in_threads(
     transport: Transport, callback: Callback, limit: float | None, wire: Wire | None, copies: int
 ) -> list[Response | TransportFailure]:
-    """Send a callback several times at the same time, each copy from its own thread; a single one from this thread."""
+    """Send a callback several times at the same time, each copy from its own thread; a single copy from this thread."""
 
     def one(_: int) -> Response | TransportFailure:
         try:
@@ -120,7 +120,7 @@ def _called_deep(function: Callable[[], T], depth: int) -> T:
 
 
 class Threads:
-    """Run functions that block in threads, which are made when they are first needed, and anew in a forked process.
+    """Run blocking functions in threads, which are made at the first use, and made again in a forked process.
 
     Each function gets a copy of the caller's context.
 
@@ -153,7 +153,7 @@ class Threads:
         return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
 
     def close(self) -> None:
-        """End the threads once they have nothing to do; a later call makes new ones."""
+        """End the threads when they are idle; a later call makes new threads."""
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False)
         self._pool = None
@@ -175,7 +175,7 @@ def in_django_transaction() -> bool:
 
 @contextlib.contextmanager
 def connections_stay_open() -> Iterator[None]:
-    """Keep Django from closing the database connection of a test's transaction, as its own test client does."""
+    """Keep Django from closing the database connection of a test's transaction, as Django's test client does."""
     from django.core.signals import request_finished, request_started
     from django.db import close_old_connections
 
@@ -188,7 +188,7 @@ def connections_stay_open() -> Iterator[None]:
 
 
 def check_length(response: Response) -> None:
-    """Raise `TransportFailure` if an app in process announced a longer body than it sent, as its client would see it.
+    """Raise `TransportFailure` if an in-process app announced a longer body than it sent, as an HTTP client would.
 
     >>> from engagelab_mock.protocol.callback import Headers
     >>> check_length(Response(200, "OK", Headers([("Content-Length", "4")]), b"fine"))
@@ -204,7 +204,7 @@ def check_length(response: Response) -> None:
 def split_address(url: str, *, where: str) -> SplitResult:
     """Split an http or https URL, or raise `InvalidSettings` with what is wrong.
 
-    A host of other letters is given in its ASCII form, as DNS and the Host header need it.
+    A host with non-ASCII letters is returned in its ASCII form, as DNS and the Host header need it.
 
     >>> split_address("http://127.0.0.1:5000/engagelab", where="url").port
     5000
@@ -245,7 +245,8 @@ def _ascii_host(host: str, where: str) -> str:
     """Return the ASCII form of an international host name."""
     try:
         name = host.encode("idna").decode("ascii")
-        # Letters such as ß that do not come back are those that the two versions of the standard encode differently.
+        # If the letters do not come back, they are letters such as ß that the two versions of the standard encode
+        # differently.
         same = name.encode("ascii").decode("idna") == host
     except UnicodeError:
         same = False

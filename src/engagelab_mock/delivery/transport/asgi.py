@@ -29,12 +29,12 @@ _PATIENCE = 5.0
 class AsgiTransport:
     """Drive an app by hand, as the ASGI specification says.
 
-    From synchronous code the app runs in one loop that stays open between callbacks, with its lifespan started before
-    the first. From a running loop, of asyncio or trio, it runs in that loop (`aexchange`), and its lifespan lasts for
-    the caller's `async with transport.lifespan()`. Other threads call it there, too, as long as that lasts.
+    From synchronous code, the app runs in one loop that stays open between callbacks. Its lifespan starts before the
+    first callback. From a running loop, of asyncio or trio, the app runs in that loop (`aexchange`), and its lifespan
+    lasts as long as the caller's `async with transport.lifespan()`. Meanwhile, other threads call it there, too.
 
-    As behind a server, each request has a task and a context of its own. Nothing ends that task but the app: a client
-    that has waited too long is gone, and the app goes on.
+    As behind a server, each request has its own task and context. Only the app ends that task: if a client has waited
+    too long, it is gone, and the app continues.
 
     >>> async def app(scope, receive, send):
     ...     await send({"type": "http.response.start", "status": 200})
@@ -68,9 +68,9 @@ class AsgiTransport:
         }
         self._host = (b"host", parts.netloc.encode("ascii"))
         self._own = AppLoop(app, lifespan=lifespan)
-        #: While the lifespan runs in a caller's loop: its state, and a function that runs a coroutine there.
+        #: While the lifespan runs in a caller's loop: its state, and a function that runs a coroutine in that loop.
         self._hosted: tuple[dict[str, Any], Callable[[Coroutine[Any, Any, Any]], Any]] | None = None
-        #: Requests that were given up and have not ended, each with a function that calls another in its loop.
+        #: Requests that were given up and have not ended, each with a function that calls another function in its loop.
         self._late: list[tuple[_Exchange, Callable[[Callable[[], object]], object]]] = []
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -97,7 +97,7 @@ class AsgiTransport:
             raise
 
     async def _break_off(self, callback: Callback, limit: float | None, wire: Wire) -> None:
-        """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
+        """Call the app and raise the `TransportFailure` of a wire that breaks off; return if it does not break off."""
         from engagelab_mock.delivery.transport.wire import failure_of  # only faults need it
 
         failure = failure_of(wire, len(callback.body))
@@ -135,7 +135,7 @@ class AsgiTransport:
                 self._hosted = before
 
     def run(self, program: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the loop of the app: its own, or that of `lifespan`, which another thread runs."""
+        """Run a coroutine in the loop of the app: its own loop, or that of `lifespan`, which another thread runs."""
         try:
             SYNC.check(self)
         except UsageError:
@@ -148,7 +148,7 @@ class AsgiTransport:
         try:
             return self._own.run(program)
         finally:
-            # This loop stands still between two calls: what is late now gets its time limit again to finish.
+            # This loop does not run between two calls, so late requests get their time limit again to finish.
             late = [exchange for exchange, _ in self._late if id(exchange) not in before]
             if late:
                 self._own.run(gather(exchange.finish() for exchange in late))
@@ -162,11 +162,11 @@ class AsgiTransport:
     def close(self) -> None:
         """Cancel requests that were given up, stop the app and close its loop; a later exchange opens it again.
 
-        Raises `TransportFailure`, after all is closed, if the app's lifespan failed at shutdown or before.
+        Raises `TransportFailure`, after closing all, if the app's lifespan failed at shutdown or before.
         """
         late, self._late = self._late, []
         for exchange, call_soon in late:
-            with contextlib.suppress(RuntimeError):  # its loop may be closed by now
+            with contextlib.suppress(RuntimeError):  # its loop may be closed already
                 call_soon(exchange.cancel)
         self._own.close()
 
@@ -210,7 +210,7 @@ class _Exchange:
         self._start: Message | None = None
         self._chunks: list[bytes] = []
         self._elapsed = -1.0
-        #: Set when the answer is complete, or will not be; and when the app has ended. Made if anything waits for them.
+        #: Set when the answer is complete or cannot come; and when the app has ended. Made when a task waits for it.
         self._over: Flag | None = None
         self._end: Flag | None = None
         self._gone = False
@@ -220,12 +220,12 @@ class _Exchange:
     async def run(self, app: AsgiApp, scope: dict[str, Any]) -> None:
         """Call the app and wait until it has ended; raise `TransportFailure` if its answer takes too long.
 
-        The limit does not apply to what the app does after its answer.
+        The limit does not apply to the app's work after its answer.
         """
         #: Cancels the app.
         self.cancel = _start(self._serve(app, scope))
         try:
-            # Many apps never wait, and a time limit costs more than they do.
+            # Many apps never wait, and setting a time limit costs more than calling them.
             await _checkpoint()
             if self.ended:
                 return
@@ -242,7 +242,7 @@ class _Exchange:
             self.cancel()
             raise
         except BaseException as stopped:
-            # The test was stopped, and its app with it.
+            # The test was stopped, so the app is stopped too.
             self.cancel()
             await self._until_ended()
             raise stopped from self.raised
@@ -258,7 +258,7 @@ class _Exchange:
                 waited_for.set()
 
     async def finish(self) -> None:
-        """Wait until the app has ended, for as long as its answer was waited for."""
+        """Wait until the app has ended, at most as long as its answer was waited for."""
         with contextlib.suppress(TimeoutError):
             async with limited(self._limit):
                 await self._until_ended()
@@ -302,7 +302,7 @@ class _Exchange:
                     self._over.set()
 
     def response(self) -> Response:
-        """Return the answer, with what the app raised after it; else raise `TransportFailure`."""
+        """Return the answer, with the exception that the app raised after it; else raise `TransportFailure`."""
         error = self.raised
         if self._elapsed < 0 and error is not None:
             raise app_raised(error) from error
@@ -338,11 +338,11 @@ class _BrokenExchange(_Exchange):
         return {"type": "http.request", "body": body, "more_body": not self._whole}
 
     async def send(self, message: Message) -> None:
-        """Drop it, as servers do: only later versions of ASGI than our scope's raise an error."""
+        """Drop the message, as servers do: only ASGI versions later than that of our scope raise an error."""
 
 
 def _start(program: Coroutine[Any, Any, None]) -> Callable[[], object]:
-    """Run a coroutine in a task and a context of its own, and return a function that cancels it."""
+    """Run a coroutine in its own task and context, and return a function that cancels it."""
     if in_trio():
         import trio
 
@@ -352,7 +352,7 @@ def _start(program: Coroutine[Any, Any, None]) -> Callable[[], object]:
             with scope:
                 await program
 
-        # A task of the caller's nursery would end with it.
+        # A task in the caller's nursery would end with it.
         trio.lowlevel.spawn_system_task(run, context=copy_context())
         return scope.cancel
     import asyncio

@@ -1,4 +1,4 @@
-"""POST a callback over HTTP/1.1: connections kept alive, redirects, proxies and cookies never followed."""
+"""POST a callback over HTTP/1.1. Connections are kept alive. Redirects, proxies and cookies are never followed."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-#: How long an idle connection is kept, in seconds: less than usual servers do, or a server could close it while our
-#: next request is under way.
+#: How long an idle connection is kept, in seconds. It is less than in usual servers, or a server could close the
+#: connection while our next request is under way.
 _IDLE_LIMIT = 1.0
 #: How much of a body is read at once, in bytes.
 _PART = 65536
-#: On Linux. A server that writes its answer in two pieces on a kept-alive connection, as Django's runserver does,
-#: waits for our system's TCP acknowledgement of the first, which otherwise takes 40 ms.
+#: For Linux. If a server writes its answer in two pieces on a kept-alive connection, as Django's runserver does, it
+#: waits for our system's TCP acknowledgement of the first piece, which otherwise takes 40 ms.
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 #: The wire as it is when no fault changes it.
 _PLAIN = Wire()
 
 
 class HttpTransport:
-    """Send callbacks to a URL; those sent at the same time use different connections.
+    """Send callbacks to a URL; callbacks sent at the same time use different connections.
 
     `tls_verify` is True, False, or the path of a CA bundle to trust instead of the system's.
 
@@ -66,7 +66,7 @@ class HttpTransport:
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         #: Connections that wait for the next callback, each with the time of its last complete answer.
         self._idle: deque[tuple[socket.socket, float]] = deque()
-        #: How often `close` was called.
+        #: How many times `close` was called.
         self._closings = 0
         self._threads = Threads()
         self._process = os.getpid()
@@ -74,7 +74,7 @@ class HttpTransport:
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
         wire = wire or _PLAIN
-        # The sender's own pauses do not count as the receiver's time.
+        # The sender's own pauses do not count towards the receiver's time.
         started = stopwatch() + wire.pauses
         deadline = None if limit is None else started + limit
         closings, keep = self._closings, False
@@ -84,7 +84,7 @@ class HttpTransport:
         finally:
             if keep:
                 self._idle.append((connection, stopwatch()))
-                if self._closings != closings:  # closed meanwhile, by another thread: nothing else would close it
+                if self._closings != closings:  # another thread has called `close`, which missed this connection
                     self._close_idle()
             else:
                 connection.close()
@@ -128,7 +128,7 @@ class HttpTransport:
             connection, since = idle
             if wire.connection == "kept":
                 return connection
-            # Readable while idle means that the receiver closed it or sent unexpected bytes: it cannot be used.
+            # If it is readable while idle, the receiver closed it or sent unexpected bytes: it cannot be used.
             if stopwatch() - since < _IDLE_LIMIT and not wait_for(connection, 0):
                 return connection
             connection.close()
@@ -136,13 +136,13 @@ class HttpTransport:
 
     def _pop_idle(self) -> tuple[socket.socket, float] | None:
         if self._process != os.getpid():
-            # They are those of the process that this one was forked from; closing them here does not end them there.
+            # They belong to the process from which this one was forked. Closing them here does not end them there.
             self._process = os.getpid()
             while self._idle:
                 self._idle.pop()[0].close()
         try:
             return self._idle.pop()
-        except IndexError:  # not checked beforehand, because other threads take connections too
+        except IndexError:  # not checked before, because other threads take connections too
             return None
 
     def _connect(self, deadline: float | None, limit: float | None) -> socket.socket:
@@ -180,14 +180,14 @@ def _new_transport(address: str, tls_verify: bool | str | os.PathLike[str]) -> H
 class Channel(io.RawIOBase):
     """Send a request and read its answer; each wait ends at the deadline.
 
-    What the system does not take at once is sent while the answer is read, because a receiver may answer before it has
-    read the request: it refuses a body that is too large, and closes.
+    Bytes that the system does not take at once are sent while the answer is read. A receiver may answer before it has
+    read the request: it refuses a body that is too large, and closes the connection.
     """
 
     def __init__(self, connection: socket.socket, deadline: float | None) -> None:
         self._connection = connection
         self._deadline = deadline
-        #: What is raised if the system takes or has nothing at the moment.
+        #: The exceptions that mean that the system has no bytes, or takes none, at the moment.
         self._busy: tuple[type[OSError], ...] = (BlockingIOError,)
         if type(connection) is not socket.socket:
             import ssl
@@ -197,11 +197,11 @@ class Channel(io.RawIOBase):
         self._more: Iterator[bytes] = iter(())
         #: Whether a part of the request is still to be sent.
         self.sending = False
-        #: Why the receiver takes no more of the request.
+        #: The error of sending, if the receiver takes no more of the request.
         self.refused: OSError | None = None
         self.received = 0
         self.at_end = False
-        #: Whether the wait ends before the attempt's deadline, as a fault wants it.
+        #: Whether a fault ends the wait before the attempt's deadline.
         self.gives_up = False
 
     def send(self, data: bytes, more: Iterable[bytes] = ()) -> None:
@@ -237,7 +237,7 @@ class Channel(io.RawIOBase):
         return self.received
 
     def _send_and_receive(self, buffer: WriteableBuffer) -> int | None:
-        """Send until something arrives, and return its size; None if all is sent before."""
+        """Send until some bytes arrive, and return their number; None if all is sent before."""
         self._connection.settimeout(0)
         while self.sending:
             with suppress(*self._busy):
@@ -249,7 +249,7 @@ class Channel(io.RawIOBase):
         return None
 
     def _send_some(self) -> None:
-        """Send what the system takes at once; raise one of `_busy` if it takes nothing."""
+        """Send the bytes that the system takes at once; raise one of `_busy` if it takes none."""
         self.sending = True
         try:
             sent = self._connection.send(self._unsent)
@@ -262,7 +262,7 @@ class Channel(io.RawIOBase):
         self.sending = True if self._unsent else self._next()
 
     def _next(self) -> bool:
-        """Go on to the next part of the request; return False if there is none."""
+        """Go on to the next part of the request; return False if no part is left."""
         for part in self._more:
             if part:
                 self._unsent = memoryview(part)
@@ -290,7 +290,7 @@ def _converse(
     except (BadMessage, BadBody) as error:
         raise TransportFailure(Outcome.MALFORMED, f"the answer is not HTTP: {error}") from error
     except OSError as error:
-        # A receiver that has refused the request and answers nothing has broken the connection.
+        # If a receiver has refused the request and does not answer, it has broken the connection.
         cause = channel.refused if isinstance(error, NoAnswer) and channel.refused else error
         if isinstance(cause, CutOff):
             outcome = Outcome.CLOSED if isinstance(cause, NoAnswer) else Outcome.INCOMPLETE
@@ -305,7 +305,7 @@ def _send(channel: Channel, connection: socket.socket, wire: Wire, head: bytes, 
         try:
             wire.put(connection, head, body)
         except ConnectionError as error:
-            channel.refused = error  # it may have answered before
+            channel.refused = error  # the receiver may have answered before
     if _QUICK_ACK is not None:
         connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
@@ -314,7 +314,7 @@ def _read_answer(channel: Channel, wire: Wire) -> tuple[Response, bool]:
     stream = io.BufferedReader(channel)
     answer = read_answer_head(stream)
     body = _read_body(answer_body(answer, wire.method, stream))
-    # Not after an unusual request: a receiver may not have read all of it, and would take the rest for the next one.
+    # Not after an unusual request: a receiver may not have read all of it, and would read the rest as the next request.
     keep = (
         (wire is _PLAIN or wire.reusable)
         and not (answer.closes or channel.at_end or channel.sending or channel.refused)
@@ -348,12 +348,12 @@ def _remaining(deadline: float | None) -> float | None:
 
 
 def _within(limit: float | None) -> str:
-    # Without our limit, the operating system's may still end an attempt.
+    # Without our time limit, that of the operating system may still end an attempt.
     return "" if limit is None else f" within {limit:g} s"
 
 
 def tls_context(tls_verify: bool | str | os.PathLike[str]) -> ssl.SSLContext:
-    """Return the TLS context: it verifies with the system's certificates, with a bundle, or not at all.
+    """Return the TLS context. It verifies with the system's certificates, with a bundle, or not at all.
 
     >>> tls_context(False).check_hostname
     False

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as it arrives: the head of a request or of an answer, and a body up to its end and no further."""
+"""HTTP/1.1 messages as they arrive: the head of a request or an answer, and the body exactly to its end."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Say how large a head may be: its bytes, and its headers if their number is limited, too."""
+    """Hold the largest size of a head in bytes, and the largest number of its headers (None: no limit)."""
 
     size: int
     headers: int | None = None
 
 
-#: What a server reads of a client that it does not know.
+#: The bounds of a server for requests of any client.
 SERVER_BOUNDS = Bounds(1 << 16, 100)
-#: What is read of the receiver's answer, and of what the recording proxy passes on.
+#: The bounds for the receiver's answer, and for messages that the recording proxy forwards.
 WIDE_BOUNDS = Bounds(1 << 20)
-#: The longest line that may begin a chunk, in bytes, and the most trailers.
+#: The longest first line of a chunk, in bytes, and the maximum number of trailers.
 _CHUNK_LINE = 8192
 _TRAILERS = 100
-#: A longer Content-Length is a mistake or an attack: it would be ten gigabytes and more.
+#: A longer Content-Length, of ten gigabytes and more, is a mistake or an attack.
 _LENGTH_DIGITS = 10
 _SHOWN = 100
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9]) ([1-9][0-9]{2})(?: ([^\r\n]*))?\r?\n")
-# Without blanks next to the second group: a pattern that could divide them in several ways takes quadratic time.
+# No blanks next to the second group: a pattern that can divide them in several ways takes quadratic time.
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n\0]*)\r?\n")
 _FOLDED = re.compile(rb"[ \t][^\r\n\0]*\r?\n")
 _VERSION = re.compile(rb"HTTP/([0-9])\.[0-9]")
@@ -45,7 +45,7 @@ _EMPTY = frozenset({b"\r\n", b"\n"})
 
 
 class BadMessage(Exception):
-    """Say what is wrong with bytes that are not HTTP, and which status to answer if they are a request."""
+    """Report bytes that are not HTTP, and the status to answer if they are a request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -56,21 +56,21 @@ class BadMessage(Exception):
 
 
 class BadBody(OSError):
-    """Say what is wrong with chunks that are malformed."""
+    """Report malformed chunks."""
 
 
 class CutOff(OSError):
-    """Say that the peer closed the connection before the end of its message."""
+    """Report that the peer closed the connection before the end of its message."""
 
 
 class NoAnswer(CutOff):
-    """Say that the peer closed the connection before its answer."""
+    """Report that the peer closed the connection before its answer."""
 
 
 class Fields(msgspec.Struct, frozen=True):
     """Hold the headers of a message, in order."""
 
-    #: Their lines as they came.
+    #: Their lines as they arrived.
     lines: tuple[bytes, ...]
     pairs: tuple[tuple[str, str], ...]
 
@@ -79,7 +79,7 @@ class Fields(msgspec.Struct, frozen=True):
         return [value for given, value in self.pairs if given.lower() == name]
 
     def lists(self, name: str, word: str) -> bool:
-        """Tell whether a header that is a list of words has this one."""
+        """Tell whether a header that is a list of words contains this word."""
         return has_word(",".join(self.get_all(name)), word)
 
     def without(self, names: Iterable[str]) -> list[bytes]:
@@ -87,7 +87,7 @@ class Fields(msgspec.Struct, frozen=True):
         dropped = {name.encode("latin-1") for name in names}
         kept, keep = [], True
         for line in self.lines:
-            if line[:1] not in {b" ", b"\t"}:  # a folded line goes with the one before it
+            if line[:1] not in {b" ", b"\t"}:  # a folded line belongs to the line before it
                 keep = line.partition(b":")[0].lower() not in dropped
             if keep:
                 kept.append(line)
@@ -126,7 +126,7 @@ def read_head(stream: Stream, bounds: Bounds = SERVER_BOUNDS) -> Head:
     (('Host', 'x'),)
     """
     line = stream.readline(bounds.size + 1)
-    if line in _EMPTY:  # one that a client sent after the body before [RFC 9112, 2.2]
+    if line in _EMPTY:  # a client may send one after the body before [RFC 9112, 2.2]
         line = stream.readline(bounds.size + 1)
     if len(line) > bounds.size:
         raise BadMessage(414, "the request line is too long")
@@ -137,7 +137,7 @@ def read_head(stream: Stream, bounds: Bounds = SERVER_BOUNDS) -> Head:
     if version[1] != b"1":
         raise BadMessage(400, f"{words[2].decode()} is not supported: this is HTTP/1.1")
     method, target, protocol = [word.decode("latin-1") for word in words]
-    if not target.startswith("/") and "://" in target:  # as clients send to a proxy
+    if not target.startswith("/") and "://" in target:  # clients send this form to a proxy
         try:
             urlsplit(target)
         except ValueError:
@@ -186,7 +186,7 @@ def _read_fields(stream: Stream, bounds: Bounds, size: int) -> Fields:
         lines.append(line)
         if (parts := _HEADER.fullmatch(line)) is not None:
             pairs.append((parts[1].decode("latin-1"), parts[2].strip(b" \t").decode("latin-1")))
-        elif pairs and _FOLDED.fullmatch(line):  # it continues the one before
+        elif pairs and _FOLDED.fullmatch(line):  # it continues the line before
             name, value = pairs[-1]
             pairs[-1] = name, f"{value} {line.strip().decode('latin-1')}"
         else:
@@ -195,7 +195,7 @@ def _read_fields(stream: Stream, bounds: Bounds, size: int) -> Fields:
 
 
 def has_word(header: str, word: str) -> bool:
-    """Tell whether a header that is a list of words has this one.
+    """Tell whether a header that is a list of words contains this word.
 
     >>> has_word("TE, Close", "close")
     True
@@ -204,7 +204,7 @@ def has_word(header: str, word: str) -> bool:
 
 
 class Body(io.RawIOBase):
-    """Read one message's body and nothing that follows it: of that length, in chunks, or to the end of the stream.
+    """Read one message's body to its end and no further: of a fixed length, in chunks, or to the end of the stream.
 
     Reading raises `BadBody` for chunks that are malformed, and `CutOff` for chunks that are cut off. A body shorter
     than its length ends early, with `ended` False.
@@ -224,7 +224,7 @@ class Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read some of it."""
+        """Read some bytes of it."""
         if self.ended:
             return 0
         if self.chunked and not self._left and not self._begin_chunk():
@@ -280,7 +280,7 @@ def request_body(fields: Fields, stream: Stream) -> Body:
     """Return the body of a request; raise `BadMessage` if the headers do not say where it ends."""
     lengths, codings = fields.get_all("content-length"), fields.get_all("transfer-encoding")
     if not codings:
-        # A second length is refused even if it is the same: what reads the request next may take the other.
+        # Refuse a second length even if it is the same: the next server that reads the request may take the other one.
         return Body(stream, _number(lengths) if lengths else 0)
     if [coding.lower() for coding in codings] != ["chunked"]:
         raise BadMessage(400, f"Transfer-Encoding is {_show(', '.join(codings))}, not 'chunked'")
@@ -302,7 +302,7 @@ def answer_body(head: AnswerHead, method: str, stream: Stream) -> Body:
 
 def _number(lengths: list[str]) -> int:
     given = lengths[0]
-    # Not `isdigit` alone, which knows the digits of many scripts.
+    # `isdigit` alone would also accept the digits of other scripts.
     if len(lengths) > 1 or not (given.isascii() and given.isdigit() and len(given) <= _LENGTH_DIGITS):
         raise BadMessage(400, f"Content-Length is {_show(', '.join(lengths))}, not a number of bytes")
     return int(given)

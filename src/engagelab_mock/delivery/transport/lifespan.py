@@ -18,7 +18,7 @@ from engagelab_mock.eventloop import in_loop, in_trio, is_cancellation, stopwatc
 T = TypeVar("T")
 
 Message = MutableMapping[str, Any]
-#: An ASGI app. Each framework types scope, receive and send differently, so a closer type would exclude some.
+#: An ASGI app. Each framework types scope, receive and send differently, so a narrower type would exclude some.
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: Runs a coroutine next to the caller's.
@@ -26,9 +26,9 @@ Start = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Lifespan:
-    """Run an app's lifespan; an app without one is used without it.
+    """Run an app's lifespan; an app that does not support the lifespan is used without it.
 
-    `state` is what the app's start-up left for its requests.
+    `state` is the state that the app's start-up made for its requests.
     """
 
     def __init__(self, app: AsgiApp) -> None:
@@ -41,7 +41,7 @@ class Lifespan:
     async def startup(self, start: Start) -> None:
         """Start the app with `start`; raise `TransportFailure` if the app reports that it could not start.
 
-        The caller, which provides `start`, cancels its tasks.
+        The caller, which provides `start`, must cancel its tasks.
         """
         self._tell, hear = _mailbox()
         self._answer, self._listen = _mailbox()
@@ -49,18 +49,18 @@ class Lifespan:
         start(self._run(scope, hear))
         message = await self._say("lifespan.startup")
         if message is None:
-            # An app without lifespan raises an Exception at once; the specification says to continue without it.
+            # An app without a lifespan raises an Exception at once. The specification says to continue without it.
             if self._raised is not None and not isinstance(self._raised, Exception):
                 raise self._failure("start-up failed", None)
         elif message["type"] == "lifespan.startup.failed":
-            # An app that could not start must not be asked to stop.
+            # Do not ask an app to stop if it could not start.
             self._ended = True
             raise self._failure("start-up failed", message)
         else:
             self._started = True
 
     async def shutdown(self) -> None:
-        """Stop the app, if it is running; raise `TransportFailure` if it fails, or has failed since it started."""
+        """Stop the app, if it is running; raise `TransportFailure` if it fails, or has failed since its start."""
         what = "failed before its shutdown" if self._ended else "shutdown failed"
         message = await self._say("lifespan.shutdown")
         if message is not None and message["type"] != "lifespan.shutdown.failed":
@@ -89,7 +89,7 @@ class Lifespan:
         if message is None:
             reason = f"{type(self._raised).__name__}: {self._raised}".removesuffix(": ")
         else:
-            # Frameworks put the whole traceback there; its last line names the error.
+            # Frameworks put the whole traceback there. Its last line names the error.
             reason = (message.get("message") or "").strip().rpartition("\n")[2] or "it gave no reason"
         failure = TransportFailure(Outcome.APP_RAISED, f"the app's lifespan {what}: {reason}")
         failure.__cause__ = self._raised
@@ -104,8 +104,8 @@ class Lifespan:
         return answer
 
 
-#: The loops of the process that this one was forked from, and their tasks: closing a loop here would disturb it there,
-#: and a task that nothing keeps complains.
+#: The loops of the process from which this one was forked, and their tasks. Closing a loop here would disturb that
+#: process, and a task without a reference would log a complaint.
 _INHERITED: list[tuple[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]]] = []
 
 
@@ -132,7 +132,7 @@ class AppLoop:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """Return what the start-up left for the requests in this loop; None in another loop."""
+        """Return the state that the start-up made for the requests in this loop; None in another loop."""
         here = self._loop is not None and asyncio._get_running_loop() is self._loop
         return self._lifespan.state if here and self._lifespan is not None else None
 
@@ -142,7 +142,7 @@ class AppLoop:
             if self._loop is not None:
                 _INHERITED.append((self._loop, asyncio.all_tasks(self._loop)))
             self._start_anew()
-        if in_loop():  # of another stack in this thread
+        if in_loop():  # a loop on another stack in this thread
             return self._threads.submit(self._run, program).result()
         if in_django_transaction():
             return self._run_beside_django(program)
@@ -151,7 +151,7 @@ class AppLoop:
     def close(self) -> None:
         """Stop the app and close the loop; a later call opens them again.
 
-        Raises `TransportFailure`, after all is closed, if the app's lifespan failed at shutdown or before.
+        Raises `TransportFailure`, after closing all, if the app's lifespan failed at shutdown or before.
         """
         if self._loop is None or self._process != os.getpid():
             return
@@ -185,14 +185,14 @@ class AppLoop:
             try:
                 return loop.run_until_complete(task)
             except (SystemExit, KeyboardInterrupt):
-                # These two leave the loop at once if any task raises them, or a signal, so this one may not have ended.
+                # If any task or a signal raises one of these two, the loop stops. So this one may not have ended.
                 _cancel(loop, {task})
                 raise
         finally:
             self._release()
 
     def _run_beside_django(self, program: Coroutine[Any, Any, T]) -> T:
-        """Run the loop in another thread, and in this one what uses the database, as Django's `async_to_sync` does."""
+        """Run the loop in another thread, but its database code in this thread, as Django's `async_to_sync` does."""
         from asgiref.current_thread_executor import CurrentThreadExecutor
         from asgiref.sync import AsyncToSync
 
@@ -328,7 +328,7 @@ def _cancel(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Future[Any]
         try:
             loop.run_until_complete(ended)
         except (SystemExit, KeyboardInterrupt):
-            # Each task that raises one stops the loop again. Otherwise a signal has raised it: stop waiting.
+            # Each task that raises one of them stops the loop again. Otherwise, a signal has raised it: stop waiting.
             if not any(task.done() for task in running):
                 raise
 

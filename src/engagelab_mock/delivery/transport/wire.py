@@ -1,6 +1,6 @@
-"""How a request is written: at once by default, or in the unusual and broken ways that faults ask for.
+"""How a request is written: at once by default, or in the unusual and broken ways of faults.
 
-A wire that breaks off does so in process, too.
+In process, a wire can break off too.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from engagelab_mock.protocol.callback import Callback
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-#: Why an exchange was broken off.
+#: Why an exchange broke off.
 BEFORE_REQUEST = "the connection was closed on purpose before the request was sent"
 BEFORE_ANSWER = "the connection was reset on purpose once the request was out"
 
 
 class Wire(msgspec.Struct):
-    """Say how a request is written; times are in seconds.
+    """Hold how a request is written; times are in seconds.
 
-    Most of it is for HTTP only. In process there is a method, and a broken exchange is an exception that the app gets
-    from its server interface.
+    Most of it is only for HTTP. In process, there is only a method, and a broken exchange, which is an exception that
+    the app gets from its server interface.
     """
 
-    #: The HTTP method; callbacks use POST, but receivers get other requests as well.
+    #: The HTTP method. Callbacks use POST, but receivers get other requests too.
     method: str = "POST"
     version: str = "1.1"
     chunked: bool = False
     #: Send `Expect: 100-continue`, and the body after this long without an interim answer.
     expect: float | None = None
-    #: Into how many pieces head and body are split, with a pause before each but the first.
+    #: The number of pieces of head and body, with a pause before each piece except the first.
     head_pieces: int = 1
     head_pause: float = 0.0
     body_pieces: int = 1
@@ -49,18 +49,18 @@ class Wire(msgspec.Struct):
     silent: bool = False
     #: Stop after this many bytes of the body and close.
     cut_after: int | None = None
-    #: Gets the connection, still open, when it is broken off; the owner of the list closes it.
+    #: Gets the connection, still open, when the exchange breaks off. The owner of the list closes it.
     held: list[socket.socket] | None = None
-    #: Reset the connection once the request is out, without reading the answer.
+    #: Reset the connection once the request is sent, without reading the answer.
     reset: bool = False
-    #: Give up waiting for the answer this long after the request is out.
+    #: Stop waiting for the answer this long after the request is sent.
     abandon_after: float | None = None
     #: "alive" uses a kept connection that is still open, "kept" uses one unchecked, "new" opens and closes one.
     connection: Literal["alive", "kept", "new"] = "alive"
 
     @property
     def reusable(self) -> bool:
-        """Tell whether the connection can be used again, because nothing unusual is sent on it."""
+        """Tell whether the connection can be used again, because the request on it is an ordinary one."""
         return self.connection != "new" and self == Wire(connection=self.connection)
 
     @property
@@ -110,27 +110,27 @@ class Wire(msgspec.Struct):
             raise TransportFailure(Outcome.ABANDONED, BEFORE_ANSWER)
 
     def mid_body(self, length: int) -> str:
-        """Describe where a body of that length was broken off."""
+        """Describe the place at which a body of that length broke off."""
         return f"broken off on purpose after {min(self.cut_after or 0, length)} of {length} body bytes"
 
 
 class CutBody(BytesIO):
-    """Give a WSGI app the part of the body that arrived, and raise `ConnectionResetError` at its end.
+    """Give a WSGI app the part of the body that arrived, and then raise `ConnectionResetError`.
 
     >>> CutBody(b"{").read(2)
     b'{'
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the rest of the part, until there is none."""
+        """Return the rest of the part, until no bytes are left."""
         return self._some(super().read(-1 if size is None or size < 0 else size), size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Return the rest of a line, until there is none."""
+        """Return the rest of a line, until no bytes are left."""
         return self._some(super().readline(-1 if size is None else size), size)
 
     def _some(self, data: bytes, size: int | None) -> bytes:
-        # A caller that reads to the end waits for it, and it never comes.
+        # If a caller reads to the end, it waits for bytes that never come.
         if size != 0 and (not data or size is None or size < 0):
             raise ConnectionResetError("the client closed the connection in the middle of the body")
         return data
@@ -139,7 +139,7 @@ class CutBody(BytesIO):
 def failure_of(wire: Wire, length: int) -> TransportFailure | None:
     """Return the failure of an exchange that the wire breaks off; None if the wire does not break it off.
 
-    Raises it if the app never gets the request. `length` is the body's, in bytes.
+    Raises the failure if the app never gets the request. `length` is the length of the body, in bytes.
 
     >>> failure_of(Wire(cut_after=2), 4).reason
     'broken off on purpose after 2 of 4 body bytes'
@@ -154,7 +154,7 @@ def failure_of(wire: Wire, length: int) -> TransportFailure | None:
 def break_off_wsgi(
     app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, callback: Callback, wire: Wire
 ) -> None:
-    """Call the app and raise the `TransportFailure` of a wire that breaks off; return if the wire does not."""
+    """Call the app and raise the `TransportFailure` of a wire that breaks off; return if it does not break off."""
     failure = failure_of(wire, len(callback.body))
     if failure is None:
         return
@@ -166,7 +166,7 @@ def break_off_wsgi(
             # A server notices when it sends the first bytes.
             next(filter(None, answer), None)
         finally:
-            # PEP 3333: it must close an answer that it cannot send all the same.
+            # PEP 3333: even if it cannot send the answer, it must close it.
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
@@ -189,8 +189,8 @@ def _cut(data: bytes, pieces: int) -> Iterator[bytes]:
 
 
 def wait_for(connection: socket.socket, seconds: float | None, *, writable: bool = False) -> bool:
-    """Wait until there is something to read, or, if asked, room to write; return whether there is."""
-    if not hasattr(select, "poll"):  # on Windows, whose `select` has no limit on descriptors
+    """Wait until there are bytes to read, or, if asked, space to write; return whether there are."""
+    if not hasattr(select, "poll"):  # on Windows, `select` has no limit on descriptors
         ready = select.select([connection], [connection] if writable else [], [], seconds)
         return bool(ready[0] or ready[1])
     # `select` refuses descriptors above 1023.

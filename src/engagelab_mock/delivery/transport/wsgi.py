@@ -38,8 +38,8 @@ class WsgiTransport:
     >>> WsgiTransport(app, "http://testserver/engagelab").exchange(Callback(Headers(), b"{}"), 3).status
     200
 
-    A synchronous app cannot be interrupted, so a late answer is judged when it has come. As behind a server, each call
-    has a context of its own, and no event loop runs in its thread: a view may run one.
+    A synchronous app cannot be interrupted, so a late answer is judged after it has come. As behind a server, each call
+    has its own context, and no event loop runs in its thread, so that a view can run one.
     """
 
     name = "wsgi"
@@ -76,7 +76,7 @@ class WsgiTransport:
 
     def _call(self, callback: Callback, limit: float | None, wire: Wire | None) -> Response:
         started = stopwatch()
-        answer: list[tuple[Any, Any]] = []  # of any type, checked when the app has returned
+        answer: list[tuple[Any, Any]] = []  # of any type, checked after the app has returned
         written: list[bytes] = []
 
         def start_response(
@@ -146,9 +146,9 @@ class WsgiTransport:
 def _collect(
     chunks: Iterable[bytes], written: list[bytes], started: float
 ) -> tuple[bytes, float, BaseException | None]:
-    """Return the whole body, how long it took to its last byte, and what `close` raised after that."""
+    """Return the whole body, the seconds to its last byte, and the exception that `close` raised after that."""
     if type(chunks) is list and len(chunks) == 1 and not written and type(chunks[0]) is bytes:
-        return chunks[0], stopwatch() - started, None  # what most apps return, and a list has nothing to close
+        return chunks[0], stopwatch() - started, None  # most apps return a list, which has nothing to close
     try:
         iterator = iter(chunks)
     except TypeError:
@@ -156,7 +156,7 @@ def _collect(
         raise TransportFailure(Outcome.MALFORMED, reason) from None
     raised: BaseException | None = None
     try:
-        # Not `extend`: an app that writes while it is iterated gets its bytes in that order.
+        # Not `extend`: if an app writes while its answer is iterated, its bytes must come in that order.
         for chunk in iterator:
             written.append(chunk)
     except BaseException as error:
@@ -167,7 +167,7 @@ def _collect(
             if (close := getattr(chunks, "close", None)) is not None:
                 close()
         except BaseException as error:
-            raised = error  # the client has its answer by now
+            raised = error  # the client has its answer already
     try:
         return b"".join(written), elapsed, raised
     except TypeError as error:
@@ -176,7 +176,7 @@ def _collect(
 
 @functools.lru_cache(maxsize=64)
 def _environ(address: str) -> dict[str, Any]:
-    """Return what the requests to an address have in common; each request gets a copy."""
+    """Return the data that all requests to an address share; each request gets a copy."""
     parts = split_address(address, where="base_url")
     return {
         "REQUEST_METHOD": "POST",

@@ -1,4 +1,4 @@
-"""A tape: callbacks that a receiver got, recorded to look at, to send again, or to play as a schedule."""
+"""A tape: recorded callbacks of a receiver, to look at, to send again, or to play as a schedule."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Tape:
     """
 
     def __init__(self, engine: Engine | None, contents: Contents) -> None:
-        #: Sends the callbacks; None for a tape that came from another process.
+        #: Sends the callbacks; None for a tape from another process.
         self._engine = engine
         #: The first line; None if it is missing or damaged.
         self.head: Head | None = contents.head
         #: Every recorded request, in the order of arrival.
         self.entries: tuple[TapeEntry, ...] = contents.entries
-        #: The lines that cannot be read, with the reason.
+        #: The unreadable lines, each with the reason.
         self.problems: tuple[TapeProblem, ...] = contents.problems
 
     @property
@@ -84,9 +84,9 @@ class Tape:
     ) -> list[Delivery]:
         """Send every callback again, with the recorded delays, to the receivers, and return the deliveries.
 
-        With `resign`, each is signed with the receiver's secret; without it, it has the recorded signature, if it had
-        one. `rebase` moves the times in the bodies so that the first callback is at "now" or at a Unix time; with None
-        the bodies are sent byte for byte. The options are those of `deliver`. Raises `NotAcknowledged` like `send`.
+        With `resign`, each is signed with the receiver's secret. Without it, each has the recorded signature, if any.
+        `rebase` moves the times in the bodies so that the first callback is at "now" or at a Unix time. With None, the
+        bodies are sent byte for byte. The options are those of `deliver`. Raises `NotAcknowledged` like `send`.
         """
         __tracebackhide__ = True
         return run_sync(self._replay(SYNC, resign, rebase, options))
@@ -138,7 +138,7 @@ class Tape:
         return Tape, (None, Contents(self.head, self.entries, self.problems))
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # it does not change
+        return self  # it is immutable
 
     def __repr__(self) -> str:
         wrong = f", {len(self.problems)} unreadable lines" if self.problems else ""
@@ -205,7 +205,7 @@ def _move(value: Any, seconds: int) -> Any:
 
 
 def _as_taped(entry: TapeEntry) -> Fault:
-    """Return the fault that replaces the signature by the recorded one."""
+    """Return the fault that replaces the signature with the recorded one."""
 
     def work(draft: Draft) -> None:
         kept = [pair for pair in draft.headers if pair[0] != HEADER]
@@ -223,7 +223,7 @@ _Key = tuple[str, str, int, int]
 def schedule_of(entries: Sequence[TapeEntry]) -> Schedule:
     """Return a schedule that delivers the recorded statuses in the same order, as often, with the same delays.
 
-    It has only statuses that EngageLab knows. `Tape.replay` sends everything.
+    It has only the statuses that EngageLab has. `Tape.replay` sends every callback.
 
     >>> schedule_of([])
     <Schedule eg1::>
@@ -260,7 +260,7 @@ def _key(event: StatusEvent) -> _Key:
 
 
 def _scenario(events: Sequence[StatusEvent]) -> Scenario:
-    """Return the lifecycle of one message's events; the built-in one if there is one with the same steps."""
+    """Return the lifecycle of one message's events; a built-in one if its steps are the same."""
     scenario = Scenario("", graph=None)
     moment = events[0].itime
     for event in events:

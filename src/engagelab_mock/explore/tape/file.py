@@ -19,7 +19,7 @@ from engagelab_mock.protocol.callback import Headers, decode
 from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.signature import HEADER
 
-#: The version of the format; the first line of a tape has it.
+#: The version of the format. The first line of a tape has it.
 VERSION = 1
 #: The type of the first line.
 KIND = "engagelab-tape"
@@ -56,7 +56,7 @@ class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
-    #: The body; None if it was dropped, or if it is not text and `base64` has it.
+    #: The body. None if it was dropped, or if it is not text and `base64` has it.
     body: str | None = None
     base64: str | None = None
     #: The receiver's answer; None if there was none.
@@ -92,7 +92,7 @@ class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
 
 
 def written(line: Head | TapeEntry) -> bytes:
-    """Return a line of a tape as ASCII, which every tool keeps intact, with its line break.
+    """Return a line of a tape, with its line break, as ASCII, which every tool keeps intact.
 
     >>> written(Head(started=0.0, sanitised=False))[-2:]
     b'}\\n'
@@ -121,7 +121,7 @@ class TapeProblem(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """Hold what was read from a tape file; `head` is None if the first line is not the head of a tape."""
+    """Hold the contents of a tape file; `head` is None if the first line is not the head of a tape."""
 
     head: Head | None
     entries: tuple[TapeEntry, ...]
@@ -179,7 +179,7 @@ def _head(line: bytes, *, where: str) -> Head | None:
 
 
 def _entry(line: bytes) -> tuple[TapeEntry | None, str]:
-    """Return the entry in a line, or what is wrong with it."""
+    """Return the entry in a line, or the problem with it."""
     try:
         entry = msgspec.json.decode(line, type=TapeEntry)
         entry.content  # noqa: B018  # raises if it is not base64
@@ -193,7 +193,7 @@ NOT_JSON = "the body was dropped: it is not JSON, so it cannot be sanitised"
 
 
 class TapeWriter:
-    """Write a new tape, from any thread; without a sanitiser, everything is kept unchanged.
+    """Write a new tape, from any thread. Without a sanitiser, keep everything unchanged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -235,7 +235,7 @@ class TapeWriter:
         """Add a request, sanitised if the tape has a sanitiser."""
         with self._lock:
             line = written(self._entry(at, method, path, headers, body, answer, note))
-            # One write a line, so that at most the last line of an interrupted tape is incomplete.
+            # One write for each line, so that at most the last line of an interrupted tape is incomplete.
             self._file.write(line)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ _FICTIONAL = ("+3319900", "+3326191", "+3335301", "+3346571", "+3353649", "+3363
 _OFCOM = "+447700900"
 _RANGE = 10_000
 _NAMES = len(_FICTIONAL) * _RANGE + 1_000
-#: Country code 999 is not assigned [?]. It has the people who do not fit into the ranges above.
+#: Country code 999 is not assigned [?]. It is used for people who do not fit into the ranges above.
 _UNASSIGNED = "+999"
 # The three networks that RFC 5737 reserves for documentation.
 _NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
@@ -34,7 +34,7 @@ class Pseudonyms:
     >>> names.email("Alice@acme.example").endswith("@example.com")
     True
 
-    Without a key, a random one is used and never stored: with a known key, all phone numbers could be tried.
+    Without a key, a random one is used and never stored: with a known key, an attacker could try all phone numbers.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -66,7 +66,7 @@ class Pseudonyms:
         return self._name("text", text, lambda number, _: f"text-{number:016x}"[:13])
 
     def number(self, number: int) -> int:
-        """Return a number for one that may identify a person."""
+        """Return a pseudonym for a number that may identify a person."""
         return int(self.phone(str(number)))
 
     def _name(self, kind: str, original: str, make: Callable[[int, int], str]) -> str:
@@ -144,7 +144,7 @@ _NUMBERS = frozenset(
 )
 #: The keys of the protocol whose values are sentences or paths.
 _TEXTS = frozenset({"message", "reason", "api_path", "method"})
-#: The largest number that stays under a key that no document names.
+#: The largest number that is kept under a key that no document names.
 _SMALL = 999
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\{}=]+@[\w.-]*\w")
@@ -197,7 +197,7 @@ class Sanitiser:
         return value if name in _PLAIN_HEADERS else DROPPED
 
     def _value(self, value: Any, key: str, *, free: bool) -> Any:
-        """Return the sanitised value of a key; `free` values have their meaning from the app, not from a document."""
+        """Return the sanitised value of a key; the app, not a document, gives `free` values their meaning."""
         if value is None or isinstance(value, bool):
             return value
         if _SECRET.fullmatch(key):

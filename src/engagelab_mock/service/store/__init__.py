@@ -14,7 +14,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class StoreError(UsageError):
-    """Report that a store cannot be written, for example because the disk is full; nothing of the change is stored.
+    """Report that a store cannot be written, for example because the disk is full. No part of the change is stored.
 
     >>> print(StoreError("the file cannot be written: database or disk is full", where="mock.sqlite"))
     mock.sqlite: the file cannot be written: database or disk is full
@@ -37,7 +37,7 @@ class Store(Protocol):
         """Store all changes that the block makes, or none if it raises."""
 
     def undo(self, action: Callable[[], object]) -> None:
-        """Call this if the transaction stores nothing, so that the objects in memory agree with the store."""
+        """Call `action` if the transaction stores nothing, so that the objects in memory agree with the store."""
 
     def load(self, kind: str, type: type[Record]) -> Iterator[Record]:
         """Return the records of a kind, in the order in which they were first stored."""

@@ -51,7 +51,7 @@ class Ledger:
         self._keep = keep
         self._closed: dict[str, deque[str]] = {DELIVERY: deque(), REFUSAL: deque()}
         #: Waits a moment for a store that cannot be written, and returns whether to try again. A worker sets it: its
-        #: threads wait for room, and all others get the error.
+        #: threads wait for space, and all other threads get the error.
         self.may_wait: Callable[[], bool] = _never
 
     def planned(self, callback: ScheduledCallback, message_id: str, options: DeliveryOptions) -> str:
@@ -74,7 +74,7 @@ class Ledger:
         return key
 
     def withdrawn(self, callbacks: Iterable[ScheduledCallback], deliveries: Iterable[Delivery] = ()) -> None:
-        """Delete callbacks that are withdrawn, and store that the deliveries will not be retried."""
+        """Delete withdrawn callbacks, and store that their deliveries will not be retried."""
         with self.store.transaction():
             for callback in callbacks:
                 if callback.key:
@@ -86,7 +86,7 @@ class Ledger:
                     self.count_closed(DELIVERY, delivery.key)
 
     def opened(self, planned: str, deliveries: Sequence[Delivery]) -> None:
-        """Replace a planned callback, by its key, by its deliveries, before their first attempts."""
+        """Replace a planned callback, found by its key, with its deliveries, before their first attempts."""
 
         def write() -> None:
             for delivery in deliveries:
@@ -124,7 +124,7 @@ class Ledger:
         return True
 
     def webhook(self, receiver: Receiver) -> None:
-        """Store the receiver that the app set, for later processes that are started without one."""
+        """Store the receiver that the app set, for later processes that start without a receiver."""
         self.store.save_setting(WEBHOOK, StoredReceiver.of(receiver))
 
     def count_closed(self, kind: str, key: str) -> None:
@@ -143,7 +143,7 @@ class Ledger:
             self.store.delete(kind, oldest)
 
     def _write(self, write: Callable[[], object]) -> None:
-        """Make a change to the store as a whole; if it cannot be made, try again for as long as `may_wait` says."""
+        """Make a change to the store as a whole; if that fails, try again as long as `may_wait` returns True."""
         while True:
             try:
                 with self.store.transaction():

@@ -171,7 +171,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
     given_up: bool = False
     attempts: tuple[StoredAttempt, ...] = ()
     ended: float | None = None
-    #: When the next attempt is due or, if one is under way, when that was due.
+    #: When the next attempt is due. If an attempt is under way: when that attempt was due.
     due: float | None = None
 
     @classmethod
@@ -207,19 +207,19 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
             key=self.key,
         )
         delivery.attempts = [attempt.restored(delivery) for attempt in self.attempts]
-        # The sender's order: of several copies sent at once, those that failed come last.
+        # In the sender's order: of several copies sent at once, the failed ones come last.
         delivery.attempts.sort(key=lambda attempt: (attempt.number, not attempt.acknowledged))
         return delivery
 
 
 class StoredCallback(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Hold a callback that is not sent yet; `events` is its body as it is before a dialect changes it."""
+    """Hold a callback that is not sent yet; `events` is its body before a dialect changes it."""
 
     key: str
     at: float
     events: str
     message_id: str = ""
-    #: Whether it reports the expiry of a code; a sending does not wait for that.
+    #: Whether it reports the expiry of a code. A sending does not wait for that.
     expiry: bool = False
     retry: tuple[float, ...] = ()
     faults: tuple[StoredFault, ...] = ()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def restore(engagelab: EngageLab, store: SqliteStore) -> None:
-    """Load a store into a new EngageLab, and write to the store everything that it does from now on.
+    """Load a store into a new EngageLab, and write all later changes to that store.
 
     Overdue callbacks are sent at once. Retries continue by their policy, and attempts keep their numbers. Attempts that
     were under way when the process ended stay in the journal as `pending`, and are made again. Ids are drawn from
@@ -73,7 +73,7 @@ def restore(engagelab: EngageLab, store: SqliteStore) -> None:
         sendings = _Sendings(engine)
         work = _restore_journal(engine, ledger, sendings)
         work += _planned(store, sendings)
-        # As the other process would have sent it. What is due at one moment keeps the order in which it was stored.
+        # In the same order as in the other process. Callbacks that are due at the same time keep their stored order.
         for _, _, resume in sorted(work, key=lambda each: each[:2]):
             resume()
         engine.journal.keeper = ledger
@@ -95,7 +95,7 @@ def _continue_clock(clock: LiveClock, store: SqliteStore) -> None:
 
 
 def _restore_webhook(engine: Engine, ledger: Ledger) -> None:
-    """Use the receiver that the app set; forget it if this process was started with receivers."""
+    """Use the receiver that the app set; forget it if this process started with receivers."""
     stored = ledger.store.load_setting(WEBHOOK, StoredReceiver | None)
     if stored is None:
         return
@@ -117,7 +117,7 @@ def _restore_api(engine: Engine, store: SqliteStore) -> None:
 
 
 class _Sendings:
-    """Make one sending for each message and delivery options with something left to send."""
+    """Make one sending for each combination of message and delivery options that has pending callbacks."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -130,7 +130,7 @@ class _Sendings:
         key = msgspec.json.encode((message_id, retry, faults, total))
         sending = self._sendings.get(key)
         if sending is None:
-            # No failure is raised: the test that made the call ended with the other process.
+            # No failure is raised, because the test that made the call ended with the other process.
             options = DeliveryOptions(False, RetryPolicy(retry), StoredFault.restored(faults), total)
             sending = self._sendings[key] = self._engine.sending_with(options, message_id)
             if message_id:
@@ -138,9 +138,9 @@ class _Sendings:
         return sending
 
 
-#: Something to send: when it is due, what goes before what at one moment, and the call that schedules it.
+#: A pending callback: when it is due, its order among those due at the same time, and the call that schedules it.
 Work = tuple[float, int, Callable[[], None]]
-#: What was taken off the agenda already, what was not, and what was put on it later.
+#: The order of callbacks: those that were off the agenda, then those that were on it, then those added later.
 _BEGUN, _PLANNED, _RETRY = range(3)
 
 
@@ -178,7 +178,7 @@ def _restore_journal(engine: Engine, ledger: Ledger, sendings: _Sendings) -> lis
 
 
 def _due(stored: StoredDelivery, delivery: Delivery, now: float) -> tuple[float, int]:
-    """Return when the next attempt of a delivery is due, and its order; one that did not end is as due as it was."""
+    """Return when the next attempt of a delivery is due, and its order; an unfinished attempt keeps its time."""
     last = delivery.attempts[-1] if delivery.attempts else None
     if last is None or last.outcome is Outcome.PENDING:
         return (now if stored.due is None else stored.due), _BEGUN
@@ -187,7 +187,7 @@ def _due(stored: StoredDelivery, delivery: Delivery, now: float) -> tuple[float,
 
 
 def _receiver_finder(engine: Engine) -> Callable[[StoredReceiver], Receiver]:
-    """Return a function that finds the engine's receiver at the same address, or restores the stored one."""
+    """Return a function that finds the engine's receiver at the same address, or else restores the stored one."""
     known = {(receiver.transport.name, receiver.address): receiver for receiver in engine.receivers}
 
     def find(stored: StoredReceiver) -> Receiver:

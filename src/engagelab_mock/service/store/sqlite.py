@@ -18,9 +18,9 @@ from engagelab_mock.service.store import StoreError
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
-#: The application id that marks a SQLite file as a store: "elmk".
+#: The application id, "elmk", that marks a SQLite file as a store.
 _APPLICATION = 0x656C6D6B
-#: The version of the tables and records; add one with each change that an older version cannot read.
+#: The version of the tables and records. Increase it with each change that an older version cannot read.
 SCHEMA = 1
 #: How long to wait for a lock on the file, in seconds: another process may be stopping, and close it soon.
 _LOCK_TIMEOUT = 1.0
@@ -38,7 +38,7 @@ _PUT = (
 
 
 class SqliteStore:
-    """Store records in a SQLite file, where they are still there after the process was killed.
+    """Store records in a SQLite file, which keeps them even if the process is killed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -60,14 +60,14 @@ class SqliteStore:
         self._lock = threading.RLock()
         self._depth = 0
         self._closed = False
-        #: Undo what the transaction changed in memory, the oldest change first.
+        #: Functions that undo the transaction's changes in memory, in the order of the changes.
         self._undo: list[Callable[[], object]] = []
-        #: Called with the error when the file cannot be written any more, and with None when it can be again.
+        #: Called with the error when the file can no longer be written, and with None when it can be written again.
         self.on_trouble: Callable[[StoreError | None], object] | None = None
         self._in_trouble = False
         with self._usage_errors():
             self._database = _open(self.path)
-            #: The path from here on, wherever the process goes, and the file that it names.
+            #: The absolute path, in case the process changes its directory, and the file that it names.
             self._absolute = os.path.abspath(path)
             self._file = _identity(self._absolute)
 
@@ -101,7 +101,7 @@ class SqliteStore:
                     yield
                     self._database.execute("COMMIT")
                 except BaseException:
-                    # Some errors have rolled it back already.
+                    # After some errors, SQLite has rolled it back already.
                     if self._database.in_transaction:
                         self._database.execute("ROLLBACK")
                     self._depth = 0
@@ -113,7 +113,7 @@ class SqliteStore:
                     self._undo.clear()
 
     def undo(self, action: Callable[[], object]) -> None:
-        """Call this if the transaction stores nothing, so that the objects in memory agree with the store."""
+        """Call `action` if the transaction stores nothing, so that the objects in memory agree with the store."""
         with self._lock:
             if self._depth:
                 self._undo.append(action)
@@ -175,7 +175,7 @@ class SqliteStore:
             self._change("REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value)))
 
     def load_setting(self, name: str, type: Any) -> Any:
-        """Return the value that was stored by a name, or None if there is none."""
+        """Return the value stored under a name, or None if there is none."""
         with self._lock, self._usage_errors():
             row = self._database.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
         try:
@@ -222,7 +222,7 @@ class SqliteStore:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Return what identifies the file that a path names, and None if it names none."""
+    """Return what identifies the file at a path, or None if no file is there."""
     try:
         found = os.stat(path)
     except OSError:
