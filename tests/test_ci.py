@@ -34,6 +34,8 @@ STEPS = [
     "python -m ruff check",
     "python -m ruff format --check",
     "python -m mypy",
+    "python -m pip install pytest-django",
+    "python -m pytest -n 0 tests/real/test_django_rows.py",
     "python -m pip install .[docs]",
     "python -m sphinx",
     *["python -m pip install -c", "python -m pytest -c"] * len(PYTHONS),
