@@ -133,14 +133,33 @@ def test_asynchronous_functions_are_awaited() -> None:
 # The app.
 
 
-@pytest.mark.parametrize("name", ["prepare", "reset", "wait_idle"])
+def test_the_whole_account_is_read_as_a_copy() -> None:
+    totals = {"credits": [1]}
+    kept = run_sync(Probe(observe_account=lambda: totals).look_at_account(SYNC))
+    totals["credits"].append(1)
+    assert kept == {"credits": [1]}
+    assert run_sync(Probe().look_at_account(SYNC)) is None
+
+
+def test_the_clock_of_the_app_is_set_and_made_right_again() -> None:
+    times: list[float | None] = []
+    probe = Probe(set_time=times.append)
+    run_sync(probe.set_app_time(SYNC, 1_800_000_000.0))
+    run_sync(probe.set_app_time(SYNC, None))
+    assert times == [1_800_000_000.0, None]
+
+
+@pytest.mark.parametrize("name", ["prepare", "reset", "wait_idle", "observe_account", "set_time", "restart"])
 def test_a_function_that_raises_is_named(name: str) -> None:
     given: dict[str, Any] = {name: raising(RuntimeError("UNIQUE constraint failed\nmore"))}
     probe = Probe(**given)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "prepare": lambda: run_sync(probe.prepare_message(SYNC, MESSAGE)),
         "reset": lambda: run_sync(probe.reset_app(SYNC)),
         "wait_idle": lambda: idle(probe),
+        "observe_account": lambda: run_sync(probe.look_at_account(SYNC)),
+        "set_time": lambda: run_sync(probe.set_app_time(SYNC, 0.0)),
+        "restart": lambda: run_sync(probe.restart_app(SYNC)),
     }
     with pytest.raises(ProbeFailed, match=f"{name} raised RuntimeError: UNIQUE constraint failed") as raised:
         calls[name]()

@@ -1,4 +1,4 @@
-"""The probe: four functions of the user that read a message's state, prepare it, reset the app and wait for it.
+"""The probe: functions of the user that read the app's state, and prepare, reset, restart the app and wait for it.
 
 `explore`, `replay`, the state machine and the checks judge by these functions. If one fails, it is an error of the
 run. It is never regarded as a state.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Observe = Callable[[str], Any]
 #: A callable that returns once the app's background work is done, or seconds for which the state must stay the same.
 WaitIdle = Callable[[], Any] | float
+#: Takes a Unix time and sets the app's clock to it; with None, the app's clock is right again.
+SetTime = Callable[[float | None], Any]
 
 #: How long `wait_idle` may take after one callback, in seconds.
 IDLE_LIMIT = 10.0
@@ -51,6 +53,12 @@ class ProbeOptions(TypedDict, total=False):
     effects: Effects | None
     #: The statuses that end a message: no other status replaces them.
     terminal: Statuses | None
+    #: Returns the state of the whole account in the app, such as totals. Only the checks read it.
+    observe_account: Callable[[], Any] | None
+    #: Sets the clock that the app reads to a Unix time. It is called with None at the end, to make that clock right.
+    set_time: SetTime | None
+    #: Ends the app's process at once and starts it again; returns when it answers. Only the checks restart the app.
+    restart: Callable[[], Any] | None
 
 
 PROBE_OPTIONS = tuple(ProbeOptions.__annotations__)
@@ -59,6 +67,9 @@ _EXAMPLES = {
     "prepare": "prepare=lambda message: Message.create(id=message.id, to=message.to)",
     "reset": "reset=empty_tables",
     "wait_idle": "wait_idle=jobs.join, or seconds: wait_idle=0.1",
+    "observe_account": "observe_account=lambda: {'credits': Credit.count()}",
+    "set_time": "set_time=move_clock, which takes a Unix time, or None at the end",
+    "restart": "restart=restart_server, which returns when the app answers again",
 }
 
 
@@ -77,7 +88,7 @@ def check_probe(given: Mapping[str, Any], *, where: str) -> None:
 
 
 class Probe:
-    """Call the user's four functions, blocking or awaiting, and raise `ProbeFailed` for their failures.
+    """Call the user's functions, blocking or awaiting, and raise `ProbeFailed` for their failures.
 
     >>> from engagelab_mock.delivery.io import SYNC, run_sync
     >>> states = {"7": "sent"}
@@ -97,16 +108,22 @@ class Probe:
         wait_idle: WaitIdle | None = None,
         effects: Effects | None = None,
         terminal: Statuses | None = None,
+        observe_account: Callable[[], Any] | None = None,
+        set_time: SetTime | None = None,
+        restart: Callable[[], Any] | None = None,
         *,
         wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         copy: Callable[[Any], Any] | None = None,
     ) -> None:
-        given = {"observe": observe, "prepare": prepare, "reset": reset, "wait_idle": wait_idle}
-        check_probe(given, where="probe")
+        given = (observe, prepare, reset, wait_idle, effects, terminal, observe_account, set_time, restart)
+        check_probe(dict(zip(PROBE_OPTIONS, given, strict=True)), where="probe")
         self.observe = observe
         self.prepare = prepare
         self.reset = reset
         self.wait_idle = wait_idle
+        self.observe_account = observe_account
+        self.set_time = set_time
+        self.restart = restart
         #: The meaning of the statuses to the app. If it is not given, the judges infer it from the states.
         self.meaning = Meaning.of(effects, terminal)
         #: Waits, from another thread, for the awaitable of an asynchronous function; None if no event loop can run it.
@@ -123,8 +140,6 @@ class Probe:
             hint = f"{names} judge the state: {_EXAMPLES['observe']}"
             raise UsageError(f"this receiver has {names}, and no observe", where=where, hint=hint)
 
-    # The state of a message.
-
     async def look(self, io: Io, message_id: str, before: Any = None) -> Any:
         """Return a copy of the state of a message; `before` itself if the state equals it."""
         if self.observe is None:
@@ -136,8 +151,7 @@ class Probe:
         except Exception as error:
             return self._failed_look(error)
         self._seen = True
-        kind = type(state)
-        if kind in _PLAIN and kind is type(before) and state == before:
+        if type(state) in _PLAIN and type(state) is type(before) and state == before:
             return before
         kept = self._copy(state)
         return before if before is not None and type(kept) is type(before) and kept == before else kept
@@ -155,17 +169,25 @@ class Probe:
         if self._unknown is not None and not self._seen:
             raise self._unknown
 
-    # The app.
-
     async def prepare_message(self, io: Io, message: Message) -> None:
         """Enter a message in the app, before its first callback."""
-        if self.prepare is not None:
-            await self._call(io, "prepare", self.prepare, message)
+        await self._call(io, "prepare", message)
 
     async def reset_app(self, io: Io) -> None:
         """Empty the app's tables with the user's function."""
-        if self.reset is not None:
-            await self._call(io, "reset", self.reset)
+        await self._call(io, "reset")
+
+    async def look_at_account(self, io: Io) -> Any:
+        """Return a copy of the state of the whole account; None without `observe_account`."""
+        return self._copy(await self._call(io, "observe_account"))
+
+    async def set_app_time(self, io: Io, now: float | None) -> None:
+        """Set the app's clock to a Unix time; with None, make it right again."""
+        await self._call(io, "set_time", now)
+
+    async def restart_app(self, io: Io) -> None:
+        """Restart the app with the user's function."""
+        await self._call(io, "restart")
 
     async def idle(self, io: Io, message_ids: tuple[str, ...]) -> None:
         """Wait until the app has done the work that it does after its answer.
@@ -218,11 +240,14 @@ class Probe:
         except Exception as error:
             raise _failure("wait_idle", error) from error
 
-    async def _call(self, io: Io, name: str, function: Callable[..., Any], *arguments: Any) -> None:
+    async def _call(self, io: Io, name: str, *arguments: Any) -> Any:
+        """Call one of the user's functions, if it was given, and return its result."""
+        function = getattr(self, name)
+        if function is None:
+            return None
         try:
             done = function(*arguments)
-            if isinstance(done, Awaitable):
-                await self._awaited(io, done, name)
+            return await self._awaited(io, done, name) if isinstance(done, Awaitable) else done
         except Exception as error:
             raise _failure(name, error) from error
 

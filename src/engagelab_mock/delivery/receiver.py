@@ -12,7 +12,7 @@ import msgspec
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.outcome import TransportFailure
-from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, WaitIdle, check_probe
+from engagelab_mock.delivery.probe import PROBE_OPTIONS, Observe, Probe, ProbeOptions, SetTime, WaitIdle, check_probe
 from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.transport import DistantTransport, Transport, in_django_transaction
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
@@ -47,7 +47,7 @@ class ReceiverOptions(ProbeOptions, total=False):
     """Hold the options of a receiver; every key is optional.
 
     `explore`, `replay`, the state machine and the checks judge by its probe (`observe`, `prepare`, `reset`,
-    `wait_idle`, `effects`, `terminal`). See `ProbeOptions`.
+    `wait_idle`, `effects`, `terminal`, `observe_account`, `set_time`, `restart`). See `ProbeOptions`.
     """
 
     description: str
@@ -87,11 +87,14 @@ class Receiver:
         wait_idle: WaitIdle | None = None,
         effects: Effects | None = None,
         terminal: Statuses | None = None,
+        observe_account: Callable[[], Any] | None = None,
+        set_time: SetTime | None = None,
+        restart: Callable[[], Any] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         if signature_clock not in {"wall", "virtual"}:
             raise UsageError(f"signature_clock is 'wall' or 'virtual', not {signature_clock!r}", where="Receiver")
-        given = (observe, prepare, reset, wait_idle, effects, terminal)
+        given = (observe, prepare, reset, wait_idle, effects, terminal, observe_account, set_time, restart)
         if any(each is not None for each in given):
             check_probe(dict(zip(PROBE_OPTIONS, given, strict=True)), where="Receiver")
         self.transport = transport
@@ -113,6 +116,12 @@ class Receiver:
         self.effects = effects
         #: The statuses that end a message.
         self.terminal = terminal
+        #: Returns the state of the whole account in the app, such as totals; None if the checks cannot read it.
+        self.observe_account = observe_account
+        #: Sets the clock that the app reads; None if the app reads the system's clock.
+        self.set_time = set_time
+        #: Restarts the app; None if the checks cannot do it.
+        self.restart = restart
         #: The result of the last address validation: the console shows "normal" or "abnormal" [D].
         self.state: Literal["unvalidated", "normal", "abnormal"] = "unvalidated"
         #: The requests that the bundled receiver recorded; None for your own receiver.
