@@ -419,6 +419,8 @@ class NoConstraint(UniqueConstraint):
 class BusyConflict(OneStatus):
     """Answer 409 to a copy of an event that another thread is handling at this moment."""
 
+    busy_status: ClassVar[int] = 409
+
     def __init__(self) -> None:
         super().__init__()
         self.busy: set[bytes] = set()
@@ -427,7 +429,7 @@ class BusyConflict(OneStatus):
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.guard:
             if body in self.busy:
-                raise Refused(409)
+                raise Refused(self.busy_status)
             self.busy.add(body)
         try:
             time.sleep(0.0005)
@@ -435,6 +437,16 @@ class BusyConflict(OneStatus):
         finally:
             with self.guard:
                 self.busy.discard(body)
+
+
+class BusyUnavailable(BusyConflict):
+    """Answer 503 to such a copy."""
+
+    busy_status = 503
+
+
+class BusyUnavailableLastWins(LastWins, BusyUnavailable):
+    """Answer 503 to such a copy, and keep the status that came last."""
 
 
 class DuplicateConflict(AppendOnlyLog):
@@ -815,6 +827,7 @@ PAIRS = {
     "a state folded from events": _pair(Folded, FoldedByArrival, "C06"),
     "a unique index": _pair(UniqueConstraint, NoConstraint, "C01"),
     "409 while a copy is handled": _pair(BusyConflict, DuplicateConflict, "C01"),
+    "503 while a copy is handled": _pair(BusyUnavailable, BusyUnavailableLastWins, "C06"),
     "a row for each recipient": _pair(ByRecipient, ByRecipientLastWins, "C06"),
     "totals of each recipient": _pair(ByRecipientWithBest, OneForEachRecipient, "C16"),
     "one message for each recipient": _pair(Replaced, ReplacedLater, "C16"),
