@@ -511,6 +511,22 @@ class OneForEachRecipient(ByRecipient):
         return ""
 
 
+class CreditsOfRecipient(ByRecipient):
+    """Show only how many credits the recipient of a message has."""
+
+    def observe(self, message_id: str) -> Any:
+        return self.credits[self.ids[message_id]] if message_id in self.ids else None
+
+
+class OneCreditForRecipient(CreditsOfRecipient):
+    """Give a recipient one credit, whatever the number of verified messages."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        super().event(message_id, status, channel)
+        to = self.ids[message_id]
+        self.credits[to] = min(1, self.credits[to])
+
+
 class Replaced(OneStatus):
     """Keep only the last message to each recipient: `prepare` marks the one before it as replaced."""
 
@@ -758,6 +774,40 @@ class KeepsOneReply(KeepsReplies):
         return message_id
 
 
+class Conversation(OneStatus):
+    """Show a user's replies next to the status of each message to that user, and nothing of an unknown message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recipients: dict[str, str] = {}
+        self.replies: dict[str, dict[str, str]] = {}
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        self.recipients.setdefault(message_id, self.row["to"])
+        super().event(message_id, status, channel)
+
+    def other(self, message_id: str, kind: str, detail: str) -> None:
+        if kind == "uplink":
+            reply = self.row["response"]["response_data"]
+            self.replies.setdefault(reply["from"], {})[self.reply_key(reply)] = reply["body"]
+
+    def reply_key(self, reply: dict[str, str]) -> str:
+        return reply["message_sid"]
+
+    def observe(self, message_id: str) -> Any:
+        if message_id not in self.statuses:
+            return None
+        replies = self.replies.get(self.recipients[message_id], {})
+        return {"status": self.statuses[message_id], "replies": [*replies.values()], "answered": len(replies)}
+
+
+class AnswersEveryCopy(Conversation):
+    """Answer a reply again if it is sent again."""
+
+    def reply_key(self, reply: dict[str, str]) -> str:
+        return f"{len(self.replies.get(reply['from'], {}))}"
+
+
 class Alerts(OneStatus):
     """Count the notifications of the account, and show their number next to the status of any message."""
 
@@ -830,6 +880,7 @@ PAIRS = {
     "503 while a copy is handled": _pair(BusyUnavailable, BusyUnavailableLastWins, "C06"),
     "a row for each recipient": _pair(ByRecipient, ByRecipientLastWins, "C06"),
     "totals of each recipient": _pair(ByRecipientWithBest, OneForEachRecipient, "C16"),
+    "credits of each recipient": _pair(CreditsOfRecipient, OneCreditForRecipient, "C16"),
     "one message for each recipient": _pair(Replaced, ReplacedLater, "C16"),
     "lateness in seconds": _pair(Lateness, LatenessAddedUp, "C01"),
     "dates in other forms": _pair(Dates, DatesTwice, "C01"),
@@ -841,6 +892,7 @@ PAIRS = {
     "work in a queue": _pair(WorksInQueue, WorksInQueueLastWins, "C06"),
     "alerts of the account": _pair(Alerts, AlertsTwice, "C17"),
     "users' replies": _pair(KeepsReplies, KeepsOneReply, "D15"),
+    "users' replies next to their messages": _pair(Conversation, AnswersEveryCopy, "C17"),
 }
 RIGHT = {name: pair.right for name, pair in PAIRS.items()}
 WRONG = {name: pair.wrong for name, pair in PAIRS.items()}

@@ -16,6 +16,7 @@ from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
+from engagelab_mock.checks.isolation import ISOLATION
 from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
@@ -36,6 +37,7 @@ CHECKS: dict[str, Check] = {
             *SECRECY,
             *DUPLICATES,
             *ORDERING,
+            *ISOLATION,
             *UNKNOWN_MESSAGES,
             *BATCH,
             *FORWARD_COMPATIBILITY,

@@ -97,6 +97,8 @@ class Context:
         self._profile: ReceiverProfile | None = None
         #: Whether the state shows the effect of account events, by their kinds.
         self._shown: dict[str, bool] = {}
+        #: The kinds whose effect is only shown with a message that the app knows.
+        self._needs_known: set[str] = set()
         self._recipients: set[str] = set()
         self.engagelab.journal.listeners.append(self._note)
 
@@ -122,17 +124,34 @@ class Context:
         """Tell whether `observe` shows the effect of an account event of this kind. Test it at the first call."""
         if kind not in self._shown:
             with self.apart():
-                places = self.places_of(self.new_message())
-                try:
-                    before = [self.look(each) for each in places]
-                    sent = self.observed and self.engagelab.deliver([self.new_event(kind, places[-1])], check=False)
-                    self.settle()
-                    now = [self.look(each) for each in places] if sent else before
-                    self._shown[kind] = any(map(self.changed, before, now, places))
-                except ProbeFailed:
-                    # `observe` fails for the id of all replies, because no message has that id.
-                    self._shown[kind] = False
+                # Many apps show nothing of a message that they do not know, so try it again with a known one.
+                self._shown[kind] = self._shows(kind, self.new_message())
+                if not self._shown[kind] and self.observed and not self.profile.refuses:
+                    self._shown[kind] = self._shows(kind, self.make_known(self.new_message()))
+                    self._needs_known.update({kind} if self._shown[kind] else ())
         return self._shown[kind]
+
+    def _shows(self, kind: str, message: Message) -> bool:
+        places = self.places_of(message)
+        try:
+            before = [self.look(each) for each in places]
+            sent = self.observed and self.engagelab.deliver([self.new_event(kind, message)], check=False)
+            self.settle()
+            now = [self.look(each) for each in places] if sent else before
+            return any(map(self.changed, before, now, places))
+        except ProbeFailed:
+            # `observe` fails for the id of all replies, because no message has that id.
+            return False
+
+    def make_known(self, message: Message) -> Message:
+        """Send a valid callback about a message, so that the app knows it; return the message."""
+        self.send_valid(message, self.profile.status)
+        self.settle()
+        return message
+
+    def new_place(self, kind: str, message: Message) -> Message:
+        """Make a message known to the app if the app shows events of this kind only with a known message."""
+        return self.make_known(message) if kind in self._needs_known else message
 
     def places_of(self, message: Message) -> list[Message]:
         """Return the messages whose states may show a reply of a message's recipient, or another account event.

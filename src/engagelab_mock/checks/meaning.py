@@ -19,6 +19,7 @@ from engagelab_mock.explore.baseline import nothing_recognised
 from engagelab_mock.explore.lifecycle import lifecycle
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.state import MISSING, count_of, names, part_of, status_in
+from engagelab_mock.messages.message import Message
 from engagelab_mock.messages.scenario import INFERRED, START
 from engagelab_mock.protocol.status import Status, times
 
@@ -76,7 +77,7 @@ def prove(context: Context) -> None:
     """Raise `NothingObserved` if no state has the name of an effect, and `ProbeFailed` if its value does not count."""
     meaning = context.probe.meaning
     for effect, causes in meaning.effects.items():
-        message = context.new_message()
+        message = _later_message(context)
         before = run_sync(context.probe.look(SYNC, message.id))
         if count := count_of(_part(before, effect), effect):
             raise ProbeFailed(
@@ -92,13 +93,19 @@ def prove(context: Context) -> None:
         if _part(after, effect) is MISSING and _part(before, effect) is MISSING:
             raise nothing_recognised("family F", effect, causes, after, where="check")
     if meaning.terminal:
-        message = context.new_message()
+        message = _later_message(context)
         for status in way_to(meaning.terminal[0]):
             context.send_valid(message, status)
         context.settle()
         after = context.look(message).value
         if not any(names(_status(after), status) for status in Status):
             raise nothing_recognised("family F", "status", meaning.terminal, after, where="check")
+
+
+def _later_message(context: Context) -> Message:
+    """Make a message in another second than the ones before: C16 checks apps that mix up messages of one second."""
+    context.engagelab.clock.advance(1)
+    return context.new_message()
 
 
 def _status(state: Any) -> str:
