@@ -214,10 +214,13 @@ class Context:
         return message
 
     def new_recipient(self) -> str:
-        """Return a different recipient each time, for apps that keep data by recipient."""
+        """Return a different recipient each time, for apps that keep data by recipient.
+
+        The recipients of an earlier run, of which the app may have data, are seldom among them.
+        """
         generate = self.engagelab._engine.generate
         for _ in range(100):
-            recipient = generate.recipient()
+            recipient = generate.rare_recipient()
             if recipient not in self._recipients:
                 break
         self._recipients.add(recipient)

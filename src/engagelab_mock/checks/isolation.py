@@ -9,9 +9,12 @@ from engagelab_mock.checks.orderings import Order, Orderings
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.explore.state import MISSING, Path, State, differing, dotted, names, state_of
 from engagelab_mock.messages.message import Message
+from engagelab_mock.protocol.status import Status
 
 #: The data that two messages may share, and the arguments of a message with such data.
 _SHARED = {"recipient": ["to"], "custom_args": ["custom_args"], "recipient and custom_args": ["to", "custom_args"]}
+#: How many seconds pass before each event: the other checks send no events in these seconds.
+_SECONDS = 41
 
 
 def _isolation(trial: Trial) -> None:
@@ -31,9 +34,10 @@ def _two_states(trial: Trial) -> Orderings:
 
     Fail if only the first message that has these events gets a state of its own.
     """
-    known = (("verified", "verified"), ("verified", "delivered"), ("delivered_failed",) * 2)
-    for scenario, last in [each for each in known if trial.ticks(each[1])] or known[:1]:
-        orderings = Orderings(trial, scenario, "sent", last)
+    known = ("verified", "delivered", "delivered_failed")
+    for last in [each for each in known if trial.ticks(each)] or known[:1]:
+        reason = "%5012" if Status(last).failure else ""
+        orderings = Orderings(trial, f"plan-sent+{_SECONDS}-{last}+{_SECONDS}{reason}", "sent", last)
         early, both = orderings.in_order[:1], orderings.in_order
         orderings.learn((), early, early, both, both)
         for order, before in ((early, ()), (both, early)):

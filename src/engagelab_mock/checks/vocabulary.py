@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -12,6 +12,7 @@ from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.explore.state import Path, dotted, names, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS, Event
@@ -99,6 +100,8 @@ class Variants:
             )
         for what in lost:
             self._trial.fail(f"{what} was acknowledged and had no effect")
+        for what, path in self._half_lost():
+            self._trial.fail(f"{what} was acknowledged and had no effect on {dotted(path)}")
 
     def _lost(self) -> list[str]:
         """Return the variants that were accepted and had no effect, although the usual callback had one."""
@@ -112,6 +115,19 @@ class Variants:
         # Wait only once, for the first: if the app needs more time than usual, the others have their effects meanwhile.
         late = [trial.await_effect(each) for _, each in lost[:1]] + trial.effects(*(each for _, each in lost[1:]))
         return [what for (what, _), came in zip(lost, late, strict=True) if not came] + self._lost_replies
+
+    def _half_lost(self) -> Iterator[tuple[str, Path]]:
+        """Yield the variants whose message has no status, although that of the usual callback has one, and where."""
+        trial = self._trial
+        if not trial.sees:
+            return
+        shown = {status: state_of(trial.glance(usual), usual) for status, usual in self._usual.items()}
+        for what, status, message in self._sent:
+            state = state_of(trial.glance(message), message)
+            for path, value in shown[status].items():
+                # Another word than the usual one may be right.
+                if names(value, status) and state.get(path) in {None, ""}:
+                    yield what, path
 
     def _is_accepted(self, attempt: Attempt, what: str, *, may_refuse: bool) -> bool:
         trial = self._trial
