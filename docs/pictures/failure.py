@@ -19,7 +19,7 @@ _README = Path(__file__).parent.parent.parent / "README.md"
 _NOTES = {
     "the line of your test that sent the callback": [">"],
     "which callback was not acknowledged, and why": ["E       engagelab_mock.errors.NotAcknowledged"],
-    "what to do next": ["E         hint:"],
+    "the next thing to try": ["E         hint:"],
     "the request, with its headers and its body": ["E       request:", "E         Content-Type", "..."],
     "what your receiver answered": ["E       response:", "..."],
     "every delivery of this test": ["receiver:", "#  event", "1  plan"],

@@ -1,4 +1,4 @@
-"""Run a test file as a reader would, and draw what the terminal shows."""
+"""Run a test file as a reader would, and draw the terminal."""
 
 from __future__ import annotations
 
