@@ -28,7 +28,7 @@ BAD = [
     pytest.param(
         ["send", "verified"],
         "UsageError",
-        "--url: there is no address to send callbacks to",
+        "--url: the address of the receiver is missing",
         "ENGAGELAB_MOCK_URL",
         id="no url",
     ),

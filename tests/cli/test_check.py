@@ -681,7 +681,7 @@ def test_the_projects_table_has_effects(command: Command, tmp_path: Path) -> Non
     [
         (("--effect", "credits"), "'credits' is not NAME=STATUSES"),
         (("--effect", "credits=verfied"), "did you mean 'verified'?"),
-        (("--effect", "credits="), "there is no status"),
+        (("--effect", "credits="), "it has no status"),
         (("--terminal", "verfied"), "did you mean 'verified'?"),
         (("--effect", "credts=verified", "--only", "F01"), "did you mean 'credits'?"),
     ],
@@ -696,7 +696,7 @@ def test_a_wrong_meaning_is_an_error(arguments: tuple[str, ...], says: str, comm
 def test_a_meaning_needs_a_state(command: Command, correct: Served) -> None:
     result = command("check", correct.url, *FULLY, *MEANT)
     assert result.code == 2
-    assert "has effects and terminal, and no observe" in result.err
+    assert "has effects and terminal, but no observe" in result.err
 
 
 def test_the_report_says_what_was_inferred(command: Command, correct: Served) -> None:

@@ -203,7 +203,7 @@ def test_a_lost_message_has_no_callbacks(command: Command, sdk_app: SdkApp) -> N
     result = command("send", "lost", "--url", sdk_app.url, *SIGNED, "--format", "json")
 
     assert (text.code, result.code) == (0, 0)
-    assert "no callback follows" in text.out
+    assert "this scenario sends no callbacks" in text.out
     assert [one["type"] for one in result.objects] == ["run"]
 
 

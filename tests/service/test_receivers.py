@@ -282,7 +282,7 @@ def test_an_account_can_start_without_a_receiver() -> None:
     receiver, recorder = listening()
     with EngageLab([]) as engagelab:
         assert engagelab.send("+6591234567").deliveries == []
-        with pytest.raises(UsageError, match="there is no receiver yet"):
+        with pytest.raises(UsageError, match="it has no receiver yet"):
             engagelab.validate_address()
         assert len(engagelab.journal.refusals) == 1
         engagelab.save_receiver(receiver)

@@ -83,7 +83,7 @@ SCENARIO is one of these:
   plan,sent:sms,delivered       statuses, with or without their channels
   insufficient_balance          an event that is not about a message
 
-With --replay there is no SCENARIO: the token contains everything.
+With --replay, do not give a SCENARIO: the token contains everything.
 
 Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
 """
@@ -121,7 +121,7 @@ def send(**given: Any) -> int:
         journal=journal,
     )
     output = Output(options.format)
-    # Shown with the first result, and not earlier: sending may find that an option cannot be used.
+    # Shown with the first result. An error about an option comes before it, without this heading.
     section = Section(scenario.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})")
     started = engagelab.clock.time()
 
@@ -236,10 +236,10 @@ def _value(text: str) -> object:
 
 
 def receiver_of(options: SendOptions) -> Receiver:
-    """Return the receiver, or raise `UsageError` if there is no address."""
+    """Return the receiver, or raise `UsageError` without an address."""
     if not options.url:
         raise UsageError(
-            "there is no address to send callbacks to",
+            "the address of the receiver is missing",
             where="--url",
             hint=f"give --url http://127.0.0.1:5000/engagelab, or set {SETTINGS['url'].environment}, or put url = '…'"
             " under [tool.engagelab-mock] in pyproject.toml",

@@ -55,7 +55,7 @@ class Io(Protocol):
         """Run an entry of a clock's agenda."""
 
     async def run_next(self, clock: Clock) -> bool:
-        """Wait for the next entry of a clock's agenda and run it; return False if there is none."""
+        """Wait for the next entry of a clock's agenda and run it; return False if no entry is left."""
 
 
 class _Sync:

@@ -36,7 +36,7 @@ DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
 READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
-#: The longest body that is read, in bytes: one more than the API takes, so that it refuses what is longer.
+#: The most bytes of a body that are read: one more than the API takes, so that it can refuse a longer body.
 _BODY_LIMIT = 1024 * 1024 + 1
 
 
@@ -207,9 +207,9 @@ class Call:
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """Describe one call: what it takes and answers, and the function that answers it.
+    """Describe one call: its input, its answer, and the function that answers it.
 
-    A part of the path in braces stands for any value. `answer` says what `content`, the answer's type, is.
+    A part of the path in braces stands for any value. `answer` describes `content`, the type of the answer.
     """
 
     method: str
@@ -226,7 +226,7 @@ class Operation(msgspec.Struct, frozen=True):
     query: type[msgspec.Struct] = Nothing
     #: The server's guard lets only some clients call it.
     guarded: bool = True
-    #: It forgets something, so no error suggests it.
+    #: It deletes something, so no error suggests it.
     forgets: bool = False
     #: Reasons to refuse it, by HTTP status, in addition to those of every call.
     refused: Mapping[int, str] = msgspec.field(default_factory=dict)
@@ -234,7 +234,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 def fit(template: str, path: str) -> dict[str, str] | None:
-    """Return what a path has in the places of a template's names, or None if it is another path.
+    """Return the values that a path has for a template's names, or None if the path does not fit the template.
 
     >>> fit("/_mock/inbox/{to}", "/_mock/inbox/+6591234567")
     {'to': '+6591234567'}

@@ -202,7 +202,7 @@ class WsgiResponder:
 
 
 class _Answer:
-    """Send an app's answer to one request, framed so that the client sees where it ends."""
+    """Send an app's answer to one request, framed so that the client can see its end."""
 
     def __init__(self, connection: Connection, head: Head, body: Body) -> None:
         self._connection = connection

@@ -145,7 +145,7 @@ class Listener:
                         self._changed.notify()
 
     def _take_lead(self) -> bool:
-        """Wait until there is no leader, or it is stuck; return False if this thread is not needed any more."""
+        """Wait until no thread leads, or the leader is stuck; return False if this thread is not needed any more."""
         quiet = 0
         with self._changed:
             if self._standbys >= _STANDBYS:
@@ -189,7 +189,7 @@ class Listener:
                 self._close(connection)
 
     def _serve(self, connection: Served) -> bool:
-        """Serve what has arrived on a connection, and return whether this thread still leads."""
+        """Serve the requests that have arrived on a connection, and return whether this thread still leads."""
         with self._changed:
             if self._stopped:
                 return True
@@ -378,7 +378,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """
     where = f"{host}:{port}"
     if not 0 <= port <= 65535:
-        raise UsageError(f"there is no port {port}", where=where, hint="ports go from 0 (any free one) to 65535")
+        raise UsageError(f"{port} is not a port", where=where, hint="ports go from 0 (any free one) to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

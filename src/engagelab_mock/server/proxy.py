@@ -64,7 +64,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     path: str
     headers: Headers
     body: bytes
-    #: Whether `body` is the whole body, and not the first part of one that is too long to be kept.
+    #: Whether `body` is complete. A body that is too long to be kept is cut off.
     whole: bool
     #: The receiver's status; None without an answer.
     status: int | None

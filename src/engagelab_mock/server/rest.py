@@ -36,7 +36,7 @@ class Success(msgspec.Struct):
 
 
 class Template(msgspec.Struct):
-    """Which template to send, and what to fill in."""
+    """The template to send, and the values to fill in."""
 
     id: Id
     language: Annotated[
@@ -289,7 +289,7 @@ REST = (
         "Get a template",
         "The template in full.",
         TemplateSummary,
-        refused={400: "4001: there is no such template."},
+        refused={400: "4001: the template is unknown."},
     ),
     Operation(
         "DELETE",
@@ -298,7 +298,7 @@ REST = (
         "Delete a template",
         "Deleted.",
         Success,
-        refused={400: "4001: there is no such template."},
+        refused={400: "4001: the template is unknown."},
     ),
     Operation(
         "PUT",

@@ -97,7 +97,7 @@ class Pending(msgspec.Struct):
 
 
 class Clock(msgspec.Struct):
-    """The server's clock, and what is due later."""
+    """The server's clock, and the callbacks and other events that are due later."""
 
     kind: Literal["virtual", "live"]
     time: Annotated[float, Meta(description="Unix seconds.")]
@@ -234,7 +234,7 @@ class SentDelivery(msgspec.Struct):
     attempts: int
     http_status: int | None
     error: Annotated[str | None, Meta(description="Why it is not acknowledged.")]
-    hint: Annotated[str | None, Meta(description="What to try next.")]
+    hint: Annotated[str | None, Meta(description="The next thing to try.")]
     retry_at: Annotated[float | None, Meta(description="When it is sent again, in Unix seconds of the server's clock.")]
 
     @classmethod
@@ -260,16 +260,16 @@ class Sent(msgspec.Struct):
     message_id: str
     to: str
     scenario: str
-    statuses: Annotated[list[str], Meta(description="What the scenario sends.")]
+    statuses: Annotated[list[str], Meta(description="The statuses of the scenario.")]
     sent: Annotated[list[str], Meta(description="The statuses that were sent so far.")]
     pending: Annotated[list[str], Meta(description="The statuses that are sent later, by the server's clock.")]
     not_sent: Annotated[list[str], Meta(description="The statuses that are not sent; `problem` says why.")]
-    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
+    problem: Annotated[str | None, Meta(description="Why something was not sent or not acknowledged.")]
     deliveries: list[SentDelivery]
 
     @classmethod
     def of(cls, run: Run, *, pending: bool) -> Sent:
-        """Return a message as it is described; `pending` says whether what was not sent so far still will be."""
+        """Return the description of a message; with `pending`, its unsent statuses are still to come."""
         planned, sent = run.scenario.statuses, run.statuses
         unsent = list((Counter(planned) - Counter(sent)).elements())
         not_sent = [] if pending else unsent
@@ -290,18 +290,18 @@ class SentEvent(msgspec.Struct):
     """The event that was sent, and its callbacks so far."""
 
     event: str
-    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
+    problem: Annotated[str | None, Meta(description="Why something was not sent or not acknowledged.")]
     deliveries: list[SentDelivery]
 
     @classmethod
     def of(cls, event: str, deliveries: Sequence[Delivery], *, pending: bool) -> SentEvent:
-        """Return an event as it is described."""
+        """Return the description of an event."""
         not_sent = [] if deliveries or pending else [event]
         return cls(event, _problem(deliveries, not_sent), list(map(SentDelivery.of, deliveries)))
 
 
 def _problem(deliveries: Sequence[Delivery], not_sent: Sequence[str]) -> str | None:
-    """Say what was not acknowledged or not sent, and why; None if everything was, so far."""
+    """Say which statuses were not acknowledged or not sent, and why; None if all is well so far."""
     left = f"not sent: {', '.join(not_sent)}" if not_sent else ""
     for delivery in deliveries:
         if delivery.attempts and (why := delivery.attempts[-1].error):
@@ -330,7 +330,7 @@ class JournalQuery(msgspec.Struct, forbid_unknown_fields=True):
     follow: (
         Annotated[
             Annotated[float, Meta(ge=0, le=FOLLOW_LIMIT)] | Literal["", "true"],
-            Meta(description="How many seconds to continue with what happens. Without a value: until you disconnect."),
+            Meta(description="How many seconds to follow the journal. Without a value: until you disconnect."),
         ]
         | UnsetType
     ) = UNSET

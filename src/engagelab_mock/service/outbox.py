@@ -153,7 +153,7 @@ class Outbox:
                 if not required:
                     return False
                 raise UsageError(
-                    f"another thread is sending, and nothing was delivered for {_SETTLE_PATIENCE:g} s", where="settle"
+                    f"another thread is sending, but delivered nothing for {_SETTLE_PATIENCE:g} s", where="settle"
                 )
             try:
                 await self._send_open(io)

@@ -114,7 +114,7 @@ def test_what_needs_a_wire_is_refused_in_process(name: str, transport: str) -> N
         error = refused(lambda: engagelab.send("+6591234567", fault=name))
         assert str(error) == (
             f"fault: the {transport} transport cannot send the fault {name!r}\n"
-            "  hint: use Receiver.http(…): there is no wire in process"
+            "  hint: use Receiver.http(…): a call in process uses no connection"
         )
         assert [refusal.error for refusal in engagelab.journal.refusals] == [error]
         engagelab.journal.assert_nothing_sent()
