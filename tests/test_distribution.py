@@ -128,7 +128,7 @@ def test_the_wheel_works_on_its_own(wheel: zipfile.ZipFile, tmp_path: Path) -> N
         "print(json.dumps([em.__file__, json.loads(SCHEMA_FILE.read_text()) == em.callback_schema(),\n"
         "                  em.EngageLab().send('+6591234567').statuses]))"
     )
-    # -P: not the working directory first, so that the unpacked wheel is what is found.
+    # -P: not the working directory first, so that Python finds the unpacked wheel.
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
     )

@@ -222,7 +222,7 @@ API_PAGES = [
 
 
 def documented(*kinds: str) -> list[str]:
-    """Return what the pages about Python names document."""
+    """Return the names that the pages about Python names document."""
     return [name for page in API_PAGES for kind, name in DOCUMENTED.findall(page) if kind in kinds]
 
 
@@ -257,7 +257,7 @@ def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Confi
     assert names
     text = section(reference("fixtures"), "Options and ini keys")
     assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
-    # Which schedule is replayed is a question of one run, and no project's setting.
+    # The schedule to replay belongs to one run. It is never the setting of a project.
     assert missing([name for name in names if name != "engagelab_replay"], text) == []
     for key in re.findall(r"`(engagelab_\w+)`", text):
         pytestconfig.getini(key)

@@ -93,7 +93,7 @@ def pytest_sessionfinish(session):
 
 
 def modules_of_a_test_run(directory: Path, *plugins: str) -> set[str]:
-    """Run a test file that uses no fixture, with the named plugins alone, and return what was loaded in the end."""
+    """Run a test file that uses no fixture, with the named plugins alone, and return the modules that it loaded."""
     directory.joinpath("conftest.py").write_text(PRINT_MODULES)
     directory.joinpath("test_plain.py").write_text("def test_plain():\n    pass\n")
     arguments = ["-q", "-p", "no:cacheprovider", *(argument for plugin in plugins for argument in ("-p", plugin))]

@@ -194,7 +194,7 @@ BAD = [
         "UsageError",
         "--field: 'check' is not a field of an event",
         "",
-        id="an argument that is no field",
+        id="an argument that is not a field",
     ),
     pytest.param(
         ["send", "insufficient_balance", *URL, "--field", "remain_balance"],

@@ -580,7 +580,7 @@ def answered(repro: str) -> str:
 
 
 def run_in_a_shell(repro: str, *, check: bool = True) -> str:
-    """Run what does it again, as a reader would."""
+    """Run the command that repeats it, as a reader would."""
     scripts = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-c", repro],
@@ -611,7 +611,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
     )
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal nobody writes to any more
+    with contextlib.suppress(OSError):  # Linux raises it at the end of a terminal to which no process writes any more
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a run: the command sums up what it did."""
+"""Ctrl-C and SIGTERM in the middle of a run: the command sums up its work so far."""
 
 from __future__ import annotations
 

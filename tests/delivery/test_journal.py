@@ -1,4 +1,4 @@
-"""The journal: opened before a request goes out, completed after, in the order of what happened."""
+"""The journal: opened before a request goes out, completed after it, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_number_of_times_is_one(mixed: EngageLab, times: Any) -> None:
 
 
 class Watched(Delivery):
-    """A delivery that counts how often somebody looks at its outcome."""
+    """A delivery that counts how often its outcome is read."""
 
     looks: int = 0
 
@@ -304,7 +304,7 @@ def test_nothing_sent_holds_only_while_nothing_is() -> None:
         engagelab.journal.assert_nothing_sent()
         with pytest.raises(InvalidRecipient):
             engagelab.send("nobody")
-        engagelab.journal.assert_nothing_sent()  # what is refused is not sent
+        engagelab.journal.assert_nothing_sent()  # a refused message is not sent
         engagelab.send("+6591234567", scenario=["plan"], check=False)
         engagelab.journal.assert_nothing_sent(to="+6500000000")
         with pytest.raises(AssertionError, match=r"1 callback was sent, with to='\+6591234567'\n\n.*\n1  plan"):

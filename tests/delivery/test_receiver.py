@@ -1,4 +1,4 @@
-"""The receiver: ways to it, settings, and what is refused before anything is sent."""
+"""The receiver: ways to it, settings, and mistakes that are refused before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundled receiver: it verifies like a careful app, and records what it thought."""
+"""The bundled receiver: it verifies like a careful app, and records its verdicts."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_the_first_failure_is_the_last_without_a_policy() -> None:
 def test_later_statuses_overtake_the_retries_of_earlier_ones() -> None:
     with engine(Failing(6, "plan")) as engagelab:
         run = engagelab.send("+6591234567", scenario="delivered", retry=RetryPolicy.every(10 * MINUTE, times=10))
-    # A delivery is entered where it began; what was answered when is in its attempts.
+    # A delivery is entered at the time of its first attempt. Its attempts have the answers, with their times.
     assert run.statuses == ["plan", "sent", "delivered", "verified_timeout"]
     answered = {delivery.statuses[0]: delivery.attempts[-1].at - START for delivery in run.deliveries}
     assert answered == {"plan": HOUR, "sent": 2, "delivered": 5, "verified_timeout": 5 * MINUTE}

@@ -341,7 +341,7 @@ def test_a_session_s_own_retries_are_made(engagelab: EngageLab, api: Interceptio
 def test_callbacks_wait_until_the_app_has_its_answer(engagelab: EngageLab) -> None:
     with Interception(engagelab):
         send()
-        # The answer is in hand, and nothing was delivered inside the call.
+        # The app has the answer. Nothing was delivered inside the call.
         assert engagelab.receiver.recorder is not None
         assert engagelab.receiver.recorder.received == []
         engagelab.settle()

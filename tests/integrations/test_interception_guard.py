@@ -207,7 +207,7 @@ def test_hosts_with_similar_names_are_others(name: str) -> None:
 def test_the_guard_ends_with_its_block(api: Interception) -> None:
     api.__exit__(None, None, None)
     try:
-        # The network's own answer, whatever it is.
+        # The network's answer: any error.
         with pytest.raises(OSError, match=r"."):
             socket.create_connection(("nothing.engagelab.cc", 1), timeout=0.01)
     finally:

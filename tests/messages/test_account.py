@@ -1,4 +1,4 @@
-"""Events about the account: what fills them, what is checked, and what is taken along."""
+"""Events about the account: their fields, the checks of these, and extra fields, which are kept."""
 
 from __future__ import annotations
 

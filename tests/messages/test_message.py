@@ -1,4 +1,4 @@
-"""A message's events carry what the documents show for each status."""
+"""A message's events carry the fields that the documents show for each status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callbacks: headers, and bodies that decode to what was encoded or raise InvalidBody."""
+"""Callbacks: headers, and bodies that decode to the encoded events or raise InvalidBody."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_invalid_utf_8_inside_a_row_is_named_by_its_place() -> None:
 
 
 def judged(body: bytes | str) -> bool:
-    """Decode: an envelope of events or `InvalidBody` at a place may come of it, and nothing else."""
+    """Decode: the result is an envelope of events, or `InvalidBody` with a place; it is never anything else."""
     try:
         envelope = decode(body)
     except InvalidBody as error:

@@ -1,4 +1,4 @@
-"""Callback settings: what EngageLab's console would take, and what a header can carry."""
+"""Callback settings: values that EngageLab's console would accept and a header can carry."""
 
 from __future__ import annotations
 

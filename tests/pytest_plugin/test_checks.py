@@ -1,4 +1,4 @@
-"""`--engagelab-check`: a test for each check, wherever there is a receiver of its own."""
+"""`--engagelab-check`: a test for each check, in every place that has its own receiver."""
 
 from __future__ import annotations
 

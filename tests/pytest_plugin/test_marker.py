@@ -1,4 +1,4 @@
-"""The `engagelab` marker: what it sets, how markers merge, and what is wrong with a misspelt one."""
+"""The `engagelab` marker: its settings, how markers merge, and the error for a misspelt one."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pytest_plugin.conftest import Run
 
-#: Inner tests that say what they got; the last line of their output is compared.
+#: Inner tests that print the options they got; the last line of their output is compared.
 SHOW = """
     import pytest
     from engagelab_mock import Receiver

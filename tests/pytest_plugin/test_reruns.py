@@ -1,4 +1,4 @@
-"""A test that a plugin runs again starts as if it had never run, and what it shows is its own."""
+"""A test that a plugin runs again starts as if it had never run, and shows only its last run."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ DRAWING = """
 
 
 def drawn(run: Run, *arguments: str, text: str = DRAWING) -> dict[str, str]:
-    """Return by test what it drew."""
+    """Return by test the data it drew."""
     result = run(text, "-s", *arguments)
     assert result.ret == 0
     return parse(result.stdout.str())

@@ -1,4 +1,4 @@
-"""What the plugin adds to a run: its help, and nothing else to those who do not use it."""
+"""The plugin adds only its help to a run that does not use it."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_a_receiver_in_process_verifies_inside_its_handler(engagelab: EngageLab)
 
 @contextmanager
 def program(environment: dict[str, str]) -> Iterator[str]:
-    """Run the app in another process, and say where it is."""
+    """Run the app in another process, and return its address."""
     command = [sys.executable, "-m", "tests.real.shop"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env={**os.environ, **environment}, text=True, **pipes) as process:  # type: ignore[call-overload]

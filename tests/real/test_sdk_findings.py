@@ -157,7 +157,7 @@ def changed(sdk: ReadmeReceiver, change: Callable[[bytes], bytes], *headers: tup
 def as_a_number(sdk: ReadmeReceiver) -> bool:
     message_id = new_id()
     status = sdk.post(body(row(int(message_id))), signed())
-    # It is handled, under an id that is no text, and which no row of a database of texts has.
+    # It is handled, under an id that is not a text. No row of a database with text ids has this id.
     return [status, sdk.times(message_id), sdk.handled.count((int(message_id), "delivered"))] == [200, 0, 1]
 
 

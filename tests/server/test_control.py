@@ -266,7 +266,7 @@ def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab:
     assert engagelab.journal.statuses[-1] == "verified_timeout"
 
 
-#: Bodies of the wrong type, or out of limits, and what is said.
+#: Bodies of the wrong type, or out of limits, and the errors.
 MISFITS: dict[str, list[tuple[Any, str]]] = {
     "POST /_mock/clock/advance": [
         ({"minutes": "5"}, "minutes is a string, and must be a number from 0 to 1000000000"),

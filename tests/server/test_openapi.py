@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is valid, it has every call, and the server does what it says."""
+"""The OpenAPI document: it is valid, it has every call, and the server behaves accordingly."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_lines_of_the_journal_are_as_described(talk: Talk, engagelab: EngageLab)
 
 
 def facts(document: dict[str, Any]) -> set[str]:
-    """Return what a document says, one fact a line, however its schemas are put together."""
+    """Return the facts in a document, one a line. They do not depend on how its schemas are put together."""
     found: set[str] = set()
     schemas = document["components"]["schemas"]
     for name, each in schemas.items():
@@ -202,7 +202,7 @@ _LIMITS = {
 }
 
 
-#: What a run of Schemathesis is told: EngageLab's API says 400 also of what is well-formed, as of unknown ids [D].
+#: Settings for Schemathesis: EngageLab's API also answers 400 to a well-formed request, such as an unknown id [D].
 SETTINGS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409"]
@@ -223,7 +223,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     settings.write_text(SETTINGS)
     # Any pair of credentials would do otherwise, and Schemathesis tries one that should not.
     api = ApiSettings(dev_key="key", dev_secret="secret")
-    # Schemathesis also sets receivers where nothing listens.
+    # Schemathesis also sets receivers at addresses where no server listens.
     with EngageLab(api=api, defaults={"check": False}) as engagelab, ApiServer(engagelab) as server:
         add = engagelab.rule
 

@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[bytes, int | None]] = {
     "a NUL in the target": (line(b"GET /\0 HTTP/1.1"), 400),
     "no target": (line(b"GET  HTTP/1.1"), 400),
     "half an IPv6 host": (line(b"GET http://[::1/x HTTP/1.1"), 400),
-    "an IPv6 host that is none": (line(b"GET http://[x]/x HTTP/1.1"), 400),
+    "an invalid IPv6 host": (line(b"GET http://[x]/x HTTP/1.1"), 400),
     "half a request line": (b"GET /cb HT", 400),
     "half a head": (b"GET /cb HTTP/1.1\r\nHost: x", 400),
     "a head without an end": (b"GET /cb HTTP/1.1\r\nHost: x\r\n", 400),

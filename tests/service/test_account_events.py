@@ -1,4 +1,4 @@
-"""Notifications, replies, system events and mixed callbacks: how they are delivered, and what is refused."""
+"""Notifications, replies, system events and mixed callbacks: how they are delivered, and which are refused."""
 
 from __future__ import annotations
 

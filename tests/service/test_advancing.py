@@ -1,4 +1,4 @@
-"""Moving the clock delivers what was accepted before, what falls due, and what is accepted meanwhile."""
+"""Moving the clock delivers callbacks that were accepted before, fall due, or are accepted meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sends awaited in one loop, interruptions, and blocking verbs where they have no place."""
+"""Several sends awaited in one loop, interruptions, and blocking verbs in a running loop, which are refused."""
 
 from __future__ import annotations
 

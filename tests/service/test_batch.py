@@ -235,7 +235,7 @@ def test_a_failure_is_raised_where_the_block_ends() -> None:
             engagelab.send("+6591234567", scenario="delivered")
         assert caught.value.delivery.statuses == ["plan", "sent", "delivered"]
         assert engagelab.pending == []
-        # The block is over: what is sent now goes out at once.
+        # The block is over: callbacks go out at once again.
         assert engagelab.send("+6591234567", scenario="lost").deliveries == []
         with pytest.raises(NotAcknowledged):
             engagelab.send("+6591234567", scenario=["plan"])

@@ -1,4 +1,4 @@
-"""The engine: what a send does, what its callbacks say, and what it does not accept."""
+"""The engine: the effects of a send, its callbacks, and the input it refuses."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_the_inbox_grows_when_messages_arrive(engagelab: EngageLab) -> None:
 
 
 class TestNothing:
-    """Errors say what did arrive, for whom, and what to do."""
+    """Errors name the messages that did arrive, their recipients, and the next step."""
 
     def test_nothing_at_all(self, engagelab: EngageLab) -> None:
         with pytest.raises(NothingReceived, match="nothing was sent to any recipient") as caught:

@@ -38,7 +38,7 @@ WAYS: dict[str, Callable[[EngageLab], str]] = {
 def in_memory(ids: list[str]) -> set[str]:
     """Return the messages that any delivery in memory is of; other tests have other ids, as they have other seeds."""
     gc.collect()
-    # Not isinstance, which makes other tests' lazy objects load what they stand for.
+    # Not isinstance: it makes the lazy objects of other tests load.
     return {thing.message_id for thing in gc.get_objects() if type(thing) is Delivery and thing.message_id in ids}
 
 

@@ -1,4 +1,4 @@
-"""`reset` forgets everything, also in the middle of something; `close` gives up connections, and nothing else."""
+"""`reset` forgets everything, also in the middle of something; `close` gives up only connections."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def client(engagelab: EngageLab) -> Client:
 
 
 def forgotten(engagelab: EngageLab) -> bool:
-    """Tell whether nothing is left of what happened, and nothing is to come."""
+    """Tell whether the engine is as new: without a past, and without pending callbacks."""
     return (
         not list(engagelab.journal)
         and not list(engagelab.inbox())
@@ -203,7 +203,7 @@ def test_a_reset_while_a_worker_delivers(app: App) -> None:
         ) as engagelab,
         ApiServer(engagelab),
     ):
-        engagelab.clock.freeze()  # only what is due at once goes out
+        engagelab.clock.freeze()  # only callbacks that are due at once go out
         Client(engagelab).sent()
         assert under_way.wait(PATIENCE)
         engagelab.reset()
@@ -273,7 +273,7 @@ def test_the_end_of_a_block_does_not_raise_what_the_test_has_seen_or_does_not_ch
 
 
 class Stop(BaseException):
-    """An error that is none of this package's."""
+    """An error that is not one of this package's."""
 
 
 def _raise_after_begin(engagelab: EngageLab, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries on the clock: what stands there, what it is called, and what takes it back."""
+"""Deliveries on the clock: the entries, their labels, and how they are withdrawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = 1_700_000_000
 
 
 class Watching:
-    """An app that answers 500, and notes what the sender still has on the clock at that moment."""
+    """An app that answers 500, and notes the entries that the sender still has on the clock then."""
 
     def __init__(self) -> None:
         self.engagelab: EngageLab | None = None

@@ -1,4 +1,4 @@
-"""The delivery worker: what is due goes out by itself, in order, and no receiver holds up another."""
+"""The delivery worker sends due callbacks by itself and in order; a slow receiver does not delay another."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_after_a_reset_nothing_goes_out_that_waited_for_a_receiver(endpoint: Mak
             run = engagelab.begin_send(scenario=["plan"])
             engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id, receiver=fast.receiver)
         engagelab.reset()
-        slow.recorder.answer = 500  # to what is under way: it is not tried again
+        slow.recorder.answer = 500  # to the attempt under way: it is not tried again
         slow.go_on.set()
         after = engagelab.begin_send(scenario=["plan", "sent"])
         engagelab.journal.wait_for(

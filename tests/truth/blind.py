@@ -1,4 +1,4 @@
-"""Cases in which there is nothing to judge, or what is seen misleads: none of them may be green.
+"""Cases in which nothing can be judged, or the visible state misleads: none of them may be green.
 
 Each is a function that runs one judge, and the error that must come of it. The page `docs/explanation/truth.md` lists
 them; `python docs/tables.py` writes it.

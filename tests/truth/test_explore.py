@@ -1,4 +1,4 @@
-"""No judge is red where a receiver is right, but built unusually; what is wrong with its mutant is found."""
+"""No judge is red if a receiver is right but built unusually; the bug of its mutant is found."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_jobs_that_wait_idle_runs_in_the_tests_own_thread(tmp_path: Path) -> Non
 
 
 def _keep(pipe: Any) -> None:
-    """Keep statuses in a process of its own."""
+    """Keep statuses in another process."""
     books = Books()
     while (asked := pipe.recv()) is not None:
         if isinstance(asked, bytes):

@@ -1,4 +1,4 @@
-"""Faults together, faults on some callbacks only, and what a failure means once a fault is declared."""
+"""Faults together, faults on some callbacks only, and the meaning of a failure once a fault is declared."""
 
 from __future__ import annotations
 

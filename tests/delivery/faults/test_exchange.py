@@ -20,7 +20,7 @@ from tests.receivers.on_asgi import AsgiReceiver
 from tests.receivers.serving import Serving, in_process, on_werkzeug
 from tests.receivers.store import Store
 
-#: How long a test waits for what must happen, in seconds.
+#: How long a test waits for an event that must come, in seconds.
 PATIENCE = 10
 
 ONCE = ["plan", "sent", "delivered"]
@@ -67,7 +67,7 @@ def test_a_lost_acknowledgement_brings_the_callback_again(
     assert lost.response is not None
     assert [[str(each) for each in attempt.faults] for attempt in (lost, again)] == [["ack_lost"], []]
     assert lost.callback.headers["X-CALLBACK-ID"] != again.callback.headers["X-CALLBACK-ID"]
-    # It comes again after what was sent meanwhile.
+    # It comes again after the callbacks that were sent meanwhile.
     assert sorted(store.effects) == sorted(effects)
 
 

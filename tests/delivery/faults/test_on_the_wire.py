@@ -19,7 +19,7 @@ USERNAME, SECRET = "acme", "s3cret"
 
 
 class Request:
-    """One request, byte for byte, beside the body it has honestly and the signature of the callback before it."""
+    """One request, byte for byte, with the undamaged body and the signature of the callback before it."""
 
     def __init__(self, raw: bytes, *, honest_body: bytes, earlier: str) -> None:
         head, _, self.body = raw.partition(b"\r\n\r\n")

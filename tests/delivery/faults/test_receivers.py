@@ -1,4 +1,4 @@
-"""Every fault against a correct receiver and against a mutant that it exposes, judged by what they keep."""
+"""Every fault against a correct receiver and against a mutant that it exposes, judged by the data they keep."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CRASHED = Seen("500", REST)
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One fault: what a correct receiver makes of it, and what a mutant does."""
+    """One fault, with its effect on a correct receiver and on a mutant."""
 
     fault: Fault
     correct: Seen
@@ -125,7 +125,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 
 
 def see(store: Store, run: Run) -> Seen:
-    """Look at what came of a run; the callbacks that were not struck must have been acknowledged."""
+    """Return the results of a run; the callbacks without the fault must have been acknowledged."""
     plan, sent, delivered = run.deliveries
     assert plan.acknowledged
     assert delivered.acknowledged

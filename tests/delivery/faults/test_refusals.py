@@ -1,4 +1,4 @@
-"""What cannot be a fault, or cannot strike, is refused where it is written, and nothing is sent."""
+"""A fault that is misspelt or cannot be applied is refused at its line, before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ASGI apps, called in process: what they are given, and what can come of it."""
+"""ASGI apps, called in process: their input, and the possible outcomes."""
 
 from __future__ import annotations
 

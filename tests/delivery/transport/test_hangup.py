@@ -1,4 +1,4 @@
-"""A client that hangs up, as apps in process see it: at the very places where a server would tell them."""
+"""A client that hangs up, as apps in process see it: at the same points as behind a server."""
 
 from __future__ import annotations
 

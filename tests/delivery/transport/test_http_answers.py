@@ -1,4 +1,4 @@
-"""Which answers acknowledge, and what else a complete answer over HTTP can be."""
+"""Which answers acknowledge, and the other forms of a complete answer over HTTP."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_an_answers_control_characters_do_not_reach_the_error_line() -> None:
     ("tls", "then"),
     [
         *[(False, then) for then in ("closes", "reads no more", "reads on")],
-        # Not "closes": the reset that follows ends a TLS session, with what has not been read of it.
+        # Not "closes": the reset that follows ends a TLS session, and its unread bytes are lost.
         *[(True, then) for then in ("reads no more", "reads on")],
     ],
 )

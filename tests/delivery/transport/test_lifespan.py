@@ -99,7 +99,7 @@ def test_an_app_without_lifespan_is_used_without(refusal: str, caplog: pytest.Lo
 
     with EngageLab(Receiver.asgi(app)) as engagelab:
         assert engagelab.send(scenario=["plan"]).acknowledged
-    gc.collect()  # that is when asyncio complains of an exception nobody asked for
+    gc.collect()  # now asyncio would complain about an exception that was never retrieved
     assert not caplog.records
 
 

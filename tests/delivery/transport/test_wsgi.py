@@ -1,4 +1,4 @@
-"""WSGI apps, called in process: what they are given, and what can come of it."""
+"""WSGI apps, called in process: their input, and the possible outcomes."""
 
 from __future__ import annotations
 

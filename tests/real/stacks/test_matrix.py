@@ -1,4 +1,4 @@
-"""What reaches a receiver on each stack is what the stored matrix, and so the documentation, says."""
+"""The stored matrix, and so the documentation, is right about every stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.real.stacks.servers import STACKS
 
 ROOT = Path(__file__).parents[3]
 ROWS = stored()
-#: How long to wait for what the matrix says will never come, in seconds.
+#: How long to wait for a request that never comes according to the matrix, in seconds.
 NEVER = 0.2
 SEQUENCE = ["plan", "sent", "delivered", "verified"]
 

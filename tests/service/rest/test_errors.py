@@ -1,4 +1,4 @@
-"""Every error code, for its real reason where it has one, and forced."""
+"""Every error code: for its real reason, if it has one, and set by a rule."""
 
 from __future__ import annotations
 

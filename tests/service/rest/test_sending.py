@@ -1,4 +1,4 @@
-"""Messages, codes, custom messages: what is answered, what goes out, what arrives."""
+"""Messages, codes, custom messages: the answers, the callbacks, and the user's inbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes: right, wrong, used, expired, and what the receivers are told."""
+"""Codes: right, wrong, used, expired, and the callbacks about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restoring an engine from a store: nothing is lost, and no acknowledged callback is sent again."""
+"""Restoring an engine from a store loses nothing and repeats no acknowledged callback."""
 
 from __future__ import annotations
 
