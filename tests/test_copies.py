@@ -234,7 +234,7 @@ def test_every_public_result_can_be_pickled_and_copied(tmp_path: Path) -> None:
     assert RESULTS - seen == set()
 
 
-def test_a_copy_knows_what_did_not_change() -> None:
+def test_a_copy_knows_that_a_state_did_not_change() -> None:
     engagelab = failing()
     played = engagelab.play("eg1:plan*2,sent")
     for copied in copies(played):

@@ -127,7 +127,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+def test_a_module_imports_only_the_layers_that_it_may(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert violations(module_name(path), source, is_package=path.name == "__init__.py") == []
 

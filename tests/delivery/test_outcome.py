@@ -202,7 +202,7 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_an_answer_over_http_gets_the_hint_of_what_sent_it_and_no_other(name: str) -> None:
+def test_an_answer_over_http_gets_only_the_hint_for_its_sender(name: str) -> None:
     status, headers, body, expected, others = ANSWERED[name]
 
     def script(conversation: Conversation) -> None:

@@ -49,7 +49,7 @@ def found(pattern: str, made: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
-def test_a_page_says_what_to_install(page: str) -> None:
+def test_a_page_names_the_packages_to_install(page: str) -> None:
     code = "\n".join(files(page).values())
     modules = set(re.findall(r"^ *(?:from|import) (\w+)", code, re.MULTILINE)) - INCLUDED
     modules -= {Path(name).parts[0].removesuffix(".py") for name in files(page)}

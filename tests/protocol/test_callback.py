@@ -49,7 +49,7 @@ def test_a_repeated_header_gives_its_first_value_and_all_of_them() -> None:
     assert HEADERS.get_all("SET-COOKIE") == ["a=1", "b=2"]
 
 
-def test_what_was_not_sent_is_not_there() -> None:
+def test_a_header_that_was_not_sent_is_absent() -> None:
     assert "X-CALLBACK-ID" not in HEADERS
     assert HEADERS.get("X-CALLBACK-ID") is None
     assert HEADERS.get_all("X-CALLBACK-ID") == []
@@ -220,7 +220,7 @@ WRONG_BODIES = [
 
 
 @pytest.mark.parametrize(("body", "said"), WRONG_BODIES)
-def test_what_is_no_envelope_is_refused_at_the_body(body: bytes | str, said: str) -> None:
+def test_a_body_that_is_not_an_envelope_is_refused_at_the_body(body: bytes | str, said: str) -> None:
     with pytest.raises(InvalidBody, match=said) as caught:
         decode(body)
     assert caught.value.where == "body"

@@ -73,7 +73,9 @@ def test_the_table_has_every_event_identifier() -> None:
 
 
 @every_event
-def test_the_one_line_sends_what_the_sdk_decodes(known: KnownEvent, receiver: Receiver, flask: FlaskReceiver) -> None:
+def test_the_one_line_sends_an_event_that_the_sdk_decodes(
+    known: KnownEvent, receiver: Receiver, flask: FlaskReceiver
+) -> None:
     with EngageLab(receiver) as engagelab:
         delivery = say(known.call, engagelab)
     [row] = json.loads(delivery.callback.body)["rows"]
@@ -171,7 +173,7 @@ VALUES: dict[str, Any] = {"string": "given", "number": 7.25, "string or integer"
 
 
 @account_events
-def test_every_field_of_the_table_can_be_given_and_stands_where_it_says(known: KnownEvent) -> None:
+def test_every_field_of_the_table_can_be_given_and_stands_in_its_section(known: KnownEvent) -> None:
     given = {
         field.name: "+447700900123" if field.name == "sender" else VALUES[field.type]
         for field in known.fields

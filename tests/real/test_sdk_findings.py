@@ -190,7 +190,7 @@ def test_a_finding_is_true(fact: Callable[[ReadmeReceiver], bool], sdk: ReadmeRe
 
 
 @pytest.mark.slow
-def test_check_finds_what_is_true_and_nothing_else(sdk: ReadmeReceiver) -> None:
+def test_check_finds_exactly_the_true_failures(sdk: ReadmeReceiver) -> None:
     def observe(message_id: str) -> list[str]:
         return [status for known, status in sdk.handled if known == message_id]
 

@@ -136,7 +136,7 @@ def in_the_store(db: Path) -> tuple[set[Told], set[Told], set[Told]]:
     return acknowledged, under_way, to_come
 
 
-def test_nothing_is_lost_or_out_of_order_and_nothing_acknowledged_sent_again(
+def test_no_callback_is_lost_out_of_order_or_sent_after_its_acknowledgement(
     receiver: tuple[Receiver, str], tmp_path: Path
 ) -> None:
     inbound, url = receiver

@@ -397,7 +397,7 @@ def test_apps_that_block_do_not_keep_others_from_being_answered() -> None:
         assert [each.answer()[0] for each in clients] == [200] * 20
 
 
-def test_the_environment_is_what_wsgi_says() -> None:
+def test_the_environment_follows_wsgi() -> None:
     seen: list[WSGIEnvironment] = []
 
     def look(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

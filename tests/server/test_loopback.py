@@ -139,7 +139,7 @@ def test_requests_are_not_logged_and_failures_are(logged: SimpleQueue[logging.Lo
     assert logged.empty()
 
 
-def test_a_port_in_use_is_an_error_and_not_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_an_error_that_a_program_can_catch(capfd: pytest.CaptureFixture[str]) -> None:
     with LoopbackServer(echo) as taken, pytest.raises(UsageError) as caught:
         LoopbackServer(echo, port=taken.port)
 

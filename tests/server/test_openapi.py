@@ -32,7 +32,7 @@ def schema(reference: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{reference}", "components": DOCUMENT["components"]}
 
 
-def test_every_call_that_is_answered_is_in_the_document_and_no_other() -> None:
+def test_exactly_the_calls_that_are_answered_are_in_the_document() -> None:
     answered = {(each.method, each.path) for each in CONTROL}
     answered |= {(each.method, each.path.replace("template_id", "templateId")) for each in OPERATIONS}
     answered |= {("PUT", "/v1/sandbox/webhook")}
@@ -59,13 +59,13 @@ def test_names_of_operations_are_unique_and_examples_fit_their_schemas() -> None
                 Draft202012Validator(whole).validate(described["example"])
 
 
-def test_the_document_names_what_there_is() -> None:
+def test_the_document_names_every_error_code_and_scenario() -> None:
     text = json.dumps(DOCUMENT)
     assert [code for code in ERROR_CODES if str(code) not in text] == []
     assert [name for name in CATALOGUE if f'"{name}"' not in text] == []
 
 
-def test_it_says_what_it_said_before_its_types_were_its_source() -> None:
+def test_it_has_the_same_facts_as_before_its_types_were_its_source() -> None:
     """The file has the facts of the last document that was written by hand: none may be lost."""
     expected = (Path(__file__).parent / "openapi_facts.txt").read_text(encoding="utf-8").splitlines()
     said = facts(DOCUMENT)

@@ -253,14 +253,14 @@ def test_a_request_passes_through_record(shape: str, record: int, receiver: Peer
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("shape", REFUSED)
-def test_what_is_not_a_request_is_refused_by_serve(shape: str, serve: int) -> None:
+def test_a_malformed_request_is_refused_by_serve(shape: str, serve: int) -> None:
     raw, status = REFUSED[shape]
     assert exchange(serve, raw, end=shape in CUT_OFF) == ([] if status is None else [status])
 
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("shape", REFUSED)
-def test_what_is_not_a_request_is_not_forwarded(shape: str, record: int, receiver: Peer, passed: list[Passed]) -> None:
+def test_a_malformed_request_is_not_forwarded(shape: str, record: int, receiver: Peer, passed: list[Passed]) -> None:
     raw, status = REFUSED[shape]
     before = len(receiver.conversations)
     passed.clear()

@@ -68,7 +68,7 @@ class Shop:
 
 
 @pytest.mark.anyio
-async def test_app_and_test_share_what_belongs_to_the_loop() -> None:
+async def test_app_and_test_share_the_objects_of_the_loop() -> None:
     shop = Shop()
     receiver = asgi(shop.app)
     async with receiver.lifespan() as state:

@@ -223,7 +223,7 @@ def test_a_clock_that_moves_before_the_first_send_is_moved_by_one_thread(
     assert (seen, app.statuses) == ([["plan"]], SENT)
 
 
-def test_threads_that_use_an_engagelab_first_share_what_it_makes() -> None:
+def test_threads_that_use_a_new_engagelab_at_once_share_its_parts() -> None:
     for _ in range(20):
         engagelab, together, seen = EngageLab(), threading.Barrier(THREADS), set[int]()
 

@@ -63,7 +63,7 @@ def test_of_messages_that_were_sent_at_once_nothing_is_kept_either() -> None:
 
 
 @pytest.mark.parametrize("way", ["begin_send", "the API"])
-def test_what_is_forgotten_before_it_was_sent_is_sent(way: str) -> None:
+def test_a_message_forgotten_before_it_was_sent_is_sent(way: str) -> None:
     app = App()
     with EngageLab(Receiver.wsgi(app), journal=Journal(limit=LIMIT), clock=VirtualClock(0)) as engagelab:
         if way == "begin_send":

@@ -283,7 +283,7 @@ async def test_asend_calls_the_app_in_the_tests_own_loop() -> None:
 
 
 @pytest.mark.asyncio
-async def test_asend_raises_what_send_raises() -> None:
+async def test_asend_raises_the_same_as_send() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.Event().wait()
 

@@ -233,7 +233,7 @@ def test_a_wsgi_app_that_raises_when_the_client_is_gone(kind: type[BaseException
 
 
 @pytest.mark.parametrize("way", ["send", "send_many", "duplicate"])
-def test_a_task_of_the_app_that_exits_stops_the_loop_and_no_attempt_stays_open(
+def test_a_task_of_the_app_that_exits_stops_the_loop_and_closes_every_attempt(
     way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Asyncio lets SystemExit out of the loop at once. The app itself still waits then."""

@@ -196,7 +196,7 @@ def test_a_connection_with_half_a_request_is_not_used_again() -> None:
         assert len(peer.conversations) == 2
 
 
-def test_a_large_body_arrives_whole_whatever_is_said_meanwhile() -> None:
+def test_a_large_body_arrives_whole_despite_interim_answers() -> None:
     """The body is longer than the system's buffers, and read only once interim answers are on their way."""
 
     def script(conversation: Conversation) -> None:

@@ -47,7 +47,7 @@ def test_it_is_started_once_and_stopped_at_the_end() -> None:
     assert shop.seen == ["pool 1"] * 7
 
 
-def test_it_is_started_anew_after_a_close() -> None:
+def test_it_is_started_again_after_a_close() -> None:
     shop = Shop()
     with EngageLab(Receiver.asgi(shop.app, "/engagelab")) as engagelab:
         engagelab.send(scenario=["plan"])

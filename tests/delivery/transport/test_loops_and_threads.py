@@ -78,7 +78,7 @@ def runs_a_loop(environ: Any, start_response: Any) -> list[bytes]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", [None, "duplicate", "reset"])
-async def test_a_wsgi_app_runs_where_no_loop_runs(fault: str | None) -> None:
+async def test_a_wsgi_app_runs_outside_the_running_loop(fault: str | None) -> None:
     with EngageLab(Receiver.wsgi(runs_a_loop)) as engagelab:
         await engagelab.asend(scenario=["plan"], fault=fault)
         engagelab.send(scenario=["plan"], fault=fault)

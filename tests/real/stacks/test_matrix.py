@@ -46,7 +46,7 @@ def differences(stack: Stack, row: Row) -> dict[str, tuple[Cell, Cell]]:
     return found
 
 
-def test_what_reaches_the_app_is_what_the_matrix_says(stack: Stack) -> None:
+def test_the_app_gets_the_parts_that_the_matrix_names(stack: Stack) -> None:
     row = ROWS[stack.name]
     found = differences(stack, row)
     if found and versions(stack.name) != row.versions:
@@ -67,7 +67,7 @@ def test_the_next_callback_is_acknowledged_after_anything() -> None:
 
 @pytest.mark.parametrize("stack", [name for name in STACKS if name.startswith("Flask")], indirect=True)
 @pytest.mark.parametrize("fault", [None, "chunked", "slow_body"])
-def test_the_vendors_sdk_verifies_and_parses_what_reaches_flask(stack: Stack, fault: str | None) -> None:
+def test_the_vendors_sdk_verifies_and_parses_every_request_that_reaches_flask(stack: Stack, fault: str | None) -> None:
     stack.record.clear()
     with EngageLab(stack.receiver("/sdk")) as engagelab:
         run = engagelab.send("+6591234567", fault=fault, check=True)

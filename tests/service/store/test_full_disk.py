@@ -175,7 +175,7 @@ def test_rules_and_resets_that_cannot_be_stored_change_nothing(disk: Disk) -> No
     assert disk.stored() == after
 
 
-def test_what_is_due_on_a_full_disk_goes_out_in_order_once_there_is_room(disk: Disk) -> None:
+def test_callbacks_due_on_a_full_disk_go_out_in_order_once_there_is_room(disk: Disk) -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     disk.engagelab.receivers.append(receiver)
