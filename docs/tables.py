@@ -43,9 +43,9 @@ from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 DOCS = Path(__file__).parent
 # The tables of the truth gallery come from the tests.
 sys.path.insert(0, str(DOCS.parent))
-#: What `python -m tests.real.stacks` measured.
+#: The results of `python -m tests.real.stacks`.
 _WIRE_MATRIX = DOCS.parent / "tests" / "real" / "stacks" / "matrix.json"
-#: What `python -m tests.real.differential` measured.
+#: The results of `python -m tests.real.differential`.
 _IN_PROCESS = DOCS.parent / "tests" / "real" / "differential" / "table.json"
 _REGION = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+) -->\n.*?(?=\n<!-- end of table -->)", re.DOTALL)
 
@@ -82,7 +82,7 @@ def error_codes() -> str:
     return _table(["code", "message", "HTTP status in the REST API", "retryable for the SDK [K]", "source"], rows)
 
 
-#: What the REST API gives an error code for by itself; the others are for rules and scenarios.
+#: Why the REST API answers with an error code by itself. The other codes are for rules and scenarios.
 _REASONS = {
     1000: "an error inside the mock: please report it",
     2001: "no credentials, malformed ones, or others than were set",

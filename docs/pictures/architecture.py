@@ -1,4 +1,4 @@
-"""The architecture: the layers that the tests hold the imports to, with what each module says of itself."""
+"""The architecture: the layers, as the tests enforce them, each with the first line of its docstring."""
 
 from __future__ import annotations
 

@@ -530,7 +530,7 @@ def _journal_too_early(reach: Reach) -> None:
     asyncio.run(test())
 
 
-@blind("with", "an app answers 500 to what its own calls caused", NotAcknowledged, "answered 500")
+@blind("with", "an app answers 500 to callbacks that its own calls caused", NotAcknowledged, "answered 500")
 def _with_block(reach: Reach) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("500 Internal Server Error", [("Content-Length", "0")])

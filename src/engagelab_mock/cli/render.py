@@ -1,4 +1,4 @@
-"""What the commands print: each result once, as a JSON object and as text.
+"""The output of the commands: each result once, as a JSON object and as text.
 
 A command makes results and passes them to `Output.show`. `record` returns the JSON object; `write` prints the text.
 """

@@ -255,7 +255,7 @@ def receiver_of(options: SendOptions) -> Receiver:
 
 
 def message_of(options: SendOptions) -> dict[str, Any]:
-    """Return what `EngageLab` has to know about the message."""
+    """Return the engine's defaults for the message."""
     return {
         "to": options.to,
         "template": options.template,

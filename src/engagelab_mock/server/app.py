@@ -169,7 +169,7 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Call:
-    """Hold one call: its request, body and query, checked, what its path names, and the app it was made to."""
+    """Hold one call: its request, its checked body and query, the values in its path, and the app that got it."""
 
     def __init__(self, app: ServerApp, request: Request, body: Any, query: Any, named: Mapping[str, str]) -> None:
         self.app = app

@@ -243,7 +243,7 @@ class _Answer:
             self._connection.send(before + data)
 
     def end(self) -> None:
-        """Send what ends the answer."""
+        """Send the end of the answer."""
         if not self._connection.begun:
             self.write(b"")
         if self._chunked:

@@ -176,7 +176,7 @@ def set_speed(call: Call) -> schemas.Clock:
 
 @_answers("POST", "/_mock/clock/advance", _CLOCK, body=schemas.Advance, example={"minutes": 5})
 def advance_clock(call: Call) -> schemas.Clock:
-    """Move the clock forward; a virtual clock sends what falls due before the answer."""
+    """Move the clock forward; a virtual clock sends the callbacks that fall due, then answers."""
     given = {name: amount for name, amount in msgspec.structs.asdict(call.body).items() if amount is not UNSET}
     if not given:
         raise ApiError(3002, 'seconds, minutes, hours or days is required, such as {"minutes": 5}')

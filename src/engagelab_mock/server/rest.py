@@ -1,4 +1,4 @@
-"""What EngageLab's own API takes and answers, as types that the OpenAPI document is generated from."""
+"""The requests and answers of EngageLab's own API, as types from which the OpenAPI document is generated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Language = Annotated[str, Meta(extra_json_schema={"enum": [*LANGUAGES]})]
 class Error(msgspec.Struct):
     """The answer to every call that is not accepted."""
 
-    code: Annotated[int, Meta(description=f"What went wrong: {_CODES}.")]
+    code: Annotated[int, Meta(description=f"The error: {_CODES}.")]
     message: str
 
 
@@ -107,7 +107,7 @@ class VerifyCodeConfig(msgspec.Struct):
 
 
 class DefaultConfig(msgspec.Struct):
-    """What a ready-made text contains."""
+    """The parts of a ready-made text."""
 
     contain_security: bool
     contain_expire: bool

@@ -1,4 +1,4 @@
-"""What the control API takes and answers, as types that requests are checked by and the document is made from."""
+"""The requests and answers of the control API, as types: the server checks requests by them and documents them."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Rules(msgspec.Struct):
 
 
 class NewSend(msgspec.Struct, forbid_unknown_fields=True):
-    """What is sent, as `EngageLab.send` takes it."""
+    """A message to send, with the options of `EngageLab.send`."""
 
     to: Annotated[To | None, Meta(description="The recipient. Default: a generated one.")] = None
     scenario: Played | None = None
@@ -351,7 +351,7 @@ class Record(msgspec.Struct):
     elapsed_ms: float | UnsetType = UNSET
     outcome: Outcome | UnsetType = UNSET
     error: str | UnsetType | None = UNSET
-    message: Annotated[str, Meta(description="What was wrong with a refused input.")] | UnsetType = UNSET
+    message: Annotated[str, Meta(description="The error of a refused input.")] | UnsetType = UNSET
     hint: str | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType = UNSET
     body: str | UnsetType = UNSET

@@ -203,7 +203,7 @@ class Acceptance(msgspec.Struct):
 
     @property
     def run(self) -> Run:
-        """Return what `send` returns."""
+        """Return the result of `send`."""
         return Run(self.message, self.terms.scenario, self.sending.deliveries)
 
 

@@ -73,7 +73,7 @@ class once(Generic[T]):
 
 
 class ExploreState:
-    """Hold what an engine keeps of its explorations and checks.
+    """Hold an engine's records of its explorations and checks.
 
     >>> ExploreState().replaying is None
     True

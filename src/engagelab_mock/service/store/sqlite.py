@@ -222,7 +222,7 @@ class SqliteStore:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Return what identifies the file at a path, or None if no file is there."""
+    """Return the identity of the file at a path, or None without a file."""
     try:
         found = os.stat(path)
     except OSError:
