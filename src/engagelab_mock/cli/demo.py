@@ -70,7 +70,7 @@ def run_demo(
             attempts.append(made)
 
     def refused(section: Section) -> bool:
-        """Show the callbacks after all if one was not right; tell whether that is so."""
+        """Tell whether an attempt was not good, and show all attempts then."""
         if all(made.good for made in attempts):
             return False
         output.show(section)
@@ -161,7 +161,7 @@ class ScenarioSent:
         }
 
     def write(self, screen: Screen) -> None:
-        """Print one line, unless there are lines of its callbacks."""
+        """Print one line, unless its callbacks were printed."""
         run = self.run
         if not self.in_detail:
             callbacks = counted(len(run.deliveries), "callback")

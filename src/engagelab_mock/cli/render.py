@@ -145,7 +145,7 @@ class SendSummary:
 
 
 def offset(seconds: float) -> str:
-    """Return how long after the start something happened, as text.
+    """Return the seconds since the start as text.
 
     >>> offset(2), offset(0.25)
     ('+2 s', '+0.2 s')

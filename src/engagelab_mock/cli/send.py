@@ -164,7 +164,7 @@ class AccountEvent:
 
 
 def scenario_of(options: SendOptions) -> tuple[Scenario, Schedule | AccountEvent | None]:
-    """Return the scenario to send; for a token or an event also that, and a scenario with its name and delays."""
+    """Return the scenario to send, and None; or the name and delays of a token or an event, and its object."""
     if options.replay is None:
         if options.scenario is None:
             raise click.MissingParameter(
@@ -282,7 +282,7 @@ def custom_args(pairs: tuple[str, ...]) -> dict[str, str] | None:
 def deliver(
     engagelab: EngageLab, what: Scenario | Schedule | AccountEvent
 ) -> tuple[Sequence[Message], Sequence[Delivery]]:
-    """Send all of it, also if the receiver refuses it; return its messages and deliveries."""
+    """Send every callback, even if the receiver refuses one; return the messages and deliveries."""
     if isinstance(what, AccountEvent):
         with naming("--field"):
             return [], _deliver_event(engagelab, what)

@@ -88,7 +88,7 @@ class ServerApp:
             end()
 
     def on_close(self, end: Callable[[], object]) -> None:
-        """Call this when the app is closed, or now if it is."""
+        """Call a function when the app is closed; call it now if the app is closed already."""
         with self._closing:
             if not self.closed:
                 self._endings.append(end)
@@ -96,7 +96,7 @@ class ServerApp:
         end()
 
     def forget(self, end: Callable[[], object]) -> None:
-        """Do not call this when the app is closed."""
+        """Remove a function that `on_close` has added."""
         with self._closing:
             if end in self._endings:
                 self._endings.remove(end)
@@ -135,7 +135,7 @@ class ServerApp:
 
 
 def _save_webhook(app: ServerApp, request: Request) -> Response:
-    """Validate an address [S], and make the receiver there the only one, however that went."""
+    """Validate an address [S], and make it the only receiver, even if it is not valid."""
     if request.method != "PUT":
         message = f"{request.method[:20]} is not allowed here: PUT is"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", "PUT"),))
@@ -185,7 +185,7 @@ class Call:
         return self.app.engagelab
 
     def client_has_gone(self) -> bool:
-        """Tell whether the client has closed its connection; False if the server does not say which that is."""
+        """Tell whether the client has closed its connection; False if the server does not give the connection."""
         connection = self._request.environ.get("werkzeug.socket")
         if connection is None:
             return False
@@ -280,10 +280,10 @@ def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) ->
 
 
 class Guard:
-    """Let requests pass, or raise `ApiError` for those that may come from a web page elsewhere.
+    """Raise `ApiError` for requests that may come from a web page elsewhere.
 
-    With a token, a request to the control API passes if it carries it. Without one, it must come from this machine and
-    name it by a loopback name: a web page elsewhere can only reach it by another name (DNS rebinding).
+    With a token, a request to the control API passes if it has the token. Without one, the request must come from this
+    machine, and its Host must be a loopback name: a web page elsewhere can only use another name (DNS rebinding).
     """
 
     def __init__(self, token: str = "") -> None:

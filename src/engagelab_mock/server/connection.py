@@ -188,7 +188,7 @@ class WsgiResponder:
         if body.chunked:
             environ["wsgi.input_terminated"] = True
         for given, value in head.fields.pairs:
-            if "_" in given:  # would look like another header's
+            if "_" in given:  # its key would look like that of another header
                 continue
             key = given.upper().replace("-", "_")
             if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:

@@ -78,7 +78,7 @@ def answer_control(app: ServerApp, request: Request) -> Response:
         message = f"{request.path[:100]} takes {allowed}, not {request.method[:20]}"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
     safe = list(dict.fromkeys(operation.path for operation in CONTROL if not operation.forgets))
-    # All paths begin alike, so only a high similarity counts. No guess is made that could forget something.
+    # All paths begin alike, so only a high similarity counts. A call that deletes something is never suggested.
     nearest = did_you_mean(request.path[:100], [operation.path for operation in CONTROL], cutoff=0.8)
     if method == "DELETE" or not any(f"'{path}'" in nearest for path in safe):
         nearest = f"there are {', '.join(safe)}; {DOCUMENT} describes all calls"

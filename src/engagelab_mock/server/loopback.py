@@ -28,7 +28,7 @@ KEPT_CONNECTIONS = 256
 _STANDBYS = 2
 #: Seconds after which a request counts as slow, and another thread takes the lead.
 _STALL = 0.01
-#: How often in a row a standby finds nothing under way before it sleeps until there is.
+#: A standby sleeps until a request begins, once it has found none under way this many times in a row.
 _QUIET = 10
 #: Connections that may wait to be accepted.
 _BACKLOG = 128
@@ -72,7 +72,7 @@ class Listener:
         self._first_limit = first_limit
         self._idle_limit = idle_limit
         self._kept = kept
-        #: The connections that are watched. Only the leader touches it, or who takes the lead from it.
+        #: The connections that are watched. Only the leader, or the thread that takes the lead from it, touches them.
         self._idle = _Idle()
         #: Guards everything below; standbys wait on it.
         self._changed = threading.Condition(threading.Lock())
@@ -223,7 +223,7 @@ class Listener:
                 self._close(connection)
 
     def _accept(self, idle: _Idle) -> None:
-        """Accept all clients that wait, or the last of many would wait for the requests of the others."""
+        """Accept all waiting clients, so that the last of many does not wait for the requests of the others."""
         while True:
             try:
                 connection = self._connect(*self._listening.accept())
@@ -255,7 +255,7 @@ class _Idle:
         self.selector = selectors.DefaultSelector()
         #: Each with the moment at which its time is over.
         self.connections: dict[Served, float] = {}
-        #: The moment at which to look whose time is over.
+        #: The moment at which to look for connections whose time is over.
         self.until = math.inf
 
     def add(self, connection: Served, limit: float) -> None:

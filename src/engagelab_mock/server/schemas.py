@@ -108,7 +108,7 @@ class Clock(msgspec.Struct):
 
     @classmethod
     def of(cls, clock: Any) -> Clock:
-        """Return a clock as it is described."""
+        """Return the description of a clock."""
         virtual, pending = isinstance(clock, VirtualClock), clock.pending
         return cls(
             kind="virtual" if virtual else "live",
@@ -121,7 +121,7 @@ class Clock(msgspec.Struct):
 
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """By how much the clock moves: at least one of these. The sum counts."""
+    """How far the clock moves: the sum of these. At least one is required."""
 
     seconds: Amount | UnsetType = UNSET
     minutes: Amount | UnsetType = UNSET
@@ -147,7 +147,7 @@ class Scenario(msgspec.Struct):
 
     @classmethod
     def of(cls, scenario: BuiltIn) -> Scenario:
-        """Return a scenario as it is described."""
+        """Return the description of a scenario."""
         steps = scenario.transitions
         return cls(
             scenario.name,
@@ -239,7 +239,7 @@ class SentDelivery(msgspec.Struct):
 
     @classmethod
     def of(cls, delivery: Delivery) -> SentDelivery:
-        """Return a delivery as it is described."""
+        """Return the description of a delivery."""
         last = delivery.attempts[-1] if delivery.attempts else None
         again = last is not None and not delivery.closed and delivery.due is not None and delivery.due > last.at
         return cls(
@@ -358,7 +358,7 @@ class Record(msgspec.Struct):
 
 
 class Webhook(msgspec.Struct, forbid_unknown_fields=True):
-    """Where callbacks go; username and secret sign them, and go together. Without both, they stay as they are."""
+    """Where callbacks go. Username and secret sign them: give both, or none to keep the present ones."""
 
     url: Annotated[str, Meta(extra_json_schema={"pattern": "^https?://"})]
     username: str | UnsetType = UNSET
@@ -366,7 +366,7 @@ class Webhook(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SavedWebhook(msgspec.Struct):
-    """Where callbacks go was saved, and the address was validated."""
+    """The address for callbacks was saved and validated."""
 
     code: Literal[0]
     message: Literal["success"]

@@ -354,7 +354,7 @@ class Scheduler:
             self.condition.notify()
 
     def use_worker(self, post: Post | None, take_back: TakeBack = lambda message_id, deliveries: ()) -> None:
-        """Let a worker make the attempts, or again the threads that advance."""
+        """Let a worker make the attempts; with None, the threads that advance make them again."""
         with self.lock:
             self.post, self.take_back = post, take_back
             self.condition.notify()
