@@ -54,4 +54,4 @@ def _hooks(mutant: Mutant, store: Store) -> dict[str, Any]:
         # A mutant has its effects before it answers, so a short wait is enough. The correct receiver is checked with
         # the default.
         del hooks["patience"]
-    return {**hooks, "stall": downstream.stall}
+    return {**hooks, "observe_account": partial(mutant.observe_account, store), "stall": downstream.stall}
