@@ -57,8 +57,8 @@ def _busy(attempt: Attempt) -> bool:
 
 
 def _crashed(attempt: Attempt) -> bool:
-    status = attempt.response.status if attempt.response is not None else 0
-    return not accepted(attempt) and not _busy(attempt) and not 300 <= status < 500
+    """Tell whether there was no answer, or an error. A late answer in process is none: the callbacks share the time."""
+    return attempt.response is None or (attempt.response.status >= 500 and not _busy(attempt))
 
 
 def stays(trial: Trial, wrong: Callable[[], list[_Found]], at_least: float = 0.0) -> list[_Found]:

@@ -17,6 +17,8 @@ from tests.checks.receivers.store import Store
 
 #: How long a callback waits for another one that never comes, in seconds.
 _LIMIT = 5
+#: The same if it is not known whether one comes, in seconds.
+_TURN = 0.02
 
 
 class Together:
@@ -54,6 +56,20 @@ class Together:
             self._condition.notify_all()
             self._condition.wait_for(lambda: self._arrived > 1 or self._waiting + self._finished >= self._count, _LIMIT)
             self._waiting -= 1
+
+
+class Unannounced(Together):
+    """Make callbacks meet in a process that does not know how many come at once."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def _meet(self) -> None:
+        with self._condition:
+            self._arrived += 1
+            number = self._arrived
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: self._arrived > number, _TURN)
 
 
 def let_them_meet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +182,7 @@ class AddsToATotal(Meets):
         super().__init__(store)
         self._here = threading.local()
         with store.transaction() as db:
-            db.execute("CREATE TABLE total (effects INTEGER)")
+            db.execute("CREATE TABLE IF NOT EXISTS total (effects INTEGER)")
             db.execute("INSERT INTO total VALUES (0)")
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
