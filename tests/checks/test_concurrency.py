@@ -67,6 +67,57 @@ def test_a_right_receiver_passes(kind: type[Shop], transport: str) -> None:
     )
 
 
+class LastWins(Upserts):
+    """Keep the status that came last, which other checks find."""
+
+    def apply(self, row: Row) -> None:
+        self.statuses[row.message_id] = row.status
+
+
+def test_a_state_that_some_order_leads_to_is_not_a_lost_update() -> None:
+    class Backwards(LastWins):
+        """Let callbacks that come at once overtake each other."""
+
+        def handle(self, rows: list[Row]) -> Handler:
+            for _ in range(3 * (rows[0].status == "sent")):
+                yield
+            return (yield from super().handle(rows))
+
+    report = check(Backwards(), "asgi", "C19", "C20")
+    assert [report.finding(id).reason for id in ("C19", "C20")] == ["", ""]
+    assert [report.finding(id).verdict for id in ("C19", "C20")] == [Judgement.PASS] * 2
+
+
+class WorksSlowly(Queues):
+    """Work off one callback with each read of a state, so that the effects of a burst come late."""
+
+    def work(self) -> None:
+        for row in self.jobs.pop(0) if self.jobs else ():
+            self.apply(row)
+
+
+def test_the_check_of_a_burst_waits_while_effects_still_come() -> None:
+    assert finding_of("A12", WorksSlowly()).verdict is Judgement.PASS
+
+
+class RefusesForAWhile(Shop):
+    """Answer 503 while callbacks come at once, and to the next few after that."""
+
+    busy = 0
+    refusals = 0
+
+    def handle(self, rows: list[Row]) -> Handler:
+        self.busy += 1
+        yield
+        self.busy -= 1
+        self.refusals = 5 if self.busy else max(0, self.refusals - 1)
+        return 503 if self.refusals else (yield from super().handle(rows))
+
+
+def test_a_refused_callback_comes_again_until_it_is_accepted() -> None:
+    assert finding_of("A12", RefusesForAWhile()).verdict is Judgement.PASS
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(
     ("kind", "fails", "says"),

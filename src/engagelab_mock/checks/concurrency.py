@@ -338,8 +338,7 @@ $ok""",
         f"{ROUNDS} times, each time for another message. Those that are refused are sent again.",
         expected="The state that the same events lead to one after another, in some order. No 5xx except 503.",
         fix=Fix(
-            "Lock the row before you read it, or let the database change it in one `UPDATE`. In pytest, "
-            '`engagelab.explore("verified", concurrent=2)` shows where two handlers meet.',
+            "Lock the row before you read it, or let the database change it in one `UPDATE`.",
             own_flask="message = db.session.get(Message, message_id, with_for_update=True)\n"
             'message.apply(status)\ndb.session.commit()\nreturn "", 200',
             own_django="with transaction.atomic():\n"
