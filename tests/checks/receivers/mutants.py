@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.checks.receivers import (
     acknowledging,
+    concurrent,
     duplicating,
     meaning,
     ordering,
@@ -24,4 +25,5 @@ MUTANTS = [
     *vocabulary.MUTANTS,
     *wired.MUTANTS,
     *meaning.MUTANTS,
+    *concurrent.MUTANTS,
 ]
