@@ -16,6 +16,7 @@ from engagelab_mock.checks.check import severity as find_severity
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
+from engagelab_mock.checks.late import LATE
 from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
@@ -35,6 +36,7 @@ CHECKS: dict[str, Check] = {
             *FRESHNESS,
             *SECRECY,
             *DUPLICATES,
+            *LATE,
             *ORDERING,
             *UNKNOWN_MESSAGES,
             *BATCH,

@@ -49,10 +49,14 @@ class Trial:
         self.shown: set[str] = set()
         self._started = stopwatch()
         self._seconds = seconds
-        #: When the lifecycles of this trial's schedules began: a minute ago, so that all their events are past.
-        self._began = self.engagelab.clock.time() - 60
+        self.begin()
         #: The state of each message of this trial at the last read.
         self._states: dict[str, Snapshot] = {}
+
+    def begin(self, ago: float = 60) -> None:
+        """Let the messages and events that are made from now on be so old: a minute, so that all events are past."""
+        #: When the lifecycles of this trial's schedules began.
+        self._began = self.engagelab.clock.time() - ago
 
     # --- The receiver
 
@@ -349,7 +353,7 @@ class Trial:
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit. If less time is left, end the trial as inconclusive."""
-        self.receiver.limit = self.context.limit
+        self.context.allow(self.context.limit)
         if self.time_left() < 0:
             self.out_of_time()
 
