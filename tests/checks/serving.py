@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engagelab_mock import Dialect, EngageLab, Receiver, Report
+from engagelab_mock.integrations.time_travel import time_machine_clock
 from tests.checks.receivers import downstream
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.mutant import Mutant
@@ -54,4 +55,4 @@ def _hooks(mutant: Mutant, store: Store) -> dict[str, Any]:
         # A mutant has its effects before it answers, so a short wait is enough. The correct receiver is checked with
         # the default.
         del hooks["patience"]
-    return {**hooks, "stall": downstream.stall}
+    return {**hooks, "stall": downstream.stall, "set_time": time_machine_clock()}

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from engagelab_mock import Message, Receiver
+from engagelab_mock.integrations.time_travel import time_machine_clock
 from tests.checks.receivers.correct import ALONG, AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, Refused
 from tests.checks.receivers.frameworks import on_flask
 
@@ -771,8 +772,8 @@ Making = Callable[[], Receiver]
 def _making(kind: type[InMemory]) -> Making:
     def make() -> Receiver:
         app = kind()
-        prepare = getattr(app, "prepare", None)
-        return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe, prepare=prepare)
+        hooks: Any = {"prepare": getattr(app, "prepare", None), "set_time": time_machine_clock()}
+        return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe, **hooks)
 
     make.__doc__ = kind.__doc__
     make.__name__ = kind.__name__

@@ -5,18 +5,30 @@ The app's clock is moved, with `set_time` or with the virtual clock that the app
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engagelab_mock.checks.check import Check, Ended, Fix, Judgement, Severity
 from engagelab_mock.checks.duplicates import STATUSES, Once, send_again
+from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.stimulus import again
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.errors import ProbeFailed
-from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
+from engagelab_mock.explore.state import (
+    MISSING,
+    Path,
+    Snapshot,
+    State,
+    count_of,
+    differing,
+    dotted,
+    names,
+    part_of,
+    state_of,
+)
 from engagelab_mock.messages.message import Message
 
 _HOUR, _DAY = 3600, 86400
@@ -29,7 +41,6 @@ _AGES = (60, 120, 200, 290)
 
 
 def _again_after_days(trial: Trial) -> None:
-    trial.expect_own_state()
     _move_the_clock(trial)
     once = Once.of_all(trial)
     with _at_once(trial, "C01"):
@@ -51,8 +62,8 @@ def _again_after_days(trial: Trial) -> None:
             what = f"{status} sent again after {gap}, newly signed"
             once.check(message, what, status=status, first=before[status], settled=True)
             kept, lost, now = first[gap, status], before[status], trial.glance(message)
-            if _paths(kept, lost, message) and (repeated := _paths(lost, now, message)):
-                _expect_no_declared_effect(trial, message, what, lost, repeated)
+            if _paths(kept, lost, message) and _paths(lost, now, message):
+                _expect_no_effect(trial, what, lost, now)
                 forgotten = forgotten or f"{what}: `observe` returned {lost!s:.60} before it, and then {now!s:.60}"
     if forgotten:
         trial.inconclusive(
@@ -66,14 +77,12 @@ def _paths(one: Snapshot, other: Snapshot, message: Message) -> set[Path]:
     return differing(state_of(one, message), state_of(other, message))
 
 
-def _expect_no_declared_effect(
-    trial: Trial, message: Message, what: str, before: Snapshot, repeated: Iterable[Path]
-) -> None:
-    """Fail if one of these leaves is an effect that was declared: the app has forgotten it, and had it again."""
-    for path in sorted(repeated):
-        if {*path} & {*trial.context.probe.meaning.effects}:
-            was = state_of(before, message).get(path, MISSING)
-            trial.fail(f"{what}: the app had forgotten the message ({dotted(path)} was {was!r:.60}), and did it again")
+def _expect_no_effect(trial: Trial, what: str, before: Snapshot, now: Snapshot) -> None:
+    """Fail if an effect that was declared has happened: the app had forgotten it."""
+    for effect in trial.context.probe.meaning.effects:
+        was, count = (count_of(part_of(each.value, effect), effect) for each in (before, now))
+        if count > was:
+            trial.fail(f"{what}: the app had forgotten the message, and {effect} went from {was} to {count} again")
 
 
 def _late_event(trial: Trial) -> None:
@@ -84,24 +93,37 @@ def _late_event(trial: Trial) -> None:
     statuses = dict.fromkeys([trial.context.profile.status, *filter(trial.ticks, STATUSES if several else ())])
     once = Once(trial, *statuses)
     new = _Sent(once, {status: trial.message() for status in statuses})
-    known = {status: new.changes(status) for status in new.accepted}
+    known = {status: new.effect(status) for status in new.accepted}
+    if not known or (trial.sees and not any(known.values())):
+        trial.inconclusive("no new callback was accepted and had an effect that can be seen")
     if trial.context.moves_time:
         messages = {status: trial.message() for status in known}
         trial.context.advance(_LATE)
     else:
         trial.begin(ago=_LATE)
         messages = {status: trial.message() for status in known}
-    if not known:
-        trial.inconclusive("no valid callback was accepted")
     late = _Sent(once, messages)
     what = "whose `itime` is more than a day ago, newly signed"
     for status, attempt in late.attempts.items():
         trial.expect_accepted(attempt, f"{status} {what}")
-    for status, changes in known.items():
-        for path in sorted(changes - late.changes(status)):
-            now = state_of(late.after[status], messages[status]).get(path, MISSING)
-            trial.show(messages[status])
-            trial.fail(f"{status} {what}, was acknowledged, and left {dotted(path)} as it was: {now!r:.60}")
+    for status, effect in known.items():
+        if _missing(effect, late.effect(status), status):
+            late.look_again(status)
+        if missing := _missing(effect, late.effect(status), status):
+            now = state_of(late.after[status], messages[status]).get(missing, MISSING)
+            trial.show(messages[status], Change(late.before[status], late.after[status]))
+            trial.fail(
+                f"{status} {what}, was acknowledged, and {dotted(missing)} is {now!r:.60}; "
+                f"after a new one it is {effect[missing]!r:.60}"
+            )
+
+
+def _missing(effect: State, late: State, status: str) -> Path | None:
+    """Return a leaf that an event should have changed, and a late one did not; its value may depend on the time."""
+    for path, value in sorted(effect.items()):
+        if path not in late or (names(value, status) and not names(late[path], status)):
+            return path
+    return None
 
 
 class _Sent:
@@ -109,6 +131,7 @@ class _Sent:
 
     def __init__(self, once: Once, messages: dict[str, Message]) -> None:
         trial = once.trial
+        self._context = trial.context
         self._messages = messages
         self._shared = trial.context.profile.shared if trial.context.profile.own else frozenset()
         self.before = {status: trial.glance(message) for status, message in messages.items()}
@@ -116,9 +139,15 @@ class _Sent:
         self.after = dict(zip(messages, trial.settled([*messages.values()]), strict=True))
         self.accepted = [status for status, attempt in self.attempts.items() if accepted(attempt)]
 
-    def changes(self, status: str) -> set[Path]:
-        """Return the leaves that the event has changed."""
-        return _paths(self.before[status], self.after[status], self._messages[status]) - self._shared
+    def look_again(self, status: str) -> None:
+        """Read the state after an event again, when the app had time to work after its answer."""
+        self.after[status] = self._context.look_for_change(self.after[status], self._messages[status])
+
+    def effect(self, status: str) -> State:
+        """Return the leaves that the event has changed, and their values after it."""
+        message, after = self._messages[status], self.after[status]
+        state = state_of(after, message)
+        return {path: state.get(path, MISSING) for path in _paths(self.before[status], after, message) - self._shared}
 
 
 def _replayed_later(trial: Trial) -> None:
@@ -140,15 +169,16 @@ def _replayed_later(trial: Trial) -> None:
 
 
 def _replay(once: Once, message: Message, attempt: Attempt, when: str) -> None:
-    """Send the same request again, and its header with another body; fail if one of them has an effect."""
-    trial, what = once.trial, f"the same request again {when}"
-    before = trial.glance(message)
-    trial.expect_answer(trial.resend(attempt, message), what)
-    once.check(message, what, first=before)
+    """Send another body with the same header, and the same request again; fail if one of them has an effect."""
+    trial = once.trial
+    # Another body first: a receiver that has forgotten the nonce remembers it again when the same request comes.
     other, what = trial.message(), f"another body with the same header {when}"
     replayed = trial.send(other, again(attempt))
     trial.expect_no_effect(replayed, other, what)
     trial.expect_answer(replayed, what)
+    before, what = trial.glance(message), f"the same request again {when}"
+    trial.expect_answer(trial.resend(attempt, message), what)
+    once.check(message, what, first=before)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.checks.receivers import (
     acknowledging,
     duplicating,
+    late,
     meaning,
     ordering,
     reading,
@@ -18,6 +19,7 @@ MUTANTS = [
     *acknowledging.MUTANTS,
     *verifying.MUTANTS,
     *duplicating.MUTANTS,
+    *late.MUTANTS,
     *ordering.MUTANTS,
     *unknown_messages.MUTANTS,
     *reading.MUTANTS,
