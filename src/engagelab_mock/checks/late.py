@@ -32,10 +32,12 @@ from engagelab_mock.explore.state import (
 from engagelab_mock.messages.message import Message
 
 _HOUR, _DAY = 3600, 86400
+#: A little more than the time that is named, because the limits of apps are round.
+_MORE = 600
 #: How long after an event its duplicate comes.
-_GAPS = {"an hour": _HOUR, "a day": _DAY, "10 days": 10 * _DAY}
-#: The age of a late event: a little more than a day, because limits are round.
-_LATE = _DAY + 600
+_GAPS = {"an hour": _HOUR + _MORE, "a day": _DAY + _MORE, "10 days": 10 * _DAY + _MORE}
+#: The age of a late event.
+_LATE = _DAY + _MORE
 #: After how many seconds a signature is replayed; it is genuine for 300 seconds.
 _AGES = (60, 120, 200, 290)
 
@@ -277,7 +279,7 @@ if cache.get_or_set(nonce, digest, timeout=600) != digest:
             "limit. If you remove old messages, wait for 30 days, or keep their keys.",
             """\
 with database.transaction():
-    if database.insert_if_new(message_id, status, channel):  # a unique key, no time limit
+    if database.insert_if_new(message_id, status, channel, error_code):  # unique, for ever
         have_the_effect(message_id, status)
 $ok""",
         ),
