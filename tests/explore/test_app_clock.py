@@ -11,7 +11,16 @@ import trio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from engagelab_mock import Clock, EngageLab, ProbeFailed, Receiver, ScheduleFailed, UsageError, VirtualClock
+from engagelab_mock import (
+    Clock,
+    EngageLab,
+    ProbeFailed,
+    Receiver,
+    ScheduleFailed,
+    SystemClock,
+    UsageError,
+    VirtualClock,
+)
 from engagelab_mock.eventloop import in_trio
 from engagelab_mock.strategies import ReceiverMachine
 from tests.explore.books import Books, NeverDedupes
@@ -80,7 +89,7 @@ def test_retries_come_at_the_app_s_time() -> None:
 
 def test_explore_moves_a_clock_of_its_own_if_the_engine_has_a_real_one() -> None:
     app = OnTheWatch()
-    with EngageLab(app.reached_by()) as engagelab:
+    with EngageLab(app.reached_by(), clock=SystemClock()) as engagelab:
         found = engagelab.explore("verified", faults=["bad_gateway"], retry=[600], reset=app.reset)
     assert found.ok
     assert app.watch.set[-1] is None
