@@ -166,6 +166,37 @@ class RefusesOld(OnAClock):
         super().keep(db, message_id, status, detail)
 
 
+class CountsReplies(OnAClock):
+    """Count users' replies, each once."""
+
+    ttl: ClassVar[float] = 30 * DAY
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.replies: dict[str, float] = {}
+        self.count = 0
+
+    def other(self, message_id: str, kind: str, detail: str) -> None:
+        if kind == "uplink" and self.replies.get(detail, 0.0) < self.now() - self.ttl:
+            self.replies[detail] = self.now()
+            self.count += 1
+
+    def observe(self, message_id: str) -> Any:
+        return {**super().observe(message_id), "replies": self.count if message_id == "0" else 0}
+
+
+class ForgetsReplies(CountsReplies):
+    """Take a reply that comes again after half a day for a new one."""
+
+    ttl = DAY / 2
+
+
+class CountsEachReply(CountsReplies):
+    """Count a reply each time that it comes."""
+
+    ttl = -DAY
+
+
 def receiver_of(app: InMemory, **options: Any) -> Receiver:
     return Receiver.wsgi(on_flask(app), PATH, **{**SETTINGS, "observe": app.observe, **options})
 
@@ -223,6 +254,18 @@ def test_a_declared_effect_that_happens_again_is_found() -> None:
     assert finding.verdict is Judgement.FAIL
     said = "verified sent again after 10 days, newly signed: the app had forgotten the message, and credits went from 0"
     assert finding.reason == f"{said} to 1 again"
+
+
+def test_a_reply_that_is_forgotten_is_found() -> None:
+    assert verdicts(check(CountsReplies(), "C24")) == passes("C24")
+    finding = check(ForgetsReplies(), "C24").finding("C24")
+    assert finding.verdict is Judgement.FAIL
+    assert finding.reason == "a response sent again after a day, newly signed: replies grew by 1"
+
+
+def test_replies_that_are_counted_each_time_or_never_are_not_judged_again() -> None:
+    assert check(CountsEachReply(), "C24").finding("C24").reason.endswith("counts twice: see C17")
+    assert verdicts(check(OnAClock(), "C24")) == {"C24": Judgement.NOT_APPLICABLE}
 
 
 @pytest.mark.parametrize("moved", [True, False])

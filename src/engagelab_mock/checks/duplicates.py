@@ -287,17 +287,12 @@ def _dup_account_events(trial: Trial) -> None:
 def _growth(trial: Trial, kind: str, send: Callable[[Event], list[Attempt]]) -> dict[tuple[int, Path], float]:
     """Return by how much each number in the state grows when callbacks of a new account event are sent."""
     places = trial.places(kind)
-
-    def numbers() -> dict[tuple[int, Path], float]:
-        states = enumerate(state_of(trial.glance(place), place) for place in places)
-        leaves = [((place, path), value) for place, state in states for path, value in state.items()]
-        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
-
-    before = numbers()
+    before = trial.numbers(places)
     for attempt in send(trial.context.new_event(kind, places[-1])):
         trial.expect_answer(attempt, f"a {kind}")
     trial.context.settle()
-    return {path: value - before.get(path, 0) for path, value in numbers().items() if value != before.get(path, 0)}
+    now = trial.numbers(places)
+    return {path: value - before.get(path, 0) for path, value in now.items() if value != before.get(path, 0)}
 
 
 _WHY = (

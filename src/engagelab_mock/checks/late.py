@@ -5,7 +5,7 @@ The app's clock is moved, with `set_time` or with the virtual clock that the app
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from engagelab_mock.checks.check import Check, Ended, Fix, Judgement, Severity
@@ -30,6 +30,7 @@ from engagelab_mock.explore.state import (
     state_of,
 )
 from engagelab_mock.messages.message import Message
+from engagelab_mock.protocol.events import Event
 
 _HOUR, _DAY = 3600, 86400
 #: A little more than the time that is named, because the limits of apps are round.
@@ -85,6 +86,39 @@ def _expect_no_effect(trial: Trial, what: str, before: Snapshot, now: Snapshot) 
         was, count = (count_of(part_of(each.value, effect), effect) for each in (before, now))
         if count > was:
             trial.fail(f"{what}: the app had forgotten the message, and {effect} went from {was} to {count} again")
+
+
+def _account_event_again(trial: Trial) -> None:
+    kinds = [kind for kind in ("response", "notification") if trial.ticks_kind(kind)]
+    if not kinds:
+        trial.skip("the receiver's settings tick neither users' replies nor notifications")
+    _move_the_clock(trial)
+    sent = []
+    for kind in filter(trial.sees_kind, kinds):
+        places = trial.places(kind)
+        event, before = trial.context.new_event(kind, places[-1]), trial.numbers(places)
+        once = _numbers_after(trial, event, places)
+        counted = {leaf for leaf, number in once.items() if number > before.get(leaf, 0)}
+        if counted & {leaf for leaf, number in _numbers_after(trial, event, places).items() if number > once[leaf]}:
+            trial.inconclusive(f"a {kind} that comes again at once counts twice: see C17")
+        sent += [(kind, event, places, counted)] if counted else []
+    if not sent:
+        trial.not_applicable("`observe` shows no number of users' replies or of notifications")
+    trial.context.advance(_DAY + _MORE)
+    for kind, event, places, counted in sent:
+        before, now = trial.numbers(places), _numbers_after(trial, event, places)
+        for place, path in sorted(counted):
+            if now.get((place, path), 0) > before.get((place, path), 0):
+                grown = now[place, path] - before.get((place, path), 0)
+                trial.fail(f"a {kind} sent again after a day, newly signed: {dotted(path)} grew by {grown}")
+    _expect_moved(trial)
+
+
+def _numbers_after(trial: Trial, event: Event, places: Sequence[Message]) -> dict[tuple[int, Path], float]:
+    """Send an event, and return the numbers in these states after it."""
+    trial.expect_answer(trial.send(event), f"an event of the kind {event.kind}")
+    trial.context.settle()
+    return trial.numbers(places)
 
 
 def _late_event(trial: Trial) -> None:
@@ -306,5 +340,31 @@ if abs(time.time() - int(timestamp)) > 300:  # the time of the signature, and no
     $refuse_401""",
         ),
         work=_late_event,
+    ),
+    Check(
+        id="C24",
+        name="dup-account-event-after-a-day",
+        title="A reply or a notification that comes again after a day has one effect",
+        why="Replies and notifications are sent again for days, as statuses are. A receiver that remembers them for a "
+        "limited time answers a user's STOP again, and sends an old alert again.",
+        stimulus="A user's reply and a notification, and each once more after a day, newly signed. The app's clock is "
+        "moved.",
+        expected="One effect, no 5xx.",
+        severity=Severity.MAJOR,
+        need="probe",
+        source="X",
+        moves_time=True,
+        fix=Fix(
+            "Keep the `message_sid` of a reply, and a digest of a notification's row, in a table with a unique key and "
+            "without a time limit.",
+            """\
+for row in json.loads($body)["rows"]:
+    reply = (row.get("response") or {}).get("response_data", {})
+    key = reply.get("message_sid") or hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+    with database.transaction():
+        if database.insert_if_new(key):  # unique, for ever
+            handle(row)""",
+        ),
+        work=_account_event_again,
     ),
 )

@@ -22,7 +22,7 @@ from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.explore.state import Path, Snapshot, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -212,6 +212,12 @@ class Trial:
     def glance(self, message: Message) -> Snapshot:
         """Return the present state of a message."""
         return self._looked(message, self.context.look(message))
+
+    def numbers(self, places: Sequence[Message]) -> dict[tuple[int, Path], float]:
+        """Return each number in the present states of messages, by the message's index and the path."""
+        states = [(index, state_of(self.glance(place), place)) for index, place in enumerate(places)]
+        leaves = [((index, path), value) for index, state in states for path, value in state.items()]
+        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
 
     def await_effect(self, message: Message) -> bool:
         """Wait for a change of a message's state since the last read, and tell whether it has changed."""

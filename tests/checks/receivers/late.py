@@ -52,6 +52,16 @@ class RemovesOldKeys(CorrectReceiver):
             db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
 
 
+class AnswersStopAgain(KnowsEventsForAWhile):
+    """Know replies by a cache, and statuses for ever."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if status == "uplink":
+            super().keep(db, message_id, status, detail)
+        else:
+            CorrectReceiver.keep(self, db, message_id, status, detail)
+
+
 class RemembersNoncesForAWhile(CorrectReceiver):
     """Remember nonces for a shorter time than their signatures are genuine."""
 
@@ -97,13 +107,14 @@ class RefusesOldEvents(DropsOldEvents):
 
 
 MUTANTS = [
-    Mutant("C22", KnowsEventsForAWhile),
-    Mutant("C22", KnowsEventsForHalfADay),
+    Mutant("C22", KnowsEventsForAWhile, also=("C24",)),
+    Mutant("C22", KnowsEventsForHalfADay, also=("C24",)),
     Mutant("C22", KnowsEventsForAWeek),
     Mutant("C22", RemovesOldKeys),
     Mutant("B26", RemembersNoncesForAWhile),
     Mutant("B26", RemembersNoncesForTwoMinutes),
     Mutant("B26", RemembersNoncesForFourMinutes),
+    Mutant("C24", AnswersStopAgain),
     Mutant("C23", DropsOldEvents),
     Mutant("C23", RefusesOldEvents),
 ]
