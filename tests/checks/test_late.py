@@ -24,7 +24,7 @@ from engagelab_mock import (
 from engagelab_mock.integrations.time_travel import freezegun_clock, time_machine_clock
 from tests.checks.receivers.correct import ALONG, PATH, Refused
 from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, AppendOnlyLog, InMemory, PlainStatus, TotalsOnly
+from tests.truth.receivers import SETTINGS, AppendOnlyLog, ByRank, InMemory, NoncesForTenMinutes, TotalsOnly
 
 if TYPE_CHECKING:
     from engagelab_mock import Clock, Message
@@ -105,23 +105,6 @@ class AfterThirtyDays(RemovesMessages):
     """Remove a message after thirty days."""
 
     ttl = 30 * DAY
-
-
-class ByRank(PlainStatus):
-    """Accept each event if its rank is higher, and remember nothing else."""
-
-    once = False
-
-
-class NoncesForTenMinutes(OnAClock):
-    """Forget a nonce after ten minutes, when its signature is old."""
-
-    def check_nonce(self, nonce: str, body: bytes) -> None:
-        kept = getattr(self, "kept", {})
-        self.kept = {each: at for each, at in kept.items() if self.now() - at < 600}
-        self.nonces = {each: digest for each, digest in self.nonces.items() if each in self.kept}
-        self.kept.setdefault(nonce, self.now())
-        super().check_nonce(nonce, body)
 
 
 class NoNonces(OnAClock):

@@ -145,7 +145,7 @@ def _late_event(trial: Trial) -> None:
     for status, effect in known.items():
         if _missing(effect, late.effect(status), status):
             late.look_again(status)
-        if missing := _missing(effect, late.effect(status), status):
+        for missing in _missing(effect, late.effect(status), status):
             now = state_of(late.after[status], messages[status]).get(missing, MISSING)
             trial.show(messages[status], Change(late.before[status], late.after[status]))
             trial.fail(
@@ -154,12 +154,13 @@ def _late_event(trial: Trial) -> None:
             )
 
 
-def _missing(effect: State, late: State, status: str) -> Path | None:
-    """Return a leaf that an event should have changed, and a late one did not; its value may depend on the time."""
-    for path, value in sorted(effect.items()):
-        if path not in late or (names(value, status) and not names(late[path], status)):
-            return path
-    return None
+def _missing(effect: State, late: State, status: str) -> list[Path]:
+    """Return the leaves that an event changes, and a late one did not; other values may depend on the time."""
+    return [
+        path
+        for path, value in sorted(effect.items())
+        if path not in late or (names(value, status) and not names(late[path], status))
+    ]
 
 
 class _Sent:
