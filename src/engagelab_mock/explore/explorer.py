@@ -261,9 +261,8 @@ class _Explorer:
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
-        number, retry = self._engine.exploring.count, retry_policy(self._options.get("retry"))
-        given = (self._engine, self._probe, self.app_clock)
-        return Player(*given, journal=journal, clock=clock, number=number, retry=retry)
+        given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
+        return Player(*given, journal=journal, clock=clock, number=self._engine.exploring.count, retry=retry)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
