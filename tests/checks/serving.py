@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from engagelab_mock import Dialect, EngageLab, Receiver, Report
-from engagelab_mock.integrations.time_travel import time_machine_clock
 from tests.checks.receivers import downstream
 from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
 from tests.checks.receivers.mutant import Mutant
@@ -41,10 +40,11 @@ def check_over_a_socket(mutant: Mutant, directory: Path, **choice: Any) -> Repor
 
 
 def hooks_of(store: Store, observing: Any = observe, *, patience: float = 0.05) -> dict[str, Any]:
-    """Return `observe` and `prepare` for a receiver that has its effects before it answers."""
+    """Return `observe`, `prepare` and `set_time` for a receiver that has its effects before it answers."""
     return {
         "observe": partial(observing, store),
         "prepare": lambda message: store.issue(message.id),
+        "set_time": store.set_time,
         "patience": patience,
     }
 
@@ -55,4 +55,4 @@ def _hooks(mutant: Mutant, store: Store) -> dict[str, Any]:
         # A mutant has its effects before it answers, so a short wait is enough. The correct receiver is checked with
         # the default.
         del hooks["patience"]
-    return {**hooks, "stall": downstream.stall, "set_time": time_machine_clock()}
+    return {**hooks, "stall": downstream.stall}

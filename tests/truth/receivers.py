@@ -43,6 +43,9 @@ class InMemory(CorrectReceiver):
         self.known_events: set[tuple[str, ...]] = set()
         self.row: dict[str, Any] = {}
 
+    def now(self) -> float:
+        return time.time()
+
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.lock:
             self.check_nonce(nonce, body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from typing import Any
 
 from tests.checks.receivers.correct import CorrectReceiver, Refused
@@ -24,9 +23,9 @@ class KnowsEventsForAWhile(CorrectReceiver):
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
         event = (message_id, status, detail)
-        if self._until.get(event, 0.0) < time.time():
+        if self._until.get(event, 0.0) < self.now():
             db.execute("INSERT INTO effects VALUES (?, ?, ?)", event)
-            self._until[event] = time.time() + self.ttl
+            self._until[event] = self.now() + self.ttl
 
 
 class KnowsEventsForHalfADay(KnowsEventsForAWhile):
@@ -43,12 +42,12 @@ class RemovesOldKeys(CorrectReceiver):
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.store.transaction() as db:
             db.execute("CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, at REAL)")
-            db.execute("DELETE FROM keys WHERE at < ?", [time.time() - 3 * _DAY])
+            db.execute("DELETE FROM keys WHERE at < ?", [self.now() - 3 * _DAY])
         super().commit(nonce, body, envelope)
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
         key = f"{message_id} {status} {detail}"
-        if db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", [key, time.time()]).rowcount:
+        if db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", [key, self.now()]).rowcount:
             db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
 
 
@@ -72,7 +71,7 @@ class RemembersNoncesForAWhile(CorrectReceiver):
         self._seen: dict[str, tuple[float, bytes]] = {}
 
     def remember(self, db: sqlite3.Connection, nonce: str, body: bytes) -> None:
-        now = time.time()
+        now = self.now()
         self._seen = {each: kept for each, kept in self._seen.items() if now - kept[0] < self.seconds}
         if self._seen.setdefault(nonce, (now, body))[1] != body:
             raise Refused(401)
@@ -94,14 +93,14 @@ class DropsOldEvents(CorrectReceiver):
             super().apply(db, row)
 
     def is_old(self, itime: Any) -> bool:
-        return isinstance(itime, int) and time.time() - itime > _HOUR
+        return isinstance(itime, int) and self.now() - itime > _HOUR
 
 
 class RefusesOldEvents(DropsOldEvents):
     """Answer 400 to an event of yesterday."""
 
     def is_old(self, itime: Any) -> bool:
-        if isinstance(itime, int) and time.time() - itime > _DAY:
+        if isinstance(itime, int) and self.now() - itime > _DAY:
             raise Refused(400)
         return False
 
