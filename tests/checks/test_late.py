@@ -436,6 +436,28 @@ def test_set_time_may_be_asynchronous_in_acheck() -> None:
     assert times[-1] is None
 
 
+def test_the_clock_is_right_when_acheck_was_cancelled() -> None:
+    app, times = OnAClock(), list[float | None]()
+
+    async def set_time(now: float | None) -> None:
+        await asyncio.sleep(0)
+        times.append(now)
+
+    async def test() -> None:
+        async def observe(message_id: str) -> Any:
+            task.cancel()
+            return app.observe(message_id)
+
+        with EngageLab(receiver_of(app, set_time=set_time, observe=observe)) as engagelab:
+            task = asyncio.ensure_future(engagelab.acheck(only=["C01"], patience=0.3))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    # asyncio waits for the thread of the checks before it closes its loop.
+    asyncio.run(test())
+    assert (len(times) > 1, times[-1]) == (True, None)
+
+
 def test_a_clock_that_stays_wrong_is_an_error_that_has_the_report() -> None:
     travel = time_machine_clock()
 
