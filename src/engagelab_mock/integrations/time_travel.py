@@ -8,11 +8,10 @@ from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any
 
-from engagelab_mock.delivery.probe import SetTime
 from engagelab_mock.errors import UsageError
 
 
-def time_machine_clock() -> SetTime:
+def time_machine_clock() -> Callable[[float | None], None]:
     """Return a `set_time` that moves Python's clock with time-machine. The clock runs on from the time that is set.
 
     It moves the clock of this process only: `time.time()`, `datetime.now()` and what is made of them, in every thread.
@@ -32,7 +31,7 @@ def time_machine_clock() -> SetTime:
     return _Travels(float, lambda now: library.travel(now, tick=True))
 
 
-def freezegun_clock() -> SetTime:
+def freezegun_clock() -> Callable[[float | None], None]:
     """Return a `set_time` that moves Python's clock with freezegun. The clock runs on from the time that is set.
 
     It moves the clock of this process only. The timers of asyncio stay real, those of trio do not: use time-machine
