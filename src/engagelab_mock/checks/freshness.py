@@ -125,11 +125,11 @@ _WINDOW = Fix(
     "    $refuse_401",
 )
 _ONCE = Fix(
-    "Give each event a key: message id, status and channel, unique in your database. Insert the key in the same "
-    "transaction as the effect.",
+    "Give each event a key: message id, status, channel and `itime`, unique in your database. Insert the key in the "
+    "same transaction as the effect.",
     """\
 with database.transaction():
-    if database.insert_if_new(message_id, status, channel):
+    if database.insert_if_new(message_id, status, channel, itime):
         have_the_effect(message_id, status)
 $ok""",
 )
@@ -145,7 +145,7 @@ _FOREVER = Fix(
     "Keep the keys of events in the database, as long as the messages, and not in a cache of limited size.",
     """\
 with database.transaction():
-    if database.insert_if_new(message_id, status, channel):  # a table with a unique key, not a cache
+    if database.insert_if_new(message_id, status, channel, itime):  # a table with a unique key, not a cache
         have_the_effect(message_id, status)
 $ok""",
 )

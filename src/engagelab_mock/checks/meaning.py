@@ -359,9 +359,10 @@ MEANING = (
     _effects(
         id="F03",
         name="effect-not-lost",
-        title="An effect is not lost, whatever other status comes before or after",
+        title="No other status, before or after, undoes an effect or repeats it",
         why=_BOTH + "A receiver that ignores a status because another one came first loses its effect: a user who has "
-        "entered the right code does not get in.",
+        "entered the right code does not get in. One that decides by the status it keeps has the effect again for "
+        "each late status.",
         stimulus="Each status of `effects` with every other status, in both orders.",
         expected="The effect happens once. After a status that is declared `terminal` it may also not happen.",
         fix=_ALWAYS,
