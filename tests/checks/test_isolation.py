@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import EngageLab, Judgement, Receiver
-from tests.checks.receivers.correct import PATH
+from tests.checks.receivers.correct import PATH, Refused
 from tests.checks.receivers.frameworks import on_flask
 from tests.truth.receivers import SETTINGS, InMemory, PlainStatus
 
@@ -43,6 +43,22 @@ def test_an_event_lost_to_another_message_of_the_same_second_is_found(kind: type
         finding = engagelab.check(only=["C01", "C06", "C08", "C09", "C15", "C16"]).finding("C16")
     assert finding.verdict is Judgement.FAIL
     assert finding.reason.startswith("of two messages that had sent in the same second, the second has not its own")
+
+
+class RefusesAfterSixCallbacks(PlainStatus):
+    """Refuse every callback after the sixth."""
+
+    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        if len(self.nonces) >= 6:
+            raise Refused(401)
+        super().commit(nonce, body, envelope)
+
+
+def test_a_receiver_that_refuses_valid_callbacks_is_not_judged() -> None:
+    with EngageLab(receiver_of(RefusesAfterSixCallbacks())) as engagelab:
+        finding = engagelab.check(only=["C16"]).finding("C16")
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert finding.reason == "a valid callback: answered 401 UNAUTHORIZED"
 
 
 def test_the_meaning_is_still_proved_if_messages_of_one_second_are_mixed_up() -> None:

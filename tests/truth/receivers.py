@@ -812,6 +812,17 @@ class AnswersEveryCopy(Conversation):
         return f"{len(self.replies.get(reply['from'], {}))}"
 
 
+class AnswersOneReply(Conversation):
+    """Take every reply of any user after the first for a duplicate."""
+
+    answered = False
+
+    def other(self, message_id: str, kind: str, detail: str) -> None:
+        if kind == "uplink" and not self.answered:
+            self.answered = True
+            super().other(message_id, kind, detail)
+
+
 class Alerts(OneStatus):
     """Count the notifications of the account, and show their number next to the status of any message."""
 
@@ -962,6 +973,7 @@ PAIRS = {
     "alerts of the account": _pair(Alerts, AlertsTwice, "C17"),
     "users' replies": _pair(KeepsReplies, KeepsOneReply, "D15"),
     "users' replies next to their messages": _pair(Conversation, AnswersEveryCopy, "C17"),
+    "replies of several users": _pair(Conversation, AnswersOneReply, "D15"),
     "a log that is removed after days": _pair(RemovesOldLogs, RemovesOldKeys, "C22"),
     "ranks alone": _pair(ByRank, ByRankDropsOld, "C23"),
     "nonces for a limited time": _pair(NoncesForTenMinutes, NoncesForAMinute, "B26"),

@@ -153,11 +153,13 @@ class Context:
         """Tell whether `observe` shows the effect of an account event of this kind. Test it at the first call."""
         if kind not in self._shown:
             with self.apart():
-                # Many apps show nothing of a message that they do not know, so try it again with a known one.
-                self._shown[kind] = self._shows(kind, self.new_message())
-                if not self._shown[kind] and self.observed and not self.profile.refuses:
-                    self._shown[kind] = self._shows(kind, self.make_known(self.new_message()))
-                    self._needs_known.update({kind} if self._shown[kind] else ())
+                # Many apps show nothing of a message that they do not know, so make it known first.
+                known = self.new_message()
+                if self.observed and not self.profile.refuses:
+                    self.make_known(known)
+                self._shown[kind] = self._shows(kind, known)
+                if self._shown[kind] and not self._shows(kind, self.new_message()):
+                    self._needs_known.add(kind)
         return self._shown[kind]
 
     def _shows(self, kind: str, message: Message) -> bool:
