@@ -45,17 +45,21 @@ def test_an_event_lost_to_another_message_of_the_same_second_is_found(kind: type
     assert finding.reason.startswith("of two messages that had sent in the same second, the second has not its own")
 
 
-class RefusesAfterSixCallbacks(PlainStatus):
-    """Refuse every callback after the sixth."""
+class RefusesASecondMessage(PlainStatus):
+    """Answer 401 to the callbacks of a second message to a recipient."""
 
-    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
-        if len(self.nonces) >= 6:
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, str] = {}
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        if self.first.setdefault(self.row["to"], message_id) != message_id:
             raise Refused(401)
-        super().commit(nonce, body, envelope)
+        super().event(message_id, status, channel)
 
 
 def test_a_receiver_that_refuses_valid_callbacks_is_not_judged() -> None:
-    with EngageLab(receiver_of(RefusesAfterSixCallbacks())) as engagelab:
+    with EngageLab(receiver_of(RefusesASecondMessage())) as engagelab:
         finding = engagelab.check(only=["C16"]).finding("C16")
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert finding.reason == "a valid callback: answered 401 UNAUTHORIZED"

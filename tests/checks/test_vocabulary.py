@@ -73,9 +73,12 @@ class StoresAndThenFails(OneStatus):
 
 
 def test_a_message_that_is_stored_without_its_status_is_lost() -> None:
-    finding = check(StoresAndThenFails(), "D24").finding("D24")
-    assert finding.verdict is Judgement.FAIL
-    assert finding.reason == "an e-mail address as the recipient was acknowledged and had no effect on status"
+    report = check(StoresAndThenFails(), "D24", "D25", "D26")
+    assert judged(report) == {"D24": "fail", "D25": "pass", "D26": "pass"}
+    assert (
+        report.finding("D24").reason
+        == "an e-mail address as the recipient was acknowledged and had no effect on status"
+    )
 
 
 class NamesBlocked(OneStatus):
