@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import EngageLab, Finding, Judgement, Report
-from engagelab_mock.checks import concurrency
+from engagelab_mock.checks import at_once, concurrency
 from tests.checks.receivers.concurrent import let_them_meet
 from tests.checks.receivers.meeting import (
     AddsToTheCredits,
@@ -37,9 +37,9 @@ CHECKS = ["A12", "C19", "C20", "C21"]
 TRANSPORTS = ["wsgi", "asgi", "http"]
 
 
-def check(shop: Shop, transport: str = "asgi", *only: str, **probe: Any) -> Report:
+def check(shop: Shop, transport: str = "asgi", *only: str, patience: float = 0.02, **probe: Any) -> Report:
     with reach(shop, transport, **probe) as receiver, EngageLab(receiver) as engagelab:
-        return engagelab.check(only=only or CHECKS, patience=0.02)
+        return engagelab.check(only=only or CHECKS, patience=patience)
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +98,10 @@ class WorksSlowly(Queues):
             self.apply(row)
 
 
-def test_the_check_of_a_burst_waits_while_effects_still_come() -> None:
-    assert finding_of("A12", WorksSlowly()).verdict is Judgement.PASS
+def test_the_check_of_a_burst_waits_while_effects_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = count()
+    monkeypatch.setattr(at_once, "stopwatch", lambda: next(now) / 10)  # so that it waits for ten reads without effects
+    assert finding_of("A12", WorksSlowly(), patience=1).verdict is Judgement.PASS
 
 
 class RefusesForAWhile(Shop):
@@ -116,7 +118,8 @@ class RefusesForAWhile(Shop):
         return 503 if self.refusals else (yield from super().handle(rows))
 
 
-def test_a_refused_callback_comes_again_until_it_is_accepted() -> None:
+def test_a_refused_callback_comes_again_until_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "stopwatch", lambda: 0.0)
     assert finding_of("A12", RefusesForAWhile()).verdict is Judgement.PASS
 
 
