@@ -55,6 +55,7 @@ def hooks_of(
         "observe": partial(observing, store),
         "observe_account": partial(account, store),
         "prepare": lambda message: store.issue(message.id),
+        "set_time": store.set_time,
         "patience": patience,
     }
 

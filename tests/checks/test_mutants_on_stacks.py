@@ -19,7 +19,8 @@ from tests.real.stacks.process import PATIENCE, await_answer, serving
 
 #: The checks that came with the second edition of the catalogue.
 NEW_CHECKS = {
-    *("A11", "A12", "B23", "B24", "B25", "C16", "C17", "C18", "C19", "C20", "C21"),
+    *("A11", "A12", "B23", "B24", "B25", "B26"),
+    *("C16", "C17", "C18", "C19", "C20", "C21", "C22", "C23", "C24"),
     *("D22", "D23", "D24", "D25", "D26", "D27", "D28", "D29"),
     *("F01", "F02", "F03", "F04", "F05"),
 }

@@ -205,6 +205,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     #: The transports with which it is possible, and why it is not possible with others.
     transports: tuple[str, ...] = ("http", "wsgi", "asgi")
     unless: str = "there is no wire in process"
+    #: Whether it moves the app's clock, with `set_time` or with the virtual clock that the app reads.
+    moves_time: bool = False
     #: Whether it is about the signature. Only a receiver with a username and a secret gets one.
     needs_signature: bool = False
     #: The meaning of the statuses that it judges by: "effects" or "terminal". The receiver must give one of them.

@@ -24,7 +24,7 @@ from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.explore.state import Path, Snapshot, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -51,10 +51,14 @@ class Trial:
         self.shown: set[str] = set()
         self._started = stopwatch()
         self._seconds = seconds
-        #: When the lifecycles of this trial's schedules began: a minute ago, so that all their events are past.
-        self._began = self.engagelab.clock.time() - 60
+        self.begin()
         #: The state of each message of this trial at the last read.
         self._states: dict[str, Snapshot] = {}
+
+    def begin(self, ago: float = 60) -> None:
+        """Let the messages and events that are made from now on be so old: a minute, so that all events are past."""
+        #: When the lifecycles of this trial's schedules began.
+        self._began = self.engagelab.clock.time() - ago
 
     # --- The receiver
 
@@ -232,6 +236,12 @@ class Trial:
         """Return the present state of a message."""
         return self._looked(message, self.context.look(message))
 
+    def numbers(self, places: Sequence[Message]) -> dict[tuple[int, Path], float]:
+        """Return each number in the present states of messages, by the message's index and the path."""
+        states = [(index, state_of(self.glance(place), place)) for index, place in enumerate(places)]
+        leaves = [((index, path), value) for index, state in states for path, value in state.items()]
+        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
+
     def await_effect(self, message: Message) -> bool:
         """Wait for a change of a message's state since the last read, and tell whether it has changed."""
         before = self._states[message.id]
@@ -383,7 +393,7 @@ class Trial:
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit. If less time is left, end the trial as inconclusive."""
-        self.receiver.limit = self.context.limit
+        self.context.allow(self.context.limit)
         if self.time_left() < 0:
             self.out_of_time()
 

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import sqlite3
-import time
 from typing import Any
 
 import msgspec
@@ -135,7 +134,10 @@ class CorrectReceiver:
         return hmac.new(SECRET.encode(), f"{timestamp}{nonce}{username}".encode(), "sha256").hexdigest()
 
     def is_timely(self, timestamp: str) -> bool:
-        return abs(time.time() - int(timestamp)) <= 300
+        return abs(self.now() - int(timestamp)) <= 300
+
+    def now(self) -> float:
+        return self.store.now()
 
     def decode(self, body: bytes) -> dict[str, Any]:
         try:
