@@ -221,10 +221,6 @@ class Trial:
         self._set_limit()
         return self.engagelab.validate_address(content, signed=signed, check=False).attempts[-1]
 
-    def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
-        """Send that many valid callbacks of different messages at once."""
-        return self.send_together([[self.event(message, status)] for message in self.messages(count)])
-
     # --- See the state
 
     def look(self, message: Message) -> Snapshot:
