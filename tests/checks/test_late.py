@@ -271,6 +271,25 @@ def test_an_old_event_that_does_not_count_is_found_with_and_without_set_time(
     assert said in finding.reason
 
 
+def test_an_app_that_compares_with_the_time_of_its_own_row_is_told_what_would_settle_it() -> None:
+    class AfterItsRow(OnAClock):
+        """Ignore an event of before the message was entered."""
+
+        def prepare(self, message: Message) -> None:
+            self.entered = {**getattr(self, "entered", {}), message.id: self.now()}
+
+        def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+            if self.row["itime"] >= self.entered.get(message_id, 0.0) - 300:
+                super().keep(db, message_id, status, detail)
+
+    app = AfterItsRow()
+    assert verdicts(check(app, "C23", prepare=app.prepare)) == passes("C23")
+    with EngageLab(receiver_of(app, prepare=app.prepare)) as engagelab:
+        finding = engagelab.check(only=["C23"], patience=0.3).finding("C23")
+    assert finding.verdict is Judgement.FAIL
+    assert finding.reason.endswith("because it entered the message later than that, give `set_time`")
+
+
 def test_what_fails_without_any_delay_is_left_to_the_other_checks() -> None:
     class Twice(OnAClock):
         once = False

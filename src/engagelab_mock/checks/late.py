@@ -148,10 +148,15 @@ def _late_event(trial: Trial) -> None:
         for missing in _missing(effect, late.effect(status), status):
             now = state_of(late.after[status], messages[status]).get(missing, MISSING)
             trial.show(messages[status], Change(late.before[status], late.after[status]))
-            trial.fail(
-                f"{status} {what}, was acknowledged, and {dotted(missing)} is {now!r:.60}; "
-                f"after a new one it is {effect[missing]!r:.60}"
-            )
+            told = f"{dotted(missing)} is {now!r:.60}; after a new one it is {effect[missing]!r:.60}"
+            trial.fail(f"{status} {what}, was acknowledged, and {told}{_older_than_its_message(trial)}")
+
+
+def _older_than_its_message(trial: Trial) -> str:
+    """Return what else may be the reason: without `set_time`, `prepare` enters the message after the late event."""
+    if trial.context.moves_time or trial.context.probe.prepare is None:
+        return ""
+    return "; if the app ignores it because it entered the message later than that, give `set_time`"
 
 
 def _missing(effect: State, late: State, status: str) -> list[Path]:
