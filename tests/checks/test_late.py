@@ -456,11 +456,13 @@ def test_set_time_may_be_asynchronous_in_acheck() -> None:
 
 
 def test_the_clock_is_right_when_acheck_was_cancelled() -> None:
-    app, times = OnAClock(), list[float | None]()
+    app, times, right = OnAClock(), list[float | None](), asyncio.Event()
 
     async def set_time(now: float | None) -> None:
         await asyncio.sleep(0)
         times.append(now)
+        if now is None:
+            right.set()
 
     async def test() -> None:
         async def observe(message_id: str) -> Any:
@@ -471,8 +473,9 @@ def test_the_clock_is_right_when_acheck_was_cancelled() -> None:
             task = asyncio.ensure_future(engagelab.acheck(only=["C01"], patience=0.3))
             with pytest.raises(asyncio.CancelledError):
                 await task
+            # The thread of the checks ends by itself.
+            await asyncio.wait_for(right.wait(), 30)
 
-    # asyncio waits for the thread of the checks before it closes its loop.
     asyncio.run(test())
     assert (len(times) > 1, times[-1]) == (True, None)
 
