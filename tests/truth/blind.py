@@ -380,6 +380,20 @@ def _check_without_observe(reach: Reach) -> None:
         engagelab.check(only=["C06"]).assert_none("major")
 
 
+@blind("check", "totals were asked for, and there is no `observe_account`", NothingObserved, "nothing was judged")
+def _check_without_observe_account(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe)) as engagelab:
+        engagelab.check(only=["C21"], patience=0.1).assert_none("major")
+
+
+@blind("check", "`observe_account` returns the same for ever", NothingObserved, "nothing was judged")
+def _check_account_never_changes(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, observe_account=lambda: {"credits": 7})) as engagelab:
+        engagelab.check(only=["C21"], patience=0.1).assert_none("major")
+
+
 @blind("check", "only time was asked for, and the app's clock cannot be moved", NothingObserved, "nothing was judged")
 def _check_without_time(reach: Reach) -> None:
     app = App()
@@ -513,6 +527,13 @@ def _check_observe_fails_midway(reach: Reach) -> None:
 
     with EngageLab(reach(app, observe=observe)) as engagelab:
         engagelab.check(only=["C*"], patience=0.1)
+
+
+@blind("check", "`observe_account` raises", ProbeFailed, "observe_account raised RuntimeError: no such table")
+def _check_account_raises(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, observe_account=_fail)) as engagelab:
+        engagelab.check(only=["C06"], patience=0.1)
 
 
 async def _late_observe(message_id: str) -> Any:

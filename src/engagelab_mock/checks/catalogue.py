@@ -13,6 +13,7 @@ from engagelab_mock.checks.batch import BATCH
 from engagelab_mock.checks.body import BODY
 from engagelab_mock.checks.check import DEPTHS, Check
 from engagelab_mock.checks.check import severity as find_severity
+from engagelab_mock.checks.concurrency import CONCURRENCY
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
@@ -38,6 +39,7 @@ CHECKS: dict[str, Check] = {
             *DUPLICATES,
             *LATE,
             *ORDERING,
+            *CONCURRENCY,
             *UNKNOWN_MESSAGES,
             *BATCH,
             *FORWARD_COMPATIBILITY,

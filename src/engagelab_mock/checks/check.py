@@ -173,7 +173,7 @@ class Fix(msgspec.Struct, frozen=True):
     def _spelt(self, framework: str) -> str:
         words = dict(_WORDS[framework])
         refuse = words.pop("refuse")
-        statuses = {f"refuse_{status}": refuse.format(status=status) for status in (400, 401, 405, 413, 415)}
+        statuses = {f"refuse_{status}": refuse.format(status=status) for status in (400, 401, 405, 413, 415, 503)}
         return Template(self.code).substitute(words, **statuses)
 
 

@@ -320,6 +320,7 @@ class Context:
         """
         # First read the state of a message that was not prepared. If `observe` raises for it, that means no state.
         run_sync(self.probe.look(SYNC, self.engagelab._engine.generate.message_id()))
+        run_sync(self.probe.look_at_account(SYNC))
         profile = self.profile
         if not profile.blind or not self.observed:
             return

@@ -184,19 +184,8 @@ def _dup_concurrent(trial: Trial) -> None:
         for status, message in messages:
             once.check(message, f"{COPIES} copies of {status} at once", status=status, settled=True)
     except Ended:
-        if trial.transport == "wsgi" and not _works_in_a_thread(trial):
-            trial.inconclusive(
-                "the app only works in the test's own thread, for example because of a transaction there: "
-                "check it over a socket"
-            )
+        trial.expect_threads()
         raise
-
-
-def _works_in_a_thread(trial: Trial) -> bool:
-    """Tell whether an app that is called in process also works in a thread other than the test's."""
-    message = trial.message()
-    trial.send_at_once(trial.event(message), 1)
-    return trial.await_effect(message)
 
 
 def _ack_lost(trial: Trial) -> None:
@@ -269,7 +258,7 @@ def _dup_account_events(trial: Trial) -> None:
         ("sent a second time, newly signed", lambda event: [trial.send(event), trial.send(event)]),
         ("twice in one callback", lambda event: [trial.send([event, event])]),
     ]
-    if trial.transport != "wsgi" or _works_in_a_thread(trial):
+    if trial.transport != "wsgi" or trial.works_in_threads():
         ways += [(f"sent {COPIES} times at once", lambda event: trial.send_at_once(event, COPIES))] * _ROUNDS
     seen: list[object] = []
     for kind in filter(trial.sees_kind, kinds):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from engagelab_mock.checks.check import Basis, Ended, Judgement
@@ -87,6 +89,10 @@ class Trial:
         self._states[message.id] = self.context.look(message)
         return message
 
+    def messages(self, count: int) -> list[Message]:
+        """Make messages as `message` does, without reading their states before their first callbacks."""
+        return [self.context.new_message(accepted=self._began) for _ in range(count)]
+
     def message_with(self, what: str, **data: Any) -> Message:
         """Do the same as `message`. If `prepare` fails for a message with such data, end the trial as inconclusive."""
         try:
@@ -168,26 +174,43 @@ class Trial:
 
     def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
         """Send that many callbacks of one event at once, each with its own signature."""
-        return self._send_at_once([event] * copies)
+        return self.send_together([[event]] * copies)
 
-    def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
+    def send_together(self, callbacks: Sequence[Sequence[Event]]) -> list[Attempt]:
+        """Send callbacks at once, each with its events and its own signature."""
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
-        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
-        pairs = list(zip(branches, events, strict=True))
+        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(callbacks)]
+        pairs = list(zip(branches, callbacks, strict=True))
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
+            made = app.run(gather(branch.deliver(ASYNC, events, {"check": False}) for branch, events in pairs))
         else:
             try:
                 self.receiver.check_threads()
             except UsageError as error:
                 self.inconclusive(f"{error.what}: {error.hint}")
-            with ThreadPoolExecutor(len(events)) as pool:
-                sent = [pool.submit(copy_context().run, _deliver, branch, event) for branch, event in pairs]
+            # Without a common start, the first callback may be answered before the last thread has begun.
+            start = Barrier(len(callbacks))
+            with ThreadPoolExecutor(len(callbacks)) as pool:
+                sent = [pool.submit(copy_context().run, _deliver, branch, events, start) for branch, events in pairs]
                 made = [each.result() for each in sent]
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
+
+    def works_in_threads(self) -> bool:
+        """Tell whether an app that is called in process also works in a thread other than the test's."""
+        message = self.message()
+        self.send_at_once(self.event(message), 1)
+        return self.await_effect(message)
+
+    def expect_threads(self) -> None:
+        """End the trial if a WSGI app only works in the test's own thread."""
+        if self.transport == "wsgi" and not self.works_in_threads():
+            self.inconclusive(
+                "the app only works in the test's own thread, for example because of a transaction there: "
+                "check it over a socket"
+            )
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
         """Send the bytes of an earlier attempt again, including the signature."""
@@ -200,7 +223,7 @@ class Trial:
 
     def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
         """Send that many valid callbacks of different messages at once."""
-        return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
+        return self.send_together([[self.event(message, status)] for message in self.messages(count)])
 
     # --- See the state
 
@@ -375,5 +398,7 @@ class Trial:
             self.out_of_time()
 
 
-def _deliver(branch: Engine, event: Event) -> list[Delivery]:
-    return run_sync(branch.deliver(SYNC, [event], {"check": False}))
+def _deliver(branch: Engine, events: Sequence[Event], start: Barrier) -> list[Delivery]:
+    with suppress(BrokenBarrierError):
+        start.wait(ACKNOWLEDGEMENT_LIMIT)
+    return run_sync(branch.deliver(SYNC, events, {"check": False}))

@@ -209,5 +209,10 @@ def observe(store: Store, message_id: str) -> dict[str, Any]:
     return {"status": max(known, key=ALONG.__getitem__, default=None), "effects": sorted(effects)}
 
 
+def observe_account(store: Store) -> dict[str, Any]:
+    """Return how many effects all messages together have had, by their kinds."""
+    return store.totals()
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")

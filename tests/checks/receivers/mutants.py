@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.checks.receivers import (
     acknowledging,
+    concurrent,
     duplicating,
     late,
     meaning,
@@ -26,4 +27,5 @@ MUTANTS = [
     *vocabulary.MUTANTS,
     *wired.MUTANTS,
     *meaning.MUTANTS,
+    *concurrent.MUTANTS,
 ]

@@ -47,6 +47,11 @@ class Store:
         with self._connection() as db:
             return db.execute(query, [message_id]).fetchall()
 
+    def totals(self) -> dict[str, int]:
+        """Return how many effects of each kind there are."""
+        with self._connection() as db:
+            return dict(db.execute("SELECT status, count(*) FROM effects GROUP BY status").fetchall())
+
     def now(self) -> float:
         """Return the time of the receiver, in every process."""
         with self._connection() as db:
