@@ -96,14 +96,17 @@ class Selection:
         """Return why a check is not run; empty if it is run."""
         if self.only and not _in(check, self.only):
             return "not selected by `only`"
-        for pattern in self.skip:
-            if _matches(check, pattern):
-                return f"skipped by {pattern!r}"
+        if pattern := self.skips(check):
+            return f"skipped by {pattern!r}"
         if not check.severity.at_least(self.severity):
             return f"less severe than {self.severity}"
         if check.deep and self.depth != "deep" and not {check.id, check.name} & {*self.only}:
             return DEEP_ONLY
         return ""
+
+    def skips(self, check: Check) -> str:
+        """Return the pattern of `skip` that names a check; empty if none does."""
+        return next((pattern for pattern in self.skip if _matches(check, pattern)), "")
 
 
 def _known(pattern: str, where: str) -> str:

@@ -80,16 +80,25 @@ Basis = Literal["answer", "state", "both"]
 
 
 class Ended(Exception):
-    """End a trial early, with a verdict, its reason, the schedule that showed it, and the basis of the verdict."""
+    """End a trial early, with a verdict, its reason, the schedule that showed it, and the basis of the verdict.
+
+    `fix` replaces the check's own fix if the evidence points to another cause.
+    """
 
     def __init__(
-        self, judgement: Judgement, reason: str, schedule: Schedule | None = None, basis: Basis | None = None
+        self,
+        judgement: Judgement,
+        reason: str,
+        schedule: Schedule | None = None,
+        basis: Basis | None = None,
+        fix: Fix | None = None,
     ) -> None:
         super().__init__(reason)
         self.judgement = judgement
         self.reason = reason
         self.schedule = schedule
         self.basis = basis
+        self.fix = fix
 
     __reduce__ = reduce_error
 
@@ -209,6 +218,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     needs_signature: bool = False
     #: The meaning of the statuses that it judges by: "effects" or "terminal". The receiver must give one of them.
     meanings: tuple[str, ...] = ()
+    #: Whether it restarts the app, with the receiver's `restart`.
+    needs_restart: bool = False
     #: Whether it cannot judge a receiver that accepts no valid callback.
     needs_valid: bool = True
     #: Whether it cannot judge a receiver that has stopped answering.

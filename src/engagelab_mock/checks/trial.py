@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from engagelab_mock.checks.check import Basis, Ended, Judgement
+from engagelab_mock.checks.check import Basis, Ended, Fix, Judgement
 from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.profile import accepted, describe
@@ -162,26 +162,27 @@ class Trial:
             for _ in range(step.repeat):
                 yield self.send([events[label] for label in step.events])
 
-    def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
+    def send_at_once(self, event: Event, copies: int, *faults: Fault) -> list[Attempt]:
         """Send that many callbacks of one event at once, each with its own signature."""
-        return self._send_at_once([event] * copies)
+        return self._send_at_once([event] * copies, faults)
 
-    def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
+    def _send_at_once(self, events: Sequence[Event], faults: Sequence[Fault] = ()) -> list[Attempt]:
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
         branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
         pairs = list(zip(branches, events, strict=True))
+        given = {"check": False, "fault": list(faults) or None}
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
+            made = app.run(gather(branch.deliver(ASYNC, [event], given) for branch, event in pairs))
         else:
             try:
                 self.receiver.check_threads()
             except UsageError as error:
                 self.inconclusive(f"{error.what}: {error.hint}")
             with ThreadPoolExecutor(len(events)) as pool:
-                sent = [pool.submit(copy_context().run, _deliver, branch, event) for branch, event in pairs]
+                sent = [pool.submit(copy_context().run, _deliver, branch, event, given) for branch, event in pairs]
                 made = [each.result() for each in sent]
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
 
@@ -251,9 +252,14 @@ class Trial:
 
     # --- End the trial
 
-    def fail(self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None) -> NoReturn:
-        """End the trial with FAIL; `schedule` repeats the callbacks of the failure, which rests on `basis`."""
-        raise Ended(Judgement.FAIL, reason, schedule, basis)
+    def fail(
+        self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None, fix: Fix | None = None
+    ) -> NoReturn:
+        """End the trial with FAIL; `schedule` repeats the callbacks of the failure, which rests on `basis`.
+
+        `fix` replaces the check's own fix if the evidence points to another cause.
+        """
+        raise Ended(Judgement.FAIL, reason, schedule, basis, fix)
 
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial with INCONCLUSIVE."""
@@ -354,5 +360,5 @@ class Trial:
             self.out_of_time()
 
 
-def _deliver(branch: Engine, event: Event) -> list[Delivery]:
-    return run_sync(branch.deliver(SYNC, [event], {"check": False}))
+def _deliver(branch: Engine, event: Event, given: Any) -> list[Delivery]:
+    return run_sync(branch.deliver(SYNC, [event], given))
