@@ -18,6 +18,7 @@ from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, U
 from engagelab_mock.checks.freshness import FRESHNESS
 from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
+from engagelab_mock.checks.processes import PROCESSES
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
 from engagelab_mock.checks.text import TEXT
@@ -36,6 +37,7 @@ CHECKS: dict[str, Check] = {
             *SECRECY,
             *DUPLICATES,
             *ORDERING,
+            *PROCESSES,
             *UNKNOWN_MESSAGES,
             *BATCH,
             *FORWARD_COMPATIBILITY,

@@ -282,6 +282,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     #: What the checks inferred about effects; empty if the receiver has `effects`, or if no state can be seen.
     inferred: str = ""
+    #: How many worker processes answered, as the header X-Worker-Id of the answers says; 0 if they do not have it.
+    workers: int = 0
 
     @property
     def doubt(self) -> str:

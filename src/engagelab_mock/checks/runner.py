@@ -170,6 +170,7 @@ class Runner:
             unjudged=self._unjudged(),
             ended=self._ended,
             inferred=self._inferred(),
+            workers=context.most_workers,
         )
 
     def _inferred(self) -> str:
@@ -273,7 +274,7 @@ class Runner:
         if check.needs_signature and not receiver.settings.signs:
             return "without a username and a secret, callbacks are not signed"
         if check.needs_restart and self.context.probe.restart is None:
-            return "without `restart`, the app cannot be restarted"
+            return "the app cannot be restarted: give `restart`, or --restart-command on the command line"
         return ""
 
     def _recover(self, check: Check, attempts: list[tuple[Delivery, Attempt]]) -> None:

@@ -164,15 +164,16 @@ class Trial:
 
     def send_at_once(self, event: Event, copies: int, *faults: Fault) -> list[Attempt]:
         """Send that many callbacks of one event at once, each with its own signature."""
-        return self._send_at_once([event] * copies, faults)
+        return self.send_all_at_once([event] * copies, *faults)
 
-    def _send_at_once(self, events: Sequence[Event], faults: Sequence[Fault] = ()) -> list[Attempt]:
+    def send_all_at_once(self, events: Sequence[Event], *faults: Fault) -> list[Attempt]:
+        """Send one callback for each event at once; return the attempts in the order of the events."""
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
         branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
         pairs = list(zip(branches, events, strict=True))
-        given = {"check": False, "fault": list(faults) or None}
+        given: Any = {"check": False, "fault": list(faults) or None}
         if self.transport == "asgi":
             app: Any = self.receiver.transport
             made = app.run(gather(branch.deliver(ASYNC, [event], given) for branch, event in pairs))
@@ -197,7 +198,7 @@ class Trial:
 
     def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
         """Send that many valid callbacks of different messages at once."""
-        return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
+        return self.send_all_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
 
     # --- See the state
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report
-from engagelab_mock.checks.profile import NO_OBSERVE
+from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
 from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
@@ -86,6 +86,7 @@ _KEPT = (
     "observe_command",
     "effect",
     "terminal",
+    "restart_command",
     "depth",
     "patience",
 )
@@ -141,6 +142,8 @@ class _ReportText:
         if deep:
             screen.note(Text.assemble(("--depth deep", "bold"), f" adds {', '.join(deep)}"), indent=2)
         screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
+        if report.workers:
+            screen.note(Text(f"answered by {counted(report.workers, 'worker')}, as {WORKER} says", "dim"), indent=2)
         if report.inferred:
             screen.note(Text(plain(report.inferred), "dim"), indent=2)
 
