@@ -6,7 +6,6 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,15 +176,19 @@ def test_a_single_worker_is_not_judged(tmp_path: Path) -> None:
 def test_a_queue_that_was_empty_when_the_app_was_killed_is_not_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_has_changed", _from_the_second_on())
-    finding = check(CorrectReceiver, tmp_path, only=["C26"]).finding("C26")
+    monkeypatch.setattr(processes, "_has_changed", lambda trial, before, message: True)
+    finding = check(QueuesOnDisk, tmp_path, only=["C26"]).finding("C26")
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert "nothing shows that its queue is kept" in finding.reason
 
 
-def _from_the_second_on() -> Any:
-    looks: Iterator[bool] = iter([False, *[True] * processes.QUEUED])
-    return lambda trial, before, message: next(looks)
+def test_a_queue_with_wait_idle_is_killed_while_it_works(tmp_path: Path) -> None:
+    app = QueuesInMemory(Store(tmp_path / "receiver.sqlite"))
+    with by_workers(1)(app) as url:
+        receiver = Receiver.http(url + PATH, **SETTINGS, observe=partial(observe, app.store), restart=app.restart)
+        with EngageLab(receiver) as engagelab:
+            finding = engagelab.check(only=["C26"], wait_idle=0.05, patience=0.3).finding("C26")
+    assert finding.verdict is Judgement.FAIL
 
 
 # --- Mutants

@@ -350,6 +350,10 @@ class Trial:
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 
+    def extend(self, seconds: float) -> None:
+        """Give this trial more time, because the app was not running for so long."""
+        self._seconds += seconds
+
     def out_of_time(self) -> NoReturn:
         """End the trial because no time is left for it."""
         self.inconclusive("there was no time left for this check: give more, with `timeout=` or --total")

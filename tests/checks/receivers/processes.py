@@ -9,9 +9,11 @@ import itertools
 import queue
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from tests.checks.receivers.correct import ALONG, CorrectReceiver, Incoming, Refused
@@ -194,3 +196,14 @@ MUTANTS = [
     Mutant("C27", KnowsEventsInMemory, not_asked=_OTHERS, over=("http",), serve=by_workers(2)),
     Mutant("C27", KeepsTheRankInMemory, not_asked=_OTHERS, over=("http",), serve=by_workers(2)),
 ]
+
+
+def main(port: str, store: str, kind: str) -> None:
+    """Serve a receiver at a port, as a process that can be killed."""
+    receiver: CorrectReceiver = globals()[kind](Store(Path(store)))
+    _Server(int(port), [receiver])
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
