@@ -186,6 +186,17 @@ class Fix(msgspec.Struct, frozen=True):
         return Template(self.code).substitute(words, **statuses)
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """Name the likely cause of a failure, as the evidence shows it, and its fix.
+
+    >>> Cause("the text becomes part of an SQL statement", Fix("Pass it as a parameter.")).fix.text
+    'Pass it as a parameter.'
+    """
+
+    says: str
+    fix: Fix
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one check of a receiver. Its id and its name are stable: options can use either.
 

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from engagelab_mock.checks.catalogue import Selection
-from engagelab_mock.checks.check import Check, Ended, Fix, Judgement
+from engagelab_mock.checks.check import Cause, Check, Ended, Fix, Judgement
 from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.finding import Exchange, Finding
-from engagelab_mock.checks.profile import LOOK, accepted, describe
+from engagelab_mock.checks.profile import LOOK, accepted, describe, status_of
 from engagelab_mock.delivery.model import Attempt, Delivery
-from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import counted
 from engagelab_mock.eventloop import stopwatch
 
@@ -25,13 +24,6 @@ _TOO_MANY, _UNAVAILABLE, _IDENTITY = 429, 503, frozenset({401, 403})
 _FORGERIES = 3
 
 Made = tuple[Delivery, Attempt]
-
-
-class Cause(msgspec.Struct, frozen=True):
-    """Name a likely cause, and its fix."""
-
-    says: str
-    fix: Fix
 
 
 _RATE_LIMIT = Cause(
@@ -242,13 +234,6 @@ class Health:
         refused = [attempt for _, attempt in made if _refused(attempt)]
         self._refused += len(refused)
         self._forged += sum(_is_forged(attempt) for attempt in refused)
-
-
-def status_of(attempt: Attempt) -> int:
-    """Return the HTTP status of the answer: 500 for an app that raised in process, 0 without an answer."""
-    if attempt.outcome is Outcome.APP_RAISED:
-        return 500
-    return 0 if attempt.response is None else attempt.response.status
 
 
 def _refused(attempt: Attempt) -> bool:

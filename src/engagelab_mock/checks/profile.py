@@ -266,3 +266,15 @@ def worker_of(attempt: Attempt) -> str:
     ''
     """
     return "" if attempt.response is None else attempt.response.headers.get(WORKER) or ""
+
+
+def status_of(attempt: Attempt) -> int:
+    """Return the HTTP status of the answer: 500 for an app that raised in process, 0 without an answer.
+
+    >>> from engagelab_mock import Callback, Headers
+    >>> status_of(Attempt(1, 0.0, Callback(Headers(), b"")))
+    0
+    """
+    if attempt.outcome is Outcome.APP_RAISED:
+        return 500
+    return 0 if attempt.response is None else attempt.response.status
