@@ -29,7 +29,7 @@ class HandlesTexts(PlainStatus):
 
     def texts(self, row: dict[str, Any]) -> list[str]:
         args, status = row.get("custom_args") or {}, row.get("status") or {}
-        return {
+        found: dict[str, Callable[[], list[str]]] = {
             "custom_args": lambda: [text for text in args.values() if isinstance(text, str)],
             "a key of custom_args": lambda: [*args],
             "template_key": lambda: [status.get("status_data", {}).get("template_key") or ""],
@@ -38,7 +38,8 @@ class HandlesTexts(PlainStatus):
             "the reason of template_audit_result": lambda: [
                 ((row.get("notification") or {}).get("notification_data") or {}).get("reason") or ""
             ],
-        }[self.place]()
+        }
+        return found[self.place]()
 
 
 def finding_of(app: InMemory, id: str) -> Finding:
@@ -178,3 +179,38 @@ def test_texts_that_only_fail_together_are_named_together() -> None:
     assert finding.reason.startswith(
         "emoji in custom_args, a key of custom_args, template_key and error_detail: answered 500"
     )
+
+
+# --- Fields
+
+
+class KnowsItsFields(PlainStatus):
+    """Fail on a row or an object in it with an unknown key, or on one whose value is null."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place
+
+    def apply(self, db: sqlite3.Connection, row: Any) -> None:
+        found = {
+            "in a row": row,
+            "in status of a row": row.get("status") or {},
+            "in status_data of status of a row": (row.get("status") or {}).get("status_data") or {},
+        }
+        if "new_field" in found.get(self.place, {}) or (
+            "error_detail" in found["in status of a row"] and not self.place
+        ):
+            raise TypeError("unexpected keyword argument")
+        super().apply(db, row)
+
+
+@pytest.mark.parametrize("place", ["in a row", "in status of a row", "in status_data of status of a row"])
+def test_the_place_of_a_new_field_is_named(place: str) -> None:
+    finding = finding_of(KnowsItsFields(place), "D12")
+    said = f"a valid callback with new fields, even with a single one {place}: answered 500"
+    assert finding.reason.startswith(said)
+
+
+def test_the_field_that_is_null_is_named() -> None:
+    finding = finding_of(KnowsItsFields(""), "D13")
+    assert finding.reason.startswith("a valid callback with null for error_detail: answered 500")
