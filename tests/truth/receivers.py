@@ -663,18 +663,24 @@ class AnswersSlowlyLastWins(LastWins, AnswersSlowly):
 
 
 class WorksAfterAnswer(AppendOnlyLog):
-    """Answer 202 at once, and do the work a little later, in a thread for each callback."""
+    """Answer 202 at once, and do the work a little later, in a thread for each callback, one after another."""
 
     delay: ClassVar[float] = SLOW
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: threading.Thread | None = None
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.lock:
             self.check_nonce(nonce, body)
-        timer = threading.Timer(self.delay, self.later, [envelope])
-        timer.daemon = True
-        timer.start()
+            self.last = timer = threading.Timer(self.delay, self.later, [envelope, self.last])
+            timer.daemon = True
+            timer.start()
 
-    def later(self, envelope: dict[str, Any]) -> None:
+    def later(self, envelope: dict[str, Any], before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
         with self.lock:
             self.work(envelope)
 
@@ -707,6 +713,7 @@ class WorksInQueue(OneStatus):
             time.sleep(SLOW / 10)
             with self.lock:
                 self.work(envelope)
+            self.jobs.task_done()
 
 
 class WorksInQueueLastWins(LastWins, WorksInQueue):

@@ -68,7 +68,7 @@ def probe(app: InMemory, name: str, *, reset: bool) -> dict[str, Any]:
     if reset or name == "totals over all messages":
         given["reset"] = app.__init__  # type: ignore[misc]  # it empties everything
     if isinstance(app, receivers.WorksInQueue):
-        given |= {"wait_idle": 0.02}
+        given |= {"wait_idle": lambda: app.jobs.join()}
     return given
 
 

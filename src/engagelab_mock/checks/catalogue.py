@@ -170,4 +170,5 @@ STACK_LIMITS: dict[str, tuple[StackLimit, ...]] = {
     "gunicorn and Flask": (_ONE_AT_A_TIME,),
     "gunicorn and Django": (_NO_CHUNKS, _ONE_AT_A_TIME),
     "uvicorn and FastAPI": (),
+    "uvicorn and bare ASGI": (),
 }
