@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import CHECKS, EngageLab, Finding, Judgement, Receiver, Report
+from engagelab_mock import CHECKS, EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.correct import PATH, Incoming, Refused
@@ -46,11 +46,12 @@ class BansForgers(PlainStatus):
 class LimitsItsRate(PlainStatus):
     """Answer 150 requests in a minute."""
 
+    limit = 150
     requests = 0
 
     def answer(self, incoming: Incoming) -> Answer:
         self.requests += 1
-        if self.requests > 150:
+        if self.requests > self.limit:
             return 429, "", {"Retry-After": "60"}
         return super().answer(incoming)
 
@@ -96,8 +97,15 @@ def test_the_finding_counts_the_requests_before_and_names_when_to_come_again() -
     assert "The likely cause is a limit of requests" in reason
 
 
-def finding_of(app: InMemory, id: str, **choice: Any) -> Finding:
-    return check(app, only=[id], **choice).finding(id)
+class LimitsItsRateSoon(LimitsItsRate):
+    limit = 5
+
+
+def test_a_refusal_during_the_first_checks_is_one_finding_too() -> None:
+    report = check(LimitsItsRateSoon(), skip=["A06"])
+    assert failed(report) == ["E11"]
+    assert report.finding("E11").reason.startswith("since A04 ack-exact, valid callbacks are refused: answered 429")
+    assert {"A04", "A05", "A08", "A10", "B02"} <= {*unclear(report)}
 
 
 def test_the_refusal_is_reported_even_if_its_check_was_not_selected() -> None:

@@ -149,9 +149,10 @@ class Health:
     def amend(self, check: Check, made: Sequence[Made], ended: Ended) -> Ended:
         """Return how a check ended that made these attempts: if valid callbacks are refused now, it proves nothing."""
         self._count(made)
-        if not self._can_judge(check, made):
+        failed = ended.judgement is Judgement.FAIL
+        if not self._can_judge(check, made, failed=failed):
             return ended
-        failed, last = ended.judgement is Judgement.FAIL, made[-1]
+        last = made[-1]
         limited = failed and status_of(last[1]) == _TOO_MANY
         requests = self._context.callbacks + self._context.pings - limited
         probe = last if limited else self._send()
@@ -202,11 +203,11 @@ class Health:
             suppressed=self._suppress.get(check.id),
         )
 
-    def _can_judge(self, check: Check, made: Sequence[Made]) -> bool:
+    def _can_judge(self, check: Check, made: Sequence[Made], *, failed: bool) -> bool:
         profile = self._context.known_profile
         if profile is None or profile.refuses or not made or _proves(made[-1][1]):
             return False
-        return check.needs_valid and check.id != ALIVE_AFTER
+        return (check.needs_valid or failed) and check.id != ALIVE_AFTER
 
     def _recovers(self, attempt: Attempt) -> bool:
         """Tell whether valid callbacks are accepted again after a short time."""

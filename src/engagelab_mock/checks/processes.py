@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,11 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt
-from engagelab_mock.delivery.outcome import TransportFailure
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.wire import wait_for
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import MISSING, Snapshot, differing, dotted, state_of
+from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.signature import TOLERANCE
 from engagelab_mock.protocol.status import Status
@@ -74,20 +74,25 @@ class _Watch:
                 with self._transport.open(_WATCHED) as connection:
                     begun.set()
                     self.ended = self._closes(connection)
-            except TransportFailure:
-                self.ended = True
+            except TransportFailure as failure:
+                self.ended = failure.outcome is Outcome.REFUSED
+                self._over.wait(LOOK)
         begun.set()
 
     def _closes(self, connection: socket.socket) -> bool:
         """Tell whether the server closes a connection on which nothing is sent."""
-        for _ in range(round(_WATCHED / 0.01)):
-            if wait_for(connection, 0.01):
-                with suppress(OSError):
+        end = stopwatch() + _WATCHED
+        while True:
+            last = self._over.is_set() or stopwatch() >= end
+            if wait_for(connection, LOOK):
+                try:
                     return not connection.recv(1)
-                return True
-            if self._over.is_set():
-                return bool(wait_for(connection, 0.05))
-        return False
+                except TimeoutError:
+                    return False  # it was not the end, but something of TLS
+                except OSError:
+                    return True
+            if last:
+                return False
 
 
 def _restart(trial: Trial) -> bool:
@@ -135,7 +140,7 @@ def _duplicate_after_restart(trial: Trial) -> None:
     first = {status: trial.glance(message) for status, message in messages.items()}
     restarted = _restart(trial)
     for status, message in messages.items():
-        kept, now = (state_of(each, message) for each in (first[status], trial.glance(message)))
+        kept, now = state_of(first[status], message), state_of(_await_state(trial, first[status], message), message)
         for path in sorted(differing(kept, now) - trial.context.profile.shared):
             trial.show(message)
             was, is_now = kept.get(path, MISSING), now.get(path, MISSING)
@@ -146,6 +151,14 @@ def _duplicate_after_restart(trial: Trial) -> None:
     for status, message in messages.items():
         once.check(message, _AGAIN.format(status), status=status, first=first[status], settled=True)
     _expect_restarted(trial, restarted)
+
+
+def _await_state(trial: Trial, wanted: Snapshot, message: Message) -> Snapshot:
+    """Return the state of a message once it is the wanted one; an app may still be reading its data."""
+    end = stopwatch() + trial.context.patience
+    while trial.context.changed(wanted, now := trial.glance(message), message) and stopwatch() < end:
+        time.sleep(LOOK)
+    return now
 
 
 def _queue_after_restart(trial: Trial) -> None:
@@ -247,17 +260,22 @@ def _late_in_any_worker(trial: Trial) -> None:
             trial.expect_answer(attempt, f"{label} over a new connection")
         trial.context.settle()
     right, wrong = orderings.state(orderings.in_order), orderings.state((early,))
-    states = [state_of(trial.glance(message), message) for message in messages]
-    for path in sorted(differing(right, wrong) & {*right} - orderings.noise()):
-        fallen = [
-            message for message, state in zip(messages, states, strict=True) if state.get(path) == wrong.get(path)
-        ]
-        if 0 < len(fallen) < len(messages):
-            trial.show(fallen[-1])
-            trial.fail(
-                f"{last} and then {early}, each over a new connection: {dotted(path)} is {wrong.get(path)!r:.60} for "
-                f"{len(fallen)} of {len(messages)} messages, and {right[path]!r:.60} for the others"
-            )
+    paths = sorted(differing(right, wrong) & {*right} - orderings.noise())
+
+    def replaced() -> list[tuple[Path, list[Message]]]:
+        """Return the leaves that have the value of the early status for some messages only, with these messages."""
+        states = [(message, state_of(trial.glance(message), message)) for message in messages]
+        found = [(path, [each for each, state in states if state.get(path) == wrong.get(path)]) for path in paths]
+        return [(path, some) for path, some in found if 0 < len(some) < len(messages)]
+
+    if not orderings.stays(replaced):
+        return
+    for path, some in replaced():
+        trial.show(some[-1])
+        trial.fail(
+            f"{last} and then {early}, each over a new connection: {dotted(path)} is {wrong.get(path)!r:.60} for "
+            f"{len(some)} of {len(messages)} messages, and {right[path]!r:.60} for the others"
+        )
 
 
 _AGAIN = "{} sent again after a restart, newly signed"

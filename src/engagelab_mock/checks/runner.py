@@ -255,7 +255,7 @@ class Runner:
             trial.inconclusive(NO_OBSERVE)
         if check.needs_valid and self.context.profile.refuses:
             trial.inconclusive(f"the receiver accepts no valid callback: {self.context.profile.refuses}")
-        if check.needs_valid and (refused := self._health.reason()):
+        if refused := self._health.reason():
             trial.inconclusive(refused)
         if check.need == "probe" and not trial.sees:
             trial.inconclusive(self.context.profile.blind)
