@@ -87,6 +87,7 @@ def test_one_finding_says_since_when_and_why(kind: type[InMemory], since: str, c
     assert cause in finding.reason
     assert finding.check.fix.text.startswith(fix)
     assert finding.exchanges[-1].faults == ()
+    assert finding.only == f"{since[:3]},E11"
     assert {*unclear(report)} > {"B11", "B12", "B24", "E08"}
     assert min(unclear(report)) >= since[:3]
 

@@ -113,7 +113,7 @@ _ASCII = Cause(
     "a log, a file or a database that takes only ASCII or Latin-1",
     Fix(
         "Use UTF-8 for logs, files, the connection to the database, and its tables. Set `PYTHONUTF8=1` for the server.",
-        'logging.FileHandler("callbacks.log", encoding="utf-8").emit(record($body))',
+        'logging.basicConfig(filename="callbacks.log", encoding="utf-8")',
     ),
 )
 _BY_HAND = Cause(

@@ -201,6 +201,7 @@ class Health:
             reason=refusal.reason,
             exchanges=tuple(Exchange.of(delivery, attempt) for delivery, attempt in refusal.made),
             suppressed=self._suppress.get(check.id),
+            after=refusal.since.id,
         )
 
     def _can_judge(self, check: Check, made: Sequence[Made], *, failed: bool) -> bool:

@@ -187,7 +187,7 @@ class _ReportText:
                     self._verbatim(framework, code)
             self._verbatim("again", finding.repro)
         else:
-            self._labelled("more", f"--only {check.id} -v")
+            self._labelled("more", f"--only {finding.only} -v")
 
     def _evidence(self, finding: Finding) -> None:
         self._screen.note(Text(plain(finding.check.why)), indent=6)
@@ -245,7 +245,7 @@ class _ReportText:
         if worst:
             self._screen.line()
             self._screen.note(Text("For the requests, the answers, and a command that sends them again:"))
-            for line in (*again[:-1], f"{again[-1]} --only {worst[0].id} -v"):
+            for line in (*again[:-1], f"{again[-1]} --only {worst[0].only} -v"):
                 self._screen.line(f"  {line}")
 
     def _heading(self, title: str, number: int, style: str) -> None:
