@@ -18,6 +18,7 @@ from tests.checks.receivers.correct import ALONG, PATH, CorrectReceiver, Incomin
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.processes import (
     Answer,
+    KnowsEventsInMemory,
     NamesItsWorker,
     Process,
     QueuesInMemory,
@@ -116,6 +117,25 @@ class LastWins(NamesItsWorker):
 
 def test_a_late_status_that_replaces_another_in_every_worker_is_left_to_other_checks(tmp_path: Path) -> None:
     assert verdicts(check(LastWins, tmp_path, workers=2, only=["C27"])) == {"C27": "pass"}
+
+
+class HasEachEffectAgain(NamesItsWorker):
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
+
+
+@pytest.mark.parametrize(("workers", "reason"), [(1, "only one worker answered"), (2, "each copy of delivered has")])
+def test_an_event_whose_every_copy_has_an_effect_is_left_to_other_checks(
+    workers: int, reason: str, tmp_path: Path
+) -> None:
+    finding = check(HasEachEffectAgain, tmp_path, workers=workers, only=["C27"]).finding("C27")
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert finding.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_what_one_of_several_workers_knows_is_found(workers: int, tmp_path: Path) -> None:
+    assert verdicts(check(KnowsEventsInMemory, tmp_path, workers=workers, only=["C27"])) == {"C27": "fail"}
 
 
 # --- Nothing is green without what it needs

@@ -159,8 +159,8 @@ class Health:
         if probe is None or not _refused(probe[1]):
             return ended
         recovers = self._recovers(probe[1])
-        # A failure may come from the refusal. Otherwise, a receiver may refuse for a moment, such as when it is busy.
-        if recovers and not failed:
+        # A receiver may refuse for a moment, such as when it is busy. But a limit of requests explains a failure.
+        if recovers and not (failed and status_of(probe[1]) == _TOO_MANY):
             return ended
         self._refusing = not recovers
         refusal = Refusal(
