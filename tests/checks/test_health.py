@@ -149,6 +149,44 @@ def test_a_receiver_that_refuses_for_a_moment_is_not_refusing() -> None:
     assert [report.finding(id).verdict for id in ("B02", "B11", "B13")] == [Judgement.PASS] * 3
 
 
+class FailsAndRefusesForAMoment(PlainStatus):
+    """Fail on a byte order mark, and answer 503 to two requests after it."""
+
+    busy = 0
+
+    def answer(self, incoming: Incoming) -> Answer:
+        if self.busy:
+            self.busy -= 1
+            return 503, "", {}
+        if incoming.body.startswith(b"\xef\xbb\xbf"):
+            self.busy = 2
+            return 500, "", {}
+        return super().answer(incoming)
+
+
+def test_a_failure_before_a_moment_of_refusal_stays_its_own() -> None:
+    report = check(FailsAndRefusesForAMoment(), only=["D17", "D18"])
+    assert failed(report) == ["D18"]
+    assert "byte order mark" in report.finding("D18").reason
+
+
+class LimitsShortBursts(PlainStatus):
+    """Answer 429 to every 20th request, as a limit for a short time does."""
+
+    requests = 0
+
+    def answer(self, incoming: Incoming) -> Answer:
+        self.requests += 1
+        return (429, "", {}) if self.requests % 20 == 0 else super().answer(incoming)
+
+
+def test_a_failure_because_of_a_limit_is_the_limits() -> None:
+    report = check(LimitsShortBursts(), only=["D19", "D22", "D23"])
+    assert failed(report) == ["E11"]
+    assert "a limit of requests" in report.finding("E11").reason
+    assert unclear(report)
+
+
 class Recovers(BansForgers):
     """Let the sender in again after 30 refusals."""
 

@@ -163,7 +163,7 @@ def _await_state(trial: Trial, wanted: Snapshot, message: Message) -> Snapshot:
 
 def _queue_after_restart(trial: Trial) -> None:
     trial.expect_own_state()
-    before = {message: trial.glance(message) for message in [trial.message() for _ in range(QUEUED)]}
+    before = {message: trial.glance(message) for message in [trial.context.new_message() for _ in range(QUEUED)]}
     profile, last = trial.context.profile, [*before][-1]
     if not all(accepted(trial.send(each)) for each in before):
         trial.inconclusive("not all callbacks before the restart were accepted")
@@ -246,7 +246,7 @@ def _copies(trial: Trial, once: Once, message: Message) -> list[Attempt]:
     """
     sent = []
     for number in range(COPIES):
-        others = [trial.event(trial.message()) for _ in range(number % 4)]
+        others = [trial.event(trial.context.new_message()) for _ in range(number % 4)]
         *_, attempt = trial.send_all_at_once([*others, once.event(message)], *_HELD)
         trial.expect_answer(attempt, "a copy of an event over a new connection")
         sent.append(attempt)
