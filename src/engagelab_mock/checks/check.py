@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from string import Template
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -103,6 +105,17 @@ class Ended(Exception):
     __reduce__ = reduce_error
 
 
+def fault_of(error: Exception) -> str:
+    """Return the type of an exception, its text, and the place where it was raised.
+
+    >>> fault_of(KeyError("learned"))
+    "KeyError: 'learned'"
+    """
+    said = f"{type(error).__name__}: {error}".partition("\n")[0]
+    places = extract_tb(error.__traceback__)
+    return f"{said:.300} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else said
+
+
 #: The needs of a check: the answer, which may decide alone; the state that `observe` returns; or always both.
 Need = Literal["http", "probe", "both"]
 
@@ -182,7 +195,7 @@ class Fix(msgspec.Struct, frozen=True):
     def _spelt(self, framework: str) -> str:
         words = dict(_WORDS[framework])
         refuse = words.pop("refuse")
-        statuses = {f"refuse_{status}": refuse.format(status=status) for status in (400, 401, 405, 413, 415)}
+        statuses = {f"refuse_{status}": refuse.format(status=status) for status in (400, 401, 405, 413, 415, 503)}
         return Template(self.code).substitute(words, **statuses)
 
 
@@ -225,6 +238,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     #: The transports with which it is possible, and why it is not possible with others.
     transports: tuple[str, ...] = ("http", "wsgi", "asgi")
     unless: str = "there is no wire in process"
+    #: Whether it moves the app's clock, with `set_time` or with the virtual clock that the app reads.
+    moves_time: bool = False
     #: Whether it is about the signature. Only a receiver with a username and a secret gets one.
     needs_signature: bool = False
     #: The meaning of the statuses that it judges by: "effects" or "terminal". The receiver must give one of them.

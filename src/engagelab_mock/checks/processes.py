@@ -104,7 +104,7 @@ def _restart(trial: Trial) -> bool:
         run_sync(context.probe.restart_app(SYNC))
     with context.apart():
         _await_answer(trial)
-    trial.extend(stopwatch() - started)
+    trial.seconds += stopwatch() - started
     return watch.ended or bool(before and context.workers and not before & context.workers)
 
 
@@ -246,8 +246,8 @@ def _copies(trial: Trial, once: Once, message: Message) -> list[Attempt]:
     """
     sent = []
     for number in range(COPIES):
-        others = [trial.event(trial.context.new_message()) for _ in range(number % 4)]
-        *_, attempt = trial.send_all_at_once([*others, once.event(message)], *_HELD)
+        others = [[trial.event(trial.context.new_message())] for _ in range(number % 4)]
+        *_, attempt = trial.send_together([*others, [once.event(message)]], *_HELD)
         trial.expect_answer(attempt, "a copy of an event over a new connection")
         sent.append(attempt)
     return sent
@@ -274,8 +274,8 @@ def _late_in_any_worker(trial: Trial) -> None:
     orderings.learn((early,), (last,), orderings.in_order, *[orderings.in_order] * 2, again=True)
     messages = [trial.message() for _ in range(_MESSAGES)]
     for label in (last, early):
-        events = [trial.events(orderings.schedule((label,)), message)[label] for message in messages]
-        for attempt in trial.send_all_at_once(events, *_HELD):
+        events = [[trial.events(orderings.schedule((label,)), message)[label]] for message in messages]
+        for attempt in trial.send_together(events, *_HELD):
             trial.expect_answer(attempt, f"{label} over a new connection")
         trial.context.settle()
     right, wrong = orderings.state(orderings.in_order), orderings.state((early,))

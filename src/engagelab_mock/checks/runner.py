@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import msgspec
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
-from engagelab_mock.checks.check import Check, Ended, Judgement
+from engagelab_mock.checks.check import Check, Ended, Judgement, fault_of
 from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
 from engagelab_mock.checks.health import ALIVE_AFTER, Health
 from engagelab_mock.checks.meaning import prove
-from engagelab_mock.checks.profile import NO_OBSERVE
+from engagelab_mock.checks.profile import FIXED_TIME, NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.clock import check_delay
+from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
@@ -114,6 +112,13 @@ class Runner:
         Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the state cannot be seen. The error has a
         `report` of the checks that had run.
         """
+        try:
+            return run_sync(self.context.app_clock.during(SYNC, self._run(checks)))
+        except ProbeFailed as error:
+            error.report = self.report()
+            raise
+
+    async def _run(self, checks: Iterable[Check] | None) -> Report:
         self._started = stopwatch()
         self.context.deadline = self._started + self._timeout
         self._findings = []
@@ -235,7 +240,7 @@ class Runner:
         except _ENDING:
             raise
         except Exception as error:
-            return Ended(Judgement.ERROR, _fault(error))
+            return Ended(Judgement.ERROR, fault_of(error))
         if check.need == "both" and not trial.sees:
             reason = f"the answer is right, but no effect can be seen: {self.context.profile.blind}"
             return Ended(Judgement.INCONCLUSIVE, reason)
@@ -271,6 +276,8 @@ class Runner:
         if check.meanings and not any(getattr(meaning, name) for name in check.meanings):
             names = " or ".join(f"`{name}`" for name in check.meanings)
             return f"{names} must say what the statuses mean"
+        if check.moves_time and not self.context.moves_time:
+            return FIXED_TIME
         if check.needs_signature and not receiver.settings.signs:
             return "without a username and a secret, callbacks are not signed"
         if check.needs_restart and self.context.probe.restart is None:
@@ -282,13 +289,6 @@ class Runner:
         if troubled and not self.context.is_alive(self._recovery):
             self._down_since = check.id
         self.context.take_attempts()
-
-
-def _fault(error: Exception) -> str:
-    """Return the type of an exception, its text, and the place where it was raised."""
-    said = f"{type(error).__name__}: {error}".partition("\n")[0]
-    places = extract_tb(error.__traceback__)
-    return f"{said:.300} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else said
 
 
 class CheckOptions(ProbeOptions, total=False):
@@ -389,8 +389,11 @@ def _runner(
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)
         given |= {"wait_for": wait_for, "dialect": engine.dialect}
-        # An app may read the engine's clock. Then the signatures for its receiver use that clock.
+        # An app may read the engine's clock. Then the signatures for its receiver use that clock, which moves along.
         now = engine.clock.time() if checked.signature_clock == "virtual" else None
-        return Runner(checked, probe, selection=selection, now=now, **given), checked
+        runner = Runner(checked, probe, selection=selection, now=now, **given)
+        if now is not None and isinstance(engine.clock, VirtualClock):
+            runner.context.along = engine.advance_quietly
+        return runner, checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

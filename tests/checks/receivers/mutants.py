@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.checks.receivers import (
     acknowledging,
+    concurrent,
     duplicating,
+    late,
     meaning,
     ordering,
     processes,
@@ -19,6 +21,7 @@ MUTANTS = [
     *acknowledging.MUTANTS,
     *verifying.MUTANTS,
     *duplicating.MUTANTS,
+    *late.MUTANTS,
     *ordering.MUTANTS,
     *processes.MUTANTS,
     *unknown_messages.MUTANTS,
@@ -26,4 +29,5 @@ MUTANTS = [
     *vocabulary.MUTANTS,
     *wired.MUTANTS,
     *meaning.MUTANTS,
+    *concurrent.MUTANTS,
 ]
