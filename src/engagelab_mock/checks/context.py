@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile
+from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile, worker_of
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.io import SYNC, run_sync
@@ -108,6 +108,10 @@ class Context:
         #: The kinds whose effect is only shown with a message that the app knows.
         self._needs_known: set[str] = set()
         self._recipients: set[str] = set()
+        #: The worker processes that have answered since the last restart, if the answers name them.
+        self.workers: set[str] = set()
+        #: The largest number of workers that have answered between two restarts.
+        self.most_workers = 0
         self.engagelab.journal.listeners.append(self._note)
 
     @property
@@ -369,3 +373,6 @@ class Context:
             self.pings += 1
         self._attempted += 1
         self._attempts.append((delivery, attempt))
+        if worker := worker_of(attempt):
+            self.workers.add(worker)
+            self.most_workers = max(self.most_workers, len(self.workers))
