@@ -36,6 +36,8 @@ RECOVERY = 3.0
 
 #: How long after a later callback the work of an earlier one may end, and how long a queue may take, in seconds.
 _OVERTAKEN, _QUEUE = 0.05, 10.0
+#: How many times the state of a message is read, at most, until it stays the same.
+_LOOKS = 20
 #: Takes seconds and returns a context in which the handler's downstream calls take that long.
 Stall = Callable[[float], AbstractContextManager[object]]
 
@@ -179,9 +181,20 @@ class Context:
             return False
 
     def make_known(self, message: Message) -> Message:
-        """Send a valid callback about a message, so that the app knows it; return the message."""
+        """Send a valid callback about a message, so that the app knows it; return the message.
+
+        Its effect must not be taken for that of the next event, so wait until the state has changed, and is the same
+        at two looks.
+        """
+        before = self.look(message)
         self.send_valid(message, self.profile.status)
         self.settle()
+        now = self.look_for_change(before, message)
+        for _ in range(_LOOKS):
+            time.sleep(LOOK)
+            known, now = now, self.look(message)
+            if now == known:
+                break
         return message
 
     def new_place(self, kind: str, message: Message) -> Message:
