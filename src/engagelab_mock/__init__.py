@@ -29,8 +29,8 @@ _HOMES = {
     "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
     "ScheduleFailed StateNotSettled UnknownName UsageError",
     "explore.exploration": "Exploration Failure Violation",
-    "explore.explorer": "ExploreOptions",
     "explore.invariants": "Invariant converges eventually exactly_once idempotent never_regresses",
+    "explore.options": "ExploreOptions",
     "explore.player": "Played Record",
     "explore.schedule": "Schedule Step",
     "explore.schedules": "AT_LEAST_ONCE Schedules schedules",

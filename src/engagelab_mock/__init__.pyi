@@ -51,13 +51,13 @@ from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.explore.exploration import Exploration as Exploration
 from engagelab_mock.explore.exploration import Failure as Failure
 from engagelab_mock.explore.exploration import Violation as Violation
-from engagelab_mock.explore.explorer import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.invariants import Invariant as Invariant
 from engagelab_mock.explore.invariants import converges as converges
 from engagelab_mock.explore.invariants import eventually as eventually
 from engagelab_mock.explore.invariants import exactly_once as exactly_once
 from engagelab_mock.explore.invariants import idempotent as idempotent
 from engagelab_mock.explore.invariants import never_regresses as never_regresses
+from engagelab_mock.explore.options import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.player import Played as Played
 from engagelab_mock.explore.player import Record as Record
 from engagelab_mock.explore.schedule import Schedule as Schedule
