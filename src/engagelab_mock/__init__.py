@@ -25,10 +25,10 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "engagelab": "EngageLab",
-    "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
+    "errors": "EngageLabMockError HiddenState IllegalTransition InvalidBody InvalidDelay InvalidRecipient "
+    "InvalidSettings InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
     "ScheduleFailed StateNotSettled UnknownName UsageError",
-    "explore.exploration": "Exploration Failure Violation",
+    "explore.exploration": "Exploration Failure Merging Violation",
     "explore.invariants": "Invariant converges eventually exactly_once idempotent never_regresses",
     "explore.options": "ExploreOptions",
     "explore.player": "Played Record",

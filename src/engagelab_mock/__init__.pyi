@@ -33,6 +33,7 @@ from engagelab_mock.delivery.recorder import Recorder as Recorder
 from engagelab_mock.delivery.retry import RetryPolicy as RetryPolicy
 from engagelab_mock.engagelab import EngageLab as EngageLab
 from engagelab_mock.errors import EngageLabMockError as EngageLabMockError
+from engagelab_mock.errors import HiddenState as HiddenState
 from engagelab_mock.errors import IllegalTransition as IllegalTransition
 from engagelab_mock.errors import InvalidBody as InvalidBody
 from engagelab_mock.errors import InvalidDelay as InvalidDelay
@@ -50,6 +51,7 @@ from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.explore.exploration import Exploration as Exploration
 from engagelab_mock.explore.exploration import Failure as Failure
+from engagelab_mock.explore.exploration import Merging as Merging
 from engagelab_mock.explore.exploration import Violation as Violation
 from engagelab_mock.explore.invariants import Invariant as Invariant
 from engagelab_mock.explore.invariants import converges as converges

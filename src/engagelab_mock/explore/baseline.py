@@ -97,9 +97,7 @@ class Baselines:
 
     async def _by_time(self, io: Io, before: Played, number: int) -> set[tuple[int, Path]]:
         """Return the leaves that differ if the same schedule is played in another second of the wall clock."""
-        second = int(time.time())
-        while int(time.time()) == second:
-            await io.pause(_TICK)
+        await next_second(io)
         again = await self._player.play(io, before.schedule)
         return _differ(before, before.states[number], again.states[number])
 
@@ -130,6 +128,13 @@ class Baselines:
             raise _reset_failed(
                 f"callbacks had an effect at first, and after reset the state stays {played.final!r:.200}"
             )
+
+
+async def next_second(io: Io) -> None:
+    """Wait until the next second of the wall clock begins."""
+    second = int(time.time())
+    while int(time.time()) == second:
+        await io.pause(_TICK)
 
 
 def nothing_observed(played: Played, probe: Probe) -> NothingObserved:

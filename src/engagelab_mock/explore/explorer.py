@@ -11,7 +11,7 @@ from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.probe import check_probe, needs_async
 from engagelab_mock.delivery.retry import retry_policy
-from engagelab_mock.errors import EngageLabMockError, UsageError
+from engagelab_mock.errors import EngageLabMockError, HiddenState, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.baseline import SETTLES, Baselines, whole
 from engagelab_mock.explore.exploration import (
@@ -26,7 +26,6 @@ from engagelab_mock.explore.exploration import (
 from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
-    check_invariants,
     compares,
     converges,
     meaning_invariants,
@@ -35,10 +34,19 @@ from engagelab_mock.explore.invariants import (
     unrecognised,
 )
 from engagelab_mock.explore.lifecycle import lifecycle_with
-from engagelab_mock.explore.options import Explored, ExploreOptions, check_explore_options, chosen_schedules
+from engagelab_mock.explore.merge import CannotMerge, Search
+from engagelab_mock.explore.options import (
+    AUDIT,
+    Explored,
+    ExploreOptions,
+    check_explore_options,
+    check_invariants,
+    chosen_schedules,
+    merges,
+)
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import shrink
+from engagelab_mock.explore.schedules import Schedules, shrink
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -102,6 +110,7 @@ class _Explorer:
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
+        self._ends: float | None = None
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._baselines = Baselines(self._player)
@@ -118,34 +127,27 @@ class _Explorer:
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
         self._player = self._made_player(journal=Journal(limit=1), clock=clock)
         self._baselines = Baselines(self._player)
-        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
+        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         state.explorations.append(exploration)
         progress = Progress(state.progress)
-        ends = None if self._budget is None else stopwatch() + self._budget
-        seen: set[str] = set()
+        self._ends = None if self._budget is None else stopwatch() + self._budget
+        search = self._search(plan)
         try:
-            for schedule in plan:
-                if ends is not None and stopwatch() >= ends:
-                    exploration.stopped = "time_budget"
-                    break
-                played, violation = await self._judged(io, schedule)
-                exploration.schedules += 1
-                exploration.deliveries += len(played.records)
-                exploration.states = len(self._states)
-                progress.step(exploration)
-                if violation is None:
-                    continue
-                number = exploration.schedules
-                first = violation.invariant not in seen
-                seen.add(violation.invariant)
-                failure = await self._failure(io, played, violation, number, len(plan), reduce=first)
-                exploration.failures.append(failure)
-                if self._check:
-                    exploration.stopped = "failure"
-                    break
+            try:
+                await self._judge_all(io, exploration, plan, search, progress)
+            except (CannotMerge, HiddenState) as error:
+                if isinstance(error, HiddenState) and self._options.get("merge") is True:
+                    raise
+                exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
+                exploration.merging = None
+                await self._judge_all(io, exploration, plan, None, progress)
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
+        except KeyboardInterrupt as stop:
+            exploration.stopped = "interrupted"
+            stop.add_note(repr(exploration))
+            raise
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -158,6 +160,55 @@ class _Explorer:
         if self._check:
             exploration.assert_ok()
         return exploration
+
+    def _search(self, plan: Sequence[Schedule] | Schedules) -> Search | None:
+        """Return the search that merges equal states; None if every schedule is to be played."""
+        observed = self._probe.observe is not None
+        if not isinstance(plan, Schedules) or not merges(
+            self._options, plan, self._invariants, observed=observed, check=self._check
+        ):
+            return None
+        audit, seed = self._options.get("audit", AUDIT), self._engine.seed
+        return Search(plan, self._player, self._invariants, audit=audit, seed=seed)
+
+    async def _judge_all(
+        self,
+        io: Io,
+        exploration: Exploration,
+        plan: Sequence[Schedule] | Schedules,
+        search: Search | None,
+        progress: Progress,
+    ) -> None:
+        """Judge every schedule: play it, or let the search predict it; stop at a failure, or when the time is up."""
+        __tracebackhide__ = True
+        exploration.schedules = judged = 0
+        exploration.merging = None if search is None else search.merging
+        for schedule in plan if search is None else search:
+            if self._ends is not None and stopwatch() >= self._ends:
+                exploration.stopped = "time_budget"
+                break
+            if search is not None:
+                first = await search.begin(io, schedule)
+                self._baselines.first = self._baselines.first or first
+                judged = search.represented
+            played, violation = await self._judged(io, schedule)
+            judged += 1
+            exploration.schedules = min(judged, exploration.total)
+            exploration.deliveries += len(played.records)
+            exploration.states = len(self._states)
+            progress.step(exploration)
+            if violation is not None:
+                await self._fail(io, exploration, played, violation)
+                if self._check:
+                    exploration.stopped = "failure"
+                    break
+            if search is not None:
+                await search.learn(io, played)
+        if search is not None:
+            exploration.deliveries += search.callbacks
+            if exploration.stopped != "failure":
+                exploration.schedules = search.represented
+            exploration.notes += search.notes(self._invariants)
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -273,14 +324,12 @@ class _Explorer:
         last = played.records[-1] if played.records else None
         return Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
 
-    async def _failure(
-        self, io: Io, played: Played, violation: Violation, number: int, total: int, *, reduce: bool
-    ) -> Failure:
-        """Return the failure; if it is to be reduced, with the smallest schedule that fails by the same invariant."""
+    async def _fail(self, io: Io, exploration: Exploration, played: Played, violation: Violation) -> None:
+        """Enter a failure. The first of each invariant is reduced to the smallest schedule that fails by it."""
         __tracebackhide__ = True
         found = played.schedule
         smallest, repeatable = (played, violation), True
-        if reduce:
+        if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
             await self._baselines.check_reset(io)
@@ -296,15 +345,16 @@ class _Explorer:
             repeatable = await fails(found)
             if repeatable and self._engine.exploring.replaying is None:
                 await shrink(found, fails)
-        return Failure(
+        failure = Failure(
             schedule=smallest[0].schedule,
             found=found,
             violation=smallest[1],
             played=smallest[0],
-            number=number,
-            total=total,
+            number=exploration.schedules,
+            total=exploration.total,
             repeatable=repeatable,
         )
+        exploration.failures.append(failure)
 
 
 def _name(invariant: Invariant) -> str:

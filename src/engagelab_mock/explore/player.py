@@ -238,6 +238,11 @@ class Player:
         return float(self._clock.time()) if self._receiver.signature_clock == "virtual" else self.started
 
     @property
+    def new_messages(self) -> bool:
+        """Tell whether each schedule is about new messages, because nothing brings the app back."""
+        return self.probe.reset is None
+
+    @property
     def last_state(self) -> Any:
         """Return the last state that was seen."""
         return None if self._last is None else self._last.final
@@ -261,6 +266,11 @@ class Player:
             if self.probe.wait_idle is None
             else "wait_idle returned before the app's work was done",
         )
+
+    async def let_pass(self, io: Io, seconds: float) -> None:
+        """Run a virtual clock that the app reads by some seconds; the times of later playings differ by as much."""
+        if self._receiver.signature_clock == "virtual":
+            await self._reach(io, self._clock.time() + seconds)
 
     async def look(self, io: Io, messages: tuple[Message, ...], before: Any) -> Any:
         """Return a message's state, or a tuple of the states of several; `before` itself if it is unchanged."""

@@ -38,6 +38,15 @@ class Schedules:
         self.limit = limit
         self.total = sum(family.count for family in made)
 
+    @property
+    def deliveries(self) -> int:
+        """Return how many callbacks are sent to play each schedule, at most and without retries."""
+        left, deliveries = len(self), 0
+        for family in self.families:
+            deliveries += min(left, family.count) * family.size[0]
+            left -= min(left, family.count)
+        return deliveries
+
     def __len__(self) -> int:
         return self.total if self.limit is None else min(self.total, self.limit)
 

@@ -1,0 +1,136 @@
+"""Which values of a state are compared when equal states are merged: not those that differ by themselves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Hashable
+from typing import Any
+
+from engagelab_mock.delivery.io import Io
+from engagelab_mock.explore.baseline import SETTLES, next_second, whole
+from engagelab_mock.explore.player import Played, Player
+from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.state import Path, dotted, plain, shape_of, without_id, without_time
+from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.scenario import Scenario
+
+#: How many events a leaf must have counted to be regarded as a counter of updates.
+_COUNTED = 3
+#: Seconds that pass on a virtual clock between two playings, so that its times differ.
+_LATER = 61.0
+
+
+class Comparison:
+    """Turn states into keys that are equal if nothing differs that the callbacks have caused.
+
+    Not compared are ids, and values that differ between two playings of the same callbacks, such as row numbers and the
+    time of an update. Nor are counters of updates, such as versions, unless an invariant judges them: `judged` has the
+    parts that the invariants name. None means that they may judge any part. The order of a list is compared.
+    """
+
+    def __init__(self, judged: Collection[str] | None) -> None:
+        self._judged = judged
+        #: Leaves of which times are not compared, and leaves that are not compared at all.
+        self._timed: set[Path] = set()
+        self._ignored: set[Path] = set()
+
+    def key(self, played: Played, state: Any) -> Hashable:
+        """Return the key of a state."""
+        return tuple([self._key(message, played.state_of(state, n)) for n, message in enumerate(played.messages)])
+
+    def _key(self, message: Message, state: Any) -> Hashable:
+        def leaf(path: Path, value: Any) -> Hashable:
+            if path in self._ignored:
+                return ""
+            value = without_id(value, message)
+            # The text tells 1 from True and from 1.0, and is equal for two values that are not numbers.
+            return repr(without_time(value) if path in self._timed else value)
+
+        shape: Hashable = shape_of(plain(state), leaf)
+        return shape
+
+    async def begin(self, io: Io, player: Player, lifecycles: tuple[Scenario, ...]) -> list[Played]:
+        """Play these lifecycles twice in order, to find the values that differ, and return the playings.
+
+        If there may be counters, play them in the opposite order as well: a counter counts in any order.
+        """
+        __tracebackhide__ = True
+        schedule = whole(lifecycles)
+        if not schedule.steps:
+            return []
+        first = await player.play(io, schedule)
+        if any(self._has_new_time(first, state) for state in first.states):
+            await next_second(io)
+        await player.let_pass(io, _LATER)
+        again = await player.play(io, schedule)
+        differences = [self.add(first, *states, again) for states in zip(first.states, again.states, strict=False)]
+        if any(differences):
+            # A state that changes by itself, later than the answer, differs as well, and would not be compared.
+            await player.check_settled(io, SETTLES)
+        playings = [first, again]
+        counters = set() if self._judged is None else _counters(first, least=_COUNTED)
+        counters = {path for path in counters - self._ignored if not {*path}.intersection(self._judged or ())}
+        if counters:
+            back = await player.play(io, Schedule(lifecycles, schedule.steps[::-1]))
+            playings.append(back)
+            self._ignored |= counters & _counters(back, least=1)
+        return playings
+
+    def add(self, played: Played, one: Any, other: Any, again: Played | None = None) -> bool:
+        """Stop comparing what differs between two states that are equal but for it; tell whether anything does."""
+        known = len(self._timed) + len(self._ignored)
+        for path in self._differing(played, one, other, again or played):
+            values, others = (_leaves(*each).get(path) for each in ((played, one), (again or played, other)))
+            alike = values is not None and others is not None and _untimed(values) == _untimed(others)
+            (self._timed if alike and path not in self._timed else self._ignored).add(path)
+        return len(self._timed) + len(self._ignored) > known
+
+    def why(self, played: Played, one: Any, other: Any) -> str:
+        """Say at which value two states differ."""
+        path = min(self._differing(played, one, other, played), default=())
+        values, others = (_leaves(played, state).get(path, []) for state in (one, other))
+        same = sorted(map(repr, values)) == sorted(map(repr, others))
+        return (
+            f"{dotted(path)} {'keeps the order of arrival' if same else 'differs'}: {values!r:.80} and {others!r:.80}"
+        )
+
+    def _differing(self, played: Played, one: Any, other: Any, again: Played) -> set[Path]:
+        values, others = _leaves(played, one), _leaves(again, other)
+        return {path for path in {*values, *others} if values.get(path) != others.get(path)} - self._ignored
+
+    def _has_new_time(self, played: Played, state: Any) -> bool:
+        return any(
+            path not in self._timed and path not in self._ignored and _untimed(values) != values
+            for path, values in _leaves(played, state).items()
+        )
+
+
+def _untimed(values: list[Any]) -> list[Any]:
+    return [without_time(value) for value in values]
+
+
+def _leaves(played: Played, state: Any) -> dict[Path, list[Any]]:
+    """Return the values at each path, in their order, without ids."""
+    found: defaultdict[Path, list[Any]] = defaultdict(list)
+    for number, message in enumerate(played.messages):
+        _gather(message, played.state_of(state, number), found)
+    return found
+
+
+def _gather(message: Message, state: Any, found: defaultdict[Path, list[Any]]) -> None:
+    shape_of(plain(state), lambda path, value: found[path].append(without_id(value, message)))
+
+
+def _counters(played: Played, *, least: int) -> set[Path]:
+    """Return the leaves that rise by 1 whenever the state changes, if it changes often enough."""
+    changes = [record for record in played.records if record.after is not record.before]
+    steps = [(_leaves(played, record.before), _leaves(played, record.after)) for record in changes]
+    if len(steps) < least:
+        return set()
+    return {path for path in steps[-1][1] if all(_rises(*[each.get(path) for each in step]) for step in steps)}
+
+
+def _rises(before: list[Any] | None, after: list[Any] | None) -> bool:
+    """Tell whether a leaf with one whole number rises by 1; before there is a number, it counts as 0."""
+    was = before[0] if before and before[0] is not None else 0
+    return after is not None and [type(was), *map(type, after)] == [int, int] and after[0] == was + 1

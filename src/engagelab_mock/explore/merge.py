@@ -1,0 +1,396 @@
+"""Merge equal states: play only the schedules that reach something new, and predict the end of all others.
+
+Two schedules that have delivered the same callbacks and left the same state have the same continuations, if `observe`
+shows all that matters. So the search follows a graph. A node is what was delivered, how it was answered, and the state.
+An edge is the next callback. A schedule is played, from its first callback to its last, only if an edge of it is not
+known yet. Such a playing also passes known edges. If it finds other states than the graph predicts, `observe` hides
+something, and the search ends with `HiddenState`. The audit plays a sample of the other schedules for the same reason.
+
+Every edge and every end is part of a schedule that was played and judged. That suffices for an invariant that judges
+single steps and final states. The greatest rank so far, which `never_regresses` needs, is part of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import chain
+from random import Random
+from typing import Any
+
+import msgspec
+
+from engagelab_mock.delivery.io import Io
+from engagelab_mock.errors import HiddenState
+from engagelab_mock.explore.baseline import SETTLES
+from engagelab_mock.explore.comparison import Comparison
+from engagelab_mock.explore.exploration import Merging
+from engagelab_mock.explore.families import Family, Following, sorted_steps
+from engagelab_mock.explore.graph import Drawn
+from engagelab_mock.explore.invariants import Invariant, needs_state, rank
+from engagelab_mock.explore.player import Played, Player, names_of, text_of
+from engagelab_mock.explore.schedule import Schedule, Step, tidy
+from engagelab_mock.explore.schedules import Schedules, expand
+from engagelab_mock.explore.state import status_in
+from engagelab_mock.messages.scenario import Scenario
+from engagelab_mock.protocol.status import PROGRESS
+
+#: The greatest number of nodes that are kept at a time.
+MOST_NODES = 50_000
+#: The place of each status in the progress of a message.
+_PLACES = {status: place for place, status in enumerate(PROGRESS)}
+#: How often to draw a schedule for the audit until one is found that was not played.
+_DRAWS = 20
+
+Steps = tuple[Step, ...]
+#: What was delivered, what of it was not acknowledged, what was processed, the greatest ranks, and the state.
+_Key = tuple[Steps, Steps, frozenset[str], tuple[int, ...], Hashable]
+
+
+class CannotMerge(Exception):
+    """The states cannot be merged; the text says why."""
+
+
+class _Node(msgspec.Struct, eq=False):
+    key: _Key
+    #: The state as it was first seen, and as text.
+    state: Any
+    drawn: Drawn
+    #: By the next step. None stands for the end: the retries.
+    edges: dict[Step | None, _Edge]
+    #: How many schedules end behind this node, for each rule of what can follow. It is known once all were followed.
+    counts: dict[int, int]
+
+    @property
+    def delivered(self) -> Steps:
+        return self.key[0]
+
+
+class _Edge(msgspec.Struct, frozen=True, eq=False):
+    target: _Node
+    #: The steps of the playing that found the edge, to its target.
+    via: Steps
+
+
+class Search:
+    """Yield the schedules that must be played, in the order of all schedules; `learn` from each playing."""
+
+    def __init__(
+        self, plan: Schedules, player: Player, invariants: Sequence[Invariant], *, audit: int, seed: object
+    ) -> None:
+        self.merging = Merging()
+        #: How many schedules, from the first one, have been played or predicted.
+        self.represented = 0
+        #: How many callbacks were sent to find out which values to compare.
+        self.callbacks = 0
+        self._plan = plan
+        self._player = player
+        #: The invariants that judge by the greatest rank so far.
+        self._ranked = [each for each in invariants if getattr(each, "rank", None) is not None]
+        parts = [getattr(invariant, "seeks", None) for invariant in invariants]
+        judged = None if any(map(callable, parts)) else [part for part in parts if isinstance(part, str)]
+        self._comparison = Comparison(judged)
+        self._audit = audit
+        self._random = Random(f"{seed}:audit")
+        self._last: Played | None = None
+        self._begun: set[tuple[str, ...]] = set()
+        self._played: set[tuple[tuple[str, ...], Steps]] = set()
+        self._roots: dict[tuple[str, ...], _Node] = {}
+        self._nodes: dict[tuple[tuple[str, ...], _Key], _Node] = {}
+        #: Whether the graph must be made again, because it compared values that differ by themselves.
+        self._stale = False
+
+    def __iter__(self) -> Iterator[Schedule]:
+        while True:
+            self._stale, self.represented = False, 0
+            self._nodes.clear()
+            self._roots.clear()
+            for schedule in chain(self._new(), self._audited()):
+                yield schedule
+                if self._stale:
+                    break
+            else:
+                return
+
+    def _new(self) -> Iterator[Schedule]:
+        """Yield the schedules that have a new edge, until all are represented, or as many as the limit says."""
+        most = len(self._plan)
+        mark = 0
+        for family in self._plan.families:
+            for following in family.followings:
+                mark += 1
+                yield from self._follow(family.lifecycles, following, mark, most)
+                if self.represented >= most:
+                    self.represented = min(self.represented, most)
+                    return
+
+    def _follow(
+        self, lifecycles: tuple[Scenario, ...], following: Following, mark: int, most: int
+    ) -> Iterator[Schedule]:
+        """Search the graph depth first, along this rule of what can follow what."""
+        names = tuple([scenario.name for scenario in lifecycles])
+        if names not in self._roots:
+            yield _schedule(lifecycles, _completed(following, ()))
+        root = self._roots[names]
+        path: list[tuple[_Node, Iterator[Step], int]] = [(root, iter(following(())), self.represented)]
+        if not following(()):
+            self.represented += 1
+            return
+        steps: list[Step] = []
+        while path:
+            node, left, before = path[-1]
+            step = next(left, None)
+            if step is None:
+                node.counts[mark] = self.represented - before
+                path.pop()
+                del steps[-1:]
+                continue
+            taken = (*steps, step)
+            if step not in node.edges:
+                yield _schedule(lifecycles, _completed(following, taken))
+            target = node.edges[step].target
+            rest = following(target.delivered)
+            if not rest:
+                if None not in target.edges:
+                    yield _schedule(lifecycles, taken)
+                self.represented += 1
+            elif mark in target.counts:
+                self.represented += target.counts[mark]
+            else:
+                path.append((target, iter(rest), self.represented))
+                steps.append(step)
+            if self.represented >= most:
+                return
+            if len(self._nodes) > MOST_NODES:
+                self._forget([each for each, _, _ in path])
+
+    def _forget(self, path: list[_Node]) -> None:
+        """Empty the graph but for this path. The search goes on, and plays again what it no longer knows."""
+        self.merging.emptied += 1
+        kept = {id(node) for node in path}
+        for node in path:
+            node.counts.clear()
+            node.edges = {step: edge for step, edge in node.edges.items() if id(edge.target) in kept}
+        self._nodes = {key: node for key, node in self._nodes.items() if id(node) in kept}
+
+    def _audited(self) -> Iterator[Schedule]:
+        """Yield schedules that were predicted and not played, chosen at random with the seed."""
+        families = [family for family in self._plan.families if family.followings]
+        for _ in range(self._audit):
+            for _ in range(_DRAWS):
+                [family] = self._random.choices(families, [each.count for each in families])
+                steps = self._drawn_from(family)
+                names = tuple([scenario.name for scenario in family.lifecycles])
+                if (names, steps) not in self._played and self._predicts(names, steps):
+                    break
+            else:
+                return
+            yield _schedule(family.lifecycles, steps)
+            self.merging.audited += 1
+
+    def _drawn_from(self, family: Family) -> Steps:
+        following = self._random.choice(family.followings)
+        steps: Steps = ()
+        while following(steps):
+            steps = (*steps, self._random.choice(following(steps)))
+        return steps
+
+    def _predicts(self, names: tuple[str, ...], steps: Steps) -> bool:
+        node = self._roots.get(names)
+        for step in steps:
+            edge = None if node is None else node.edges.get(step)
+            node = None if edge is None else edge.target
+        return node is not None and None in node.edges
+
+    async def begin(self, io: Io, schedule: Schedule) -> Played | None:
+        """Find out which values are compared, before the first schedule of these lifecycles; return what it played."""
+        __tracebackhide__ = True
+        names = names_of(schedule)
+        if names in self._begun:
+            return None
+        self._begun.add(names)
+        playings = await self._comparison.begin(io, self._player, schedule.lifecycles)
+        self.callbacks += sum(len(played.records) for played in playings)
+        return playings[0] if playings else None
+
+    def notes(self, invariants: Sequence[Invariant]) -> list[str]:
+        """Return what limits the result: invariants that saw only the played schedules, or states that never merged."""
+        merging, notes = self.merging, []
+        own = [getattr(each, "__name__", repr(each)) for each in invariants if not needs_state(each)]
+        if own:
+            judges = f"{', '.join(own)} judged the {merging.played} schedules that were played"
+            notes.append(f"{judges}, because merging keeps no history; history=True plays every schedule")
+        if not merging.merged and merging.played > 1 and (why := self._why_nothing_merged()):
+            notes.append(f"no states were merged: {why}")
+        if merging.emptied:
+            notes.append(f"the graph was emptied {merging.emptied} times, because it had {MOST_NODES} states")
+        return notes
+
+    def _why_nothing_merged(self) -> str:
+        """Say what differs between two nodes at which the same callbacks were delivered."""
+        known: dict[tuple[tuple[str, ...], Steps], _Node] = {}
+        for (names, key), node in self._nodes.items():
+            other = known.setdefault((names, key[0]), node)
+            if other is not node and self._last is not None and names_of(self._last.schedule) == names:
+                if other.key[-1] == key[-1]:
+                    return "the same callbacks were answered differently in another order"
+                return self._comparison.why(self._last, other.state, node.state)
+        return ""
+
+    async def learn(self, io: Io, played: Played) -> None:
+        """Enter a playing in the graph; raise `HiddenState` if the graph predicted other states."""
+        __tracebackhide__ = True
+        if self._player.new_messages and any(_shows_id(played, state) for state in played.states):
+            raise CannotMerge(
+                "the states hold the ids of messages, and without reset each schedule is about a new message"
+            )
+        self._last = played
+        names = names_of(played.schedule)
+        (_, key, state), *points = self._points(played)
+        steps: Steps = ()
+        node = self._roots.get(names)
+        if node is None:
+            node = self._roots[names] = self._node(names, key, state, played)
+        elif node.key != key:
+            # Either this value differs by itself, or the app is not reset completely, which `check_reset` finds.
+            self._stale = self._comparison.add(played, node.state, state)
+            return
+        for step, key, state in points:
+            steps = steps if step is None else (*steps, step)
+            edge = node.edges.get(step)
+            if edge is None:
+                known = len(self._nodes)
+                target = self._node(names, key, state, played)
+                self.merging.merged += step is not None and len(self._nodes) == known
+                node.edges[step] = edge = _Edge(target, steps)
+                self._draw(node, target, step, played)
+            elif edge.target.key != key:
+                await self._contradicted(io, played.schedule.lifecycles, edge, steps, ended=step is None)
+                return
+            node = edge.target
+        self.merging.played += (names, steps) not in self._played
+        self._played.add((names, steps))
+
+    def _node(self, names: tuple[str, ...], key: _Key, state: Any, played: Played) -> _Node:
+        """Return the node with this key; make it if it is new."""
+        node = self._nodes.get((names, key))
+        if node is None:
+            drawn = (len(key[0]), text_of(state, played))
+            node = self._nodes[names, key] = _Node(key, state, drawn, {}, {})
+            self.merging.nodes += 1
+        return node
+
+    def _draw(self, node: _Node, target: _Node, step: Step | None, played: Played) -> None:
+        graph = self.merging.graph
+        if step is None:
+            graph.end(target.drawn, played.schedule.events)
+            if target.drawn == node.drawn:
+                return
+        label = "the retries" if step is None else str(Schedule(played.schedule.lifecycles, (step,))).rpartition(":")[2]
+        graph.add(node.drawn, target.drawn, label, backwards=_goes_back(played, node.state, target.state))
+
+    def _points(self, played: Played) -> list[tuple[Step | None, _Key, Any]]:
+        """Return the step, the key and the state of each node of a playing; the last step, None, is the retries."""
+        delivered: Steps = ()
+        refused: Steps = ()
+        processed: frozenset[str] = frozenset()
+        ranks = self._ranks(played, None, ())
+        state, compared = played.initial, self._comparison.key(played, played.initial)
+        points: list[tuple[Step | None, _Key, Any]] = [(None, (delivered, refused, processed, ranks, compared), state)]
+        firsts = [record for record in played.records if record.attempt.number == 1]
+        for step in [*expand(played.schedule), None]:
+            if step is None:
+                records, refused = [record for record in played.records if record.attempt.number > 1], ()
+            else:
+                delivered = sorted_steps((*delivered, step))
+                # A callback without an event that the receiver's settings tick is not sent.
+                records = [firsts.pop(0)] if firsts and firsts[0].events == step.events else []
+            for record in records:
+                if step is not None and not record.attempt.acknowledged:
+                    refused = (*refused, step)
+                if record.processed:
+                    processed = processed.union(record.events)
+                if record.after is not record.before:
+                    state, compared = record.after, self._comparison.key(played, record.after)
+                    ranks = self._ranks(played, state, ranks)
+            points.append((step, (delivered, refused, processed, ranks, compared), state))
+        return points
+
+    def _ranks(self, played: Played, state: Any, known: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the greatest rank of each message's states for each invariant that judges by it."""
+        messages = range(len(played.messages))
+        if not known:
+            return (-1,) * (len(messages) * len(self._ranked))
+        ranks = [rank(each, played.state_of(state, message)) for each in self._ranked for message in messages]
+        return tuple([max(-1 if new is None else new, old) for new, old in zip(ranks, known, strict=True)])
+
+    async def _contradicted(
+        self, io: Io, lifecycles: tuple[Scenario, ...], edge: _Edge, steps: Steps, *, ended: bool
+    ) -> None:
+        """Find out why the last step of two playings led to different states: play both again, the first one twice.
+
+        A difference between two playings of the same schedule is not compared from now on. Nor is one that depends only
+        on when they were played.
+        """
+        __tracebackhide__ = True
+        one, other = _schedule(lifecycles, edge.via), _schedule(lifecycles, steps)
+        first, again, second = [await self._player.play(io, each) for each in (one, one, other)]
+        await self._player.check_settled(io, SETTLES)
+        place = -1 if ended else len(steps)
+        (_, key, expected), (_, _, same), (_, found_key, found) = [
+            self._points(each)[place] for each in (first, again, second)
+        ]
+        compares = self._comparison.add
+        if compares(first, expected, same, again) or (
+            key == found_key and compares(first, edge.target.state, expected, first)
+        ):
+            self._stale = True
+            return
+        raise _hidden(first, second, expected, found)
+
+
+def _hidden(first: Played, second: Played, expected: Any, found: Any) -> HiddenState:
+    """Return the error for two schedules that had left the same state and then went different ways."""
+    one, other = first.schedule, second.schedule
+    last = other.events[-1] if other.events else "prepare"
+    led = f"{expected!r:.200} in the first and to {found!r:.200} in the second"
+    if text_of(expected, first) == text_of(found, second):
+        answers = [", ".join(str(record.attempt.outcome) for record in each.records) for each in (first, second)]
+        led = f"different answers: {answers[0]}, and {answers[1]}"
+    if one == other:
+        what = f"{one} was played twice, and `{last}` led to {led}"
+    else:
+        what = f"{one} and {other} had left the same before their last callback, and then `{last}` led to {led}"
+    return HiddenState(
+        f"observe does not show everything: {what}",
+        schedule=other,
+        expected=expected,
+        found=found,
+        where="observe",
+        hint="return all that decides what the app does next, such as a flag or the rows of another table; or give "
+        "history=True, which plays every schedule",
+    )
+
+
+def _schedule(lifecycles: tuple[Scenario, ...], steps: Steps) -> Schedule:
+    return Schedule(lifecycles, tidy(steps))
+
+
+def _completed(following: Following, steps: Steps) -> Steps:
+    """Return the first complete schedule that begins with these steps."""
+    while rest := following(steps):
+        steps = (*steps, rest[0])
+    return steps
+
+
+def _shows_id(played: Played, state: Any) -> bool:
+    text = repr(state)
+    return any(message.id in text for message in played.messages)
+
+
+def _goes_back(played: Played, before: Any, after: Any) -> bool:
+    """Tell whether the status of a message goes back."""
+    for message in range(len(played.messages)):
+        places = [status_in(played.state_of(state, message)) for state in (before, after)]
+        if all(place in _PLACES for place in places) and _PLACES[places[0]] > _PLACES[places[1]]:
+            return True
+    return False
