@@ -34,6 +34,7 @@ _HOMES = {
     "explore.player": "Played Record",
     "explore.schedule": "Schedule Step",
     "explore.schedules": "AT_LEAST_ONCE Schedules schedules",
+    "explore.snapshots": "SnapshotOptions django_savepoints sqlalchemy_savepoints sqlite_snapshots",
     "explore.tape": "Tape",
     "explore.tape.file": "TapeEntry TapeProblem",
     "faker_provider": "EngageLabProvider",

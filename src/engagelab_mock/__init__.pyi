@@ -67,6 +67,10 @@ from engagelab_mock.explore.schedule import Step as Step
 from engagelab_mock.explore.schedules import AT_LEAST_ONCE as AT_LEAST_ONCE
 from engagelab_mock.explore.schedules import Schedules as Schedules
 from engagelab_mock.explore.schedules import schedules as schedules
+from engagelab_mock.explore.snapshots import SnapshotOptions as SnapshotOptions
+from engagelab_mock.explore.snapshots import django_savepoints as django_savepoints
+from engagelab_mock.explore.snapshots import sqlalchemy_savepoints as sqlalchemy_savepoints
+from engagelab_mock.explore.snapshots import sqlite_snapshots as sqlite_snapshots
 from engagelab_mock.explore.tape import Tape as Tape
 from engagelab_mock.explore.tape.file import TapeEntry as TapeEntry
 from engagelab_mock.explore.tape.file import TapeProblem as TapeProblem

@@ -49,15 +49,15 @@ class Comparison:
         shape: Hashable = shape_of(plain(state), leaf)
         return shape
 
-    async def begin(self, io: Io, player: Player, lifecycles: tuple[Scenario, ...]) -> list[Played]:
-        """Play these lifecycles twice in order, to find the values that differ, and return the playings.
+    async def begin(self, io: Io, player: Player, lifecycles: tuple[Scenario, ...]) -> Played | None:
+        """Play these lifecycles twice in order, to find the values that differ, and return the first playing.
 
         If there may be counters, play them in the opposite order as well: a counter counts in any order.
         """
         __tracebackhide__ = True
         schedule = whole(lifecycles)
         if not schedule.steps:
-            return []
+            return None
         first = await player.play(io, schedule)
         if any(self._has_new_time(first, state) for state in first.states):
             await next_second(io)
@@ -67,14 +67,12 @@ class Comparison:
         if any(differences):
             # A state that changes by itself, later than the answer, differs as well, and would not be compared.
             await player.check_settled(io, SETTLES)
-        playings = [first, again]
         counters = set() if self._judged is None else _counters(first, least=_COUNTED)
         counters = {path for path in counters - self._ignored if not {*path}.intersection(self._judged or ())}
         if counters:
             back = await player.play(io, Schedule(lifecycles, schedule.steps[::-1]))
-            playings.append(back)
             self._ignored |= counters & _counters(back, least=1)
-        return playings
+        return first
 
     def add(self, played: Played, one: Any, other: Any, again: Played | None = None) -> bool:
         """Stop comparing what differs between two states that are equal but for it; tell whether anything does."""

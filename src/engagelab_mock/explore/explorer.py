@@ -47,6 +47,7 @@ from engagelab_mock.explore.options import (
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import Schedules, shrink
+from engagelab_mock.explore.snapshots import Snapshots
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -111,6 +112,8 @@ class _Explorer:
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
         self._ends: float | None = None
+        #: How many attempts were made up to the end of the last playing that was judged.
+        self._sent = 0
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._baselines = Baselines(self._player)
@@ -187,6 +190,7 @@ class _Explorer:
             if self._ends is not None and stopwatch() >= self._ends:
                 exploration.stopped = "time_budget"
                 break
+            sent = self._player.sent
             if search is not None:
                 first = await search.begin(io, schedule)
                 self._baselines.first = self._baselines.first or first
@@ -194,7 +198,7 @@ class _Explorer:
             played, violation = await self._judged(io, schedule)
             judged += 1
             exploration.schedules = min(judged, exploration.total)
-            exploration.deliveries += len(played.records)
+            exploration.deliveries += self._sent - sent
             exploration.states = len(self._states)
             progress.step(exploration)
             if violation is not None:
@@ -205,7 +209,6 @@ class _Explorer:
             if search is not None:
                 await search.learn(io, played)
         if search is not None:
-            exploration.deliveries += search.callbacks
             if exploration.stopped != "failure":
                 exploration.schedules = search.represented
             exploration.notes += search.notes(self._invariants)
@@ -231,7 +234,11 @@ class _Explorer:
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
         number, retry = self._engine.exploring.count, retry_policy(self._options.get("retry"))
-        return Player(self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry)
+        pair = (self._options.get("snapshot"), self._options.get("restore"))
+        snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
+        return Player(
+            self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots
+        )
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
@@ -271,6 +278,7 @@ class _Explorer:
         """
         __tracebackhide__ = True
         played = await self._player.play(io, schedule)
+        self._sent = self._player.sent
         self._baselines.first = self._baselines.first or played
         if played.observed:
             shows = False

@@ -63,10 +63,10 @@ class StateGraph:
         return "\n".join(forms[form]())
 
     @property
-    def _forks(self) -> set[Drawn]:
+    def _forks(self) -> dict[Drawn, None]:
         """Return the ends at which the same events left different states."""
         several = [ends for ends in self._ends.values() if len({text for _, text in ends}) > 1]
-        return {drawn for ends in several for drawn in ends}
+        return dict.fromkeys(drawn for ends in several for drawn in ends)
 
     def _dot(self) -> Iterator[str]:
         yield "digraph states {"

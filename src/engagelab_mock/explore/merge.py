@@ -80,8 +80,6 @@ class Search:
         self.merging = Merging()
         #: How many schedules, from the first one, have been played or predicted.
         self.represented = 0
-        #: How many callbacks were sent to find out which values to compare.
-        self.callbacks = 0
         self._plan = plan
         self._player = player
         #: The invariants that judge by the greatest rank so far.
@@ -208,9 +206,7 @@ class Search:
         if names in self._begun:
             return None
         self._begun.add(names)
-        playings = await self._comparison.begin(io, self._player, schedule.lifecycles)
-        self.callbacks += sum(len(played.records) for played in playings)
-        return playings[0] if playings else None
+        return await self._comparison.begin(io, self._player, schedule.lifecycles)
 
     def notes(self, invariants: Sequence[Invariant]) -> list[str]:
         """Return what limits the result: invariants that saw only the played schedules, or states that never merged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from engagelab_mock.errors import StateNotSettled, reduce_struct
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import Script, labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.snapshots import Sent, Snapshots, not_restored
 from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
@@ -158,7 +159,15 @@ class Player:
     """
 
     def __init__(
-        self, engine: Engine, probe: Probe, *, journal: Journal, clock: Any, number: int, retry: RetryPolicy = NO_RETRY
+        self,
+        engine: Engine,
+        probe: Probe,
+        *,
+        journal: Journal,
+        clock: Any,
+        number: int,
+        retry: RetryPolicy = NO_RETRY,
+        snapshots: Snapshots | None = None,
     ) -> None:
         #: The clock's time at which the player was made.
         self.started: float = clock.time()
@@ -178,34 +187,60 @@ class Player:
         self._due: list[tuple[float, int, _Placed | None]] = []
         self._entered = count()
         self._last: Played | None = None
+        #: How many attempts were made.
+        self.sent = 0
+        self._snapshots = snapshots
+        #: The script whose messages the snapshots are about.
+        self._saved_for: Script | None = None
 
     async def play(self, io: Io, schedule: Schedule) -> Played:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
-        probe = self.probe
-        await probe.reset_app(io)
-        script = self._script(schedule)
-        messages = script.messages
-        for message in messages if probe.prepare is not None else ():
-            await probe.prepare_message(io, message)
-        seen = probe.observe is not None
-        initial = await self.look(io, messages, None) if seen else None
-        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
-        for index, step in enumerate(schedule.steps):
-            if step.delay:
+        script, snapshots = self._script(schedule), self._snapshots
+        steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
+        sent = [] if snapshots is None else [(index, step.events, step.fault, step.delay) for index, step in steps]
+        played, done = await self._begun(io, schedule, script, sent)
+        for place, (index, step) in enumerate(steps[done:], done):
+            if step.delay and (not place or steps[place - 1][0] != index):
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
             callback_events, body, message_id = script.content(step.events)
-            if not callback_events:
-                continue
-            faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
-            for _ in range(step.repeat):
+            if callback_events:
+                faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
+            # A pending retry belongs to one playing, and so does a delay.
+            if snapshots is not None and not self._due and not any(each.delay for _, each in steps[: place + 1]):
+                await snapshots.save(io, sent[: place + 1], played.initial, played.records)
         if self._due:
             await self._run_due(io, played)
-        probe.check_seen()
+        self.probe.check_seen()
         return played
+
+    async def _begun(self, io: Io, schedule: Schedule, script: Script, sent: Sequence[Sent]) -> tuple[Played, int]:
+        """Bring the app to the beginning of a schedule, or to where an earlier one had sent the same callbacks.
+
+        Return the playing, and the number of these callbacks.
+        """
+        __tracebackhide__ = True
+        probe, snapshots, messages = self.probe, self._snapshots, script.messages
+        seen = probe.observe is not None
+        if snapshots is not None and script is self._saved_for and (saved := await snapshots.go_back(io, sent)):
+            self._last = played = Played(schedule, self._receiver, messages, saved.initial, list(saved.records), seen)
+            if seen and (state := await self.look(io, messages, played.final)) is not played.final:
+                raise not_restored(played.final, state)
+            return played, len(saved.sent)
+        if snapshots is not None:
+            await snapshots.start_again(io)
+            self._saved_for = script
+        await probe.reset_app(io)
+        for message in messages if probe.prepare is not None else ():
+            await probe.prepare_message(io, message)
+        initial = await self.look(io, messages, None) if seen else None
+        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
+        if snapshots is not None:
+            await snapshots.save(io, (), initial, ())
+        return played, 0
 
     def use_events(self, schedule: Schedule, events: Mapping[str, Event]) -> None:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
@@ -218,7 +253,7 @@ class Player:
         script = self._scripts.get(names)
         if script is None or script.now != self._now():
             script = self._new_script(schedule, script.own_events if script else {}, script)
-            if self.probe.reset is not None:
+            if not self.new_messages:
                 self._scripts[names] = script
         return script
 
@@ -240,7 +275,7 @@ class Player:
     @property
     def new_messages(self) -> bool:
         """Tell whether each schedule is about new messages, because nothing brings the app back."""
-        return self.probe.reset is None
+        return self.probe.reset is None and self._snapshots is None
 
     @property
     def last_state(self) -> Any:
@@ -286,6 +321,7 @@ class Player:
         __tracebackhide__ = True
         index, labels, delivery = placed
         records = played.records
+        self.sent += 1
         attempt = await self._sender.attempt(io, delivery)
         before = after = records[-1].after if records else played.initial
         probe, messages = self.probe, played.messages
