@@ -7,15 +7,13 @@ from collections.abc import Collection, Hashable
 from typing import Any
 
 from engagelab_mock.delivery.io import Io
-from engagelab_mock.explore.baseline import SETTLES, next_second, whole
+from engagelab_mock.explore.baseline import SETTLES, counters, next_second, whole
 from engagelab_mock.explore.player import Played, Player
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.state import Path, dotted, plain, shape_of, without_id, without_time
 from engagelab_mock.messages.message import Message
 from engagelab_mock.messages.scenario import Scenario
 
-#: How many events a leaf must have counted to be regarded as a counter of updates.
-_COUNTED = 3
 #: Seconds that pass on a virtual clock between two playings, so that its times differ.
 _LATER = 61.0
 
@@ -52,7 +50,7 @@ class Comparison:
     async def begin(self, io: Io, player: Player, lifecycles: tuple[Scenario, ...]) -> Played | None:
         """Play these lifecycles twice in order, to find the values that differ, and return the first playing.
 
-        If there may be counters, play them in the opposite order as well: a counter counts in any order.
+        They are also played in the opposite order, in which only a counter rises with every update.
         """
         __tracebackhide__ = True
         schedule = whole(lifecycles)
@@ -67,11 +65,11 @@ class Comparison:
         if any(differences):
             # A state that changes by itself, later than the answer, differs as well, and would not be compared.
             await player.check_settled(io, SETTLES)
-        counters = set() if self._judged is None else _counters(first, least=_COUNTED)
-        counters = {path for path in counters - self._ignored if not {*path}.intersection(self._judged or ())}
-        if counters:
+        if self._judged is not None:
             back = await player.play(io, Schedule(lifecycles, schedule.steps[::-1]))
-            self._ignored |= counters & _counters(back, least=1)
+            found = [counters(first, back, message) for message in range(len(lifecycles))]
+            judged = {*self._judged}
+            self._ignored |= {path for path in set.intersection(*found) if not judged.intersection(path)}
         return first
 
     def add(self, played: Played, one: Any, other: Any, again: Played | None = None) -> bool:
@@ -117,18 +115,3 @@ def _leaves(played: Played, state: Any) -> dict[Path, list[Any]]:
 
 def _gather(message: Message, state: Any, found: defaultdict[Path, list[Any]]) -> None:
     shape_of(plain(state), lambda path, value: found[path].append(without_id(value, message)))
-
-
-def _counters(played: Played, *, least: int) -> set[Path]:
-    """Return the leaves that rise by 1 whenever the state changes, if it changes often enough."""
-    changes = [record for record in played.records if record.after is not record.before]
-    steps = [(_leaves(played, record.before), _leaves(played, record.after)) for record in changes]
-    if len(steps) < least:
-        return set()
-    return {path for path in steps[-1][1] if all(_rises(*[each.get(path) for each in step]) for step in steps)}
-
-
-def _rises(before: list[Any] | None, after: list[Any] | None) -> bool:
-    """Tell whether a leaf with one whole number rises by 1; before there is a number, it counts as 0."""
-    was = before[0] if before and before[0] is not None else 0
-    return after is not None and [type(was), *map(type, after)] == [int, int] and after[0] == was + 1

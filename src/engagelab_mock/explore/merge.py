@@ -236,9 +236,7 @@ class Search:
         """Enter a playing in the graph; raise `HiddenState` if the graph predicted other states."""
         __tracebackhide__ = True
         if self._player.new_messages and any(_shows_id(played, state) for state in played.states):
-            raise CannotMerge(
-                "the states hold the ids of messages, and without reset each schedule is about a new message"
-            )
+            raise CannotMerge("the states hold the ids of messages, and without reset each schedule is about a new one")
         self._last = played
         names = names_of(played.schedule)
         (_, key, state), *points = self._points(played)

@@ -146,8 +146,9 @@ class Baseline(msgspec.Struct, eq=False):
     played: Played
     #: A second playing: values that differ between the two are not compared. None until a state differs.
     again: Played | None = None
-    #: All events of the lifecycles in order. It shows which values count updates.
+    #: All events of the lifecycles in order, and in the opposite order. They show which values count updates.
     whole: Played | None = None
+    back: Played | None = None
 
 
 class Player:
