@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UnknownName
+from engagelab_mock.explore.state import status_in
+from engagelab_mock.protocol.status import PROGRESS
 
 #: A state as it is drawn: how many callbacks were delivered, and the state as text.
 Drawn = tuple[int, str]
 
+#: The place of each status in the progress of a message.
+_PLACES = {status: place for place, status in enumerate(PROGRESS)}
 _RED = "#c62828"
 #: The greatest number of characters of a state in a node, and of labels on an edge.
 _CHARACTERS, _LABELS = 60, 4
@@ -96,6 +101,16 @@ class StateGraph:
             yield f"  linkStyle {','.join(red)} stroke:{_RED}"
         for drawn in self._forks:
             yield f"  style s{self._places[drawn]} stroke:{_RED}"
+
+
+def goes_back(before: Any, after: Any) -> bool:
+    """Tell whether the status in a state is earlier in the progress of a message than the status before.
+
+    >>> goes_back("delivered", "sent"), goes_back({"status": "sent"}, {"status": "delivered"}), goes_back(None, "sent")
+    (True, False, False)
+    """
+    places = [_PLACES.get(status_in(state)) for state in (before, after)]
+    return places[0] is not None and places[1] is not None and places[0] > places[1]
 
 
 def _joined(labels: dict[str, None]) -> str:

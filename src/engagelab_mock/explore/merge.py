@@ -7,7 +7,8 @@ known yet. Such a playing also passes known edges. If it finds other states than
 something, and the search ends with `HiddenState`. The audit plays a sample of the other schedules for the same reason.
 
 Every edge and every end is part of a schedule that was played and judged. That suffices for an invariant that judges
-single steps and final states. The greatest rank so far, which `never_regresses` needs, is part of the node.
+single steps and final states. For `never_regresses`, the search also follows the known edges with the greatest rank so
+far, and plays the schedules in which a state would be of a lower rank.
 """
 
 from __future__ import annotations
@@ -25,25 +26,23 @@ from engagelab_mock.explore.baseline import SETTLES
 from engagelab_mock.explore.comparison import Comparison
 from engagelab_mock.explore.exploration import Merging
 from engagelab_mock.explore.families import Family, Following, sorted_steps
-from engagelab_mock.explore.graph import Drawn
+from engagelab_mock.explore.graph import Drawn, goes_back
 from engagelab_mock.explore.invariants import Invariant, needs_state, rank
 from engagelab_mock.explore.player import Played, Player, names_of, text_of
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import Schedules, expand
-from engagelab_mock.explore.state import status_in
 from engagelab_mock.messages.scenario import Scenario
-from engagelab_mock.protocol.status import PROGRESS
 
 #: The greatest number of nodes that are kept at a time.
 MOST_NODES = 50_000
-#: The place of each status in the progress of a message.
-_PLACES = {status: place for place, status in enumerate(PROGRESS)}
 #: How often to draw a schedule for the audit until one is found that was not played.
 _DRAWS = 20
 
 Steps = tuple[Step, ...]
-#: What was delivered, what of it was not acknowledged, what was processed, the greatest ranks, and the state.
-_Key = tuple[Steps, Steps, frozenset[str], tuple[int, ...], Hashable]
+#: What was delivered, what of it was not acknowledged, what was processed, and the state.
+_Key = tuple[Steps, Steps, frozenset[str], Hashable]
+#: The greatest rank so far of each message's states, for each invariant that judges by it.
+_Ranks = tuple[int, ...]
 
 
 class CannotMerge(Exception):
@@ -57,8 +56,8 @@ class _Node(msgspec.Struct, eq=False):
     drawn: Drawn
     #: By the next step. None stands for the end: the retries.
     edges: dict[Step | None, _Edge]
-    #: How many schedules end behind this node, for each rule of what can follow. It is known once all were followed.
-    counts: dict[int, int]
+    #: How many schedules end behind this node, once all were followed: by the rule of what can follow, and the ranks.
+    counts: dict[tuple[int, _Ranks], int]
 
     @property
     def delivered(self) -> Steps:
@@ -69,6 +68,8 @@ class _Edge(msgspec.Struct, frozen=True, eq=False):
     target: _Node
     #: The steps of the playing that found the edge, to its target.
     via: Steps
+    #: The states that it led to, one after the other; none if it changed nothing.
+    states: tuple[Any, ...]
 
 
 class Search:
@@ -128,38 +129,59 @@ class Search:
         names = tuple([scenario.name for scenario in lifecycles])
         if names not in self._roots:
             yield _schedule(lifecycles, _completed(following, ()))
-        root = self._roots[names]
-        path: list[tuple[_Node, Iterator[Step], int]] = [(root, iter(following(())), self.represented)]
+        root, none = self._roots[names], (-1,) * len(self._ranked) * len(names)
+        path: list[tuple[_Node, Iterator[Step], int, _Ranks]] = [(root, iter(following(())), self.represented, none)]
         if not following(()):
             self.represented += 1
             return
         steps: list[Step] = []
         while path:
-            node, left, before = path[-1]
+            node, left, before, ranks = path[-1]
             step = next(left, None)
             if step is None:
-                node.counts[mark] = self.represented - before
+                node.counts[mark, ranks] = self.represented - before
                 path.pop()
                 del steps[-1:]
                 continue
             taken = (*steps, step)
-            if step not in node.edges:
+            if self._is_new(node.edges.get(step), ranks):
                 yield _schedule(lifecycles, _completed(following, taken))
-            target = node.edges[step].target
+            edge = node.edges[step]
+            target, ranks = edge.target, self._after(edge, ranks)
             rest = following(target.delivered)
             if not rest:
-                if None not in target.edges:
+                if self._is_new(target.edges.get(None), ranks):
                     yield _schedule(lifecycles, taken)
                 self.represented += 1
-            elif mark in target.counts:
-                self.represented += target.counts[mark]
+            elif (mark, ranks) in target.counts:
+                self.represented += target.counts[mark, ranks]
             else:
-                path.append((target, iter(rest), self.represented))
+                path.append((target, iter(rest), self.represented, ranks))
                 steps.append(step)
             if self.represented >= most:
                 return
             if len(self._nodes) > MOST_NODES:
-                self._forget([each for each, _, _ in path])
+                self._forget([each for each, *_ in path])
+
+    def _is_new(self, edge: _Edge | None, ranks: _Ranks) -> bool:
+        """Tell whether an edge must be played: it is not known, or leads to a state of a lower rank."""
+        return edge is None or any(
+            new is not None and new < old
+            for state in edge.states
+            for new, old in zip(self._ranks(state, len(ranks)), self._after(edge, ranks), strict=True)
+        )
+
+    def _after(self, edge: _Edge, ranks: _Ranks) -> _Ranks:
+        """Return the greatest ranks after an edge."""
+        for state in edge.states:
+            new = self._ranks(state, len(ranks))
+            ranks = tuple([old if each is None else max(old, each) for each, old in zip(new, ranks, strict=True)])
+        return ranks
+
+    def _ranks(self, state: Any, number: int) -> list[int | None]:
+        """Return the rank of each message's state for each invariant that judges by it."""
+        several = number > len(self._ranked)
+        return [rank(each, own) for each in self._ranked for own in (state if several else (state,))]
 
     def _forget(self, path: list[_Node]) -> None:
         """Empty the graph but for this path. The search goes on, and plays again what it no longer knows."""
@@ -239,7 +261,7 @@ class Search:
             raise CannotMerge("the states hold the ids of messages, and without reset each schedule is about a new one")
         self._last = played
         names = names_of(played.schedule)
-        (_, key, state), *points = self._points(played)
+        (_, key, [state]), *points = self._points(played)
         steps: Steps = ()
         node = self._roots.get(names)
         if node is None:
@@ -248,14 +270,15 @@ class Search:
             # Either this value differs by itself, or the app is not reset completely, which `check_reset` finds.
             self._stale = self._comparison.add(played, node.state, state)
             return
-        for step, key, state in points:
+        for step, key, states in points:
+            state = states[-1] if states else state
             steps = steps if step is None else (*steps, step)
             edge = node.edges.get(step)
             if edge is None:
                 known = len(self._nodes)
                 target = self._node(names, key, state, played)
                 self.merging.merged += step is not None and len(self._nodes) == known
-                node.edges[step] = edge = _Edge(target, steps)
+                node.edges[step] = edge = _Edge(target, steps, states)
                 self._draw(node, target, step, played)
             elif edge.target.key != key:
                 await self._contradicted(io, played.schedule.lifecycles, edge, steps, ended=step is None)
@@ -274,22 +297,27 @@ class Search:
         return node
 
     def _draw(self, node: _Node, target: _Node, step: Step | None, played: Played) -> None:
-        graph = self.merging.graph
+        graph, states = self.merging.graph, (node.state, target.state)
         if step is None:
             graph.end(target.drawn, played.schedule.events)
-            if target.drawn == node.drawn:
-                return
-        label = "the retries" if step is None else str(Schedule(played.schedule.lifecycles, (step,))).rpartition(":")[2]
-        graph.add(node.drawn, target.drawn, label, backwards=_goes_back(played, node.state, target.state))
+        if target.drawn != node.drawn or step is not None:
+            label = "retries" if step is None else str(Schedule(played.schedule.lifecycles, (step,))).rpartition(":")[2]
+            each = [[played.state_of(state, n) for state in states] for n in range(len(played.messages))]
+            backwards = any(goes_back(before, after) for before, after in each)
+            graph.add(node.drawn, target.drawn, label, backwards=backwards)
 
-    def _points(self, played: Played) -> list[tuple[Step | None, _Key, Any]]:
-        """Return the step, the key and the state of each node of a playing; the last step, None, is the retries."""
+    def _points(self, played: Played) -> list[tuple[Step | None, _Key, tuple[Any, ...]]]:
+        """Return the step, the key and the new states of each node of a playing.
+
+        The first one has no step, and the initial state. The step of the last one, None, is the retries.
+        """
         delivered: Steps = ()
         refused: Steps = ()
         processed: frozenset[str] = frozenset()
-        ranks = self._ranks(played, None, ())
-        state, compared = played.initial, self._comparison.key(played, played.initial)
-        points: list[tuple[Step | None, _Key, Any]] = [(None, (delivered, refused, processed, ranks, compared), state)]
+        compared = self._comparison.key(played, played.initial)
+        points: list[tuple[Step | None, _Key, tuple[Any, ...]]] = [
+            (None, (delivered, refused, processed, compared), (played.initial,))
+        ]
         firsts = [record for record in played.records if record.attempt.number == 1]
         for step in [*expand(played.schedule), None]:
             if step is None:
@@ -303,19 +331,10 @@ class Search:
                     refused = (*refused, step)
                 if record.processed:
                     processed = processed.union(record.events)
-                if record.after is not record.before:
-                    state, compared = record.after, self._comparison.key(played, record.after)
-                    ranks = self._ranks(played, state, ranks)
-            points.append((step, (delivered, refused, processed, ranks, compared), state))
+            states = tuple([record.after for record in records if record.after is not record.before])
+            compared = self._comparison.key(played, states[-1]) if states else compared
+            points.append((step, (delivered, refused, processed, compared), states))
         return points
-
-    def _ranks(self, played: Played, state: Any, known: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the greatest rank of each message's states for each invariant that judges by it."""
-        messages = range(len(played.messages))
-        if not known:
-            return (-1,) * (len(messages) * len(self._ranked))
-        ranks = [rank(each, played.state_of(state, message)) for each in self._ranked for message in messages]
-        return tuple([max(-1 if new is None else new, old) for new, old in zip(ranks, known, strict=True)])
 
     async def _contradicted(
         self, io: Io, lifecycles: tuple[Scenario, ...], edge: _Edge, steps: Steps, *, ended: bool
@@ -329,9 +348,9 @@ class Search:
         one, other = _schedule(lifecycles, edge.via), _schedule(lifecycles, steps)
         first, again, second = [await self._player.play(io, each) for each in (one, one, other)]
         await self._player.check_settled(io, SETTLES)
-        place = -1 if ended else len(steps)
-        (_, key, expected), (_, _, same), (_, found_key, found) = [
-            self._points(each)[place] for each in (first, again, second)
+        place = None if ended else len(steps) + 1
+        (key, expected), (_, same), (found_key, found) = [
+            _last(self._points(each)[:place]) for each in (first, again, second)
         ]
         compares = self._comparison.add
         if compares(first, expected, same, again) or (
@@ -365,6 +384,11 @@ def _hidden(first: Played, second: Played, expected: Any, found: Any) -> HiddenS
     )
 
 
+def _last(points: list[tuple[Step | None, _Key, tuple[Any, ...]]]) -> tuple[_Key, Any]:
+    """Return the last key, and the last state."""
+    return points[-1][1], [state for _, _, states in points for state in states][-1]
+
+
 def _schedule(lifecycles: tuple[Scenario, ...], steps: Steps) -> Schedule:
     return Schedule(lifecycles, tidy(steps))
 
@@ -379,12 +403,3 @@ def _completed(following: Following, steps: Steps) -> Steps:
 def _shows_id(played: Played, state: Any) -> bool:
     text = repr(state)
     return any(message.id in text for message in played.messages)
-
-
-def _goes_back(played: Played, before: Any, after: Any) -> bool:
-    """Tell whether the status of a message goes back."""
-    for message in range(len(played.messages)):
-        places = [status_in(played.state_of(state, message)) for state in (before, after)]
-        if all(place in _PLACES for place in places) and _PLACES[places[0]] > _PLACES[places[1]]:
-            return True
-    return False
