@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +15,12 @@ from engagelab_mock import (
     EngageLab,
     Exploration,
     HiddenState,
+    NothingObserved,
     Played,
     ProbeFailed,
     Receiver,
     ScheduleFailed,
+    StateNotSettled,
     StatusEvent,
     UsageError,
     VirtualClock,
@@ -28,6 +31,7 @@ from engagelab_mock import (
     never_regresses,
     schedules,
 )
+from engagelab_mock.explore import graph as graph_module
 from engagelab_mock.explore import merge as merge_module
 from tests.explore.books import Books, LastWriteWins, NeverDedupes, RefusesWhatIsEarly
 from tests.explore.test_clock import START, OnTheClock
@@ -464,13 +468,55 @@ def test_a_graph_that_is_too_large_is_emptied_and_every_schedule_is_still_judged
 # Receivers that cannot be explored, and arguments that cannot be used.
 
 
-def test_a_reset_that_forgets_something_is_named() -> None:
+@pytest.mark.parametrize("forgotten", ["kept", "seen"])
+def test_a_reset_that_forgets_something_is_named(forgotten: str) -> None:
     class Forgets(Books):
         def reset(self) -> None:
-            self.kept.clear()
+            (self.seen if forgotten == "kept" else self.kept).clear()
 
     with pytest.raises(ProbeFailed, match="reset"):
         explore(Forgets(), invariants=[eventually(lambda state: True)])
+
+
+def test_a_receiver_that_shows_nothing_is_unusable() -> None:
+    with pytest.raises(NothingObserved, match="the receiver showed no effect"):
+        explore(Books(), observe=lambda message_id: "always the same", invariants=[converges()])
+    with pytest.raises(NothingObserved, match="had 'credts'"):
+        explore(Books(), invariants=[exactly_once("credts")])
+
+
+def test_a_receiver_that_works_after_its_answer_is_unusable() -> None:
+    """It applies each callback when the next one comes, or after a while."""
+
+    class Later(Books):
+        def __init__(self) -> None:
+            super().__init__()
+            self.waiting: list[StatusEvent] = []
+            self.looks = 0
+
+        def apply(self, rows: list[StatusEvent]) -> None:
+            self.work()
+            self.waiting = rows
+
+        def work(self) -> None:
+            super().apply(self.waiting)
+            self.waiting = []
+
+        def look(self, message_id: str) -> object:
+            self.looks += 1
+            if self.looks % 3 == 0:
+                self.work()
+            return self.kept.get(message_id)
+
+    books = Later()
+    with pytest.raises((StateNotSettled, ProbeFailed)):
+        explore(books, observe=books.look, invariants=[converges()])
+
+
+def test_an_observe_that_answers_at_random_is_unusable() -> None:
+    random = Random(7)
+    with pytest.raises(StateNotSettled):
+        explore(Books(), observe=lambda message_id: random.random(), invariants=[converges()])
 
 
 @pytest.mark.parametrize(
@@ -532,6 +578,29 @@ def test_the_graph_as_text() -> None:
     assert dot[0] == "digraph states {"
     assert '  s3 -> s4 [label="plan", color="#c62828", style=bold, penwidth=3];' in dot
     assert "  { rank=same; s1; s3; }" in dot
+
+
+def test_the_path_of_a_failure_with_a_retry_is_drawn() -> None:
+    books = NeverDedupes()
+    receiver = Receiver.wsgi(books, observe=books.kept.get)
+    with EngageLab(receiver) as engagelab:
+        found = engagelab.explore(
+            "verified", faults="at-least-once", reset=books.reset, invariants=ALL, duplicates=0, merge=True, check=False
+        )
+    assert found.failures[0].token == "eg1:verified!ackloss"
+    lines = found.graph("dot").splitlines()
+    [first, again] = [line for line in lines if "style=bold" in line]
+    assert "verified!ackloss" in first
+    assert 'label="retries, verified again", style=bold' in again
+
+
+def test_a_large_graph_is_drawn_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "_MOST", 5)
+    found = explore(Books(), "delivered", invariants=ALL)
+    for form, mark in {"dot": "//", "mermaid": "%%"}.items():
+        lines = found.graph(form).splitlines()  # type: ignore[arg-type]  # one of the two
+        assert len([line for line in lines if "->" in line or "-->" in line]) == 5
+        assert lines[-1] == f"{mark} only the first 5 edges are drawn"
 
 
 def test_there_is_no_graph_without_merging() -> None:

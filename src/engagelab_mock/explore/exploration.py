@@ -165,10 +165,12 @@ class Exploration(msgspec.Struct, eq=False):
             raise UsageError(f"there is no graph of the states: {why}", where="graph", hint="explore(…, merge=True)")
         if self.failures:
             played = self.failures[0].played
-            path = [(0, text_of(played.initial, played))]
+            path, labels = [(0, text_of(played.initial, played))], []
             for record in played.records:
-                path.append((len(path), text_of(record.after, played)))
-            self.merging.graph.mark(path, [_what(record) for record in played.records])
+                depth = path[-1][0] + (record.attempt.number == 1)
+                path.append((depth, text_of(record.after, played)))
+                labels.append(_what(record))
+            self.merging.graph.mark(path, labels)
         return self.merging.graph.text(form)
 
     def __repr__(self) -> str:

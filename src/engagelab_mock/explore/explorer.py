@@ -139,10 +139,11 @@ class _Explorer:
             try:
                 await self._judge_all(io, exploration, plan, search, progress)
             except (CannotMerge, HiddenState) as error:
+                await self._baselines.check_reset(io)
                 if isinstance(error, HiddenState) and self._options.get("merge") is True:
                     raise
                 exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
-                exploration.merging = None
+                exploration.failures.clear()
                 await self._judge_all(io, exploration, plan, None, progress)
             if not exploration.failures:
                 await self._player.check_settled(io)

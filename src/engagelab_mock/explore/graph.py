@@ -19,6 +19,8 @@ _PLACES = {status: place for place, status in enumerate(PROGRESS)}
 _RED = "#c62828"
 #: The greatest number of characters of a state in a node, and of labels on an edge.
 _CHARACTERS, _LABELS = 60, 4
+#: The greatest number of edges. Larger graphs cannot be looked at, and the memory is bounded.
+_MOST = 2_000
 
 
 class StateGraph:
@@ -40,9 +42,13 @@ class StateGraph:
         self._backwards: set[tuple[Drawn, Drawn]] = set()
         self._ends: dict[tuple[str, ...], dict[Drawn, None]] = {}
         self._failing: set[tuple[Drawn, Drawn]] = set()
+        self._cut = False
 
     def add(self, before: Drawn, after: Drawn, label: str, *, backwards: bool = False) -> None:
         """Enter an edge; `backwards` marks a status that goes back."""
+        if len(self._edges) >= _MOST and (before, after) not in self._edges:
+            self._cut = True
+            return
         for drawn in (before, after):
             self._places.setdefault(drawn, len(self._places))
         self._edges.setdefault((before, after), {})[label] = None
@@ -51,21 +57,23 @@ class StateGraph:
 
     def end(self, drawn: Drawn, events: Sequence[str]) -> None:
         """Enter the state after all of these events. If they end in several states, those are marked."""
-        self._places.setdefault(drawn, len(self._places))
-        self._ends.setdefault(tuple(sorted(set(events))), {})[drawn] = None
+        if drawn in self._places:
+            self._ends.setdefault(tuple(sorted(set(events))), {})[drawn] = None
 
     def mark(self, path: Sequence[Drawn], labels: Sequence[str]) -> None:
-        """Mark the path of a failure."""
+        """Mark the path of a failure; a retry that changes nothing is not drawn."""
         for before, after, label in zip(path, path[1:], labels, strict=False):
-            self.add(before, after, label)
-            self._failing.add((before, after))
+            if before != after:
+                self.add(before, after, label)
+                self._failing.add((before, after))
 
     def text(self, form: str) -> str:
         """Return the graph as "dot" or "mermaid"."""
         forms: dict[str, Callable[[], Iterator[str]]] = {"dot": self._dot, "mermaid": self._mermaid}
         if form not in forms:
             raise UnknownName("form", form, forms, where="graph")
-        return "\n".join(forms[form]())
+        cut = {"dot": "//", "mermaid": "%%"}[form] + f" only the first {_MOST} edges are drawn"
+        return "\n".join([*forms[form](), *[cut] * self._cut])
 
     @property
     def _forks(self) -> dict[Drawn, None]:

@@ -13,7 +13,7 @@ far, and plays the schedules in which a state would be of a lower rank.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from random import Random
 from typing import Any
@@ -23,14 +23,14 @@ import msgspec
 from engagelab_mock.delivery.io import Io
 from engagelab_mock.errors import HiddenState
 from engagelab_mock.explore.baseline import SETTLES
-from engagelab_mock.explore.comparison import Comparison
+from engagelab_mock.explore.comparison import Comparison, Key, Steps
 from engagelab_mock.explore.exploration import Merging
-from engagelab_mock.explore.families import Family, Following, sorted_steps
-from engagelab_mock.explore.graph import Drawn, goes_back
+from engagelab_mock.explore.families import Family, Following
+from engagelab_mock.explore.graph import Drawn, StateGraph, goes_back
 from engagelab_mock.explore.invariants import Invariant, needs_state, rank
 from engagelab_mock.explore.player import Played, Player, names_of, text_of
-from engagelab_mock.explore.schedule import Schedule, Step, tidy
-from engagelab_mock.explore.schedules import Schedules, expand
+from engagelab_mock.explore.schedule import Schedule, Step, short_fault, tidy
+from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.messages.scenario import Scenario
 
 #: The greatest number of nodes that are kept at a time.
@@ -38,9 +38,6 @@ MOST_NODES = 50_000
 #: How often to draw a schedule for the audit until one is found that was not played.
 _DRAWS = 20
 
-Steps = tuple[Step, ...]
-#: What was delivered, what of it was not acknowledged, what was processed, and the state.
-_Key = tuple[Steps, Steps, frozenset[str], Hashable]
 #: The greatest rank so far of each message's states, for each invariant that judges by it.
 _Ranks = tuple[int, ...]
 
@@ -50,7 +47,7 @@ class CannotMerge(Exception):
 
 
 class _Node(msgspec.Struct, eq=False):
-    key: _Key
+    key: Key
     #: The state as it was first seen, and as text.
     state: Any
     drawn: Drawn
@@ -94,7 +91,7 @@ class Search:
         self._begun: set[tuple[str, ...]] = set()
         self._played: set[tuple[tuple[str, ...], Steps]] = set()
         self._roots: dict[tuple[str, ...], _Node] = {}
-        self._nodes: dict[tuple[tuple[str, ...], _Key], _Node] = {}
+        self._nodes: dict[tuple[tuple[str, ...], Key], _Node] = {}
         #: Whether the graph must be made again, because it compared values that differ by themselves.
         self._stale = False
 
@@ -103,6 +100,7 @@ class Search:
             self._stale, self.represented = False, 0
             self._nodes.clear()
             self._roots.clear()
+            self.merging.nodes, self.merging.merged, self.merging.graph = 0, 0, StateGraph()
             for schedule in chain(self._new(), self._audited()):
                 yield schedule
                 if self._stale:
@@ -261,33 +259,36 @@ class Search:
             raise CannotMerge("the states hold the ids of messages, and without reset each schedule is about a new one")
         self._last = played
         names = names_of(played.schedule)
-        (_, key, [state]), *points = self._points(played)
+        first, *others = self._comparison.passed(played)
         steps: Steps = ()
+        [state] = first.states
         node = self._roots.get(names)
         if node is None:
-            node = self._roots[names] = self._node(names, key, state, played)
-        elif node.key != key:
+            node = self._roots[names] = self._node(names, first.key, state, played)
+        elif node.key != first.key:
             # Either this value differs by itself, or the app is not reset completely, which `check_reset` finds.
             self._stale = self._comparison.add(played, node.state, state)
             return
-        for step, key, states in points:
-            state = states[-1] if states else state
+        for each in others:
+            step = each.step
+            state = each.states[-1] if each.states else state
             steps = steps if step is None else (*steps, step)
             edge = node.edges.get(step)
             if edge is None:
                 known = len(self._nodes)
-                target = self._node(names, key, state, played)
+                target = self._node(names, each.key, state, played)
                 self.merging.merged += step is not None and len(self._nodes) == known
-                node.edges[step] = edge = _Edge(target, steps, states)
+                node.edges[step] = edge = _Edge(target, steps, each.states)
                 self._draw(node, target, step, played)
-            elif edge.target.key != key:
+            elif edge.target.key != each.key:
                 await self._contradicted(io, played.schedule.lifecycles, edge, steps, ended=step is None)
                 return
             node = edge.target
-        self.merging.played += (names, steps) not in self._played
-        self._played.add((names, steps))
+        self.merging.played += 1
+        if len(self._played) < MOST_NODES:
+            self._played.add((names, steps))
 
-    def _node(self, names: tuple[str, ...], key: _Key, state: Any, played: Played) -> _Node:
+    def _node(self, names: tuple[str, ...], key: Key, state: Any, played: Played) -> _Node:
         """Return the node with this key; make it if it is new."""
         node = self._nodes.get((names, key))
         if node is None:
@@ -298,43 +299,14 @@ class Search:
 
     def _draw(self, node: _Node, target: _Node, step: Step | None, played: Played) -> None:
         graph, states = self.merging.graph, (node.state, target.state)
-        if step is None:
-            graph.end(target.drawn, played.schedule.events)
         if target.drawn != node.drawn or step is not None:
-            label = "retries" if step is None else str(Schedule(played.schedule.lifecycles, (step,))).rpartition(":")[2]
+            fault = f"!{short_fault(step.fault)}" if step is not None and step.fault else ""
+            label = "retries" if step is None else "+".join(step.events) + fault
             each = [[played.state_of(state, n) for state in states] for n in range(len(played.messages))]
             backwards = any(goes_back(before, after) for before, after in each)
             graph.add(node.drawn, target.drawn, label, backwards=backwards)
-
-    def _points(self, played: Played) -> list[tuple[Step | None, _Key, tuple[Any, ...]]]:
-        """Return the step, the key and the new states of each node of a playing.
-
-        The first one has no step, and the initial state. The step of the last one, None, is the retries.
-        """
-        delivered: Steps = ()
-        refused: Steps = ()
-        processed: frozenset[str] = frozenset()
-        compared = self._comparison.key(played, played.initial)
-        points: list[tuple[Step | None, _Key, tuple[Any, ...]]] = [
-            (None, (delivered, refused, processed, compared), (played.initial,))
-        ]
-        firsts = [record for record in played.records if record.attempt.number == 1]
-        for step in [*expand(played.schedule), None]:
-            if step is None:
-                records, refused = [record for record in played.records if record.attempt.number > 1], ()
-            else:
-                delivered = sorted_steps((*delivered, step))
-                # A callback without an event that the receiver's settings tick is not sent.
-                records = [firsts.pop(0)] if firsts and firsts[0].events == step.events else []
-            for record in records:
-                if step is not None and not record.attempt.acknowledged:
-                    refused = (*refused, step)
-                if record.processed:
-                    processed = processed.union(record.events)
-            states = tuple([record.after for record in records if record.after is not record.before])
-            compared = self._comparison.key(played, states[-1]) if states else compared
-            points.append((step, (delivered, refused, processed, compared), states))
-        return points
+        if step is None:
+            graph.end(target.drawn, played.schedule.events)
 
     async def _contradicted(
         self, io: Io, lifecycles: tuple[Scenario, ...], edge: _Edge, steps: Steps, *, ended: bool
@@ -348,13 +320,11 @@ class Search:
         one, other = _schedule(lifecycles, edge.via), _schedule(lifecycles, steps)
         first, again, second = [await self._player.play(io, each) for each in (one, one, other)]
         await self._player.check_settled(io, SETTLES)
-        place = None if ended else len(steps) + 1
-        (key, expected), (_, same), (found_key, found) = [
-            _last(self._points(each)[:place]) for each in (first, again, second)
-        ]
+        ends = [self._comparison.passed(each)[: None if ended else len(steps) + 1] for each in (first, again, second)]
+        expected, same, found = [[state for each in passed for state in each.states][-1] for passed in ends]
         compares = self._comparison.add
         if compares(first, expected, same, again) or (
-            key == found_key and compares(first, edge.target.state, expected, first)
+            ends[0][-1].key == ends[2][-1].key and compares(first, edge.target.state, expected, first)
         ):
             self._stale = True
             return
@@ -382,11 +352,6 @@ def _hidden(first: Played, second: Played, expected: Any, found: Any) -> HiddenS
         hint="return all that decides what the app does next, such as a flag or the rows of another table; or give "
         "history=True, which plays every schedule",
     )
-
-
-def _last(points: list[tuple[Step | None, _Key, tuple[Any, ...]]]) -> tuple[_Key, Any]:
-    """Return the last key, and the last state."""
-    return points[-1][1], [state for _, _, states in points for state in states][-1]
 
 
 def _schedule(lifecycles: tuple[Scenario, ...], steps: Steps) -> Schedule:
