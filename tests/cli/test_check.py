@@ -580,7 +580,7 @@ def answered(repro: str) -> str:
 
 
 def run_in_a_shell(repro: str, *, check: bool = True) -> str:
-    """Run what does it again, as a reader would."""
+    """Run the command that repeats it, as a reader would."""
     scripts = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-c", repro],
@@ -611,7 +611,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
     )
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal nobody writes to any more
+    with contextlib.suppress(OSError):  # Linux raises it at the end of a terminal to which no process writes any more
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
@@ -681,7 +681,7 @@ def test_the_projects_table_has_effects(command: Command, tmp_path: Path) -> Non
     [
         (("--effect", "credits"), "'credits' is not NAME=STATUSES"),
         (("--effect", "credits=verfied"), "did you mean 'verified'?"),
-        (("--effect", "credits="), "there is no status"),
+        (("--effect", "credits="), "it has no status"),
         (("--terminal", "verfied"), "did you mean 'verified'?"),
         (("--effect", "credts=verified", "--only", "F01"), "did you mean 'credits'?"),
     ],
@@ -696,7 +696,7 @@ def test_a_wrong_meaning_is_an_error(arguments: tuple[str, ...], says: str, comm
 def test_a_meaning_needs_a_state(command: Command, correct: Served) -> None:
     result = command("check", correct.url, *FULLY, *MEANT)
     assert result.code == 2
-    assert "has effects and terminal, and no observe" in result.err
+    assert "has effects and terminal, but no observe" in result.err
 
 
 def test_the_report_says_what_was_inferred(command: Command, correct: Served) -> None:

@@ -31,7 +31,7 @@ SETTINGS: Any = {"username": USERNAME, "secret": SECRET, "authorization": AUTHOR
 
 
 class InMemory(CorrectReceiver):
-    """Keep each event once, in memory; a subclass decides what it keeps, and what `observe` returns of it."""
+    """Keep each event once, in memory; a subclass decides which data it keeps, and which of them `observe` returns."""
 
     #: Whether an event that was handled before is ignored.
     once: ClassVar[bool] = True
@@ -106,7 +106,7 @@ class AppendsTwice(AppendOnlyLog):
 
 
 class OneStatus(InMemory):
-    """Keep the status that is furthest along; a subclass shows it in a form of its own."""
+    """Keep the status that is furthest along; a subclass shows it in another form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,7 +283,7 @@ class TouchedTwice(Touched):
 
 
 class OnlyFailures(AppendOnlyLog):
-    """Keep failed deliveries, and nothing else."""
+    """Keep failed deliveries only."""
 
     def event(self, message_id: str, status: str, channel: str) -> None:
         if status == "delivered_failed":
@@ -450,7 +450,7 @@ class DuplicateConflict(AppendOnlyLog):
 
 
 class ByRecipient(InMemory):
-    """Keep one row for each recipient, with the status of each of its messages, and show what it has had in all."""
+    """Keep one row for each recipient, with the status of each of its messages, and show their totals."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -493,7 +493,7 @@ class ByRecipientWithBest(ByRecipient):
 
 
 class OneForEachRecipient(ByRecipient):
-    """Keep one status for each recipient, whatever the message."""
+    """Keep one status for each recipient, across all its messages."""
 
     def key(self, message_id: str) -> str:
         return ""
@@ -616,7 +616,7 @@ class DatedTextLastWins(LastWins, DatedText):
 
 
 class Euros(OneStatus):
-    """Keep what a message costs in euros, and the margin, but not the cost in dollars."""
+    """Keep the price of a message in euros, and the margin, but not the price in dollars."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -663,18 +663,24 @@ class AnswersSlowlyLastWins(LastWins, AnswersSlowly):
 
 
 class WorksAfterAnswer(AppendOnlyLog):
-    """Answer 202 at once, and do the work a little later, in a thread for each callback."""
+    """Answer 202 at once, and do the work a little later, in a thread for each callback, one after another."""
 
     delay: ClassVar[float] = SLOW
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: threading.Thread | None = None
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.lock:
             self.check_nonce(nonce, body)
-        timer = threading.Timer(self.delay, self.later, [envelope])
-        timer.daemon = True
-        timer.start()
+            self.last = timer = threading.Timer(self.delay, self.later, [envelope, self.last])
+            timer.daemon = True
+            timer.start()
 
-    def later(self, envelope: dict[str, Any]) -> None:
+    def later(self, envelope: dict[str, Any], before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
         with self.lock:
             self.work(envelope)
 
@@ -707,6 +713,7 @@ class WorksInQueue(OneStatus):
             time.sleep(SLOW / 10)
             with self.lock:
                 self.work(envelope)
+            self.jobs.task_done()
 
 
 class WorksInQueueLastWins(LastWins, WorksInQueue):

@@ -1,4 +1,4 @@
-"""No judge is red where a receiver is right, but built unusually; what is wrong with its mutant is found."""
+"""No judge is red if a receiver is right but built unusually; the bug of its mutant is found."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def probe(app: InMemory, name: str, *, reset: bool) -> dict[str, Any]:
     if reset or name == "totals over all messages":
         given["reset"] = app.__init__  # type: ignore[misc]  # it empties everything
     if isinstance(app, receivers.WorksInQueue):
-        given |= {"wait_idle": 0.02}
+        given |= {"wait_idle": lambda: app.jobs.join()}
     return given
 
 
@@ -193,7 +193,7 @@ def test_jobs_that_wait_idle_runs_in_the_tests_own_thread(tmp_path: Path) -> Non
 
 
 def _keep(pipe: Any) -> None:
-    """Keep statuses in a process of its own."""
+    """Keep statuses in another process."""
     books = Books()
     while (asked := pipe.recv()) is not None:
         if isinstance(asked, bytes):

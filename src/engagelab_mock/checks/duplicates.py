@@ -17,6 +17,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
 from engagelab_mock.messages.message import Message
@@ -175,9 +176,8 @@ def _dup_concurrent(trial: Trial) -> None:
                 break
             what = f"{COPIES} copies of {status} at once"
             attempts = trial.send_at_once(once.event(message, status), COPIES)
-            for attempt in attempts:
-                trial.expect_answer(attempt, f"one of {what}")
-            if not any(map(accepted, attempts)):
+            trial.expect_answers_at_once(attempts, what)
+            if not any(accepted(each) or each.outcome is Outcome.TIMEOUT for each in attempts):
                 trial.fail(f"none of {what} was acknowledged")
         trial.context.settle()
         for status, message in messages:
@@ -194,8 +194,8 @@ def _dup_concurrent(trial: Trial) -> None:
 def _works_in_a_thread(trial: Trial) -> bool:
     """Tell whether an app that is called in process also works in a thread other than the test's."""
     message = trial.message()
-    [attempt] = trial.send_at_once(trial.event(message), 1)
-    return accepted(attempt) and trial.await_effect(message)
+    trial.send_at_once(trial.event(message), 1)
+    return trial.await_effect(message)
 
 
 def _ack_lost(trial: Trial) -> None:
@@ -294,8 +294,7 @@ def _growth(trial: Trial, kind: str, send: Callable[[Event], list[Attempt]]) -> 
         return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
 
     before = numbers()
-    for attempt in send(trial.context.new_event(kind, places[-1])):
-        trial.expect_answer(attempt, f"a {kind}")
+    trial.expect_answers_at_once(send(trial.context.new_event(kind, places[-1])), f"the {kind} callbacks")
     trial.context.settle()
     return {path: value - before.get(path, 0) for path, value in numbers().items() if value != before.get(path, 0)}
 

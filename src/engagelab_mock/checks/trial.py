@@ -300,6 +300,17 @@ class Trial:
         if attempt.outcome is Outcome.TIMEOUT:
             self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
+    def expect_answers_at_once(self, attempts: Sequence[Attempt], what: str) -> None:
+        """Do the same for callbacks sent at once; a late answer is only a warning.
+
+        An app in process shares this process's time with the threads of the other callbacks.
+        """
+        for attempt in attempts:
+            if attempt.outcome is Outcome.TIMEOUT and attempt.response is not None:
+                self.warn(f"one of {what}: {attempt.error}")
+            else:
+                self.expect_answer(attempt, f"one of {what}")
+
     def expect_own_state(self) -> None:
         """End the trial if effects are only visible in values that all messages share, which are not compared."""
         if not self.context.profile.own:
