@@ -13,7 +13,7 @@ far, and plays the schedules in which a state would be of a lower rank.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from random import Random
 from typing import Any
@@ -30,13 +30,14 @@ from engagelab_mock.explore.graph import Drawn, StateGraph, goes_back
 from engagelab_mock.explore.invariants import Invariant, needs_state, rank
 from engagelab_mock.explore.player import Played, Player, names_of, text_of
 from engagelab_mock.explore.schedule import Schedule, Step, short_fault, tidy
-from engagelab_mock.explore.schedules import Schedules
+from engagelab_mock.explore.schedules import Schedules, expand
 from engagelab_mock.messages.scenario import Scenario
 
 #: The greatest number of nodes that are kept at a time.
 MOST_NODES = 50_000
-#: How often to draw a schedule for the audit until one is found that was not played.
-_DRAWS = 20
+#: Up to how many schedules are all made, to choose some for the audit. Of more, each is drawn: at most so many times,
+#: until it is one that was not played.
+_FEW, _DRAWS = 2_000, 20
 
 #: The greatest rank so far of each message's states, for each invariant that judges by it.
 _Ranks = tuple[int, ...]
@@ -192,18 +193,24 @@ class Search:
 
     def _audited(self) -> Iterator[Schedule]:
         """Yield schedules that were predicted and not played, chosen at random with the seed."""
-        families = [family for family in self._plan.families if family.followings]
+        for schedule in self._sample() if len(self._plan) > _FEW else self._some_of(self._plan):
+            yield schedule
+            self.merging.audited += 1
+
+    def _some_of(self, schedules: Iterable[Schedule]) -> list[Schedule]:
+        left = [each for each in schedules if (names_of(each), tuple(expand(each))) not in self._played]
+        return self._random.sample(left, min(self._audit, len(left)))
+
+    def _sample(self) -> Iterator[Schedule]:
+        """Draw schedules without making all of them."""
         for _ in range(self._audit):
             for _ in range(_DRAWS):
-                [family] = self._random.choices(families, [each.count for each in families])
+                [family] = self._random.choices(self._plan.families, [each.count for each in self._plan.families])
                 steps = self._drawn_from(family)
                 names = tuple([scenario.name for scenario in family.lifecycles])
                 if (names, steps) not in self._played and self._predicts(names, steps):
+                    yield _schedule(family.lifecycles, steps)
                     break
-            else:
-                return
-            yield _schedule(family.lifecycles, steps)
-            self.merging.audited += 1
 
     def _drawn_from(self, family: Family) -> Steps:
         following = self._random.choice(family.followings)
