@@ -235,6 +235,8 @@ def _check(check: Check) -> str:
         facts.append(f"only over {' and '.join(check.transports)}: {check.unless}")
     if check.deep:
         facts.append("only at depth `deep`")
+    if check.moves_time:
+        facts.append("needs `set_time`, or a virtual clock of the test that the app reads")
     if check.needs_signature:
         facts.append("needs a username and a secret")
     if check.meanings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +34,7 @@ from engagelab_mock import (
     exactly_once,
     idempotent,
     never_regresses,
+    verify,
 )
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.strategies import ReceiverMachine
@@ -83,8 +85,24 @@ class App:
     def observe(self, message_id: str) -> Any:
         return self.rows.get(message_id)
 
+    def status(self, message_id: str) -> Any:
+        return self.rows.get(message_id, {}).get("status")
+
     def reset(self) -> None:
         self.rows.clear()
+
+
+class Verifies(App):
+    """Refuse callbacks that are not signed, or were not signed within the last five minutes."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        header = environ.get("HTTP_X_CALLBACK_ID", "")
+        if int(environ.get("CONTENT_LENGTH") or 0) and not verify(
+            header, username="acme", secret="s3cret", now=time.time()
+        ):
+            start_response("401 Unauthorized", [("Content-Length", "0")])
+            return [b""]
+        return super().__call__(environ, start_response)
 
 
 class OwnRowsOnly(App):
@@ -362,6 +380,42 @@ def _check_without_observe(reach: Reach) -> None:
         engagelab.check(only=["C06"]).assert_none("major")
 
 
+@blind("check", "totals were asked for, and there is no `observe_account`", NothingObserved, "nothing was judged")
+def _check_without_observe_account(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe)) as engagelab:
+        engagelab.check(only=["C21"], patience=0.1).assert_none("major")
+
+
+@blind("check", "`observe_account` returns the same for ever", NothingObserved, "nothing was judged")
+def _check_account_never_changes(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, observe_account=lambda: {"credits": 7})) as engagelab:
+        engagelab.check(only=["C21"], patience=0.1).assert_none("major")
+
+
+@blind("check", "only time was asked for, and the app's clock cannot be moved", NothingObserved, "nothing was judged")
+def _check_without_time(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.status)) as engagelab:
+        engagelab.check(only=["C22"], patience=0.1).assert_none("major")
+
+
+@blind("check", "nothing shows that `set_time` moves the app's clock", NothingObserved, "nothing was judged")
+def _check_another_clock(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.status, set_time=lambda now: None)) as engagelab:
+        engagelab.check(only=["C22"], patience=0.1).assert_none("major")
+
+
+@blind("check", "`set_time` does not move the clock by which the app verifies", ProbeFailed, "moved by an hour")
+def _check_refused_by_another_clock(reach: Reach) -> None:
+    app = Verifies()
+    signed = {"username": "acme", "secret": "s3cret"}
+    with EngageLab(reach(app, observe=app.status, set_time=lambda now: None, **signed)) as engagelab:
+        engagelab.check(only=["C22"], patience=0.1)
+
+
 @blind("check", "`skip` removes every check", UsageError, "no check is left")
 def _check_nothing(reach: Reach) -> None:
     with EngageLab(reach(App())) as engagelab:
@@ -434,7 +488,7 @@ def _fail(*arguments: Any) -> Any:
     raise RuntimeError("no such table")
 
 
-for _name in ("observe", "prepare", "reset", "wait_idle"):
+for _name in ("observe", "prepare", "reset", "wait_idle", "set_time"):
 
     @blind("explore", f"`{_name}` raises", ProbeFailed, f"{_name} raised RuntimeError: no such table")
     def _raises(reach: Reach, name: str = _name) -> None:
@@ -473,6 +527,13 @@ def _check_observe_fails_midway(reach: Reach) -> None:
 
     with EngageLab(reach(app, observe=observe)) as engagelab:
         engagelab.check(only=["C*"], patience=0.1)
+
+
+@blind("check", "`observe_account` raises", ProbeFailed, "observe_account raised RuntimeError: no such table")
+def _check_account_raises(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, observe_account=_fail)) as engagelab:
+        engagelab.check(only=["C06"], patience=0.1)
 
 
 async def _late_observe(message_id: str) -> Any:

@@ -44,10 +44,11 @@ KINDS: dict[str, tuple[type[InMemory], type[InMemory]]] = {
     name: (getattr(receivers, pair.right.__name__), getattr(receivers, pair.wrong.__name__))
     for name, pair in PAIRS.items()
 }
-#: These are wrong in what explorations do not send: costs, account events, and two messages to one recipient.
+#: These are wrong in what explorations do not send: costs, account events, two messages to one recipient, late events.
 NOT_EXPLORED = {
     *("costs in another currency", "users' replies", "alerts of the account"),
     *("totals of each recipient", "one message for each recipient"),
+    *("a log that is removed after days", "ranks alone", "nonces for a limited time"),
 }
 #: These answer 202, which acknowledges nothing [S].
 NOT_ACKNOWLEDGED = {"work after the answer"}

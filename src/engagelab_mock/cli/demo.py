@@ -86,7 +86,7 @@ def run_demo(
     journal.listeners.append(attempted)
     try:
         output.show(DemoBegun(engagelab.receiver, verbose))
-        validation = Section("address validation", "sent by EngageLab when the address is saved")
+        validation = Section("address validation", "EngageLab's pings when an address is saved")
         if verbose:
             output.show(validation)
         engagelab.validate_address("empty", check=False)

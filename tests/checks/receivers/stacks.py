@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.checks.receivers.concurrent import Together, Unannounced
 from tests.checks.receivers.correct import CorrectReceiver, Incoming, Refused
 from tests.checks.receivers.frameworks import on_asgi, on_django, on_fastapi, on_flask
 from tests.checks.receivers.mutants import MUTANTS
@@ -46,6 +47,7 @@ def store_of(directory: Path, name: str) -> Store:
 
 def main(descriptor: str, stack: str, store: str, *names: str) -> None:
     kind, make, serve = STACKS[stack]
+    Together.now = Unannounced()
     chosen = {each.name: each.kind(store_of(Path(store), each.name)) for each in MUTANTS if each.name in names}
     serve_with_parent(serve, make(chosen or kind(Store(Path(store)))), descriptor)
 
