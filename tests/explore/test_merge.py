@@ -383,6 +383,25 @@ def test_an_app_that_reads_a_virtual_clock_is_explored_as_well(reset: bool) -> N
     assert found.merging is not None
 
 
+def test_an_app_whose_clock_is_set_is_explored_as_well() -> None:
+    class KeepsItsTime(Books):
+        now: float | None = None
+
+        def set_time(self, now: float | None) -> None:
+            self.now = now
+
+        def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+            super().handle(book, row)
+            book["at"] = self.now
+
+    books = KeepsItsTime()
+    found = explore(books, faults=["bad_gateway"], retry=[60], invariants=ALL, set_time=books.set_time)
+    assert (found.ok, found.schedules, found.notes) == (True, 360, [])
+    assert found.merging is not None
+    assert found.merging.played < 250
+    assert books.now is None
+
+
 # Custom invariants.
 
 
@@ -609,3 +628,39 @@ def test_there_is_no_graph_without_merging() -> None:
         found.graph()
     with pytest.raises(UsageError, match="did you mean 'mermaid'"):
         explore(Books(), duplicates=0).graph("mermiad")  # type: ignore[arg-type]  # what is tested
+
+
+# Receivers with bugs at random.
+
+STATUSES = ["plan", "sent", "delivered", "verified", "checking", None]
+
+
+class AtRandom(Books):
+    """Decide what a callback does by the seed and the state, which shows all that it depends on."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.random_seed = seed
+
+    def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+        random = Random(f"{self.random_seed} {book} {row.name}")
+        bug = random.random()
+        status = row.name if bug < 0.05 else self.later(book["status"], row.name)
+        book["status"] = random.choice(STATUSES) if 0.05 < bug < 0.08 else status
+        book["credits"] += row.name == "verified" and (not book["credits"] or random.random() < 0.1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_receiver_fails_in_the_same_schedule_as_without_merging(seed: int) -> None:
+    invariants = [ALL, [eventually("verified", "status")], [exactly_once("credits", when="verified")]][seed % 3]
+    kinds: list[dict[str, Any]] = [{"faults": "at-least-once"}, {"duplicates": 2}, {"batchings": True}]
+    found: list[object] = []
+    for merge in (True, False):
+        try:
+            found.append(
+                explore(AtRandom(seed), "delivered", invariants=invariants, merge=merge, **kinds[seed % 3]).schedules
+            )
+        except ScheduleFailed as error:
+            failure = error.failure
+            found.append((failure.token, failure.found.token, failure.number, failure.violation.what))
+    assert found[0] == found[1]
