@@ -187,7 +187,6 @@ class Search:
         self.merging.emptied += 1
         kept = {id(node) for node in path}
         for node in path:
-            node.counts.clear()
             node.edges = {step: edge for step, edge in node.edges.items() if id(edge.target) in kept}
         self._nodes = {key: node for key, node in self._nodes.items() if id(node) in kept}
 
