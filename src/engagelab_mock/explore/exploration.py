@@ -96,9 +96,6 @@ class Merging(msgspec.Struct, eq=False):
     emptied: int = 0
     graph: StateGraph = msgspec.field(default_factory=StateGraph)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, without=("graph",))
-
     def __repr__(self) -> str:
         emptied = f", emptied {self.emptied} times" if self.emptied else ""
         return (

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UnknownName
 from engagelab_mock.explore.state import status_in
@@ -23,7 +25,7 @@ _CHARACTERS, _LABELS = 60, 4
 _MOST = 2_000
 
 
-class StateGraph:
+class StateGraph(msgspec.Struct, eq=False):
     """Collect the states by depth, and the callbacks that lead from one to the next.
 
     >>> graph = StateGraph()
@@ -35,37 +37,39 @@ class StateGraph:
       s0 -->|"sent"| s1
     """
 
-    def __init__(self) -> None:
-        #: For each edge, its labels. The states are in the order in which they were found.
-        self._edges: dict[tuple[Drawn, Drawn], dict[str, None]] = {}
-        self._places: dict[Drawn, int] = {}
-        self._backwards: set[tuple[Drawn, Drawn]] = set()
-        self._ends: dict[tuple[str, ...], dict[Drawn, None]] = {}
-        self._failing: set[tuple[Drawn, Drawn]] = set()
-        self._cut = False
+    #: For each edge, its labels.
+    edges: dict[tuple[Drawn, Drawn], dict[str, None]] = {}
+    #: The number of each state, in the order in which they were found.
+    places: dict[Drawn, int] = {}
+    backwards: set[tuple[Drawn, Drawn]] = set()
+    #: The states after all events, by the events.
+    ends: dict[tuple[str, ...], dict[Drawn, None]] = {}
+    failing: set[tuple[Drawn, Drawn]] = set()
+    #: Whether there were more edges than are drawn.
+    cut: bool = False
 
     def add(self, before: Drawn, after: Drawn, label: str, *, backwards: bool = False) -> None:
         """Enter an edge; `backwards` marks a status that goes back."""
-        if len(self._edges) >= _MOST and (before, after) not in self._edges:
-            self._cut = True
+        if len(self.edges) >= _MOST and (before, after) not in self.edges:
+            self.cut = True
             return
         for drawn in (before, after):
-            self._places.setdefault(drawn, len(self._places))
-        self._edges.setdefault((before, after), {})[label] = None
+            self.places.setdefault(drawn, len(self.places))
+        self.edges.setdefault((before, after), {})[label] = None
         if backwards:
-            self._backwards.add((before, after))
+            self.backwards.add((before, after))
 
     def end(self, drawn: Drawn, events: Sequence[str]) -> None:
         """Enter the state after all of these events. If they end in several states, those are marked."""
-        if drawn in self._places:
-            self._ends.setdefault(tuple(sorted(set(events))), {})[drawn] = None
+        if drawn in self.places:
+            self.ends.setdefault(tuple(sorted(set(events))), {})[drawn] = None
 
     def mark(self, path: Sequence[Drawn], labels: Sequence[str]) -> None:
         """Mark the path of a failure; a retry that changes nothing is not drawn."""
         for before, after, label in zip(path, path[1:], labels, strict=False):
             if before != after:
                 self.add(before, after, label)
-                self._failing.add((before, after))
+                self.failing.add((before, after))
 
     def text(self, form: str) -> str:
         """Return the graph as "dot" or "mermaid"."""
@@ -73,42 +77,42 @@ class StateGraph:
         if form not in forms:
             raise UnknownName("form", form, forms, where="graph")
         cut = {"dot": "//", "mermaid": "%%"}[form] + f" only the first {_MOST} edges are drawn"
-        return "\n".join([*forms[form](), *[cut] * self._cut])
+        return "\n".join([*forms[form](), *[cut] * self.cut])
 
     @property
     def _forks(self) -> dict[Drawn, None]:
         """Return the ends at which the same events left different states."""
-        several = [ends for ends in self._ends.values() if len({text for _, text in ends}) > 1]
+        several = [ends for ends in self.ends.values() if len({text for _, text in ends}) > 1]
         return dict.fromkeys(drawn for ends in several for drawn in ends)
 
     def _dot(self) -> Iterator[str]:
         yield "digraph states {"
         yield "  rankdir=TB; node [shape=box, style=rounded];"
         forks = self._forks
-        for drawn, place in self._places.items():
+        for drawn, place in self.places.items():
             yield f'  s{place} [label="{_escaped(drawn[1])}"{f", color={_quoted(_RED)}" if drawn in forks else ""}];'
-        for edge, labels in self._edges.items():
+        for edge, labels in self.edges.items():
             looks = [f'label="{_escaped(_joined(labels))}"']
-            looks += [f"color={_quoted(_RED)}"] if edge in self._backwards else []
-            looks += ["style=bold", "penwidth=3"] if edge in self._failing else []
-            yield f"  s{self._places[edge[0]]} -> s{self._places[edge[1]]} [{', '.join(looks)}];"
-        for depth in sorted({depth for depth, _ in self._places}):
-            same = " ".join(f"s{place};" for drawn, place in self._places.items() if drawn[0] == depth)
+            looks += [f"color={_quoted(_RED)}"] if edge in self.backwards else []
+            looks += ["style=bold", "penwidth=3"] if edge in self.failing else []
+            yield f"  s{self.places[edge[0]]} -> s{self.places[edge[1]]} [{', '.join(looks)}];"
+        for depth in sorted({depth for depth, _ in self.places}):
+            same = " ".join(f"s{place};" for drawn, place in self.places.items() if drawn[0] == depth)
             yield f"  {{ rank=same; {same} }}"
         yield "}"
 
     def _mermaid(self) -> Iterator[str]:
         yield "flowchart TD"
-        for drawn, place in self._places.items():
+        for drawn, place in self.places.items():
             yield f'  s{place}["{_entities(drawn[1])}"]'
-        for edge, labels in self._edges.items():
-            arrow = "==>" if edge in self._failing else "-->"
-            yield f'  s{self._places[edge[0]]} {arrow}|"{_entities(_joined(labels))}"| s{self._places[edge[1]]}'
-        red = [str(place) for place, edge in enumerate(self._edges) if edge in self._backwards]
+        for edge, labels in self.edges.items():
+            arrow = "==>" if edge in self.failing else "-->"
+            yield f'  s{self.places[edge[0]]} {arrow}|"{_entities(_joined(labels))}"| s{self.places[edge[1]]}'
+        red = [str(place) for place, edge in enumerate(self.edges) if edge in self.backwards]
         if red:
             yield f"  linkStyle {','.join(red)} stroke:{_RED}"
         for drawn in self._forks:
-            yield f"  style s{self._places[drawn]} stroke:{_RED}"
+            yield f"  style s{self.places[drawn]} stroke:{_RED}"
 
 
 def goes_back(before: Any, after: Any) -> bool:

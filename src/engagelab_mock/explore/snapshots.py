@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
@@ -20,6 +19,8 @@ from engagelab_mock.delivery.probe import needs_async
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, UsageError
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from engagelab_mock.explore.player import Record
 
 
@@ -34,9 +35,10 @@ class SnapshotOptions(TypedDict):
     restore: Callable[[Any], Any]
 
 
-def sqlite_snapshots(database: str | os.PathLike[str] | sqlite3.Connection) -> SnapshotOptions:
+def sqlite_snapshots(database: str | os.PathLike[str] | Connection) -> SnapshotOptions:
     """Return the options for an app with an SQLite database: its file, or the app's connection to one in memory.
 
+    >>> import sqlite3
     >>> db = sqlite3.connect(":memory:")
     >>> pair = sqlite_snapshots(db)
     >>> empty = pair["snapshot"]()
@@ -46,8 +48,10 @@ def sqlite_snapshots(database: str | os.PathLike[str] | sqlite3.Connection) -> S
     (0,)
     """
 
+    import sqlite3  # only this function needs it
+
     @contextmanager
-    def opened() -> Iterator[sqlite3.Connection]:
+    def opened() -> Iterator[Connection]:
         if isinstance(database, sqlite3.Connection):
             yield database
         else:
@@ -55,7 +59,7 @@ def sqlite_snapshots(database: str | os.PathLike[str] | sqlite3.Connection) -> S
                 yield connection
 
     def snapshot() -> _Copy:
-        copy = _Copy()
+        copy = _Copy(sqlite3.connect(":memory:", check_same_thread=False))
         with opened() as connection:
             connection.backup(copy.connection)
         return copy
@@ -70,9 +74,9 @@ def sqlite_snapshots(database: str | os.PathLike[str] | sqlite3.Connection) -> S
 class _Copy:
     """A copy of an SQLite database in memory, which is closed when nothing refers to it."""
 
-    def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", check_same_thread=False)
-        finalize(self, self.connection.close)
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        finalize(self, connection.close)
 
 
 def django_savepoints(using: str = "default") -> SnapshotOptions:
