@@ -1,0 +1,295 @@
+"""The console in a real browser: what somebody sees and does while an app sends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from engagelab_mock import EngageLab, LiveClock, Receiver
+from engagelab_mock.server import ApiServer
+from tests.browser import open_browser
+from tests.server.conftest import Talk, message
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+T = TypeVar("T")
+#: How long the page may take to show something before the test is called stuck, in seconds.
+PATIENCE = 20.0
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    chrome = open_browser(tmp_path_factory.mktemp("profile"))
+    yield chrome
+    chrome.quit()
+
+
+class Page:
+    """The console, as somebody uses it."""
+
+    def __init__(self, browser: Chrome, url: str) -> None:
+        self.browser = browser
+        self.url = url
+
+    def open(self, view: str = "") -> None:
+        """Open a view in a new document."""
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.url}/{view}")
+
+    def until(self, ask: Callable[[], T], what: str = "") -> T:
+        """Wait for something to be there, and return it."""
+        wait = WebDriverWait(self.browser, PATIENCE, poll_frequency=0.05, ignored_exceptions=[Exception])
+        return wait.until(lambda _: ask(), what or self.text)
+
+    @property
+    def text(self) -> str:
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def shows(self, text: str) -> None:
+        """Wait for a text."""
+        self.until(lambda: text in self.text, f"the page never showed {text!r}")
+
+    def one(self, selector: str) -> WebElement:
+        return self.until(lambda: self.browser.find_element(By.CSS_SELECTOR, selector), f"there is no {selector}")
+
+    def click(self, label: str) -> None:
+        """Press a button, which a change may replace in the meantime."""
+
+        def press() -> bool:
+            buttons = self.browser.find_elements(By.TAG_NAME, "button")
+            next(each for each in buttons if each.text == label and each.is_displayed()).click()
+            return True
+
+        self.until(press, f"there is no button {label!r}")
+
+    def type(self, *keys: str) -> None:
+        """Press keys wherever the focus is."""
+        self.browser.switch_to.active_element.send_keys(*keys)
+
+    def state(self, name: str) -> None:
+        self.until(lambda: self.one("#link").get_attribute("data-state") == name, f"it never was {name}")
+
+
+@pytest.fixture
+def engagelab() -> Iterator[EngageLab]:
+    with EngageLab(Receiver.recording(), clock=LiveClock(speed=10), defaults={"check": False}) as engagelab:
+        yield engagelab
+
+
+@pytest.fixture
+def server(engagelab: EngageLab) -> Iterator[ApiServer]:
+    with ApiServer(engagelab) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Chrome, server: ApiServer) -> Iterator[Page]:
+    logged(browser, "browser")
+    logged(browser, "performance")
+    page = Page(browser, server.url)
+    page.open()
+    page.state("connected")
+    yield page
+    trouble = [entry["message"] for entry in logged(browser, "browser") if entry["level"] in {"SEVERE", "WARNING"}]
+    assert trouble == []
+    assert {url for url in requested(browser) if not url.startswith((server.url, "data:", "about:", "chrome"))} == set()
+
+
+def logged(browser: Chrome, kind: str) -> list[dict[str, Any]]:
+    """Return the entries of a log of the browser, and forget them."""
+    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
+
+
+def requested(browser: Chrome) -> list[str]:
+    """Return the address of each request that the browser made."""
+    told = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
+    return [each["params"]["request"]["url"] for each in told if each["method"] == "Network.requestWillBeSent"]
+
+
+def test_a_code_appears_is_entered_and_verified_arrives(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
+    page.shows("Nothing was sent yet")
+    sent = Talk(server)("POST", "/v1/messages", message()).json
+    code = engagelab.inbox("+6591234567").wait(timeout=PATIENCE).code
+    page.shows(code)
+    page.click("wrong")
+    page.until(lambda: engagelab.journal.where(status="verified_failed").deliveries)
+    page.one("input[name=code]").send_keys(code, Keys.ENTER)
+    page.until(lambda: page.one(".bubble .good").text == "verified")
+    page.open(f"#/messages/{sent['message_id']}")
+    page.shows("verified_failed")
+    page.until(
+        lambda: (
+            [each.text for each in page.browser.find_elements(By.CSS_SELECTOR, ".row strong")][-1:] == ["✔ verified"]
+        )
+    )
+
+
+def test_a_template_that_is_a_script_is_text(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    Talk(server)("POST", "/v1/messages", message(template=evil))
+    engagelab.notify("template_audit_result", reason=evil)
+    for view in ("#/phones", "#/messages", "#/callbacks", "#/rules"):
+        page.open(view)
+        page.state("connected")
+    page.open("#/messages")
+    page.shows(evil)
+    page.one(".row").click()
+    page.shows(f"+6591234567 · {evil}")
+    found = page.browser.find_elements(By.CSS_SELECTOR, "main script, main img")
+    assert found == []
+
+
+def test_everything_by_keys_alone(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
+    for number in range(3):
+        Talk(server)("POST", "/v1/messages", message(f"+659123456{number}"))
+    page.shows("+6591234562")
+    page.type("?")
+    page.shows("the next, the one before")
+    page.type(Keys.ESCAPE)
+    page.type("2")
+    page.until(lambda: page.browser.current_url.endswith("#/messages"))
+    page.until(lambda: len(page.browser.find_elements(By.CSS_SELECTOR, ".row")) == 3)
+    page.type("/")
+    page.until(lambda: page.browser.switch_to.active_element.get_attribute("id") == "search")
+    page.type("4561")
+    page.until(lambda: len(page.browser.find_elements(By.CSS_SELECTOR, ".row")) == 1)
+    assert page.browser.current_url.endswith("#/messages?search=4561")
+    page.type(Keys.ESCAPE)
+    page.type("j")
+    page.type(Keys.ENTER)
+    page.shows("What comes next")
+    page.type("u")
+    page.until(lambda: page.browser.current_url.endswith("#/messages"))
+    page.type("3")
+    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, ".row.item"))
+    before = len(engagelab.journal)
+    page.type("j")
+    page.type("r")
+    page.until(lambda: len(engagelab.journal) > before)
+    page.shows("/send")
+
+
+def test_a_filter_in_the_address_is_applied_and_back_works(page: Page, engagelab: EngageLab) -> None:
+    engagelab.send("+6591234567", scenario=["plan"])
+    engagelab.send("+6591234568", scenario=["plan"])
+    page.open("#/messages?to=%2B6591234567")
+    page.until(lambda: page.one("input[name=to]").get_attribute("value") == "+6591234567")
+    page.until(
+        lambda: [each.text for each in page.browser.find_elements(By.CSS_SELECTOR, ".row strong")] == ["+6591234567"]
+    )
+    page.one(".row").click()
+    page.shows("What comes next")
+    page.browser.back()
+    page.until(
+        lambda: [each.text for each in page.browser.find_elements(By.CSS_SELECTOR, ".row strong")] == ["+6591234567"]
+    )
+
+
+def test_why_a_callback_was_refused_is_taken_apart_and_sent_again(page: Page, engagelab: EngageLab) -> None:
+    run = engagelab.send("+6591234567", scenario=["plan"], fault="wrong_secret")
+    page.open("#/callbacks")
+    page.shows("answered 401 Unauthorized")
+    page.one(".row").click()
+    page.shows("mismatch")
+    marks = [each.text for each in page.browser.find_elements(By.CSS_SELECTOR, "main tbody td:last-child")]
+    assert marks == ["?", "?", "✔", "✘"]
+    old = page.browser.current_url
+    page.click("resend")
+    page.until(lambda: page.browser.current_url != old)
+    page.shows("200 OK")
+    assert [each.acknowledged for each in engagelab.journal.where(message_id=run.message_id).deliveries] == [
+        False,
+        True,
+    ]
+
+
+def test_the_clock_is_moved_and_rules_are_made(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
+    page.open("#/clock")
+    page.click("freeze")
+    page.until(lambda: engagelab.clock.frozen)
+    at = engagelab.clock.time()
+    page.click("+ 5 min")
+    page.until(lambda: engagelab.clock.time() == at + 300)
+    page.shows("stands still")
+    page.click("resume")
+    page.open("#/rules")
+    page.click("make the next send fail")
+    page.shows("error 5016")
+    assert Talk(server)("POST", "/v1/messages", message()).json["code"] == 5016
+    page.click("remove")
+    page.shows("There is no rule.")
+    page.open("#/receivers")
+    page.click("ping")
+    page.shows("normal")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_usable_on_a_narrow_screen(scheme: str, page: Page, engagelab: EngageLab) -> None:
+    run = engagelab.send("+6591234567", scenario=["plan"], fault="stale")
+    browser = page.browser
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        for view in ("phones", "messages", f"messages/{run.message_id}", "callbacks", "receivers", "clock", "rules"):
+            page.open(f"#/{view}")
+            page.state("connected")
+            page.until(lambda: page.one("main").text)
+            wide = browser.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= 400, view
+        back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert back == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_with_a_token_the_page_asks_for_it(browser: Chrome, engagelab: EngageLab) -> None:
+    engagelab.send("+6591234567", scenario=["plan"])
+    with ApiServer(engagelab, token="t0ken") as server:
+        page = Page(browser, server.url)
+        page.open()
+        page.shows("This server needs its token")
+        page.one("#token").send_keys("wrong", Keys.ENTER)
+        page.shows("This server needs its token")
+        page.until(lambda: page.one("#token").get_attribute("value") == "")
+        page.one("#token").send_keys("t0ken", Keys.ENTER)
+        page.shows("+6591234567")
+        page.state("connected")
+        page.browser.refresh()
+        page.shows("+6591234567")
+    logged(browser, "browser")
+
+
+def test_a_server_that_was_killed_and_is_back_is_caught_up_with(browser: Chrome) -> None:
+    with EngageLab(clock=LiveClock(), defaults={"check": False}) as engagelab, ApiServer(engagelab) as server:
+        port = int(server.url.rpartition(":")[2])
+        page = Page(browser, server.url)
+        engagelab.send("+6591234567", scenario=["plan"])
+        page.open("#/messages")
+        page.state("connected")
+        page.shows("+6591234567")
+    page.state("stale")
+    page.shows("stale since")
+    with EngageLab(clock=LiveClock(), defaults={"check": False}) as engagelab:
+        engagelab.send("+6591234568", scenario=["plan"])
+        with ApiServer(engagelab, port=port):
+            page.state("connected")
+            page.shows("The server was restarted")
+            page.shows("+6591234568")
+            page.until(lambda: "+6591234567" not in page.text)
+    logged(browser, "browser")
