@@ -98,7 +98,7 @@ def test_a_copied_test_fails_while_the_receiver_is_broken_and_passes_when_it_is_
         sent = engagelab.send("+6591234567", scenario="delivered")
         text = copied(Talk(server), f"messages/{sent.message_id}", "pytest")
     assert "s3cret-of-acme" not in text
-    run(pytester, monkeypatch, text, ENGAGELAB_MOCK_SECRET="s3cret-of-acme").assert_outcomes(failed=1)
+    run(pytester, monkeypatch, text, ENGAGELAB_WEBHOOK_SECRET="s3cret-of-acme").assert_outcomes(failed=1)
     app.refuses = b""
     run(pytester, monkeypatch, text).assert_outcomes(passed=1)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from engagelab_mock.config import SETTINGS
 from engagelab_mock.delivery.faults.catalogue import FAULTS
 from engagelab_mock.delivery.receiver import SANDBOX_SECRET
 from engagelab_mock.delivery.render import shown_headers
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.messages.message import Message
 
-#: Where the secret of an exported test comes from, as from the command line's own settings.
-_SECRET, _AUTHORIZATION = "ENGAGELAB_MOCK_SECRET", "ENGAGELAB_MOCK_AUTHORIZATION"
+#: A copied test reads the secret from where the command line reads it.
+_SECRET, _AUTHORIZATION = SETTINGS["secret"].environment, SETTINGS["authorization"].environment
 _NO_EVENT = {409: "3003: it carries no status of a message, so neither a test nor a token can send it."}
 
 
