@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from engagelab_otp import OTPClient
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from engagelab_mock import EngageLab, LiveClock, Receiver
+from engagelab_mock.messages.template import Template
 from engagelab_mock.server import ApiServer
 from tests.browser import open_browser
 from tests.server.conftest import Talk, message
@@ -119,7 +121,9 @@ def requested(browser: Chrome) -> list[str]:
 
 def test_a_code_appears_is_entered_and_verified_arrives(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
     page.shows("Nothing was sent yet")
-    sent = Talk(server)("POST", "/v1/messages", message()).json
+    client = OTPClient("key", "secret")
+    client.BASE_URL = server.base_url
+    sent = client.send("+6591234567", "login")
     code = engagelab.inbox("+6591234567").wait(timeout=PATIENCE).code
     page.shows(code)
     page.click("wrong")
@@ -148,6 +152,35 @@ def test_a_template_that_is_a_script_is_text(page: Page, server: ApiServer, enga
     page.shows(f"+6591234567 · {evil}")
     found = page.browser.find_elements(By.CSS_SELECTOR, "main script, main img")
     assert found == []
+
+
+ODD = {
+    "an emoji": "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "right to left": "\u202e\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
+    "NUL and others": "a\x00b\x1b[31mc\u2028d",
+    "markup": "</textarea><style>*{display:none}</style><iframe srcdoc='<script>parent.x=1</script>'>",
+    "a megabyte": "x" * 900_000,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_text_of_a_message_is_shown(name: str, page: Page, server: ApiServer, engagelab: EngageLab) -> None:
+    text = ODD[name]
+    content = {"template_type": 2, "template_custom_config": {"custom_content": "{{said}} and its end"}}
+    engagelab._engine.templates.add(Template(template_id="odd", send_channel_strategy="sms", sms_config=content))
+    talk = Talk(server)
+    body = {"to": "+6591234567", "template": {"id": "odd", "params": {"said": text}}, "custom_args": {"said": text[:9]}}
+    sent = talk("POST", "/v1/custom-messages", body).json
+    engagelab.inbox("+6591234567").wait(timeout=PATIENCE)
+    for view in ("#/phones", f"#/messages/{sent['message_id']}"):
+        page.open(view)
+        shown = page.until(lambda: page.one(".bubble p:nth-of-type(2)").get_property("textContent"))
+        assert isinstance(shown, str)
+        assert shown == f"{text} and its end"[:10_000]
+    page.open("#/callbacks")
+    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, ".row.item"))[0].click()
+    page.shows("Request")
+    assert page.browser.find_elements(By.CSS_SELECTOR, "main iframe, main style") == []
 
 
 def test_everything_by_keys_alone(page: Page, server: ApiServer, engagelab: EngageLab) -> None:

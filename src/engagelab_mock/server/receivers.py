@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from engagelab_mock.server.operations import NO_BODY, answers
 from engagelab_mock.service.rest.exchange import ApiError
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.model import Attempt
     from engagelab_mock.delivery.receiver import Receiver
 
 #: How many attempts of a receiver are shown.
@@ -57,20 +59,11 @@ class Receivers(msgspec.Struct):
 def list_receivers(call: Call) -> Receivers:
     """List the receivers, and how they have answered."""
     receivers = call.engagelab.receivers
-    recent: dict[int, list[Answered]] = {id(receiver): [] for receiver in receivers}
+    attempts: dict[int, list[Attempt]] = {id(receiver): [] for receiver in receivers}
     for delivery in call.engagelab._engine.journal.deliveries:
-        if (answered := recent.get(id(delivery.receiver))) is not None:
-            answered.extend(
-                Answered(
-                    attempt.at,
-                    attempt.outcome,
-                    attempt.response.status if attempt.response else None,
-                    milliseconds(attempt.elapsed),
-                )
-                for attempt in tuple(delivery.attempts)
-                if attempt.outcome is not Outcome.PENDING
-            )
-    return Receivers([_receiver(at, each, recent[id(each)]) for at, each in enumerate(receivers, 1)])
+        if (made := attempts.get(id(delivery.receiver))) is not None:
+            made.extend(delivery.attempts)
+    return Receivers([_receiver(at, each, attempts[id(each)]) for at, each in enumerate(receivers, 1)])
 
 
 class Ping(msgspec.Struct):
@@ -95,9 +88,10 @@ def ping_receiver(call: Call) -> Ping:
     return Ping(receiver.state, shown.id, ping.outcome, shown.error, shown.hint)
 
 
-def _receiver(number: int, receiver: Receiver, attempts: list[Answered]) -> KnownReceiver:
+def _receiver(number: int, receiver: Receiver, attempts: list[Attempt]) -> KnownReceiver:
     settings = receiver.settings
-    acknowledged = sum(each.outcome is Outcome.ACKNOWLEDGED for each in attempts)
+    outcomes = Counter(attempt.outcome for attempt in attempts)
+    acknowledged, pending = outcomes[Outcome.ACKNOWLEDGED], outcomes[Outcome.PENDING]
     return KnownReceiver(
         number,
         receiver.address,
@@ -107,6 +101,11 @@ def _receiver(number: int, receiver: Receiver, attempts: list[Answered]) -> Know
         [*settings.events],
         receiver.limit,
         acknowledged,
-        len(attempts) - acknowledged,
-        attempts[-_RECENT:],
+        len(attempts) - acknowledged - pending,
+        [_answered(attempt) for attempt in attempts[-_RECENT:] if attempt.outcome is not Outcome.PENDING],
     )
+
+
+def _answered(attempt: Attempt) -> Answered:
+    status = attempt.response.status if attempt.response else None
+    return Answered(attempt.at, attempt.outcome, status, milliseconds(attempt.elapsed))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: How often a client gets a line, in seconds. Only writing shows that it has gone.
 _HEARTBEAT = 1.0
 #: The shortest time between two events, in seconds: a thousand callbacks a second are not a thousand events.
-_PAUSE = 0.1
+_PAUSE = 0.2
 
 Kind = Literal["messages", "clock", "rules", "receivers"]
 KINDS: tuple[Kind, ...] = ("messages", "clock", "rules", "receivers")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from engagelab_mock.service.engine import Engine
     from engagelab_mock.service.messages import Accepted
 
+#: How many characters of a text are shown: there may be many messages.
+_SHOWN = 10_000
+
 Limit = Annotated[int, Meta(ge=1, le=500, description="At most so many.")]
 Search = Annotated[str, Meta(description="Text that is in it, in upper or lower case.")]
 NO_MESSAGE = {404: "4001: there is no such message."}
@@ -57,7 +60,7 @@ class Message(msgspec.Struct, kw_only=True):
     accepted: Annotated[float, Meta(description="When it was accepted, in Unix seconds of the server's clock.")]
     arrived: Annotated[float | None, Meta(description="When it reached the recipient; null if it has not, so far.")]
     arrived_over: Annotated[str, Meta(description="The channel over which it did.")]
-    text: Annotated[str, Meta(description="What the recipient reads; empty until then.")]
+    text: Annotated[str, Meta(description="What the recipient reads, at most 10,000 characters; empty until then.")]
     subject: str
     ending: Annotated[str, Meta(description="The last status of its scenario.")]
     statuses: Annotated[list[str], Meta(description="The statuses that were sent, in order.")]
@@ -265,9 +268,10 @@ def _sent(deliveries: dict[str, list[Delivery]], message_id: str, status: str) -
 
 
 def _has(accepted: Accepted, wanted: str) -> bool:
+    # One string for all of them: a search looks at every message.
     message = accepted.message
-    texts = (message.id, message.to, message.template_key, accepted.code, accepted.text, accepted.subject)
-    return any(wanted in text.lower() for text in texts)
+    texts = f"{message.id}\n{message.to}\n{message.template_key}\n{accepted.code}\n{accepted.text}\n{accepted.subject}"
+    return wanted in texts.lower()
 
 
 def _fields(engine: Engine, accepted: Accepted, deliveries: list[Delivery]) -> dict[str, Any]:
@@ -289,7 +293,7 @@ def _fields(engine: Engine, accepted: Accepted, deliveries: list[Delivery]) -> d
         "accepted": message.accepted,
         "arrived": arrived,
         "arrived_over": accepted.delivered_over if arrived is not None else "",
-        "text": accepted.text if arrived is not None else "",
+        "text": accepted.text[:_SHOWN] if arrived is not None else "",
         "subject": accepted.subject if arrived is not None else "",
         "ending": accepted.ending,
         "statuses": _statuses(deliveries, message.id),

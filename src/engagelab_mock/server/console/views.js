@@ -38,7 +38,7 @@ function bubble(page, each) {
     el("p", { class: "soft" }, time(each.arrived ?? each.accepted), ` ${each.arrived_over || each.channel} · `,
       to("messages", each.message_id, each.template || "message", { class: "item", "data-key": "item" })),
     each.subject ? el("p", {}, el("strong", {}, each.subject)) : null,
-    each.arrived === null ? el("p", { class: "wait" }, each.ending.includes("failed") ? "does not arrive" : "on its way")
+    each.arrived === null ? el("p", { class: "wait" }, /^(delivered|read|verified(_\w+)?)$/.test(each.ending) ? "on its way" : "does not arrive")
       : el("p", {}, each.text),
     copied ? el("p", {}, span("code", each.code), " ", button("copy", () => page.copy(each.code), { "aria-label": `copy ${each.code}` })) : null,
     code(page, each));
