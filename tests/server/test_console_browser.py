@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -15,6 +17,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from engagelab_mock import EngageLab, LiveClock, Receiver
 from engagelab_mock.messages.template import Template
 from engagelab_mock.server import ApiServer
+from engagelab_mock.server.callbacks import identify
 from tests.browser import open_browser
 from tests.server.conftest import Talk, message
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: How long the page may take to show something before the test is called stuck, in seconds.
 PATIENCE = 20.0
+
+#: The file axe.min.js of npm's axe-core; without it, its test is skipped.
+AXE = os.environ.get("ENGAGELAB_MOCK_TEST_AXE", "")
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +69,15 @@ class Page:
 
     def one(self, selector: str) -> WebElement:
         return self.until(lambda: self.browser.find_element(By.CSS_SELECTOR, selector), f"there is no {selector}")
+
+    def press(self, selector: str) -> None:
+        """Click on the first that fits, which a change may replace in the meantime."""
+
+        def click() -> bool:
+            self.browser.find_element(By.CSS_SELECTOR, selector).click()
+            return True
+
+        self.until(click, f"there is no {selector}")
 
     def click(self, label: str) -> None:
         """Press a button, which a change may replace in the meantime."""
@@ -148,7 +163,7 @@ def test_a_template_that_is_a_script_is_text(page: Page, server: ApiServer, enga
         page.state("connected")
     page.open("#/messages")
     page.shows(evil)
-    page.one(".row").click()
+    page.press(".row")
     page.shows(f"+6591234567 · {evil}")
     found = page.browser.find_elements(By.CSS_SELECTOR, "main script, main img")
     assert found == []
@@ -178,7 +193,7 @@ def test_any_text_of_a_message_is_shown(name: str, page: Page, server: ApiServer
         assert isinstance(shown, str)
         assert shown == f"{text} and its end"[:10_000]
     page.open("#/callbacks")
-    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, ".row.item"))[0].click()
+    page.press(".row[data-resend]")
     page.shows("Request")
     assert page.browser.find_elements(By.CSS_SELECTOR, "main iframe, main style") == []
 
@@ -205,7 +220,7 @@ def test_everything_by_keys_alone(page: Page, server: ApiServer, engagelab: Enga
     page.type("u")
     page.until(lambda: page.browser.current_url.endswith("#/messages"))
     page.type("3")
-    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, ".row.item"))
+    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, ".row[data-resend]"))
     before = len(engagelab.journal)
     page.type("j")
     page.type("r")
@@ -221,7 +236,7 @@ def test_a_filter_in_the_address_is_applied_and_back_works(page: Page, engagelab
     page.until(
         lambda: [each.text for each in page.browser.find_elements(By.CSS_SELECTOR, ".row strong")] == ["+6591234567"]
     )
-    page.one(".row").click()
+    page.press(".row")
     page.shows("What comes next")
     page.browser.back()
     page.until(
@@ -233,7 +248,7 @@ def test_why_a_callback_was_refused_is_taken_apart_and_sent_again(page: Page, en
     run = engagelab.send("+6591234567", scenario=["plan"], fault="wrong_secret")
     page.open("#/callbacks")
     page.shows("answered 401 Unauthorized")
-    page.one(".row").click()
+    page.press(".row")
     page.shows("mismatch")
     marks = [each.text for each in page.browser.find_elements(By.CSS_SELECTOR, "main tbody td:last-child")]
     assert marks == ["?", "?", "✔", "✘"]
@@ -326,3 +341,31 @@ def test_a_server_that_was_killed_and_is_back_is_caught_up_with(browser: Chrome)
             page.shows("+6591234568")
             page.until(lambda: "+6591234567" not in page.text)
     logged(browser, "browser")
+
+
+@pytest.mark.skipif(not AXE, reason="ENGAGELAB_MOCK_TEST_AXE does not name axe.min.js of npm's axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(scheme: str, page: Page, engagelab: EngageLab) -> None:
+    axe = Path(AXE).read_text(encoding="utf-8")
+    run = engagelab.send("+6591234567", scenario=["plan"], fault="wrong_secret")
+    engagelab.rule(error=5013)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    callback = identify(run.deliveries[0])
+    for view in (
+        "phones",
+        "messages",
+        f"messages/{run.message_id}",
+        f"callbacks/{callback}",
+        "receivers",
+        "clock",
+        "rules",
+    ):
+        page.open(f"#/{view}")
+        page.state("connected")
+        page.until(lambda: page.one("main").text)
+        page.browser.execute_script(axe)
+        faults = page.browser.execute_async_script(
+            "const done = arguments[0]; axe.run().then((found) => done(found.violations.map((each) => each.id)))"
+        )
+        assert faults == [], view

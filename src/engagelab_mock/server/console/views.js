@@ -151,8 +151,8 @@ function shown(attempt) {
     el("h3", {}, `Attempt ${attempt.number}, `, time(attempt.at), `: ${answered} after ${attempt.elapsed_ms} ms`),
     attempt.error ? el("p", { class: "bad" }, attempt.error) : null,
     attempt.signature ? signature(attempt.signature) : el("p", { class: "soft" }, "not signed"),
-    el("h3", {}, "Request"), el("pre", {}, `${attempt.method} ${attempt.url}\n`, headers(attempt.headers), "\n", pretty(attempt.body)),
-    el("h3", {}, "Answer"), el("pre", {}, answered, "\n", headers(attempt.answer_headers), "\n", attempt.answer));
+    el("h3", {}, "Request"), el("pre", { tabindex: 0 }, `${attempt.method} ${attempt.url}\n`, headers(attempt.headers), "\n", pretty(attempt.body)),
+    el("h3", {}, "Answer"), el("pre", { tabindex: 0 }, answered, "\n", headers(attempt.answer_headers), "\n", attempt.answer));
 }
 
 function pretty(body) {
@@ -161,7 +161,7 @@ function pretty(body) {
 
 const signature = ({ reason, detail, segments, signed }) => [
   el("h3", {}, "Signature ", span(reason === "valid" ? "good" : "bad", reason), span("soft", ` ${detail}`)),
-  el("table", {}, el("thead", {}, el("tr", {}, ["part", "sent", "expected", ""].map((each) => el("th", { scope: "col" }, each)))),
+  el("table", {}, el("thead", {}, el("tr", {}, ["part", "sent", "expected", "right"].map((each) => el("th", { scope: "col" }, each)))),
     el("tbody", {}, segments.map((each) => el("tr", {}, el("td", {}, each.name), el("td", { class: "mono", "data-label": "sent" }, each.sent || "—"),
       el("td", { class: "mono", "data-label": "expected" }, each.expected || "—"), el("td", {}, each.right === null ? span("soft", "?") : mark(each.right)))))),
   el("p", { class: "soft" }, "HMAC-SHA256 with the secret over ", el("code", {}, signed))];
@@ -236,5 +236,5 @@ function nothing(page) {
     [["a shell", `curl -u key:secret -d '${body}' ${location.origin}/v1/messages`],
       ["the official SDK", `from engagelab_otp import OTPClient; OTPClient.BASE_URL = "${location.origin}/v1"; OTPClient("key", "secret").send("+6591234567", "login")`],
       ["the test whose engagelab_server this is", `engagelab.send("+6591234567")`]].map(([where, text]) => el("div", { "data-part": where },
-      el("h3", {}, `From ${where}`), el("pre", {}, text), button("copy", () => page.copy(text)))));
+      el("h3", {}, `From ${where}`), el("pre", { tabindex: 0 }, text), button("copy", () => page.copy(text)))));
 }
