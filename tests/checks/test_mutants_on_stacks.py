@@ -19,7 +19,8 @@ from tests.real.stacks.process import PATIENCE, await_answer, serving
 
 #: The checks that came with the second edition of the catalogue.
 NEW_CHECKS = {
-    *("A11", "B23", "B24", "B25", "C16", "C17", "C18"),
+    *("A11", "A12", "B23", "B24", "B25", "B26"),
+    *("C16", "C17", "C18", "C19", "C20", "C21", "C22", "C23", "C24"),
     *("D22", "D23", "D24", "D25", "D26", "D27", "D28", "D29"),
     *("F01", "F02", "F03", "F04", "F05"),
 }
@@ -31,7 +32,10 @@ NEW_MUTANTS = {
     *("D19-KnowsEveryStatusOfThePicture", "D20-KeepsThreePlaces"),
 }
 #: The mutants that race, which takes two threads.
-RACES = {"C02-LooksBeforeItGivesACredit", "C17-LooksBeforeItAnswersStop"}
+RACES = {
+    *("C02-LooksBeforeItGivesACredit", "C17-LooksBeforeItAnswersStop", "A12-AcknowledgesWhatALockKeepsOut"),
+    *("C19-WritesTheMessageBack", "C20-LocksRowAfterRow", "C21-AddsToATotal"),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +76,7 @@ def test_each_fails_its_check_and_what_follows_from_it(
             address = f"{url}/{mutant.name}{PATH}"
             if not found:
                 await_answer(Receiver.http(address, **SETTINGS, limit=PATIENCE), tmp_path)
-            hooks = hooks_of(store_of(tmp_path, mutant.name), mutant.observe)
+            hooks = hooks_of(store_of(tmp_path, mutant.name), mutant.observe, mutant.observe_account)
             receiver = Receiver.http(address, **SETTINGS | mutant.options)
             found[mutant.name] = failed(check(receiver, only=mutant.fails_over_a_socket, depth="deep", **hooks))
     assert found == {mutant.name: mutant.fails_over_a_socket for mutant in there}

@@ -24,7 +24,16 @@ from engagelab_mock import CHECKS
 from engagelab_mock.checks import freshness
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
-from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
+from tests.checks.receivers.concurrent import AddsToATotal, let_them_meet
+from tests.checks.receivers.correct import (
+    AUTHORIZATION,
+    PATH,
+    SECRET,
+    USERNAME,
+    CorrectReceiver,
+    observe,
+    observe_account,
+)
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.meaning import Accounts, CreditsAtDelivered, account
 from tests.checks.receivers.ordering import KeepsWhatCameLast
@@ -45,12 +54,23 @@ class Served:
     state: str
     database: Path
 
+    @property
+    def account(self) -> str:
+        """Return the address at which the totals of the account are seen."""
+        return self.state.replace("{message_id}", "") + "totals"
 
-def serve(kind: type[CorrectReceiver], directory: Path, observe: Callable[..., Any] = observe) -> Iterator[Served]:
-    """Serve a receiver together with an address at which the state of a message is seen."""
+
+def serve(
+    kind: type[CorrectReceiver],
+    directory: Path,
+    observe: Callable[..., Any] = observe,
+    account: Callable[..., Any] = observe_account,
+) -> Iterator[Served]:
+    """Serve a receiver together with addresses at which the states of a message and of the account are seen."""
     store = Store(directory / "receiver.sqlite")
     app = flask.Flask("state")
     app.add_url_rule("/state/<message_id>", "state", partial(observe, store))
+    app.add_url_rule("/state/totals", "totals", partial(account, store))
     receiving = on_flask(kind(store))
 
     def both(environ, start_response):  # type: ignore[no-untyped-def]
@@ -75,7 +95,8 @@ def test_a_correct_receiver_exits_0(program: Command, correct: Served) -> None:
 
     assert (result.code, result.err) == (0, "")
     findings, summary = result.objects[:-1], result.objects[-1]
-    assert [finding["id"] for finding in findings] == list(CHECKS)
+    # The check of whether the receiver still works comes last.
+    assert [finding["id"] for finding in findings] == sorted(CHECKS, key=lambda id: (id == "E11", id))
     assert {finding["type"] for finding in findings} == {"finding"}
     assert {f["id"]: f["reason"] for f in findings if f["verdict"] == "fail"} == {}
     inconclusive = {finding["id"] for finding in findings if finding["verdict"] == "inconclusive"}
@@ -297,6 +318,41 @@ def test_the_state_is_read_from_a_url_or_a_command(way: str, command: Command, c
     }
 
 
+def test_the_account_is_read_from_a_url(command: Command, correct: Served) -> None:
+    look = ("--observe", correct.state, "--only", "C21")
+    seeing = command("check", correct.url, *FULLY, *look, "--observe-account", correct.account, "--format", "json")
+    blind = command("check", correct.url, *FULLY, *look)
+
+    [finding] = [each for each in seeing.objects[:-1] if each["id"] == "C21"]
+    assert (seeing.code, finding["verdict"], finding["reason"]) == (0, "pass", "")
+    assert blind.code == 2
+    assert "the state of the account cannot be seen: give --observe-account\n" in blind.out
+
+
+def test_a_lost_update_of_the_account_is_shown(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_them_meet(monkeypatch)
+    for served in serve(AddsToATotal, tmp_path, account=AddsToATotal.observe_account):
+        look = ("--observe", served.state, "--observe-account", served.account, "--only", "C21")
+        out = " ".join(command("check", served.url, *FULLY, *look, "--patience", "0.1").out.split())
+    assert "16 callbacks of sent at once: effects of the account changed by" in out
+    assert f"--observe-account {served.account} --patience 0.1 --only C21 -v" in out
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("404 Not Found", "answered 404 Not Found: gone"), ("500 Oops", "answered 500 Oops: gone")],
+)
+def test_an_account_that_cannot_be_read_ends_the_run(status: str, told: str, command: Command, correct: Served) -> None:
+    for url in page(status, b"gone"):
+        look = ("--observe", correct.state, "--observe-account", url, "--only", "A01,C06")
+        [error] = command("check", correct.url, *FULLY, *look, "--format", "json").objects
+    assert (error["error"], error["hint"]) == ("ProbeFailed", "it must answer 200 with the state")
+    assert told in error["message"]
+    assert error["message"].startswith("--observe-account: ")
+
+
 def page(status: str, body: bytes = b"", content_type: str = "text/plain") -> Iterator[str]:
     """Serve a page that answers everything with the same, and return its address with a place for the message's id."""
 
@@ -472,6 +528,81 @@ def test_wait_waits_until_the_receiver_is_up(command: Command, tmp_path: Path, m
     assert result.code == 0
 
 
+_RESTART = """\
+import contextlib, os, pathlib, signal, subprocess, sys
+pid = pathlib.Path("pid")
+with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+pid.write_text(str(subprocess.Popen([sys.executable, "-m", "tests.checks.receivers.processes", *sys.argv[1:]]).pid))
+"""
+
+
+class Restarted:
+    """An app in a process of its own; `command` kills it and starts it again in the background."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        self.directory = directory
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}{PATH}"
+        (directory / "restart.py").write_text(_RESTART)
+        self.database = directory / "receiver.sqlite"
+        self.command = shlex.join([sys.executable, "restart.py", str(port), str(self.database), kind])
+        query = "SELECT status FROM effects WHERE message_id = '{message_id}'"
+        program = f"import sqlite3; print(sqlite3.connect({str(self.database)!r}).execute({query!r}).fetchall())"
+        self.observe = shlex.join([sys.executable, "-S", "-c", program])
+
+    def run(self) -> None:
+        subprocess.run(shlex.split(self.command), check=True)
+
+    def kill(self) -> None:
+        os.kill(int((self.directory / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def restarted(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Restarted]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    app = Restarted(request.param, tmp_path)
+    app.run()
+    yield app
+    app.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("restarted", "code", "verdict"),
+    [("CorrectReceiver", 0, "pass"), ("KnowsEventsInMemory", 1, "fail")],
+    indirect=["restarted"],
+)
+def test_a_command_restarts_the_app(restarted: Restarted, code: int, verdict: str, command: Command) -> None:
+    look = ("--observe-command", restarted.observe, "--restart-command", restarted.command, "--wait", "20")
+
+    result = command("check", restarted.url, *FULLY, *look, "--only", "B27", "--format", "json")
+
+    assert result.code == code
+    assert [each["verdict"] for each in result.objects[:-1] if each["id"] == "B27"] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("false", "'false' exited 1: without a message"),
+        ("sh -c 'echo stopping; echo no such unit >&2; exit 5'", "'sh' exited 5: no such unit"),
+        ("no-such-program", "'no-such-program' cannot be run"),
+    ],
+)
+def test_a_restart_that_fails_ends_the_run(given: str, told: str, command: Command, correct: Served) -> None:
+    look = ("--observe", correct.state, "--restart-command", given)
+
+    result = command("check", correct.url, *FULLY, *look, "--only", "C25", "--format", "json")
+
+    assert result.code == 2
+    error = result.objects[-1]
+    assert (error["type"], error["error"]) == ("error", "ProbeFailed")
+    assert f"--restart-command: {told}" in error["message"]
+
+
 BAD = [
     ((), "UsageError", "URL: there is no address of a receiver to check"),
     (("http://127.0.0.1:9/", "--only", "B04,Z1"), "UnknownName", "only: unknown check 'Z1'"),
@@ -493,6 +624,9 @@ BAD = [
         "UsageError",
         "do the same",
     ),
+    (("http://127.0.0.1:9/", "--restart-command", "kill '"), "UsageError", "is not a command line"),
+    (("http://127.0.0.1:9/", "--restart-command", " "), "UsageError", "the command is empty"),
+    (("http://127.0.0.1:9/", "--observe-account", "totals"), "InvalidSettings", "is not http"),
     (("http://127.0.0.1:9/", "--wait", "-1"), "InvalidDelay", "wait"),
 ]
 
@@ -580,7 +714,7 @@ def answered(repro: str) -> str:
 
 
 def run_in_a_shell(repro: str, *, check: bool = True) -> str:
-    """Run what does it again, as a reader would."""
+    """Run the command that repeats it, as a reader would."""
     scripts = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-c", repro],
@@ -611,7 +745,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
     )
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal nobody writes to any more
+    with contextlib.suppress(OSError):  # Linux raises it at the end of a terminal to which no process writes any more
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
@@ -681,7 +815,7 @@ def test_the_projects_table_has_effects(command: Command, tmp_path: Path) -> Non
     [
         (("--effect", "credits"), "'credits' is not NAME=STATUSES"),
         (("--effect", "credits=verfied"), "did you mean 'verified'?"),
-        (("--effect", "credits="), "there is no status"),
+        (("--effect", "credits="), "it has no status"),
         (("--terminal", "verfied"), "did you mean 'verified'?"),
         (("--effect", "credts=verified", "--only", "F01"), "did you mean 'credits'?"),
     ],
@@ -696,7 +830,7 @@ def test_a_wrong_meaning_is_an_error(arguments: tuple[str, ...], says: str, comm
 def test_a_meaning_needs_a_state(command: Command, correct: Served) -> None:
     result = command("check", correct.url, *FULLY, *MEANT)
     assert result.code == 2
-    assert "has effects and terminal, and no observe" in result.err
+    assert "has effects and terminal, but no observe" in result.err
 
 
 def test_the_report_says_what_was_inferred(command: Command, correct: Served) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from engagelab_mock.checks.check import Basis, Ended, Judgement
+from engagelab_mock.checks.check import Basis, Ended, Fix, Judgement
 from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.profile import accepted, describe
@@ -22,7 +24,7 @@ from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.explore.state import Path, Snapshot, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -48,11 +50,16 @@ class Trial:
         #: The ids of the messages that the finding shows; empty: all messages.
         self.shown: set[str] = set()
         self._started = stopwatch()
-        self._seconds = seconds
-        #: When the lifecycles of this trial's schedules began: a minute ago, so that all their events are past.
-        self._began = self.engagelab.clock.time() - 60
+        #: How long it may take, in seconds.
+        self.seconds = seconds
+        self.begin()
         #: The state of each message of this trial at the last read.
         self._states: dict[str, Snapshot] = {}
+
+    def begin(self, ago: float = 60) -> None:
+        """Let the messages and events that are made from now on be so old: a minute, so that all events are past."""
+        #: When the lifecycles of this trial's schedules began.
+        self._began = self.engagelab.clock.time() - ago
 
     # --- The receiver
 
@@ -82,6 +89,10 @@ class Trial:
         message = self.context.new_message(prepared=prepared, accepted=self._began, **data)
         self._states[message.id] = self.context.look(message)
         return message
+
+    def messages(self, count: int) -> list[Message]:
+        """Make messages as `message` does, without reading their states before their first callbacks."""
+        return [self.context.new_message(accepted=self._began) for _ in range(count)]
 
     def message_with(self, what: str, **data: Any) -> Message:
         """Do the same as `message`. If `prepare` fails for a message with such data, end the trial as inconclusive."""
@@ -162,28 +173,48 @@ class Trial:
             for _ in range(step.repeat):
                 yield self.send([events[label] for label in step.events])
 
-    def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
+    def send_at_once(self, event: Event, copies: int, *faults: Fault) -> list[Attempt]:
         """Send that many callbacks of one event at once, each with its own signature."""
-        return self._send_at_once([event] * copies)
+        return self.send_together([[event]] * copies, *faults)
 
-    def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
+    def send_together(self, callbacks: Sequence[Sequence[Event]], *faults: Fault) -> list[Attempt]:
+        """Send callbacks at once, each with its events and its own signature."""
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
-        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
-        pairs = list(zip(branches, events, strict=True))
+        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(callbacks)]
+        pairs = list(zip(branches, callbacks, strict=True))
+        given: Any = {"check": False, "fault": list(faults) or None}
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
+            made = app.run(gather(branch.deliver(ASYNC, events, given) for branch, events in pairs))
         else:
             try:
                 self.receiver.check_threads()
             except UsageError as error:
                 self.inconclusive(f"{error.what}: {error.hint}")
-            with ThreadPoolExecutor(len(events)) as pool:
-                sent = [pool.submit(copy_context().run, _deliver, branch, event) for branch, event in pairs]
+            # Without a common start, the first callback may be answered before the last thread has begun.
+            start = Barrier(len(callbacks))
+            with ThreadPoolExecutor(len(callbacks)) as pool:
+                sent = [
+                    pool.submit(copy_context().run, _deliver, branch, events, given, start) for branch, events in pairs
+                ]
                 made = [each.result() for each in sent]
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
+
+    def works_in_threads(self) -> bool:
+        """Tell whether an app that is called in process also works in a thread other than the test's."""
+        message = self.message()
+        self.send_at_once(self.event(message), 1)
+        return self.await_effect(message)
+
+    def expect_threads(self) -> None:
+        """End the trial if a WSGI app only works in the test's own thread."""
+        if self.transport == "wsgi" and not self.works_in_threads():
+            self.inconclusive(
+                "the app only works in the test's own thread, for example because of a transaction there: "
+                "check it over a socket"
+            )
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
         """Send the bytes of an earlier attempt again, including the signature."""
@@ -193,10 +224,6 @@ class Trial:
         """Send an address validation."""
         self._set_limit()
         return self.engagelab.validate_address(content, signed=signed, check=False).attempts[-1]
-
-    def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
-        """Send that many valid callbacks of different messages at once."""
-        return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
 
     # --- See the state
 
@@ -208,6 +235,12 @@ class Trial:
     def glance(self, message: Message) -> Snapshot:
         """Return the present state of a message."""
         return self._looked(message, self.context.look(message))
+
+    def numbers(self, places: Sequence[Message]) -> dict[tuple[int, Path], float]:
+        """Return each number in the present states of messages, by the message's index and the path."""
+        states = [(index, state_of(self.glance(place), place)) for index, place in enumerate(places)]
+        leaves = [((index, path), value) for index, state in states for path, value in state.items()]
+        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
 
     def await_effect(self, message: Message) -> bool:
         """Wait for a change of a message's state since the last read, and tell whether it has changed."""
@@ -251,9 +284,11 @@ class Trial:
 
     # --- End the trial
 
-    def fail(self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None) -> NoReturn:
-        """End the trial with FAIL; `schedule` repeats the callbacks of the failure, which rests on `basis`."""
-        raise Ended(Judgement.FAIL, reason, schedule, basis)
+    def fail(
+        self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None, fix: Fix | None = None
+    ) -> NoReturn:
+        """End the trial with FAIL; `schedule` repeats its callbacks, `basis` is its basis, `fix` another fix."""
+        raise Ended(Judgement.FAIL, reason, schedule, basis, fix)
 
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial with INCONCLUSIVE."""
@@ -300,17 +335,6 @@ class Trial:
         if attempt.outcome is Outcome.TIMEOUT:
             self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
-    def expect_answers_at_once(self, attempts: Sequence[Attempt], what: str) -> None:
-        """Do the same for callbacks sent at once; a late answer is only a warning.
-
-        An app in process shares this process's time with the threads of the other callbacks.
-        """
-        for attempt in attempts:
-            if attempt.outcome is Outcome.TIMEOUT and attempt.response is not None:
-                self.warn(f"one of {what}: {attempt.error}")
-            else:
-                self.expect_answer(attempt, f"one of {what}")
-
     def expect_own_state(self) -> None:
         """End the trial if effects are only visible in values that all messages share, which are not compared."""
         if not self.context.profile.own:
@@ -350,7 +374,7 @@ class Trial:
         """Return how long this trial may still take, in seconds, so that the receiver's time limit still fits in."""
         profile = self.context.known_profile
         # If a receiver takes long to answer, the same check needs more time.
-        seconds = self._seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
+        seconds = self.seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 
@@ -360,10 +384,12 @@ class Trial:
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit. If less time is left, end the trial as inconclusive."""
-        self.receiver.limit = self.context.limit
+        self.context.allow(self.context.limit)
         if self.time_left() < 0:
             self.out_of_time()
 
 
-def _deliver(branch: Engine, event: Event) -> list[Delivery]:
-    return run_sync(branch.deliver(SYNC, [event], {"check": False}))
+def _deliver(branch: Engine, events: Sequence[Event], given: Any, start: Barrier) -> list[Delivery]:
+    with suppress(BrokenBarrierError):
+        start.wait(ACKNOWLEDGEMENT_LIMIT)
+    return run_sync(branch.deliver(SYNC, events, given))

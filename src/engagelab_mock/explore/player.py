@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.io import Io
@@ -154,11 +155,19 @@ class Player:
 
     Before each schedule, it resets the app and prepares the messages with the probe's functions. With `reset`, all
     schedules of the same lifecycles are about the same messages. Retries wait in the player's own heap, in the order of
-    their times on its clock.
+    their times on its clock. With `set_time`, the app's clock goes along with that clock.
     """
 
     def __init__(
-        self, engine: Engine, probe: Probe, *, journal: Journal, clock: Any, number: int, retry: RetryPolicy = NO_RETRY
+        self,
+        engine: Engine,
+        probe: Probe,
+        app_clock: AppClock,
+        *,
+        journal: Journal,
+        clock: Any,
+        number: int,
+        retry: RetryPolicy = NO_RETRY,
     ) -> None:
         #: The clock's time at which the player was made.
         self.started: float = clock.time()
@@ -166,10 +175,18 @@ class Player:
         self._engine = engine
         self._receiver = engine.receiver
         self._clock = clock
+        self._app_clock = app_clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
         nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
-        self._sender = Sender(journal=journal, clock=engine.clock, generate=self._generate, nonces=nonces)
+        signs_by = clock if app_clock.can_be_set else engine.clock
+        self._sender = Sender(
+            journal=journal,
+            clock=signs_by,
+            generate=self._generate,
+            nonces=nonces,
+            sets_time=app_clock.can_be_set,
+        )
         self._retry = retry
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
@@ -183,6 +200,7 @@ class Player:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
         probe = self.probe
+        await self._app_clock.keep(io, self._clock.time())
         await probe.reset_app(io)
         script = self._script(schedule)
         messages = script.messages
@@ -235,7 +253,8 @@ class Player:
 
         Without them, an app that reads the wall clock would see events of the future.
         """
-        return float(self._clock.time()) if self._receiver.signature_clock == "virtual" else self.started
+        moves = self._app_clock.can_be_set or self._receiver.signature_clock == "virtual"
+        return float(self._clock.time()) if moves else self.started
 
     @property
     def last_state(self) -> Any:
@@ -276,9 +295,11 @@ class Player:
         __tracebackhide__ = True
         index, labels, delivery = placed
         records = played.records
+        probe, messages = self.probe, played.messages
+        if probe.set_time is not None:
+            await self._app_clock.keep(io, self._clock.time())
         attempt = await self._sender.attempt(io, delivery)
         before = after = records[-1].after if records else played.initial
-        probe, messages = self.probe, played.messages
         if probe.wait_idle is not None:
             await probe.idle(io, tuple([message.id for message in messages]))
         if probe.observe is not None:

@@ -33,7 +33,7 @@ def answers(method: str, path: str, answer: str, **more: Any) -> Callable[[_W], 
 
 
 def fit(template: str, path: str) -> dict[str, str] | None:
-    """Return what a path has in the places of a template's names, or None if it is another path.
+    """Return the values that a path has for a template's names, or None if the path does not fit the template.
 
     >>> fit("/_mock/inbox/{to}", "/_mock/inbox/+6591234567")
     {'to': '+6591234567'}
