@@ -111,6 +111,7 @@ def server(engagelab: EngageLab) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def page(browser: Chrome, server: ApiServer) -> Iterator[Page]:
+    browser.get("about:blank")  # the page of the test before misses its server
     logged(browser, "browser")
     logged(browser, "performance")
     page = Page(browser, server.url)

@@ -106,10 +106,18 @@ def test_callbacks_are_found(query: str, statuses: list[list[str]], talk: Talk, 
     assert callbacks(talk, query) == statuses
 
 
-def test_a_misspelt_filter_is_refused(talk: Talk) -> None:
-    answer = talk("GET", "/_mock/callbacks?outcome=acknowledgd")
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("callbacks?outcome=acknowledgd", "acknowledged"),
+        ("messages?status=snt", "sent"),
+        ("messages?sarch=x", "search"),
+    ],
+)
+def test_a_misspelt_filter_is_refused(path: str, meant: str, talk: Talk) -> None:
+    answer = talk("GET", f"/_mock/{path}")
     assert answer.error == (400, 3002)
-    assert "did you mean 'acknowledged'?" in answer.json["message"]
+    assert f"did you mean '{meant}'?" in answer.json["message"]
 
 
 def test_a_refused_call_is_among_the_callbacks(talk: Talk) -> None:

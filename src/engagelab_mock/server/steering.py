@@ -135,7 +135,7 @@ def enter_user_code(call: Call) -> Verified:
     body=NextStatus,
     body_required=False,
     example={"status": "delivered_failed", "error": 5012},
-    refused=NO_MESSAGE,
+    refused={**NO_MESSAGE, 409: "3003: nothing is still to come, and no status is given."},
 )
 def send_next(call: Call) -> SentEvent:
     """Send the next status of a message now, or another status in its place."""

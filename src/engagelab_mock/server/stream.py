@@ -49,13 +49,29 @@ class StreamQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Change(msgspec.Struct):
-    """The data of one event: what has changed since the event before."""
+    """What has changed since the event before."""
 
     changed: Annotated[
         list[Kind], Meta(description="What to read again. Callbacks, attempts and codes belong to messages.")
     ]
     restarted: Annotated[
         bool, Meta(description="The id to go on after is another server's: everything may have changed.")
+    ]
+
+
+class Event(msgspec.Struct):
+    """One server-sent event."""
+
+    id: Annotated[str, Meta(description="Later changes follow it: see `after`.")]
+    data: Annotated[
+        str,
+        Meta(
+            description="What has changed, as JSON.",
+            extra_json_schema={
+                "contentMediaType": "application/json",
+                "contentSchema": msgspec.json.schema(Change)["$defs"]["Change"],
+            },
+        ),
     ]
 
 
@@ -116,6 +132,8 @@ class Changes:
                     return condition.changes != changes or ended.is_set()
 
                 condition.wait_for(changed, min(deadline, beat) - now)
+                if ended.is_set():
+                    return
                 changes = condition.changes
                 number, kinds = self.read(number)
                 if kinds:
@@ -162,7 +180,7 @@ _MAKING = threading.Lock()
     "GET",
     "/_mock/stream",
     "Server-sent events: one at once, and then one after each change; in a second without one, an empty comment.",
-    content=Change,
+    content=Event,
     media_type="text/event-stream",
     query=StreamQuery,
 )

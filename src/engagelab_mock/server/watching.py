@@ -12,12 +12,12 @@ from engagelab_mock.clock.base import Entry
 from engagelab_mock.delivery.journal import Filters, check_filters, fits
 from engagelab_mock.delivery.model import Delivery, Refusal
 from engagelab_mock.delivery.outcome import Outcome
-from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.errors import EngageLabMockError, UnknownName
 from engagelab_mock.messages.scenario import INFERRED, START
+from engagelab_mock.protocol.status import Status
 from engagelab_mock.server.app import Call
 from engagelab_mock.server.callbacks import Callback, CallbackDetail, identify
 from engagelab_mock.server.operations import answers
-from engagelab_mock.server.schemas import StatusName
 from engagelab_mock.service.rest.exchange import ApiError
 from engagelab_mock.service.scheduler import ScheduledCallback
 
@@ -40,7 +40,10 @@ class MessagesQuery(msgspec.Struct, forbid_unknown_fields=True):
     search: Search | UnsetType = UNSET
     to: Annotated[str, Meta(description="The recipient.")] | UnsetType = UNSET
     template: Annotated[str, Meta(description="The template.")] | UnsetType = UNSET
-    status: Annotated[StatusName, Meta(description="A status that was sent.")] | UnsetType = UNSET
+    status: (
+        Annotated[str, Meta(description="A status that was sent.", extra_json_schema={"enum": [*map(str, Status)]})]
+        | UnsetType
+    ) = UNSET
     before: Annotated[str, Meta(description="The id of a message: only older ones.")] | UnsetType = UNSET
     limit: Limit = 50
 
@@ -124,6 +127,8 @@ class Callbacks(msgspec.Struct):
 def find_messages(call: Call) -> Messages:
     """Find messages by their recipient, template, status, or any text."""
     engine, query = call.engagelab._engine, call.query
+    if query.status is not UNSET and query.status not in list(Status):
+        raise call.refused(UnknownName("status", query.status, Status))
     engine.outbox.settle_quietly()
     messages = list(engine.messages)
     wanted = "" if query.search is UNSET else query.search.lower()
