@@ -229,6 +229,30 @@ def test_everything_by_keys_alone(page: Page, server: ApiServer, engagelab: Enga
     page.shows("/send")
 
 
+def test_what_somebody_types_survives_what_arrives(page: Page, server: ApiServer) -> None:
+    Talk(server)("POST", "/v1/messages", message())
+    page.shows("+6591234567")
+    page.one("input[name=code]").click()
+    page.type("12")
+    Talk(server)("POST", "/v1/messages", message("ann@example.com"))
+    page.shows("ann@example.com")
+    page.type("34")
+    field = page.browser.switch_to.active_element
+    assert (field.get_attribute("name"), field.get_attribute("value")) == ("code", "1234")
+
+
+def test_a_gesture_shows_its_call_and_a_message_is_copied_as_a_test(page: Page, engagelab: EngageLab) -> None:
+    run = engagelab.send("+6591234567", scenario=["plan"])
+    page.open(f"#/messages/{run.message_id}")
+    page.click("sent")
+    page.shows(f'curl -X POST -d \'{{"status":"sent"}}\' {page.url}/_mock/messages/{run.message_id}/next')
+    page.until(lambda: engagelab.journal.statuses == ["plan", "sent"])
+    page.click("pytest")
+    page.shows("engagelab.play('eg1:plan,sent')")
+    page.click("token")
+    page.until(lambda: page.one("#said code").text == "eg1:plan,sent")
+
+
 def test_a_filter_in_the_address_is_applied_and_back_works(page: Page, engagelab: EngageLab) -> None:
     engagelab.send("+6591234567", scenario=["plan"])
     engagelab.send("+6591234568", scenario=["plan"])
