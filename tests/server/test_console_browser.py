@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -365,6 +368,25 @@ def test_a_server_that_was_killed_and_is_back_is_caught_up_with(browser: Chrome)
             page.shows("The server was restarted")
             page.shows("+6591234568")
             page.until(lambda: "+6591234567" not in page.text)
+    logged(browser, "browser")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="programs cannot be stopped here")
+def test_a_server_that_hangs_is_stale_until_it_goes_on(browser: Chrome) -> None:
+    arguments = [sys.executable, "-m", "engagelab_mock", "serve", "--port", "0", "--format", "json"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
+        try:
+            assert program.stdout is not None
+            page = Page(browser, json.loads(program.stdout.readline())["url"])
+            page.open()
+            page.state("connected")
+            program.send_signal(signal.SIGSTOP)
+            page.state("stale")
+            program.send_signal(signal.SIGCONT)
+            page.state("connected")
+            assert "restarted" not in page.text
+        finally:
+            program.kill()
     logged(browser, "browser")
 
 

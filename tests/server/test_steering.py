@@ -91,6 +91,7 @@ def test_what_is_to_come_is_delayed() -> None:
         assert [each["at"] for each in talk("GET", f"/_mock/messages/{name}").json["due"]] == [at + 60 for at in before]
         clock.advance(30)
         assert engagelab.journal.statuses == ["plan"]
+        assert talk("GET", f"/_mock/messages/{name}").json["arrived"] is None
         clock.advance(40)
         engagelab.journal.wait_for(status="delivered")
         assert engagelab.inbox("+6591234567").code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +55,10 @@ def test_the_first_event_names_everything(talk: Talk) -> None:
     assert events(talk("GET", f"/_mock/stream?after={name}").body) == [(name, {"changed": [], "restarted": False})]
 
 
+def test_a_request_for_the_head_alone_ends(talk: Talk) -> None:
+    assert talk("HEAD", "/_mock/stream?follow").status == 200
+
+
 def test_an_event_names_what_has_changed_since(talk: Talk, engagelab: EngageLab) -> None:
     [(name, _)] = events(talk("GET", "/_mock/stream").body)
     engagelab.rule(error=5013)
@@ -92,16 +97,31 @@ def test_a_change_reaches_a_follower_and_none_is_lost_between_two(engagelab: Eng
             assert "rules" in next(stream)[1]["changed"]
 
 
-def test_an_attempt_to_one_of_several_receivers_is_a_change() -> None:
-    receivers = [Receiver.recording(), Receiver.recording()]
-    with (
-        EngageLab(receivers, clock=LiveClock()) as engagelab,
-        ApiServer(engagelab) as server,
-        following(server) as stream,
-    ):
-        next(stream)
-        engagelab.send("+6591234567", scenario=["plan"])
-        assert next(stream)[1]["changed"] == ["messages"]
+def test_an_attempt_is_a_change_while_another_receiver_has_not_answered() -> None:
+    answer, called = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+
+    def slow(number: int) -> Callable[[Any, Any], list[bytes]]:
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            called[number].set()
+            answer[number].wait(PATIENCE)
+            start_response("200 OK", [])
+            return []
+
+        return app
+
+    receivers = [Receiver.wsgi(slow(number), limit=None, description=str(number)) for number in range(2)]
+    with EngageLab(receivers, clock=LiveClock()) as engagelab, ApiServer(engagelab) as server:
+        talk = Talk(server)
+        talk("GET", "/_mock/stream")
+        engagelab.begin_send("+6591234567", scenario=["plan"])
+        assert all(each.wait(PATIENCE) for each in called)
+        [(name, _)] = events(talk("GET", "/_mock/stream").body)
+        answer[0].set()
+        engagelab.journal.wait_for(receiver=receivers[0], timeout=PATIENCE)
+        [(_, data)] = events(talk("GET", f"/_mock/stream?after={name}").body)
+        assert data["changed"] == ["messages"]
+        answer[1].set()
+        engagelab.journal.wait_for(receiver=receivers[1], timeout=PATIENCE)
 
 
 def test_closing_the_server_ends_it(engagelab: EngageLab) -> None:

@@ -193,5 +193,6 @@ def follow_changes(call: Call) -> Response:
             changes.listen(call.app)
     after, follow = call.query.after, call.query.follow
     after = call.request.headers.get("Last-Event-ID", "") if after is UNSET else after
-    seconds = 0.0 if follow is UNSET else float(FOLLOW_LIMIT) if isinstance(follow, str) else follow
+    once = follow is UNSET or call.request.method == "HEAD"
+    seconds = 0.0 if once else float(FOLLOW_LIMIT) if isinstance(follow, str) else follow
     return Response(changes.events(call.app, after, seconds), content_type="text/event-stream; charset=utf-8")
