@@ -130,7 +130,14 @@ def results(folder: Path) -> Iterator[Any]:
     yield from engagelab.journal.refusals
     exploration = engagelab.explore("delivered", check=False, merge=True)
     failure = exploration.failures[0]
-    yield from (exploration, exploration.merging, failure, failure.violation, failure.played, failure.played.records[-1])
+    yield from (
+        exploration,
+        exploration.merging,
+        failure,
+        failure.violation,
+        failure.played,
+        failure.played.records[-1],
+    )
     yield from (failure.schedule, failure.schedule.steps[0])
     report = engagelab.check(only=["A0*"])
     yield from (report, *report.findings, report.findings[0].check, *report.findings[0].exchanges)
