@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Receiver, Report
+from engagelab_mock import EngageLab, Judgement, Receiver, Report, ScheduleFailed, exactly_once
 from engagelab_mock.checks import context as contexts
 from engagelab_mock.checks import duplicates, ordering, trial
 from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.profile import ReceiverProfile
 from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import PATH, Refused
-from tests.checks.receivers.frameworks import on_flask
+from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.truth.receivers import (
     SETTINGS,
     AppendOnlyLog,
@@ -392,3 +394,48 @@ def test_copies_at_once_that_are_answered_late_are_judged_by_their_effect(
     assert finding.verdict is verdict
     assert finding.warnings[0].startswith("one of 8 copies of delivered at once: answered 200 after")
     assert not finding.reason or "after one callback it is 1" in finding.reason
+
+
+class WorksInATask(AppendOnlyLog):
+    """Answer at once, and do the work in a task of the app's event loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
+        self.check_nonce(nonce, body)
+        self.tasks.add(asyncio.get_running_loop().create_task(self.later(envelope)))
+
+    async def later(self, envelope: dict[str, Any]) -> None:
+        await asyncio.sleep(0.001)
+        self.work(envelope)
+
+
+class WorksInATaskTwice(WorksInATask, AppendsTwice):
+    """Append an event that is sent again."""
+
+
+@pytest.mark.parametrize(("kind", "fails"), [(WorksInATask, []), (WorksInATaskTwice, ["C01"])])
+def test_an_app_in_process_works_on_between_two_requests(kind: type[InMemory], fails: list[str]) -> None:
+    app = kind()
+    receiver = Receiver.asgi(on_fastapi(app), PATH, **SETTINGS, observe=app.observe)
+    with EngageLab(receiver) as engagelab:
+        report = engagelab.check(only=["A11", "B06", "B07", "B14", "B25", "C01", "C06"], patience=3.0)
+        assert [finding.id for finding in report.of(Judgement.FAIL)] == fails
+        assert {finding.verdict for finding in report.findings if not finding.left_out} <= {
+            *(Judgement.PASS, Judgement.FAIL)
+        }
+
+
+@pytest.mark.parametrize(("kind", "fails"), [(WorksInATask, False), (WorksInATaskTwice, True)])
+def test_an_app_in_process_works_on_between_two_callbacks_of_a_schedule(kind: type[InMemory], fails: bool) -> None:
+    app = kind()
+
+    def times_delivered(message_id: str) -> dict[str, int]:
+        return {"delivered": sum(entry["status"] == "delivered" for entry in app.observe(message_id))}
+
+    receiver = Receiver.asgi(on_fastapi(app), PATH, **SETTINGS, observe=times_delivered, wait_idle=0.05)
+    once = [exactly_once("delivered", when="delivered")]
+    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed) if fails else nullcontext():
+        engagelab.replay("eg1:delivered:delivered,delivered", invariants=once)

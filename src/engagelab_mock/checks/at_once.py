@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -46,7 +45,7 @@ def send_all(trial: Trial, callbacks: Sequence[Sequence[Event]]) -> Sent:
         if len(still) == len(refused) and (not any(_busy(attempt) for _, attempt in still) or stopwatch() >= end):
             break
         refused = still
-        time.sleep(LOOK)
+        trial.receiver.wait(LOOK)
     last = Sent([attempt for attempt in attempts if _crashed(attempt)], [attempt for _, attempt in refused])
     if any(map(_busy, last.refused)):
         last.expect_none_refused(trial)
@@ -80,7 +79,7 @@ def stays(trial: Trial, wrong: Callable[[], list[_Found]], at_least: float = 0.0
     patience = max(_patience(trial), at_least)
     found, end = wrong(), stopwatch() + patience
     while found and stopwatch() < end:
-        time.sleep(LOOK)
+        trial.receiver.wait(LOOK)
         now = wrong()
         if len(now) < len(found):
             end = stopwatch() + patience

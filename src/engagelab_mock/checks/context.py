@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -191,7 +190,7 @@ class Context:
         self.settle()
         now = self.look_for_change(before, message)
         for _ in range(_LOOKS):
-            time.sleep(LOOK)
+            self.receiver.wait(LOOK)
             known, now = now, self.look(message)
             if now == known:
                 break
@@ -302,7 +301,7 @@ class Context:
             patience = max(min(self.patience, PROMPT), 3 * self.profile.lag)
         end = stopwatch() + patience
         while not self.changed(before, now := self.look(message), message) and stopwatch() < end:
-            time.sleep(LOOK)
+            self.receiver.wait(LOOK)
         return now
 
     def settle(self) -> None:
@@ -315,14 +314,14 @@ class Context:
             return
         if not profile.own:
             # The callback would change the shared values.
-            time.sleep(1.5 * profile.lag)
+            self.receiver.wait(1.5 * profile.lag)
             return
         with self.apart():
             message = self.new_message()
             before = self.look(message)
             self.send_valid(message, profile.status)
             self.look_for_change(before, message, max(_QUEUE, 5 * profile.lag))
-        time.sleep(min(_OVERTAKEN, profile.lag))
+        self.receiver.wait(min(_OVERTAKEN, profile.lag))
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
         """Send a valid callback of one status; return None if the receiver does not subscribe to that status."""
@@ -342,7 +341,7 @@ class Context:
         while not self._answers(max(0.05, min(1.0, end - stopwatch()))):
             if once or stopwatch() >= end:
                 return False
-            time.sleep(LOOK)
+            self.receiver.wait(LOOK)
         return True
 
     def _answers(self, limit: float) -> bool:

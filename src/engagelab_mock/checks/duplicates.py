@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -238,7 +237,7 @@ def _lose(
     with during():
         trial.send(once.event(message), *faults)
         # The sender does not wait for the handler any more. The handler may finish, or may never have begun.
-        time.sleep(max(finishes, 2 * usual))
+        trial.receiver.wait(max(finishes, 2 * usual))
         if not trial.context.profile.lag:
             trial.context.look_for_change(before, message, _PATIENCE)
     once.learn()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
@@ -199,7 +198,7 @@ class Orderings:
         """Tell whether an error is seen, and stays for as long as the app may still work after its answer."""
         end = stopwatch() + self.grace()
         while (found := bool(wrong())) and stopwatch() < end:
-            time.sleep(_LOOK)
+            self.trial.receiver.wait(_LOOK)
             self.look_again()
         return found
 

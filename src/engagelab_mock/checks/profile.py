@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -169,7 +168,7 @@ class _Finder:
                     "`wait_idle` if the app still works",
                 )
             # The app may still work on an earlier callback.
-            time.sleep(LOOK)
+            self._context.receiver.wait(LOOK)
             one = other
 
     def _try_statuses(self, profile: ReceiverProfile) -> tuple[list[_Tried], _Tried | None]:
@@ -207,7 +206,7 @@ class _Finder:
                     return each
             if stopwatch() >= end:
                 return None
-            time.sleep(LOOK)
+            self._context.receiver.wait(LOOK)
 
     def _measure(self, status: str) -> float:
         """Return how long after their answers two callbacks of this status have an effect."""

@@ -6,13 +6,13 @@ run. It is never regarded as a state.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from copy import deepcopy
-from sys import getsizeof
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import ASYNC, Io, call_in_time
+from engagelab_mock.delivery.snapshot import PLAIN, snapshot
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, StateNotSettled, UsageError
 from engagelab_mock.eventloop import limited, stopwatch
 from engagelab_mock.protocol.status import Effects, Meaning, Statuses
@@ -31,8 +31,6 @@ SetTime = Callable[[float | None], Any]
 IDLE_LIMIT = 10.0
 #: How often the state is read until it stops changing, in seconds.
 _LOOK = 0.005
-#: The most characters that a state may have as text.
-_CHARACTERS = 1_000_000
 
 
 class ProbeOptions(TypedDict, total=False):
@@ -114,6 +112,7 @@ class Probe:
         *,
         wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         copy: Callable[[Any], Any] | None = None,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         given = (observe, prepare, reset, wait_idle, effects, terminal, observe_account, set_time, restart)
         check_probe(dict(zip(PROBE_OPTIONS, given, strict=True)), where="probe")
@@ -130,6 +129,8 @@ class Probe:
         self._wait_for = wait_for
         #: Copies a state that has changed. It raises `ProbeFailed` for a state that cannot be compared.
         self._copy = copy or snapshot
+        #: Waits some seconds in a synchronous call, so that the app can work meanwhile.
+        self._wait = wait
         self._seen = False
         self._unknown: ProbeFailed | None = None
 
@@ -146,12 +147,12 @@ class Probe:
             return None
         try:
             state = self.observe(message_id)
-            if type(state) not in _PLAIN and isinstance(state, Awaitable):
+            if type(state) not in PLAIN and isinstance(state, Awaitable):
                 state = await self._awaited(io, state, "observe")
         except Exception as error:
             return self._failed_look(error)
         self._seen = True
-        if type(state) in _PLAIN and type(state) is type(before) and state == before:
+        if type(state) in PLAIN and type(state) is type(before) and state == before:
             return before
         kept = self._copy(state)
         return before if before is not None and type(kept) is type(before) and kept == before else kept
@@ -203,12 +204,19 @@ class Probe:
         elif self.observe is not None:
             await self._wait_until_same(io, message_ids, wait_idle)
 
+    async def pause(self, io: Io, seconds: float) -> None:
+        """Wait so many seconds of real time, in which the app can work."""
+        if io is ASYNC:
+            await io.pause(seconds)
+        else:
+            self._wait(seconds)
+
     async def _wait_until_same(self, io: Io, message_ids: tuple[str, ...], seconds: float) -> None:
         limit = IDLE_LIMIT + 10 * seconds
         state = [await self.look(io, each) for each in message_ids]
         started = since = stopwatch()
         while True:
-            await io.pause(min(_LOOK, seconds))
+            await self.pause(io, min(_LOOK, seconds))
             # Take the time before the read, so that the time of a slow read does not count as time without a change.
             now = stopwatch()
             again = [await self.look(io, each) for each in message_ids]
@@ -286,115 +294,3 @@ def _failure(name: str, error: Exception) -> ProbeFailed:
 async def _in_time(value: Awaitable[Any]) -> Any:
     async with limited(IDLE_LIMIT):
         return await value
-
-
-# A copy of a state.
-
-#: Types whose values cannot change, so they need no copy.
-_FIXED = frozenset({str, int, float, bool, bytes, type(None)})
-#: Types that are copied without a closer check: of the immutable types, only a float can be unequal to itself.
-_CHEAP = _FIXED - {float}
-_BYTES = 100_000
-_ROWS = frozenset({tuple, list, set, frozenset})
-_PLAIN = frozenset({*_FIXED, *_ROWS, dict})
-_HINT = "return plain values, such as a str, a tuple or a dict, read while the session is open"
-
-
-def snapshot(state: Any) -> Any:
-    """Return a copy of a state that does not change when the original does.
-
-    >>> live = {"status": "sent"}
-    >>> kept = snapshot(live)
-    >>> live["status"] = "delivered"
-    >>> kept
-    {'status': 'sent'}
-
-    Raises `ProbeFailed` for a state that cannot be copied, does not equal its copy, or has over a million characters.
-    """
-    if type(state) is dict:
-        kinds = {*map(type, state.values())}
-        if kinds <= _CHEAP and _FIXED.issuperset(map(type, state)) and sum(map(getsizeof, state.values())) < _BYTES:
-            return state.copy()
-    try:
-        copied = _copied(state)
-    except (_NotPlain, RecursionError):
-        copied = _deep_copied(state)
-    check_size(copied)
-    return copied
-
-
-def check_size(state: Any) -> None:
-    """Raise `ProbeFailed` for a state of over a million characters; `state` is plain data.
-
-    >>> check_size({"status": "sent"})
-    """
-    if (size := _size(state)) > _CHARACTERS:
-        what = f"observe returned a state of about {size:,} characters; at most {_CHARACTERS:,} are compared"
-        raise ProbeFailed(what, where="observe", hint="return the values that matter, such as the status")
-
-
-def _deep_copied(state: Any) -> Any:
-    check_readable(state)
-    try:
-        copied = deepcopy(state)
-    except Exception as error:
-        raise unreadable(state, error, "copied") from None
-    try:
-        same = copied == state
-        shown = "" if same else f"{state!r:.100}"
-    except Exception as error:
-        raise unreadable(state, error, "read") from None
-    if not same:
-        raise ProbeFailed(f"observe returned {shown}, which does not equal its own copy", where="observe", hint=_HINT)
-    return copied
-
-
-def check_readable(value: Any) -> None:
-    """Raise `ProbeFailed` for a value of a state that cannot be compared: a generator, or NaN.
-
-    >>> check_readable("sent")
-    """
-    if isinstance(value, Iterator):
-        what = f"observe returned a {type(value).__name__}, which can be read only once"
-        raise ProbeFailed(what, where="observe", hint="return a list of it")
-    if isinstance(value, float) and value != value:
-        what = f"observe returned {value!r}, which does not equal itself: each look would be a change"
-        raise ProbeFailed(what, where="observe", hint="return None for a number that is not known")
-
-
-def unreadable(state: Any, error: Exception, verb: str) -> ProbeFailed:
-    """Return the error for a state that cannot be read or copied.
-
-    >>> print(unreadable(object(), ValueError("the session is closed"), "read").what)
-    observe returned a value of type object that cannot be read: ValueError: the session is closed
-    """
-    said = f"{type(error).__name__}: {error}".partition("\n")[0]
-    what = f"observe returned a value of type {type(state).__name__} that cannot be {verb}: {said:.300}"
-    return ProbeFailed(what, where="observe", hint=_HINT)
-
-
-class _NotPlain(Exception):
-    """Signal that a state has a value of a type that only `deepcopy` can copy."""
-
-
-def _copied(state: Any) -> Any:
-    kind = type(state)
-    if kind in _FIXED:
-        if kind is float:
-            check_readable(state)
-        return state
-    if kind is dict:
-        return {_copied(key): _copied(value) for key, value in state.items()}
-    if kind in _ROWS:
-        return kind([_copied(entry) for entry in state])
-    raise _NotPlain
-
-
-def _size(state: Any) -> int:
-    """Return the approximate number of characters of a plain state as text; other values count as one."""
-    kind = type(state)
-    if kind is str or kind is bytes:
-        return len(state)
-    if kind is dict:
-        return sum([_size(key) + _size(value) for key, value in state.items()])
-    return sum([_size(entry) for entry in state]) if kind in _ROWS else 1

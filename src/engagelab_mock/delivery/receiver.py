@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from inspect import iscoroutinefunction
@@ -17,6 +18,7 @@ from engagelab_mock.delivery.recorder import Recorder
 from engagelab_mock.delivery.transport import DistantTransport, Transport, in_django_transaction
 from engagelab_mock.delivery.transport.wsgi import WsgiTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, portable
+from engagelab_mock.eventloop import sleep
 from engagelab_mock.protocol.settings import CallbackSettings, ticked
 from engagelab_mock.protocol.signature import Signer
 from engagelab_mock.protocol.status import Effects, Statuses
@@ -244,7 +246,18 @@ class Receiver:
         True
         """
         chosen = {name: getattr(self, name) if given.get(name) is None else given[name] for name in PROBE_OPTIONS}
-        return Probe(**chosen, **more)
+        return Probe(**chosen, **more, wait=self.wait)
+
+    def wait(self, seconds: float) -> None:
+        """Wait so many seconds; the loop of an ASGI app runs meanwhile, with the tasks that the app has started.
+
+        >>> Receiver.recording().wait(0.001)
+        """
+        if self.transport.name == "asgi":
+            transport: Any = self.transport
+            transport.run(sleep(seconds))
+        else:
+            time.sleep(seconds)
 
     @property
     def address(self) -> str:

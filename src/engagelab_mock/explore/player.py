@@ -306,7 +306,7 @@ class Player:
         while (now := await self.look(io, played.messages, played.final)) is played.final:
             if stopwatch() >= ends:
                 return
-            await io.pause(_LOOK)
+            await self.probe.pause(io, _LOOK)
         after = "+".join(played.records[-1].events) if played.records else "prepare"
         raise StateNotSettled(
             f"the state changed from {played.final!r:.200} to {now!r:.200} after {after}, and no callback was sent",

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engagelab_mock.delivery.probe import check_readable, check_size, unreadable
+from engagelab_mock.delivery.snapshot import check_readable, check_size, unreadable
 from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
