@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
@@ -35,18 +35,19 @@ from engagelab_mock.explore.invariants import (
     unrecognised,
 )
 from engagelab_mock.explore.lifecycle import lifecycle_with
+from engagelab_mock.explore.plan import Explored, chosen_schedules
 from engagelab_mock.explore.player import Played, Player, text_of
+from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce_race
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in, shrink
+from engagelab_mock.explore.schedules import FaultsChoice, shrink
+from engagelab_mock.explore.serial import SERIALIZABLE, Serials, together_at
+from engagelab_mock.explore.switchpoints import SwitchPoint, SwitchPoints
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
     from engagelab_mock.protocol.events import Event
     from engagelab_mock.service.engine import Engine
-
-#: What `explore` takes: lifecycles as `schedules` takes them, or schedules.
-Explored = LifecycleChoice | Schedule | Iterable[Schedule]
 
 
 class ExploreOptions(ProbeOptions, total=False):
@@ -66,6 +67,13 @@ class ExploreOptions(ProbeOptions, total=False):
     batchings: bool
     #: The faults that are applied to one delivery of a schedule: "at-least-once", or a list of names. Default: none.
     faults: FaultsChoice
+    #: How many handlers run at the same time, 2 or 3: each callback with its duplicates and with its neighbours. Then
+    #: no other schedules are played, and the default of `invariants` is that the outcome is a serial one.
+    concurrent: int | None
+    #: How often a handler is stopped that could go on, at most. Default: 2.
+    preemptions: int
+    #: More functions at which handlers are switched, by their names, such as "shop.cache.get".
+    switch_points: Sequence[SwitchPoint]
     #: The maximum number of schedules to play.
     limit: int | None
     #: The maximum time to spend, in seconds. The schedule under way is finished.
@@ -84,46 +92,6 @@ def check_explore_options(given: ExploreOptions) -> None:
     for name in given:
         if name not in ExploreOptions.__annotations__:
             raise UnknownName("argument", name, ExploreOptions.__annotations__, where="explore")
-
-
-def chosen_schedules(
-    token: str | None, chosen: Sequence[Explored], options: ExploreOptions
-) -> Schedules | list[Schedule]:
-    """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
-
-    >>> chosen_schedules("eg1:plan", ["verified"], {})
-    [<Schedule eg1:plan>]
-    >>> chosen_schedules(None, ["verified"], {"duplicates": 0})
-    <Schedules: 24 of 24>
-    """
-    if token is not None:
-        return [Schedule.parse(token)]
-    if len(chosen) == 1 and isinstance(chosen[0], Schedules):
-        return chosen[0]
-    given: list[Schedule] = []
-    lifecycles: list[LifecycleChoice] = []
-    for each in chosen:
-        several = schedules_in(each)
-        if several is None:
-            lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses arguments that are not lifecycles
-        else:
-            given.extend(several)
-    if given and lifecycles:
-        raise UsageError(
-            "give lifecycles or schedules, not both",
-            where="explore",
-            hint="schedules('verified') makes the schedules of a lifecycle",
-        )
-    if given:
-        return given[: options.get("limit")]
-    return schedules(
-        *lifecycles,
-        orderings=options.get("orderings", True),
-        duplicates=options.get("duplicates", 1),
-        batchings=options.get("batchings", False),
-        faults=options.get("faults"),
-        limit=options.get("limit"),
-    )
 
 
 async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: ExploreOptions) -> Exploration:
@@ -176,6 +144,9 @@ class _Explorer:
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
+        #: The invariant that is taken if none is given; it does not judge races.
+        self._default: Invariant | None = None
+        self._points = SwitchPoints(options.get("switch_points") or ())
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
@@ -184,6 +155,7 @@ class _Explorer:
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._baselines = Baselines(self._player)
+        self._serials = Serials(self._player)
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -192,11 +164,13 @@ class _Explorer:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
+        if isinstance(plan, Races):
+            plan.check_receiver(engine.receiver, self._probe)
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
-        self._player = self._made_player(journal=Journal(limit=1), clock=clock)
-        self._baselines = Baselines(self._player)
+        self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
+        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
@@ -211,6 +185,9 @@ class _Explorer:
                 exploration.schedules += 1
                 exploration.deliveries += len(played.records)
                 exploration.states = len(self._states)
+                if isinstance(plan, Races):
+                    plan.learn(played)
+                    exploration.total = len(plan)
                 progress.step(exploration)
                 if violation is None:
                     continue
@@ -225,6 +202,8 @@ class _Explorer:
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
+                if isinstance(plan, Races):
+                    plan.check_reached(self._points)
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -257,15 +236,18 @@ class _Explorer:
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
-    def _made_player(self, *, journal: Journal, clock: Any) -> Player:
+    def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
         number, retry = self._engine.exploring.count, retry_policy(self._options.get("retry"))
-        return Player(self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry)
+        player = Player(self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry)
+        player.points, player.strict = self._points, strict
+        return player
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
         meant = meaning_invariants(self._probe.meaning)
         if given is None:
-            return [converges(), *meant] if observed else []
+            self._default = converges()
+            return [self._default, *meant] if observed else []
         invariants = [*check_invariants(given), *meant]
         blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
         if blind:
@@ -319,11 +301,18 @@ class _Explorer:
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
         """Return the first violation: an invariant returns it, returns it as a string, or raises `AssertionError`."""
         __tracebackhide__ = True
-        if only is None or only == ACKNOWLEDGED:
+        raced, invariants = together_at(played.schedule) >= 0, self._invariants
+        if raced:
+            found = await self._serials.violation(io, played) if only in {None, SERIALIZABLE} else None
+            if found is not None:
+                return found
+            invariants = [each for each in invariants if each is not self._default]
+        # A receiver may refuse a callback that is early, if it would refuse it in some serial order, too.
+        if only in {None, ACKNOWLEDGED} and not (raced and self._serials.acknowledges(played)):
             for record in played.records:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
-                    return given_up(record)
-        for invariant in self._invariants:
+                    return given_up(record, in_threads=raced)
+        for invariant in invariants:
             found = await self._found(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
                 # If two playings in order differ in the same way, the schedule is not the cause.
@@ -364,17 +353,22 @@ class _Explorer:
             await self._player.check_settled(io, SETTLES)
             await self._baselines.check_reset(io)
 
-            async def fails(candidate: Schedule) -> bool:
+            async def tried(candidate: Schedule) -> tuple[Played, bool]:
                 nonlocal smallest
                 again, wrong = await self._judged(io, candidate, only=violation.invariant, blind=True)
-                if wrong is None:
-                    return False
-                smallest = (again, wrong)
-                return True
+                if wrong is not None:
+                    smallest = (again, wrong)
+                return again, wrong is not None
+
+            async def fails(candidate: Schedule) -> bool:
+                return (await tried(candidate))[1]
 
             repeatable = await fails(found)
             if repeatable and self._engine.exploring.replaying is None:
-                await shrink(found, fails)
+                if together_at(found) < 0:
+                    await shrink(found, fails)
+                else:
+                    await reduce_race(found, tried, self._options.get("preemptions", PREEMPTIONS))
         return Failure(
             schedule=smallest[0].schedule,
             found=found,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import StateNotSettled, reduce_struct
+from engagelab_mock.errors import ProbeFailed, StateNotSettled, reduce_struct
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import Script, labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
@@ -28,6 +28,8 @@ from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
+    from engagelab_mock.explore.orders import Trace
+    from engagelab_mock.explore.switchpoints import SwitchPoints
     from engagelab_mock.service.engine import Engine
 
 
@@ -76,6 +78,8 @@ class Played(msgspec.Struct, eq=False):
     observed: bool = False
     #: The playings of this schedule's events in order, to compare with; None if no invariant compares.
     baseline: Baseline | None = None
+    #: The steps of the handlers that ran at the same time or crashed, for each such step of the schedule.
+    traces: list[Trace] = []
 
     @property
     def states(self) -> list[Any]:
@@ -171,6 +175,12 @@ class Player:
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
         self._sender = Sender(journal=journal, clock=engine.clock, generate=self._generate, nonces=nonces)
         self._retry = retry
+        #: The switch points of the handlers; default: those of the known drivers.
+        self.points: SwitchPoints | None = None
+        #: Whether it is an error if the handlers cannot follow an order.
+        self.strict = True
+        #: Whether each handler runs in its own thread, also if it is alone: once any have run at the same time.
+        self._in_threads = False
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
         # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
@@ -183,6 +193,7 @@ class Player:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
         probe = self.probe
+        self._in_threads = self._in_threads or any(step.beside for step in schedule.steps)
         await probe.reset_app(io)
         script = self._script(schedule)
         messages = script.messages
@@ -195,6 +206,10 @@ class Player:
             if step.delay:
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
+            if step.beside:
+                if not await self._attempt_together(io, played, index, step, script):
+                    break
+                continue
             callback_events, body, message_id = script.content(step.events)
             if not callback_events:
                 continue
@@ -274,22 +289,73 @@ class Player:
     async def _attempt(self, io: Io, played: Played, placed: _Placed) -> None:
         """Make a delivery's next attempt, record it, and enter its retry if it failed."""
         __tracebackhide__ = True
+        if not self._in_threads:
+            await self._sender.attempt(io, placed[2])
+        else:
+            await self._run_handlers(io, played, [placed], "")
+        before = played.final
+        self._record(played, placed, before, await self._state_after(io, played, before))
+
+    def _record(self, played: Played, placed: _Placed, before: Any, after: Any) -> None:
         index, labels, delivery = placed
-        records = played.records
-        attempt = await self._sender.attempt(io, delivery)
-        before = after = records[-1].after if records else played.initial
-        probe, messages = self.probe, played.messages
-        if probe.wait_idle is not None:
-            await probe.idle(io, tuple([message.id for message in messages]))
-        if probe.observe is not None:
-            after = await self.look(io, messages, before)
-        records.append(Record(index, labels, delivery, attempt, before, after))
+        attempt = delivery.attempts[-1]
+        played.records.append(Record(index, labels, delivery, attempt, before, after))
         if not attempt.acknowledged:
             wait = delivery.retry.wait_after(attempt.number)
             if wait is None:
                 delivery.given_up = True
             else:
                 self._enter(wait, placed)
+
+    async def _state_after(self, io: Io, played: Played, before: Any) -> Any:
+        probe, messages = self.probe, played.messages
+        if probe.wait_idle is not None:
+            await probe.idle(io, tuple([message.id for message in messages]))
+        return before if probe.observe is None else await self.look(io, messages, before)
+
+    async def _attempt_together(self, io: Io, played: Played, index: int, step: Step, script: Script) -> bool:
+        """Attempt the deliveries of a step at the same time; return False if the state cannot be read after that."""
+        __tracebackhide__ = True
+        contents = [(labels, *script.content(labels)) for labels in step.callbacks]
+        placed = [
+            (index, labels, Delivery(self._receiver, events, body, message_id, self._retry))
+            for labels, events, body, message_id in contents
+            if events
+        ]
+        if not placed:
+            return True
+        played.traces.append(await self._run_handlers(io, played, placed, step.order if len(placed) > 1 else ""))
+        before, readable = played.final, True
+        try:
+            after = await self._state_after(io, played, before)
+        except ProbeFailed as error:
+            # Two rows instead of one can make `observe` raise: this is a result of the race.
+            if error.where != "observe" or error.__cause__ is None:
+                raise
+            after, readable = f"({error.what})", False
+        for each in placed:
+            self._record(played, each, before, after)
+            before = after
+        if not readable:
+            self._due.clear()
+        return readable
+
+    async def _run_handlers(self, io: Io, played: Played, placed: Sequence[_Placed], order: str) -> Trace:
+        """Attempt deliveries in handlers that stop at their switch points; raise `ScheduleFailed` for a deadlock."""
+        __tracebackhide__ = True
+        from engagelab_mock.explore.interleave import Deadlock
+        from engagelab_mock.explore.races import deadlock_failed
+        from engagelab_mock.explore.switchpoints import SwitchPoints
+        from engagelab_mock.explore.together import deliver_together
+
+        self.points = self.points or SwitchPoints()
+        deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
+        try:
+            return await deliver_together(io, self._sender, deliveries, self.points, order, strict=self.strict)
+        except Deadlock as error:
+            before = played.final
+            played.records += [Record(*each, each[2].attempts[-1], before, before) for each in placed]
+            raise deadlock_failed(played, order, error) from None
 
     def _struck_by(self, step: Step) -> tuple[tuple[Fault, ...], RetryPolicy]:
         """Return the fault of a step and its retries; raise `UsageError` if this receiver cannot get the fault."""
