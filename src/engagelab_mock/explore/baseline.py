@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.errors import NothingObserved, ProbeFailed, did_you_mean
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.player import Baseline, Played, Player, names_of
+from engagelab_mock.explore.player import Played, Player, names_of
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import Path, Snapshot, State, differing, parts_of, plain, state_of
 from engagelab_mock.messages.catalogue import CATALOGUE
@@ -26,6 +28,16 @@ _LOOKED_INTO = 3
 _COUNTED = 3
 #: The lifecycles to try if the explored one has no effect.
 _TRIED = ("verified", "fallback_exhausted")
+
+
+class Baseline(msgspec.Struct, eq=False):
+    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
+
+    played: Played
+    #: A second playing: values that differ between the two are not compared. None until a state differs.
+    again: Played | None = None
+    #: All events of the lifecycles in order. It shows which values count updates.
+    whole: Played | None = None
 
 
 class Baselines:
@@ -236,3 +248,11 @@ def wrong_leaves(played: Played, message: int, take: Callable[[Any], Any]) -> se
 def leaves(played: Played, state: Any, message: int, take: Callable[[Any], Any] = lambda state: state) -> State:
     """Return a part of a message's state, leaf by leaf."""
     return _leaves_of(played, take(played.state_of(state, message)), message)
+
+
+def text_of(state: Any, played: Played) -> str:
+    """Return a state as text, without the ids of the messages, which differ in each playing."""
+    text = repr(plain(state) if isinstance(state, (set, frozenset)) else state)
+    for number, message in enumerate(played.messages, 1):
+        text = text.replace(message.id, f"message {number}")
+    return text

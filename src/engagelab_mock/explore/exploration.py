@@ -99,6 +99,8 @@ class Exploration(msgspec.Struct, eq=False):
     failures: list[Failure] = []
     #: Why it ended early; empty if every schedule was played.
     stopped: Literal["", "time_budget", "failure"] = ""
+    #: What weakens the judgement; empty if nothing does.
+    note: str = ""
 
     @property
     def ok(self) -> bool:
@@ -124,7 +126,7 @@ class Exploration(msgspec.Struct, eq=False):
         basis = f"{self.states} states" if self.observed else "acknowledgements only"
         return (
             f"<Exploration: {self.schedules} of {self.total} schedules, {self.deliveries} deliveries, {basis}, "
-            f"{found if self.failures else 'no failure'}{ended}>"
+            f"{found if self.failures else 'no failure'}{ended}{f'; {self.note}' if self.note else ''}>"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.io import ASYNC, Io
@@ -13,7 +13,7 @@ from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
 from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.baseline import SETTLES, Baselines, whole
+from engagelab_mock.explore.baseline import SETTLES, Baselines, text_of, whole
 from engagelab_mock.explore.exploration import (
     ACKNOWLEDGED,
     Exploration,
@@ -23,6 +23,7 @@ from engagelab_mock.explore.exploration import (
     given_up,
     no_callback,
 )
+from engagelab_mock.explore.handlers import Handlers
 from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
@@ -36,11 +37,11 @@ from engagelab_mock.explore.invariants import (
 )
 from engagelab_mock.explore.lifecycle import lifecycle_with
 from engagelab_mock.explore.plan import Explored, chosen_schedules
-from engagelab_mock.explore.player import Played, Player, text_of
+from engagelab_mock.explore.player import Played, Player
 from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce_race
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, shrink
-from engagelab_mock.explore.serial import SERIALIZABLE, Serials, together_at
+from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
 from engagelab_mock.explore.switchpoints import SwitchPoint, SwitchPoints
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
@@ -70,6 +71,8 @@ class ExploreOptions(ProbeOptions, total=False):
     #: How many handlers run at the same time, 2 or 3: each callback with its duplicates and with its neighbours. Then
     #: no other schedules are played, and the default of `invariants` is that the outcome is a serial one.
     concurrent: int | None
+    #: "handler": each handler crashes at each of its switch points, and the callback is sent again.
+    crashes: Literal["handler"] | None
     #: How often a handler is stopped that could go on, at most. Default: 2.
     preemptions: int
     #: More functions at which handlers are switched, by their names, such as "shop.cache.get".
@@ -187,7 +190,7 @@ class _Explorer:
                 exploration.states = len(self._states)
                 if isinstance(plan, Races):
                     plan.learn(played)
-                    exploration.total = len(plan)
+                    exploration.total, exploration.note = len(plan), plan.note
                 progress.step(exploration)
                 if violation is None:
                     continue
@@ -238,9 +241,10 @@ class _Explorer:
 
     def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
         number, retry = self._engine.exploring.count, retry_policy(self._options.get("retry"))
-        player = Player(self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry)
-        player.points, player.strict = self._points, strict
-        return player
+        handlers = Handlers(self._points, strict=strict)
+        return Player(
+            self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry, handlers=handlers
+        )
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
@@ -301,9 +305,9 @@ class _Explorer:
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
         """Return the first violation: an invariant returns it, returns it as a string, or raises `AssertionError`."""
         __tracebackhide__ = True
-        raced, invariants = together_at(played.schedule) >= 0, self._invariants
+        raced, invariants = place_of(played.schedule) >= 0, self._invariants
         if raced:
-            found = await self._serials.violation(io, played) if only in {None, SERIALIZABLE} else None
+            found = await self._serials.violation(io, played) if only in {None, SERIALIZABLE, CRASH_SAFE} else None
             if found is not None:
                 return found
             invariants = [each for each in invariants if each is not self._default]
@@ -365,7 +369,7 @@ class _Explorer:
 
             repeatable = await fails(found)
             if repeatable and self._engine.exploring.replaying is None:
-                if together_at(found) < 0:
+                if place_of(found) < 0:
                     await shrink(found, fails)
                 else:
                     await reduce_race(found, tried, self._options.get("preemptions", PREEMPTIONS))

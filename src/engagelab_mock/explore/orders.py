@@ -88,6 +88,9 @@ class Trace(msgspec.Struct, frozen=True):
     handlers: int
     #: The order that was asked for.
     order: str = ""
+    #: Whether the handler crashed at the last of these steps, and whether an exception did it, which is weaker.
+    crashed: bool = False
+    weak: bool = False
 
     @property
     def reached(self) -> int:

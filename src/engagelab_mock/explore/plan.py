@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.lifecycle import lifecycle
 from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
 from engagelab_mock.explore.schedule import MOST_TOGETHER, Schedule
@@ -34,7 +34,7 @@ def chosen_schedules(
     """
     if token is not None:
         return [Schedule.parse(token)]
-    if len(chosen) == 1 and isinstance(chosen[0], Schedules) and options.get("concurrent") is None:
+    if len(chosen) == 1 and isinstance(chosen[0], Schedules) and not _wanted(options):
         return chosen[0]
     given: list[Schedule] = []
     lifecycles: list[LifecycleChoice] = []
@@ -50,7 +50,7 @@ def chosen_schedules(
             where="explore",
             hint="schedules('verified') makes the schedules of a lifecycle",
         )
-    if options.get("concurrent") is not None:
+    if _wanted(options):
         return _races(given, lifecycles, options)
     if given:
         return given[: options.get("limit")]
@@ -64,20 +64,28 @@ def chosen_schedules(
     )
 
 
+def _wanted(options: ExploreOptions) -> bool:
+    return options.get("concurrent") is not None or options.get("crashes") is not None
+
+
 def _races(given: Sequence[Schedule], lifecycles: Sequence[LifecycleChoice], options: ExploreOptions) -> Races:
     for name in _SEQUENTIAL:
         if name in options:
             raise UsageError(
-                f"{name} makes schedules one delivery at a time, and concurrent makes others",
+                f"{name} makes schedules one delivery at a time; concurrent and crashes make others",
                 where="explore",
                 hint="explore twice: once with each",
             )
+    if options.get("crashes") not in {None, "handler"}:
+        raise UnknownName("kind of crash", options.get("crashes"), ["handler"], where="crashes")
+    concurrent = options.get("concurrent")
     chosen: list[Schedule | Scenario] = [*given] or [
         lifecycle(each, where="explore") for each in lifecycles or CATALOGUE
     ]
     return Races(
         chosen,
-        concurrent=check_number("concurrent", options.get("concurrent"), 2, MOST_TOGETHER),
+        concurrent=0 if concurrent is None else check_number("concurrent", concurrent, 2, MOST_TOGETHER),
+        crashes=options.get("crashes") is not None,
         preemptions=check_number("preemptions", options.get("preemptions", PREEMPTIONS), 0, 10),
         limit=options.get("limit"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -17,19 +18,20 @@ from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import ProbeFailed, StateNotSettled, reduce_struct
+from engagelab_mock.errors import ProbeFailed, ScheduleFailed, StateNotSettled, reduce_struct
 from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.handlers import Handlers
+from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.lifecycle import Script, labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
-from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
+    from engagelab_mock.explore.baseline import Baseline
     from engagelab_mock.explore.orders import Trace
-    from engagelab_mock.explore.switchpoints import SwitchPoints
     from engagelab_mock.service.engine import Engine
 
 
@@ -143,16 +145,6 @@ def names_of(schedule: Schedule) -> tuple[str, ...]:
     return tuple([scenario.name for scenario in schedule.lifecycles])
 
 
-class Baseline(msgspec.Struct, eq=False):
-    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
-
-    played: Played
-    #: A second playing: values that differ between the two are not compared. None until a state differs.
-    again: Played | None = None
-    #: All events of the lifecycles in order. It shows which values count updates.
-    whole: Played | None = None
-
-
 class Player:
     """Play schedules, one at a time, each to its end: send the callbacks, and read the state after each attempt.
 
@@ -162,7 +154,15 @@ class Player:
     """
 
     def __init__(
-        self, engine: Engine, probe: Probe, *, journal: Journal, clock: Any, number: int, retry: RetryPolicy = NO_RETRY
+        self,
+        engine: Engine,
+        probe: Probe,
+        *,
+        journal: Journal,
+        clock: Any,
+        number: int,
+        retry: RetryPolicy = NO_RETRY,
+        handlers: Handlers | None = None,
     ) -> None:
         #: The clock's time at which the player was made.
         self.started: float = clock.time()
@@ -175,12 +175,7 @@ class Player:
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
         self._sender = Sender(journal=journal, clock=engine.clock, generate=self._generate, nonces=nonces)
         self._retry = retry
-        #: The switch points of the handlers; default: those of the known drivers.
-        self.points: SwitchPoints | None = None
-        #: Whether it is an error if the handlers cannot follow an order.
-        self.strict = True
-        #: Whether each handler runs in its own thread, also if it is alone: once any have run at the same time.
-        self._in_threads = False
+        self._handlers = handlers or Handlers()
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
         # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
@@ -193,7 +188,10 @@ class Player:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
         probe = self.probe
-        self._in_threads = self._in_threads or any(step.beside for step in schedule.steps)
+        if any(step.beside for step in schedule.steps):
+            self._handlers.in_threads = True
+        if self._handlers.forks is None and any(step.crash for step in schedule.steps):
+            await self._handlers.choose_crash(partial(self.play, io, schedule.in_order))
         await probe.reset_app(io)
         script = self._script(schedule)
         messages = script.messages
@@ -212,6 +210,10 @@ class Player:
                 continue
             callback_events, body, message_id = script.content(step.events)
             if not callback_events:
+                continue
+            if step.crash:
+                delivery = Delivery(self._receiver, callback_events, body, message_id, self._retry)
+                await self._attempt_crash(io, played, (index, step.events, delivery), step.crash)
                 continue
             faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
             for _ in range(step.repeat):
@@ -289,11 +291,11 @@ class Player:
     async def _attempt(self, io: Io, played: Played, placed: _Placed) -> None:
         """Make a delivery's next attempt, record it, and enter its retry if it failed."""
         __tracebackhide__ = True
-        if not self._in_threads:
-            await self._sender.attempt(io, placed[2])
-        else:
-            await self._run_handlers(io, played, [placed], "")
         before = played.final
+        try:
+            await self._handlers.alone(io, self._sender, placed[2])
+        except Deadlock as error:
+            raise self._deadlock(played, [placed], "", error) from None
         self._record(played, placed, before, await self._state_after(io, played, before))
 
     def _record(self, played: Played, placed: _Placed, before: Any, after: Any) -> None:
@@ -324,7 +326,12 @@ class Player:
         ]
         if not placed:
             return True
-        played.traces.append(await self._run_handlers(io, played, placed, step.order if len(placed) > 1 else ""))
+        order = step.order if len(placed) > 1 else ""
+        deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
+        try:
+            played.traces.append(await self._handlers.together(io, self._sender, deliveries, order))
+        except Deadlock as error:
+            raise self._deadlock(played, placed, order, error) from None
         before, readable = played.final, True
         try:
             after = await self._state_after(io, played, before)
@@ -340,22 +347,24 @@ class Player:
             self._due.clear()
         return readable
 
-    async def _run_handlers(self, io: Io, played: Played, placed: Sequence[_Placed], order: str) -> Trace:
-        """Attempt deliveries in handlers that stop at their switch points; raise `ScheduleFailed` for a deadlock."""
-        __tracebackhide__ = True
-        from engagelab_mock.explore.interleave import Deadlock
+    def _deadlock(self, played: Played, placed: Sequence[_Placed], order: str, error: Deadlock) -> ScheduleFailed:
         from engagelab_mock.explore.races import deadlock_failed
-        from engagelab_mock.explore.switchpoints import SwitchPoints
-        from engagelab_mock.explore.together import deliver_together
 
-        self.points = self.points or SwitchPoints()
-        deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
-        try:
-            return await deliver_together(io, self._sender, deliveries, self.points, order, strict=self.strict)
-        except Deadlock as error:
-            before = played.final
-            played.records += [Record(*each, each[2].attempts[-1], before, before) for each in placed]
-            raise deadlock_failed(played, order, error) from None
+        played.records += [Record(*each, each[2].attempts[-1], played.final, played.final) for each in placed]
+        return deadlock_failed(played, order, error)
+
+    async def _attempt_crash(self, io: Io, played: Played, placed: _Placed, at: int) -> None:
+        """Attempt a delivery whose handler crashes, and at once again, unless it was acknowledged before the crash."""
+        __tracebackhide__ = True
+        before, delivery = played.final, placed[2]
+        trace = await self._handlers.crashing(io, self._sender, delivery, at)
+        played.traces.append(trace)
+        after = await self._state_after(io, played, before)
+        if not trace.crashed or delivery.acknowledged:
+            self._record(played, placed, before, after)
+            return
+        played.records.append(Record(*placed, delivery.attempts[-1], before, after))
+        await self._attempt(io, played, placed)
 
     def _struck_by(self, step: Step) -> tuple[tuple[Fault, ...], RetryPolicy]:
         """Return the fault of a step and its retries; raise `UsageError` if this receiver cannot get the fault."""
@@ -389,11 +398,3 @@ class Player:
                 pass
         finally:
             timer.cancel()
-
-
-def text_of(state: Any, played: Played) -> str:
-    """Return a state as text, without the ids of the messages, which differ in each playing."""
-    text = repr(plain(state) if isinstance(state, (set, frozenset)) else state)
-    for number, message in enumerate(played.messages, 1):
-        text = text.replace(message.id, f"message {number}")
-    return text

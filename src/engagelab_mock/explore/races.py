@@ -1,4 +1,4 @@
-"""Races: which callbacks are delivered at the same time, in which orders, and whether the outcome is a serial one."""
+"""Races and crashes: which handlers run at the same time, in which orders, and which crash at which switch points."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from engagelab_mock.errors import NothingObserved, ScheduleFailed, UsageError
 from engagelab_mock.explore.exploration import Failure, Violation
 from engagelab_mock.explore.interleave import Deadlock
@@ -16,7 +14,7 @@ from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.orders import Orders, Trace, letter
 from engagelab_mock.explore.player import Played
 from engagelab_mock.explore.schedule import Schedule, Step
-from engagelab_mock.explore.serial import together_at, with_order
+from engagelab_mock.explore.serial import at_point, place_of
 from engagelab_mock.explore.together import check_in_process
 from engagelab_mock.messages.scenario import Scenario
 
@@ -28,31 +26,82 @@ if TYPE_CHECKING:
 
 #: The default of `preemptions`. Most races need one, and few need three.
 PREEMPTIONS = 2
+#: Why a crash was not that of a process.
+WEAK = (
+    "an exception at the switch point, because the app's state is in memory or this system cannot fork; "
+    "this is weaker than the end of a process, because finally blocks and rollbacks ran"
+)
 
 
-class Race(msgspec.Struct):
-    """Hold a schedule in which handlers run at the same time, and the orders of them that are still to be played."""
+class Race:
+    """Search the orders of the handlers that run at the same time in a schedule."""
 
-    schedule: Schedule
-    orders: Orders
-    #: Races with a lower rank are played first, if they have as few preemptions.
-    rank: tuple[int, ...]
+    def __init__(self, schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> None:
+        #: A search with a lower rank goes first, if its next schedule has as few preemptions.
+        self.rank = rank
+        self._schedule = schedule
+        self._orders = Orders(schedule.steps[place_of(schedule)].callbacks, preemptions)
 
-    @classmethod
-    def of(cls, schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> Race:
-        """Return the race of a schedule that has a step with several callbacks."""
-        return cls(schedule, Orders(schedule.steps[together_at(schedule)].callbacks, preemptions), rank)
+    @property
+    def cost(self) -> int | None:
+        """Return the number of preemptions in the next schedule; None if there is none."""
+        return self._orders.cost
+
+    @property
+    def left(self) -> int:
+        """Return how many schedules are known and not played."""
+        return len(self._orders)
 
     def next(self) -> Schedule:
-        """Return the schedule with the next order."""
-        return with_order(self.schedule, self.orders.pop())
+        """Return the next schedule."""
+        return at_point(self._schedule, self._orders.pop())
+
+    def learn(self, played: Played) -> None:
+        """Take the schedules that a played one has shown to be possible."""
+        for trace in played.traces:
+            self._orders.learn(trace)
+
+
+class Crashes:
+    """Search the switch points of a handler: at each, it crashes, and the callback is sent again."""
+
+    def __init__(self, schedule: Schedule, rank: tuple[int, ...] = ()) -> None:
+        self.rank = rank
+        self.cost: int | None = 0
+        self._schedule = schedule
+        self._point = 0
+
+    @property
+    def left(self) -> int:
+        """Return 1 as long as the handler comes to one more point."""
+        return 0 if self.cost is None else 1
+
+    def next(self) -> Schedule:
+        """Return the schedule with a crash at the next point."""
+        self._point += 1
+        return at_point(self._schedule, crash=self._point)
+
+    def learn(self, played: Played) -> None:
+        """End the search if the handler has ended before it came to the point."""
+        if not any(trace.crashed for trace in played.traces):
+            self.cost = None
+
+
+#: The schedules of one race, or of the crashes of one handler.
+Search = Race | Crashes
+
+
+def search_of(schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> Search:
+    """Return the search of a schedule with a race or a crash."""
+    crashes = schedule.steps[place_of(schedule)].crash
+    return Crashes(schedule, rank) if crashes else Race(schedule, preemptions, rank)
 
 
 class Races:
-    """Iterate over the schedules of races, those with the fewest preemptions first; `learn` from each that was played.
+    """Iterate over the schedules of races and crashes, with few preemptions first; `learn` from each that was played.
 
-    Each callback is delivered together with its own duplicates, and with its neighbours in the lifecycle. The later
-    ones come first, because they have most effects.
+    Each callback is delivered together with its own duplicates, and with its neighbours in the lifecycle; and each
+    handler crashes. The later callbacks come first, because they have most effects.
 
     >>> from engagelab_mock import CATALOGUE
     >>> [str(schedule) for schedule in Races([CATALOGUE["sent_failed"]], concurrent=2)]
@@ -63,22 +112,26 @@ class Races:
         self,
         chosen: Sequence[Scenario | Schedule],
         *,
-        concurrent: int = 2,
+        concurrent: int = 0,
+        crashes: bool = False,
         preemptions: int = PREEMPTIONS,
         limit: int | None = None,
     ) -> None:
-        self._next: list[tuple[tuple[int, ...], int, Race]] = []
+        self._next: list[tuple[tuple[int, ...], int, Search]] = []
         self._entered = count()
-        self._now: Race | None = None
+        self._now: Search | None = None
         self._limit = limit
         self._played = 0
         self._reached = 0
-        for race in _races(chosen, concurrent, preemptions):
-            self._enter(race)
+        #: What weakens the judgement; empty if nothing does.
+        self.note = ""
+        for number, each in enumerate(chosen):
+            for schedule, rank in _chosen(each, concurrent, crashes):
+                self._enter(search_of(schedule, preemptions, (*rank, number)))
 
     def __len__(self) -> int:
         """Return how many schedules are known so far. Each that is played can add some."""
-        return self._played + sum(len(race.orders) for _, _, race in self._next)
+        return self._played + sum(search.left for _, _, search in self._next)
 
     def __iter__(self) -> Iterator[Schedule]:
         while self._next and (self._limit is None or self._played < self._limit):
@@ -87,27 +140,27 @@ class Races:
             yield self._now.next()
             self._enter(self._now)
 
-    def _enter(self, race: Race) -> None:
-        cost = race.orders.cost
+    def _enter(self, search: Search) -> None:
+        cost = search.cost
         if cost is not None:
             # Without a preemption there is hardly ever a race, so these orders have no turn of their own.
-            heappush(self._next, ((max(cost, 1), *race.rank), next(self._entered), race))
+            heappush(self._next, ((max(cost, 1), *search.rank), next(self._entered), search))
 
     def learn(self, played: Played) -> None:
-        """Take the orders that a run has shown to be possible."""
+        """Take the schedules that a run has shown to be possible."""
         for trace in played.traces:
             self._reached += trace.reached
-            if self._now is not None:
-                self._now.orders.learn(trace)
+            self.note = self.note or (WEAK if trace.weak else "")
+        if self._now is not None:
+            self._now.learn(played)
 
     def check_receiver(self, receiver: Receiver, probe: Probe) -> None:
         """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
         check_in_process(receiver)
         if probe.observe is None:
             raise UsageError(
-                "concurrent compares the app's state with that of the same callbacks one after the other, and this "
-                "receiver has no observe",
-                where="concurrent",
+                "races and crashes are judged by the app's state, and this receiver has no observe",
+                where="explore",
                 hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
             )
 
@@ -116,9 +169,9 @@ class Races:
         hint = "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]"
         if not self._reached:
             raise NothingObserved(
-                "no handler came to a switch point, so nothing ran at the same time: the app called none of the "
+                "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
                 "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)",
-                where="concurrent",
+                where="explore",
                 hint=hint,
             )
         missed = [name for name in points.added if name not in points.called]
@@ -139,24 +192,29 @@ def check_number(name: str, given: object, least: int, most: int) -> int:
     return given
 
 
-def _races(chosen: Sequence[Scenario | Schedule], concurrent: int, preemptions: int) -> Iterator[Race]:
-    for number, each in enumerate(chosen):
-        if isinstance(each, Schedule):
-            if together_at(each) < 0:
-                hint = "give the lifecycle: explore('verified', concurrent=2)"
-                raise UsageError(f"{each} has no callbacks at the same time", where="concurrent", hint=hint)
-            yield Race.of(with_order(each, ""), preemptions, (number,))
-            continue
-        labels = labels_of((each,)).all
-        for at, label in enumerate(labels):
-            steps = [Step((one,)) for one in labels]
-            steps[at : at + 1] = [Step((label,), beside=((label,),) * (concurrent - 1))]
-            yield Race.of(Schedule((each,), tuple(steps)), preemptions, (0, -at, number))
-        for at in range(len(labels) - concurrent + 1):
-            steps = [Step((one,)) for one in labels]
-            first, *others = labels[at : at + concurrent]
-            steps[at : at + concurrent] = [Step((first,), beside=tuple((one,) for one in others))]
-            yield Race.of(Schedule((each,), tuple(steps)), preemptions, (1, -at, number))
+def _chosen(each: Scenario | Schedule, concurrent: int, crashes: bool) -> Iterator[tuple[Schedule, tuple[int, ...]]]:
+    """Yield the schedules of a lifecycle, each with its rank; or the one that was given."""
+    if isinstance(each, Schedule):
+        if place_of(each) < 0:
+            hint = "give the lifecycle: explore('verified', concurrent=2)"
+            raise UsageError(f"{each} has no callbacks at the same time, and no crash", where="explore", hint=hint)
+        yield at_point(each), ()
+        return
+    labels = labels_of((each,)).all
+    for at, label in enumerate(labels):
+        if concurrent:
+            yield _with(each, labels, at, 1, Step((label,), beside=((label,),) * (concurrent - 1))), (0, -at)
+        if crashes:
+            yield _with(each, labels, at, 1, Step((label,), crash=1)), (0, -at)
+    for at in range(len(labels) - concurrent + 1 if concurrent else 0):
+        first, *others = labels[at : at + concurrent]
+        yield _with(each, labels, at, concurrent, Step((first,), beside=tuple((one,) for one in others))), (1, -at)
+
+
+def _with(scenario: Scenario, labels: Sequence[str], at: int, count: int, step: Step) -> Schedule:
+    steps = [Step((label,)) for label in labels]
+    steps[at : at + count] = [step]
+    return Schedule((scenario,), tuple(steps))
 
 
 def deadlock_failed(played: Played, order: str, error: Deadlock) -> ScheduleFailed:
@@ -166,7 +224,7 @@ def deadlock_failed(played: Played, order: str, error: Deadlock) -> ScheduleFail
         f"transaction open, end it before it explores\n\n{error.stacks}\n"
     )
     violation = Violation(invariant="deadlock", what=what, record=played.records[-1], before=played.final)
-    schedule = with_order(played.schedule, order) if together_at(played.schedule) >= 0 else played.schedule
+    schedule = at_point(played.schedule, order) if place_of(played.schedule) >= 0 else played.schedule
     return Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
 
 
@@ -188,7 +246,8 @@ def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequen
         row = [""] * len(heads)
         told = f"{moment.point} {told}"
         told = told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…"
-        row[moment.handler] = told + (" (waits)" if moment.waited else "")
+        crashes = trace.crashed and moment is trace.moments[-1]
+        row[moment.handler] = told + (" (waits)" * moment.waited) + (" <-- crashes before this" * crashes)
         rows.append(row)
     widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
     return "\n".join(
@@ -197,15 +256,14 @@ def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequen
 
 
 def interleavings(played: Played) -> list[str]:
-    """Return the lines that show the steps of handlers that ran at the same time."""
-    steps = [step for step in played.schedule.steps if step.beside]
+    """Return the lines that show the steps of handlers that ran at the same time, or crashed."""
+    steps = [step for step in played.schedule.steps if step.beside or step.crash]
     lines: list[str] = []
     for step, trace in zip(steps, played.traces, strict=False):
-        lines += [
-            "the steps of the handlers, from switch point to switch point:",
-            *columns(trace, step.callbacks, played.messages).splitlines(),
-            "",
-        ]
+        lines += ["the steps of the handlers, from switch point to switch point:"]
+        lines += [*columns(trace, step.callbacks, played.messages).splitlines()]
+        lines += [f"the crash: {WEAK}"] if trace.weak else []
+        lines += [""]
     return lines
 
 
@@ -217,13 +275,13 @@ Tried = Callable[[Schedule], Awaitable[tuple[Played, bool]]]
 
 
 async def reduce_race(found: Schedule, tried: Tried, preemptions: int) -> None:
-    """Look for a shorter schedule whose race fails in any order: without the other deliveries, then without each."""
-    alone = Schedule(found.lifecycles, (found.steps[together_at(found)],))
-    if await _fails_in_any_order(alone, tried, preemptions):
+    """Look for a shorter schedule that fails in any order: without the other deliveries, then without each."""
+    special = found.steps[place_of(found)]
+    if await _fails_in_any_order(Schedule(found.lifecycles, (special,)), tried, preemptions):
         return
     shortest = found
     for step in found.steps:
-        if not step.beside:
+        if step is not special:
             kept = tuple(each for each in shortest.steps if each is not step)
             shorter = Schedule(found.lifecycles, kept)
             if await _fails_in_any_order(shorter, tried, preemptions):
@@ -231,11 +289,10 @@ async def reduce_race(found: Schedule, tried: Tried, preemptions: int) -> None:
 
 
 async def _fails_in_any_order(schedule: Schedule, tried: Tried, preemptions: int) -> bool:
-    race = Race.of(with_order(schedule, ""), preemptions)
-    while race.orders.cost is not None:
-        played, failed = await tried(race.next())
+    search = search_of(at_point(schedule), preemptions)
+    while search.cost is not None:
+        played, failed = await tried(search.next())
         if failed:
             return True
-        for trace in played.traces:
-            race.orders.learn(trace)
+        search.learn(played)
     return False

@@ -1,0 +1,76 @@
+"""How the handlers of deliveries run: alone, in threads at the same time, or in a process that dies."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from engagelab_mock.errors import UsageError
+from engagelab_mock.explore.crash import can_fork, deliver_crashing
+from engagelab_mock.explore.orders import Trace
+from engagelab_mock.explore.switchpoints import SwitchPoints
+from engagelab_mock.explore.together import deliver_together
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.io import Io
+    from engagelab_mock.delivery.model import Delivery
+    from engagelab_mock.delivery.sender import Sender
+    from engagelab_mock.explore.player import Played
+
+
+class Handlers:
+    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for.
+
+    With `strict`, an order or a crash that the handlers do not come to is an error.
+    """
+
+    def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True) -> None:
+        self._points = points or SwitchPoints()
+        self._strict = strict
+        #: Whether each handler runs in its own thread, also if it is alone.
+        self.in_threads = False
+        self._in_forks = False
+        #: Whether a handler crashes with a forked process, or else by an exception. None if that is not known yet.
+        self.forks: bool | None = None if can_fork() else False
+
+    async def alone(self, io: Io, sender: Sender, delivery: Delivery) -> None:
+        """Make the next attempt of a delivery."""
+        __tracebackhide__ = True
+        if self._in_forks:
+            await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
+        elif self.in_threads:
+            await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
+        else:
+            await sender.attempt(io, delivery)
+
+    async def together(self, io: Io, sender: Sender, deliveries: Sequence[tuple[str, Delivery]], order: str) -> Trace:
+        """Make the next attempts of deliveries, each with its name, at the same time."""
+        __tracebackhide__ = True
+        return await deliver_together(io, sender, deliveries, self._points, order, strict=self._strict)
+
+    async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:
+        """Make the next attempt of a delivery, whose handler crashes at a switch point."""
+        __tracebackhide__ = True
+        trace = await deliver_crashing(io, sender, delivery, self._points, at, fork=self.forks is not False)
+        if self._strict and not trace.crashed:
+            raise UsageError(
+                f"the handler of `{'+'.join(delivery.statuses)}` ended before its switch point {at}",
+                where="token",
+                hint="the app has changed since this token was printed: explore again",
+            )
+        return trace
+
+    async def choose_crash(self, play: Callable[[], Awaitable[Played]]) -> None:
+        """Find out whether a handler in a forked process has an effect, or the app's state is in this process.
+
+        `play` plays a schedule without a crash.
+        """
+        __tracebackhide__ = True
+        here = await play()
+        self._in_forks = True
+        try:
+            there = await play()
+        finally:
+            self._in_forks = False
+        if here.changed:
+            self.forks = there.changed
