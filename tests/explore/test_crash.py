@@ -168,7 +168,7 @@ def memory() -> Iterator[InMemory]:
 def test_a_database_in_memory_gets_an_exception_and_the_report_says_so(memory: InMemory) -> None:
     error = failure(flask_receiver(memory, racing.mark_commit_effect))
     assert error.failure.token == "eg1:verified!crash@3"
-    assert "the crash: an exception at the switch point" in str(error)
+    assert "the crash was an exception at the switch point" in str(error)
     assert "this is weaker" in str(error)
     with EngageLab(flask_receiver(memory, racing.correct)) as engagelab:
         found = engagelab.explore("plan-sent", crashes="handler")

@@ -24,7 +24,7 @@ from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import to_thread
 from engagelab_mock.explore.orders import Moment, Trace
-from engagelab_mock.explore.switchpoints import Call, SwitchPoints, call_at, sleeps
+from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, call_at, sleeps
 from engagelab_mock.explore.together import check_in_process, reached_by
 from engagelab_mock.protocol.callback import Headers
 
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 _LIMIT = 30.0
 
 
-class Died(BaseException):
-    """Stop a handler at a switch point. Not an `Exception`, which the app could catch."""
-
-
 class _Report(msgspec.Struct):
     """Hold what the handler did in the other process."""
 
@@ -57,12 +53,12 @@ class _Report(msgspec.Struct):
 
 
 class _Watch:
-    """Count the switch points that a handler comes to, and call a function at one of them."""
+    """Count the switch points that a handler comes to, and let it die at one of them: by `die`, or by an exception."""
 
-    def __init__(self, points: SwitchPoints, at: int, die: Callable[[], object]) -> None:
+    def __init__(self, points: SwitchPoints, at: int, die: Callable[[], object] | None = None) -> None:
+        self.points = points
         self.calls: list[Call] = []
         self.died = False
-        self._points = points
         self._at = at
         self._die = die
 
@@ -70,19 +66,25 @@ class _Watch:
         """Get each call of the thread."""
         call: Call | None = None
         if event == "c_call":
-            call = self._points.of_c(frame, function)
+            call = self.points.of_c(frame, function)
             if call is None and sleeps(function):
                 call = call_at("sleep", frame)
         elif event == "call":
-            call = self._points.of_python(frame)
-        if call is None or self.died:
-            return
+            call = self.points.of_python(frame)
+        if call is not None and self.reach(call):
+            raise Died
+
+    def reach(self, call: Call) -> bool:
+        """Enter a call, and tell whether the handler dies there."""
+        if self.died or call.name == "start":
+            return False
         if self.calls:
             self.calls[-1].over = True
         self.calls.append(call)
-        if len(self.calls) == self._at:
-            self.died = True
+        self.died = len(self.calls) == self._at
+        if self.died and self._die is not None:
             self._die()
+        return self.died
 
     @property
     def told(self) -> list[tuple[str, str, str]]:
@@ -117,11 +119,7 @@ class _Crashing:
         return await to_thread(self.exchange, callback, limit, wire)
 
     def _raised(self, callback: Callback) -> _Report:
-        def die() -> None:
-            raise Died
-
-        watch = _Watch(self._points, self._at, die)
-        return self._called(callback, watch)
+        return self._called(callback, _Watch(self._points, self._at))
 
     def _called(self, callback: Callback, watch: _Watch) -> _Report:
         with _answers(self._inner) as answered:
@@ -129,7 +127,7 @@ class _Crashing:
             before = sys.getprofile()
             sys.setprofile(watch.profile)
             try:
-                response = self._inner.exchange(callback, None)
+                response = self._exchanged(callback, watch)
                 report.answered = response.status
             except TransportFailure as failure:
                 report.failed = (str(failure.outcome), failure.reason)
@@ -139,6 +137,15 @@ class _Crashing:
             if watch.died:
                 report.answered = answered[0] if answered else 0
             return report
+
+    def _exchanged(self, callback: Callback, watch: _Watch) -> Response:
+        if self.name == "wsgi":
+            return self._inner.exchange(callback, None)
+        from engagelab_mock.explore.loops import exchange_in_loop  # only ASGI apps need it
+
+        transport: Any = self._inner
+        answer: Response = transport.run(exchange_in_loop(transport, callback, watch.points, watch.reach))
+        return answer
 
     def _forked(self, callback: Callback) -> _Report:
         for stream in (sys.stdout, sys.stderr):
@@ -170,6 +177,8 @@ class _Crashing:
     def _run_child(self, callback: Callback, writer: int) -> None:
         """Run the handler in the forked process, tell what it did, and exit at once."""
         watch: _Watch
+        # The loop in which another thread runs the app's lifespan is not in this process.
+        vars(self._inner).update({"_hosted": None} if self.name == "asgi" else {})
         with contextlib.suppress(BaseException), _answers(self._inner) as answered:
 
             def die() -> None:

@@ -27,8 +27,8 @@ class Handlers:
     def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True) -> None:
         self._points = points or SwitchPoints()
         self._strict = strict
-        #: Whether each handler runs in its own thread, also if it is alone.
-        self.in_threads = False
+        #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
+        self.watched = False
         self._in_forks = False
         #: Whether a handler crashes with a forked process, or else by an exception. None if that is not known yet.
         self.forks: bool | None = None if can_fork() else False
@@ -38,7 +38,7 @@ class Handlers:
         __tracebackhide__ = True
         if self._in_forks:
             await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
-        elif self.in_threads:
+        elif self.watched:
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
         else:
             await sender.attempt(io, delivery)

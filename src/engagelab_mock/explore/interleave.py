@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.orders import Choice, Moment, Trace, letter
+from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
 from engagelab_mock.explore.switchpoints import (
     Call,
     SwitchPoints,
@@ -209,7 +209,7 @@ def run_in_threads(
         handler.thread.join()
         if handler.raised is not None:
             raise handler.raised
-    return Trace(tuple(run.moments), len(handlers), order)
+    return Trace(run.steps.moments, len(handlers), order)
 
 
 class _Run:
@@ -221,8 +221,7 @@ class _Run:
         self._choice = Choice(order, [handler.name for handler in handlers], strict=strict)
         #: The handlers that wait for another one.
         self._waiting: set[int] = set()
-        self._steps: list[tuple[Handler, int, Call, tuple[int, ...], tuple[int, ...]]] = []
-        self._waited: set[int] = set()
+        self.steps = Steps()
 
     def to_end(self) -> None:
         handlers = self._handlers
@@ -241,9 +240,9 @@ class _Run:
             at = [None if handler.over else handler.point for handler in handlers]
             last = self._choice.next(enabled, yielding, last, at)
             chosen = handlers[last]
-            if chosen.stopped is None or len(self._steps) >= _STEPS:
+            if chosen.stopped is None or len(self.steps) >= _STEPS:
                 raise UsageError(f"the handlers have made {_STEPS:,} steps, and did not end", where="concurrent")
-            self._steps.append((chosen, chosen.point, chosen.stopped, enabled, yielding))
+            self.steps.add(last, chosen.point, chosen.stopped, enabled, yielding)
             chosen.go_on()
             self._settle(chosen)
             for number in sorted(self._waiting):
@@ -252,14 +251,6 @@ class _Run:
                 elif chosen.released_lock:
                     self._settle(handlers[number])
         self._check_refused()
-
-    @property
-    def moments(self) -> Iterator[Moment]:
-        """Yield what happened in each step."""
-        for index, (handler, point, call, enabled, yielding) in enumerate(self._steps):
-            yield Moment(
-                handler.number, point, call.name, call.text, call.where, enabled, yielding, index in self._waited
-            )
 
     def _settle(self, handler: Handler, patience: float | None = None) -> None:
         """Wait until a handler has stopped, has ended, or waits for a lock."""
@@ -276,7 +267,7 @@ class _Run:
                 elif inside is not None and sleeps(inside):
                     slept += passed
                     if slept >= _SLEEPS:
-                        raise _sleeps_long(handler)
+                        raise sleeps_long(f"{handler.title}, at {handler.call.where},", _SLEEPS, "time.sleep")
                 else:
                     asleep += passed
                     if asleep >= (patience or (_WAITS_SQLITE if in_sqlite(inside) else WAITS)):
@@ -286,8 +277,7 @@ class _Run:
 
     def _wait(self, handler: Handler) -> None:
         self._waiting.add(handler.number)
-        own = [index for index, step in enumerate(self._steps) if step[0] is handler]
-        self._waited.update(own[-1:])
+        self.steps.waits(handler.number)
 
     def _wait_for_any(self) -> None:
         """Wait until one of the handlers, which all wait, goes on."""
@@ -320,19 +310,30 @@ def _sleeping(thread: threading.Thread) -> bool:
 
 def _deadlock(handlers: Sequence[Handler]) -> Deadlock:
     waiting = [handler for handler in handlers if not handler.over]
-    ended = " and ".join(letter(handler.number) for handler in handlers if handler.over)
-    names = " and ".join(handler.title for handler in waiting)
-    what = f"{names} wait for each other" if len(waiting) > 1 else f"{names} waits"
-    what += f", and no other handler runs{f': {ended} has ended' if ended else ''}"
+    what = deadlock_text([handler.title for handler in waiting], len(waiting) < len(handlers))
     return Deadlock(what, "\n\n".join(f"{handler.title} waits here:\n{handler.stack}" for handler in waiting))
 
 
-def _sleeps_long(handler: Handler) -> UsageError:
+def deadlock_text(waiting: Sequence[str], ended: bool) -> str:
+    """Say which handlers wait for each other.
+
+    >>> deadlock_text(["handler b of `sent`"], True)
+    'handler b of `sent` waits, and no other handler runs: the others have ended'
+    """
+    what = f"{' and '.join(waiting)} wait for each other" if len(waiting) > 1 else f"{waiting[0]} waits"
+    return f"{what}, and no other handler runs{': the others have ended' if ended else ''}"
+
+
+def sleeps_long(title: str, seconds: float, function: str) -> UsageError:
+    """Return the error for a handler that sleeps.
+
+    >>> sleeps_long("handler a of `sent`", 1.0, "time.sleep").what
+    'handler a of `sent` sleeps for more than 1 s'
+    """
     return UsageError(
-        f"{handler.title} sleeps for more than {_SLEEPS:g} s, at {handler.call.where}",
+        f"{title} sleeps for more than {seconds:g} s",
         where="concurrent",
-        hint="an exploration runs it many times: replace the wait in the test, "
-        "such as monkeypatch.setattr('time.sleep', lambda seconds: None)",
+        hint=f"an exploration runs it many times: let the test replace what calls {function}, by monkeypatch.setattr",
     )
 
 

@@ -15,6 +15,7 @@ from itertools import count
 import msgspec
 
 from engagelab_mock.errors import UsageError
+from engagelab_mock.explore.switchpoints import Call
 
 _TURN = re.compile(r"([a-z])([0-9]*)")
 
@@ -106,6 +107,41 @@ class Trace(msgspec.Struct, frozen=True):
     def choices(self) -> list[tuple[int, int]]:
         """Return each step as its handler and the point that it started at."""
         return [(moment.handler, moment.point) for moment in self.moments]
+
+
+class Steps:
+    """Collect the steps of a run. What a step executes is known when the run is over.
+
+    >>> steps = Steps()
+    >>> steps.add(0, 1, Call("commit"), (0, 1))
+    >>> steps.moments[0].call
+    'commit'
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[int, int, Call, tuple[int, ...], tuple[int, ...]]] = []
+        self._waited: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def add(
+        self, handler: int, point: int, call: Call, enabled: tuple[int, ...], yielding: tuple[int, ...] = ()
+    ) -> None:
+        """Enter the step of a handler from one of its switch points."""
+        self._steps.append((handler, point, call, enabled, yielding))
+
+    def waits(self, handler: int) -> None:
+        """Enter that a handler waits in the last of its steps."""
+        self._waited.update([index for index, step in enumerate(self._steps) if step[0] == handler][-1:])
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """Return the steps."""
+        return tuple(
+            Moment(handler, point, call.name, call.text, call.where, enabled, yielding, index in self._waited)
+            for index, (handler, point, call, enabled, yielding) in enumerate(self._steps)
+        )
 
 
 class Choice:

@@ -189,7 +189,7 @@ class Player:
         __tracebackhide__ = True
         probe = self.probe
         if any(step.beside for step in schedule.steps):
-            self._handlers.in_threads = True
+            self._handlers.watched = True
         if self._handlers.forks is None and any(step.crash for step in schedule.steps):
             await self._handlers.choose_crash(partial(self.play, io, schedule.in_order))
         await probe.reset_app(io)

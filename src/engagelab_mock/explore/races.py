@@ -150,7 +150,7 @@ class Races:
         """Take the schedules that a run has shown to be possible."""
         for trace in played.traces:
             self._reached += trace.reached
-            self.note = self.note or (WEAK if trace.weak else "")
+            self.note = self.note or (f"each crash was {WEAK}" if trace.weak else "")
         if self._now is not None:
             self._now.learn(played)
 
@@ -170,7 +170,7 @@ class Races:
         if not self._reached:
             raise NothingObserved(
                 "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
-                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)",
+                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis), and awaited nothing",
                 where="explore",
                 hint=hint,
             )
@@ -262,7 +262,7 @@ def interleavings(played: Played) -> list[str]:
     for step, trace in zip(steps, played.traces, strict=False):
         lines += ["the steps of the handlers, from switch point to switch point:"]
         lines += [*columns(trace, step.callbacks, played.messages).splitlines()]
-        lines += [f"the crash: {WEAK}"] if trace.weak else []
+        lines += [f"the crash was {WEAK}"] if trace.weak else []
         lines += [""]
     return lines
 

@@ -53,6 +53,10 @@ _CHARACTERS = 100
 SwitchPoint = str | Callable[..., Any]
 
 
+class Died(BaseException):
+    """Stop a handler at a switch point. Not an `Exception`, which the app could catch."""
+
+
 class Call:
     """Hold one call of a handler at a switch point: its name, where the app makes it, and the SQL as it becomes known.
 
@@ -234,11 +238,16 @@ def _resolved(name: str) -> Any:
 def _call(name: str, frame: FrameType) -> Call:
     """Describe a call by the nearest frame of the app's own code."""
     own: FrameType | None = frame
-    while own is not None and own.f_code.co_filename.startswith((*_FOREIGN, _OWN, "<")):
+    while own is not None and is_foreign(own):
         own = own.f_back
     chosen = own or frame
     file, number = chosen.f_code.co_filename, chosen.f_lineno
     return Call(name, f"{Path(file).name}:{number}", linecache.getline(file, number).strip(), releases=name in _ENDS)
+
+
+def is_foreign(frame: FrameType) -> bool:
+    """Tell whether the code of a frame is not the app's: of Python, an installed package, or this one."""
+    return frame.f_code.co_filename.startswith((*_FOREIGN, _OWN, "<"))
 
 
 def _show_sql(used: Any, call: Call) -> None:

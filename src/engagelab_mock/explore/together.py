@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock.delivery.io import SYNC, Io, run_sync
+from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
-from engagelab_mock.eventloop import to_thread
+from engagelab_mock.eventloop import in_trio, to_thread
 from engagelab_mock.explore.interleave import Handler, run_in_threads
 from engagelab_mock.explore.orders import Trace
 from engagelab_mock.explore.switchpoints import SwitchPoints
@@ -67,10 +67,41 @@ async def deliver_together(
         finally:
             delivery.receiver = receiver
 
+    if receiver.transport.name == "asgi":
+        return await _in_one_loop(io, sender, deliveries, points, order, strict=strict)
     jobs = [(name, partial(attempt, delivery)) for name, delivery in deliveries]
     if io is SYNC:
         return run_in_threads(jobs, order, strict=strict)
     return await to_thread(run_in_threads, jobs, order, strict=strict)
+
+
+async def _in_one_loop(
+    io: Io,
+    sender: Sender,
+    deliveries: Sequence[tuple[str, Delivery]],
+    points: SwitchPoints,
+    order: str,
+    *,
+    strict: bool,
+) -> Trace:
+    from engagelab_mock.explore.loops import run_in_loop  # only ASGI apps need it
+
+    if in_trio():
+        hint = "run this test in asyncio"
+        raise UsageError("handlers are ordered in the event loop of asyncio only", where="concurrent", hint=hint)
+    receiver = deliveries[0][1].receiver
+    transport: Any = receiver.transport
+    unlimited = reached_by(receiver, transport)
+    for _, delivery in deliveries:
+        delivery.receiver = unlimited
+    try:
+        jobs = [(name, partial(sender.attempt, ASYNC, delivery)) for name, delivery in deliveries]
+        program = run_in_loop(transport, jobs, points, order, strict=strict)
+        trace: Trace = await program if io is ASYNC else transport.run(program)
+        return trace
+    finally:
+        for _, delivery in deliveries:
+            delivery.receiver = receiver
 
 
 def check_in_process(receiver: Receiver, *, where: str = "concurrent") -> None:
