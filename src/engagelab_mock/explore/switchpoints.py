@@ -41,6 +41,8 @@ _ENDS = frozenset(("commit", "rollback", "__exit__", "close", "executescript"))
 _ENDING = ("COMMIT", "ROLLBACK", "END")
 #: The module of the locks between threads, and the methods that release one.
 _LOCKS, _RELEASES = "_thread", frozenset(("release", "__exit__"))
+#: Functions that open a connection. What they call for it reads and writes nothing of the app's.
+_CONNECTING = frozenset(("get_new_connection", "init_connection_state"))
 _SLEEP = "time.sleep"
 _STARTS_THREAD = frozenset(("_thread.start_new_thread", "_thread.start_new", "_thread.start_joinable_thread"))
 #: Folders with code that is not the app's.
@@ -148,7 +150,7 @@ class SwitchPoints:
         if known is None or owner is _MODULE:
             known = next((self._names[each] for each in _names(function, owner, name) if each in self._names), "")
             self._known[key] = known
-        if not known:
+        if not known or _is_connecting(frame):
             return None
         self.called.add(known)
         call = _call(name if name != "__exit__" else "commit", frame)
@@ -248,6 +250,12 @@ def _call(name: str, frame: FrameType) -> Call:
 def is_foreign(frame: FrameType) -> bool:
     """Tell whether the code of a frame is not the app's: of Python, an installed package, or this one."""
     return frame.f_code.co_filename.startswith((*_FOREIGN, _OWN, "<"))
+
+
+def _is_connecting(frame: FrameType) -> bool:
+    """Tell whether Django opens a connection in this frame or in the one that called it."""
+    before = frame.f_back
+    return frame.f_code.co_name in _CONNECTING or (before is not None and before.f_code.co_name in _CONNECTING)
 
 
 def _show_sql(used: Any, call: Call) -> None:
