@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import signal
 import sys
 import warnings
@@ -195,11 +195,13 @@ class _Crashing:
 def _read(reader: int) -> bytes:
     """Return what the other process writes; nothing if it takes too long."""
     parts: list[bytes] = []
-    while select.select([reader], [], [], _LIMIT)[0]:
-        part = os.read(reader, 65536)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+    with selectors.DefaultSelector() as selector:
+        selector.register(reader, selectors.EVENT_READ)
+        while selector.select(_LIMIT):
+            part = os.read(reader, 65536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
     return b""
 
 
