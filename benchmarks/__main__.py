@@ -56,7 +56,7 @@ def main(quick: bool, only: str | None, form: str, file: Path | None, deliveries
     chosen = list(GOALS) if only is None else [goal.strip().upper() for goal in only.split(",")]
     for goal in chosen:
         if goal not in GOALS:
-            raise click.BadParameter(f"there is no goal {goal!r}; there are {', '.join(GOALS)}", param_hint="--only")
+            raise click.BadParameter(f"unknown goal {goal!r}; the goals are {', '.join(GOALS)}", param_hint="--only")
     effort = QUICK if quick else FULL
     if deliveries is not None:
         effort = msgspec.structs.replace(effort, deliveries=deliveries)
@@ -74,7 +74,7 @@ def main(quick: bool, only: str | None, form: str, file: Path | None, deliveries
 
 
 def _measure(goal: str, effort: Effort) -> Iterator[Row]:
-    """Yield a goal's rows; an error, of a peer for example, ends this goal with a row that says so, and no other."""
+    """Yield a goal's rows; an error, of a peer for example, ends only this goal, with a row that says so."""
     try:
         yield from GOALS[goal](effort)
     except Exception as error:

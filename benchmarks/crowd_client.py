@@ -60,7 +60,7 @@ async def _load(port: int, request: bytes, clients: int, seconds: float) -> Load
 
 
 def _numbered(request: bytes, number: int) -> bytes:
-    """Put a number of eight digits where there are eight hash signs, so that no two recipients are the same."""
+    """Replace eight hash signs by a number of eight digits, so that no two recipients are the same."""
     return request.replace(b"########", b"%08d" % (number % 10**8))
 
 

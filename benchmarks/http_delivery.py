@@ -23,7 +23,7 @@ from engagelab_mock import Callback, Journal, Receiver
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Let each client in turn send for a moment, to a receiver on another core; that is what the budgets are for.
+    """Let each client in turn send for a moment, to a receiver on another core. The budgets are for that.
 
     Between two cores a request waits for an idle core to wake up, twice, which can take longer than the work and makes
     all clients look alike. The context has the rates on one core as well, where none of them waits.
@@ -139,7 +139,7 @@ def _cores() -> tuple[int, int]:
 
 @contextmanager
 def _pinned(core: int) -> Iterator[None]:
-    """Keep this process, and what it starts, on one core."""
+    """Keep this process and its children on one core."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -1,4 +1,4 @@
-"""G4 to G6: what a callback costs in process, beside a bare call of the app and beside other ways to call it."""
+"""G4 to G6: the cost of a callback in process, compared with a bare call of the app and with other ways to call it."""
 
 from __future__ import annotations
 

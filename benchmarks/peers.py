@@ -1,4 +1,4 @@
-"""The packages and programs that ours is measured beside: a run goes on without those that are not there."""
+"""The packages and programs with which ours is compared: a run goes on without those that are not installed."""
 
 from __future__ import annotations
 

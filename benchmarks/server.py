@@ -1,4 +1,4 @@
-"""S1 to S4: `serve` under a crowd of clients, beside the servers of its peers, and how it starts and stops."""
+"""S1 to S4: `serve` with many clients, compared with the servers of its peers, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ while True:
 """
 
 
-#: The servers beside ours, and what is nearest to `POST /v1/messages` there.
+#: The servers that are compared with ours, and their nearest equivalent of `POST /v1/messages`.
 _PEERS = {"httpserver": "pytest-httpserver's canned answer", "moto": "moto's SNS Publish"}
 #: What is measured of ours: planned callbacks go to no receiver, or to one that acknowledges them.
 _OURS = {"engagelab_mock": "", "with_callbacks": " while callbacks go out"}
 
 
 def throughput(effort: Effort) -> Iterator[Row]:
-    """Let the crowd send to each server in turn, over connections that it keeps where the server does.
+    """Let the clients send to each server in turn. They keep their connections open if the server does.
 
-    The canned answer is what a server costs that does nothing; moto does something comparable.
+    The canned answer shows the cost of a server that does nothing; moto does something comparable.
     """
     loads = _loads(effort)
     context: dict[str, float] = {}
@@ -103,14 +103,14 @@ def _loads(effort: Effort) -> dict[str, list[Load]]:
 
 
 def _median_ratio(ours: list[Load], theirs: list[Load], figure: Callable[[Load], float]) -> float:
-    """Return the median of the ratios of what was measured in the same round."""
+    """Return the median of the ratios, each between two values of the same round."""
     return statistics.median(figure(one) / figure(other) for one, other in zip(ours, theirs, strict=True))
 
 
 def endurance(effort: Effort) -> Iterator[Row]:
     """Load one server for longer, weigh it after a third and at the end, and count what went wrong.
 
-    What the system says of a process varies by a MiB, which is little beside the requests of a full run alone.
+    The system's figure for a process varies by a MiB. Only compared with the requests of a full run is that little.
     """
     with serving("--keep", "1000", "--speed", "1000") as (process, port):
         warm = load(port, _SEND, clients=CLIENTS, seconds=effort.endurance_seconds / 3)
@@ -230,7 +230,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _resident(pid: int) -> int:
-    """Return the bytes of memory that a process occupies; 0 where the system does not say."""
+    """Return the bytes of memory that a process occupies; 0 if the system does not tell."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return 0

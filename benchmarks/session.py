@@ -1,4 +1,4 @@
-"""G3: what the first test of a session costs, with imports, in a process that has imported pytest."""
+"""G3: the cost of the first test of a session, with imports, in a process that has imported pytest."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ WHY = {
     ),
     "G2": (
         "the fixture rests on a second one, so that a project can override it, and the peer's does not. The rest "
-        "builds receiver and engine for each test, where the peer's server lives for the session."
+        "builds receiver and engine for each test; the peer's server lives for the session."
     ),
     "G3": "a third of the imports in process is msgspec's; the rest is spread over some fifty modules.",
     "G4": (
@@ -20,7 +20,7 @@ WHY = {
     ),
     "G5": (
         "what surrounds the call takes about twice as long around Flask as around a trivial app; cold caches are "
-        "suspected, and not proven."
+        "suspected, but not proven."
     ),
     "E1": (
         "signing, the records, a look at the state and the invariants cost little by themselves, as exploring a "
@@ -28,7 +28,7 @@ WHY = {
         "longer, too: measured alternately, each drives the other out of the processor's caches."
     ),
     "G6": (
-        "each request has a task of its own, as behind a server. The turn of the event loop that this takes costs more "
+        "each request has a new task, as behind a server. The turn of the event loop that this takes costs more "
         "than the rest of the driver. From synchronous code the loop's own run_until_complete costs as much again."
     ),
     "G7": (

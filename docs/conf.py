@@ -61,13 +61,13 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
-# Without a network there is no inventory of Python's documentation, nor of the libraries'.
+# Links into the documentation of Python and of the libraries need a network. The build has none.
 nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(collections|contextlib|typing|types|enum|abc|asyncio|os|pathlib|random|faker|msgspec|responses|hypothesis)\..*",
     ),
-    # The engine's own machinery, which stands in signatures and has no page.
+    # Internal types of the engine. They are in signatures, but have no page.
     (
         r"py:class",
         r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
@@ -75,7 +75,7 @@ nitpick_ignore_regex = [
         r"|virtual\.Companion)|explore\.(schedules\.Family|player\.Baseline|tape\.file\.(Head|Answer))"
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
-    # Names of types in the options' annotations, each explained where it stands.
+    # Names of types in the options' annotations. The text of each option explains its type.
     (r"py:class", r"Observe|WaitIdle|Effects|Statuses|Stall"),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
@@ -88,7 +88,7 @@ nitpick_ignore_regex = [
 
 
 def public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: nodes.Element) -> nodes.Node | None:
-    """Point a type in a signature to where the reference has it: at the top of the package, not in its module."""
+    """Link a type in a signature to its entry under the package's name, because its module has no entries."""
     name = node.get("reftarget", "").rpartition(".")[2]
     if node.get("refdomain") != "py" or name not in dir(engagelab_mock):
         return None

@@ -43,15 +43,15 @@ from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 DOCS = Path(__file__).parent
 # The tables of the truth gallery come from the tests.
 sys.path.insert(0, str(DOCS.parent))
-#: What `python -m tests.real.stacks` measured.
+#: The results of `python -m tests.real.stacks`.
 _WIRE_MATRIX = DOCS.parent / "tests" / "real" / "stacks" / "matrix.json"
-#: What `python -m tests.real.differential` measured.
+#: The results of `python -m tests.real.differential`.
 _IN_PROCESS = DOCS.parent / "tests" / "real" / "differential" / "table.json"
 _REGION = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+) -->\n.*?(?=\n<!-- end of table -->)", re.DOTALL)
 
 
 def render(page: str) -> str:
-    """Return a page's text with every table in it made anew."""
+    """Return a page's text with every table in it generated again."""
     return _REGION.sub(lambda region: f"{region['name']} -->\n\n{TABLES[region['name']]()}\n", page)
 
 
@@ -62,7 +62,7 @@ def pages() -> list[Path]:
 
 def scenarios() -> str:
     rows = ([f"`{known.name}`", _course(known), _sentence(known.description)] for known in CATALOGUE.values())
-    return _table(["scenario", "statuses, with the seconds before each", "what happens"], rows)
+    return _table(["scenario", "statuses, with the seconds before each", "course"], rows)
 
 
 def statuses() -> str:
@@ -82,9 +82,9 @@ def error_codes() -> str:
     return _table(["code", "message", "HTTP status in the REST API", "retryable for the SDK [K]", "source"], rows)
 
 
-#: What the REST API gives an error code for by itself; the others are for rules and scenarios.
+#: Why the REST API answers with an error code by itself. The other codes are for rules and scenarios.
 _REASONS = {
-    1000: "what is not foreseen: please report it",
+    1000: "an error inside the mock: please report it",
     2001: "no credentials, malformed ones, or others than were set",
     3001: "a body that is not JSON; with `strict_content_type`, another Content-Type",
     3002: "a field that is missing, of another type, or out of its limits",
@@ -111,11 +111,11 @@ def api_errors() -> str:
         ]
         for entry in ERROR_CODES.values()
     )
-    return _table(["code", "HTTP", "message", "try again", "given for, besides a rule"], rows)
+    return _table(["code", "HTTP", "message", "try again", "reason, unless a rule sets it"], rows)
 
 
 def sandbox() -> str:
-    return _table(["recipient", "what happens"], ([f"`{to}`", magic.behaviour] for to, magic in MAGIC.items()))
+    return _table(["recipient", "behaviour"], ([f"`{to}`", magic.behaviour] for to, magic in MAGIC.items()))
 
 
 def dialects() -> str:
@@ -143,7 +143,7 @@ def outcomes() -> str:
         ]
         for outcome in Outcome
     )
-    return _table(["outcome", "what came of the attempt", "`send` exits"], rows)
+    return _table(["outcome", "meaning", "`send` exits"], rows)
 
 
 def exit_codes() -> str:
@@ -170,7 +170,7 @@ def check_index() -> str:
     for letter, family in FAMILIES.items():
         page = _check_page(letter)
         index = _table(
-            ["check", "what a correct receiver does", "severity", "judged by"],
+            ["check", "correct behaviour", "severity", "judged by"],
             (
                 [_link(check, page), f"{check.title}.", f"`{check.severity}`", _JUDGED_BY[check.need]]
                 for check in _family(letter)
@@ -193,7 +193,7 @@ def _check_page(letter: str) -> str:
 
 
 def names() -> str:
-    """Return a table for each page under `reference/api`, of what it documents, in its order."""
+    """Return a table for each page under `reference/api`: the names that it documents, in its order."""
     index = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     sections = []
     for page in re.findall(r"^api/(\w+)$", index, re.MULTILINE):
@@ -203,7 +203,7 @@ def names() -> str:
             summary = comment if kind == "py:data" else inspect.getdoc(getattr(engagelab_mock, name)) or ""
             rows.append([f"[`{name}`](api/{page}.md)", _first_sentence(summary)])
         title = text.partition("\n")[0].removeprefix("# ")
-        sections.append(f"## {title}\n\n{_table(['name', 'what it is'], rows)}")
+        sections.append(f"## {title}\n\n{_table(['name', 'purpose'], rows)}")
     return "\n\n".join(sections)
 
 
@@ -235,6 +235,8 @@ def _check(check: Check) -> str:
         facts.append(f"only over {' and '.join(check.transports)}: {check.unless}")
     if check.deep:
         facts.append("only at depth `deep`")
+    if check.moves_time:
+        facts.append("needs `set_time`, or a virtual clock of the test that the app reads")
     if check.needs_signature:
         facts.append("needs a username and a secret")
     if check.meanings:
@@ -290,13 +292,13 @@ def wire_stacks() -> str:
 
 def wire_agreed() -> str:
     rows = ([*_sent(stimulus), _reached(cells[0])] for stimulus, cells in _stimuli() if _agree(cells))
-    return _table(["fault", "what is sent", "on every stack"], rows)
+    return _table(["fault", "request", "on every stack"], rows)
 
 
 def wire_differing() -> str:
     differing = [(stimulus, cells) for stimulus, cells in _stimuli() if not _agree(cells)]
     rows = (
-        [stack, *(_reached(cells[number], beside=cells) for _, cells in differing)]
+        [stack, *(_reached(cells[number], among=cells) for _, cells in differing)]
         for number, stack in enumerate(_wire_matrix())
     )
     return _table(["stack", *(f"`{stimulus}`" for stimulus, _ in differing)], rows)
@@ -335,7 +337,7 @@ def in_process_differing() -> str:
 
 def events() -> str:
     rows = ([f"`{known.name}`", f"`{known.kind}`", known.meaning, f"`{known.call}`"] for known in EVENTS.values())
-    return _table(["event", "kind", "what it reports", "the line that sends it"], rows)
+    return _table(["event", "kind", "meaning", "the line that sends it"], rows)
 
 
 def status_fields() -> str:
@@ -380,7 +382,7 @@ def faults(family: str) -> str:
         for known in FAULTS.values()
         if known.family == family
     )
-    return _table(["fault", "what goes wrong", "options, with their defaults", "transport"], rows)
+    return _table(["fault", "change", "options, with their defaults", "transport"], rows)
 
 
 def stack_limits() -> str:
@@ -402,7 +404,7 @@ def truth_blind() -> str:
     from tests.truth.blind import CASES
 
     rows = ([case.judge, case.what, f"`{case.error.__name__}`: {case.says}"] for case in CASES)
-    return _table(["judge", "what is the matter", "the error says"], rows)
+    return _table(["judge", "situation", "the error says"], rows)
 
 
 def truth_right() -> str:
@@ -453,7 +455,7 @@ def _wire_matrix() -> dict[str, dict[str, Any]]:
 
 
 def _stimuli() -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return what was sent, each with its cell for every stack."""
+    """Return each stimulus with its cells, one for every stack."""
     rows = list(_wire_matrix().values())
     return [(stimulus, [row["cells"][stimulus] for row in rows]) for stimulus in rows[0]["cells"]]
 
@@ -467,8 +469,8 @@ def _agree(cells: list[dict[str, Any]]) -> bool:
     return all({**cell, "then": ""} == {**cells[0], "then": ""} for cell in cells)
 
 
-def _reached(cell: dict[str, Any], *, beside: Sequence[dict[str, Any]] = ()) -> str:
-    """Say what reached the app: all of it, or what is not the same in the other cells."""
+def _reached(cell: dict[str, Any], *, among: Sequence[dict[str, Any]] = ()) -> str:
+    """Say what reached the app. With `among`, leave out the values that are the same in all those cells."""
     if not cell["calls"]:
         return "the app is not called"
     words = {
@@ -476,7 +478,7 @@ def _reached(cell: dict[str, Any], *, beside: Sequence[dict[str, Any]] = ()) -> 
         "body": _BODIES.get(cell["body"], f"reading it raises `{cell['body']}`"),
         "header": _HEADERS.get(cell["header"], f"header `{cell['header']}`"),
     }
-    others = [other for other in beside if other["calls"]]
+    others = [other for other in among if other["calls"]]
     return ", ".join(text for key, text in words.items() if not others or any(o[key] != cell[key] for o in others))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 def configure() -> None:
     """Configure Django for this process, with a database in memory; a second call does nothing.
 
-    The database has to be there for the tests that use one, whichever test comes first.
+    The database has to be there for the tests that use one, in any order of the tests.
     """
     import django
     from django.conf import settings  # at the top, pytest's doctest collection would ask it for attributes

@@ -1,4 +1,4 @@
-"""A peer over a raw socket that does exactly what a test's script says, and remembers what it was sent."""
+"""A peer over a raw socket that follows a test's script exactly, and remembers the bytes it was sent."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ STEPS = [
 
 
 def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
-    """Run the script with everything replaced; return its exit code and what it called."""
+    """Run the script with everything replaced; return its exit code and the commands it called."""
     calls, temporary, programs = directory / "calls", directory / "tmp", directory / "bin"
     temporary.mkdir()
     programs.mkdir()

@@ -1,4 +1,4 @@
-"""Public errors and results can be pickled and deep-copied, whatever the app put into them."""
+"""Public errors and results can be pickled and deep-copied, with any objects of the app in them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from engagelab_mock import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: Public classes whose objects hold threads, sockets, an app, a clock or functions: they are used where they were made.
+#: Public classes whose objects hold threads, sockets, an app, a clock or functions: they are never copied.
 LIVE = {
     *("Account", "ApiServer", "Clock", "EngageLab", "EngageLabProvider", "Inbox", "Interception"),
     *("LiveClock", "Recorder", "Schedules", "SystemClock", "VirtualClock"),
@@ -77,7 +77,7 @@ class Held:
 
 
 class App:
-    """An app that keeps a status, whichever came last, and raises for "delivered"."""
+    """An app that keeps the status that came last, and raises for "delivered"."""
 
     def __init__(self) -> None:
         self.status: str | None = None
@@ -184,7 +184,7 @@ def copies(value: Any) -> list[Any]:
 
 
 def differences(one: Any, other: Any, where: str, seen: dict[int, Any]) -> Iterator[str]:
-    """Say in what a copy differs. What cannot be copied is equal to its text."""
+    """Yield the differences of a copy. A value that cannot be copied equals its text."""
     if isinstance(one, (Odd, Held)):
         text = f"Odd: {one}" if isinstance(one, Odd) else repr(one)
         if text != str(other):
@@ -234,7 +234,7 @@ def test_every_public_result_can_be_pickled_and_copied(tmp_path: Path) -> None:
     assert RESULTS - seen == set()
 
 
-def test_a_copy_knows_what_did_not_change() -> None:
+def test_a_copy_knows_that_a_state_did_not_change() -> None:
     engagelab = failing()
     played = engagelab.play("eg1:plan*2,sent")
     for copied in copies(played):
@@ -258,7 +258,7 @@ def test_every_error_of_the_package_can_be_pickled_and_copied() -> None:
     found = list(errors())
     assert {EngageLabMockError, NotAcknowledged, engagelab_mock.ApiError} <= {*found}
     for kind in found:
-        # Without its constructor, because a new error may want arguments that nobody has thought of here.
+        # Without its constructor, because a new error may want arguments that this test does not know.
         error = kind.__new__(kind, "what is wrong")
         error.__dict__["hint"] = "do this"
         error.add_note("a note")

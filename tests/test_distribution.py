@@ -66,7 +66,7 @@ def test_two_distributions_are_built(built: Path) -> None:
     assert sorted(path.name for path in built.iterdir()) == [f"{STEM}-py3-none-any.whl", f"{STEM}.tar.gz"]
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_only_the_package(wheel: zipfile.ZipFile) -> None:
     package = {name.removeprefix("src/") for name in sources("src")}
     metadata = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
     assert set(wheel.namelist()) == package | {f"{STEM}.dist-info/{name}" for name in metadata}
@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
 @pytest.mark.parametrize(
     "name", ["__init__.py", "__init__.pyi", "py.typed", "pytest_plugin.py", "protocol/callback.schema.json"]
 )
-def test_the_wheel_holds_what_users_rely_on(name: str, wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_the_files_that_users_rely_on(name: str, wheel: zipfile.ZipFile) -> None:
     assert f"engagelab_mock/{name}" in wheel.namelist()
 
 
@@ -88,7 +88,7 @@ def test_the_wheel_registers_the_command_and_the_plugin(wheel: zipfile.ZipFile) 
     }
 
 
-def test_the_wheel_says_what_it_is_and_needs(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_names_its_purpose_and_its_dependencies(wheel: zipfile.ZipFile) -> None:
     metadata = Parser().parsestr(wheel.read(f"{STEM}.dist-info/METADATA").decode())
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert sorted(required) == sorted(PROJECT["project"]["dependencies"])
@@ -128,7 +128,7 @@ def test_the_wheel_works_on_its_own(wheel: zipfile.ZipFile, tmp_path: Path) -> N
         "print(json.dumps([em.__file__, json.loads(SCHEMA_FILE.read_text()) == em.callback_schema(),\n"
         "                  em.EngageLab().send('+6591234567').statuses]))"
     )
-    # -P: not the working directory first, so that the unpacked wheel is what is found.
+    # -P: not the working directory first, so that Python finds the unpacked wheel.
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
     )

@@ -140,7 +140,7 @@ def test_the_documented_test_files_pass_and_fail_as_documented(broken_views: str
 
 
 @pytest.mark.parametrize("page", [README, TUTORIAL], ids=["README", "tutorial"])
-def test_a_documented_failure_is_what_pytest_says(page: str, broken_views: str) -> None:
+def test_a_documented_failure_is_the_one_that_pytest_prints(page: str, broken_views: str) -> None:
     [documented] = blocks(page, "text")
     said = comparable(broken_views)
     for line in comparable(documented):
@@ -222,7 +222,7 @@ API_PAGES = [
 
 
 def documented(*kinds: str) -> list[str]:
-    """Return what the pages about Python names document."""
+    """Return the names that the pages about Python names document."""
     return [name for page in API_PAGES for kind, name in DOCUMENTED.findall(page) if kind in kinds]
 
 
@@ -257,7 +257,7 @@ def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Confi
     assert names
     text = section(reference("fixtures"), "Options and ini keys")
     assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
-    # Which schedule is replayed is a question of one run, and no project's setting.
+    # The schedule to replay belongs to one run. It is never the setting of a project.
     assert missing([name for name in names if name != "engagelab_replay"], text) == []
     for key in re.findall(r"`(engagelab_\w+)`", text):
         pytestconfig.getini(key)
@@ -370,7 +370,7 @@ def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.Captur
             check_fields(arguments[0], json.loads(line))
 
 
-def test_the_reference_has_the_fields_of_what_listen_prints() -> None:
+def test_the_reference_has_the_fields_that_listen_prints() -> None:
     command = [sys.executable, "-m", "engagelab_mock", "listen", "--count", "1", "--format", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -397,7 +397,7 @@ def check_fields(command: str, printed: dict[str, object]) -> None:
 # --- The other pages
 
 
-def test_the_pages_are_ordered_by_what_a_reader_wants() -> None:
+def test_the_pages_are_ordered_by_the_reader_s_intent() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     intents = ["Frameworks", "The whole loop", "Break it", "Check it", "Time and data", "Run it"]
     assert re.findall(r"^:caption: (.+)$", index, re.MULTILINE) == ["Start", *intents, "Look it up", "Background"]
@@ -409,7 +409,7 @@ def test_the_pages_are_ordered_by_what_a_reader_wants() -> None:
     assert [name for name, text in PAGES if text.startswith("# How to")] == []
 
 
-def test_the_architecture_page_is_short_and_names_what_there_is() -> None:
+def test_the_architecture_page_is_short_and_names_only_existing_files() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 66  # one page, two pictures included
     named = re.findall(r"`([\w./]+(?:/|\.py|\.pyi|\.json))`", text)

@@ -54,7 +54,7 @@ def test_each_error_is_also_of_its_usual_kind(kind: str, builtin: type[Exception
         ),
     ],
 )
-def test_the_text_holds_what_was_given_and_no_more(parts: dict[str, str], text: str) -> None:
+def test_the_text_holds_only_the_given_parts(parts: dict[str, str], text: str) -> None:
     error = EngageLabMockError("no receiver", **parts)
     assert str(error) == text
     assert (error.what, error.where, error.hint) == ("no receiver", parts.get("where", ""), parts.get("hint", ""))

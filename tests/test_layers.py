@@ -29,7 +29,7 @@ LAYERS = [
 ]
 #: The public class: its verbs load the layers after it when they are called, and its module does not.
 FACADE = "engagelab"
-#: Each may import every layer and the configuration, and none of its fellows but those named here.
+#: Each may import every layer and the configuration. Of the other faces, it may import only those named here.
 FACES: dict[str, set[str]] = {
     "server": set(),
     "integrations": set(),
@@ -37,7 +37,7 @@ FACES: dict[str, set[str]] = {
     "pytest": {"server", "integrations"},
     "load": set(),
 }
-#: What stands beside the layers, and all it may import.
+#: The modules outside the layers, each with everything it may import.
 BESIDE: dict[str, set[str]] = {
     "config": {"errors"},
     "faker_provider": {"generate"},
@@ -64,7 +64,7 @@ HOMES: dict[str, set[str]] = {
 
 
 def part_of(module: str) -> str:
-    """Return the layer, face or module beside them that a module of the package belongs to; "" is the package."""
+    """Return the layer, the face or the module outside both to which a module belongs; "" is the package."""
     first = module.removeprefix(PACKAGE).removeprefix(".").partition(".")[0]
     return SAME.get(first, first)
 
@@ -127,7 +127,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+def test_a_module_imports_only_the_layers_that_it_may(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert violations(module_name(path), source, is_package=path.name == "__init__.py") == []
 

@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_picture_is_what_its_script_draws_now(name: str) -> None:
+def test_a_picture_equals_its_script_s_drawing(name: str) -> None:
     assert SCRIPTS[name].draw() == COMMITTED[name], f"run `python docs/pictures`: {name}.svg is out of date"
 
 
@@ -69,7 +69,7 @@ def test_no_text_of_a_picture_goes_over_its_edge(name: str) -> None:
         assert start + length <= width - 8, text.text
 
 
-def test_the_status_graph_has_every_arrow_of_the_graph_and_no_other() -> None:
+def test_the_status_graph_has_exactly_the_arrows_of_the_graph() -> None:
     groups = SCRIPTS["statuses"].GROUPS
     drawn = {(status, after) for status, group in SCRIPTS["statuses"].arrows() for after in groups[group]}
     assert drawn == {(str(status), after) for status in Status for after in INFERRED.next_after(status)}

@@ -37,7 +37,7 @@ def test_the_stub_declares_the_names_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HOMES))
-def test_a_public_name_is_what_the_stub_says(name: str) -> None:
+def test_a_public_name_is_the_object_in_the_stub(name: str) -> None:
     value = getattr(engagelab_mock, name)
     home = HOMES[name]
     if home is None:

@@ -84,7 +84,7 @@ def test_rows_of_an_unknown_kind_differ_by_fields_too() -> None:
     assert fields(got, wanted)[1:] == ["row.a.b: 1 != 2", "row.c: absent != None"]
 
 
-def test_what_is_no_json_does_not_stand_in_the_way() -> None:
+def test_a_value_that_json_cannot_hold_causes_no_error() -> None:
     odd: Any = {"flow": object()}
     event = MESSAGE.event("sent", at=10)
     other = type(event)(message_id="1", to="+6591234567", itime=10, custom_args=odd, status=event.status)
@@ -106,5 +106,5 @@ def test_what_is_no_json_does_not_stand_in_the_way() -> None:
         (MESSAGE, Message(id="2", to="+6591234567")),
     ],
 )
-def test_what_is_not_ours_is_left_to_others(left: object, right: object) -> None:
+def test_comparisons_of_other_types_are_left_to_others(left: object, right: object) -> None:
     assert explain(left, right) is None

@@ -61,7 +61,7 @@ def test_something_heavy_would_be_noticed(name: str) -> None:
     assert name in heavy_after(f"import {name}")
 
 
-def test_the_command_line_loads_the_checks_for_nobody_else() -> None:
+def test_importing_the_command_line_does_not_load_the_checks() -> None:
     output = run("import sys, engagelab_mock.cli\nprint(*sys.modules)")
     assert "engagelab_mock.cli.check" in output.split()
     assert "engagelab_mock.checks.catalogue" not in output.split()
@@ -81,7 +81,7 @@ with EngageLab() as engagelab:
 """
 
 
-def test_an_in_process_send_loads_the_engine_and_no_more() -> None:
+def test_an_in_process_send_loads_only_the_engine() -> None:
     assert heavy_after(IN_PROCESS_SEND, given="") == ["msgspec"]
 
 
@@ -93,7 +93,7 @@ def pytest_sessionfinish(session):
 
 
 def modules_of_a_test_run(directory: Path, *plugins: str) -> set[str]:
-    """Run a test file that uses no fixture, with the named plugins alone, and return what was loaded in the end."""
+    """Run a test file that uses no fixture, with the named plugins alone, and return the modules that it loaded."""
     directory.joinpath("conftest.py").write_text(PRINT_MODULES)
     directory.joinpath("test_plain.py").write_text("def test_plain():\n    pass\n")
     arguments = ["-q", "-p", "no:cacheprovider", *(argument for plugin in plugins for argument in ("-p", plugin))]

@@ -1,4 +1,4 @@
-"""The architecture: the layers that the tests hold the imports to, with what each module says of itself."""
+"""The architecture: the layers, as the tests enforce them, each with the first line of its docstring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.test_layers import FACADE, FACES, LAYERS  # noqa: E402
 ALT = (
     "The layers, from top to bottom: the faces, which are the pytest plugin, the command line, the server and "
     "the integrations; then checks, explore, the public class EngageLab, service, delivery, messages, protocol, "
-    "data, clock, event loop and errors. A layer imports only what is below it, but the verbs of EngageLab load "
+    "data, clock, event loop and errors. A layer imports only the layers below it, but the verbs of EngageLab load "
     "checks and explore. Your app calls the server, and delivery sends the callbacks to your app."
 )
 
@@ -53,7 +53,7 @@ def draw() -> str:
     picture.box(_APP, 20, 66, bottom - 20, "box line-ink")
     for number, word in enumerate(["your", "app"]):
         picture.text(_APP + 33, (20 + bottom) / 2 + 18 * number, word, "bold", anchor="middle")
-    note = "A layer imports only what is below it. EngageLab loads checks and explore when a test calls them."
+    note = "A layer imports only the layers below it. EngageLab loads checks and explore when a test calls them."
     for number, line in enumerate(wrapped(note, 640 - _LEFT - _WIDTH - 40, size=12)):
         picture.text(_LEFT + _WIDTH + 20, bottom + 40 + 17 * number, line, "soft", size=12)
     return picture.render()

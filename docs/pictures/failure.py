@@ -8,18 +8,18 @@ from pathlib import Path
 from recording import draw_terminal, find, run_test
 
 ALT = (
-    "What pytest prints for a callback that is not acknowledged, with notes: the line of the test that sent the "
+    "The output of pytest for a callback that is not acknowledged, with notes: the line of the test that sent the "
     "callback; which callback it was, and why it does not count; a hint; the request; the answer; every "
     "delivery of the test; the seed that makes the same data again."
 )
 
 _README = Path(__file__).parent.parent.parent / "README.md"
 
-#: What is said about the failure, and how the lines begin that it is said about.
+#: The notes on the failure, each with the beginnings of the lines that it explains.
 _NOTES = {
     "the line of your test that sent the callback": [">"],
     "which callback was not acknowledged, and why": ["E       engagelab_mock.errors.NotAcknowledged"],
-    "what to do next": ["E         hint:"],
+    "the next thing to try": ["E         hint:"],
     "the request, with its headers and its body": ["E       request:", "E         Content-Type", "..."],
     "what your receiver answered": ["E       response:", "..."],
     "every delivery of this test": ["receiver:", "#  event", "1  plan"],

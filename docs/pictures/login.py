@@ -1,4 +1,4 @@
-"""One login as a sequence diagram: play it, and draw what the journal has."""
+"""One login as a sequence diagram: play it, and draw the journal's entries."""
 
 from __future__ import annotations
 

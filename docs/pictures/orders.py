@@ -1,4 +1,4 @@
-"""What the explorer does: the 24 orders of one verification, which of them fail, and the failing one reduced."""
+"""The work of the explorer: the 24 orders of one verification, those that fail, and the smallest that fails."""
 
 from __future__ import annotations
 

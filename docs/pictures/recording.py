@@ -1,4 +1,4 @@
-"""Run a test file as a reader would, and draw what the terminal shows."""
+"""Run a test file as a reader would, and draw the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE = 19
 
 
 def run_test(code: str, name: str = "test_shop.py") -> list[str]:
-    """Return the lines that pytest prints for this test file, without what differs from run to run."""
+    """Return the lines that pytest prints for this test file, with the same times in every run."""
     with TemporaryDirectory() as directory:
         (Path(directory) / name).write_text(code, encoding="utf-8")
         plain = ["-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider", "-p", "no:faker", "-p", "no:asyncio"]

@@ -39,7 +39,7 @@ def arrows() -> list[tuple[str, int]]:
             raise ValueError(f"{status} may be followed by a part of a group: {allowed}; change GROUPS")
         found += [(str(status), number) for number in groups]
     if INFERRED.next_after(START) != GROUPS[0]:
-        raise ValueError("the first group is not what a message begins with; change GROUPS")
+        raise ValueError("a message does not begin with the statuses of the first group; change GROUPS")
     return found
 
 

@@ -28,7 +28,7 @@ _STYLE = """\
 
 
 class Picture:
-    """Collect the shapes of one picture; `title` is what a screen reader says."""
+    """Collect the shapes of one picture; a screen reader reads `title` aloud."""
 
     def __init__(self, width: float, height: float, title: str) -> None:
         self._size = f"{width:g} {height:g}"

@@ -39,6 +39,7 @@ _HOMES = {
     "faker_provider": "EngageLabProvider",
     "generate": "Generator",
     "integrations.interception": "Interception",
+    "integrations.time_travel": "freezegun_clock time_machine_clock",
     "messages.account": "Account",
     "messages.catalogue": "CATALOGUE",
     "messages.message": "Message",

@@ -71,6 +71,8 @@ from engagelab_mock.explore.tape.file import TapeProblem as TapeProblem
 from engagelab_mock.faker_provider import EngageLabProvider as EngageLabProvider
 from engagelab_mock.generate import Generator as Generator
 from engagelab_mock.integrations.interception import Interception as Interception
+from engagelab_mock.integrations.time_travel import freezegun_clock as freezegun_clock
+from engagelab_mock.integrations.time_travel import time_machine_clock as time_machine_clock
 from engagelab_mock.messages.account import Account as Account
 from engagelab_mock.messages.catalogue import CATALOGUE as CATALOGUE
 from engagelab_mock.messages.message import Message as Message

@@ -47,8 +47,8 @@ class EngageLab:
     ['plan', 'sent', 'delivered', 'verified']
 
     Send messages: `send`, `begin_send`, `send_many`, `batch`. Send other events: `deliver`, `notify`, `uplink`,
-    `system_event`, `audit_template`. See what happened: `journal`, `inbox`, `accepted`, `pending`, `settle`. Decide
-    what happens to the app's own calls: `rule`, `rules`, `templates`, `api`. Receivers: `receiver`, `receivers`,
+    `system_event`, `audit_template`. See the results: `journal`, `inbox`, `accepted`, `pending`, `settle`. Answer
+    the app's own calls: `rule`, `rules`, `templates`, `api`. Receivers: `receiver`, `receivers`,
     `validate_address`, `save_receiver`, `refresh`. Test a receiver: `explore`, `play`, `replay`, `tape`, `check`.
     State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
 
@@ -294,7 +294,7 @@ class EngageLab:
         fields = {"template_id": template_id, "status": status, "reason": reason}
         return await engine.send_event(io, engine.account.notification, ("template_audit_result",), fields)
 
-    # See what happened.
+    # See the results.
 
     @property
     def journal(self) -> Journal:
@@ -384,7 +384,7 @@ class EngageLab:
         __tracebackhide__ = True
         await self._engine.outbox.settle(ASYNC)
 
-    # Decide what happens to the calls of the app.
+    # Answer the app's own calls.
 
     def rule(
         self,

@@ -1,4 +1,4 @@
-"""The exceptions: each says what went wrong, where, and what to do next."""
+"""The exceptions: each names the problem, its place, and the next step."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def _new_struct(kind: type[Any], values: dict[str, Any]) -> Any:
 
 
 class EngageLabMockError(Exception):
-    """Report what went wrong, where, and what to do next; the base class of all errors of this package.
+    """Report a problem, its place, and the next step; the base class of all errors of this package.
 
-    If checks had run before, `report` holds what they had judged, else None.
+    If checks ran before the error, `report` holds their findings, else None.
 
     >>> print(EngageLabMockError("no receiver", where="EngageLab()", hint="pass one"))
     EngageLab(): no receiver
@@ -130,7 +130,7 @@ class InvalidDelay(UsageError):
 
 
 class IllegalTransition(UsageError):
-    """Report a status that cannot follow the ones before it in the transition graph; `allowed` says what can.
+    """Report a status that cannot follow the ones before it in the transition graph; `allowed` names those that can.
 
     >>> issubclass(IllegalTransition, UsageError)
     True
@@ -159,7 +159,7 @@ class UnknownName(UsageError):
 
 
 class ProbeFailed(UsageError):
-    """End a run: `observe`, `prepare`, `reset` or `wait_idle` failed, or returned what cannot be used.
+    """End a run: `observe`, `prepare`, `reset` or `wait_idle` failed, or returned an unusable value.
 
     >>> issubclass(ProbeFailed, UsageError)
     True
@@ -183,7 +183,7 @@ class NothingObserved(UsageError):
 
 
 class InvalidBody(EngageLabMockError, ValueError):
-    """Report a body that is not a callback envelope: what is wrong, and at which place.
+    """Report a body that is not a callback envelope: the error, and its place in the body.
 
     >>> issubclass(InvalidBody, ValueError)
     True
@@ -191,7 +191,7 @@ class InvalidBody(EngageLabMockError, ValueError):
 
 
 class InvalidTape(UsageError):
-    """Report a tape that is cut off, or a file that is not a tape: which line, and what is wrong with it.
+    """Report a tape that is cut off, or a file that is not a tape: the line, and its error.
 
     The `tape` attribute holds its usable lines.
 
@@ -229,7 +229,7 @@ class NothingReceived(EngageLabMockError, AssertionError):
 class ScheduleFailed(EngageLabMockError, AssertionError):
     """Fail the test at the calling line: an invariant does not hold in this schedule.
 
-    The `failure` attribute holds the schedule, the smallest one that fails as well, and the deliveries of both.
+    The `failure` attribute holds the schedule, the smallest schedule that also fails, and the deliveries of both.
 
     >>> issubclass(ScheduleFailed, AssertionError)
     True

@@ -1,4 +1,4 @@
-"""What the engine needs from the running event loop, of asyncio or trio, and the condition that is waited on.
+"""The engine's interface to the running event loop, of asyncio or trio, and the condition on which it waits.
 
 Asyncio and trio are imported only if they run: synchronous callers need neither.
 """

@@ -57,7 +57,7 @@ def test_receiver(
 
 
 def _run(check: Check, receiver: Receiver, selection: Selection, options: Mapping[str, Any]) -> Finding:
-    """Run one check; what asynchronous functions return is awaited in the loop of an ASGI app, or in a new loop."""
+    """Run one check; asynchronous functions are awaited in the loop of an ASGI app, or in a new loop."""
     probe: Any = {name: options[name] for name in PROBE_OPTIONS if name in options}
     others = {name: value for name, value in options.items() if name not in PROBE_OPTIONS}
     loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
@@ -138,7 +138,7 @@ def _fixture(node: pytest.Collector, name: str) -> Any:
 
 
 def _items(place: pytest.Collector) -> list[pytest.Item]:
-    """Collect the tests as pytest does, so that what counts and selects tests has their number and their name."""
+    """Collect the tests as pytest does, so that plugins can count them and select them by name."""
     prefix = f"{place.nodeid}::" if place.nodeid not in {"", "."} else ""
     module = pytest.Module.from_parent(place, path=_MODULE, name=_NAME, nodeid=f"{prefix}{_NAME}")
     return list(place.session.genitems(module))

@@ -252,7 +252,7 @@ def engagelab_api(engagelab: EngageLab) -> Iterator[Interception]:
 def engagelab_check_options() -> Mapping[str, Any]:
     """Return options for --engagelab-check; override it to return `observe`, `prepare`, `reset`, `wait_idle`, `stall` …
 
-    The default is no options, because a Receiver can have them itself. For an app that knows only its own messages:
+    By default it returns none: a Receiver can have these options itself. For an app that knows only its own messages:
 
         @pytest.fixture
         def engagelab_check_options():

@@ -115,7 +115,7 @@ class TestSettings:
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
 
     def close(self) -> None:
-        """Close the engine. If the app's lifespan failed, fail the test and show where it failed."""
+        """Close the engine. If the app's lifespan failed, fail the test and show the app's frames."""
         if self._engagelab is None:
             return
         try:

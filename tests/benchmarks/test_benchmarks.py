@@ -165,7 +165,7 @@ def test_the_table_names_goal_budget_and_verdict() -> None:
 def test_an_unknown_goal_is_refused() -> None:
     result = CliRunner().invoke(main, ["--only", "G99"])
     assert result.exit_code == 2
-    assert "there is no goal 'G99'" in result.stderr
+    assert "unknown goal 'G99'" in result.stderr
 
 
 def test_a_miss_says_why_and_a_hit_has_nothing_to_say(capsys: pytest.CaptureFixture[str]) -> None:

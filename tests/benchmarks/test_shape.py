@@ -32,7 +32,7 @@ class Twins:
         return 1
 
 
-def test_an_async_twin_is_not_a_name_of_its_own() -> None:
+def test_an_async_twin_does_not_count_as_another_name() -> None:
     assert public_names(Twins) == (["alone", "apart", "attribute", "part", "send", "value"], 1)
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from engagelab_mock import Dialect, EngageLab, Receiver, Report
 from tests.checks.receivers import downstream
-from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
+from tests.checks.receivers.correct import (
+    AUTHORIZATION,
+    PATH,
+    SECRET,
+    USERNAME,
+    CorrectReceiver,
+    observe,
+    observe_account,
+)
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.servers import on_werkzeug
 from tests.checks.receivers.store import Store
@@ -39,17 +47,21 @@ def check_over_a_socket(mutant: Mutant, directory: Path, **choice: Any) -> Repor
         return check(receiver, **_hooks(mutant, store), **choice)
 
 
-def hooks_of(store: Store, observing: Any = observe, *, patience: float = 0.05) -> dict[str, Any]:
-    """Return `observe` and `prepare` for a receiver that has its effects before it answers."""
+def hooks_of(
+    store: Store, observing: Any = observe, account: Any = observe_account, *, patience: float = 0.05
+) -> dict[str, Any]:
+    """Return the hooks for a receiver that has its effects before it answers."""
     return {
         "observe": partial(observing, store),
+        "observe_account": partial(account, store),
         "prepare": lambda message: store.issue(message.id),
+        "set_time": store.set_time,
         "patience": patience,
     }
 
 
 def _hooks(mutant: Mutant, store: Store) -> dict[str, Any]:
-    hooks = hooks_of(store, mutant.observe)
+    hooks = hooks_of(store, mutant.observe, mutant.observe_account)
     if not mutant.id:
         # A mutant has its effects before it answers, so a short wait is enough. The correct receiver is checked with
         # the default.

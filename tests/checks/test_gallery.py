@@ -8,6 +8,7 @@ import pytest
 
 from engagelab_mock import CHECKS, Judgement, Report
 from engagelab_mock.checks import freshness, wire
+from tests.checks.receivers.concurrent import let_them_meet
 from tests.checks.receivers.correct import CorrectReceiver
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
@@ -23,7 +24,7 @@ NOT_OVER_A_SOCKET = {"B21", "C05", "E09", "E10"}
 #: The checks that send most: many copies, orders or rows. They take longer than all other checks together.
 MANY = {*("C01", "C02", "C03", "C04", "C05", "C09", "C10", "C11", "C14", "C15", "C17"), *("D02", "D03", "D16", "D28")}
 #: The slowest checks. They only run for the mutants that must fail them, and for the correct receiver.
-LONG = {"A06", "C07", "C18", "D08", "E03"}
+LONG = {"A06", "A12", "C07", "C18", "C19", "C20", "C21", "D08", "E03"}
 #: The checks that run for slow mutants.
 SAMPLE = {
     "A01",
@@ -43,6 +44,11 @@ SAMPLE = {
 def few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send fewer messages than a real check does, but more than the mutant of C18 remembers."""
     monkeypatch.setattr(freshness, "MESSAGES", 150)
+
+
+@pytest.fixture(autouse=True)
+def callbacks_at_once_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_them_meet(monkeypatch)
 
 
 def skipped(mutant: Mutant, fails: list[str]) -> list[str]:

@@ -155,7 +155,7 @@ def test_a_state_that_names_no_status_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_meaning_needs_observe(tmp_path: Path) -> None:
     with EngageLab() as engagelab:
-        with pytest.raises(UsageError, match="has effects and terminal, and no observe"):
+        with pytest.raises(UsageError, match="has effects and terminal, but no observe"):
             engagelab.check(**MEANING)
         with pytest.raises(UsageError, match="unknown status 'verfied'"):
             engagelab.check(observe=lambda id: None, effects={"credits": "verfied"})

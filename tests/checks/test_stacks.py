@@ -29,7 +29,7 @@ def check_on(stack: str, directory: Path, *, only: Sequence[str] = ()) -> Report
         await_answer(Receiver.http(url + PATH, **SETTINGS, limit=PATIENCE), directory)
         # The receiver has its effects before it answers, so a short wait is enough.
         hooks = hooks_of(store, with_credits, patience=0.5)
-        return check(receiver, only=only, effects={"credits": "verified"}, terminal="verified", **hooks)
+        return check(receiver, only=only, effects={"credits": "verified"}, terminal="verified", depth="deep", **hooks)
 
 
 def with_credits(store: Store, message_id: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from engagelab_mock import EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks import context as contexts
-from engagelab_mock.checks import ordering, trial
+from engagelab_mock.checks import duplicates, ordering, trial
 from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import PATH, Refused
@@ -18,6 +19,7 @@ from tests.checks.receivers.frameworks import on_flask
 from tests.truth.receivers import (
     SETTINGS,
     AppendOnlyLog,
+    AppendsTwice,
     InMemory,
     KeepsReplies,
     LastWins,
@@ -334,3 +336,38 @@ def test_no_time_for_a_single_order_is_no_error(monkeypatch: pytest.MonkeyPatch)
     [finding] = [finding for finding in check(PlainStatus(), "C07").findings if finding.id == "C07"]
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert "timeout=" in finding.reason
+
+
+class TakesLongForCopiesAtOnce(AppendOnlyLog):
+    """Answer callbacks that come at once after the limit, as an app does when the machine is busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def acknowledge(self) -> tuple[int, str, dict[str, str]]:
+        if threading.get_ident() != self.thread:
+            threading.Event().wait(LIMIT)
+        return super().acknowledge()
+
+
+class TakesLongAndAppendsEach(TakesLongForCopiesAtOnce, AppendsTwice):
+    """Append every copy as well."""
+
+
+#: A callback that comes alone is answered within it, in seconds.
+LIMIT = 0.9
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [(TakesLongForCopiesAtOnce, Judgement.PASS), (TakesLongAndAppendsEach, Judgement.FAIL)],
+)
+def test_copies_at_once_that_are_answered_late_are_judged_by_their_effect(
+    kind: type[InMemory], verdict: Judgement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "_ROUNDS", 1)
+    finding = check(kind(), "C02", events=["delivered"], limit=LIMIT).finding("C02")
+    assert finding.verdict is verdict
+    assert finding.warnings[0].startswith("one of 8 copies of delivered at once: answered 200 after")
+    assert not finding.reason or "after one callback it is 1" in finding.reason

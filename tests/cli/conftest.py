@@ -78,6 +78,8 @@ def spawn() -> Iterator[Spawn]:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                # The child would get COLUMNS otherwise: readline, which pytest imports, sets it behind os.environ.
+                env={**os.environ},
             )
         finally:
             signal.signal(signal.SIGINT, ours)

@@ -28,7 +28,7 @@ BAD = [
     pytest.param(
         ["send", "verified"],
         "UsageError",
-        "--url: there is no address to send callbacks to",
+        "--url: the address of the receiver is missing",
         "ENGAGELAB_MOCK_URL",
         id="no url",
     ),
@@ -194,7 +194,7 @@ BAD = [
         "UsageError",
         "--field: 'check' is not a field of an event",
         "",
-        id="an argument that is no field",
+        id="an argument that is not a field",
     ),
     pytest.param(
         ["send", "insufficient_balance", *URL, "--field", "remain_balance"],

@@ -24,7 +24,16 @@ from engagelab_mock import CHECKS
 from engagelab_mock.checks import freshness
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.checks.receivers.certificates import Authority
-from tests.checks.receivers.correct import AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, observe
+from tests.checks.receivers.concurrent import AddsToATotal, let_them_meet
+from tests.checks.receivers.correct import (
+    AUTHORIZATION,
+    PATH,
+    SECRET,
+    USERNAME,
+    CorrectReceiver,
+    observe,
+    observe_account,
+)
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.meaning import Accounts, CreditsAtDelivered, account
 from tests.checks.receivers.ordering import KeepsWhatCameLast
@@ -45,12 +54,23 @@ class Served:
     state: str
     database: Path
 
+    @property
+    def account(self) -> str:
+        """Return the address at which the totals of the account are seen."""
+        return self.state.replace("{message_id}", "") + "totals"
 
-def serve(kind: type[CorrectReceiver], directory: Path, observe: Callable[..., Any] = observe) -> Iterator[Served]:
-    """Serve a receiver together with an address at which the state of a message is seen."""
+
+def serve(
+    kind: type[CorrectReceiver],
+    directory: Path,
+    observe: Callable[..., Any] = observe,
+    account: Callable[..., Any] = observe_account,
+) -> Iterator[Served]:
+    """Serve a receiver together with addresses at which the states of a message and of the account are seen."""
     store = Store(directory / "receiver.sqlite")
     app = flask.Flask("state")
     app.add_url_rule("/state/<message_id>", "state", partial(observe, store))
+    app.add_url_rule("/state/totals", "totals", partial(account, store))
     receiving = on_flask(kind(store))
 
     def both(environ, start_response):  # type: ignore[no-untyped-def]
@@ -297,6 +317,41 @@ def test_the_state_is_read_from_a_url_or_a_command(way: str, command: Command, c
     }
 
 
+def test_the_account_is_read_from_a_url(command: Command, correct: Served) -> None:
+    look = ("--observe", correct.state, "--only", "C21")
+    seeing = command("check", correct.url, *FULLY, *look, "--observe-account", correct.account, "--format", "json")
+    blind = command("check", correct.url, *FULLY, *look)
+
+    [finding] = [each for each in seeing.objects[:-1] if each["id"] == "C21"]
+    assert (seeing.code, finding["verdict"], finding["reason"]) == (0, "pass", "")
+    assert blind.code == 2
+    assert "the state of the account cannot be seen: give --observe-account\n" in blind.out
+
+
+def test_a_lost_update_of_the_account_is_shown(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_them_meet(monkeypatch)
+    for served in serve(AddsToATotal, tmp_path, account=AddsToATotal.observe_account):
+        look = ("--observe", served.state, "--observe-account", served.account, "--only", "C21")
+        out = " ".join(command("check", served.url, *FULLY, *look, "--patience", "0.1").out.split())
+    assert "16 callbacks of sent at once: effects of the account changed by" in out
+    assert f"--observe-account {served.account} --patience 0.1 --only C21 -v" in out
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("404 Not Found", "answered 404 Not Found: gone"), ("500 Oops", "answered 500 Oops: gone")],
+)
+def test_an_account_that_cannot_be_read_ends_the_run(status: str, told: str, command: Command, correct: Served) -> None:
+    for url in page(status, b"gone"):
+        look = ("--observe", correct.state, "--observe-account", url, "--only", "A01,C06")
+        [error] = command("check", correct.url, *FULLY, *look, "--format", "json").objects
+    assert (error["error"], error["hint"]) == ("ProbeFailed", "it must answer 200 with the state")
+    assert told in error["message"]
+    assert error["message"].startswith("--observe-account: ")
+
+
 def page(status: str, body: bytes = b"", content_type: str = "text/plain") -> Iterator[str]:
     """Serve a page that answers everything with the same, and return its address with a place for the message's id."""
 
@@ -493,6 +548,7 @@ BAD = [
         "UsageError",
         "do the same",
     ),
+    (("http://127.0.0.1:9/", "--observe-account", "totals"), "InvalidSettings", "is not http"),
     (("http://127.0.0.1:9/", "--wait", "-1"), "InvalidDelay", "wait"),
 ]
 
@@ -580,7 +636,7 @@ def answered(repro: str) -> str:
 
 
 def run_in_a_shell(repro: str, *, check: bool = True) -> str:
-    """Run what does it again, as a reader would."""
+    """Run the command that repeats it, as a reader would."""
     scripts = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-c", repro],
@@ -611,7 +667,7 @@ def test_progress_is_shown_on_a_terminal_until_the_report(sdk_app: SdkApp) -> No
     )
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal nobody writes to any more
+    with contextlib.suppress(OSError):  # Linux raises it at the end of a terminal to which no process writes any more
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
@@ -681,7 +737,7 @@ def test_the_projects_table_has_effects(command: Command, tmp_path: Path) -> Non
     [
         (("--effect", "credits"), "'credits' is not NAME=STATUSES"),
         (("--effect", "credits=verfied"), "did you mean 'verified'?"),
-        (("--effect", "credits="), "there is no status"),
+        (("--effect", "credits="), "it has no status"),
         (("--terminal", "verfied"), "did you mean 'verified'?"),
         (("--effect", "credts=verified", "--only", "F01"), "did you mean 'credits'?"),
     ],
@@ -696,7 +752,7 @@ def test_a_wrong_meaning_is_an_error(arguments: tuple[str, ...], says: str, comm
 def test_a_meaning_needs_a_state(command: Command, correct: Served) -> None:
     result = command("check", correct.url, *FULLY, *MEANT)
     assert result.code == 2
-    assert "has effects and terminal, and no observe" in result.err
+    assert "has effects and terminal, but no observe" in result.err
 
 
 def test_the_report_says_what_was_inferred(command: Command, correct: Served) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a run: the command sums up what it did."""
+"""Ctrl-C and SIGTERM in the middle of a run: the command sums up its work so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cli.conftest import PATIENCE, SdkApp, Spawn
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_send_sums_up_what_was_sent(spawn: Spawn, sdk_app: SdkApp, number: int, code: int) -> None:
+def test_send_sums_up_its_callbacks_so_far(spawn: Spawn, sdk_app: SdkApp, number: int, code: int) -> None:
     signed = ("--username", "acme", "--secret", "s3cret")
     sender = spawn("send", "verified", "--url", sdk_app.url, *signed, "--speed", "0.01", "--format", "json")
     assert sender.stdout is not None
@@ -30,7 +30,7 @@ def test_send_sums_up_what_was_sent(spawn: Spawn, sdk_app: SdkApp, number: int, 
     assert (run["message_id"], run["interrupted"]) == (sdk_app.events[0].message_id, True)
 
 
-def test_demo_sums_up_what_was_sent(spawn: Spawn) -> None:
+def test_demo_sums_up_its_callbacks_so_far(spawn: Spawn) -> None:
     demo = spawn("demo", "--speed", "0.01", "--format", "json")
     assert demo.stdout is not None
     for _ in range(2):

@@ -154,7 +154,7 @@ def test_every_request_is_shown(
 ) -> None:
     listener, url = listening(*SIGNED)
 
-    # Signed now, and not when tests are collected, which may be longer ago than a signature lives.
+    # Signed now: a signature made when the tests were collected may be too old.
     status = post(url, body, headers() if callable(headers) else headers, method=method)
     assert listener.stdout is not None
     told = json.loads(listener.stdout.readline())
@@ -198,7 +198,7 @@ def test_text_is_the_address_and_then_one_line_for_each_callback(spawn: Spawn) -
     assert heard.code == 1
     assert re.search(r"✓ .*answered 200  valid: signed -?\d+ s ago by acme", lines[0])
     assert re.search(r"✗ .*answered 401  mismatch: the signature was not made with this secret", lines[1])
-    assert re.search(r"✓ wrong\\x1b\[31m +answered 200", lines[2]), "what a stranger sends must not act on a terminal"
+    assert re.search(r"✓ wrong\\x1b\[31m +answered 200", lines[2]), "the bytes of a stranger must not act on a terminal"
     assert "s3cret" not in heard.out + heard.err
 
 

@@ -80,7 +80,7 @@ def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
     assert b"Traceback" not in said
 
 
-def test_the_package_does_not_import_what_only_the_command_line_needs() -> None:
+def test_the_package_does_not_import_the_command_line_s_dependencies() -> None:
     heavy = {"click", "rich", "werkzeug"}
     code = f"import engagelab_mock, sys; print(sorted({heavy!r} & set(sys.modules)))"
 

@@ -15,7 +15,7 @@ ESCAPE = "\x1b["
 
 
 def on_terminal(*arguments: str, **environment: str) -> str:
-    """Run a command whose stdout and stderr are a terminal, and return what the terminal got."""
+    """Run a command whose stdout and stderr are a terminal, and return the text that the terminal got."""
     ours, theirs = pty.openpty()
     program = subprocess.Popen(
         [sys.executable, "-m", "engagelab_mock", *arguments],
@@ -34,7 +34,7 @@ def read_all(descriptor: int) -> str:
     while True:
         try:
             chunk = os.read(descriptor, 65536)
-        except OSError:  # what a terminal says when the last program has left it
+        except OSError:  # a terminal raises it when the last program has left it
             chunk = b""
         if not chunk:
             os.close(descriptor)

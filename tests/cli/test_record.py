@@ -44,7 +44,7 @@ def end(program: Program, number: int = signal.SIGINT) -> Result:
 
 
 def everything(url: str) -> None:
-    """Send what the demo sends, and all that may have somebody's data in it."""
+    """Send the callbacks of the demo, and every event that may have personal data in it."""
     people = ["+6591234567", "+8613912345678", "ann.lee@acme-shop.sg"]
     with EngageLab(Receiver.http(url, **SIGNED)) as engagelab:
         for number, scenario in enumerate(CATALOGUE):
@@ -80,7 +80,7 @@ def test_a_tape_has_no_personal_data_and_its_replay_satisfies_the_sdk(recording:
     assert [row.get("message_id") for row in again] == [row.get("message_id") for row in originals]
 
 
-#: Whatever is somebody's in what `everything` sends.
+#: All personal data and secrets in the callbacks of `everything`.
 GIVEN = "91234567|9123 4567|13912345678|ann\\.lee|Ann Lee|482915|5f3a|hush|s3cret|acme"
 #: Numbers that two regulators keep for fiction.
 FICTION = re.compile(r"\+(33(19900|26191|35301|46571|53649|63998)[0-9]{4}|447700900[0-9]{3})")
@@ -98,7 +98,7 @@ def scan(text: str) -> None:
 
 
 def shape(value: Any) -> Any:
-    """Return what a value is made of, without what may differ: texts and times."""
+    """Return the structure of a value, without the texts and times in it."""
     if isinstance(value, dict):
         return {key: shape(inner) for key, inner in value.items()}
     return [shape(inner) for inner in value] if isinstance(value, list) else type(value)

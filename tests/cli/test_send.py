@@ -62,7 +62,7 @@ def test_a_receiver_that_answers_500_falls_short(program: Command, failing_url: 
     assert "the handler failed" in result.objects[0]["hint"]
 
 
-def test_the_whole_scenario_is_sent_whatever_the_answers(command: Command) -> None:
+def test_the_whole_scenario_is_sent_despite_any_answers(command: Command) -> None:
     answers = iter([500, 200, 200, 200])
     recorder = Recorder()
     recorder.on_received = lambda received: setattr(recorder, "answer", next(answers, 200))
@@ -203,7 +203,7 @@ def test_a_lost_message_has_no_callbacks(command: Command, sdk_app: SdkApp) -> N
     result = command("send", "lost", "--url", sdk_app.url, *SIGNED, "--format", "json")
 
     assert (text.code, result.code) == (0, 0)
-    assert "no callback follows" in text.out
+    assert "this scenario sends no callbacks" in text.out
     assert [one["type"] for one in result.objects] == ["run"]
 
 

@@ -202,7 +202,7 @@ def test_an_error_that_repeats_is_logged_once(serving: Serving, closed_url: str)
     assert sum("nothing listens on" in line for line in logged) == 1
 
 
-def test_it_begins_with_what_to_do(
+def test_it_begins_with_addresses_and_a_command_to_try(
     spawn: Spawn, receiver: tuple[Inbound, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
@@ -234,7 +234,7 @@ def test_the_command_to_try_is_answered(spawn: Spawn, strict: tuple[str, ...]) -
     assert json.loads(answer)["message_id"]
 
 
-def test_an_attempt_is_the_same_object_in_the_journal_and_in_what_send_prints(
+def test_send_prints_the_same_object_for_an_attempt_as_the_journal(
     serving: Serving, receiver: tuple[Inbound, str], command: Command
 ) -> None:
     _, url = receiver
@@ -548,7 +548,7 @@ def test_a_file_that_is_deleted_while_it_is_in_use_is_noticed(serving: Serving, 
     assert "Traceback" not in ended.err
 
 
-def test_what_waits_is_bounded(serving: Serving, tmp_path: Path) -> None:
+def test_the_waiting_messages_are_bounded(serving: Serving, tmp_path: Path) -> None:
     db = ("--db", str(tmp_path / "mock.sqlite"))
     limits = ("--keep", "5", "--pending", "10")
     program, client = serving(*db, *limits, "--callback-url", "http://127.0.0.1:1/nobody")

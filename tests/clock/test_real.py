@@ -159,7 +159,7 @@ CHANGES: dict[str, Callable[[LiveClock], object]] = {
 def test_a_change_wakes_a_waiting_thread(
     change: Callable[[LiveClock], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So that a thread that is not woken waits for ever, and not for a second.
+    # So that a thread that is not woken waits for ever, instead of for a second.
     monkeypatch.setattr("engagelab_mock.clock.real._LONGEST_WAIT", 1e6)
     clock, asked = LiveClock(), threading.Event()
     clock.call_at(clock.time() + 3600, nothing, label="in an hour")

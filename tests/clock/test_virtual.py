@@ -88,7 +88,7 @@ def test_actions_of_one_moment_run_in_the_order_of_call_at(clock: VirtualClock, 
     assert [name for name, _ in diary.entries] == ["first", "second", "third"]
 
 
-def test_an_overdue_action_runs_at_the_next_advance_and_not_before(clock: VirtualClock, diary: Diary) -> None:
+def test_an_overdue_action_waits_for_the_next_advance(clock: VirtualClock, diary: Diary) -> None:
     clock.call_at(5, diary.note("overdue"))
     assert diary.entries == []
     clock.advance(0)

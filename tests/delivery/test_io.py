@@ -21,7 +21,7 @@ def test_a_program_that_never_suspends_is_driven_to_its_value() -> None:
     assert run_sync(program()) == 7
 
 
-def test_what_a_program_raises_is_raised() -> None:
+def test_an_exception_of_a_program_is_raised() -> None:
     async def program() -> None:
         raise LookupError("inside")
 

@@ -1,4 +1,4 @@
-"""The journal: opened before a request goes out, completed after, in the order of what happened."""
+"""The journal: opened before a request goes out, completed after it, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_filters_choose_and_add_up(mixed: EngageLab, filters: Any, statuses: lis
     assert mixed.journal.where(**filters).statuses == statuses
 
 
-def test_without_filters_every_delivery_is_chosen_and_no_refusal(mixed: EngageLab) -> None:
+def test_without_filters_every_delivery_but_no_refusal_is_chosen(mixed: EngageLab) -> None:
     with pytest.raises(InvalidRecipient):
         mixed.send("nobody")
     assert list(mixed.journal.where()) == mixed.journal.deliveries
@@ -190,7 +190,7 @@ def test_a_name_that_was_sent_can_be_asked_for() -> None:
         engagelab.journal.assert_delivered(status="brand_new", times=1)
 
 
-def test_what_was_delivered_is_returned_and_counted(mixed: EngageLab) -> None:
+def test_delivered_callbacks_are_returned_and_counted(mixed: EngageLab) -> None:
     journal = mixed.journal
     assert [each.statuses for each in journal.assert_delivered(to="+6591234567")] == [["plan"], ["sent"], ["delivered"]]
     assert len(journal.assert_delivered(status="sent", times=2)) == 2
@@ -217,7 +217,7 @@ def test_what_was_delivered_is_returned_and_counted(mixed: EngageLab) -> None:
         ({"status": "sent", "times": 3}, "2 times instead of 3"),
     ],
 )
-def test_what_was_not_delivered_fails_with_the_table_and_the_nearest_miss(
+def test_a_missing_callback_fails_with_the_table_and_the_nearest_miss(
     mixed: EngageLab, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AssertionError) as caught:
@@ -235,7 +235,7 @@ def test_a_number_of_times_is_one(mixed: EngageLab, times: Any) -> None:
 
 
 class Watched(Delivery):
-    """A delivery that counts how often somebody looks at its outcome."""
+    """A delivery that counts how often its outcome is read."""
 
     looks: int = 0
 
@@ -276,7 +276,7 @@ def test_an_assertion_about_a_status_looks_at_the_deliveries_with_that_status_al
     assert sum(delivery.looks for delivery in others) == 0
 
 
-def test_what_was_asked_before_does_not_outlive_a_cleared_journal() -> None:
+def test_an_earlier_answer_does_not_outlive_a_cleared_journal() -> None:
     journal, receiver, message = Journal(), Receiver.recording(), Message(id="1", to="+6591234567")
     journal.open(watched(receiver, message, "plan"))
     journal.assert_delivered(status="plan", times=1)
@@ -304,7 +304,7 @@ def test_nothing_sent_holds_only_while_nothing_is() -> None:
         engagelab.journal.assert_nothing_sent()
         with pytest.raises(InvalidRecipient):
             engagelab.send("nobody")
-        engagelab.journal.assert_nothing_sent()  # what is refused is not sent
+        engagelab.journal.assert_nothing_sent()  # a refused message is not sent
         engagelab.send("+6591234567", scenario=["plan"], check=False)
         engagelab.journal.assert_nothing_sent(to="+6500000000")
         with pytest.raises(AssertionError, match=r"1 callback was sent, with to='\+6591234567'\n\n.*\n1  plan"):
@@ -338,7 +338,7 @@ def test_waiting_ends_when_another_thread_sends() -> None:
         assert engagelab.journal.listeners == []
 
 
-def test_waiting_is_for_what_is_acknowledged_unless_another_outcome_is_named(mixed: EngageLab) -> None:
+def test_waiting_is_for_an_acknowledged_callback_unless_another_outcome_is_named(mixed: EngageLab) -> None:
     assert mixed.journal.wait_for(status="verified", outcome="not_200", timeout=0).attempts[0].error
     with pytest.raises(AssertionError) as caught:
         mixed.journal.wait_for(status="verified", timeout=0.01)
@@ -399,7 +399,7 @@ def test_waiting_in_an_event_loop_can_be_called_off() -> None:
     assert journal.listeners == []
 
 
-def test_what_a_listener_raises_reaches_who_sent_and_the_journal_is_whole() -> None:
+def test_an_exception_of_a_listener_reaches_the_sender_and_leaves_the_journal_whole() -> None:
     def object_to(delivery: Delivery, attempt: Attempt) -> None:
         if delivery.statuses == ["sent"]:
             raise LookupError("not that one")
@@ -446,7 +446,7 @@ def test_a_limit_is_a_number_of_entries(limit: Any) -> None:
         Journal(limit)
 
 
-def test_a_long_table_keeps_the_end_and_what_went_wrong() -> None:
+def test_a_long_table_keeps_the_end_and_the_failures() -> None:
     numbers = [f"+6591000{number:03d}" for number in range(300)]
     with EngageLab(Receiver.wsgi(refusing("delivered"))) as engagelab:
         for number in numbers:

@@ -154,7 +154,7 @@ def test_a_django_project_in_process_gets_django_s_hints(hosts: list[str], expec
     assert "Flask" not in told
 
 
-#: Answers over HTTP: status, headers and body, what the hint says, and what it does not.
+#: Answers over HTTP: status, headers and body, words in the hint, and words that it must not have.
 ANSWERED = {
     "Node, 503": ("503 Service Unavailable", {}, "", "starting, or overloaded?", "Flask traceback handler"),
     "Node, 500": ("500 Oops", {"X-Powered-By": "Express"}, "", "its error is in the app's log", "Flask traceback"),
@@ -202,7 +202,7 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_an_answer_over_http_gets_the_hint_of_what_sent_it_and_no_other(name: str) -> None:
+def test_an_answer_over_http_gets_only_the_hint_for_its_sender(name: str) -> None:
     status, headers, body, expected, others = ANSWERED[name]
 
     def script(conversation: Conversation) -> None:

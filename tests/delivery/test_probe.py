@@ -216,7 +216,7 @@ def test_a_state_that_never_stays_the_same_is_an_error(monkeypatch: pytest.Monke
         ({"reset": []}, UsageError, "reset must be callable"),
     ],
 )
-def test_what_is_not_callable_is_refused(given: Any, error: type[Exception], said: str) -> None:
+def test_a_value_that_is_not_callable_is_refused(given: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         Receiver.http("http://127.0.0.1:9/", **given)
 

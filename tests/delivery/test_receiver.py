@@ -1,4 +1,4 @@
-"""The receiver: ways to it, settings, and what is refused before anything is sent."""
+"""The receiver: ways to it, settings, and mistakes that are refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_signature_clock_is_wall_or_virtual() -> None:
         Receiver.wsgi(app, signature_clock="sundial")  # type: ignore[arg-type]
 
 
-def test_with_settings_changes_only_what_is_named() -> None:
+def test_with_settings_changes_only_the_named_settings() -> None:
     receiver = Receiver.recording(authorization="Basic YTpi")
     changed = receiver.with_settings(secret="wrong")
     assert changed.settings.secret == "wrong"

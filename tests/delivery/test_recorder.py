@@ -1,4 +1,4 @@
-"""The bundled receiver: it verifies like a careful app, and records what it thought."""
+"""The bundled receiver: it verifies like a careful app, and records its verdicts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_it_acknowledges_a_callback_and_keeps_it() -> None:
         pytest.param(lambda: f"{header()},{header()}", Reason.MALFORMED, id="two"),
     ],
 )
-def test_it_refuses_what_is_not_signed_as_configured(sign: Callable[[], str | None], reason: Reason) -> None:
+def test_it_refuses_a_callback_that_is_not_signed_as_configured(sign: Callable[[], str | None], reason: Reason) -> None:
     app, value = recorder(), sign()
     status, text = post(app, headers={} if value is None else {"X-CALLBACK-ID": value})
     assert status == 401
@@ -90,7 +90,7 @@ def test_authorization_is_compared_verbatim(given: str | None, status: int) -> N
 
 
 @pytest.mark.parametrize("body", [b"not JSON", b"[]", b'{"rows": 5}', b'{"rows": [5]}', b"\xff", b'{"total": 1}'])
-def test_what_is_no_envelope_is_refused_with_the_place(body: bytes) -> None:
+def test_a_body_that_is_not_an_envelope_is_refused_with_the_place(body: bytes) -> None:
     app = recorder()
     status, text = post(app, body, signed())
     assert status == 400
@@ -112,7 +112,7 @@ def test_without_a_username_nothing_is_verified() -> None:
     assert "not verified" in str(app.received[0].verdict)
 
 
-def test_another_answer_can_be_set_for_what_would_be_200() -> None:
+def test_another_answer_can_replace_200() -> None:
     app = recorder(answer=503)
     assert post(app, headers=signed())[0] == 503
     assert post(app)[0] == 401
@@ -120,7 +120,7 @@ def test_another_answer_can_be_set_for_what_would_be_200() -> None:
     assert post(app, headers=signed())[0] == 599
 
 
-def test_a_length_that_is_none_is_no_crash() -> None:
+def test_an_invalid_length_does_not_crash_it() -> None:
     app = recorder()
     statuses: list[str] = []
     for length in ("", "abc", "-5"):
@@ -139,7 +139,7 @@ def test_each_request_is_told_to_a_listener() -> None:
     assert [received.status for received in told] == [200, 401]
 
 
-def test_it_agrees_with_what_was_sent() -> None:
+def test_it_records_the_events_that_were_sent() -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     with EngageLab(receiver) as engagelab:

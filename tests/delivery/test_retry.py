@@ -77,7 +77,7 @@ def test_the_vendors_ladder_ends_acknowledged_after_23_failures(clock: str) -> N
 
 
 @pytest.mark.parametrize("clock", ["wall", "virtual"])
-def test_each_attempt_is_signed_anew_and_genuine_at_its_time(clock: str) -> None:
+def test_each_attempt_is_signed_again_at_its_own_time(clock: str) -> None:
     app = Failing(23)
     began = time.time()
     with engine(app, signature_clock=clock) as engagelab:
@@ -129,7 +129,7 @@ def test_the_first_failure_is_the_last_without_a_policy() -> None:
 def test_later_statuses_overtake_the_retries_of_earlier_ones() -> None:
     with engine(Failing(6, "plan")) as engagelab:
         run = engagelab.send("+6591234567", scenario="delivered", retry=RetryPolicy.every(10 * MINUTE, times=10))
-    # A delivery is entered where it began; what was answered when is in its attempts.
+    # A delivery is entered at the time of its first attempt. Its attempts have the answers, with their times.
     assert run.statuses == ["plan", "sent", "delivered", "verified_timeout"]
     answered = {delivery.statuses[0]: delivery.attempts[-1].at - START for delivery in run.deliveries}
     assert answered == {"plan": HOUR, "sent": 2, "delivered": 5, "verified_timeout": 5 * MINUTE}
@@ -145,7 +145,7 @@ def test_the_receiver_sees_them_in_the_order_of_time() -> None:
 
 
 @pytest.mark.parametrize("verb", ["notify", "uplink", "system_event"])
-def test_what_is_about_the_account_is_retried_too(verb: str) -> None:
+def test_an_event_about_the_account_is_retried_too(verb: str) -> None:
     answers = [500, 500, 200]
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
@@ -231,7 +231,7 @@ def test_waits_that_cannot_pass_are_refused_and_named(waits: Any) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["vendor", True, 5, {1, 2}])
-def test_what_is_no_policy_is_refused(chosen: Any) -> None:
+def test_an_invalid_policy_is_refused(chosen: Any) -> None:
     with pytest.raises(UsageError, match="retry is a RetryPolicy or a list of seconds") as caught:
         EngageLab().send("+6591234567", retry=chosen)
     assert "RetryPolicy.vendor()" in caught.value.hint

@@ -64,7 +64,7 @@ def test_headers_go_by_the_settings(sender: Sender) -> None:
     assert authorized["Authorization"] == "Bearer  x"
 
 
-def test_every_callback_has_a_nonce_of_its_own(sender: Sender) -> None:
+def test_every_callback_has_another_nonce(sender: Sender) -> None:
     receiver = Receiver.recording()
     headers = {attempted(sender, receiver).callback.headers["X-CALLBACK-ID"] for _ in range(20)}
     assert len({header.split(";")[1] for header in headers}) == 20

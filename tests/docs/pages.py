@@ -76,6 +76,6 @@ def environment() -> dict[str, str]:
 
 
 def comparable(text: str) -> list[str]:
-    """Return the lines without those left out, and without how long something took."""
+    """Return the lines without ellipses, and without the times that something took."""
     lines = [re.sub(r"\d+\.\d+(?= m?s\b)", "N", line.rstrip()) for line in text.splitlines()]
     return [line for line in lines if line != "..."]

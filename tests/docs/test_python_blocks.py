@@ -14,7 +14,7 @@ from engagelab_mock import EngageLab
 from tests.docs.pages import PAGES, blocks, comparable, files, folder, run_pytest
 
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
-#: A page that makes one file shares a folder and a process with some others: a process of its own takes longer to start
+#: A page that makes one file shares a folder and a process with some others: a separate process takes longer to start
 #: than most pages take to run. A page of several files has its own.
 _ALONE = [page for page in WITH_PYTHON if len(files(page)) > 1]
 _TOGETHER = [page for page in WITH_PYTHON if page not in _ALONE]
@@ -44,12 +44,12 @@ def test_the_blocks_of_pages_run_as_their_files(pages: list[str]) -> None:
 
 
 def found(pattern: str, made: dict[str, str]) -> set[str]:
-    """Return what a pattern finds in files, each with the name of its file."""
+    """Return the matches of a pattern in files, each with the name of its file."""
     return {f"{name}::{match}" for name, code in made.items() for match in re.findall(pattern, code, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
-def test_a_page_says_what_to_install(page: str) -> None:
+def test_a_page_names_the_packages_to_install(page: str) -> None:
     code = "\n".join(files(page).values())
     modules = set(re.findall(r"^ *(?:from|import) (\w+)", code, re.MULTILINE)) - INCLUDED
     modules -= {Path(name).parts[0].removesuffix(".py") for name in files(page)}

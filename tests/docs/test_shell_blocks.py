@@ -18,7 +18,7 @@ import pytest
 
 from tests.docs.pages import PAGES, blocks, environment, folder
 
-#: The commands that go on until Ctrl-C: each has a block of its own.
+#: The commands that run until Ctrl-C: each is alone in its block.
 SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
@@ -105,7 +105,7 @@ class Terminal:
             self._stop(port)
 
     def _serve(self, command: str) -> None:
-        assert "\n" not in command, "a server has a block of its own"
+        assert "\n" not in command, "a server must be alone in its block"
         named = re.search(r"(?:--port |receiver\.py )(\d+)", command)
         port = named[1] if named else DEFAULT_PORT
         if port in self._servers:
@@ -119,7 +119,7 @@ class Terminal:
             text=True,
         )
         assert server.stdout is not None
-        assert self._ports[port] in server.stdout.readline(), f"{command} does not say where it listens"
+        assert self._ports[port] in server.stdout.readline(), f"{command} does not print its address"
 
     def _stop(self, port: str) -> None:
         """Press Ctrl-C."""

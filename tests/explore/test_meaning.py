@@ -280,7 +280,7 @@ def test_a_terminal_status_may_be_spelt_in_another_way(status: str) -> None:
     [
         ({"effects": {"credits": "verfied"}}, "did you mean 'verified'?"),
         ({"effects": {"credits": ["verified", "sent_fail"]}}, "did you mean 'sent_failed'?"),
-        ({"effects": {"credits": []}}, "there is no status"),
+        ({"effects": {"credits": []}}, "it has no status"),
         ({"effects": {"credits": 7}}, "7 is neither a status nor a list of statuses"),
         ({"effects": "credits"}, "effects maps names to statuses"),
         ({"terminal": ["verified", "delivred"]}, "did you mean 'delivered'?"),
@@ -305,7 +305,7 @@ def test_a_misspelt_status_is_an_unknown_name() -> None:
 def test_a_meaning_needs_a_state() -> None:
     receiver = Receiver.wsgi(Account(), effects=EFFECTS, terminal="verified")
     with EngageLab(receiver) as engagelab:
-        with pytest.raises(UsageError, match="has effects and terminal, and no observe"):
+        with pytest.raises(UsageError, match="has effects and terminal, but no observe"):
             engagelab.explore("verified")
         engagelab.send("+6591234567")
         engagelab.play("eg1:plan")

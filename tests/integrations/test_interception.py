@@ -171,7 +171,7 @@ def test_it_answers_an_adapter_that_is_called_directly() -> None:
 @pytest.mark.parametrize("last", ["requests_mock", "engagelab_api"])
 @pytest.mark.parametrize("real_http", [False, True])
 @pytest.mark.parametrize("session", [None, requests.Session()], ids=["global", "one session"])
-def test_with_requests_mock_both_are_answered_whatever_begins_and_ends_first(
+def test_with_requests_mock_both_are_answered_in_any_nesting(
     engagelab: EngageLab, first: str, last: str, real_http: bool, session: requests.Session | None
 ) -> None:
     mock, interception = requests_mock.Mocker(session=session, real_http=real_http), Interception(engagelab)
@@ -251,7 +251,7 @@ def test_interceptions_nest_and_end_in_any_order(order: tuple[int, ...]) -> None
         engine.close()
 
 
-def test_what_others_replace_meanwhile_is_theirs(engagelab: EngageLab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_by_others_meanwhile_is_kept(engagelab: EngageLab, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     with Interception(engagelab):
         ours = socket.getaddrinfo
@@ -341,7 +341,7 @@ def test_a_session_s_own_retries_are_made(engagelab: EngageLab, api: Interceptio
 def test_callbacks_wait_until_the_app_has_its_answer(engagelab: EngageLab) -> None:
     with Interception(engagelab):
         send()
-        # The answer is in hand, and nothing was delivered inside the call.
+        # The app has the answer. Nothing was delivered inside the call.
         assert engagelab.receiver.recorder is not None
         assert engagelab.receiver.recorder.received == []
         engagelab.settle()
@@ -354,6 +354,6 @@ def test_another_address_of_the_api_can_be_given(engagelab: EngageLab) -> None:
 
 
 @pytest.mark.parametrize("url", ["otp.example", "ftp://otp.example", "https://otp.example/v1", ""])
-def test_an_address_that_is_none_is_refused(engagelab: EngageLab, url: str) -> None:
+def test_an_invalid_address_is_refused(engagelab: EngageLab, url: str) -> None:
     with pytest.raises(UsageError, match="is not an address of an API"):
         Interception(engagelab, url)

@@ -100,7 +100,7 @@ CLIENTS = [
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_every_other_client_is_refused_and_told_what_to_use(engagelab: EngageLab, client: Callable[[str], Any]) -> None:
+def test_every_other_client_is_refused_with_a_hint(engagelab: EngageLab, client: Callable[[str], Any]) -> None:
     with pytest.raises(UsageError, match="engagelab_server") as caught:
         client(URL)
     assert HOST in str(caught.value)
@@ -155,7 +155,7 @@ def test_a_connection_that_is_open_already_is_refused() -> None:
     assert recorder.received == []
 
 
-def test_a_client_with_a_resolver_of_its_own_is_refused_before_it_speaks_tls() -> None:
+def test_a_client_with_another_resolver_is_refused_before_it_speaks_tls() -> None:
     context = ssl.create_default_context()
     with LoopbackServer(Recorder()) as server:
         port = int(server.url.rpartition(":")[2])
@@ -207,7 +207,7 @@ def test_hosts_with_similar_names_are_others(name: str) -> None:
 def test_the_guard_ends_with_its_block(api: Interception) -> None:
     api.__exit__(None, None, None)
     try:
-        # The network's own answer, whatever it is.
+        # The network's answer: any error.
         with pytest.raises(OSError, match=r"."):
             socket.create_connection(("nothing.engagelab.cc", 1), timeout=0.01)
     finally:

@@ -1,4 +1,4 @@
-"""Events about the account: what fills them, what is checked, and what is taken along."""
+"""Events about the account: their fields, the checks of these, and extra fields, which are kept."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("maker", "arguments", "fields", "error", "told"), WRONG)
-def test_what_the_vendor_does_not_have_is_refused(
+def test_a_value_that_the_vendor_does_not_have_is_refused(
     account: Account, maker: str, arguments: tuple[Any, ...], fields: dict[str, Any], error: type[Exception], told: str
 ) -> None:
     with pytest.raises(error) as caught:

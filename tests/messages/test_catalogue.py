@@ -120,6 +120,6 @@ def test_a_list_with_a_misspelt_or_illegal_status_is_refused() -> None:
 
 
 @pytest.mark.parametrize("chosen", [None, 7, {"plan"}, True])
-def test_what_is_no_scenario_is_refused(chosen: object) -> None:
+def test_an_invalid_scenario_is_refused(chosen: object) -> None:
     with pytest.raises(UsageError, match="a scenario is a name, a Scenario or a list of statuses, not"):
         scenario(chosen)  # type: ignore[arg-type]

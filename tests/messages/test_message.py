@@ -1,4 +1,4 @@
-"""A message's events carry what the documents show for each status."""
+"""A message's events carry the fields that the documents show for each status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_status_carries_the_message_s_own_data(status: Status) -> None:
     assert decode(encode([event])).rows == (event,)
 
 
-def test_an_event_without_error_has_code_0_and_no_detail() -> None:
+def test_an_event_without_error_has_code_0_without_detail() -> None:
     event = MESSAGE.event("sent", at=1, channel="sms")
     assert event.status.error_code == 0
     assert event.status.error_detail is UNSET
@@ -79,7 +79,7 @@ def test_the_default_channel_fits_the_recipient(to: str, channel: str) -> None:
     assert Message(id="1", to=to).default_channel == channel
 
 
-def test_a_message_to_nobody_is_refused() -> None:
+def test_a_message_to_an_invalid_recipient_is_refused() -> None:
     with pytest.raises(InvalidRecipient, match=r"is not an E\.164 phone number"):
         Message(id="1", to="6591234567")
 

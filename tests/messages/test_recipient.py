@@ -107,4 +107,4 @@ def test_any_text_is_accepted_unchanged_or_refused(to: str) -> None:
     try:
         assert check_recipient(to) is to
     except InvalidRecipient as error:
-        assert error.hint  # noqa: PT017 - either outcome is right, the property is that there is no third
+        assert error.hint  # noqa: PT017 - either outcome is right, the property is that no third one exists

@@ -225,7 +225,7 @@ def test_a_random_walk_can_be_built(data: st.DataObject) -> None:
     assert Scenario("again", transitions=course.transitions).statuses == walked
 
 
-def test_the_refusal_says_where_what_and_what_else() -> None:
+def test_the_refusal_names_the_place_the_status_and_the_alternatives() -> None:
     with pytest.raises(IllegalTransition) as caught:
         Scenario("odd").then("plan").then("delivered")
     assert str(caught.value) == (
@@ -279,7 +279,7 @@ def test_an_own_graph_lets_a_fallback_stay_on_its_channel_unless_it_says_otherwi
     assert course.statuses == ["plan", "sent_failed", "sent"]
 
 
-def test_what_may_follow_is_listed_in_the_usual_order() -> None:
+def test_the_statuses_that_may_follow_are_listed_in_the_usual_order() -> None:
     assert INFERRED.next_after("sent") == [
         "delivered",
         "delivered_failed",
@@ -315,7 +315,7 @@ def test_the_channel_is_the_scenarios_own_or_else_the_one_given() -> None:
     assert fallback == ["", "whatsapp", "whatsapp", "sms", "sms", "sms"]
 
 
-def test_what_costs_something_is_what_was_sent() -> None:
+def test_exactly_the_sent_statuses_cost_something() -> None:
     billed = [event.name for _, event in events(CATALOGUE["fallback_exhausted"]) if event.status.billing is not UNSET]
     assert billed == ["sent", "sent", "sent"]
 
@@ -339,7 +339,7 @@ def over(scenario: Scenario) -> list[str]:
 
 
 @given(name=st.sampled_from(sorted(CATALOGUE)), channels=CHANNELS)
-def test_whatever_the_strategy_it_is_followed_from_its_beginning(name: str, channels: list[str]) -> None:
+def test_any_strategy_is_followed_from_its_beginning(name: str, channels: list[str]) -> None:
     scenario = CATALOGUE[name]
     mapped = along(scenario, channels)
     assert over(mapped) == channels[: len(over(scenario))]
@@ -359,5 +359,5 @@ def test_whatever_the_strategy_it_is_followed_from_its_beginning(name: str, chan
         (["voice", "sms"], ["plan", "sent", "delivered_failed", "sent", "delivered", "verified"]),
     ],
 )
-def test_a_fallback_ends_where_the_strategy_does(channels: list[str], statuses: list[str]) -> None:
+def test_a_fallback_ends_with_the_strategy(channels: list[str], statuses: list[str]) -> None:
     assert along(CATALOGUE["fallback"], channels).statuses == statuses

@@ -18,7 +18,7 @@ NAMES = st.from_regex(r"\A[A-Za-z_]\w{0,8}\Z")
     unset=NAMES,
     between=st.text(st.characters(exclude_characters="{}")),
 )
-def test_what_is_set_is_filled_once_and_what_is_not_stays(values: dict[str, str], unset: str, between: str) -> None:
+def test_given_variables_are_filled_once_and_the_others_stay(values: dict[str, str], unset: str, between: str) -> None:
     values.pop(unset, None)
     content = between.join(f"{{{{{name}}}}}" for name in [*values, unset])
     assert fill(content, values) == between.join([*values.values(), f"{{{{{unset}}}}}"])

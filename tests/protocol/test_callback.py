@@ -1,4 +1,4 @@
-"""Callbacks: headers, and bodies that decode to what was encoded or raise InvalidBody."""
+"""Callbacks: headers, and bodies that decode to the encoded events or raise InvalidBody."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_repeated_header_gives_its_first_value_and_all_of_them() -> None:
     assert HEADERS.get_all("SET-COOKIE") == ["a=1", "b=2"]
 
 
-def test_what_was_not_sent_is_not_there() -> None:
+def test_a_header_that_was_not_sent_is_absent() -> None:
     assert "X-CALLBACK-ID" not in HEADERS
     assert HEADERS.get("X-CALLBACK-ID") is None
     assert HEADERS.get_all("X-CALLBACK-ID") == []
@@ -220,7 +220,7 @@ WRONG_BODIES = [
 
 
 @pytest.mark.parametrize(("body", "said"), WRONG_BODIES)
-def test_what_is_no_envelope_is_refused_at_the_body(body: bytes | str, said: str) -> None:
+def test_a_body_that_is_not_an_envelope_is_refused_at_the_body(body: bytes | str, said: str) -> None:
     with pytest.raises(InvalidBody, match=said) as caught:
         decode(body)
     assert caught.value.where == "body"
@@ -234,7 +234,7 @@ def test_invalid_utf_8_inside_a_row_is_named_by_its_place() -> None:
 
 
 def judged(body: bytes | str) -> bool:
-    """Decode: an envelope of events or `InvalidBody` at a place may come of it, and nothing else."""
+    """Decode: the result is an envelope of events, or `InvalidBody` with a place; it is never anything else."""
     try:
         envelope = decode(body)
     except InvalidBody as error:

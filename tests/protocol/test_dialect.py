@@ -80,7 +80,7 @@ def test_a_misspelt_dialect_is_refused_with_the_nearest(name: str, hint: str) ->
     assert hint in caught.value.hint
 
 
-def test_what_is_no_name_is_refused_alike() -> None:
+def test_a_value_that_is_not_a_name_is_refused_alike() -> None:
     with pytest.raises(UnknownName, match="unknown dialect"):
         dialect(["newer"])  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ def test_every_code_answers_with_its_http_status() -> None:
     assert {code: entry.http_status for code, entry in ERROR_CODES.items()} == HTTP_STATUSES
 
 
-def test_every_code_has_a_text_of_its_own_and_a_source() -> None:
+def test_every_code_has_another_text_and_a_source() -> None:
     assert all(entry.code == code and entry.source in {"S", "D", "C"} for code, entry in ERROR_CODES.items())
     assert len({entry.message for entry in ERROR_CODES.values()} - {""}) == len(ERROR_CODES)
 
@@ -36,7 +36,7 @@ def test_codes_seen_only_in_clients_say_so() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(ERROR_CODES))
-def test_retryable_is_what_the_official_sdk_says(code: int) -> None:
+def test_retryable_agrees_with_the_official_sdk(code: int) -> None:
     assert ERROR_CODES[code].retryable is EngagelabError("", code=code).retryable
 
 
@@ -48,6 +48,6 @@ def test_unknown_code_is_refused_with_the_known_ones(code: int, hint: str) -> No
     assert hint in caught.value.hint
 
 
-def test_what_is_no_number_at_all_is_refused_alike() -> None:
+def test_a_value_that_is_not_a_number_is_refused_alike() -> None:
     with pytest.raises(UnknownName, match="unknown error code"):
         error_code([5001])  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
 
 
 def changed(body: dict[str, Any], path: tuple[str | int, ...], *value: object) -> dict[str, Any]:
-    """Return the body with one field set, or left out."""
+    """Return the body with one field set or removed."""
     copy: Any = deepcopy(body)
     parent = copy
     for key in path[:-1]:

@@ -1,4 +1,4 @@
-"""Callback settings: what EngageLab's console would take, and what a header can carry."""
+"""Callback settings: values that EngageLab's console would accept and a header can carry."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_authorization_may_be_any_header_text(authorization: str) -> None:
 
 @given(st.text(max_size=10))
 @PROPERTY
-def test_an_accepted_username_survives_the_header(username: str) -> None:
+def test_an_accepted_username_comes_back_from_the_header(username: str) -> None:
     try:
         settings = CallbackSettings(username=username, secret="s3cret")
     except InvalidSettings as error:

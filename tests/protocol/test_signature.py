@@ -136,7 +136,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("value", "said"), MALFORMED)
-def test_malformed_header_says_what_is_wrong(value: str, said: str) -> None:
+def test_a_malformed_header_gets_its_reason(value: str, said: str) -> None:
     verdict = judge(value)
     assert verdict.reason is Reason.MALFORMED
     assert not verdict
@@ -278,7 +278,7 @@ _clean = st.text(st.characters(codec="ascii", exclude_characters=";", categories
 
 @given(st.integers(0, 10**12), _clean, _clean)
 @PROPERTY
-def test_what_is_signed_is_read_back_and_valid(timestamp: int, nonce: str, username: str) -> None:
+def test_a_signature_is_read_back_and_valid(timestamp: int, nonce: str, username: str) -> None:
     signature = sign(username, "s3cret", timestamp=timestamp, nonce=nonce)
     assert parse(signature.header) == signature
     assert judge(signature.header, now=timestamp, username=username)

@@ -30,7 +30,7 @@ def test_terminal_statuses_are_the_official_sdk_s() -> None:
     assert {str(status) for status in Status if status.terminal} == TERMINAL_STATUSES - {"sent_fail"}
 
 
-def test_failures_are_what_carries_an_error_code() -> None:
+def test_exactly_the_failures_carry_an_error_code() -> None:
     assert [str(status) for status in Status if status.failure] == [
         "target_invalid",
         "sent_failed",
@@ -55,6 +55,6 @@ def test_the_document_s_four_channels_are_known() -> None:
     assert {str(channel) for channel in Channel} == {"sms", "email", "voice", "whatsapp"}
 
 
-def test_the_envelope_s_fixed_channel_is_none_of_them() -> None:
+def test_the_envelope_s_fixed_channel_is_not_one_of_them() -> None:
     with pytest.raises(ValueError, match="otp"):
         Channel("otp")

@@ -11,7 +11,7 @@ import pytest
 
 import engagelab_mock
 
-# An inner run forgets what it was the first to import: the next would import it again, into a second copy.
+# An inner run forgets the modules that it was the first to import: the next would import them again, as copies.
 for name in (
     *("engagelab_mock.pytest_support", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
     *("engagelab_mock.integrations.interception", "engagelab_mock.server.openapi", "fastapi", "flask"),

@@ -54,7 +54,7 @@ def test_the_server_says_all_that_an_app_has_to_know(run: Run) -> None:
                 assert json.load(served) == engagelab_server.openapi
 
         @pytest.mark.engagelab(dev_key="mine", dev_secret="s3cret", username="acme", secret="another")
-        def test_what_the_marker_says(engagelab_server):
+        def test_the_marker_sets_the_options(engagelab_server):
             env = engagelab_server.env
             assert (env["ENGAGELAB_DEV_KEY"], env["ENGAGELAB_DEV_SECRET"]) == ("mine", "s3cret")
             assert (env["ENGAGELAB_WEBHOOK_USERNAME"], env["ENGAGELAB_WEBHOOK_SECRET"]) == ("acme", "another")
@@ -177,7 +177,7 @@ def test_the_test_s_own_failure_is_not_masked(run: Run) -> None:
     assert "NotAcknowledged" not in result.stdout.str()
 
 
-def test_what_fails_late_can_be_expected_to(run: Run) -> None:
+def test_a_late_failure_can_be_expected(run: Run) -> None:
     text = """
         @pytest.mark.xfail(strict=True)
         def test_it(engagelab_api, refusing):
@@ -194,7 +194,7 @@ def test_what_fails_late_can_be_expected_to(run: Run) -> None:
     run(text, given=REFUSING).assert_outcomes(xfailed=1, skipped=1, passed=1)
 
 
-def test_what_is_sent_at_the_end_is_captured_as_the_test_s(run: Run) -> None:
+def test_output_during_the_last_callbacks_is_captured_as_the_test_s(run: Run) -> None:
     text = """
         from engagelab_mock import Receiver
 
@@ -304,7 +304,7 @@ def test_a_run_without_the_fixtures_imports_neither_server_nor_requests(pytester
     pytester.runpytest_subprocess(*STRICT, *QUICK, "-p", "no:pytest_httpserver").assert_outcomes(passed=2)
 
 
-def test_in_async_tests_an_asgi_receiver_is_called_by_whoever_awaits_and_at_the_end(run: Run) -> None:
+def test_in_async_tests_an_asgi_receiver_is_called_by_the_awaiting_task_and_at_the_end(run: Run) -> None:
     text = r"""
         from engagelab_mock import Receiver
 

@@ -1,4 +1,4 @@
-"""`--engagelab-check`: a test for each check, wherever there is a receiver of its own."""
+"""`--engagelab-check`: a test for each check, in every place that has its own receiver."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_there_is_a_test_for_each_check_of_the_fixture_s_receiver(run: Run) -> N
     assert "engagelab_mock/" not in re.sub(r"SKIPPED.*", "", result.stdout.str().partition("FAILURES")[2])
 
 
-def test_without_the_option_there_is_none(run: Run) -> None:
+def test_without_the_option_there_are_no_checks(run: Run) -> None:
     run(ONE, given=RECEIVER).assert_outcomes(passed=1)
 
 
@@ -64,19 +64,19 @@ def test_a_conftest_s_receiver_is_found_without_any_other_test(pytester: pytest.
     result.assert_outcomes(passed=2, failed=2, skipped=1, deselected=len(CHECKS) - 5)
 
 
-def test_the_bundled_receiver_is_checked_where_there_is_no_other(run: Run) -> None:
+def test_the_bundled_receiver_is_checked_if_there_is_no_other(run: Run) -> None:
     result = run(ONE, "--engagelab-check", "-k", SOME)
     assert result.parseoutcomes().get("failed", 0) == 0
 
 
-def test_each_receiver_of_its_own_gets_its_own_tests(pytester: pytest.Pytester) -> None:
+def test_each_different_receiver_gets_its_own_tests(pytester: pytest.Pytester) -> None:
     text = re.sub("^    ", "", RECEIVER + ONE, flags=re.MULTILINE)
     pytester.makepyfile(test_one=text, test_two=text.replace('"acme"', '"other"'))
     result = pytester.runpytest_inprocess(*STRICT, *QUICK, "--engagelab-check", "-k", "A03")
     result.assert_outcomes(passed=2, deselected=2 * len(CHECKS))
 
 
-def test_what_is_suppressed_is_expected_to_fail(run: Run, pytester: pytest.Pytester) -> None:
+def test_a_suppressed_check_is_expected_to_fail(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nengagelab_check_suppress =\n    A01: the address was saved by hand\n")
     options = """
     @pytest.fixture
@@ -97,7 +97,7 @@ BLOCKERS = [check.id for check in CHECKS.values() if check.severity == "blocker"
 
 
 @pytest.mark.parametrize("line", DOCUMENTED)
-def test_the_documented_line_selects_what_it_says(run: Run, line: str) -> None:
+def test_the_documented_line_selects_the_described_checks(run: Run, line: str) -> None:
     arguments = shlex.split(line)
     result = run(ONE, *arguments, "--collect-only", "-q")
     ids = re.findall(r"engagelab-check::test_receiver\[(\w+)-", result.stdout.str())

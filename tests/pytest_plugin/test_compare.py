@@ -1,4 +1,4 @@
-"""What a failing `==` of ours looks like in a run of pytest, and that nobody else's looks different."""
+"""The output of a failing `==` of this package's types in pytest; that of other types is unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failing test shows: the line that called, the exchange, and not one frame of this package."""
+"""A failing test shows the calling line and the exchange, but not one frame of this package."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_view_that_forgets_to_return(run: Run) -> None:
     assert OWN_FRAME not in result.stdout.str()
 
 
-#: A line, the error it ends in, and what comes before it while the receiver is still healthy.
+#: A line, the error it ends in, and the lines before it, which run while the receiver is still healthy.
 CALLS = [
     ("engagelab.send()", "NotAcknowledged", "pass"),
     ("engagelab.validate_address()", "NotAcknowledged", "pass"),

@@ -17,7 +17,7 @@ def test_three_lines_pass_with_nothing_configured(run: Run) -> None:
     run(text).assert_outcomes(passed=1)
 
 
-def test_the_bundled_receiver_records_what_it_verified(run: Run) -> None:
+def test_the_bundled_receiver_records_the_verified_callbacks(run: Run) -> None:
     text = """
         def test_recorded(engagelab, engagelab_receiver):
             engagelab.send("+6591234567", scenario="delivered")
@@ -71,7 +71,7 @@ SDK_FLASK = """
 """
 
 
-def test_the_sdk_accepts_what_the_fixture_signs_and_refuses_another_secret(run: Run) -> None:
+def test_the_sdk_accepts_the_fixture_s_signature_and_refuses_another_secret(run: Run) -> None:
     result = run(SDK_FLASK, "-v")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*[[]s3cret] PASSED*", "*[[]another] FAILED*"])

@@ -27,7 +27,7 @@ def test_tests_share_neither_journal_nor_clock_nor_receiver(run: Run) -> None:
     run(text).assert_outcomes(passed=3)
 
 
-def test_what_was_due_in_one_test_is_not_delivered_in_the_next(run: Run) -> None:
+def test_a_callback_due_in_one_test_is_not_delivered_in_the_next(run: Run) -> None:
     text = """
         import pytest
 

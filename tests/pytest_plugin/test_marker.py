@@ -1,4 +1,4 @@
-"""The `engagelab` marker: what it sets, how markers merge, and what is wrong with a misspelt one."""
+"""The `engagelab` marker: its settings, how markers merge, and the error for a misspelt one."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_wrong_marker_is_reported_once_however_many_tests_have_it(run: Run) ->
     )
 
 
-def test_a_function_or_a_module_that_happens_to_be_named_like_the_marker_is_none(
+def test_a_function_or_a_module_with_the_marker_s_name_does_not_count_as_one(
     run: Run, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(engagelab="answer = 42")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pytest_plugin.conftest import Run
 
-#: Inner tests that say what they got; the last line of their output is compared.
+#: Inner tests that print the options they got; the last line of their output is compared.
 SHOW = """
     import pytest
     from engagelab_mock import Receiver
@@ -85,7 +85,7 @@ def test_the_receivers_fixture_goes_over_the_ini_file(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("ini")
-def test_the_ini_file_fills_in_what_the_receivers_fixture_leaves_open(run: Run) -> None:
+def test_the_ini_file_fills_in_settings_that_the_receivers_fixture_leaves_open(run: Run) -> None:
     text = """
         @pytest.fixture
         def engagelab_receiver():

@@ -50,7 +50,7 @@ def _cells(row: str, columns: list[int]) -> list[str]:
     return [*cells[:-1], cells[-1].split(" in ")[0]]
 
 
-def test_it_shows_refused_inputs_and_failures_where_they_occurred(run: Run) -> None:
+def test_it_shows_refused_inputs_and_failures_in_the_order_of_time(run: Run) -> None:
     text = """
         import pytest
 
@@ -74,7 +74,7 @@ def test_it_shows_refused_inputs_and_failures_where_they_occurred(run: Run) -> N
     assert rows[2][outcome:] == "not accepted: scenario: unknown scenario 'verfied'"
 
 
-def test_it_says_where_callbacks_went_and_with_which_identity(run: Run) -> None:
+def test_it_names_the_address_and_the_identity_of_callbacks(run: Run) -> None:
     text = """
         import pytest
         from engagelab_mock import Receiver
@@ -248,7 +248,7 @@ def test_a_test_that_fails_after_a_green_exploration_says_how_much_was_played(ru
     ]
 
 
-def test_what_was_sent_next_to_an_exploration_is_shown_too(run: Run) -> None:
+def test_callbacks_sent_next_to_an_exploration_are_shown_too(run: Run) -> None:
     text = """
         def test_it(engagelab):
             engagelab.send("+6591234567", scenario=["plan"])

@@ -1,4 +1,4 @@
-"""A test that a plugin runs again starts as if it had never run, and what it shows is its own."""
+"""A test that a plugin runs again starts as if it had never run, and shows only its last run."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_try_that_fails_before_it_has_the_fixture_shows_nothing_of_the_one_bef
     assert len(sections(result)) == 1
 
 
-def test_a_try_is_not_blamed_for_what_the_one_before_left(twice: Run) -> None:
+def test_a_try_is_not_blamed_for_the_leftovers_of_the_one_before(twice: Run) -> None:
     text = """
         def test_it(request):
             tries.append(1)

@@ -86,7 +86,7 @@ def test_a_token_is_all_that_is_played(run: Run, token: str, outcomes: dict[str,
         ("eg1:plan!ackloss", "--engagelab-replay: no test has eg1:plan!ackloss as a parameter"),
     ],
 )
-def test_a_token_that_is_none_ends_the_run(run: Run, token: str, said: str) -> None:
+def test_an_invalid_token_ends_the_run(run: Run, token: str, said: str) -> None:
     result = run(LISTING, "--engagelab-replay", token, given=GIVEN)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert said in result.stderr.str()
@@ -94,7 +94,7 @@ def test_a_token_that_is_none_ends_the_run(run: Run, token: str, said: str) -> N
 
 
 @pytest.mark.slow
-def test_a_token_that_is_none_ends_the_run_of_workers(run: Run, pytester: pytest.Pytester) -> None:
+def test_an_invalid_token_ends_the_run_of_workers(run: Run, pytester: pytest.Pytester) -> None:
     run(LISTING, "--collect-only", given=GIVEN)
     result = pytester.runpytest_subprocess(*STRICT, *QUICK, "-n2", "--engagelab-replay", "eg1:plam")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -142,7 +142,7 @@ def test_a_token_fails_100_times_of_100_in_a_new_process(run: Run) -> None:
     )
 
 
-def test_progress_is_not_shown_where_nobody_looks(run: Run) -> None:
+def test_progress_is_not_shown_without_a_terminal(run: Run) -> None:
     given = GIVEN.replace("kept[row.message_id] = row.name", "kept[row.message_id] = 'fine'")
     result = run(EXPLORING, "-v", given=given)
     result.assert_outcomes(passed=1)

@@ -23,7 +23,7 @@ DRAWING = """
 
 
 def drawn(run: Run, *arguments: str, text: str = DRAWING) -> dict[str, str]:
-    """Return by test what it drew."""
+    """Return by test the data it drew."""
     result = run(text, "-s", *arguments)
     assert result.ret == 0
     return parse(result.stdout.str())
@@ -33,7 +33,7 @@ def parse(output: str) -> dict[str, str]:
     return dict(re.findall(r"drew (\S+) (.*?);", output))
 
 
-def test_each_test_draws_its_own_whatever_the_order(run: Run) -> None:
+def test_each_test_draws_its_own_data_in_any_order(run: Run) -> None:
     first = drawn(run)
     assert len(first) == 4
     assert len(set(first.values())) == 4

@@ -20,7 +20,7 @@ TWO = """
 """
 
 
-def test_each_gets_what_it_ticked(run: Run) -> None:
+def test_each_gets_the_events_it_ticked(run: Run) -> None:
     text = """
         def test_two(engagelab, engagelab_receiver):
             assert engagelab.receivers == engagelab_receiver
@@ -48,7 +48,7 @@ def test_credentials_of_the_marker_hold_for_each(run: Run) -> None:
     run(text, given=TWO).assert_outcomes(passed=1)
 
 
-def test_credentials_of_the_ini_file_only_fill_in_what_is_left_open(run: Run) -> None:
+def test_credentials_of_the_ini_file_replace_none_that_were_given(run: Run) -> None:
     text = """
         def test_two(engagelab):
             assert [receiver.settings.username for receiver in engagelab.receivers] == ["ours", "acme"]

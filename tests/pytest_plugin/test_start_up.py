@@ -1,4 +1,4 @@
-"""What the plugin adds to a run: its help, and nothing else to those who do not use it."""
+"""The plugin adds only its help to a run that does not use it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_marker_is_listed_with_its_arguments(run: Run) -> None:
     assert sorted(signature.split(", ")) == sorted(MARKER_ARGUMENTS)
 
 
-def test_the_options_have_a_group_of_their_own_and_ini_keys(run: Run) -> None:
+def test_the_options_have_their_own_group_and_ini_keys(run: Run) -> None:
     output = run("", "--help").stdout.str()
     group = output.partition("EngageLab OTP (engagelab-mock):")[2].partition("\n\n")[0]
     names = ["url", "username", "secret", "authorization", "seed", "nonce_seed"]
@@ -117,7 +117,7 @@ def test_the_options_have_a_group_of_their_own_and_ini_keys(run: Run) -> None:
     [("-p", "no:faker"), ("--import-mode=importlib",), ("--strict-markers", "-W", "error")],
     ids=" ".join,
 )
-def test_it_works_beside(
+def test_it_works_together_with(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")

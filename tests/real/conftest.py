@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-#: A Django project, whose tests run in a process of their own.
+#: A Django project, whose tests run in a separate process.
 collect_ignore = ["django_rows"]
 
 #: The built-in scenarios, written out here once more so that a change of the catalogue does not go unseen.

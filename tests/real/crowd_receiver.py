@@ -14,7 +14,7 @@ verifier = WebhookVerifier("acme", "s3cret")
 
 
 def connect() -> sqlite3.Connection:
-    """Open the table; each request has a connection of its own, since each may have another thread."""
+    """Open the table; each request has its own connection, because each may run in another thread."""
     connection = sqlite3.connect(os.environ["EVENTS_DATABASE"], timeout=30)
     # What a power cut would lose does not matter here, and a thousand times waiting for a disk does.
     connection.execute("PRAGMA synchronous = OFF")

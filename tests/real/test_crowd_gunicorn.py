@@ -42,7 +42,7 @@ def url(database: Path) -> Iterator[str]:
         server = subprocess.Popen(
             [*command, "--log-level", "warning", "crowd_receiver:app"],
             cwd=Path(__file__).parent,
-            # It leaves a socket of its own in the home directory.
+            # It leaves a socket in the home directory.
             env=os.environ | {"EVENTS_DATABASE": str(database), "HOME": str(database.parent)},
             pass_fds=[listening.fileno()],
             stderr=subprocess.PIPE,

@@ -66,7 +66,7 @@ def test_its_address_is_valid(way: Way) -> None:
         assert engagelab.validate_address().acknowledged
 
 
-def test_the_missing_slash_is_a_redirect_that_is_named_and_not_followed() -> None:
+def test_the_missing_slash_is_a_redirect_that_is_named_but_not_followed() -> None:
     with django_receiver.project():
         receiver = Receiver.wsgi(get_wsgi_application(), "/engagelab", username="acme", secret="s3cret")
         with EngageLab(receiver) as engagelab, pytest.raises(NotAcknowledged) as caught:

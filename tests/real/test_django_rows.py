@@ -1,4 +1,4 @@
-"""A Django project's own tests: what its views write is in the test's transaction, or the test says what it needs."""
+"""A Django project's own tests: its views write in the test's transaction, or the error names the missing setup."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_send_inbox_verify_callbacks(client: OTPClient, engagelab: EngageLab, ap
     assert [event.current_send_channel for event in events][:3] == ["", "sms", "sms"]
 
 
-def test_send_custom_brings_what_the_app_made(client: OTPClient, engagelab: EngageLab) -> None:
+def test_send_custom_brings_the_app_s_own_code(client: OTPClient, engagelab: EngageLab) -> None:
     one = client.send_custom(PHONE, "shop-news", params={"code": "398210"})
     assert engagelab.inbox(PHONE)[-1].message_id == one["message_id"]
     assert engagelab.inbox(PHONE).code == "398210"
@@ -177,7 +177,7 @@ def test_a_receiver_in_process_verifies_inside_its_handler(engagelab: EngageLab)
 
 @contextmanager
 def program(environment: dict[str, str]) -> Iterator[str]:
-    """Run the app in another process, and say where it is."""
+    """Run the app in another process, and return its address."""
     command = [sys.executable, "-m", "tests.real.shop"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env={**os.environ, **environment}, text=True, **pipes) as process:  # type: ignore[call-overload]

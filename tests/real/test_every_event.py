@@ -53,7 +53,7 @@ def flask() -> FlaskReceiver:
 
 
 def say(call: str, engagelab: EngageLab) -> Delivery:
-    """Run a line of the reference, and return the delivery that carries what the line is about."""
+    """Run a line of the reference, and return the delivery that carries the event of this line."""
     done: Run | list[Delivery] = eval(call, {"engagelab": engagelab})
     deliveries = done.deliveries if isinstance(done, Run) else done
     assert all(delivery.acknowledged for delivery in deliveries)
@@ -61,7 +61,7 @@ def say(call: str, engagelab: EngageLab) -> Delivery:
 
 
 def stands_in(row: Any, field: Field) -> Any:
-    """Return the value of a field in a row; raise `KeyError` where it is absent."""
+    """Return the value of a field in a row; raise `KeyError` if it is absent."""
     for name in field.section.split(".") if field.section else ():
         row = row[name]
     return row[field.key or field.name]
@@ -73,7 +73,9 @@ def test_the_table_has_every_event_identifier() -> None:
 
 
 @every_event
-def test_the_one_line_sends_what_the_sdk_decodes(known: KnownEvent, receiver: Receiver, flask: FlaskReceiver) -> None:
+def test_the_one_line_sends_an_event_that_the_sdk_decodes(
+    known: KnownEvent, receiver: Receiver, flask: FlaskReceiver
+) -> None:
     with EngageLab(receiver) as engagelab:
         delivery = say(known.call, engagelab)
     [row] = json.loads(delivery.callback.body)["rows"]
@@ -111,7 +113,7 @@ def test_the_callback_fits_the_schema_and_names_no_field_that_the_table_lacks(kn
     assert set(leaves(row)) - allowed - FRAME == set()
 
 
-#: What every row has besides an event's own fields: what tells it apart, and the inside of what is an object.
+#: The rest of every row: the keys that identify it, and the fields inside its objects.
 FRAME = {
     *("server", "itime", "notification.event", "response.event", "system_event.event"),
     *("status.message_status", "status.status_data.message_id"),
@@ -171,7 +173,7 @@ VALUES: dict[str, Any] = {"string": "given", "number": 7.25, "string or integer"
 
 
 @account_events
-def test_every_field_of_the_table_can_be_given_and_stands_where_it_says(known: KnownEvent) -> None:
+def test_every_field_of_the_table_can_be_given_and_stands_in_its_section(known: KnownEvent) -> None:
     given = {
         field.name: "+447700900123" if field.name == "sender" else VALUES[field.type]
         for field in known.fields

@@ -20,7 +20,7 @@ def receiver_for(fastapi: FastAPIReceiver, secret: str = "s3cret") -> Receiver:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[FastAPIReceiver, str]]:
-    """Serve one app for the module: what is under test is our side, and uvicorn takes its time to stop."""
+    """Serve one app for the module: only our side is under test, and uvicorn takes long to stop."""
     fastapi = FastAPIReceiver()
     with UvicornServer(fastapi.app) as server:
         yield fastapi, f"{server.url}/engagelab"

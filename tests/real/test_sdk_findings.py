@@ -157,7 +157,7 @@ def changed(sdk: ReadmeReceiver, change: Callable[[bytes], bytes], *headers: tup
 def as_a_number(sdk: ReadmeReceiver) -> bool:
     message_id = new_id()
     status = sdk.post(body(row(int(message_id))), signed())
-    # It is handled, under an id that is no text, and which no row of a database of texts has.
+    # It is handled, under an id that is not a text. No row of a database with text ids has this id.
     return [status, sdk.times(message_id), sdk.handled.count((int(message_id), "delivered"))] == [200, 0, 1]
 
 
@@ -190,7 +190,7 @@ def test_a_finding_is_true(fact: Callable[[ReadmeReceiver], bool], sdk: ReadmeRe
 
 
 @pytest.mark.slow
-def test_check_finds_what_is_true_and_nothing_else(sdk: ReadmeReceiver) -> None:
+def test_check_finds_exactly_the_true_failures(sdk: ReadmeReceiver) -> None:
     def observe(message_id: str) -> list[str]:
         return [status for known, status in sdk.handled if known == message_id]
 

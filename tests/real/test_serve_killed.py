@@ -112,7 +112,7 @@ def post(url: str, body: object) -> Any:
 
 
 def ended(process: subprocess.Popen[str]) -> int:
-    """Wait for a process to end, but not for ever, and return what it ended with."""
+    """Wait for a process to end, but not for ever, and return its exit code."""
     with process:
         watchdog = threading.Timer(PATIENCE, process.terminate)
         watchdog.start()
@@ -122,7 +122,7 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 
 def in_the_store(db: Path) -> tuple[set[Told], set[Told], set[Told]]:
-    """Return what the store holds as acknowledged, as under way, and as still to come."""
+    """Return the acknowledged callbacks of the store, those under way, and those to come."""
     acknowledged: set[Told] = set()
     under_way: set[Told] = set()
     to_come: set[Told] = set()
@@ -136,7 +136,7 @@ def in_the_store(db: Path) -> tuple[set[Told], set[Told], set[Told]]:
     return acknowledged, under_way, to_come
 
 
-def test_nothing_is_lost_or_out_of_order_and_nothing_acknowledged_sent_again(
+def test_no_callback_is_lost_out_of_order_or_sent_after_its_acknowledgement(
     receiver: tuple[Receiver, str], tmp_path: Path
 ) -> None:
     inbound, url = receiver
@@ -150,7 +150,7 @@ def test_nothing_is_lost_or_out_of_order_and_nothing_acknowledged_sent_again(
     ]
     expected = {(message_id, status) for message_id in ids for status in STATUSES}
     may_repeat: Counter[Told] = Counter()
-    # The clock stands, so only what is due at once goes out.
+    # The clock stands, so only callbacks that are due at once go out.
     assert inbound.begun.wait(PATIENCE)
     inbound.server = process
     # From here on everything is due at once, and the first kill is near: it may come before this is answered.

@@ -1,4 +1,4 @@
-"""Uvicorn on a thread, on a port of its own choice."""
+"""Uvicorn on a thread, on any free port."""
 
 from __future__ import annotations
 

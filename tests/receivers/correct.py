@@ -121,5 +121,5 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse(constant: str) -> None:
-    """Refuse what Python reads and JSON does not have."""
-    raise ValueError(f"{constant} is no JSON")
+    """Refuse a constant that Python reads and JSON does not have."""
+    raise ValueError(f"{constant} is not JSON")

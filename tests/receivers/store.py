@@ -27,7 +27,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Take the database for writing; what happens in the block is kept if it ends well, and undone if not."""
+        """Take the database for writing; commit the changes of the block if it ends well, undo them if not."""
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
         try:
             db.execute("PRAGMA synchronous = OFF")
@@ -43,7 +43,7 @@ class Store:
 
     @property
     def effects(self) -> list[str]:
-        """Return the status of every effect, in order: what the user of the app notices."""
+        """Return the status of every effect, in order: the user of the app notices these."""
         return [status for _, status in self.rows("SELECT message_id, status FROM effects ORDER BY rowid")]
 
     @property
@@ -67,6 +67,6 @@ class Store:
         return len(self.rows("SELECT 1 FROM bodies WHERE NOT json_valid(body)"))
 
     def rows(self, query: str) -> list[tuple[str, ...]]:
-        """Return what a query finds."""
+        """Return the rows of a query."""
         with self.transaction() as db:
             return db.execute(query).fetchall()

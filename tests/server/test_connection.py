@@ -38,7 +38,7 @@ def hasty() -> Iterator[LoopbackServer]:
 
 
 def exchange(server: LoopbackServer, request: bytes, *, end: bool = False) -> bytes:
-    """Send bytes, and nothing more after if `end`; return all that comes back until the server closes."""
+    """Send bytes, with `end` as the last ones; return all that comes back until the server closes."""
     with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         if end:
@@ -159,7 +159,7 @@ class Client:
         self._socket.sendall(request)
 
     def answer(self, method: str = "POST") -> tuple[int, dict[str, str], bytes]:
-        """Read one answer, and nothing that follows it."""
+        """Read one answer, and leave the bytes after it unread."""
         response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
         response.begin()
         return response.status, dict(response.getheaders()), response.read()
@@ -397,7 +397,7 @@ def test_apps_that_block_do_not_keep_others_from_being_answered() -> None:
         assert [each.answer()[0] for each in clients] == [200] * 20
 
 
-def test_the_environment_is_what_wsgi_says() -> None:
+def test_the_environment_follows_wsgi() -> None:
     seen: list[WSGIEnvironment] = []
 
     def look(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -43,7 +43,7 @@ def test_it_is_ready(talk: Talk) -> None:
     assert talk("HEAD", "/_mock/readyz").status == 200
 
 
-def test_the_journal_has_what_the_engine_sent(talk: Talk, engagelab: EngageLab) -> None:
+def test_the_journal_has_the_engine_s_callbacks(talk: Talk, engagelab: EngageLab) -> None:
     run = engagelab.send("+6591234567", scenario="delivered")
     answer = talk("GET", "/_mock/journal")
     assert answer.headers["Content-Type"] == "application/x-ndjson"
@@ -85,7 +85,7 @@ def test_a_restored_journal_does_not_show_the_authorization_of_then(tmp_path: Pa
     assert b"of-" not in answer.body
 
 
-def test_the_journal_has_what_was_refused_and_what_failed(talk: Talk, engagelab: EngageLab) -> None:
+def test_the_journal_has_refusals_and_failures(talk: Talk, engagelab: EngageLab) -> None:
     with pytest.raises(ValueError, match=r"E\.164"):
         engagelab.send("+65 9123")
     assert engagelab.receiver.recorder is not None
@@ -185,7 +185,7 @@ def test_a_follower_gets_an_attempt_once_that_completes_as_it_begins(engagelab: 
     assert [record["statuses"] for record in told] == [["plan"], ["sent"]]
 
 
-def test_a_follower_of_a_closed_app_gets_only_what_happened(engagelab: EngageLab) -> None:
+def test_a_follower_of_a_closed_app_gets_only_past_lines(engagelab: EngageLab) -> None:
     app = create_app(engagelab)
     app.close()
     engagelab.send("+6591234567", scenario=["plan"])
@@ -213,7 +213,7 @@ def _next(response: http.client.HTTPResponse) -> bytes:
     raise AssertionError("nothing was told")
 
 
-def test_what_a_call_of_the_api_brings_is_in_the_inbox(talk: Talk) -> None:
+def test_the_message_of_an_api_call_is_in_the_inbox(talk: Talk) -> None:
     sent = talk("POST", "/v1/messages", message()).json
     inbox = talk("GET", "/_mock/inbox/+6591234567").json
     [received] = inbox["messages"]
@@ -266,7 +266,7 @@ def test_a_virtual_clock_is_advanced_and_callbacks_follow(talk: Talk, engagelab:
     assert engagelab.journal.statuses[-1] == "verified_timeout"
 
 
-#: Bodies of the wrong type, or out of limits, and what is said.
+#: Bodies of the wrong type, or out of limits, and the errors.
 MISFITS: dict[str, list[tuple[Any, str]]] = {
     "POST /_mock/clock/advance": [
         ({"minutes": "5"}, "minutes is a string, and must be a number from 0 to 1000000000"),
@@ -319,7 +319,7 @@ def test_a_misfit_is_named_in_the_same_words_by_every_call(talk: Talk, call: str
 
 
 @pytest.mark.parametrize("body", [None, "", {}])
-def test_an_advance_by_nothing_says_what_is_missing(talk: Talk, body: Any) -> None:
+def test_an_advance_by_nothing_names_the_missing_field(talk: Talk, body: Any) -> None:
     answer = talk("POST", "/_mock/clock/advance", body)
     assert answer.error == (400, 3002)
     assert answer.json["message"] == 'seconds, minutes, hours or days is required, such as {"minutes": 5}'
@@ -427,7 +427,7 @@ def test_a_scenario_is_played_with_every_option(talk: Talk) -> None:
     assert talk("POST", "/_mock/send").json["scenario"] == "verified"
 
 
-def test_a_send_says_what_was_sent_and_what_was_not_acknowledged(talk: Talk, engagelab: EngageLab) -> None:
+def test_a_send_reports_the_sent_and_the_unacknowledged_statuses(talk: Talk, engagelab: EngageLab) -> None:
     assert engagelab.receiver.recorder is not None
     sent = talk("POST", "/_mock/send", {"scenario": "delivered"}).json
     assert (sent["sent"], sent["pending"], sent["not_sent"], sent["problem"]) == (sent["statuses"], [], [], None)
@@ -448,7 +448,7 @@ def test_a_send_says_what_was_sent_and_what_was_not_acknowledged(talk: Talk, eng
         engagelab.settle()
 
 
-def test_a_send_says_what_is_still_to_come() -> None:
+def test_a_send_reports_the_pending_statuses() -> None:
     with EngageLab(clock=LiveClock()) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         talk("POST", "/_mock/clock/freeze")
@@ -458,7 +458,7 @@ def test_a_send_says_what_is_still_to_come() -> None:
 
 
 @pytest.mark.parametrize("receivers", ["none", "of other events"])
-def test_a_send_to_nobody_says_so(receivers: str) -> None:
+def test_a_send_without_a_receiver_says_so(receivers: str) -> None:
     with EngageLab(Receiver.recording(events=["delivered"])) as engagelab, ApiServer(engagelab) as server:
         if receivers == "none":
             engagelab.receivers.clear()
@@ -577,7 +577,7 @@ def _waits(delivery: Delivery) -> bool:
 
 
 @pytest.mark.parametrize("body", [None, {}, {"to": "+6591234567"}, {"scenario": "verified", "error": 5013}])
-def test_a_rule_without_its_effect_says_what_is_missing(talk: Talk, body: Any) -> None:
+def test_a_rule_without_its_effect_names_the_missing_fields(talk: Talk, body: Any) -> None:
     answer = talk("POST", "/_mock/rules", body)
     assert answer.error == (400, 3002)
     said = 'either scenario or error is required, such as {"scenario": "sent_failed"} or {"error": 5013}'
@@ -700,7 +700,7 @@ def test_an_unusable_webhook_is_refused(talk: Talk, engagelab: EngageLab, body: 
     ("content_type", "expected"),
     [("application/json; charset=utf-8", 200), ("application/x-www-form-urlencoded", 400), (None, 400)],
 )
-def test_a_webhook_needs_json_s_content_type_where_that_is_required(
+def test_a_webhook_needs_json_s_content_type_if_that_is_required(
     content_type: str | None, expected: int, engagelab: EngageLab
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}

@@ -88,7 +88,7 @@ def test_the_token_is_for_all_of_the_control_api_and_for_nothing_else(guarded: T
 
 
 @pytest.mark.parametrize("headers", [{}, {"Host": "10.0.0.5:8420"}, {"Authorization": "Bearer wrong"}])
-def test_a_health_check_needs_no_token_and_no_name(guarded: Talk, talk: Talk, headers: dict[str, str]) -> None:
+def test_a_health_check_needs_neither_token_nor_name(guarded: Talk, talk: Talk, headers: dict[str, str]) -> None:
     for server in (guarded, talk):
         assert server("GET", "/_mock/readyz", headers=headers).json["status"] == "ready"
 

@@ -64,7 +64,7 @@ def assert_alive(talk: Talk) -> None:
         pytest.param(
             {"to": "+6591234567", "template": {"id": "t", "language": "xx"}}, (400, 3002), id="an unknown language"
         ),
-        pytest.param({"to": "+65 9123", "template": {"id": "t"}}, (400, 5011), id="a number that is none"),
+        pytest.param({"to": "+65 9123", "template": {"id": "t"}}, (400, 5011), id="something that is not a number"),
     ],
 )
 def test_an_unusable_body_is_refused(talk: Talk, body: Any, error: tuple[int, int]) -> None:
@@ -130,7 +130,7 @@ def test_an_unknown_path_is_answered_404(talk: Talk, path: str) -> None:
     [
         pytest.param("Content-Length: 100", b'{"to":', (400, 3002), id="half a body"),
         pytest.param("Content-Length: -1", b"", (400, 3002), id="a negative length"),
-        pytest.param("Content-Length: lots", b"", (400, 3002), id="a length that is no number"),
+        pytest.param("Content-Length: lots", b"", (400, 3002), id="a length that is not a number"),
         pytest.param("Transfer-Encoding: chunked", b"zz\r\n{}\r\n0\r\n", (400, 3002), id="a chunk without length"),
         pytest.param("Transfer-Encoding: chunked", b"ff\r\n{}", (400, 3002), id="half a chunk"),
     ],
@@ -200,7 +200,7 @@ def test_a_client_that_goes_away_gets_its_callbacks_all_the_same(engagelab: Enga
     body = json.dumps(message()).encode()
     head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
-        # Closed with a reset: whatever is still to be written finds nobody.
+        # Closed with a reset: no client is there for the rest of the answer.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.sendall(head.encode() + body)
     assert engagelab.inbox("+6591234567").wait(timeout=PATIENCE).code
@@ -314,7 +314,7 @@ def fuzzed_body(random: Random, example: Any) -> bytes:
 
 
 def fuzzed_query(random: Random, query: type) -> str:
-    """Return a query; what waits waits for a moment only."""
+    """Return a query; a call that waits does so for a moment only."""
     if random.random() < 0.6:
         return ""
     names = [*getattr(query, "__struct_fields__", ()), "unknown"]
@@ -379,7 +379,7 @@ def test_no_body_makes_the_server_fail(clock: type[Any], caplog: pytest.LogCaptu
             if answer.status_code >= 400 and method != "HEAD":
                 assert list(json.loads(answer.data)) == ["code", "message"]
         assert client.get("/_mock/readyz").status_code == 200
-    # Every call was reached, and not only refused.
+    # Every call did its work at least once, instead of only refusing.
     refused_by_a_virtual_clock = {"resumeClock", "setSpeed"} if clock is VirtualClock else set()
     never = {name for name, statuses in answered.items() if min(statuses) >= 300}
     assert never == refused_by_a_virtual_clock

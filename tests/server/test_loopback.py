@@ -139,7 +139,7 @@ def test_requests_are_not_logged_and_failures_are(logged: SimpleQueue[logging.Lo
     assert logged.empty()
 
 
-def test_a_port_in_use_is_an_error_and_not_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_an_error_that_a_program_can_catch(capfd: pytest.CaptureFixture[str]) -> None:
     with LoopbackServer(echo) as taken, pytest.raises(UsageError) as caught:
         LoopbackServer(echo, port=taken.port)
 
@@ -151,8 +151,8 @@ def test_a_port_in_use_is_an_error_and_not_the_end(capfd: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("host", "port", "complaint"),
     [
-        ("127.0.0.1", 65536, "there is no port 65536"),
-        ("127.0.0.1", -1, "there is no port -1"),
+        ("127.0.0.1", 65536, "65536 is not a port"),
+        ("127.0.0.1", -1, "-1 is not a port"),
         ("...", 0, "the host '...' cannot be resolved"),
         (f"{'a' * 64}.example", 0, "cannot be resolved"),
         ("192.0.2.1", 0, "192.0.2.1 is not an address of this machine"),

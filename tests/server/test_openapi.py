@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is valid, it has every call, and the server does what it says."""
+"""The OpenAPI document: it is valid, it has every call, and the server behaves accordingly."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def schema(reference: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{reference}", "components": DOCUMENT["components"]}
 
 
-def test_every_call_that_is_answered_is_in_the_document_and_no_other() -> None:
+def test_exactly_the_calls_that_are_answered_are_in_the_document() -> None:
     answered = {(each.method, each.path) for each in CONTROL}
     answered |= {(each.method, each.path.replace("template_id", "templateId")) for each in OPERATIONS}
     answered |= {("PUT", "/v1/sandbox/webhook")}
@@ -59,13 +59,13 @@ def test_names_of_operations_are_unique_and_examples_fit_their_schemas() -> None
                 Draft202012Validator(whole).validate(described["example"])
 
 
-def test_the_document_names_what_there_is() -> None:
+def test_the_document_names_every_error_code_and_scenario() -> None:
     text = json.dumps(DOCUMENT)
     assert [code for code in ERROR_CODES if str(code) not in text] == []
     assert [name for name in CATALOGUE if f'"{name}"' not in text] == []
 
 
-def test_it_says_what_it_said_before_its_types_were_its_source() -> None:
+def test_it_has_the_same_facts_as_before_its_types_were_its_source() -> None:
     """The file has the facts of the last document that was written by hand: none may be lost."""
     expected = (Path(__file__).parent / "openapi_facts.txt").read_text(encoding="utf-8").splitlines()
     said = facts(DOCUMENT)
@@ -125,7 +125,7 @@ def test_lines_of_the_journal_are_as_described(talk: Talk, engagelab: EngageLab)
 
 
 def facts(document: dict[str, Any]) -> set[str]:
-    """Return what a document says, one fact a line, however its schemas are put together."""
+    """Return the facts in a document, one a line. They do not depend on how its schemas are put together."""
     found: set[str] = set()
     schemas = document["components"]["schemas"]
     for name, each in schemas.items():
@@ -202,7 +202,7 @@ _LIMITS = {
 }
 
 
-#: What a run of Schemathesis is told: EngageLab's API says 400 also of what is well-formed, as of unknown ids [D].
+#: Settings for Schemathesis: EngageLab's API also answers 400 to a well-formed request, such as an unknown id [D].
 SETTINGS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409"]
@@ -223,7 +223,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     settings.write_text(SETTINGS)
     # Any pair of credentials would do otherwise, and Schemathesis tries one that should not.
     api = ApiSettings(dev_key="key", dev_secret="secret")
-    # Schemathesis also sets receivers where nothing listens.
+    # Schemathesis also sets receivers at addresses where no server listens.
     with EngageLab(api=api, defaults={"check": False}) as engagelab, ApiServer(engagelab) as server:
         add = engagelab.rule
 

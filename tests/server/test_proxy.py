@@ -188,7 +188,7 @@ def test_a_body_too_long_to_be_held_goes_on_as_it_arrives(chunked: bool, monkeyp
 
 
 @pytest.mark.parametrize("end", [b"zz\r\n", b""], ids=["malformed", "cut off"])
-def test_a_long_body_that_is_broken_is_refused_and_not_reported(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_body_that_is_broken_is_refused_without_a_report(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_module, "BODY_KEPT", 1000)
     passed: list[Passed] = []
 
@@ -375,7 +375,7 @@ def test_an_error_in_the_report_does_not_harm_a_request() -> None:
         b"nonsense\r\n\r\n",
     ],
 )
-def test_malformed_requests_are_refused_and_not_forwarded(request_bytes: bytes) -> None:
+def test_malformed_requests_are_refused_instead_of_forwarded(request_bytes: bytes) -> None:
     passed: list[Passed] = []
     with (
         LoopbackServer(Recorder()) as server,

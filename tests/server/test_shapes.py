@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[bytes, int | None]] = {
     "a NUL in the target": (line(b"GET /\0 HTTP/1.1"), 400),
     "no target": (line(b"GET  HTTP/1.1"), 400),
     "half an IPv6 host": (line(b"GET http://[::1/x HTTP/1.1"), 400),
-    "an IPv6 host that is none": (line(b"GET http://[x]/x HTTP/1.1"), 400),
+    "an invalid IPv6 host": (line(b"GET http://[x]/x HTTP/1.1"), 400),
     "half a request line": (b"GET /cb HT", 400),
     "half a head": (b"GET /cb HTTP/1.1\r\nHost: x", 400),
     "a head without an end": (b"GET /cb HTTP/1.1\r\nHost: x\r\n", 400),
@@ -253,14 +253,14 @@ def test_a_request_passes_through_record(shape: str, record: int, receiver: Peer
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("shape", REFUSED)
-def test_what_is_not_a_request_is_refused_by_serve(shape: str, serve: int) -> None:
+def test_a_malformed_request_is_refused_by_serve(shape: str, serve: int) -> None:
     raw, status = REFUSED[shape]
     assert exchange(serve, raw, end=shape in CUT_OFF) == ([] if status is None else [status])
 
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("shape", REFUSED)
-def test_what_is_not_a_request_is_not_forwarded(shape: str, record: int, receiver: Peer, passed: list[Passed]) -> None:
+def test_a_malformed_request_is_not_forwarded(shape: str, record: int, receiver: Peer, passed: list[Passed]) -> None:
     raw, status = REFUSED[shape]
     before = len(receiver.conversations)
     passed.clear()

@@ -49,7 +49,7 @@ def in_thread(work: Callable[[], object]) -> None:
 
 
 def in_threads(*works: Callable[[], object]) -> None:
-    """Run several things at once; raise what the first of them raised, and fail if one does not end."""
+    """Run several things at once; raise the first error, and fail if one does not end."""
     errors: list[BaseException] = []
 
     def run(work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Notifications, replies, system events and mixed callbacks: how they are delivered, and what is refused."""
+"""Notifications, replies, system events and mixed callbacks: how they are delivered, and which are refused."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_engines_defaults_hold_for_it_too(tell: Tell) -> None:
         ({"retries": [1]}, UnknownName, "did you mean 'retry'?"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused_and_nothing_is_sent(
+def test_options_that_cannot_be_used_are_refused_before_anything_is_sent(
     tell: Tell, options: dict[str, Any], error: type[UsageError], told: str
 ) -> None:
     recorder = Recorder()
@@ -148,7 +148,7 @@ def test_options_that_cannot_be_used_are_refused_and_nothing_is_sent(
         (lambda lab: lab.deliver(lab.account.system_event("api_call", at=0)), "deliver([event])"),
     ],
 )
-def test_what_the_vendor_does_not_have_is_refused_and_nothing_is_sent(
+def test_events_that_the_vendor_does_not_have_are_refused_before_anything_is_sent(
     tell: Callable[[EngageLab], object], told: str
 ) -> None:
     with EngageLab() as engagelab:

@@ -1,4 +1,4 @@
-"""Moving the clock delivers what was accepted before, what falls due, and what is accepted meanwhile."""
+"""Moving the clock delivers callbacks that were accepted before, fall due, or are accepted meanwhile."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def engagelab(app: App) -> Iterator[EngageLab]:
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_what_was_accepted_before_goes_out_at_its_own_time(app: App, engagelab: EngageLab, move: str) -> None:
+def test_a_message_accepted_before_goes_out_at_its_own_time(app: App, engagelab: EngageLab, move: str) -> None:
     times: list[float] = []
     app.handle = lambda status: times.append(engagelab.clock.time())
     Client(engagelab).sent()
@@ -54,7 +54,7 @@ def test_what_was_accepted_before_goes_out_at_its_own_time(app: App, engagelab: 
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_what_is_accepted_while_the_clock_moves_goes_out_before_the_move_returns(
+def test_a_message_accepted_while_the_clock_moves_goes_out_before_the_move_returns(
     app: App, engagelab: EngageLab, move: str
 ) -> None:
     """The app asks for another code when one has expired; its last callbacks are due after the moment moved to."""
@@ -77,7 +77,7 @@ def test_a_move_returns_the_time_that_those_callbacks_led_to(app: App, engagelab
     assert engagelab.clock.advance(0) == TTL + DELIVERED
 
 
-def test_what_is_accepted_early_in_a_long_move_goes_out_at_its_own_time(app: App, engagelab: EngageLab) -> None:
+def test_a_message_accepted_early_in_a_long_move_goes_out_at_its_own_time(app: App, engagelab: EngageLab) -> None:
     client = Client(engagelab)
     client.sent()
     engagelab.settle()
@@ -95,7 +95,7 @@ def test_what_is_accepted_early_in_a_long_move_goes_out_at_its_own_time(app: App
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_what_fails_of_it_is_raised_by_the_move_and_once(app: App, engagelab: EngageLab, move: str) -> None:
+def test_a_failure_meanwhile_is_raised_once_by_the_move(app: App, engagelab: EngageLab, move: str) -> None:
     client = Client(engagelab)
     client.sent()
     engagelab.settle()
@@ -112,7 +112,7 @@ def test_what_fails_of_it_is_raised_by_the_move_and_once(app: App, engagelab: En
     assert app.statuses == [*SENT, "verified_timeout", "plan", "sent"]
 
 
-def test_what_was_accepted_before_and_fails_is_raised_before_the_clock_moves(app: App, engagelab: EngageLab) -> None:
+def test_a_failure_of_an_earlier_message_is_raised_before_the_clock_moves(app: App, engagelab: EngageLab) -> None:
     app.status = "500 Oops"
     Client(engagelab).sent()
     with pytest.raises(NotAcknowledged, match="plan"):
@@ -148,7 +148,7 @@ def test_two_threads_that_move_the_clock_add_up(app: App, engagelab: EngageLab) 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("move", AMOVES)
-async def test_what_was_accepted_before_an_async_move_goes_out(move: str) -> None:
+async def test_a_message_accepted_before_an_async_move_goes_out(move: str) -> None:
     with EngageLab(Receiver.asgi(answering()), clock=VirtualClock(0)) as engagelab:
         run = engagelab.begin_send(OTHER, scenario="delivered")
         await AMOVES[move](engagelab.clock, 1)
@@ -181,7 +181,7 @@ async def test_the_async_twins_do_the_same(move: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_fails_of_it_is_raised_by_the_async_move() -> None:
+async def test_a_failure_meanwhile_is_raised_by_the_async_move() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         calls.append(1)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def told(engagelab: EngageLab) -> list[Any]:
-    """Return what the journal says that does not depend on the machine's speed or the wall clock."""
+    """Return the parts of the journal that do not depend on the machine's speed or the wall clock."""
     return [
         (
             delivery.statuses,

@@ -68,7 +68,7 @@ class Shop:
 
 
 @pytest.mark.anyio
-async def test_app_and_test_share_what_belongs_to_the_loop() -> None:
+async def test_app_and_test_share_the_objects_of_the_loop() -> None:
     shop = Shop()
     receiver = asgi(shop.app)
     async with receiver.lifespan() as state:
@@ -119,7 +119,7 @@ async def test_an_app_that_knows_no_lifespan_is_used_without() -> None:
 async def test_only_an_asgi_app_has_a_lifespan() -> None:
     with pytest.raises(UsageError, match="only ASGI apps have a lifespan"):
         async with Receiver.wsgi(Recorder()).lifespan():
-            pytest.fail("there is none")
+            pytest.fail("a WSGI app has no lifespan")
 
 
 def test_the_state_of_one_loop_is_not_shown_in_another() -> None:

@@ -1,4 +1,4 @@
-"""Several sends awaited in one loop, interruptions, and blocking verbs where they have no place."""
+"""Several sends awaited in one loop, interruptions, and blocking verbs in a running loop, which are refused."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_receiver_may_send_while_it_is_being_delivered_to() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("way", ["asgi", "http"])
-async def test_a_send_that_is_cancelled_leaves_its_attempt_and_nothing_stuck(way: str) -> None:
+async def test_a_send_that_is_cancelled_leaves_its_attempt_but_nothing_stuck(way: str) -> None:
     reached, over = threading.Event(), threading.Event()
 
     async def hang() -> None:

@@ -191,7 +191,7 @@ async def test_the_journal_is_awaited_while_another_thread_sends() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_never_comes_to_the_journal_fails_with_its_table() -> None:
+async def test_a_callback_that_never_comes_fails_with_the_journal_s_table() -> None:
     with EngageLab() as engagelab:
         await engagelab.asend("+6591234567", scenario=["plan"])
         with pytest.raises(

@@ -85,7 +85,7 @@ def test_a_total_that_is_wrong_on_request() -> None:
 
 
 @pytest.mark.parametrize("batch", [0, -1, True, "al", 1.5])
-def test_what_is_no_batch_is_refused_and_nothing_is_sent(batch: Any) -> None:
+def test_an_invalid_batch_is_refused_before_anything_is_sent(batch: Any) -> None:
     with EngageLab() as engagelab:
         with pytest.raises(UsageError) as caught:
             engagelab.send("+6591234567", batch=batch)
@@ -228,14 +228,14 @@ def test_a_fault_strikes_the_whole_block() -> None:
     assert not delivery.acknowledged
 
 
-def test_a_failure_is_raised_where_the_block_ends() -> None:
+def test_a_failure_is_raised_at_the_end_of_the_block() -> None:
     receiver, _ = recording(500)
     with EngageLab(receiver) as engagelab:
         with pytest.raises(NotAcknowledged) as caught, engagelab.batch():
             engagelab.send("+6591234567", scenario="delivered")
         assert caught.value.delivery.statuses == ["plan", "sent", "delivered"]
         assert engagelab.pending == []
-        # The block is over: what is sent now goes out at once.
+        # The block is over: callbacks go out at once again.
         assert engagelab.send("+6591234567", scenario="lost").deliveries == []
         with pytest.raises(NotAcknowledged):
             engagelab.send("+6591234567", scenario=["plan"])
@@ -263,7 +263,7 @@ def test_batches_do_not_nest() -> None:
         ({"batch": 2}, "everything in a batch goes into one callback"),
     ],
 )
-def test_what_is_the_callbacks_is_not_the_events_to_have(options: dict[str, Any], told: str) -> None:
+def test_an_event_cannot_have_the_options_of_its_callback(options: dict[str, Any], told: str) -> None:
     with EngageLab() as engagelab:
         with pytest.raises(UsageError) as caught, engagelab.batch():
             engagelab.send("+6591234567", **options)
@@ -279,7 +279,7 @@ def test_what_is_the_callbacks_is_not_the_events_to_have(options: dict[str, Any]
     ("options", "told"),
     [({"totl": 3}, "did you mean 'total'?"), ({"total": "3"}, "a total is an integer"), ({"fault": "x"}, "fault")],
 )
-def test_a_blocks_options_are_checked_where_it_begins(options: dict[str, Any], told: str) -> None:
+def test_a_blocks_options_are_checked_at_its_first_line(options: dict[str, Any], told: str) -> None:
     with EngageLab() as engagelab:
         with pytest.raises(UsageError) as caught:
             engagelab.batch(**options)
@@ -328,7 +328,7 @@ def test_a_ping_in_a_block_goes_out_at_once() -> None:
     assert [received.statuses for received in recorder.received] == [[], ["plan"]]
 
 
-def test_what_the_app_sends_in_a_block_is_not_part_of_it() -> None:
+def test_a_message_that_the_app_sends_in_a_block_is_not_part_of_it() -> None:
     receiver, recorder = recording()
     with EngageLab(receiver) as engagelab:
         with engagelab.batch():
@@ -371,7 +371,7 @@ def test_each_receiver_gets_its_own_rows_of_a_block() -> None:
     assert [body["total"] for body in (*bodies(first), *bodies(second))] == [1, 3]
 
 
-def test_a_reset_in_a_block_ends_what_was_collected() -> None:
+def test_a_reset_in_a_block_drops_the_collected_callbacks() -> None:
     receiver, recorder = recording()
     with EngageLab(receiver) as engagelab:
         with engagelab.batch():

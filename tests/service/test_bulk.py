@@ -233,7 +233,7 @@ def test_send_many_is_refused_in_a_batch() -> None:
         engagelab.send_many(2)
 
 
-def test_two_asgi_apps_are_refused_where_they_cannot_share_a_loop() -> None:
+def test_two_asgi_apps_are_refused_if_they_cannot_share_a_loop() -> None:
     receivers = [Receiver.asgi(AsyncGate(1)), Receiver.asgi(AsyncGate(1))]
     with EngageLab(receivers) as engagelab:
         with pytest.raises(UsageError, match="asend_many"):
@@ -242,7 +242,7 @@ def test_two_asgi_apps_are_refused_where_they_cannot_share_a_loop() -> None:
         assert [len(run.deliveries) for run in runs] == [2, 2]
 
 
-def test_the_first_failed_message_is_raised_and_no_other_is_started() -> None:
+def test_the_first_failed_message_is_raised_without_starting_another() -> None:
     numbers = [f"+65910000{number:02d}" for number in range(100)]
     app = refusing("+6591000007", "+6591000009")
     for concurrency in (1, 8):
@@ -414,7 +414,7 @@ def test_an_app_that_raises_any_exception_fails_the_bulk_send(kind: type[BaseExc
 
 
 @pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError])
-def test_a_bulk_send_that_is_not_checked_goes_on_whatever_the_app_raises(kind: type[BaseException]) -> None:
+def test_a_bulk_send_that_is_not_checked_goes_on_after_any_exception_of_the_app(kind: type[BaseException]) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise kind("why")
 

@@ -33,7 +33,7 @@ def test_as_the_manual_shows_it() -> None:
 
 
 @pytest.mark.parametrize("scenario", ["verified", "verified_failed", "verified_timeout", "sent_failed", "lost"])
-def test_nothing_expires_where_a_scenario_ends_otherwise(scenario: str) -> None:
+def test_nothing_expires_if_a_scenario_ends_otherwise(scenario: str) -> None:
     with EngageLab() as engagelab:
         engagelab.send("+6591234567", scenario=scenario)
         before = engagelab.journal.statuses
@@ -42,7 +42,7 @@ def test_nothing_expires_where_a_scenario_ends_otherwise(scenario: str) -> None:
         assert engagelab.journal.statuses == before
 
 
-def test_a_code_that_was_read_and_not_entered_expires_too() -> None:
+def test_a_code_that_was_read_but_not_entered_expires_too() -> None:
     with EngageLab() as engagelab:
         engagelab.send("+6591234567", scenario="read")
         engagelab.clock.advance(minutes=5)
@@ -81,7 +81,7 @@ def test_several_expire_in_the_order_of_their_sending() -> None:
     assert [run.statuses[-1] for run in runs] == ["verified_timeout"] * 3
 
 
-def test_a_receiver_that_fails_by_then_fails_the_test_where_time_is_advanced() -> None:
+def test_a_receiver_that_fails_by_then_fails_the_test_at_the_line_that_advances_time() -> None:
     recorder = Recorder()
     with EngageLab(Receiver.wsgi(recorder)) as engagelab:
         engagelab.send("+6591234567", scenario="delivered")

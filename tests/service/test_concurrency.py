@@ -223,7 +223,7 @@ def test_a_clock_that_moves_before_the_first_send_is_moved_by_one_thread(
     assert (seen, app.statuses) == ([["plan"]], SENT)
 
 
-def test_threads_that_use_an_engagelab_first_share_what_it_makes() -> None:
+def test_threads_that_use_a_new_engagelab_at_once_share_its_parts() -> None:
     for _ in range(20):
         engagelab, together, seen = EngageLab(), threading.Barrier(THREADS), set[int]()
 
@@ -286,7 +286,7 @@ def test_a_thread_that_waits_is_woken_and_does_not_have_to_give_up(
 
 
 def test_each_thread_that_sends_has_its_own_failure() -> None:
-    """A `send` raises what its own message did, and not what another thread's did."""
+    """A `send` raises only the failure of its own message, never that of another thread's message."""
     failing = "+6590000001"
     with EngageLab(Receiver.wsgi(refusing(failing)), code_ttl=None) as engagelab:
         engagelab.begin_send(scenario="delivered")

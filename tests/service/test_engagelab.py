@@ -1,4 +1,4 @@
-"""The engine: what a send does, what its callbacks say, and what it does not accept."""
+"""The engine: the effects of a send, its callbacks, and the input it refuses."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_run_without_deliveries_is_not_acknowledged(receivers: list[Receiver],
     assert run.acknowledged is False
 
 
-def test_defaults_stand_in_for_what_a_send_leaves_out() -> None:
+def test_defaults_fill_in_the_missing_options_of_a_send() -> None:
     receiver, _ = recording(503)
     defaults = {
         "scenario": "sent_failed",
@@ -282,7 +282,7 @@ async def test_asend_waits_on_the_machines_clock_without_holding_the_loop() -> N
 
 @scenarios
 @pytest.mark.asyncio
-async def test_asend_does_what_send_does(scenario: str) -> None:
+async def test_asend_does_the_same_as_send(scenario: str) -> None:
     def engine() -> EngageLab:
         receiver, _ = recording()
         return EngageLab(receiver, clock=VirtualClock(START), seed=7)

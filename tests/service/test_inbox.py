@@ -81,7 +81,7 @@ def test_the_inbox_grows_when_messages_arrive(engagelab: EngageLab) -> None:
 
 
 class TestNothing:
-    """Errors say what did arrive, for whom, and what to do."""
+    """Errors name the messages that did arrive, their recipients, and the next step."""
 
     def test_nothing_at_all(self, engagelab: EngageLab) -> None:
         with pytest.raises(NothingReceived, match="nothing was sent to any recipient") as caught:
@@ -153,7 +153,7 @@ def test_a_number_without_country_code_gets_the_recipient_that_it_is_of(engagela
 
 
 @pytest.mark.parametrize("to", ["91234567", "4567", "", "user"])
-def test_no_recipient_is_suggested_where_none_or_several_fit(engagelab: EngageLab, to: str) -> None:
+def test_no_recipient_is_suggested_if_none_or_several_fit(engagelab: EngageLab, to: str) -> None:
     engagelab.send("+6591234567")
     engagelab.send("+4491234567")
     with pytest.raises(InvalidRecipient) as caught:

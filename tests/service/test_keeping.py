@@ -38,7 +38,7 @@ WAYS: dict[str, Callable[[EngageLab], str]] = {
 def in_memory(ids: list[str]) -> set[str]:
     """Return the messages that any delivery in memory is of; other tests have other ids, as they have other seeds."""
     gc.collect()
-    # Not isinstance, which makes other tests' lazy objects load what they stand for.
+    # Not isinstance: it makes the lazy objects of other tests load.
     return {thing.message_id for thing in gc.get_objects() if type(thing) is Delivery and thing.message_id in ids}
 
 
@@ -63,7 +63,7 @@ def test_of_messages_that_were_sent_at_once_nothing_is_kept_either() -> None:
 
 
 @pytest.mark.parametrize("way", ["begin_send", "the API"])
-def test_what_is_forgotten_before_it_was_sent_is_sent(way: str) -> None:
+def test_a_message_forgotten_before_it_was_sent_is_sent(way: str) -> None:
     app = App()
     with EngageLab(Receiver.wsgi(app), journal=Journal(limit=LIMIT), clock=VirtualClock(0)) as engagelab:
         if way == "begin_send":

@@ -170,7 +170,7 @@ def test_a_job_may_put_another(make: Callable[[int], Executor]) -> None:
     assert over.wait(PATIENCE)
 
 
-def test_what_a_job_raises_is_told_and_the_next_one_done(
+def test_an_exception_of_a_job_is_reported_and_the_next_one_runs(
     make: Callable[[int], Executor], errors: list[BaseException]
 ) -> None:
     executor, over = make(1), threading.Event()

@@ -59,7 +59,7 @@ def test_receivers_of_different_events_make_one_list_of_statuses() -> None:
 @pytest.mark.parametrize("scenario", ["delivered", "fallback"])
 @pytest.mark.parametrize(("first", "batch"), [([], 1), ([], 2), ([], "all"), (["plan", "delivered"], 1)])
 @pytest.mark.parametrize("dialect", ["2023-03", "newer"])
-def test_two_receivers_double_the_deliveries_and_not_the_statuses(
+def test_two_receivers_double_the_deliveries_but_not_the_statuses(
     first: list[str], batch: Any, scenario: str, dialect: str
 ) -> None:
     with EngageLab([listening(first)[0], listening()[0]], dialect=dialect) as engagelab:
@@ -142,7 +142,7 @@ def test_a_tick_means_the_status_however_the_dialect_spells_it() -> None:
         (None, InvalidSettings, "events is a list of names, not None"),
     ],
 )
-def test_what_cannot_be_ticked(events: Any, error: type[UsageError], told: str) -> None:
+def test_events_that_cannot_be_ticked(events: Any, error: type[UsageError], told: str) -> None:
     with pytest.raises(error) as caught:
         Receiver.wsgi(Recorder(), events=events)
     assert told in str(caught.value)
@@ -191,7 +191,7 @@ async def test_asend_goes_to_the_same() -> None:
         ([Receiver.recording(), None], "None is not a Receiver"),
     ],
 )
-def test_what_is_no_receiver(given: Any, told: str) -> None:
+def test_a_value_that_is_not_a_receiver(given: Any, told: str) -> None:
     with pytest.raises(UsageError) as caught:
         EngageLab(given)
     assert told in str(caught.value)
@@ -229,7 +229,7 @@ def test_each_delivery_is_retried_by_itself() -> None:
     assert (len(bads.received), len(goods.received)) == (3, 1)
 
 
-def test_what_is_given_up_takes_the_retries_of_the_rest_back() -> None:
+def test_a_delivery_that_is_given_up_withdraws_the_retries_of_the_rest() -> None:
     (one, ones), (two, twos) = listening(answer=500), listening(answer=500)
     with EngageLab([one, two]) as engagelab:
         with pytest.raises(NotAcknowledged):
@@ -282,7 +282,7 @@ def test_an_account_can_start_without_a_receiver() -> None:
     receiver, recorder = listening()
     with EngageLab([]) as engagelab:
         assert engagelab.send("+6591234567").deliveries == []
-        with pytest.raises(UsageError, match="there is no receiver yet"):
+        with pytest.raises(UsageError, match="it has no receiver yet"):
             engagelab.validate_address()
         assert len(engagelab.journal.refusals) == 1
         engagelab.save_receiver(receiver)

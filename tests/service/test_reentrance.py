@@ -177,7 +177,7 @@ def test_a_handler_may_begin_a_send(app: App, engagelab: EngageLab) -> None:
     assert runs[0].statuses == ["plan", "sent", "delivered", "verified"]
 
 
-def test_what_a_handler_sends_in_vain_is_raised_in_the_handler(app: App, engagelab: EngageLab) -> None:
+def test_a_failed_send_of_a_handler_is_raised_in_the_handler(app: App, engagelab: EngageLab) -> None:
     caught: list[str] = []
 
     def handle(status: str) -> None:
@@ -215,7 +215,7 @@ def test_a_handler_may_advance_the_clock(app: App, engagelab: EngageLab, client:
     assert app.statuses == [*SENT, "verified_timeout"]
 
 
-def test_a_thread_of_the_handler_that_looks_does_not_wait_for_what_waits_for_it(
+def test_a_thread_of_the_handler_that_looks_does_not_wait_for_its_own_waiter(
     app: App, engagelab: EngageLab, client: Client
 ) -> None:
     seen: list[int] = []

@@ -40,7 +40,7 @@ UNENCODABLE: dict[str, Any] = {"order": object()}
         ({"custom_args": "order=7"}, UsageError, "custom_args: an object is needed, not 'order=7'"),
     ],
 )
-def test_what_cannot_be_accepted_is_refused_at_the_callers_line(
+def test_an_unacceptable_message_is_refused_at_the_callers_line(
     arguments: dict[str, Any], error: type[UsageError], told: str
 ) -> None:
     recorder = Recorder()
@@ -83,7 +83,7 @@ def test_a_ping_that_cannot_be_sent_is_refused(arguments: dict[str, Any], error:
     assert told in str(caught.value)
 
 
-def test_what_an_engine_cannot_be_made_with() -> None:
+def test_arguments_that_an_engine_refuses() -> None:
     with pytest.raises(UnknownName, match="unknown dialect '2023'"):
         EngageLab(dialect="2023")
     with pytest.raises(InvalidDelay, match="code_ttl"):

@@ -1,4 +1,4 @@
-"""`reset` forgets everything, also in the middle of something; `close` gives up connections, and nothing else."""
+"""`reset` forgets everything, also in the middle of something; `close` gives up only connections."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def client(engagelab: EngageLab) -> Client:
 
 
 def forgotten(engagelab: EngageLab) -> bool:
-    """Tell whether nothing is left of what happened, and nothing is to come."""
+    """Tell whether the engine is as new: without a past, and without pending callbacks."""
     return (
         not list(engagelab.journal)
         and not list(engagelab.inbox())
@@ -62,7 +62,7 @@ def forgotten(engagelab: EngageLab) -> bool:
 # ---- reset ----
 
 
-def test_everything_is_forgotten_and_nothing_of_it_is_sent(app: App, engagelab: EngageLab, client: Client) -> None:
+def test_everything_is_forgotten_without_being_sent(app: App, engagelab: EngageLab, client: Client) -> None:
     engagelab.rule(TO, error=5013)
     client.create("mine")
     engagelab.send(scenario="delivered")
@@ -171,7 +171,7 @@ def test_threads_that_reset_and_send_leave_nothing_stuck(app: App, engagelab: En
 
 
 @pytest.mark.anyio
-async def test_a_reset_in_an_event_loop_ends_what_is_settled() -> None:
+async def test_a_reset_in_an_event_loop_ends_the_settling() -> None:
     calls: list[int] = []
 
     async def before() -> None:
@@ -203,7 +203,7 @@ def test_a_reset_while_a_worker_delivers(app: App) -> None:
         ) as engagelab,
         ApiServer(engagelab),
     ):
-        engagelab.clock.freeze()  # only what is due at once goes out
+        engagelab.clock.freeze()  # only callbacks that are due at once go out
         Client(engagelab).sent()
         assert under_way.wait(PATIENCE)
         engagelab.reset()
@@ -218,7 +218,7 @@ def test_a_reset_while_a_worker_delivers(app: App) -> None:
 # ---- close ----
 
 
-def test_what_happened_can_be_read_after_the_end(app: App) -> None:
+def test_results_can_be_read_after_the_end(app: App) -> None:
     with EngageLab(Receiver.wsgi(app)) as engagelab:
         run = engagelab.send(TO, scenario="delivered")
     assert engagelab.journal.statuses == run.statuses == SENT
@@ -236,14 +236,14 @@ def test_closing_sends_nothing(app: App) -> None:
 # ---- the end of a `with` block ----
 
 
-def test_the_end_of_a_block_sends_what_is_left(app: App) -> None:
+def test_the_end_of_a_block_sends_the_remaining_callbacks(app: App) -> None:
     with EngageLab(Receiver.wsgi(app)) as engagelab:
         run = engagelab.begin_send(TO, scenario="delivered")
     assert app.statuses == run.statuses == SENT
 
 
 @pytest.mark.parametrize("how", ["begin_send", "api"])
-def test_the_end_of_a_block_raises_what_is_not_acknowledged(app: App, how: str) -> None:
+def test_the_end_of_a_block_raises_for_an_unacknowledged_callback(app: App, how: str) -> None:
     app.status = "500 Oops"
     with (
         pytest.raises(NotAcknowledged, match="plan was not acknowledged"),
@@ -253,7 +253,7 @@ def test_the_end_of_a_block_raises_what_is_not_acknowledged(app: App, how: str) 
     assert app.statuses == ["plan"]
 
 
-def test_the_end_of_a_block_raises_what_another_thread_let_fail(app: App) -> None:
+def test_the_end_of_a_block_raises_the_failures_of_other_threads(app: App) -> None:
     app.status = "500 Oops"
     settings = ApiSettings(callback_before_response=True)
     with pytest.raises(NotAcknowledged), EngageLab(Receiver.wsgi(app), api=settings) as engagelab:
@@ -261,7 +261,7 @@ def test_the_end_of_a_block_raises_what_another_thread_let_fail(app: App) -> Non
     assert app.statuses == ["plan"]
 
 
-def test_the_end_of_a_block_does_not_raise_what_the_test_has_seen_or_does_not_check(app: App) -> None:
+def test_the_end_of_a_block_does_not_raise_failures_that_the_test_has_seen_or_does_not_check(app: App) -> None:
     app.status = "500 Oops"
     with EngageLab(Receiver.wsgi(app)) as engagelab:
         with pytest.raises(NotAcknowledged):
@@ -273,7 +273,7 @@ def test_the_end_of_a_block_does_not_raise_what_the_test_has_seen_or_does_not_ch
 
 
 class Stop(BaseException):
-    """An error that is none of this package's."""
+    """An error that is not one of this package's."""
 
 
 def _raise_after_begin(engagelab: EngageLab, error: BaseException) -> None:
@@ -309,7 +309,7 @@ def test_a_failure_to_close_hides_no_earlier_error(app: App) -> None:
     assert raised.value.__notes__ == ["and: the lifespan failed"]
 
 
-def test_what_a_store_keeps_is_left_for_the_next_process(app: App, tmp_path: Path) -> None:
+def test_the_content_of_a_store_is_left_for_the_next_process(app: App, tmp_path: Path) -> None:
     for expected in ([], SENT):
         with SqliteStore(tmp_path / "mock.sqlite") as store, EngageLab(Receiver.wsgi(app)) as engagelab:
             restore(engagelab, store)

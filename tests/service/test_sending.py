@@ -1,4 +1,4 @@
-"""Deliveries on the clock: what stands there, what it is called, and what takes it back."""
+"""Deliveries on the clock: the entries, their labels, and how they are withdrawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = 1_700_000_000
 
 
 class Watching:
-    """An app that answers 500, and notes what the sender still has on the clock at that moment."""
+    """An app that answers 500, and notes the entries that the sender still has on the clock then."""
 
     def __init__(self) -> None:
         self.engagelab: EngageLab | None = None
@@ -31,7 +31,7 @@ class Watching:
         return []
 
 
-def test_what_is_to_come_is_labelled_and_in_the_order_of_time() -> None:
+def test_pending_entries_are_labelled_and_in_the_order_of_time() -> None:
     app = Watching()
     with EngageLab(Receiver.wsgi(app), clock=VirtualClock(START)) as engagelab:
         app.engagelab = engagelab
@@ -47,7 +47,7 @@ def test_what_is_to_come_is_labelled_and_in_the_order_of_time() -> None:
     assert app.seen[-1] == [f"300 verified_timeout {whose}"]
 
 
-def test_what_is_about_the_account_says_so() -> None:
+def test_an_entry_about_the_account_says_so() -> None:
     app = Watching()
     labels: list[str] = []
     with EngageLab(Receiver.wsgi(app), clock=VirtualClock(START)) as engagelab:
@@ -69,7 +69,7 @@ def test_a_retry_can_be_cancelled_from_outside() -> None:
     assert engagelab.pending == []
 
 
-def test_a_failed_check_takes_back_what_that_send_still_had_and_nothing_else() -> None:
+def test_a_failed_check_takes_back_only_that_send_s_pending_callbacks() -> None:
     recorder = Recorder()
     with EngageLab(Receiver.wsgi(recorder), clock=VirtualClock(START)) as engagelab:
         earlier = engagelab.send("+6591234567", scenario="delivered")

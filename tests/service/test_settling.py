@@ -71,7 +71,7 @@ def test_each_of_these_settles(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", SETTLING)
-def test_what_is_not_acknowledged_is_raised_at_the_line_that_settles(how: str) -> None:
+def test_an_unacknowledged_callback_is_raised_at_the_line_that_settles(how: str) -> None:
     app = App(status="500 Internal Server Error")
     with EngageLab(Receiver.wsgi(app)) as engagelab:
         Client(engagelab).sent()
@@ -110,14 +110,14 @@ def test_failures_of_ever_so_many_messages_are_one_error() -> None:
         assert engagelab.pending == []
 
 
-def test_what_is_not_checked_is_not_raised() -> None:
+def test_an_unchecked_failure_is_not_raised() -> None:
     with EngageLab(Receiver.wsgi(App(status="500 Oops")), defaults={"check": False}) as engagelab:
         Client(engagelab).sent()
         engagelab.settle()
         assert [delivery.given_up for delivery in engagelab.journal.deliveries] == [True] * 3
 
 
-def test_a_message_that_failed_takes_its_other_callbacks_along_and_no_other_messages(app: App) -> None:
+def test_a_message_that_failed_drops_its_own_callbacks_only(app: App) -> None:
     with EngageLab(Receiver.wsgi(app)) as engagelab:
         client = Client(engagelab)
         first, second = client.sent(), client.sent("+6591234568")
@@ -130,7 +130,7 @@ def test_a_message_that_failed_takes_its_other_callbacks_along_and_no_other_mess
         assert (app.of(first), app.of(second)) == (["plan", "sent"], [*SENT, "verified_timeout"])
 
 
-def test_what_the_control_api_let_fail_is_raised_by_the_next_that_settles(app: App) -> None:
+def test_a_failure_during_a_control_call_is_raised_by_the_next_that_settles(app: App) -> None:
     with EngageLab(Receiver.wsgi(app)) as engagelab, ApiServer(engagelab) as server:
         engagelab.send(TO, scenario="delivered")
         app.status = "500 Oops"
@@ -241,7 +241,7 @@ class TestBeforeTheAnswer:
         client.request("POST", "/v1/messages", MESSAGE)
         assert app.statuses == SENT
 
-    def test_what_fails_then_is_raised_by_the_next_that_settles(
+    def test_a_failure_then_is_raised_by_the_next_that_settles(
         self, app: App, client: Client, engagelab: EngageLab
     ) -> None:
         app.status = "404 Not Found"
@@ -285,7 +285,7 @@ class TestWithAWorker:
         ):
             yield engagelab
 
-    def test_it_delivers_on_its_own_and_keeps_what_fails(
+    def test_it_delivers_by_itself_and_keeps_the_failures(
         self, app: App, engagelab: EngageLab, client: Client, journal: Journal
     ) -> None:
         client.sent()

@@ -33,7 +33,7 @@ async def test_an_asgi_receiver_is_called_in_the_loop() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_would_block_the_loop_is_refused_and_loses_nothing() -> None:
+async def test_a_call_that_would_block_the_loop_is_refused_and_loses_nothing() -> None:
     with EngageLab(Receiver.asgi(answering())) as engagelab:
         Client(engagelab).sent()
         with pytest.raises(UsageError, match="async twin"):
@@ -60,7 +60,7 @@ ACCEPTING: dict[str, Callable[[EngageLab], object]] = {
 @pytest.mark.anyio
 @pytest.mark.parametrize("how", ACCEPTING)
 @pytest.mark.parametrize("reader", READERS)
-async def test_a_reader_that_would_miss_what_is_waiting_names_what_to_await(reader: str, how: str) -> None:
+async def test_a_reader_that_would_miss_waiting_callbacks_names_the_call_to_await(reader: str, how: str) -> None:
     read, twin = READERS[reader]
     with EngageLab(Receiver.asgi(answering())) as engagelab:
         read(engagelab)
@@ -81,7 +81,7 @@ async def test_a_reader_that_would_miss_what_is_waiting_names_what_to_await(read
     [len, lambda inbox: inbox.code, lambda inbox: inbox[-1], lambda inbox: inbox.wait()],
     ids=["len", "code", "item", "wait"],
 )
-async def test_an_inbox_from_before_does_not_miss_what_is_waiting_either(read: Callable[[Inbox], object]) -> None:
+async def test_an_inbox_from_before_does_not_miss_waiting_callbacks_either(read: Callable[[Inbox], object]) -> None:
     with EngageLab(Receiver.asgi(answering())) as engagelab:
         inbox = await engagelab.ainbox(TO)
         Client(engagelab).sent()
@@ -92,7 +92,7 @@ async def test_an_inbox_from_before_does_not_miss_what_is_waiting_either(read: C
 
 
 @pytest.mark.anyio
-async def test_what_is_due_later_is_pending() -> None:
+async def test_callbacks_due_later_are_pending() -> None:
     with EngageLab(Receiver.asgi(answering())) as engagelab:
         run = engagelab.begin_send(TO, scenario=Scenario("late").then("plan", after=5))
         assert [timer.label for timer in engagelab.pending] == [f"plan of {run.message_id}"]
@@ -105,7 +105,7 @@ async def test_what_is_due_later_is_pending() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_was_withdrawn_or_forgotten_is_not_waiting() -> None:
+async def test_withdrawn_and_forgotten_callbacks_are_not_waiting() -> None:
     with EngageLab(Receiver.asgi(answering())) as engagelab:
         engagelab.begin_send(TO)
         for timer in engagelab.clock.pending:
@@ -179,7 +179,7 @@ async def test_on_a_clock_that_moves_by_itself_a_reader_only_looks() -> None:
         assert engagelab.pending
 
 
-def test_without_a_loop_an_inbox_from_before_has_what_was_accepted_since() -> None:
+def test_without_a_loop_an_inbox_from_before_has_the_newer_messages() -> None:
     with EngageLab() as engagelab:
         inbox = engagelab.inbox(TO)
         Client(engagelab).sent()

@@ -165,7 +165,7 @@ def travelled_and_running() -> Any:
 
 @pytest.fixture(params=[frozen, frozen_and_ticking_by_itself, travelled, travelled_and_running])
 def elsewhen(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    """Move the test's own lines to another time, and not pytest's."""
+    """Move the test's own lines to another time, but not pytest's."""
     move: Callable[[], Any] = request.param
     return move
 

@@ -1,4 +1,4 @@
-"""The delivery worker: what is due goes out by itself, in order, and no receiver holds up another."""
+"""The delivery worker sends due callbacks by itself and in order; a slow receiver does not delay another."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def accept(engagelab: EngageLab, to: str = "+6591234567") -> None:
     engagelab.begin_send(to, scenario="delivered")
 
 
-def test_what_is_due_goes_out_by_itself_in_order(endpoint: Make) -> None:
+def test_due_callbacks_go_out_by_themselves_in_order(endpoint: Make) -> None:
     mine = endpoint("mine")
     with live(mine) as engagelab, Worker(engagelab):
         accept(engagelab)
@@ -134,7 +134,7 @@ def test_a_slow_receiver_does_not_delay_another(endpoint: Make) -> None:
         assert names == ["plan", "sent", "delivered"]
 
 
-def test_what_is_not_acknowledged_is_tried_again_and_ends_nothing(endpoint: Make) -> None:
+def test_an_unacknowledged_callback_is_tried_again_and_ends_nothing(endpoint: Make) -> None:
     failing = endpoint("failing", status=500)
     with live(failing, retry=RetryPolicy((5.0, 10.0))) as engagelab, Worker(engagelab):
         run = engagelab.send("+6591234567", scenario=["plan", "sent"])
@@ -145,7 +145,7 @@ def test_what_is_not_acknowledged_is_tried_again_and_ends_nothing(endpoint: Make
     assert all(delivery.given_up for delivery in run.deliveries)
 
 
-def test_what_goes_wrong_is_in_the_journal_and_ends_nothing(endpoint: Make) -> None:
+def test_an_error_is_in_the_journal_and_ends_nothing(endpoint: Make) -> None:
     mine = endpoint("mine")
     with live(mine) as engagelab, Worker(engagelab):
         engagelab.clock.call_at(0, lambda: 1 / 0)
@@ -268,7 +268,7 @@ def test_after_a_reset_nothing_goes_out_that_waited_for_a_receiver(endpoint: Mak
             run = engagelab.begin_send(scenario=["plan"])
             engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id, receiver=fast.receiver)
         engagelab.reset()
-        slow.recorder.answer = 500  # to what is under way: it is not tried again
+        slow.recorder.answer = 500  # to the attempt under way: it is not tried again
         slow.go_on.set()
         after = engagelab.begin_send(scenario=["plan", "sent"])
         engagelab.journal.wait_for(
@@ -278,7 +278,7 @@ def test_after_a_reset_nothing_goes_out_that_waited_for_a_receiver(endpoint: Mak
     assert told[1:] == [after.message_id] * len(told[1:])
 
 
-def test_what_waits_for_a_receiver_that_does_not_answer_is_bounded(endpoint: Make) -> None:
+def test_the_callbacks_that_wait_for_a_silent_receiver_are_bounded(endpoint: Make) -> None:
     slow, fast = endpoint("slow"), endpoint("fast")
     slow.go_on.clear()
     with (
@@ -305,7 +305,7 @@ def test_what_waits_for_a_receiver_that_does_not_answer_is_bounded(endpoint: Mak
     assert len(slow.statuses) == len(kept)
 
 
-def test_what_was_accepted_before_it_started_goes_out(endpoint: Make) -> None:
+def test_messages_accepted_before_its_start_go_out(endpoint: Make) -> None:
     mine = endpoint("mine")
     with live(mine) as engagelab:
         run = engagelab.begin_send(scenario="delivered")
@@ -328,7 +328,7 @@ def test_a_frozen_clock_holds_everything_back_that_is_not_due(endpoint: Make) ->
         engagelab.journal.wait_for(status="delivered", outcome="acknowledged", timeout=PATIENCE)
 
 
-def test_on_a_virtual_clock_it_settles_and_keeps_what_fails_for_the_next(endpoint: Make) -> None:
+def test_on_a_virtual_clock_it_settles_and_keeps_failures_for_the_next(endpoint: Make) -> None:
     failing = endpoint("failing", status=500)
     journal = Journal()
     with EngageLab(failing.receiver, clock=VirtualClock(0), journal=journal) as engagelab, Worker(engagelab):
@@ -340,7 +340,7 @@ def test_on_a_virtual_clock_it_settles_and_keeps_what_fails_for_the_next(endpoin
     assert failing.statuses == ["plan"]
 
 
-def test_on_a_virtual_clock_what_was_accepted_before_it_started_goes_out(endpoint: Make) -> None:
+def test_on_a_virtual_clock_messages_accepted_before_its_start_go_out(endpoint: Make) -> None:
     mine = endpoint("mine")
     journal = Journal()
     with EngageLab(mine.receiver, journal=journal) as engagelab:
@@ -351,7 +351,7 @@ def test_on_a_virtual_clock_what_was_accepted_before_it_started_goes_out(endpoin
 
 
 @pytest.mark.parametrize("clock", [VirtualClock(0), LiveClock(SPEED)], ids=["virtual", "live"])
-def test_what_is_not_acknowledged_is_no_error_of_the_worker(endpoint: Make, clock: VirtualClock | LiveClock) -> None:
+def test_a_refused_callback_is_not_an_error_of_the_worker(endpoint: Make, clock: VirtualClock | LiveClock) -> None:
     failing, journal = endpoint("failing", status=500), Journal()
     with EngageLab(failing.receiver, clock=clock, journal=journal) as engagelab:
         worker = Worker(engagelab).start()
@@ -365,7 +365,7 @@ def test_what_is_not_acknowledged_is_no_error_of_the_worker(endpoint: Make, cloc
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("verb", ["send", "asend"])
-async def test_what_is_not_acknowledged_is_raised_at_the_line_that_sends(endpoint: Make, verb: str) -> None:
+async def test_an_unacknowledged_callback_is_raised_at_the_line_that_sends(endpoint: Make, verb: str) -> None:
     failing = endpoint("failing", status=500)
     with live(failing, check=True) as engagelab, Worker(engagelab):
         sending = engagelab.asend() if verb == "asend" else asyncio.to_thread(engagelab.send)

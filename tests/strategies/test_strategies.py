@@ -60,7 +60,7 @@ def test_an_almost_valid_status_is_refused(status: str) -> None:
 
 @PROPERTY
 @given(drawn.events() | drawn.unknown_events())
-def test_events_survive_encoding_and_decoding(event: Event) -> None:
+def test_events_are_equal_after_encoding_and_decoding(event: Event) -> None:
     assert decode(encode([event])).rows == (event,)
 
 

@@ -1,4 +1,4 @@
-"""Cases in which there is nothing to judge, or what is seen misleads: none of them may be green.
+"""Cases in which nothing can be judged, or the visible state misleads: none of them may be green.
 
 Each is a function that runs one judge, and the error that must come of it. The page `docs/explanation/truth.md` lists
 them; `python docs/tables.py` writes it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +34,7 @@ from engagelab_mock import (
     exactly_once,
     idempotent,
     never_regresses,
+    verify,
 )
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.strategies import ReceiverMachine
@@ -61,7 +63,7 @@ def over_a_socket() -> Iterator[Reach]:
 
 
 class App:
-    """A receiver with two bugs: the last status wins, and each `verified` gives a credit. It does not look at more."""
+    """A receiver with two bugs: the last status wins, and each `verified` gives a credit. It ignores all else."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
@@ -83,8 +85,24 @@ class App:
     def observe(self, message_id: str) -> Any:
         return self.rows.get(message_id)
 
+    def status(self, message_id: str) -> Any:
+        return self.rows.get(message_id, {}).get("status")
+
     def reset(self) -> None:
         self.rows.clear()
+
+
+class Verifies(App):
+    """Refuse callbacks that are not signed, or were not signed within the last five minutes."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        header = environ.get("HTTP_X_CALLBACK_ID", "")
+        if int(environ.get("CONTENT_LENGTH") or 0) and not verify(
+            header, username="acme", secret="s3cret", now=time.time()
+        ):
+            start_response("401 Unauthorized", [("Content-Length", "0")])
+            return [b""]
+        return super().__call__(environ, start_response)
 
 
 class OwnRowsOnly(App):
@@ -94,7 +112,7 @@ class OwnRowsOnly(App):
 
 
 class Blind(msgspec.Struct, frozen=True):
-    """Hold a case: what is the matter with it, which judge runs, and the error that must come of it."""
+    """Hold a case: the situation, the judge that runs, and the expected error."""
 
     judge: str
     what: str
@@ -129,9 +147,7 @@ def explore(receiver: Receiver, *arguments: Any, **options: Any) -> None:
 # --- The state shows nothing
 
 
-@blind(
-    "explore", "the app passes over messages that it did not send", NothingObserved, "prepare, if the app passes over"
-)
+@blind("explore", "the app ignores messages that it did not send", NothingObserved, "prepare, if the app passes over")
 def _own_rows(reach: Reach) -> None:
     app = OwnRowsOnly()
     explore(reach(app, observe=app.observe))
@@ -160,7 +176,7 @@ def _constant(reach: Reach) -> None:
     explore(reach(App(), observe=lambda message_id: {"status": "new"}))
 
 
-@blind("explore", "the app puts work into a queue, and no worker runs", NothingObserved, "wait_idle, if the app works")
+@blind("explore", "the app puts work into a queue without a worker", NothingObserved, "wait_idle, if the app works")
 def _no_worker(reach: Reach) -> None:
     jobs: list[object] = []
 
@@ -172,7 +188,7 @@ def _no_worker(reach: Reach) -> None:
     explore(reach(app, observe=app.observe))
 
 
-@blind("replay", "the app passes over messages that it did not send", NothingObserved, "showed no effect")
+@blind("replay", "the app ignores messages that it did not send", NothingObserved, "showed no effect")
 def _replay(reach: Reach) -> None:
     app = OwnRowsOnly()
     with EngageLab(reach(app, observe=app.observe)) as engagelab:
@@ -185,7 +201,7 @@ def _play(reach: Reach) -> None:
         engagelab.play("eg1:verified,delivered", converges())
 
 
-@blind("ReceiverMachine", "the app passes over messages that it did not send", NothingObserved, "showed no effect")
+@blind("ReceiverMachine", "the app ignores messages that it did not send", NothingObserved, "showed no effect")
 def _machine(reach: Reach) -> None:
     app = OwnRowsOnly()
     receiver = reach(app, observe=app.observe)
@@ -198,7 +214,7 @@ def _machine(reach: Reach) -> None:
     run_state_machine_as_test(Machine, settings=quickly)
 
 
-@blind("check", "the app passes over messages that it did not send", NothingObserved, "prepare")
+@blind("check", "the app ignores messages that it did not send", NothingObserved, "prepare")
 def _check(reach: Reach) -> None:
     app = OwnRowsOnly()
     with EngageLab(reach(app, observe=app.observe)) as engagelab:
@@ -211,7 +227,7 @@ def _check_constant(reach: Reach) -> None:
         engagelab.check(only=["B01", "C06"], patience=0.1).assert_none("major")
 
 
-# --- What the statuses mean is said wrongly
+# --- The declared meaning of the statuses is wrong
 
 
 @blind("explore", "no state has the name of a declared effect", NothingObserved, "no state had 'credts'")
@@ -220,7 +236,7 @@ def _unknown_effect(reach: Reach) -> None:
     explore(reach(app, observe=app.observe), effects={"credts": "verified"}, duplicates=0, invariants=[])
 
 
-@blind("explore", "the same, and no event that would have the effect", NothingObserved, "did you mean 'credits'")
+@blind("explore", "the same, without an event that has the effect", NothingObserved, "did you mean 'credits'")
 def _unknown_effect_of_nothing(reach: Reach) -> None:
     app = App()
     explore(reach(app, observe=app.observe), "delivered", effects={"credts": "verified"}, invariants=[])
@@ -263,7 +279,7 @@ def _unknown_terminal(reach: Reach) -> None:
     explore(receiver, terminal="verified", duplicates=0, invariants=[])
 
 
-@blind("check", "the checks of meaning were asked for, and no meaning was given", NothingObserved, "nothing was judged")
+@blind("check", "the checks of meaning run without `effects` and `terminal`", NothingObserved, "nothing was judged")
 def _check_without_meaning(reach: Reach) -> None:
     app = App()
     with EngageLab(reach(app, observe=app.observe)) as engagelab:
@@ -358,21 +374,55 @@ def _no_observe(reach: Reach) -> None:
     explore(reach(App()), invariants=[converges()])
 
 
-@blind(
-    "check", "only checks of the state were asked for, and there is no `observe`", NothingObserved, "nothing was judged"
-)
+@blind("check", "only checks of the state run, and there is no `observe`", NothingObserved, "nothing was judged")
 def _check_without_observe(reach: Reach) -> None:
     with EngageLab(reach(App())) as engagelab:
         engagelab.check(only=["C06"]).assert_none("major")
 
 
-@blind("check", "every check was left out", UsageError, "no check is left")
+@blind("check", "totals were asked for, and there is no `observe_account`", NothingObserved, "nothing was judged")
+def _check_without_observe_account(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe)) as engagelab:
+        engagelab.check(only=["C21"], patience=0.1).assert_none("major")
+
+
+@blind("check", "`observe_account` returns the same for ever", NothingObserved, "nothing was judged")
+def _check_account_never_changes(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, observe_account=lambda: {"credits": 7})) as engagelab:
+        engagelab.check(only=["C21"], patience=0.1).assert_none("major")
+
+
+@blind("check", "only time was asked for, and the app's clock cannot be moved", NothingObserved, "nothing was judged")
+def _check_without_time(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.status)) as engagelab:
+        engagelab.check(only=["C22"], patience=0.1).assert_none("major")
+
+
+@blind("check", "nothing shows that `set_time` moves the app's clock", NothingObserved, "nothing was judged")
+def _check_another_clock(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.status, set_time=lambda now: None)) as engagelab:
+        engagelab.check(only=["C22"], patience=0.1).assert_none("major")
+
+
+@blind("check", "`set_time` does not move the clock by which the app verifies", ProbeFailed, "moved by an hour")
+def _check_refused_by_another_clock(reach: Reach) -> None:
+    app = Verifies()
+    signed = {"username": "acme", "secret": "s3cret"}
+    with EngageLab(reach(app, observe=app.status, set_time=lambda now: None, **signed)) as engagelab:
+        engagelab.check(only=["C22"], patience=0.1)
+
+
+@blind("check", "`skip` removes every check", UsageError, "no check is left")
 def _check_nothing(reach: Reach) -> None:
     with EngageLab(reach(App())) as engagelab:
         engagelab.check(only=["A01"], skip=["A01"]).assert_none("major")
 
 
-# --- What is seen misleads
+# --- The visible state misleads
 
 
 @blind("explore", "the app works after its answer", StateNotSettled, "give wait_idle")
@@ -401,7 +451,7 @@ def _changes_on_read(reach: Reach) -> None:
     explore(reach(app, observe=lambda message_id: {"read": next(reads), "row": app.observe(message_id)}))
 
 
-@blind("explore", "each message has a state of its own", ProbeFailed, "entirely different values")
+@blind("explore", "no two messages ever have the same state", ProbeFailed, "entirely different values")
 def _random_state(reach: Reach) -> None:
     app, draw = App(), random.Random(1)
     marks: dict[tuple[str, str], float] = {}
@@ -438,7 +488,7 @@ def _fail(*arguments: Any) -> Any:
     raise RuntimeError("no such table")
 
 
-for _name in ("observe", "prepare", "reset", "wait_idle"):
+for _name in ("observe", "prepare", "reset", "wait_idle", "set_time"):
 
     @blind("explore", f"`{_name}` raises", ProbeFailed, f"{_name} raised RuntimeError: no such table")
     def _raises(reach: Reach, name: str = _name) -> None:
@@ -479,16 +529,23 @@ def _check_observe_fails_midway(reach: Reach) -> None:
         engagelab.check(only=["C*"], patience=0.1)
 
 
+@blind("check", "`observe_account` raises", ProbeFailed, "observe_account raised RuntimeError: no such table")
+def _check_account_raises(reach: Reach) -> None:
+    app = App()
+    with EngageLab(reach(app, observe=app.observe, observe_account=_fail)) as engagelab:
+        engagelab.check(only=["C06"], patience=0.1)
+
+
 async def _late_observe(message_id: str) -> Any:
     return "sent"
 
 
-@blind("explore", "`observe` is asynchronous, and nobody awaits it", UsageError, "observe is asynchronous")
+@blind("explore", "`observe` is asynchronous, and the call is synchronous", UsageError, "observe is asynchronous")
 def _asynchronous(reach: Reach) -> None:
     explore(reach(App(), observe=_late_observe))
 
 
-@blind("check", "`observe` is asynchronous, and nobody awaits it", UsageError, "observe is asynchronous")
+@blind("check", "`observe` is asynchronous, and the call is synchronous", UsageError, "observe is asynchronous")
 def _check_asynchronous(reach: Reach) -> None:
     with EngageLab(reach(App(), observe=_late_observe)) as engagelab:
         engagelab.check(only=["A01", "C06"], patience=0.1)
@@ -511,7 +568,7 @@ def _huge(reach: Reach) -> None:
     explore(reach(App(), observe=lambda message_id: {"log": "x" * 10_000_000}))
 
 
-# --- Nobody let anything happen, or heard of it
+# --- No callback went out, or no test heard of its failure
 
 
 @blind(
@@ -534,7 +591,7 @@ def _journal_too_early(reach: Reach) -> None:
     asyncio.run(test())
 
 
-@blind("with", "an app answers 500 to what its own calls caused", NotAcknowledged, "answered 500")
+@blind("with", "an app answers 500 to callbacks that its own calls caused", NotAcknowledged, "answered 500")
 def _with_block(reach: Reach) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("500 Internal Server Error", [("Content-Length", "0")])

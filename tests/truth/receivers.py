@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from engagelab_mock import Message, Receiver
+from engagelab_mock.integrations.time_travel import time_machine_clock
 from tests.checks.receivers.correct import ALONG, AUTHORIZATION, PATH, SECRET, USERNAME, CorrectReceiver, Refused
 from tests.checks.receivers.frameworks import on_flask
 
@@ -31,7 +32,7 @@ SETTINGS: Any = {"username": USERNAME, "secret": SECRET, "authorization": AUTHOR
 
 
 class InMemory(CorrectReceiver):
-    """Keep each event once, in memory; a subclass decides what it keeps, and what `observe` returns of it."""
+    """Keep each event once, in memory; a subclass decides which data it keeps, and which of them `observe` returns."""
 
     #: Whether an event that was handled before is ignored.
     once: ClassVar[bool] = True
@@ -41,6 +42,9 @@ class InMemory(CorrectReceiver):
         self.nonces: dict[str, str] = {}
         self.known_events: set[tuple[str, ...]] = set()
         self.row: dict[str, Any] = {}
+
+    def now(self) -> float:
+        return time.time()
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.lock:
@@ -106,7 +110,7 @@ class AppendsTwice(AppendOnlyLog):
 
 
 class OneStatus(InMemory):
-    """Keep the status that is furthest along; a subclass shows it in a form of its own."""
+    """Keep the status that is furthest along; a subclass shows it in another form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,7 +287,7 @@ class TouchedTwice(Touched):
 
 
 class OnlyFailures(AppendOnlyLog):
-    """Keep failed deliveries, and nothing else."""
+    """Keep failed deliveries only."""
 
     def event(self, message_id: str, status: str, channel: str) -> None:
         if status == "delivered_failed":
@@ -450,7 +454,7 @@ class DuplicateConflict(AppendOnlyLog):
 
 
 class ByRecipient(InMemory):
-    """Keep one row for each recipient, with the status of each of its messages, and show what it has had in all."""
+    """Keep one row for each recipient, with the status of each of its messages, and show their totals."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -493,7 +497,7 @@ class ByRecipientWithBest(ByRecipient):
 
 
 class OneForEachRecipient(ByRecipient):
-    """Keep one status for each recipient, whatever the message."""
+    """Keep one status for each recipient, across all its messages."""
 
     def key(self, message_id: str) -> str:
         return ""
@@ -616,7 +620,7 @@ class DatedTextLastWins(LastWins, DatedText):
 
 
 class Euros(OneStatus):
-    """Keep what a message costs in euros, and the margin, but not the cost in dollars."""
+    """Keep the price of a message in euros, and the margin, but not the price in dollars."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -663,18 +667,24 @@ class AnswersSlowlyLastWins(LastWins, AnswersSlowly):
 
 
 class WorksAfterAnswer(AppendOnlyLog):
-    """Answer 202 at once, and do the work a little later, in a thread for each callback."""
+    """Answer 202 at once, and do the work a little later, in a thread for each callback, one after another."""
 
     delay: ClassVar[float] = SLOW
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: threading.Thread | None = None
 
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.lock:
             self.check_nonce(nonce, body)
-        timer = threading.Timer(self.delay, self.later, [envelope])
-        timer.daemon = True
-        timer.start()
+            self.last = timer = threading.Timer(self.delay, self.later, [envelope, self.last])
+            timer.daemon = True
+            timer.start()
 
-    def later(self, envelope: dict[str, Any]) -> None:
+    def later(self, envelope: dict[str, Any], before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
         with self.lock:
             self.work(envelope)
 
@@ -707,6 +717,7 @@ class WorksInQueue(OneStatus):
             time.sleep(SLOW / 10)
             with self.lock:
                 self.work(envelope)
+            self.jobs.task_done()
 
 
 class WorksInQueueLastWins(LastWins, WorksInQueue):
@@ -765,14 +776,79 @@ class AlertsTwice(Alerts):
         return str(len(self.alerts))
 
 
+class RemovesOldLogs(AppendOnlyLog):
+    """Remove the log of a message after five days, and keep the keys of its events and its credits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.credits: Counter[str] = Counter()
+        self.began: dict[str, float] = {}
+
+    def is_old(self, message_id: str) -> bool:
+        return time.time() - self.began.setdefault(message_id, time.time()) > 5 * 86400
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        super().event(message_id, status, channel)
+        self.credits[message_id] += status == "verified"
+
+    def observe(self, message_id: str) -> Any:
+        log = [] if self.is_old(message_id) else super().observe(message_id)
+        return {"log": log, "credits": self.credits[message_id]}
+
+
+class RemovesOldKeys(RemovesOldLogs):
+    """Remove the keys of a message's events, too."""
+
+    def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
+        if self.is_old(message_id):
+            self.known_events.discard((message_id, status, detail))
+        super().keep(db, message_id, status, detail)
+
+
+class ByRank(PlainStatus):
+    """Take each event whose status is further along, and remember nothing else."""
+
+    once = False
+
+
+class ByRankDropsOld(ByRank):
+    """Acknowledge events of more than an hour ago, and make nothing of them."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        if time.time() - self.row["itime"] <= 3600:
+            super().event(message_id, status, channel)
+
+
+class NoncesForTenMinutes(AppendOnlyLog):
+    """Forget a nonce after ten minutes, when its signature is old."""
+
+    seconds: ClassVar[float] = 600
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came: dict[str, float] = {}
+
+    def check_nonce(self, nonce: str, body: bytes) -> None:
+        if time.time() - self.came.get(nonce, 0.0) > self.seconds:
+            self.nonces.pop(nonce, None)
+        self.came[nonce] = time.time()
+        super().check_nonce(nonce, body)
+
+
+class NoncesForAMinute(NoncesForTenMinutes):
+    """Forget a nonce after a minute, when its signature is still genuine."""
+
+    seconds = 60
+
+
 Making = Callable[[], Receiver]
 
 
 def _making(kind: type[InMemory]) -> Making:
     def make() -> Receiver:
         app = kind()
-        prepare = getattr(app, "prepare", None)
-        return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe, prepare=prepare)
+        hooks: Any = {"prepare": getattr(app, "prepare", None), "set_time": time_machine_clock()}
+        return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe, **hooks)
 
     make.__doc__ = kind.__doc__
     make.__name__ = kind.__name__
@@ -821,6 +897,9 @@ PAIRS = {
     "work in a queue": _pair(WorksInQueue, WorksInQueueLastWins, "C06"),
     "alerts of the account": _pair(Alerts, AlertsTwice, "C17"),
     "users' replies": _pair(KeepsReplies, KeepsOneReply, "D15"),
+    "a log that is removed after days": _pair(RemovesOldLogs, RemovesOldKeys, "C22"),
+    "ranks alone": _pair(ByRank, ByRankDropsOld, "C23"),
+    "nonces for a limited time": _pair(NoncesForTenMinutes, NoncesForAMinute, "B26"),
 }
 RIGHT = {name: pair.right for name, pair in PAIRS.items()}
 WRONG = {name: pair.wrong for name, pair in PAIRS.items()}

@@ -1,4 +1,4 @@
-"""No judge is green where there is nothing to judge, or where what is seen misleads."""
+"""No judge is green if nothing can be judged, or if the visible state misleads."""
 
 from __future__ import annotations
 

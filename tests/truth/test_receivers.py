@@ -7,8 +7,8 @@ import pytest
 from engagelab_mock import EngageLab, Judgement
 from tests.truth.receivers import PAIRS, Pair
 
-#: The receivers work before they answer, or very soon after it.
-PATIENCE = 0.3
+#: The receivers work before they answer, or very soon after it, but the machine may be busy.
+PATIENCE = 3.0
 #: Whether 50 callbacks at once are answered in time depends on the machine.
 ON_THE_MACHINE = ["A06"]
 

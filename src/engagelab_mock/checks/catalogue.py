@@ -13,9 +13,11 @@ from engagelab_mock.checks.batch import BATCH
 from engagelab_mock.checks.body import BODY
 from engagelab_mock.checks.check import DEPTHS, Check
 from engagelab_mock.checks.check import severity as find_severity
+from engagelab_mock.checks.concurrency import CONCURRENCY
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
+from engagelab_mock.checks.late import LATE
 from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
 from engagelab_mock.checks.secrecy import SECRECY
@@ -35,7 +37,9 @@ CHECKS: dict[str, Check] = {
             *FRESHNESS,
             *SECRECY,
             *DUPLICATES,
+            *LATE,
             *ORDERING,
+            *CONCURRENCY,
             *UNKNOWN_MESSAGES,
             *BATCH,
             *FORWARD_COMPATIBILITY,
@@ -165,4 +169,5 @@ STACK_LIMITS: dict[str, tuple[StackLimit, ...]] = {
     "gunicorn and Flask": (_ONE_AT_A_TIME,),
     "gunicorn and Django": (_NO_CHUNKS, _ONE_AT_A_TIME),
     "uvicorn and FastAPI": (),
+    "uvicorn and bare ASGI": (),
 }

@@ -173,7 +173,7 @@ class Fix(msgspec.Struct, frozen=True):
     def _spelt(self, framework: str) -> str:
         words = dict(_WORDS[framework])
         refuse = words.pop("refuse")
-        statuses = {f"refuse_{status}": refuse.format(status=status) for status in (400, 401, 405, 413, 415)}
+        statuses = {f"refuse_{status}": refuse.format(status=status) for status in (400, 401, 405, 413, 415, 503)}
         return Template(self.code).substitute(words, **statuses)
 
 
@@ -205,6 +205,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     #: The transports with which it is possible, and why it is not possible with others.
     transports: tuple[str, ...] = ("http", "wsgi", "asgi")
     unless: str = "there is no wire in process"
+    #: Whether it moves the app's clock, with `set_time` or with the virtual clock that the app reads.
+    moves_time: bool = False
     #: Whether it is about the signature. Only a receiver with a username and a secret gets one.
     needs_signature: bool = False
     #: The meaning of the statuses that it judges by: "effects" or "terminal". The receiver must give one of them.

@@ -10,6 +10,7 @@ from typing import Any
 
 from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile
 from engagelab_mock.clock import VirtualClock, check_delay
+from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery
@@ -73,6 +74,11 @@ class Context:
         check_probe(probe or {}, where="check")
         self.probe = receiver.probe(probe or {}, copy=plain, wait_for=wait_for)
         self.probe.check_meaning(where="check")
+        self.app_clock = AppClock(self.probe)
+        #: Moves the virtual clock of the test by seconds; None if the app does not read such a clock.
+        self.along: Callable[[float], object] | None = None
+        if self.app_clock.can_be_set:
+            self.receiver.signature_clock = "virtual"
         # With the same seed, a receiver that remembers messages would regard those of a second run as duplicates.
         self.seed = secrets.token_hex(4) if seed is None else seed
         self.engagelab = EngageLab(
@@ -90,6 +96,8 @@ class Context:
         self.pings = 0
         #: When the run must be over, by the stopwatch; None: no limit.
         self.deadline: float | None = None
+        #: Why nothing shows that the app's clock moves; empty if something does, None before it was moved.
+        self.unmoved: str | None = None
         self._attempts: list[tuple[Delivery, Attempt]] = []
         self._attempted = 0
         #: The number of attempts when the app was last idle, for each message whose state was read.
@@ -104,6 +112,27 @@ class Context:
     def observed(self) -> bool:
         """Tell whether a function returns the state of the app."""
         return self.probe.observe is not None
+
+    @property
+    def moves_time(self) -> bool:
+        """Tell whether the app's clock can be moved: by `set_time`, or because it is a virtual clock of the test."""
+        return self.app_clock.can_be_set or self.along is not None
+
+    def advance(self, seconds: float) -> None:
+        """Move the app's clock, and that of the signatures, forward."""
+        self.engagelab.clock.advance(seconds)
+        if self.along is not None:
+            self.along(seconds)
+        self.keep_time()
+
+    def keep_time(self) -> None:
+        """Set the app's clock to the time of the signatures. Called before each callback."""
+        run_sync(self.app_clock.keep(SYNC, self.engagelab.clock.time()))
+
+    def allow(self, limit: float | None) -> None:
+        """Prepare to send a callback that the receiver must answer within so many seconds."""
+        self.receiver.limit = limit
+        self.keep_time()
 
     @property
     def profile(self) -> ReceiverProfile:
@@ -190,6 +219,7 @@ class Context:
         )
         self.messages.append(message)
         if prepared:
+            self.keep_time()
             run_sync(self.probe.prepare_message(SYNC, message))
         self._idle[message.id] = self._attempted
         return message
@@ -255,14 +285,14 @@ class Context:
 
     def send_valid(self, message: Message, status: str) -> Attempt | None:
         """Send a valid callback of one status; return None if the receiver does not subscribe to that status."""
-        self.receiver.limit = self.limit
+        self.allow(self.limit)
         event = message.event(status, at=self.engagelab.clock.time(), channel="sms")
         deliveries = self.engagelab.deliver([event], check=False)
         return deliveries[0].attempts[-1] if deliveries else None
 
     def reach(self) -> Attempt:
         """Ping the receiver, to find out whether a server listens at its address."""
-        self.receiver.limit = self.limit
+        self.allow(self.limit)
         return self.engagelab.validate_address(check=False).attempts[-1]
 
     def is_alive(self, patience: float, *, once: bool = False) -> bool:
@@ -275,7 +305,7 @@ class Context:
         return True
 
     def _answers(self, limit: float) -> bool:
-        self.receiver.limit = limit
+        self.allow(limit)
         if self._profile is None or self._profile.refuses:
             delivery = self.engagelab.validate_address(check=False)
             return delivery.attempts[-1].response is not None or delivery.outcome is Outcome.APP_RAISED
@@ -290,6 +320,7 @@ class Context:
         """
         # First read the state of a message that was not prepared. If `observe` raises for it, that means no state.
         run_sync(self.probe.look(SYNC, self.engagelab._engine.generate.message_id()))
+        run_sync(self.probe.look_at_account(SYNC))
         profile = self.profile
         if not profile.blind or not self.observed:
             return

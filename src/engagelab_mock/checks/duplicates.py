@@ -17,13 +17,14 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
 #: The statuses that are sent several times.
-_STATUSES = (
+STATUSES = (
     *("sent", "delivered", "verified", "verified_failed", "verified_timeout"),
     *("sent_failed", "delivered_failed", "target_invalid"),
 )
@@ -65,7 +66,7 @@ class Once:
     @classmethod
     def of_all(cls, trial: Trial) -> Once:
         """Learn the states for each subscribed status; `visible` are the statuses that have a visible effect."""
-        once = cls(trial, *dict.fromkeys([trial.context.profile.status, *filter(trial.ticks, _STATUSES)]))
+        once = cls(trial, *dict.fromkeys([trial.context.profile.status, *filter(trial.ticks, STATUSES)]))
         once.learn()
         return once
 
@@ -145,10 +146,11 @@ def _dup_resigned(trial: Trial) -> None:
     # Send all before the first comes again, to wait only twice if the app works after its answer. Totals: one by one.
     groups = [once.visible] if trial.context.profile.own else [[status] for status in once.statuses]
     for statuses in groups:
-        _send_again(once, {status: trial.message() for status in statuses})
+        send_again(once, {status: trial.message() for status in statuses})
 
 
-def _send_again(once: Once, messages: dict[str, Message]) -> None:
+def send_again(once: Once, messages: dict[str, Message]) -> None:
+    """Send each status about its message twice; fail if the second has an effect."""
     trial = once.trial
     for status, message in messages.items():
         once.again(message, f"a valid callback of {status}", once.schedule(1, status), status=status)
@@ -175,27 +177,15 @@ def _dup_concurrent(trial: Trial) -> None:
                 break
             what = f"{COPIES} copies of {status} at once"
             attempts = trial.send_at_once(once.event(message, status), COPIES)
-            for attempt in attempts:
-                trial.expect_answer(attempt, f"one of {what}")
-            if not any(map(accepted, attempts)):
+            trial.expect_answers_at_once(attempts, what)
+            if not any(accepted(each) or each.outcome is Outcome.TIMEOUT for each in attempts):
                 trial.fail(f"none of {what} was acknowledged")
         trial.context.settle()
         for status, message in messages:
             once.check(message, f"{COPIES} copies of {status} at once", status=status, settled=True)
     except Ended:
-        if trial.transport == "wsgi" and not _works_in_a_thread(trial):
-            trial.inconclusive(
-                "the app only works in the test's own thread, for example because of a transaction there: "
-                "check it over a socket"
-            )
+        trial.expect_threads()
         raise
-
-
-def _works_in_a_thread(trial: Trial) -> bool:
-    """Tell whether an app that is called in process also works in a thread other than the test's."""
-    message = trial.message()
-    [attempt] = trial.send_at_once(trial.event(message), 1)
-    return accepted(attempt) and trial.await_effect(message)
 
 
 def _ack_lost(trial: Trial) -> None:
@@ -217,8 +207,7 @@ def _timeout(trial: Trial) -> None:
             finishes=_STALL,
         )
         return
-    usual = trial.send(trial.message())
-    for after in (0.0, usual.elapsed / 2):
+    for after in (0.0, trial.send(trial.message()).elapsed / 2):
         _lose(trial, "that the sender gave up", fault("give_up", after=after))
 
 
@@ -269,7 +258,7 @@ def _dup_account_events(trial: Trial) -> None:
         ("sent a second time, newly signed", lambda event: [trial.send(event), trial.send(event)]),
         ("twice in one callback", lambda event: [trial.send([event, event])]),
     ]
-    if trial.transport != "wsgi" or _works_in_a_thread(trial):
+    if trial.transport != "wsgi" or trial.works_in_threads():
         ways += [(f"sent {COPIES} times at once", lambda event: trial.send_at_once(event, COPIES))] * _ROUNDS
     seen: list[object] = []
     for kind in filter(trial.sees_kind, kinds):
@@ -287,17 +276,11 @@ def _dup_account_events(trial: Trial) -> None:
 def _growth(trial: Trial, kind: str, send: Callable[[Event], list[Attempt]]) -> dict[tuple[int, Path], float]:
     """Return by how much each number in the state grows when callbacks of a new account event are sent."""
     places = trial.places(kind)
-
-    def numbers() -> dict[tuple[int, Path], float]:
-        states = enumerate(state_of(trial.glance(place), place) for place in places)
-        leaves = [((place, path), value) for place, state in states for path, value in state.items()]
-        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
-
-    before = numbers()
-    for attempt in send(trial.context.new_event(kind, places[-1])):
-        trial.expect_answer(attempt, f"a {kind}")
+    before = trial.numbers(places)
+    trial.expect_answers_at_once(send(trial.context.new_event(kind, places[-1])), f"the {kind} callbacks")
     trial.context.settle()
-    return {path: value - before.get(path, 0) for path, value in numbers().items() if value != before.get(path, 0)}
+    now = trial.numbers(places)
+    return {path: value - before.get(path, 0) for path, value in now.items() if value != before.get(path, 0)}
 
 
 _WHY = (

@@ -32,6 +32,11 @@ _IDENTITY = frozenset({401, 403})
 
 #: Why no state can be seen without `observe`.
 NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
+#: Why no time passes for the app without `set_time`.
+FIXED_TIME = (
+    "the app's clock cannot be moved: give `set_time` (in a test in pytest), or let the app read the test's virtual "
+    "clock, with `signature_clock='virtual'`"
+)
 
 
 class ReceiverProfile(msgspec.Struct):

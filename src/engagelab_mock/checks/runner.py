@@ -14,9 +14,9 @@ from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
 from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
 from engagelab_mock.checks.meaning import prove
-from engagelab_mock.checks.profile import NO_OBSERVE
+from engagelab_mock.checks.profile import FIXED_TIME, NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.clock import check_delay
+from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
@@ -110,6 +110,13 @@ class Runner:
         Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the state cannot be seen. The error has a
         `report` of the checks that had run.
         """
+        try:
+            return run_sync(self.context.app_clock.during(SYNC, self._run(checks)))
+        except ProbeFailed as error:
+            error.report = self.report()
+            raise
+
+    async def _run(self, checks: Iterable[Check] | None) -> Report:
         self._started = stopwatch()
         self.context.deadline = self._started + self._timeout
         self._findings = []
@@ -256,6 +263,8 @@ class Runner:
         if check.meanings and not any(getattr(meaning, name) for name in check.meanings):
             names = " or ".join(f"`{name}`" for name in check.meanings)
             return f"{names} must say what the statuses mean"
+        if check.moves_time and not self.context.moves_time:
+            return FIXED_TIME
         if check.needs_signature and not receiver.settings.signs:
             return "without a username and a secret, callbacks are not signed"
         return ""
@@ -378,8 +387,11 @@ def _runner(
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)
         given |= {"wait_for": wait_for, "dialect": engine.dialect}
-        # An app may read the engine's clock. Then the signatures for its receiver use that clock.
+        # An app may read the engine's clock. Then the signatures for its receiver use that clock, which moves along.
         now = engine.clock.time() if checked.signature_clock == "virtual" else None
-        return Runner(checked, probe, selection=selection, now=now, **given), checked
+        runner = Runner(checked, probe, selection=selection, now=now, **given)
+        if now is not None and isinstance(engine.clock, VirtualClock):
+            runner.context.along = engine.advance_quietly
+        return runner, checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from engagelab_mock.checks.check import Basis, Ended, Judgement
@@ -22,7 +24,7 @@ from engagelab_mock.errors import ProbeFailed, UsageError
 from engagelab_mock.eventloop import gather, stopwatch
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.explore.state import Path, Snapshot, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -49,10 +51,14 @@ class Trial:
         self.shown: set[str] = set()
         self._started = stopwatch()
         self._seconds = seconds
-        #: When the lifecycles of this trial's schedules began: a minute ago, so that all their events are past.
-        self._began = self.engagelab.clock.time() - 60
+        self.begin()
         #: The state of each message of this trial at the last read.
         self._states: dict[str, Snapshot] = {}
+
+    def begin(self, ago: float = 60) -> None:
+        """Let the messages and events that are made from now on be so old: a minute, so that all events are past."""
+        #: When the lifecycles of this trial's schedules began.
+        self._began = self.engagelab.clock.time() - ago
 
     # --- The receiver
 
@@ -82,6 +88,10 @@ class Trial:
         message = self.context.new_message(prepared=prepared, accepted=self._began, **data)
         self._states[message.id] = self.context.look(message)
         return message
+
+    def messages(self, count: int) -> list[Message]:
+        """Make messages as `message` does, without reading their states before their first callbacks."""
+        return [self.context.new_message(accepted=self._began) for _ in range(count)]
 
     def message_with(self, what: str, **data: Any) -> Message:
         """Do the same as `message`. If `prepare` fails for a message with such data, end the trial as inconclusive."""
@@ -164,26 +174,43 @@ class Trial:
 
     def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
         """Send that many callbacks of one event at once, each with its own signature."""
-        return self._send_at_once([event] * copies)
+        return self.send_together([[event]] * copies)
 
-    def _send_at_once(self, events: Sequence[Event]) -> list[Attempt]:
+    def send_together(self, callbacks: Sequence[Sequence[Event]]) -> list[Attempt]:
+        """Send callbacks at once, each with its events and its own signature."""
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
-        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(events)]
-        pairs = list(zip(branches, events, strict=True))
+        branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(callbacks)]
+        pairs = list(zip(branches, callbacks, strict=True))
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, [event], {"check": False}) for branch, event in pairs))
+            made = app.run(gather(branch.deliver(ASYNC, events, {"check": False}) for branch, events in pairs))
         else:
             try:
                 self.receiver.check_threads()
             except UsageError as error:
                 self.inconclusive(f"{error.what}: {error.hint}")
-            with ThreadPoolExecutor(len(events)) as pool:
-                sent = [pool.submit(copy_context().run, _deliver, branch, event) for branch, event in pairs]
+            # Without a common start, the first callback may be answered before the last thread has begun.
+            start = Barrier(len(callbacks))
+            with ThreadPoolExecutor(len(callbacks)) as pool:
+                sent = [pool.submit(copy_context().run, _deliver, branch, events, start) for branch, events in pairs]
                 made = [each.result() for each in sent]
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
+
+    def works_in_threads(self) -> bool:
+        """Tell whether an app that is called in process also works in a thread other than the test's."""
+        message = self.message()
+        self.send_at_once(self.event(message), 1)
+        return self.await_effect(message)
+
+    def expect_threads(self) -> None:
+        """End the trial if a WSGI app only works in the test's own thread."""
+        if self.transport == "wsgi" and not self.works_in_threads():
+            self.inconclusive(
+                "the app only works in the test's own thread, for example because of a transaction there: "
+                "check it over a socket"
+            )
 
     def resend(self, attempt: Attempt, message: Message) -> Attempt:
         """Send the bytes of an earlier attempt again, including the signature."""
@@ -196,7 +223,7 @@ class Trial:
 
     def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
         """Send that many valid callbacks of different messages at once."""
-        return self._send_at_once([self.event(self.context.new_message(), status) for _ in range(count)])
+        return self.send_together([[self.event(message, status)] for message in self.messages(count)])
 
     # --- See the state
 
@@ -208,6 +235,12 @@ class Trial:
     def glance(self, message: Message) -> Snapshot:
         """Return the present state of a message."""
         return self._looked(message, self.context.look(message))
+
+    def numbers(self, places: Sequence[Message]) -> dict[tuple[int, Path], float]:
+        """Return each number in the present states of messages, by the message's index and the path."""
+        states = [(index, state_of(self.glance(place), place)) for index, place in enumerate(places)]
+        leaves = [((index, path), value) for index, state in states for path, value in state.items()]
+        return {leaf: value for leaf, value in leaves if type(value) in {int, float}}
 
     def await_effect(self, message: Message) -> bool:
         """Wait for a change of a message's state since the last read, and tell whether it has changed."""
@@ -300,6 +333,17 @@ class Trial:
         if attempt.outcome is Outcome.TIMEOUT:
             self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
+    def expect_answers_at_once(self, attempts: Sequence[Attempt], what: str) -> None:
+        """Do the same for callbacks sent at once; a late answer is only a warning.
+
+        An app in process shares this process's time with the threads of the other callbacks.
+        """
+        for attempt in attempts:
+            if attempt.outcome is Outcome.TIMEOUT and attempt.response is not None:
+                self.warn(f"one of {what}: {attempt.error}")
+            else:
+                self.expect_answer(attempt, f"one of {what}")
+
     def expect_own_state(self) -> None:
         """End the trial if effects are only visible in values that all messages share, which are not compared."""
         if not self.context.profile.own:
@@ -349,10 +393,12 @@ class Trial:
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit. If less time is left, end the trial as inconclusive."""
-        self.receiver.limit = self.context.limit
+        self.context.allow(self.context.limit)
         if self.time_left() < 0:
             self.out_of_time()
 
 
-def _deliver(branch: Engine, event: Event) -> list[Delivery]:
-    return run_sync(branch.deliver(SYNC, [event], {"check": False}))
+def _deliver(branch: Engine, events: Sequence[Event], start: Barrier) -> list[Delivery]:
+    with suppress(BrokenBarrierError):
+        start.wait(ACKNOWLEDGEMENT_LIMIT)
+    return run_sync(branch.deliver(SYNC, events, {"check": False}))

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = _run(arguments)
         except OSError as error:
-            # Files and sockets have errors of their own. If stdout can be written, this is a bug, with a traceback.
+            # Files and sockets raise other errors. If stdout can be written, this error is a bug, with a traceback.
             if not drop_unwritable(sys.stdout, probe="\n"):
                 raise
             code = _cannot_print(f"stdout cannot be written: {error.strerror or error}")
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run a command, and turn what ends it into an exit code."""
+    """Run a command, and return its exit code, also if an error or a signal ends it."""
     try:
         with _terminable():
             return int(group.main([*arguments], prog_name="engagelab-mock", standalone_mode=False) or ExitCode.OK)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from rich.progress import TextColumn
 
 from engagelab_mock.checks.check import DEPTHS, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
+from engagelab_mock.cli.observing import NoSuchState, account_observer, observer
 from engagelab_mock.cli.options import (
     Decorated,
     above_zero,
@@ -26,10 +24,7 @@ from engagelab_mock.cli.options import (
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.config import CHECK_SETTINGS
-from engagelab_mock.delivery.outcome import TransportFailure
 from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.delivery.transport import split_address
-from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import (
     EngageLabMockError,
     NothingObserved,
@@ -37,17 +32,10 @@ from engagelab_mock.errors import (
     StateNotSettled,
     UsageError,
 )
-from engagelab_mock.protocol.callback import Callback, Headers
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.check import Check
     from engagelab_mock.checks.finding import Finding, Report
-
-#: The kinds of report that --report can write.
-#: The part of --observe and --observe-command that is replaced by a message's id.
-PLACE = "{message_id}"
-#: How long reading a state may take, in seconds.
-_OBSERVE_LIMIT = 10.0
 
 _SEVERITIES = click.Choice([str(each) for each in Severity])
 
@@ -66,6 +54,7 @@ class CheckOptions:
     ca: str | None
     observe: str | None
     observe_command: str | None
+    observe_account: str | None
     effect: tuple[str, ...]
     terminal: tuple[str, ...]
     only: tuple[str, ...]
@@ -104,6 +93,9 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     "observe", metavar="URL", help="Read the state of a message from this URL, such as http://…/state/{message_id}."
 )
 @_setting("observe_command", metavar="COMMAND", help="Read it from this command's output; {message_id} is replaced.")
+@_setting(
+    "observe_account", metavar="URL", help="Read totals of the whole account from this URL, such as http://…/totals."
+)
 @_setting(
     "effect",
     multiple=True,
@@ -201,6 +193,7 @@ def check(**given: Any) -> int:
         receiver,
         {
             "observe": observer(options.observe, options.observe_command),
+            "observe_account": account_observer(options.observe_account),
             "effects": effects(options.effect) or None,
             "terminal": _split(options.terminal) or None,
         },
@@ -289,99 +282,6 @@ def effects(given: tuple[str, ...]) -> dict[str, list[str]]:
             raise UsageError(f"{each!r} is not NAME=STATUSES", where="--effect", hint="--effect credits=verified")
         found.setdefault(name.strip(), []).extend(_split((statuses,)))
     return found
-
-
-def observer(url: str | None, command: str | None) -> Callable[[str], Any] | None:
-    """Return a function that reads the state of a message by its id, or None if neither is given.
-
-    >>> observer(None, "echo {message_id}")("7")
-    7
-
-    Raises `UsageError` for a URL or a command that cannot be used.
-    """
-    if url and command:
-        raise UsageError("--observe and --observe-command do the same", where="--observe", hint="give one of them")
-    for option, given in (("--observe", url), ("--observe-command", command)):
-        if given and PLACE not in given:
-            raise UsageError(f"{given!r} has no place for the message's id", where=option, hint=f"write {PLACE}")
-    if url:
-        split_address(url.replace(PLACE, "0"), where="--observe")
-        return lambda message_id: _fetch(url.replace(PLACE, message_id))
-    if command:
-        try:
-            words = shlex.split(command)
-        except ValueError as error:
-            what = f"{command!r} is not a command line: {error}"
-            raise UsageError(what, where="--observe-command") from None
-        return lambda message_id: _run([word.replace(PLACE, message_id) for word in words])
-    return None
-
-
-class NoSuchState(LookupError):
-    """Report that an address answered 404: the app does not know the message, or there is no such address.
-
-    It is not an error of this package, so the probe takes it for no state once the address has shown another one.
-
-    >>> issubclass(NoSuchState, LookupError)
-    True
-    """
-
-
-def _fetch(url: str) -> Any:
-    """Return the answer of a URL, as data if it is JSON."""
-    from engagelab_mock.delivery.transport.http import HttpTransport
-
-    transport = HttpTransport(url)
-    try:
-        answer = transport.exchange(Callback(Headers(), b""), _OBSERVE_LIMIT, Wire(method="GET"))
-    except TransportFailure as failure:
-        hint = "does the app run, and is this the right address?"
-        raise EngageLabMockError(f"{url}: {failure.reason}", where="--observe", hint=hint) from None
-    finally:
-        transport.close()
-    said = f"{url} answered {answer.status} {answer.reason}".rstrip()
-    first = _first_line(answer.text)
-    said += f": {first}" if first else ""
-    if answer.status == 404:
-        raise NoSuchState(said)
-    if answer.status != 200:
-        hint = "it must answer 200 with the state, or 404 for a message that the app does not know"
-        raise EngageLabMockError(said, where="--observe", hint=hint)
-    if "json" not in (answer.headers.get("Content-Type") or "").lower():
-        return _data(answer.text)
-    try:
-        return json.loads(answer.text)
-    except ValueError:
-        what = f"{url} answered with a body that is not JSON, as its Content-Type says: {first}"
-        raise EngageLabMockError(what, where="--observe", hint="answer valid JSON, or text/plain") from None
-
-
-def _run(words: list[str]) -> Any:
-    """Return the output of a command, as data if it is JSON."""
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_OBSERVE_LIMIT, check=False)
-    except OSError as error:
-        what = f"{words[0]!r} cannot be run: {error.strerror}"
-        raise EngageLabMockError(what, where="--observe-command", hint="is it on the PATH?") from None
-    except subprocess.TimeoutExpired:
-        what = f"{words[0]!r} did not end within {_OBSERVE_LIMIT:g} s"
-        raise EngageLabMockError(what, where="--observe-command", hint="it is run for each look at a state") from None
-    if done.returncode:
-        said = _first_line(done.stderr) or _first_line(done.stdout) or "without a message"
-        hint = "it must exit 0, and print nothing for a message that the app does not know"
-        raise EngageLabMockError(f"{words[0]!r} exited {done.returncode}: {said}", where="--observe-command", hint=hint)
-    return _data(done.stdout)
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip()[:300] for line in text.splitlines() if line.strip()), "")
-
-
-def _data(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text.strip()
 
 
 def _split(given: tuple[str, ...]) -> list[str]:

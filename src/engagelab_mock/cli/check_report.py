@@ -84,6 +84,7 @@ _KEPT = (
     "ca",
     "observe",
     "observe_command",
+    "observe_account",
     "effect",
     "terminal",
     "depth",
@@ -279,7 +280,7 @@ def plain(text: str) -> str:
     >>> plain("send `{}`, and give `observe`")
     'send {}, and give --observe'
     """
-    return text.replace("`observe`", "--observe").replace("`", "")
+    return text.replace("`observe`", "--observe").replace("`observe_account`", "--observe-account").replace("`", "")
 
 
 def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:

@@ -70,7 +70,7 @@ def run_demo(
             attempts.append(made)
 
     def refused(section: Section) -> bool:
-        """Show the callbacks after all if one was not right; tell whether that is so."""
+        """Tell whether an attempt was not good, and show all attempts then."""
         if all(made.good for made in attempts):
             return False
         output.show(section)
@@ -86,7 +86,7 @@ def run_demo(
     journal.listeners.append(attempted)
     try:
         output.show(DemoBegun(engagelab.receiver, verbose))
-        validation = Section("address validation", "what EngageLab sends when the address is saved")
+        validation = Section("address validation", "EngageLab's pings when an address is saved")
         if verbose:
             output.show(validation)
         engagelab.validate_address("empty", check=False)
@@ -133,7 +133,7 @@ class Step:
     about: str
 
     def record(self) -> None:
-        """Return nothing: JSON has the objects of what the step consists of."""
+        """Return nothing: JSON has an object for each part of the step."""
 
     def write(self, screen: Screen) -> None:
         """Print the line, cut if it is too long."""
@@ -150,7 +150,7 @@ class ScenarioSent:
     in_detail: bool
 
     def record(self) -> dict[str, Any]:
-        """Return what was sent."""
+        """Return the run as a JSON object."""
         run = self.run
         return {
             "type": "run",
@@ -161,13 +161,13 @@ class ScenarioSent:
         }
 
     def write(self, screen: Screen) -> None:
-        """Print one line, unless there are lines of its callbacks."""
+        """Print one line, unless its callbacks were printed."""
         run = self.run
         if not self.in_detail:
             callbacks = counted(len(run.deliveries), "callback")
             Step(run.acknowledged, run.scenario.name, callbacks, run.scenario.description).write(screen)
         elif not run.deliveries:
-            screen.note(Text("no callback came, as this scenario says", "dim"), indent=DETAIL)
+            screen.note(Text("this scenario sends no callbacks", "dim"), indent=DETAIL)
 
 
 #: How to go on after the demo, with the user's app in place of the bundled receiver.
@@ -192,7 +192,7 @@ Or test it with pytest, in process:
 
 @dataclass(frozen=True)
 class DemoBegun:
-    """Say what `demo` is about to do."""
+    """Announce the demo."""
 
     receiver: Receiver
     in_detail: bool
@@ -201,7 +201,7 @@ class DemoBegun:
         """Return nothing: this is for people."""
 
     def write(self, screen: Screen) -> None:
-        """Print where callbacks go, and what happens there."""
+        """Print the address of the receiver, and how it treats the callbacks."""
         about = "A fake EngageLab signs callbacks and POSTs them to a bundled receiver, which verifies each one."
         screen.note(Text(about))
         screen.line(Text(self.receiver.address, "cyan"))
@@ -211,7 +211,7 @@ class DemoBegun:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSummary:
-    """Sum up what `demo` sent."""
+    """Sum up the demo."""
 
     runs: int
     acknowledged: int
@@ -238,7 +238,7 @@ class DemoSummary:
         }
 
     def write(self, screen: Screen) -> None:
-        """Print how it ended, and what to do next."""
+        """Print the result, and the next step."""
         callbacks = counted(self.callbacks, "callback")
         screen.line()
         if self.interrupted:

@@ -140,7 +140,7 @@ def next_answered(arrived: SimpleQueue[Arrival]) -> Received:
 
 _RECORD_HELP = """Record the callbacks that a receiver gets.
 
-Listens, passes every request on unchanged, answers what the receiver answers, and adds a line to the tape for each.
+Listens, passes every request on unchanged, returns the receiver's answer, and adds one line per request to the tape.
 Phone numbers and e-mail addresses are replaced by pseudonyms, secrets are dropped. Ends with Ctrl-C, or after
 --count requests.
 """

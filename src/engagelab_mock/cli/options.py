@@ -1,4 +1,4 @@
-"""The options that several commands share, and what commands make of them."""
+"""The options that several commands share, and the objects that commands make from them."""
 
 from __future__ import annotations
 

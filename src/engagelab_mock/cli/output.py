@@ -132,7 +132,7 @@ class Screen:
 
     def __init__(self, stream: TextIO) -> None:
         self.console = console(stream)
-        #: The width in characters; None if there is none, as in a file or a pipe.
+        #: The width in characters; None for a file or a pipe, which have no width.
         self.width = self.console.width if stream.isatty() or "COLUMNS" in os.environ else None
         unicode = self.console.encoding.lower().startswith("utf")
         self._good, self._bad = ("✓", "✗") if unicode else ("ok", "no")

@@ -1,4 +1,4 @@
-"""What the commands print: each result once, as a JSON object and as text.
+"""The output of the commands: each result once, as a JSON object and as text.
 
 A command makes results and passes them to `Output.show`. `record` returns the JSON object; `write` prints the text.
 """
@@ -38,7 +38,7 @@ DETAIL = 12
 
 @dataclass(frozen=True)
 class Section:
-    """Announce what the next lines are about."""
+    """Announce the topic of the next lines."""
 
     title: str
     about: str
@@ -61,7 +61,7 @@ class AttemptMade:
     started: float
     #: The receiver's verdict on the signature, if it is known.
     verdict: Verdict | None = None
-    #: Whether to print what to try next.
+    #: Whether to print a hint.
     with_hint: bool = True
 
     @property
@@ -74,7 +74,7 @@ class AttemptMade:
         return attempt_record(self.delivery, self.attempt)
 
     def write(self, screen: Screen) -> None:
-        """Print one line, and what was wrong below it."""
+        """Print one line, and any errors below it."""
         attempt = self.attempt
         line = Text.assemble("  ", screen.mark(attempt.acknowledged), " ")
         self._append_events(line) if self.delivery.events else self._append_ping(line)
@@ -104,7 +104,7 @@ class AttemptMade:
 
 @dataclass(frozen=True)
 class SendSummary:
-    """Sum up what `send` sent: everything or, if it was interrupted, what had been answered by then."""
+    """Sum up the callbacks of `send`. If it was interrupted, these are the answered ones."""
 
     #: The scenario's name, or the token of --replay.
     scenario: str
@@ -115,7 +115,7 @@ class SendSummary:
     interrupted: bool
 
     def record(self) -> dict[str, Any]:
-        """Return what was sent."""
+        """Return the run as a JSON object."""
         return {
             "type": "run",
             "scenario": self.scenario,
@@ -134,7 +134,7 @@ class SendSummary:
         if self.interrupted:
             ended = Text(f"Interrupted: so far {result}")
         elif not self.deliveries:
-            ended = Text.assemble(screen.mark(True), " Accepted, and no callback follows, as this scenario says")
+            ended = Text.assemble(screen.mark(True), " Accepted; this scenario sends no callbacks")
         else:
             ended = Text.assemble(screen.mark(acknowledged == len(self.deliveries)), f" {result}")
         screen.line()
@@ -145,7 +145,7 @@ class SendSummary:
 
 
 def offset(seconds: float) -> str:
-    """Return how long after the start something happened, as text.
+    """Return the seconds since the start as text.
 
     >>> offset(2), offset(0.25)
     ('+2 s', '+0.2 s')
@@ -173,13 +173,13 @@ def _status_error(delivery: Delivery) -> str:
 
 @dataclass(frozen=True)
 class Serving:
-    """Say where a command takes requests; the first result of `listen`, `record` and `serve`."""
+    """Show the address at which a command takes requests; the first result of `listen`, `record` and `serve`."""
 
     #: The type of the JSON object, and the word that the text begins with.
     type: str
     word: str
     url: str
-    #: What else the JSON object has.
+    #: Further keys of the JSON object.
     more: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
@@ -266,9 +266,9 @@ _MESSAGE_ID = re.compile(r'"message_id":\s*"([^"]*)"')
 
 
 class LogFormatter(logging.Formatter):
-    """Format what `serve` logs in columns: the time, a mark, what was sent to whom, the HTTP status, milliseconds.
+    """Format the log of `serve` in columns: the time, a mark, the request or callback, the HTTP status, milliseconds.
 
-    The lines are put together without rich, which takes longer than many an answer.
+    It does not use rich, which takes longer than many answers do.
     """
 
     def __init__(self, engagelab: EngageLab, screen: Screen) -> None:

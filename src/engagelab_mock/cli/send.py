@@ -83,7 +83,7 @@ SCENARIO is one of these:
   plan,sent:sms,delivered       statuses, with or without their channels
   insufficient_balance          an event that is not about a message
 
-With --replay there is no SCENARIO: the token contains everything.
+With --replay, do not give a SCENARIO: the token contains everything.
 
 Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
 """
@@ -121,7 +121,7 @@ def send(**given: Any) -> int:
         journal=journal,
     )
     output = Output(options.format)
-    # Shown with the first result, and not earlier: sending may find that an option cannot be used.
+    # Shown with the first result. An error about an option comes before it, without this heading.
     section = Section(scenario.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})")
     started = engagelab.clock.time()
 
@@ -164,7 +164,7 @@ class AccountEvent:
 
 
 def scenario_of(options: SendOptions) -> tuple[Scenario, Schedule | AccountEvent | None]:
-    """Return the scenario to send; for a token or an event also that, and a scenario with its name and delays."""
+    """Return the scenario to send, and None; or the name and delays of a token or an event, and its object."""
     if options.replay is None:
         if options.scenario is None:
             raise click.MissingParameter(
@@ -236,10 +236,10 @@ def _value(text: str) -> object:
 
 
 def receiver_of(options: SendOptions) -> Receiver:
-    """Return the receiver, or raise `UsageError` if there is no address."""
+    """Return the receiver, or raise `UsageError` without an address."""
     if not options.url:
         raise UsageError(
-            "there is no address to send callbacks to",
+            "the address of the receiver is missing",
             where="--url",
             hint=f"give --url http://127.0.0.1:5000/engagelab, or set {SETTINGS['url'].environment}, or put url = '…'"
             " under [tool.engagelab-mock] in pyproject.toml",
@@ -255,7 +255,7 @@ def receiver_of(options: SendOptions) -> Receiver:
 
 
 def message_of(options: SendOptions) -> dict[str, Any]:
-    """Return what `EngageLab` has to know about the message."""
+    """Return the engine's defaults for the message."""
     return {
         "to": options.to,
         "template": options.template,
@@ -282,7 +282,7 @@ def custom_args(pairs: tuple[str, ...]) -> dict[str, str] | None:
 def deliver(
     engagelab: EngageLab, what: Scenario | Schedule | AccountEvent
 ) -> tuple[Sequence[Message], Sequence[Delivery]]:
-    """Send all of it, also if the receiver refuses it; return its messages and deliveries."""
+    """Send every callback, even if the receiver refuses one; return the messages and deliveries."""
     if isinstance(what, AccountEvent):
         with naming("--field"):
             return [], _deliver_event(engagelab, what)

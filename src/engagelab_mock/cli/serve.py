@@ -216,7 +216,7 @@ class Log:
         self._error = ""
 
     def follow(self, engagelab: EngageLab) -> None:
-        """Log what happens from now on."""
+        """Log everything from now on."""
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(LogFormatter(engagelab, self._output.stderr))
         _LOG.addHandler(handler)
@@ -247,7 +247,7 @@ class Log:
 
 
 def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptions) -> None:
-    """Say what to do with the server."""
+    """Explain how to use the server."""
     receivers = [f"{receiver.address} ({signing(receiver.settings)})" for receiver in engagelab.receivers]
     body = json.dumps(
         {"to": "+6591234567", "template": {"id": "sandbox-otp-tpl" if options.strict_templates else "login"}}
@@ -269,7 +269,7 @@ def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptio
 def _report_trouble(output: Output, error: StoreError | None) -> None:
     """Say once that the file cannot be written, and once that it can be again."""
     if error is None:
-        output.notice("the file of --db can be written again; what is due goes out now")
+        output.notice("the file of --db can be written again; due callbacks go out now")
     else:
         output.notice(f"{error.where}: {error.what}; {error.hint}. Until then calls get 500, and callbacks wait")
 

@@ -233,7 +233,7 @@ class Agenda:
         raise NotImplementedError
 
     def run_next(self) -> bool:
-        """Wait for the next entry and run it; return False if there is none.
+        """Wait for the next entry and run it; return False if no entry is left.
 
         >>> from engagelab_mock import VirtualClock
         >>> VirtualClock().run_next()
@@ -295,7 +295,7 @@ class Clock(Protocol):
         """Run `action` when the clock reaches a Unix time."""
 
     def run_next(self) -> bool:
-        """Wait for the next entry of the agenda and run it; return False if there is none."""
+        """Wait for the next entry of the agenda and run it; return False if no entry is left."""
 
     async def arun_next(self) -> bool:
         """Do the same as `run_next`, without blocking the event loop."""

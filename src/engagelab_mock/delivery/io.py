@@ -1,4 +1,4 @@
-"""How the engine waits and calls receivers: blocking or awaiting. Only in this do `send` and `asend` differ.
+"""How the engine waits and calls receivers: blocking or awaiting. `send` and `asend` differ only in this.
 
 The engine is written once, as coroutines. With `SYNC` they never suspend, and `run_sync` runs them to their end
 without an event loop. With `ASYNC` they run in the caller's loop.
@@ -55,7 +55,7 @@ class Io(Protocol):
         """Run an entry of a clock's agenda."""
 
     async def run_next(self, clock: Clock) -> bool:
-        """Wait for the next entry of a clock's agenda and run it; return False if there is none."""
+        """Wait for the next entry of a clock's agenda and run it; return False if no entry is left."""
 
 
 class _Sync:

@@ -121,7 +121,7 @@ _BY_OUTCOME = {
 
 
 def hint_for(delivery: Delivery, *, python: bool = True) -> str:
-    """Return what to try next, from the outcome of the last attempt.
+    """Return a hint, chosen by the outcome of the last attempt.
 
     With `python`, it names arguments of this package, else options of the command line.
 

@@ -36,7 +36,7 @@ _CHARACTERS = 1_000_000
 
 
 class ProbeOptions(TypedDict, total=False):
-    """Say what the tool may know of the app; every key is optional, and each function may be asynchronous.
+    """Give the tool access to the app; every key is optional, and each function may be asynchronous.
 
     Arguments of a call override those of the receiver.
     """
@@ -138,7 +138,7 @@ class Probe:
         if self.meaning and self.observe is None:
             names = " and ".join(name for name in ("effects", "terminal") if getattr(self.meaning, name))
             hint = f"{names} judge the state: {_EXAMPLES['observe']}"
-            raise UsageError(f"this receiver has {names}, and no observe", where=where, hint=hint)
+            raise UsageError(f"this receiver has {names}, but no observe", where=where, hint=hint)
 
     async def look(self, io: Io, message_id: str, before: Any = None) -> Any:
         """Return a copy of the state of a message; `before` itself if the state equals it."""
@@ -276,7 +276,7 @@ def _failure(name: str, error: Exception) -> ProbeFailed:
         said = f"{type(error).__name__}: {error}".partition("\n")[0]
         hints = {
             "observe": "return None for a message that the app does not know",
-            "prepare": "it is called once for each message: does reset remove what it entered before?",
+            "prepare": "it is called once for each message: does reset remove its rows?",
         }
         failure = ProbeFailed(f"{name} raised {said:.300}", where=name, hint=hints.get(name, ""))
     failure.__cause__ = error

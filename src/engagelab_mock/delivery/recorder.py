@@ -31,7 +31,7 @@ class Received(msgspec.Struct, frozen=True, eq=False):
     verdict: Verdict
     events: tuple[Event, ...]
     status: int
-    #: The reason for refusing it, if it is not the signature; empty if there is none.
+    #: Why it was refused, apart from its signature; else empty.
     error: str = ""
 
     @property

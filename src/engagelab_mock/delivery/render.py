@@ -27,7 +27,7 @@ _Line = Refusal | tuple[Delivery, Attempt]
 
 
 def not_acknowledged(delivery: Delivery) -> NotAcknowledged:
-    """Return the error that shows a delivery's last attempt: request, response, and what to try next.
+    """Return the error that shows a delivery's last attempt: request, response, and a hint.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:

@@ -54,7 +54,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         return cls((seconds,) * times)
 
     def wait_after(self, attempts: int) -> float | None:
-        """Return the seconds to wait after that many attempts, or None if there is no further attempt."""
+        """Return the seconds to wait after that many attempts, or None after the last attempt."""
         return self.waits[attempts - 1] if attempts <= len(self.waits) else None
 
 

@@ -37,14 +37,24 @@ class Sender:
     >>> run_sync(sender.attempt(SYNC, Delivery(Receiver.recording(), (), b""))).acknowledged
     True
 
-    `generate` draws the random values of faults, and `nonces` draws the nonces; default: the same generator.
+    `generate` draws the random values of faults, and `nonces` draws the nonces; default: the same generator. With
+    `sets_time`, the app's clock is set to this clock, so each signature has its time.
     """
 
-    def __init__(self, *, journal: Journal, clock: Clock, generate: Generator, nonces: Generator | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        generate: Generator,
+        nonces: Generator | None = None,
+        sets_time: bool = False,
+    ) -> None:
         self._journal = journal
         self.clock = clock
         self._generate = generate
         self._nonces = nonces or generate
+        self._sets_time = sets_time
         #: The last genuine callback that each receiver acknowledged, for faults that replay its signature.
         self._earlier: dict[Receiver, Callback] = {}
 
@@ -179,7 +189,8 @@ class Sender:
 
     def _timestamp(self, receiver: Receiver) -> int:
         # Receivers compare the timestamp with the system time, even if the virtual time is far from it.
-        now = time.time() if receiver.signature_clock == "wall" else self.clock.time()
+        by_the_wall = receiver.signature_clock == "wall" and not self._sets_time
+        now = time.time() if by_the_wall else self.clock.time()
         return int(now + receiver.skew)
 
     def _begin(self, delivery: Delivery, attempt: Attempt) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from engagelab_mock.clock import VirtualClock, check_delay
+from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
@@ -101,7 +102,8 @@ async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: E
     """Play the chosen schedules until one fails, all are played, or the time is up."""
     __tracebackhide__ = True
     try:
-        return await _Explorer(engine, options).explore(io, chosen)
+        explorer = _Explorer(engine, options)
+        return await explorer.app_clock.during(io, explorer.explore(io, chosen))
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
@@ -111,7 +113,7 @@ async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions) ->
     __tracebackhide__ = True
     try:
         explorer = _Explorer(engine, options)
-        return await explorer.play(io, Schedule.parse(token))
+        return await explorer.app_clock.during(io, explorer.play(io, Schedule.parse(token)))
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
@@ -127,7 +129,7 @@ async def play(
         chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         if not isinstance(chosen, Schedule):
             raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
-        return await explorer.play(io, chosen, events, judge=judge)
+        return await explorer.app_clock.during(io, explorer.play(io, chosen, events, judge=judge))
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
@@ -150,6 +152,7 @@ class _Explorer:
         #: The invariant that is taken if none is given; it does not judge races.
         self._default: Invariant | None = None
         self._points = SwitchPoints(options.get("switch_points") or ())
+        self.app_clock = AppClock(self._probe)
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
@@ -240,11 +243,9 @@ class _Explorer:
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
-        number, retry = self._engine.exploring.count, retry_policy(self._options.get("retry"))
-        handlers = Handlers(self._points, strict=strict)
-        return Player(
-            self._engine, self._probe, journal=journal, clock=clock, number=number, retry=retry, handlers=handlers
-        )
+        given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
+        handlers, number = Handlers(self._points, strict=strict), self._engine.exploring.count
+        return Player(*given, journal=journal, clock=clock, number=number, retry=retry, handlers=handlers)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.delivery.sender import Sender
     from engagelab_mock.explore.player import Played
+    from engagelab_mock.explore.schedule import Schedule
 
 
 class Handlers:
@@ -60,12 +61,15 @@ class Handlers:
             )
         return trace
 
-    async def choose_crash(self, play: Callable[[], Awaitable[Played]]) -> None:
-        """Find out whether a handler in a forked process has an effect, or the app's state is in this process.
+    async def prepare(self, schedule: Schedule, play: Callable[[], Awaitable[Played]]) -> None:
+        """Before a schedule with a crash, find out whether a handler in a forked process has an effect.
 
-        `play` plays a schedule without a crash.
+        It has none if the app's state is in this process. `play` plays the events without a crash.
         """
         __tracebackhide__ = True
+        self.watched = self.watched or any(step.beside for step in schedule.steps)
+        if self.forks is not None or not any(step.crash for step in schedule.steps):
+            return
         here = await play()
         self._in_forks = True
         try:

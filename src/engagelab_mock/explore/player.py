@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.io import Io
@@ -22,7 +23,7 @@ from engagelab_mock.errors import ProbeFailed, ScheduleFailed, StateNotSettled, 
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.handlers import Handlers
 from engagelab_mock.explore.interleave import Deadlock
-from engagelab_mock.explore.lifecycle import Script, labels_of
+from engagelab_mock.explore.lifecycle import Script, labels_of, names_of
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
@@ -136,27 +137,19 @@ _LOOK = 0.005
 _Placed = tuple[int, tuple[str, ...], Delivery]
 
 
-def names_of(schedule: Schedule) -> tuple[str, ...]:
-    """Return the names of a schedule's lifecycles.
-
-    >>> names_of(Schedule.parse("eg1:verified:plan"))
-    ('verified',)
-    """
-    return tuple([scenario.name for scenario in schedule.lifecycles])
-
-
 class Player:
     """Play schedules, one at a time, each to its end: send the callbacks, and read the state after each attempt.
 
     Before each schedule, it resets the app and prepares the messages with the probe's functions. With `reset`, all
     schedules of the same lifecycles are about the same messages. Retries wait in the player's own heap, in the order of
-    their times on its clock.
+    their times on its clock. With `set_time`, the app's clock goes along with that clock.
     """
 
     def __init__(
         self,
         engine: Engine,
         probe: Probe,
+        app_clock: AppClock,
         *,
         journal: Journal,
         clock: Any,
@@ -170,10 +163,18 @@ class Player:
         self._engine = engine
         self._receiver = engine.receiver
         self._clock = clock
+        self._app_clock = app_clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
         nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
-        self._sender = Sender(journal=journal, clock=engine.clock, generate=self._generate, nonces=nonces)
+        signs_by = clock if app_clock.can_be_set else engine.clock
+        self._sender = Sender(
+            journal=journal,
+            clock=signs_by,
+            generate=self._generate,
+            nonces=nonces,
+            sets_time=app_clock.can_be_set,
+        )
         self._retry = retry
         self._handlers = handlers or Handlers()
         self._faults: dict[str, tuple[Fault, ...]] = {}
@@ -188,10 +189,8 @@ class Player:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
         probe = self.probe
-        if any(step.beside for step in schedule.steps):
-            self._handlers.watched = True
-        if self._handlers.forks is None and any(step.crash for step in schedule.steps):
-            await self._handlers.choose_crash(partial(self.play, io, schedule.in_order))
+        await self._handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
+        await self._app_clock.keep(io, self._clock.time())
         await probe.reset_app(io)
         script = self._script(schedule)
         messages = script.messages
@@ -204,16 +203,12 @@ class Player:
             if step.delay:
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
-            if step.beside:
-                if not await self._attempt_together(io, played, index, step, script):
+            if step.beside or step.crash:
+                if not await self._attempt_stopped(io, played, index, step, script):
                     break
                 continue
             callback_events, body, message_id = script.content(step.events)
             if not callback_events:
-                continue
-            if step.crash:
-                delivery = Delivery(self._receiver, callback_events, body, message_id, self._retry)
-                await self._attempt_crash(io, played, (index, step.events, delivery), step.crash)
                 continue
             faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
             for _ in range(step.repeat):
@@ -228,10 +223,10 @@ class Player:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
         labels = labels_of(schedule.lifecycles)
         own = {labels.find(label, where="events"): event for label, event in events.items()}
-        self._scripts[names_of(schedule)] = self._new_script(schedule, own)
+        self._scripts[names_of(schedule.lifecycles)] = self._new_script(schedule, own)
 
     def _script(self, schedule: Schedule) -> Script:
-        names = names_of(schedule)
+        names = names_of(schedule.lifecycles)
         script = self._scripts.get(names)
         if script is None or script.now != self._now():
             script = self._new_script(schedule, script.own_events if script else {}, script)
@@ -252,7 +247,8 @@ class Player:
 
         Without them, an app that reads the wall clock would see events of the future.
         """
-        return float(self._clock.time()) if self._receiver.signature_clock == "virtual" else self.started
+        moves = self._app_clock.can_be_set or self._receiver.signature_clock == "virtual"
+        return float(self._clock.time()) if moves else self.started
 
     @property
     def last_state(self) -> Any:
@@ -292,10 +288,12 @@ class Player:
         """Make a delivery's next attempt, record it, and enter its retry if it failed."""
         __tracebackhide__ = True
         before = played.final
+        if self.probe.set_time is not None:
+            await self._app_clock.keep(io, self._clock.time())
         try:
             await self._handlers.alone(io, self._sender, placed[2])
         except Deadlock as error:
-            raise self._deadlock(played, [placed], "", error) from None
+            raise _deadlock_failed(played, [placed], "", error) from None
         self._record(played, placed, before, await self._state_after(io, played, before))
 
     def _record(self, played: Played, placed: _Placed, before: Any, after: Any) -> None:
@@ -315,56 +313,52 @@ class Player:
             await probe.idle(io, tuple([message.id for message in messages]))
         return before if probe.observe is None else await self.look(io, messages, before)
 
-    async def _attempt_together(self, io: Io, played: Played, index: int, step: Step, script: Script) -> bool:
-        """Attempt the deliveries of a step at the same time; return False if the state cannot be read after that."""
+    async def _attempt_stopped(self, io: Io, played: Played, index: int, step: Step, script: Script) -> bool:
+        """Attempt the deliveries of a step whose handlers are stopped: at the same time, or because one crashes.
+
+        Return False if the state cannot be read after that.
+        """
         __tracebackhide__ = True
         contents = [(labels, *script.content(labels)) for labels in step.callbacks]
-        placed = [
+        placed: list[_Placed] = [
             (index, labels, Delivery(self._receiver, events, body, message_id, self._retry))
             for labels, events, body, message_id in contents
             if events
         ]
         if not placed:
             return True
-        order = step.order if len(placed) > 1 else ""
-        deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
+        before, first, order = played.final, placed[0][2], step.order if len(placed) > 1 else ""
+        await self._app_clock.keep(io, self._clock.time())
         try:
-            played.traces.append(await self._handlers.together(io, self._sender, deliveries, order))
+            if step.crash:
+                trace = await self._handlers.crashing(io, self._sender, first, step.crash)
+            else:
+                deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
+                trace = await self._handlers.together(io, self._sender, deliveries, order)
+            played.traces.append(trace)
+            after, readable = await self._state_if_readable(io, played, before)
+            if trace.crashed and not first.acknowledged:
+                played.records.append(Record(*placed[0], first.attempts[-1], before, after if readable else before))
+                await self._handlers.alone(io, self._sender, first)
+                before = played.final
+                after, readable = await self._state_if_readable(io, played, before)
         except Deadlock as error:
-            raise self._deadlock(played, placed, order, error) from None
-        before, readable = played.final, True
-        try:
-            after = await self._state_after(io, played, before)
-        except ProbeFailed as error:
-            # Two rows instead of one can make `observe` raise: this is a result of the race.
-            if error.where != "observe" or error.__cause__ is None:
-                raise
-            after, readable = f"({error.what})", False
+            raise _deadlock_failed(played, placed, order, error) from None
         for each in placed:
             self._record(played, each, before, after)
             before = after
-        if not readable:
-            self._due.clear()
+        self._due = self._due if readable else []
         return readable
 
-    def _deadlock(self, played: Played, placed: Sequence[_Placed], order: str, error: Deadlock) -> ScheduleFailed:
-        from engagelab_mock.explore.races import deadlock_failed
-
-        played.records += [Record(*each, each[2].attempts[-1], played.final, played.final) for each in placed]
-        return deadlock_failed(played, order, error)
-
-    async def _attempt_crash(self, io: Io, played: Played, placed: _Placed, at: int) -> None:
-        """Attempt a delivery whose handler crashes, and at once again, unless it was acknowledged before the crash."""
+    async def _state_if_readable(self, io: Io, played: Played, before: Any) -> tuple[Any, bool]:
+        """Return the state, or what `observe` raised: two rows instead of one can make it fail, because of a race."""
         __tracebackhide__ = True
-        before, delivery = played.final, placed[2]
-        trace = await self._handlers.crashing(io, self._sender, delivery, at)
-        played.traces.append(trace)
-        after = await self._state_after(io, played, before)
-        if not trace.crashed or delivery.acknowledged:
-            self._record(played, placed, before, after)
-            return
-        played.records.append(Record(*placed, delivery.attempts[-1], before, after))
-        await self._attempt(io, played, placed)
+        try:
+            return await self._state_after(io, played, before), True
+        except ProbeFailed as error:
+            if error.where != "observe" or error.__cause__ is None:
+                raise
+            return f"({error.what})", False
 
     def _struck_by(self, step: Step) -> tuple[tuple[Fault, ...], RetryPolicy]:
         """Return the fault of a step and its retries; raise `UsageError` if this receiver cannot get the fault."""
@@ -398,3 +392,9 @@ class Player:
                 pass
         finally:
             timer.cancel()
+
+
+def _deadlock_failed(played: Played, placed: Sequence[_Placed], order: str, error: Deadlock) -> ScheduleFailed:
+    from engagelab_mock.explore.races import deadlock_failed  # which imports this module
+
+    return deadlock_failed(played, placed, order, error)

@@ -22,7 +22,7 @@ from engagelab_mock.protocol.events import (
 from engagelab_mock.protocol.status import Channel
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
-# No control characters, and no lone surrogates, which no JSON body can carry.
+# Without control characters. Without lone surrogates too: no JSON body can carry them.
 _LOCAL_PART = r"[^@\s\"(),:;<>\[\]\\\x00-\x1f\x7f\ud800-\udfff]{1,64}"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 # `re` compiles it when the first address comes, because that takes as long as importing the rest of this module.

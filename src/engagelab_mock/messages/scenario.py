@@ -227,7 +227,7 @@ def timeline(
 
 
 def along(scenario: Scenario, channels: Sequence[str]) -> Scenario:
-    """Return a scenario with these channels instead of its own: the first for its first, and so on.
+    """Return a scenario with other channels: the first of these replaces its first channel, and so on.
 
     A scenario with more fallbacks than channels ends with the failure on the last channel.
 

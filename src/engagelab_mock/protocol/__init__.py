@@ -1,1 +1,1 @@
-"""The protocol: what goes over the wire. Pure data without I/O or clock."""
+"""The protocol: the data on the wire, without I/O or clock."""

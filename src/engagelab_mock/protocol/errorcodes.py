@@ -8,7 +8,7 @@ from engagelab_mock.errors import UnknownName
 
 
 class ErrorCode(msgspec.Struct, frozen=True):
-    """Describe one error code: where it occurs, its text, and the source that names it.
+    """Describe one error code: its text, its HTTP status, and the source that names it.
 
     >>> error_code(5001).message
     'sender config is invalid'

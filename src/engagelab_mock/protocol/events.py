@@ -1,6 +1,6 @@
-"""The four kinds of row a callback can hold, told apart by which section they have [D][K].
+"""The four kinds of row that a callback can have; each kind has its own section [D][K].
 
-Fields stand in the order of the documents' examples. Decoding passes over fields it does not know.
+Fields stand in the order of the documents' examples. Decoding ignores unknown fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one item of `rows`; `kind` says which of the four it is, `name` what happened.
+    """Hold one item of `rows`; `kind` is one of the four kinds, `name` the identifier of the event.
 
     >>> event = NotificationEvent(itime=1712458844, notification=Notification(event="insufficient_balance"))
     >>> event.kind, event.name
@@ -45,14 +45,14 @@ class StatusData(Section, frozen=True, kw_only=True):
 
 
 class Billing(Section, frozen=True, kw_only=True):
-    """Hold what the message cost; generally only on `sent` [D]."""
+    """Hold the price of the message; generally only on `sent` [D]."""
 
     cost: float
     currency: str = "USD"
 
 
 class ErrorDetail(Section, frozen=True, kw_only=True):
-    """Hold an error's text; there only on errors [S]."""
+    """Hold an error's text; only in rows about errors [S]."""
 
     message: str
 
@@ -145,7 +145,7 @@ class Reply(Section, frozen=True, kw_only=True):
 
 
 class ResponseEvent(Event, frozen=True, kw_only=True):
-    """Report what a user wrote back, such as STOP; both ids are "0" in the documented example [D]."""
+    """Report a reply by a user, such as STOP; both ids are "0" in the documented example [D]."""
 
     kind: ClassVar[str] = "response"
 
@@ -162,7 +162,7 @@ class ResponseEvent(Event, frozen=True, kw_only=True):
 
 
 class Operator(Section, frozen=True, kw_only=True):
-    """Hold who did it: a console user's e-mail or an API key, and from which address [D]."""
+    """Hold who acted: a console user's e-mail or an API key, and the IP address [D]."""
 
     email: str | UnsetType = UNSET
     api_key: str | UnsetType = UNSET
@@ -177,7 +177,7 @@ class AccountLogin(Section, frozen=True, kw_only=True):
 
 
 class KeyManage(Section, frozen=True, kw_only=True):
-    """Hold what was done to an API key [D]."""
+    """Hold an action on an API key [D]."""
 
     action: str
     api_key: str
@@ -185,7 +185,7 @@ class KeyManage(Section, frozen=True, kw_only=True):
 
 
 class TemplateManage(Section, frozen=True, kw_only=True):
-    """Hold what was done to a template [D]."""
+    """Hold an action on a template [D]."""
 
     action: str
     template_id: str
@@ -193,7 +193,7 @@ class TemplateManage(Section, frozen=True, kw_only=True):
 
 
 class ApiCall(Section, frozen=True, kw_only=True):
-    """Hold which call of the REST API was made [D]."""
+    """Hold a call of the REST API [D]."""
 
     api_path: str
     method: str

@@ -1,4 +1,4 @@
-"""The statuses and channels of a message, and what a receiver says that its statuses mean."""
+"""The statuses and channels of a message, and the meaning that an app gives to its statuses."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ class Meaning(NamedTuple):
 
     @classmethod
     def of(cls, effects: object = None, terminal: object = None) -> Meaning:
-        """Return what the arguments `effects` and `terminal` say, or raise `UsageError`."""
+        """Return the meaning that the arguments `effects` and `terminal` declare, or raise `UsageError`."""
         if not isinstance(effects, Mapping | None) or not all(isinstance(name, str) and name for name in effects or ()):
             hint = 'effects={"credits": "verified", "refunds": ["sent_failed", "target_invalid"]}'
             raise UsageError(f"effects maps names to statuses, {effects!r:.100} does not", where="effects", hint=hint)
         causes = {name: statuses_of(given, f"effects[{name!r}]") for name, given in (effects or {}).items()}
         for name, statuses in causes.items():
             if not statuses:
-                raise UsageError("there is no status", where=f"effects[{name!r}]", hint=f'{{"{name}": "verified"}}')
+                raise UsageError("it has no status", where=f"effects[{name!r}]", hint=f'{{"{name}": "verified"}}')
         return cls(causes, () if terminal is None else statuses_of(terminal, "terminal"))
 
     def __bool__(self) -> bool:

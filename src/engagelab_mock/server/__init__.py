@@ -14,7 +14,7 @@ _HOMES = {"ApiServer": "running", "create_app": "app"}
 
 
 def __getattr__(name: str) -> object:
-    # When it is first used: the bundled receiver is served without any of it.
+    # Imported at the first use: the bundled receiver is served without these modules.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -36,7 +36,7 @@ DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
 READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
-#: The longest body that is read, in bytes: one more than the API takes, so that it refuses what is longer.
+#: The most bytes of a body that are read: one more than the API takes, so that it can refuse a longer body.
 _BODY_LIMIT = 1024 * 1024 + 1
 
 
@@ -88,7 +88,7 @@ class ServerApp:
             end()
 
     def on_close(self, end: Callable[[], object]) -> None:
-        """Call this when the app is closed, or now if it is."""
+        """Call a function when the app is closed; call it now if the app is closed already."""
         with self._closing:
             if not self.closed:
                 self._endings.append(end)
@@ -96,7 +96,7 @@ class ServerApp:
         end()
 
     def forget(self, end: Callable[[], object]) -> None:
-        """Do not call this when the app is closed."""
+        """Remove a function that `on_close` has added."""
         with self._closing:
             if end in self._endings:
                 self._endings.remove(end)
@@ -135,7 +135,7 @@ class ServerApp:
 
 
 def _save_webhook(app: ServerApp, request: Request) -> Response:
-    """Validate an address [S], and make the receiver there the only one, however that went."""
+    """Validate an address [S], and make it the only receiver, even if it is not valid."""
     if request.method != "PUT":
         message = f"{request.method[:20]} is not allowed here: PUT is"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", "PUT"),))
@@ -169,7 +169,7 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Call:
-    """Hold one call: its request, body and query, checked, what its path names, and the app it was made to."""
+    """Hold one call: its request, its checked body and query, the values in its path, and the app that got it."""
 
     def __init__(self, app: ServerApp, request: Request, body: Any, query: Any, named: Mapping[str, str]) -> None:
         self.app = app
@@ -185,7 +185,7 @@ class Call:
         return self.app.engagelab
 
     def client_has_gone(self) -> bool:
-        """Tell whether the client has closed its connection; False if the server does not say which that is."""
+        """Tell whether the client has closed its connection; False if the server does not give the connection."""
         connection = self._request.environ.get("werkzeug.socket")
         if connection is None:
             return False
@@ -207,9 +207,9 @@ class Call:
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """Describe one call: what it takes and answers, and the function that answers it.
+    """Describe one call: its input, its answer, and the function that answers it.
 
-    A part of the path in braces stands for any value. `answer` says what `content`, the answer's type, is.
+    A part of the path in braces stands for any value. `answer` describes `content`, the type of the answer.
     """
 
     method: str
@@ -226,7 +226,7 @@ class Operation(msgspec.Struct, frozen=True):
     query: type[msgspec.Struct] = Nothing
     #: The server's guard lets only some clients call it.
     guarded: bool = True
-    #: It forgets something, so no error suggests it.
+    #: It deletes something, so no error suggests it.
     forgets: bool = False
     #: Reasons to refuse it, by HTTP status, in addition to those of every call.
     refused: Mapping[int, str] = msgspec.field(default_factory=dict)
@@ -234,7 +234,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 def fit(template: str, path: str) -> dict[str, str] | None:
-    """Return what a path has in the places of a template's names, or None if it is another path.
+    """Return the values that a path has for a template's names, or None if the path does not fit the template.
 
     >>> fit("/_mock/inbox/{to}", "/_mock/inbox/+6591234567")
     {'to': '+6591234567'}
@@ -280,10 +280,10 @@ def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) ->
 
 
 class Guard:
-    """Let requests pass, or raise `ApiError` for those that may come from a web page elsewhere.
+    """Raise `ApiError` for requests that may come from a web page elsewhere.
 
-    With a token, a request to the control API passes if it carries it. Without one, it must come from this machine and
-    name it by a loopback name: a web page elsewhere can only reach it by another name (DNS rebinding).
+    With a token, a request to the control API passes if it has the token. Without one, the request must come from this
+    machine, and its Host must be a loopback name: a web page elsewhere can only use another name (DNS rebinding).
     """
 
     def __init__(self, token: str = "") -> None:

@@ -188,7 +188,7 @@ class WsgiResponder:
         if body.chunked:
             environ["wsgi.input_terminated"] = True
         for given, value in head.fields.pairs:
-            if "_" in given:  # would look like another header's
+            if "_" in given:  # its key would look like that of another header
                 continue
             key = given.upper().replace("-", "_")
             if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
@@ -202,7 +202,7 @@ class WsgiResponder:
 
 
 class _Answer:
-    """Send an app's answer to one request, framed so that the client sees where it ends."""
+    """Send an app's answer to one request, framed so that the client can see its end."""
 
     def __init__(self, connection: Connection, head: Head, body: Body) -> None:
         self._connection = connection
@@ -243,7 +243,7 @@ class _Answer:
             self._connection.send(before + data)
 
     def end(self) -> None:
-        """Send what ends the answer."""
+        """Send the end of the answer."""
         if not self._connection.begun:
             self.write(b"")
         if self._chunked:

@@ -1,4 +1,4 @@
-"""The control API under /_mock, for what the vendor has no API for: one function for each call, and their list."""
+"""The control API under /_mock, which the vendor does not have: one function for each call, and their list."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _W = TypeVar("_W", bound=Callable[..., Any])
 _CLOCK = "The clock afterwards."
 _NO_BODY = {"body": Nothing, "body_required": False}
 _LIVE_ONLY = {"refused": {409: "3003: the clock is virtual, and does not run."}}
-_NO_RULE = {404: "4001: there is no such rule."}
+_NO_RULE = {404: "4001: the rule is unknown."}
 _RULE = {"to": "+6591234567", "error": 5011, "times": 1}
 _SEND = {"to": "+6591234567", "scenario": "fallback"}
 _EVENT = {"event": "insufficient_balance", "fields": {"remain_balance": -0.5}}
@@ -78,7 +78,7 @@ def answer_control(app: ServerApp, request: Request) -> Response:
         message = f"{request.path[:100]} takes {allowed}, not {request.method[:20]}"
         raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
     safe = list(dict.fromkeys(operation.path for operation in CONTROL if not operation.forgets))
-    # All paths begin alike, so only a high similarity counts. No guess is made that could forget something.
+    # All paths begin alike, so only a high similarity counts. A call that deletes something is never suggested.
     nearest = did_you_mean(request.path[:100], [operation.path for operation in CONTROL], cutoff=0.8)
     if method == "DELETE" or not any(f"'{path}'" in nearest for path in safe):
         nearest = f"there are {', '.join(safe)}; {DOCUMENT} describes all calls"
@@ -126,7 +126,7 @@ def read_inbox(call: Call) -> schemas.Inbox:
     try:
         while True:
             wait = min(_HEARTBEAT, max(0.0, deadline - stopwatch()))
-            # Failures of callbacks are for the test, and not for this client.
+            # The test gets the failures of callbacks; this client does not.
             arrived = run_sync(inbox.arrived(SYNC, wait, stopped=lambda: app.closed, quietly=True))
             if arrived or wait < _HEARTBEAT or app.closed or call.client_has_gone():
                 break
@@ -176,7 +176,7 @@ def set_speed(call: Call) -> schemas.Clock:
 
 @_answers("POST", "/_mock/clock/advance", _CLOCK, body=schemas.Advance, example={"minutes": 5})
 def advance_clock(call: Call) -> schemas.Clock:
-    """Move the clock forward; a virtual clock sends what falls due before the answer."""
+    """Move the clock forward; a virtual clock sends the callbacks that fall due, then answers."""
     given = {name: amount for name, amount in msgspec.structs.asdict(call.body).items() if amount is not UNSET}
     if not given:
         raise ApiError(3002, 'seconds, minutes, hours or days is required, such as {"minutes": 5}')
@@ -236,7 +236,7 @@ def remove_rule(call: Call) -> schemas.Rule:
         if rule.id == call.named["id"]:
             rule.cancel()
             return _as(schemas.Rule, rule)
-    raise ApiError(4001, f"there is no rule {call.named['id'][:100]!r}", http_status=404)
+    raise ApiError(4001, f"unknown rule {call.named['id'][:100]!r}", http_status=404)
 
 
 @_answers(
@@ -313,7 +313,7 @@ def _illegal(error: IllegalTransition) -> ApiError:
     query=schemas.JournalQuery,
 )
 def read_journal(call: Call) -> Response:
-    """Read what happened, and follow what happens."""
+    """Read the journal, and follow it."""
     given = {name: value for name, value in msgspec.structs.asdict(call.query).items() if value is not UNSET}
     limit: int | None = given.pop("limit", None)
     follow: float | str | None = given.pop("follow", None)
@@ -347,7 +347,7 @@ class _Follower:
         self._news.put(None)
 
     def lines(self, limit: int | None, seconds: float) -> Iterator[bytes]:
-        """Yield the lines of what happened, and then of what happens."""
+        """Yield the lines so far, and then each new one."""
         deadline = stopwatch() + seconds
         self._journal.listeners.append(self._heard)
         self._app.on_close(self.end)

@@ -28,7 +28,7 @@ KEPT_CONNECTIONS = 256
 _STANDBYS = 2
 #: Seconds after which a request counts as slow, and another thread takes the lead.
 _STALL = 0.01
-#: How often in a row a standby finds nothing under way before it sleeps until there is.
+#: A standby sleeps until a request begins, once it has found none under way this many times in a row.
 _QUIET = 10
 #: Connections that may wait to be accepted.
 _BACKLOG = 128
@@ -72,7 +72,7 @@ class Listener:
         self._first_limit = first_limit
         self._idle_limit = idle_limit
         self._kept = kept
-        #: The connections that are watched. Only the leader touches it, or who takes the lead from it.
+        #: The connections that are watched. Only the leader, or the thread that takes the lead from it, touches them.
         self._idle = _Idle()
         #: Guards everything below; standbys wait on it.
         self._changed = threading.Condition(threading.Lock())
@@ -145,7 +145,7 @@ class Listener:
                         self._changed.notify()
 
     def _take_lead(self) -> bool:
-        """Wait until there is no leader, or it is stuck; return False if this thread is not needed any more."""
+        """Wait until no thread leads, or the leader is stuck; return False if this thread is not needed any more."""
         quiet = 0
         with self._changed:
             if self._standbys >= _STANDBYS:
@@ -189,7 +189,7 @@ class Listener:
                 self._close(connection)
 
     def _serve(self, connection: Served) -> bool:
-        """Serve what has arrived on a connection, and return whether this thread still leads."""
+        """Serve the requests that have arrived on a connection, and return whether this thread still leads."""
         with self._changed:
             if self._stopped:
                 return True
@@ -223,7 +223,7 @@ class Listener:
                 self._close(connection)
 
     def _accept(self, idle: _Idle) -> None:
-        """Accept all clients that wait, or the last of many would wait for the requests of the others."""
+        """Accept all waiting clients, so that the last of many does not wait for the requests of the others."""
         while True:
             try:
                 connection = self._connect(*self._listening.accept())
@@ -255,7 +255,7 @@ class _Idle:
         self.selector = selectors.DefaultSelector()
         #: Each with the moment at which its time is over.
         self.connections: dict[Served, float] = {}
-        #: The moment at which to look whose time is over.
+        #: The moment at which to look for connections whose time is over.
         self.until = math.inf
 
     def add(self, connection: Served, limit: float) -> None:
@@ -378,7 +378,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """
     where = f"{host}:{port}"
     if not 0 <= port <= 65535:
-        raise UsageError(f"there is no port {port}", where=where, hint="ports go from 0 (any free one) to 65535")
+        raise UsageError(f"{port} is not a port", where=where, hint="ports go from 0 (any free one) to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

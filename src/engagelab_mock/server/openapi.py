@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of everything the server answers, generated from the types of what it takes and answers."""
+"""The OpenAPI 3.1 document of the server, generated from the types of its requests and answers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from engagelab_mock.server.control import CONTROL
 from engagelab_mock.server.rest import REST, Error
 
 _DESCRIPTION = """\
-EngageLab OTP's REST API on your own machine, and what the real service has no API for.
+EngageLab OTP's REST API on your own machine, and a control API that the real service does not have.
 
-`/v1` follows EngageLab's public documentation. Where that is silent, this server does what seems likely, and its \
-documentation says so on the page "Known and unknown". `/_mock` is this project's own.
+`/v1` follows EngageLab's public documentation. If that leaves a behaviour open, this server does the most likely \
+thing: the page "Known and unknown" of its documentation lists these cases. `/_mock` is the control API.
 """
 _REF = "#/components/schemas/{name}"
 _RECIPIENT = {
@@ -39,7 +39,7 @@ _CONTROL_ERRORS = {
     401: "2001: the token is missing or wrong.",
     403: "2004: the request came from elsewhere.",
 }
-#: The names in paths, and what they stand for.
+#: The names in paths, each with its description and its schema.
 _NAMED: dict[str, tuple[str, Any]] = {
     "to": ("A phone number or e-mail address.", {"$ref": _REF.format(name="Recipient")}),
     "id": ("The rule's id.", {"type": "string", "minLength": 1}),

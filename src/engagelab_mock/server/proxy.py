@@ -64,7 +64,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     path: str
     headers: Headers
     body: bytes
-    #: Whether `body` is the whole body, and not the first part of one that is too long to be kept.
+    #: Whether `body` is complete. A body that is too long to be kept is cut off.
     whole: bool
     #: The receiver's status; None without an answer.
     status: int | None
@@ -184,7 +184,7 @@ class RecordingProxy:
 
 
 class _SenderFailed(Exception):
-    """Say which status to answer to a sender that did not send its whole body, and why."""
+    """Hold the status of the answer to a sender that did not send its whole body, and the reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -295,7 +295,7 @@ class _Passage:
         self._send([*lines, *answer.fields.without(dropped), *framing], parts, closes=closes)
 
     def _answer_for(self, failure: Exception) -> None:
-        """Answer for a receiver that did not."""
+        """Answer in place of a receiver that did not answer."""
         status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(failure, TimeoutError) else HTTPStatus.BAD_GATEWAY
         text = b"" if self._head.method == "HEAD" else f"engagelab-mock record: {_explain(failure)}\n".encode()
         head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n"
@@ -321,7 +321,7 @@ def _hop_by_hop(fields: Fields) -> set[str]:
 
 
 def _read(body: Body) -> Iterator[bytes]:
-    """Read a body in parts, and raise `CutOff` if it is shorter than it says."""
+    """Read a body in parts, and raise `CutOff` if it is shorter than announced."""
     while not body.ended and (part := body.read(_PART)):
         yield part
     if not body.ended:

@@ -1,4 +1,4 @@
-"""What EngageLab's own API takes and answers, as types that the OpenAPI document is generated from."""
+"""The requests and answers of EngageLab's own API, as types from which the OpenAPI document is generated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Language = Annotated[str, Meta(extra_json_schema={"enum": [*LANGUAGES]})]
 class Error(msgspec.Struct):
     """The answer to every call that is not accepted."""
 
-    code: Annotated[int, Meta(description=f"What went wrong: {_CODES}.")]
+    code: Annotated[int, Meta(description=f"The error: {_CODES}.")]
     message: str
 
 
@@ -36,7 +36,7 @@ class Success(msgspec.Struct):
 
 
 class Template(msgspec.Struct):
-    """Which template to send, and what to fill in."""
+    """The template to send, and the values to fill in."""
 
     id: Id
     language: Annotated[
@@ -107,7 +107,7 @@ class VerifyCodeConfig(msgspec.Struct):
 
 
 class DefaultConfig(msgspec.Struct):
-    """What a ready-made text contains."""
+    """The parts of a ready-made text."""
 
     contain_security: bool
     contain_expire: bool
@@ -289,7 +289,7 @@ REST = (
         "Get a template",
         "The template in full.",
         TemplateSummary,
-        refused={400: "4001: there is no such template."},
+        refused={400: "4001: the template is unknown."},
     ),
     Operation(
         "DELETE",
@@ -298,7 +298,7 @@ REST = (
         "Delete a template",
         "Deleted.",
         Success,
-        refused={400: "4001: there is no such template."},
+        refused={400: "4001: the template is unknown."},
     ),
     Operation(
         "PUT",

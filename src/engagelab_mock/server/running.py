@@ -60,7 +60,7 @@ class ApiServer:
         """Return environment variables that configure an app in another process.
 
         The credentials are the pair that the server requires, or the vendor's sandbox's if it accepts any. NO_PROXY
-        is this process's own and the server, so that an app does not send its requests to HTTP_PROXY.
+        has this process's value and the server's host, so that an app does not send its requests to HTTP_PROXY.
         """
         api = self.engagelab._engine.api_settings
         settings = self.engagelab.receivers[0].settings if self.engagelab.receivers else None
@@ -71,7 +71,7 @@ class ApiServer:
             "ENGAGELAB_WEBHOOK_USERNAME": settings.username if settings else SANDBOX_USERNAME,
             "ENGAGELAB_WEBHOOK_SECRET": settings.secret if settings else SANDBOX_SECRET,
             "ENGAGELAB_MOCK_SERVER": self.url,
-            # Programs read one of the two, and which differs between them.
+            # Some programs read only the one, others only the other.
             **dict.fromkeys(("NO_PROXY", "no_proxy"), _without_proxy(str(urlsplit(self.url).hostname))),
         }
 

@@ -1,4 +1,4 @@
-"""What the control API takes and answers, as types that requests are checked by and the document is made from."""
+"""The requests and answers of the control API, as types: the server checks requests by them and documents them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Pending(msgspec.Struct):
 
 
 class Clock(msgspec.Struct):
-    """The server's clock, and what is due later."""
+    """The server's clock, and the callbacks and other events that are due later."""
 
     kind: Literal["virtual", "live"]
     time: Annotated[float, Meta(description="Unix seconds.")]
@@ -108,7 +108,7 @@ class Clock(msgspec.Struct):
 
     @classmethod
     def of(cls, clock: Any) -> Clock:
-        """Return a clock as it is described."""
+        """Return the description of a clock."""
         virtual, pending = isinstance(clock, VirtualClock), clock.pending
         return cls(
             kind="virtual" if virtual else "live",
@@ -121,7 +121,7 @@ class Clock(msgspec.Struct):
 
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """By how much the clock moves: at least one of these. The sum counts."""
+    """How far the clock moves: the sum of these. At least one is required."""
 
     seconds: Amount | UnsetType = UNSET
     minutes: Amount | UnsetType = UNSET
@@ -147,7 +147,7 @@ class Scenario(msgspec.Struct):
 
     @classmethod
     def of(cls, scenario: BuiltIn) -> Scenario:
-        """Return a scenario as it is described."""
+        """Return the description of a scenario."""
         steps = scenario.transitions
         return cls(
             scenario.name,
@@ -196,7 +196,7 @@ class Rules(msgspec.Struct):
 
 
 class NewSend(msgspec.Struct, forbid_unknown_fields=True):
-    """What is sent, as `EngageLab.send` takes it."""
+    """A message to send, with the options of `EngageLab.send`."""
 
     to: Annotated[To | None, Meta(description="The recipient. Default: a generated one.")] = None
     scenario: Played | None = None
@@ -234,12 +234,12 @@ class SentDelivery(msgspec.Struct):
     attempts: int
     http_status: int | None
     error: Annotated[str | None, Meta(description="Why it is not acknowledged.")]
-    hint: Annotated[str | None, Meta(description="What to try next.")]
+    hint: Annotated[str | None, Meta(description="The next thing to try.")]
     retry_at: Annotated[float | None, Meta(description="When it is sent again, in Unix seconds of the server's clock.")]
 
     @classmethod
     def of(cls, delivery: Delivery) -> SentDelivery:
-        """Return a delivery as it is described."""
+        """Return the description of a delivery."""
         last = delivery.attempts[-1] if delivery.attempts else None
         again = last is not None and not delivery.closed and delivery.due is not None and delivery.due > last.at
         return cls(
@@ -260,16 +260,16 @@ class Sent(msgspec.Struct):
     message_id: str
     to: str
     scenario: str
-    statuses: Annotated[list[str], Meta(description="What the scenario sends.")]
+    statuses: Annotated[list[str], Meta(description="The statuses of the scenario.")]
     sent: Annotated[list[str], Meta(description="The statuses that were sent so far.")]
     pending: Annotated[list[str], Meta(description="The statuses that are sent later, by the server's clock.")]
     not_sent: Annotated[list[str], Meta(description="The statuses that are not sent; `problem` says why.")]
-    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
+    problem: Annotated[str | None, Meta(description="Why something was not sent or not acknowledged.")]
     deliveries: list[SentDelivery]
 
     @classmethod
     def of(cls, run: Run, *, pending: bool) -> Sent:
-        """Return a message as it is described; `pending` says whether what was not sent so far still will be."""
+        """Return the description of a message; with `pending`, its unsent statuses are still to come."""
         planned, sent = run.scenario.statuses, run.statuses
         unsent = list((Counter(planned) - Counter(sent)).elements())
         not_sent = [] if pending else unsent
@@ -290,18 +290,18 @@ class SentEvent(msgspec.Struct):
     """The event that was sent, and its callbacks so far."""
 
     event: str
-    problem: Annotated[str | None, Meta(description="What was not sent or not acknowledged, and why.")]
+    problem: Annotated[str | None, Meta(description="Why something was not sent or not acknowledged.")]
     deliveries: list[SentDelivery]
 
     @classmethod
     def of(cls, event: str, deliveries: Sequence[Delivery], *, pending: bool) -> SentEvent:
-        """Return an event as it is described."""
+        """Return the description of an event."""
         not_sent = [] if deliveries or pending else [event]
         return cls(event, _problem(deliveries, not_sent), list(map(SentDelivery.of, deliveries)))
 
 
 def _problem(deliveries: Sequence[Delivery], not_sent: Sequence[str]) -> str | None:
-    """Say what was not acknowledged or not sent, and why; None if everything was, so far."""
+    """Say which statuses were not acknowledged or not sent, and why; None if all is well so far."""
     left = f"not sent: {', '.join(not_sent)}" if not_sent else ""
     for delivery in deliveries:
         if delivery.attempts and (why := delivery.attempts[-1].error):
@@ -330,7 +330,7 @@ class JournalQuery(msgspec.Struct, forbid_unknown_fields=True):
     follow: (
         Annotated[
             Annotated[float, Meta(ge=0, le=FOLLOW_LIMIT)] | Literal["", "true"],
-            Meta(description="How many seconds to continue with what happens. Without a value: until you disconnect."),
+            Meta(description="How many seconds to follow the journal. Without a value: until you disconnect."),
         ]
         | UnsetType
     ) = UNSET
@@ -351,14 +351,14 @@ class Record(msgspec.Struct):
     elapsed_ms: float | UnsetType = UNSET
     outcome: Outcome | UnsetType = UNSET
     error: str | UnsetType | None = UNSET
-    message: Annotated[str, Meta(description="What was wrong with a refused input.")] | UnsetType = UNSET
+    message: Annotated[str, Meta(description="The error of a refused input.")] | UnsetType = UNSET
     hint: str | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType = UNSET
     body: str | UnsetType = UNSET
 
 
 class Webhook(msgspec.Struct, forbid_unknown_fields=True):
-    """Where callbacks go; username and secret sign them, and go together. Without both, they stay as they are."""
+    """Where callbacks go. Username and secret sign them: give both, or none to keep the present ones."""
 
     url: Annotated[str, Meta(extra_json_schema={"pattern": "^https?://"})]
     username: str | UnsetType = UNSET
@@ -366,7 +366,7 @@ class Webhook(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SavedWebhook(msgspec.Struct):
-    """Where callbacks go was saved, and the address was validated."""
+    """The address for callbacks was saved and validated."""
 
     code: Literal[0]
     message: Literal["success"]

@@ -49,7 +49,7 @@ class DeliverOptions(TypedDict, total=False):
 
 
 class SendOptions(DeliverOptions, total=False):
-    """Say what is sent. Every key is optional; None is its default."""
+    """Hold the options of `send`. Every key is optional; None is its default."""
 
     #: The name of a scenario, a `Scenario`, or a list of statuses. Default: "verified".
     scenario: ScenarioChoice | None
@@ -203,7 +203,7 @@ class Acceptance(msgspec.Struct):
 
     @property
     def run(self) -> Run:
-        """Return what `send` returns."""
+        """Return the result of `send`."""
         return Run(self.message, self.terms.scenario, self.sending.deliveries)
 
 
@@ -362,7 +362,7 @@ def _template(engine: Engine, template_id: str) -> Template | None:
 
     template = engine.templates.find(template_id)
     if template is None and engine.api_settings.strict_templates:
-        raise ApiError(4001, "config not exist", hint=f"there is no template {template_id!r:.80}")
+        raise ApiError(4001, "config not exist", hint=f"unknown template {template_id!r:.80}")
     if template is not None and template.status != APPROVED:
         raise ApiError(3013, hint=f"engagelab.audit_template({template_id!r}, 'approved')")
     return template

@@ -140,7 +140,7 @@ class BulkSend:
         self._sendings: list[tuple[int, Sending]] = []
 
     def send(self) -> list[Run]:
-        """Send from threads. Call an in-process ASGI app from tasks of its own event loop instead."""
+        """Send from threads. Call an in-process ASGI app from tasks of the app's event loop instead."""
         __tracebackhide__ = True
         apps: list[Any] = [
             receiver.transport for receiver in self._engine.receivers if receiver.transport.name == "asgi"

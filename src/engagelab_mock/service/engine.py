@@ -73,7 +73,7 @@ class once(Generic[T]):
 
 
 class ExploreState:
-    """Hold what an engine keeps of its explorations and checks.
+    """Hold an engine's records of its explorations and checks.
 
     >>> ExploreState().replaying is None
     True
@@ -82,7 +82,7 @@ class ExploreState:
     __slots__ = ("count", "explorations", "played", "progress", "replaying", "reports")
 
     def __init__(self) -> None:
-        #: A token that every exploration plays instead of its own schedules; None plays those.
+        #: The token that every exploration plays. None: each plays all its schedules.
         self.replaying: str | None = None
         #: The schedule that was played last. After an exploration: the schedule that failed.
         self.played: Any = None
@@ -326,9 +326,9 @@ class Engine:
 
     @property
     def receiver(self) -> Receiver:
-        """Return the first receiver; raise `UsageError` if there is none."""
+        """Return the first receiver; raise `UsageError` without one."""
         if not self.receivers:
-            raise UsageError("there is no receiver yet", where="EngageLab", hint="engagelab.save_receiver(…) adds one")
+            raise UsageError("it has no receiver yet", where="EngageLab", hint="engagelab.save_receiver(…) adds one")
         return self.receivers[0]
 
     def advance_quietly(self, seconds: float) -> float:

@@ -26,13 +26,13 @@ _CALLBACK_PATIENCE = 3.0
 #: How many failures are kept for the next caller that settles.
 _KEPT = 100
 
-#: What to call instead in an event loop, for each synchronous reader.
+#: The call to use instead in an event loop, for each synchronous reader.
 _TWINS = {
     "journal": "`await engagelab.asettle()` sends them; then read engagelab.journal",
     "inbox": "`await engagelab.ainbox(…)` sends them and returns the inbox",
     "inbox, wait": "`inbox = await engagelab.ainbox(…)` sends them; then `await inbox.await_(…)`",
     "pending": "`await engagelab.asettle()` sends them; engagelab.clock.pending lists them as they are",
-    "with EngageLab(…)": "`await engagelab.asettle()` at the end of the block sends them, and raises what fails",
+    "with EngageLab(…)": "`await engagelab.asettle()` at the end of the block sends them, and raises the first failure",
 }
 
 
@@ -153,7 +153,7 @@ class Outbox:
                 if not required:
                     return False
                 raise UsageError(
-                    f"another thread is sending, and nothing was delivered for {_SETTLE_PATIENCE:g} s", where="settle"
+                    f"another thread is sending, but delivered nothing for {_SETTLE_PATIENCE:g} s", where="settle"
                 )
             try:
                 await self._send_open(io)

@@ -9,7 +9,7 @@ time to the entry. All of this holds for virtual, system and live clocks, and fo
 One lock: `clock.condition.lock`. It guards the agenda, the states of scheduled callbacks (`State`), the counts
 `Sending.remaining`, the right to advance, and the list of accepted messages. It is an RLock. It is held for moments and
 never while a receiver is called, so a handler may call the API or send. Lock order: this lock first, then the locks of
-the journal, the rules and the store. Code that holds one of those never takes this one. So there is no cycle.
+the journal, the rules and the store. Code that holds one of those never takes this one, so a cycle is not possible.
 
 One condition: `clock.condition`. All waiting is done on it. Threads block on it; tasks wait without blocking their
 event loop. It is notified when the earliest entry changes, when a callback is finished or withdrawn, when the right to
@@ -20,9 +20,9 @@ of an event loop share the right of their thread.
 
 - Another thread waits until the right is free or its own sending is finished. The owner runs every entry in the order
   of time, so it also finishes the sendings of waiting threads.
-- Tasks of one event loop advance together. Each task runs the entries of its own sending, and those that no task waits
-  for. Entries that are due at the same moment go out concurrently. The time moves only when no entry is under way.
-  `_may_take` is this rule.
+- Tasks of one event loop advance together. Each task runs the entries of the sending that it waits for, and entries
+  that no task waits for. Entries that are due at the same moment go out concurrently. The time moves only when no
+  entry is under way. `_may_take` is this rule.
 - A receiver may call back into this package while an entry is sent to it. That caller needs no right, because the
   owner waits for it. The context variable `_ADVANCING` shows this. Such a caller advances at once.
 
@@ -35,7 +35,7 @@ States of a scheduled callback:
 
     held --release--> scheduled --taken off the agenda--> delivering --every receiver was tried--> delivered
       |                   |
-      +-----withdraw------+-----> withdrawn                A retry is a scheduled callback of its own.
+      +-----withdraw------+-----> withdrawn                A retry is another scheduled callback.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class Scheduler:
                 with lock:
                     head = clock.head()
                     entry, wait = None, math.inf
-                    # A thread cannot wait for the tasks of its own event loop.
+                    # A thread cannot wait for the tasks of the event loop that it runs.
                     if nested or io is SYNC or self._may_take(sending, head):
                         if head is None:
                             break
@@ -354,7 +354,7 @@ class Scheduler:
             self.condition.notify()
 
     def use_worker(self, post: Post | None, take_back: TakeBack = lambda message_id, deliveries: ()) -> None:
-        """Let a worker make the attempts, or again the threads that advance."""
+        """Let a worker make the attempts; with None, the threads that advance make them again."""
         with self.lock:
             self.post, self.take_back = post, take_back
             self.condition.notify()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from engagelab_mock.clock import Clock
 from engagelab_mock.delivery.faults.catalogue import FAULTS
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.receiver import Receiver
@@ -168,9 +169,13 @@ class ReceiverMachine(RuleBasedStateMachine):
     def receiver(self) -> Receiver:
         """Return the receiver under test, with its `observe`; called once for each example.
 
-        Its `prepare`, `reset` and `wait_idle` are used as `explore` uses them.
+        Its `prepare`, `reset`, `wait_idle` and `set_time` are used as `explore` uses them.
         """
         raise NotImplementedError(f"{type(self).__name__}.receiver must return the receiver under test")
+
+    def clock(self) -> Clock | None:
+        """Return the clock that the app reads; default: a new virtual clock for each example."""
+        return None
 
     def reset(self) -> None:
         """Reset the receiver's app before each playing; by default, the receiver's own `reset` does."""
@@ -217,7 +222,7 @@ class ReceiverMachine(RuleBasedStateMachine):
             options["reset"] = self.reset
         # Without a reset, the app still knows the messages of the examples before, and of earlier runs.
         seed = 0 if receiver.reset or "reset" in options else os.urandom(8).hex()
-        with EngageLab(receiver, seed=seed) as engagelab:
+        with EngageLab(receiver, clock=self.clock(), seed=seed) as engagelab:
             try:
                 engagelab.replay(self.schedule.token, **options)
             except ScheduleFailed as error:

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import sqlite3
-import time
 from typing import Any
 
 import msgspec
@@ -135,7 +134,10 @@ class CorrectReceiver:
         return hmac.new(SECRET.encode(), f"{timestamp}{nonce}{username}".encode(), "sha256").hexdigest()
 
     def is_timely(self, timestamp: str) -> bool:
-        return abs(time.time() - int(timestamp)) <= 300
+        return abs(self.now() - int(timestamp)) <= 300
+
+    def now(self) -> float:
+        return self.store.now()
 
     def decode(self, body: bytes) -> dict[str, Any]:
         try:
@@ -205,6 +207,11 @@ def observe(store: Store, message_id: str) -> dict[str, Any]:
     effects = store.effects(message_id)
     known = [status for status, _ in effects if status in ALONG]
     return {"status": max(known, key=ALONG.__getitem__, default=None), "effects": sorted(effects)}
+
+
+def observe_account(store: Store) -> dict[str, Any]:
+    """Return how many effects all messages together have had, by their kinds."""
+    return store.totals()
 
 
 def _refuse(constant: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tests.checks.receivers.correct import CorrectReceiver, observe
+from tests.checks.receivers.correct import CorrectReceiver, observe, observe_account
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.store import Store
 
@@ -35,6 +35,8 @@ class Mutant(msgspec.Struct, frozen=True):
     app: Callable[[Any], Any] = on_flask
     #: Returns the state of a message.
     observe: Callable[[Store, str], Any] = observe
+    #: Returns the state of the account.
+    observe_account: Callable[[Store], Any] = observe_account
 
     @property
     def fails_in_process(self) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.checks.receivers import (
     acknowledging,
+    concurrent,
     duplicating,
+    late,
     meaning,
     ordering,
     reading,
@@ -18,10 +20,12 @@ MUTANTS = [
     *acknowledging.MUTANTS,
     *verifying.MUTANTS,
     *duplicating.MUTANTS,
+    *late.MUTANTS,
     *ordering.MUTANTS,
     *unknown_messages.MUTANTS,
     *reading.MUTANTS,
     *vocabulary.MUTANTS,
     *wired.MUTANTS,
     *meaning.MUTANTS,
+    *concurrent.MUTANTS,
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,7 @@ CREATE TABLE IF NOT EXISTS nonces (nonce TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS effects (message_id TEXT NOT NULL, status TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS by_message ON effects (message_id);
 CREATE TABLE IF NOT EXISTS issued (message_id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS clock (ahead REAL NOT NULL);
 """
 
 
@@ -44,6 +46,23 @@ class Store:
         query = "SELECT status, detail FROM effects WHERE message_id = ? ORDER BY rowid"
         with self._connection() as db:
             return db.execute(query, [message_id]).fetchall()
+
+    def totals(self) -> dict[str, int]:
+        """Return how many effects of each kind there are."""
+        with self._connection() as db:
+            return dict(db.execute("SELECT status, count(*) FROM effects GROUP BY status").fetchall())
+
+    def now(self) -> float:
+        """Return the time of the receiver, in every process."""
+        with self._connection() as db:
+            (ahead,) = db.execute("SELECT coalesce(max(ahead), 0) FROM clock").fetchone()
+        return time.time() + float(ahead)
+
+    def set_time(self, now: float | None) -> None:
+        """Set the time of the receiver; with None, it is right again."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM clock")
+            db.executemany("INSERT INTO clock VALUES (?)", [] if now is None else [[now - time.time()]])
 
     def message_ids(self) -> set[str]:
         """Return the messages that had an effect."""

@@ -98,17 +98,17 @@ class BelievesTheHeadersUsername(CorrectReceiver):
 
 class LooksAtTheFutureAlone(CorrectReceiver):
     def is_timely(self, timestamp: str) -> bool:
-        return int(timestamp) - time.time() <= 300
+        return int(timestamp) - self.now() <= 300
 
 
 class LooksAtThePastAlone(CorrectReceiver):
     def is_timely(self, timestamp: str) -> bool:
-        return time.time() - int(timestamp) <= 300
+        return self.now() - int(timestamp) <= 300
 
 
 class AllowsTwoMinutes(CorrectReceiver):
     def is_timely(self, timestamp: str) -> bool:
-        return abs(time.time() - int(timestamp)) <= 120
+        return abs(self.now() - int(timestamp)) <= 120
 
 
 class TakesTimestampsForNumbers(CorrectReceiver):

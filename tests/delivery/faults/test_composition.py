@@ -1,4 +1,4 @@
-"""Faults together, faults on some callbacks only, and what a failure means once a fault is declared."""
+"""Faults together, faults on some callbacks only, and the meaning of a failure once a fault is declared."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_faults_of_one_stage_strike_in_the_order_given() -> None:
 @pytest.mark.parametrize(
     "order", [["lowercase_headers", "missing_signature"], ["missing_signature", "truncated_signature"]]
 )
-def test_a_fault_finds_the_signature_whatever_was_declared_before_it(order: list[str]) -> None:
+def test_a_fault_finds_the_signature_after_any_other_fault(order: list[str]) -> None:
     with EngageLab() as engagelab:
         run = engagelab.send("+6591234567", scenario=["plan"], fault=order)
     assert "x-callback-id" not in run.deliveries[0].callback.headers

@@ -20,7 +20,7 @@ from tests.receivers.on_asgi import AsgiReceiver
 from tests.receivers.serving import Serving, in_process, on_werkzeug
 from tests.receivers.store import Store
 
-#: How long a test waits for what must happen, in seconds.
+#: How long a test waits for an event that must come, in seconds.
 PATIENCE = 10
 
 ONCE = ["plan", "sent", "delivered"]
@@ -67,7 +67,7 @@ def test_a_lost_acknowledgement_brings_the_callback_again(
     assert lost.response is not None
     assert [[str(each) for each in attempt.faults] for attempt in (lost, again)] == [["ack_lost"], []]
     assert lost.callback.headers["X-CALLBACK-ID"] != again.callback.headers["X-CALLBACK-ID"]
-    # It comes again after what was sent meanwhile.
+    # It comes again after the callbacks that were sent meanwhile.
     assert sorted(store.effects) == sorted(effects)
 
 
@@ -94,7 +94,7 @@ def test_the_sender_gives_up_while_the_handler_still_works(
 
 @either_kind
 @pytest.mark.parametrize("serving", [in_process, on_werkzeug])
-def test_a_reset_leaves_the_receiver_with_what_it_committed(
+def test_after_a_reset_the_receiver_has_its_committed_rows(
     serving: Serving, kind: type[CorrectReceiver], effects: list[str], store: Store
 ) -> None:
     receiver = Finishing(kind(store))
@@ -140,7 +140,7 @@ def test_an_error_after_the_commit_brings_the_callback_again(
     assert sorted(store.effects) == sorted(effects)
 
 
-def test_what_the_receiver_refused_stays_refused(store: Store) -> None:
+def test_a_refused_callback_stays_refused(store: Store) -> None:
     with in_process(CorrectReceiver(store).app) as target, EngageLab(target) as engagelab:
         [delivery] = engagelab.send("+6591234567", scenario=["plan"], fault=["wrong_secret", "bad_gateway"]).deliveries
     assert delivery.attempts[0].error == "answered 401 UNAUTHORIZED; only 200 acknowledges"
@@ -207,7 +207,7 @@ async def test_duplicates_at_once_in_the_tests_loop(racy: bool, effects: list[st
     assert (run.acknowledged, app.most_at_once, store.effects) == (True, 3, effects)
 
 
-def test_a_copy_that_fails_is_what_the_delivery_is_judged_by() -> None:
+def test_a_copy_that_fails_decides_about_the_delivery() -> None:
     answers = iter(["200 OK", "500 Oops", "200 OK"])
     turn = threading.Lock()
 

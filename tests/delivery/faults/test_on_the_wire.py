@@ -19,7 +19,7 @@ USERNAME, SECRET = "acme", "s3cret"
 
 
 class Request:
-    """One request, byte for byte, beside the body it has honestly and the signature of the callback before it."""
+    """One request, byte for byte, with the undamaged body and the signature of the callback before it."""
 
     def __init__(self, raw: bytes, *, honest_body: bytes, earlier: str) -> None:
         head, _, self.body = raw.partition(b"\r\n\r\n")
@@ -322,7 +322,7 @@ def hanging_up(conversation: Conversation) -> None:
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_what_a_fault_puts_on_the_wire(name: str) -> None:
+def test_a_fault_s_bytes_on_the_wire(name: str) -> None:
     with Peer(listening if name == "kept_connection" else hanging_up) as peer:
         receiver = Receiver.http(f"{peer.url}/engagelab", username=USERNAME, secret=SECRET)
         with EngageLab(receiver) as engagelab:
@@ -339,7 +339,7 @@ def test_what_a_fault_puts_on_the_wire(name: str) -> None:
     assert [str(each) for each in delivery.attempts[0].faults] == [str(fault(name, **options))]
 
 
-def test_no_fault_is_left_out() -> None:
+def test_every_fault_has_a_case() -> None:
     assert sorted([*LOOKS, "request_lost"]) == sorted(FAULTS)
 
 

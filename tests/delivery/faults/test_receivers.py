@@ -1,4 +1,4 @@
-"""Every fault against a correct receiver and against a mutant that it exposes, judged by what they keep."""
+"""Every fault against a correct receiver and against a mutant that it exposes, judged by the data they keep."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CRASHED = Seen("500", REST)
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One fault: what a correct receiver makes of it, and what a mutant does."""
+    """One fault, with its effect on a correct receiver and on a mutant."""
 
     fault: Fault
     correct: Seen
@@ -125,7 +125,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 
 
 def see(store: Store, run: Run) -> Seen:
-    """Look at what came of a run; the callbacks that were not struck must have been acknowledged."""
+    """Return the results of a run; the callbacks without the fault must have been acknowledged."""
     plan, sent, delivered = run.deliveries
     assert plan.acknowledged
     assert delivered.acknowledged
@@ -167,7 +167,7 @@ def test_the_mutant_passes_for_correct_without_the_fault(case: Case, store: Stor
         assert store.effects == ALL
 
 
-def test_a_mutant_that_reads_nan_keeps_what_is_no_json(store: Store) -> None:
+def test_a_mutant_that_reads_nan_keeps_invalid_json(store: Store) -> None:
     with in_process(mutants.ReadsWhatPythonReads(store).app) as target, EngageLab(target) as engagelab:
         engagelab.send("+6591234567", scenario=["plan"], fault="nan")
     assert store.unreadable_bodies == 1
@@ -191,5 +191,5 @@ def test_a_mutant_that_believes_the_body_changes_its_mind_about_the_recipient(st
 ELSEWHERE = ["short_body", "request_lost", "ack_lost", "bad_gateway", "give_up", "reset", "duplicate"]
 
 
-def test_no_fault_is_left_out() -> None:
+def test_every_fault_has_a_case() -> None:
     assert sorted([case.fault.name for case in CASES] + ELSEWHERE) == sorted(FAULTS)

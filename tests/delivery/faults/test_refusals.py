@@ -1,4 +1,4 @@
-"""What cannot be a fault, or cannot strike, is refused where it is written, and nothing is sent."""
+"""A fault that is misspelt or cannot be applied is refused at its line, before anything is sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_misspelt_fault(name: Any, hint: str) -> None:
         engagelab.journal.assert_nothing_sent()
 
 
-def test_what_is_no_fault_at_all() -> None:
+def test_a_value_that_is_not_a_fault() -> None:
     with EngageLab() as engagelab:
         nothing: Any = 7
         assert "not 7" in str(refused(lambda: engagelab.send("+6591234567", fault=nothing)))
@@ -105,7 +105,7 @@ def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
 
 @pytest.mark.parametrize("name", OVER_HTTP)
 @pytest.mark.parametrize("transport", ["wsgi", "asgi"])
-def test_what_needs_a_wire_is_refused_in_process(name: str, transport: str) -> None:
+def test_a_fault_of_the_connection_is_refused_in_process(name: str, transport: str) -> None:
     receivers = {
         "wsgi": Receiver.wsgi(wsgi_app, username="acme", secret="s3cret"),
         "asgi": Receiver.asgi(asgi_app, username="acme", secret="s3cret"),
@@ -114,7 +114,7 @@ def test_what_needs_a_wire_is_refused_in_process(name: str, transport: str) -> N
         error = refused(lambda: engagelab.send("+6591234567", fault=name))
         assert str(error) == (
             f"fault: the {transport} transport cannot send the fault {name!r}\n"
-            "  hint: use Receiver.http(…): there is no wire in process"
+            "  hint: use Receiver.http(…): a call in process uses no connection"
         )
         assert [refusal.error for refusal in engagelab.journal.refusals] == [error]
         engagelab.journal.assert_nothing_sent()
@@ -122,7 +122,7 @@ def test_what_needs_a_wire_is_refused_in_process(name: str, transport: str) -> N
 
 
 @pytest.mark.parametrize("name", ABOUT_THE_SIGNATURE)
-def test_what_is_about_the_signature_needs_one(name: str) -> None:
+def test_a_fault_of_the_signature_needs_a_signature(name: str) -> None:
     with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab:
         error = refused(lambda: engagelab.notify("insufficient_balance", fault=name))
         assert f"the fault {name!r} changes the signature, but this receiver's callbacks are not signed" in str(error)
@@ -153,7 +153,7 @@ async def test_there_must_be_something_to_replay_in_an_event_loop() -> None:
         assert engagelab.pending == []
 
 
-def test_only_what_was_genuine_is_replayed() -> None:
+def test_only_genuine_signatures_are_replayed() -> None:
     def accepting(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         return []

@@ -1,4 +1,4 @@
-"""ASGI apps, called in process: what they are given, and what can come of it."""
+"""ASGI apps, called in process: their input, and the possible outcomes."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ async def test_asend_calls_the_app_in_the_tests_own_loop() -> None:
 
 
 @pytest.mark.asyncio
-async def test_asend_raises_what_send_raises() -> None:
+async def test_asend_raises_the_same_as_send() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.Event().wait()
 

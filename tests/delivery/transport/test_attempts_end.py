@@ -23,7 +23,7 @@ PATIENCE = 10
 
 
 class Odd(BaseException):
-    """An exception that is none of Python's own."""
+    """An exception that Python itself never raises."""
 
 
 KINDS: list[type[BaseException]] = [asyncio.CancelledError, SystemExit, GeneratorExit, Odd]
@@ -233,7 +233,7 @@ def test_a_wsgi_app_that_raises_when_the_client_is_gone(kind: type[BaseException
 
 
 @pytest.mark.parametrize("way", ["send", "send_many", "duplicate"])
-def test_a_task_of_the_app_that_exits_stops_the_loop_and_no_attempt_stays_open(
+def test_a_task_of_the_app_that_exits_stops_the_loop_and_closes_every_attempt(
     way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Asyncio lets SystemExit out of the loop at once. The app itself still waits then."""
@@ -261,7 +261,7 @@ def test_a_task_of_the_app_that_exits_stops_the_loop_and_no_attempt_stays_open(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-# ---- Ctrl-C, and what else signals raise ----
+# ---- Ctrl-C, and other exceptions that signals raise ----
 
 
 @pytest.mark.parametrize("answered", [False, True])

@@ -1,4 +1,4 @@
-"""A client that hangs up, as apps in process see it: at the very places where a server would tell them."""
+"""A client that hangs up, as apps in process see it: at the same points as behind a server."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_a_starlette_app_in_the_tests_loop(name: str) -> None:
     assert len(log) == (name != "request_lost")
 
 
-def test_what_an_asgi_app_sends_to_who_has_gone_is_dropped() -> None:
+def test_an_asgi_app_s_answer_to_a_client_that_has_gone_is_dropped() -> None:
     log: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

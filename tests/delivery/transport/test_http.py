@@ -37,7 +37,7 @@ def closed_port() -> int:
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
-    """Give a port whose backlog is full: the system drops what would connect to it."""
+    """Give a port whose backlog is full: the system drops every new connection to it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

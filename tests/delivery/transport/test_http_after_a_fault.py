@@ -1,4 +1,4 @@
-"""A fault on the wire strikes its own attempt and never the next one, whatever the receiver made of it."""
+"""A fault on the wire affects only its own attempt and never the next one, with any reaction of the receiver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_on(conversation: Conversation) -> bytes:
 
 
 def leaving_the_body_unread(conversation: Conversation) -> None:
-    """Answer on the head alone, and take a chunked body, once more has come, for a request that is none."""
+    """Answer after the head alone. Then take the chunked body, when it has come, for a new request."""
     conversation.request()
     conversation.say(answer())
     if b"POST" in read_on(conversation):
@@ -27,7 +27,7 @@ def leaving_the_body_unread(conversation: Conversation) -> None:
 
 
 def refusing_the_body(conversation: Conversation) -> None:
-    """Refuse what the head announces, and take whatever comes next for it all the same."""
+    """Refuse the announced body, but take the next bytes for this body all the same."""
     while b"\r\n\r\n" not in conversation.connection.recv(4096):
         pass
     conversation.say(answer("417 Expectation Failed"))

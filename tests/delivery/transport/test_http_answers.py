@@ -1,4 +1,4 @@
-"""Which answers acknowledge, and what else a complete answer over HTTP can be."""
+"""Which answers acknowledge, and the other forms of a complete answer over HTTP."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_an_answers_control_characters_do_not_reach_the_error_line() -> None:
     ("tls", "then"),
     [
         *[(False, then) for then in ("closes", "reads no more", "reads on")],
-        # Not "closes": the reset that follows ends a TLS session, with what has not been read of it.
+        # Not "closes": the reset that follows ends a TLS session, and its unread bytes are lost.
         *[(True, then) for then in ("reads no more", "reads on")],
     ],
 )
@@ -196,7 +196,7 @@ def test_a_connection_with_half_a_request_is_not_used_again() -> None:
         assert len(peer.conversations) == 2
 
 
-def test_a_large_body_arrives_whole_whatever_is_said_meanwhile() -> None:
+def test_a_large_body_arrives_whole_despite_interim_answers() -> None:
     """The body is longer than the system's buffers, and read only once interim answers are on their way."""
 
     def script(conversation: Conversation) -> None:

@@ -167,7 +167,7 @@ def test_an_idle_connection_is_not_trusted_for_long(monkeypatch: pytest.MonkeyPa
         assert len(peer.conversations) == 2
 
 
-def test_bytes_nobody_asked_for_are_not_the_next_answer() -> None:
+def test_bytes_without_a_request_are_not_the_next_answer() -> None:
     said = threading.Event()
 
     def script(conversation: Conversation) -> None:
@@ -201,7 +201,7 @@ def test_half_an_answer_left_over_is_not_the_next_answer_either() -> None:
         assert len(peer.conversations) == 2
 
 
-def test_a_closed_engagelab_opens_connections_anew() -> None:
+def test_a_closed_engagelab_opens_new_connections() -> None:
     with Peer(answering(answer(), answer())) as peer, EngageLab(Receiver.http(peer.url)) as engagelab:
         assert plan(engagelab)
         engagelab.close()

@@ -47,7 +47,7 @@ def test_it_is_started_once_and_stopped_at_the_end() -> None:
     assert shop.seen == ["pool 1"] * 7
 
 
-def test_it_is_started_anew_after_a_close() -> None:
+def test_it_is_started_again_after_a_close() -> None:
     shop = Shop()
     with EngageLab(Receiver.asgi(shop.app, "/engagelab")) as engagelab:
         engagelab.send(scenario=["plan"])
@@ -99,7 +99,7 @@ def test_an_app_without_lifespan_is_used_without(refusal: str, caplog: pytest.Lo
 
     with EngageLab(Receiver.asgi(app)) as engagelab:
         assert engagelab.send(scenario=["plan"]).acknowledged
-    gc.collect()  # that is when asyncio complains of an exception nobody asked for
+    gc.collect()  # now asyncio would complain about an exception that was never retrieved
     assert not caplog.records
 
 

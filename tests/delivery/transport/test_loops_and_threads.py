@@ -1,4 +1,4 @@
-"""Apps in process, called from threads, under running loops, after a fork, and from a check beside a lifespan."""
+"""Apps in process, called from threads, under running loops, after a fork, and from a check during a lifespan."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def runs_a_loop(environ: Any, start_response: Any) -> list[bytes]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", [None, "duplicate", "reset"])
-async def test_a_wsgi_app_runs_where_no_loop_runs(fault: str | None) -> None:
+async def test_a_wsgi_app_runs_outside_the_running_loop(fault: str | None) -> None:
     with EngageLab(Receiver.wsgi(runs_a_loop)) as engagelab:
         await engagelab.asend(scenario=["plan"], fault=fault)
         engagelab.send(scenario=["plan"], fault=fault)
@@ -174,7 +174,7 @@ def test_an_app_that_was_called_synchronously_is_closed_in_a_loop(close: Callabl
 
 
 @pytest.mark.asyncio
-async def test_a_check_beside_a_lifespan_starts_no_second_one() -> None:
+async def test_a_check_during_a_lifespan_starts_no_second_one() -> None:
     shop = Shop()
     receiver = Receiver.asgi(shop)
     with EngageLab(receiver) as engagelab:
@@ -259,6 +259,6 @@ print(os.waitpid(child, 0)[1])
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork")
 def test_a_forked_process_sends_as_its_parent_does() -> None:
-    # In a process of its own: this one has threads that a fork would not copy.
+    # In a new process: this one has threads that a fork would not copy.
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -1,4 +1,4 @@
-"""Every request in process has a task and a context of its own, as behind a server."""
+"""Every request in process has its own task and context, as behind a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import trio
 
 from engagelab_mock import EngageLab, Receiver
 
-#: Who set it last, as a view sees it.
+#: The user that was set last, as a view sees it.
 USER: ContextVar[str] = ContextVar("USER", default="nobody")
 
 

@@ -94,7 +94,7 @@ def test_pieces_come_one_by_one(wire: Wire, pieces: int) -> None:
     came: list[bytes] = []
     with Peer(reading_pieces(came)) as peer:
         assert exchange(peer, wire) == 200
-    # How the network joins what is sent without a pause between is its own affair.
+    # The network may join pieces that are sent without a pause.
     assert len(came) >= pieces
     assert b"".join(came).partition(b"\r\n\r\n")[2] == CALLBACK.body
 

@@ -1,4 +1,4 @@
-"""WSGI apps, called in process: what they are given, and what can come of it."""
+"""WSGI apps, called in process: their input, and the possible outcomes."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_start_response_may_come_with_the_first_bytes() -> None:
     assert deliver(app) == b"late"
 
 
-def test_what_is_written_comes_before_what_is_returned() -> None:
+def test_written_bytes_come_before_returned_ones() -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         write = start_response("200 OK", [])
         write(b"written, ")

@@ -1,4 +1,4 @@
-"""Measure every side anew and store it: `python -m tests.real.differential`."""
+"""Measure every side again and store the result: `python -m tests.real.differential`."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ CASES = {
 
 
 class Notes:
-    """A file of what the app of one case did; several processes and threads may write to it."""
+    """The actions of one case's app, in a file; several processes and threads may write to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -39,14 +39,14 @@ TABLE = Path(__file__).with_name("table.json")
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """What came of a case: the outcome of each attempt, and what the app did."""
+    """The result of a case: the outcome of each attempt, and the actions of the app."""
 
     outcomes: list[str]
     state: list[str]
 
 
 def stored() -> dict[str, dict[str, Cell]]:
-    """Return what was measured."""
+    """Return the stored results."""
     sides: dict[str, dict[str, Cell]] = msgspec.convert(
         msgspec.json.decode(TABLE.read_bytes())["sides"], dict[str, dict[str, Cell]]
     )
@@ -54,7 +54,7 @@ def stored() -> dict[str, dict[str, Cell]]:
 
 
 def store(table: dict[str, dict[str, Cell]]) -> None:
-    """Write what was measured, and the words of each case for the documentation."""
+    """Write the results, and the words of each case for the documentation."""
     cases = {name: {"does": case.does, "reason": case.reason} for name, case in CASES.items()}
     text = msgspec.json.format(msgspec.json.encode({"cases": cases, "sides": table}), indent=1)
     TABLE.write_bytes(text + b"\n")
@@ -75,7 +75,7 @@ def receivers(side: str, directory: Path) -> Iterator[Callable[[str], Receiver]]
 
 
 def measure(side: str, directory: Path) -> dict[str, Cell]:
-    """Send the callbacks of every case, several cases at once, and return what came of each."""
+    """Send the callbacks of every case, several cases at once, and return the result of each."""
     with receivers(side, directory) as receiver_for, ThreadPoolExecutor(6) as pool:
         return dict(
             zip(CASES, pool.map(lambda name: _measure(side, name, receiver_for(name), directory), CASES), strict=True)

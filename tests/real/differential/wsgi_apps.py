@@ -181,7 +181,7 @@ def _late_streaming(notes: Notes, environ: Any, start_response: Any) -> Iterable
     start_response("200 OK", [("Content-Type", "text/plain")])
     time.sleep(LONGER)
     notes.add("worked")
-    yield b"fine"  # whether a server notices at once that nobody reads it is a matter of the moment
+    yield b"fine"  # a server may or may not notice at once that the client has gone
 
 
 def _cut(notes: Notes, environ: Any, start_response: Any) -> Iterable[bytes]:

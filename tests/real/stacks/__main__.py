@@ -10,7 +10,7 @@ from tests.real.stacks.measure import STIMULI, interim_answers, measure, version
 from tests.real.stacks.process import running
 from tests.real.stacks.servers import STACKS
 
-#: How long to wait for what may never come, in seconds.
+#: How long to wait for a request that may never come, in seconds.
 _PATIENCE = 1.0
 
 

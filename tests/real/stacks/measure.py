@@ -1,4 +1,4 @@
-"""What reaches a receiver of what was sent, on one stack, fault by fault."""
+"""The parts of a request that reach a receiver, on one stack, fault by fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STIMULI: dict[str, Fault | None] = {
     "plain": None,
     "new_connection": fault("new_connection"),
     "chunked": fault("chunked"),
-    # Some servers never say that they agree, and nothing is learnt from waiting longer.
+    # Some servers never say that they agree. Waiting longer shows nothing more.
     "expect_continue": fault("expect_continue", wait=0.3),
     "slow_body": fault("slow_body"),
     "split_header": fault("split_header"),
@@ -126,7 +126,7 @@ def _then(stack: Stack, after: Delivery, seen: Seen | None) -> str:
 
 
 def versions(name: str) -> str:
-    """Return the versions of what a stack is made of."""
+    """Return the versions of a stack's parts."""
     framework, _, server = name.partition(", ")
     words = server.split()
     parts = [framework, words[0]]

@@ -1,4 +1,4 @@
-"""A stack as a process of its own, for as long as a `with` block lasts."""
+"""A stack as a separate process, for as long as a `with` block lasts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.real.stacks.record import Record
 _ROOT = Path(__file__).parents[3]
 #: How long a server may take to start, and to answer, in seconds.
 PATIENCE = 20.0
-#: How long a server that is told to stop is left alone, in seconds.
+#: How long a server that is told to stop may take before it is killed, in seconds.
 _GRACE = 5.0
 
 
 class Stack:
-    """A server with an app on it, and what the app wrote down."""
+    """A server with an app on it, and the app's records."""
 
     def __init__(self, name: str, url: str, record: Record) -> None:
         self.name = name

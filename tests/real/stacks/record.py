@@ -13,13 +13,13 @@ _PATIENCE = 10.0
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One request as the app saw it: the client's port, the value of X-CALLBACK-ID, the body or why there is none."""
+    """One request as the app saw it: the client's port, the value of X-CALLBACK-ID, the body or why it is missing."""
 
     port: int
     header: str
     body: bytes = b""
     error: str = ""
-    #: The statuses that the vendor's SDK made of it, where it did the receiving.
+    #: The statuses that the vendor's SDK read, if it was the receiver.
     statuses: list[str] = []
 
 
@@ -38,7 +38,7 @@ class Record:
             os.close(file)
 
     def read(self) -> list[Seen]:
-        """Return what was written, in order."""
+        """Return the records, in order."""
         lines = self.path.read_bytes().splitlines() if self.path.exists() else []
         return [msgspec.json.decode(line, type=Seen) for line in lines]
 

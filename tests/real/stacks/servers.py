@@ -1,4 +1,4 @@
-"""The servers, each serving an app on a socket that listens already, as a process of its own.
+"""The servers, each serving an app on a socket that listens already, as a separate process.
 
 `python -m tests.real.stacks.servers DESCRIPTOR STACK RECORD` serves until its standard input ends, which it does when
 the process that started it is gone, however that came to be.
@@ -18,7 +18,7 @@ from wsgiref import simple_server
 from tests.real.stacks.apps import django_app, flask_app, starlette_app
 from tests.real.stacks.record import Record
 
-#: How long a server that is told to stop waits for what is under way, in seconds.
+#: How long a server that is told to stop waits for requests under way, in seconds.
 _GRACE = 1
 
 Serve = Callable[[Any, socket.socket], None]

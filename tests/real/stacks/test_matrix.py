@@ -1,4 +1,4 @@
-"""What reaches a receiver on each stack is what the stored matrix, and so the documentation, says."""
+"""The stored matrix, and so the documentation, is right about every stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.real.stacks.servers import STACKS
 
 ROOT = Path(__file__).parents[3]
 ROWS = stored()
-#: How long to wait for what the matrix says will never come, in seconds.
+#: How long to wait for a request that never comes according to the matrix, in seconds.
 NEVER = 0.2
 SEQUENCE = ["plan", "sent", "delivered", "verified"]
 
@@ -46,7 +46,7 @@ def differences(stack: Stack, row: Row) -> dict[str, tuple[Cell, Cell]]:
     return found
 
 
-def test_what_reaches_the_app_is_what_the_matrix_says(stack: Stack) -> None:
+def test_the_app_gets_the_parts_that_the_matrix_names(stack: Stack) -> None:
     row = ROWS[stack.name]
     found = differences(stack, row)
     if found and versions(stack.name) != row.versions:
@@ -67,7 +67,7 @@ def test_the_next_callback_is_acknowledged_after_anything() -> None:
 
 @pytest.mark.parametrize("stack", [name for name in STACKS if name.startswith("Flask")], indirect=True)
 @pytest.mark.parametrize("fault", [None, "chunked", "slow_body"])
-def test_the_vendors_sdk_verifies_and_parses_what_reaches_flask(stack: Stack, fault: str | None) -> None:
+def test_the_vendors_sdk_verifies_and_parses_every_request_that_reaches_flask(stack: Stack, fault: str | None) -> None:
     stack.record.clear()
     with EngageLab(stack.receiver("/sdk")) as engagelab:
         run = engagelab.send("+6591234567", fault=fault, check=True)

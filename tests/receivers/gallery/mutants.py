@@ -132,7 +132,7 @@ class RefundsEveryFailure(Orders):
 
 
 class ActsOnTerminal(Orders):
-    """It follows the vendor's advice to act on what the SDK calls terminal: settle the order once, then leave it."""
+    """It follows the vendor's advice to act on a status that the SDK calls terminal: it settles the order only once."""
 
     def have_effect(self, row: Row) -> None:
         if row.status not in TERMINAL_STATUSES or not self.ledger.claim(f"{row.message_id}:settled"):
@@ -142,7 +142,7 @@ class ActsOnTerminal(Orders):
 
 
 class KnowsPlannedOnesOnly(Orders):
-    """It makes the message when it is planned, and crashes on what comes before that."""
+    """It makes the message on `plan`, and crashes on any status before that."""
 
     def advance(self, row: Row) -> None:
         if row.status != "plan" and self.ledger.status(row.message_id) is None:
@@ -176,7 +176,7 @@ class Flaky(Orders):
 
 
 class MarksBeforeItWorks(Flaky):
-    """It commits that it has seen the event, fails, and passes over the retry."""
+    """It commits that it has seen the event, fails, and ignores the retry."""
 
     def apply(self, envelope: Any) -> None:
         for row in self.readable(self.rows(envelope)):

@@ -16,7 +16,7 @@ SECRET = "s3cret"
 PATH = "/engagelab"
 
 #: How much a status says: of two, the later one in this list is kept, in any order of arrival. A failure stands below
-#: what can only be true if another channel, or another try, made up for it.
+#: every status that shows that another channel, or another try, made up for it.
 RANKS = {
     status: rank
     for rank, status in enumerate(
@@ -52,7 +52,7 @@ class Ledger(Protocol):
     """Where a stack keeps its orders."""
 
     def transaction(self) -> AbstractContextManager[object]:
-        """Keep what happens in the block if it ends well, undo it if not."""
+        """Commit the changes of the block if it ends well, undo them if not."""
 
     def claim(self, key: str) -> bool:
         """Tell whether a key is new, and remember it."""
@@ -61,7 +61,7 @@ class Ledger(Protocol):
         """Return a message's status, None for one that is not known."""
 
     def keep(self, row: Row, status: str) -> None:
-        """Set a message's status, and the time it is from; make the message if there is none."""
+        """Set a message's status, and the time of that status; make the message if it does not exist."""
 
     def moment(self, message_id: str) -> int:
         """Return the time that the status is from."""
@@ -125,7 +125,7 @@ class Orders:
         return rows if isinstance(rows, list) else []
 
     def readable(self, rows: list[Any]) -> Iterator[Row]:
-        """Pass over what is no status of a message, or not as it should be."""
+        """Skip rows that are not a status of a message, or malformed."""
         for row in rows:
             try:
                 yield self.read(row)

@@ -93,7 +93,7 @@ DEFAULT_CONFIG = {"template_type": 1, "template_default_config": {"contain_secur
 
 
 def template(template_id: str = TEMPLATE, **more: Any) -> dict[str, Any]:
-    """Return the body that creates a template; what is given as None is left out."""
+    """Return the body that creates a template, without the fields that are None."""
     body = {
         "template_id": template_id,
         "send_channel_strategy": "sms",

@@ -1,4 +1,4 @@
-"""Every error code, for its real reason where it has one, and forced."""
+"""Every error code: for its real reason, if it has one, and set by a rule."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_every_code_of_the_table_is_tried() -> None:
     assert sorted({code for code, _ in REAL}) == [2001, 3001, 3002, 3003, 3004, 3013, 4001, 5011, 5013, 5019]
 
 
-def test_a_forced_error_can_say_what_the_test_wants(client: Client) -> None:
+def test_a_forced_error_can_have_any_text(client: Client) -> None:
     client.engagelab.rule(error=5001, message="sender config is invalid: unpaid")
     assert client.send().content == {"code": 5001, "message": "sender config is invalid: unpaid"}
 
@@ -150,7 +150,7 @@ def test_a_forced_error_can_say_what_the_test_wants(client: Client) -> None:
         "a2V5OnNlY3JldA==",
     ],
 )
-def test_what_is_no_pair_of_credentials_is_2001(engagelab: EngageLab, authorization: str) -> None:
+def test_invalid_credentials_are_2001(engagelab: EngageLab, authorization: str) -> None:
     answer = Client(engagelab, authorization).request("GET", "/v1/template-configs")
     assert (answer.status, said(answer).code) == (401, 2001)
     assert dict(answer.headers)["WWW-Authenticate"].startswith("Basic ")
@@ -178,7 +178,7 @@ def test_credentials_that_cannot_be_are_refused(settings: dict[str, str]) -> Non
         ApiSettings(**settings)  # type: ignore[arg-type]
 
 
-def test_a_template_status_that_is_none_is_refused() -> None:
+def test_an_invalid_template_status_is_refused() -> None:
     with pytest.raises(UnknownName, match="approved"):
         ApiSettings(template_status="aproved")  # type: ignore[arg-type]
 
@@ -205,7 +205,7 @@ def test_a_method_that_is_not_allowed_is_405(client: Client, method: str, path: 
     assert (answer.status, said(answer).code, dict(answer.headers)["Allow"]) == (405, 3002, allowed)
 
 
-def test_what_goes_wrong_inside_is_1000_without_a_word_of_it_and_fails_the_test(client: Client) -> None:
+def test_an_internal_error_is_1000_without_its_text_and_fails_the_test(client: Client) -> None:
     client.engagelab.defaults["fault"] = "no_such_fault"
     answer = client.send()
     assert (answer.status, answer.content) == (500, {"code": 1000, "message": "internal error"})

@@ -43,7 +43,7 @@ ENGINE = EngageLab(defaults={"check": False}, keep=20)
 
 
 def check(answer: ApiAnswer) -> Any:
-    """Let an answer be written, and make sure that it is what the documents say an answer is."""
+    """Let an answer be written, and make sure that it has the form that the documents describe."""
     answer.written()
     content = json.loads(answer.body)
     if answer.status == 200:

@@ -1,4 +1,4 @@
-"""Messages, codes, custom messages: what is answered, what goes out, what arrives."""
+"""Messages, codes, custom messages: the answers, the callbacks, and the user's inbox."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_custom_message_goes_to_all_or_to_none(client: Client) -> None:
 
 
 @pytest.mark.parametrize("to", [[], [7], [""], [None], [[TO]], {}, 7, None, [TO] * 1001])
-def test_what_are_no_recipients_is_3002(client: Client, to: Any) -> None:
+def test_invalid_recipients_are_3002(client: Client, to: Any) -> None:
     assert client.send_custom(to).code == 3002
     if not isinstance(to, list):
         assert client.send(to).code == 3002
@@ -171,7 +171,7 @@ def test_without_a_rate_limit_a_second_code_is_sent_at_once() -> None:
         assert client.verify(second, codes[1]).content["verified"] is True
 
 
-def test_the_defaults_of_the_test_hold_for_what_the_app_sends() -> None:
+def test_the_defaults_of_the_test_hold_for_the_app_s_messages() -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     receiver.recorder.answer = 500
@@ -223,7 +223,7 @@ class TestRules:
         ]
         assert client.engagelab.inbox(TO)[0].channel == "voice"
 
-    def test_a_fallback_ends_where_the_strategy_does(self, client: Client) -> None:
+    def test_a_fallback_ends_with_the_strategy(self, client: Client) -> None:
         client.create()
         client.engagelab.rule(scenario="fallback_exhausted")
         client.sent()

@@ -66,7 +66,7 @@ GOOD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("more", GOOD, ids=map(str, range(len(GOOD))))
-def test_what_is_documented_is_taken(client: Client, more: dict[str, Any]) -> None:
+def test_documented_values_are_accepted(client: Client, more: dict[str, Any]) -> None:
     answer = client.create(more.pop("template_id", "login"), **more)
     assert (answer.status, answer.content) == (200, DONE)
 
@@ -149,7 +149,9 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize(("more", "code", "message"), BAD, ids=[message for _, _, message in BAD])
-def test_what_is_not_is_refused_by_place(client: Client, more: dict[str, Any], code: int, message: str) -> None:
+def test_undocumented_values_are_refused_with_their_place(
+    client: Client, more: dict[str, Any], code: int, message: str
+) -> None:
     answer = client.post("/v1/template-configs", {**template(), **more})
     assert (answer.status, answer.code) == (400, code), answer
     assert message in answer.content["message"]
@@ -165,7 +167,7 @@ def test_an_id_is_taken_once(client: Client) -> None:
     ("bits", "pattern"),
     [(1, "[0-9]"), (2, "[a-z]"), (4, "[A-Z]"), (3, "[0-9a-z]"), (5, "[0-9A-Z]"), (6, "[A-Za-z]"), (7, "[0-9A-Za-z]")],
 )
-def test_a_code_is_made_of_what_its_template_says(client: Client, bits: int, pattern: str) -> None:
+def test_a_code_is_made_as_its_template_says(client: Client, bits: int, pattern: str) -> None:
     client.create(verify_code_config=code(verify_code_type=bits, verify_code_len=10))
     codes = []
     for number in range(20):
@@ -197,7 +199,7 @@ def test_variables_are_filled(client: Client, content: str, params: dict[str, st
     assert message.text == text.replace("CODE", message.code)
 
 
-def test_a_ready_made_content_says_what_it_is_to_contain(client: Client) -> None:
+def test_a_ready_made_content_names_its_parts(client: Client) -> None:
     full = {"template_type": 1, "template_default_config": {"contain_security": True, "contain_expire": True}}
     client.create(sms_config=full)
     client.create("short")
@@ -210,7 +212,7 @@ def test_a_ready_made_content_says_what_it_is_to_contain(client: Client) -> None
     assert second.text == f"[Acme] Your verification code is {second.code}."
 
 
-def test_an_email_has_presets_of_its_own(client: Client) -> None:
+def test_an_email_has_its_own_presets(client: Client) -> None:
     content = email(
         ("default", "Hi {{name}}, {{greeting}}: {{code}}"), pre_param_map={"name": "you", "greeting": "hey"}
     )

@@ -1,4 +1,4 @@
-"""Codes: right, wrong, used, expired, and what the receivers are told."""
+"""Codes: right, wrong, used, expired, and the callbacks about them."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_a_verification_is_told_of_after_the_delivery_even_before_anybody_settle
     assert times == sorted(times)
 
 
-def test_what_did_not_arrive_does_not_time_out(client: Client) -> None:
+def test_a_message_that_did_not_arrive_does_not_time_out(client: Client) -> None:
     client.engagelab.rule(scenario="delivered_failed")
     client.sent()
     client.engagelab.clock.advance(hours=1)
     assert client.engagelab.journal.statuses == ["plan", "sent", "delivered_failed"]
 
 
-def test_the_code_of_what_send_sent_can_be_verified_too(client: Client) -> None:
+def test_the_code_of_a_message_by_send_can_be_verified_too(client: Client) -> None:
     engagelab = client.engagelab
     run = engagelab.send(TO, scenario="delivered")
     assert client.verify(run.message_id, "wrong").content["verified"] is False
@@ -114,5 +114,5 @@ def test_a_rule_about_a_recipient_holds_for_the_verification_of_their_code(clien
         {"message_id": "", "verify_code": "1"},
     ],
 )
-def test_what_is_no_verification_is_3002(client: Client, body: dict[str, object]) -> None:
+def test_an_invalid_verification_is_3002(client: Client, body: dict[str, object]) -> None:
     assert client.post("/v1/verifications", body).code == 3002

@@ -1,4 +1,4 @@
-"""A store that cannot be written: nothing is half done, and what is due goes out once there is room."""
+"""A store that cannot be written: nothing is half done, and due callbacks go out once there is room."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Disk:
         return full_disk(self.path, self.path.with_name(f"{self.path.name}-wal"))
 
     def described(self) -> list[object]:
-        """Return what a client can see, as plain values."""
+        """Return everything a client can see, as plain values."""
         engagelab = self.engagelab
         return [
             [(each.message.id, each.message.to, each.verified) for each in engagelab.accepted],
@@ -66,7 +66,7 @@ class Disk:
         ]
 
     def stored(self) -> list[object]:
-        """Return what a process sees that continues with the file."""
+        """Return everything that the next process sees when it continues with the file."""
         self.store.close()
         with SqliteStore(self.path) as store, EngageLab([], clock=LiveClock(), api=API, keep=3) as other:
             restore(other, store)
@@ -175,7 +175,7 @@ def test_rules_and_resets_that_cannot_be_stored_change_nothing(disk: Disk) -> No
     assert disk.stored() == after
 
 
-def test_what_is_due_on_a_full_disk_goes_out_in_order_once_there_is_room(disk: Disk) -> None:
+def test_callbacks_due_on_a_full_disk_go_out_in_order_once_there_is_room(disk: Disk) -> None:
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     disk.engagelab.receivers.append(receiver)

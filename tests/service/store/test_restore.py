@@ -1,4 +1,4 @@
-"""Restoring an engine from a store: nothing is lost, and no acknowledged callback is sent again."""
+"""Restoring an engine from a store loses nothing and repeats no acknowledged callback."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_an_attempt_under_way_stays_pending_and_is_made_again(path: Path) -> Non
         assert engagelab.journal.where(outcome="acknowledged").statuses == ["plan", "sent", "delivered"]
 
 
-def test_what_was_under_way_goes_out_before_what_is_overdue(path: Path) -> None:
+def test_callbacks_that_were_under_way_go_out_before_overdue_ones(path: Path) -> None:
     first, second = App(), App()
     first.status = "dies"
     with pytest.raises(KeyboardInterrupt), process(path, first, second) as engagelab:

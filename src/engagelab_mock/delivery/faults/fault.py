@@ -60,7 +60,7 @@ class Draft:
         #: The status that replaces the receiver's 200, as a proxy can do; None keeps the answer.
         self.answer_with: int | None = None
         self.random = random
-        #: The genuine signature header that this receiver acknowledged last, to replay; None if there is none.
+        #: The last genuine signature header that this receiver acknowledged, to replay; None before the first.
         self.earlier = earlier
 
 
@@ -105,7 +105,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"the {transport} transport cannot send the fault {self.name!r}",
                 where="fault",
-                hint=f"use {able}: there is no wire in process",
+                hint=f"use {able}: a call in process uses no connection",
             )
         if self.needs_signature and not signs:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Faults of the wire and of the exchange: how the request is sent, and what is done with the answer."""
+"""Faults of the wire and of the exchange: how the request is sent, and how its answer is treated."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def check_length(response: Response) -> None:
 
 
 def split_address(url: str, *, where: str) -> SplitResult:
-    """Split an http or https URL, or raise `InvalidSettings` with what is wrong.
+    """Split an http or https URL, or raise `InvalidSettings` with the reason.
 
     A host with non-ASCII letters is returned in its ASCII form, as DNS and the Host header need it.
 

@@ -383,7 +383,7 @@ def _in_this_loop() -> Callable[[Coroutine[Any, Any, Any]], Any]:
             raise UsageError(
                 f"the event loop in which the app's lifespan runs did nothing for {_PATIENCE:g} s",
                 where="receiver.lifespan",
-                hint="the test blocks it: `await engagelab.asend(…)`, or `await asyncio.to_thread(…)` what blocks",
+                hint="the test blocks it: `await engagelab.asend(…)`, or the blocking call in `asyncio.to_thread`",
             )
         return run(program)
 

@@ -277,7 +277,7 @@ class Body(io.RawIOBase):
 
 
 def request_body(fields: Fields, stream: Stream) -> Body:
-    """Return the body of a request; raise `BadMessage` if the headers do not say where it ends."""
+    """Return the body of a request; raise `BadMessage` if the headers do not define its end."""
     lengths, codings = fields.get_all("content-length"), fields.get_all("transfer-encoding")
     if not codings:
         # Refuse a second length even if it is the same: the next server that reads the request may take the other one.

@@ -112,7 +112,7 @@ _INHERITED: list[tuple[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]]] = []
 class AppLoop:
     """The event loop of an app that synchronous code calls. It stays open between calls, with the app's lifespan.
 
-    The calling thread runs the loop, because the app may use what belongs to that thread, such as a database
+    The calling thread runs the loop, because the app may use objects of that thread, such as a database
     connection. If several threads call at once, one of them runs the loop, with the calls of all.
     """
 

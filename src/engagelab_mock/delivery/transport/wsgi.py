@@ -39,7 +39,7 @@ class WsgiTransport:
     200
 
     A synchronous app cannot be interrupted, so a late answer is judged after it has come. As behind a server, each call
-    has its own context, and no event loop runs in its thread, so that a view can run one.
+    has its own context and a thread without a running event loop, so that a view can run one.
     """
 
     name = "wsgi"

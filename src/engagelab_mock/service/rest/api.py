@@ -100,7 +100,7 @@ class RestApi:
         written = outbox.hold(call.sendings)
         try:
             answer = self._run(operation, call)
-        except StoreError:  # it undid what was scheduled
+        except StoreError:  # the transaction has undone the sending
             written()
             raise
         except BaseException:
@@ -159,7 +159,7 @@ def authenticate(authorization: str | None, settings: ApiSettings) -> None:
     engagelab_mock.service.rest.exchange.ApiError: 2001, the Authorization header is not HTTP Basic
     """
     if not authorization:
-        raise _refused("there is no Authorization header")
+        raise _refused("the Authorization header is missing")
     key, secret = _pair(authorization)
     if not key or not secret:
         raise _refused("dev_key or dev_secret is empty")

@@ -112,7 +112,7 @@ class ApiError(EngageLabMockError):
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Set how the REST API behaves where the documents leave it open, or where a test needs another behaviour.
+    """Set how the REST API behaves if the documents leave it open, or if a test needs another behaviour.
 
     >>> ApiSettings(dev_key="key", dev_secret="secret").pinned
     True
@@ -359,7 +359,7 @@ def _alternatives(described: Any) -> list[Any]:
 
 
 def _expected(described: Any) -> str:
-    """Return what a value must be."""
+    """Return, in words, which values are accepted."""
     name = type(described).__name__
     if name == "LiteralType":
         return " or ".join(map(repr, described.values))

@@ -1,4 +1,4 @@
-"""Stores: where an engine saves its state, so that another process can continue with it."""
+"""Stores: they keep the state of an engine, so that another process can continue with it."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class SqliteStore:
         before = self._database.total_changes
         try:
             if _identity(self._absolute) != self._file:
-                raise self._cannot("the file was deleted or replaced while it was in use", "put it back, or start anew")
+                raise self._cannot("the file was deleted or replaced while it was in use", "put it back, or restart")
             yield
         except sqlite3.Error as error:
             failed = self._cannot(f"the file cannot be written: {error}", "make room on the disk; nothing is lost")
@@ -175,7 +175,7 @@ class SqliteStore:
             self._change("REPLACE INTO setting VALUES (?, ?)", (name, msgspec.json.encode(value)))
 
     def load_setting(self, name: str, type: Any) -> Any:
-        """Return the value stored under a name, or None if there is none."""
+        """Return the value stored under a name, or None."""
         with self._lock, self._usage_errors():
             row = self._database.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
         try:
@@ -222,7 +222,7 @@ class SqliteStore:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Return what identifies the file at a path, or None if no file is there."""
+    """Return the identity of the file at a path, or None without a file."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,0 +1,472 @@
+"""Time passes for the app: what is found, what is right, and what must not be green."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from engagelab_mock import (
+    EngageLab,
+    Finding,
+    Judgement,
+    NothingObserved,
+    ProbeFailed,
+    Receiver,
+    Report,
+    SystemClock,
+    VirtualClock,
+)
+from engagelab_mock.integrations.time_travel import freezegun_clock, time_machine_clock
+from tests.checks.receivers.correct import ALONG, PATH, Refused
+from tests.checks.receivers.frameworks import on_flask
+from tests.truth.receivers import SETTINGS, AppendOnlyLog, ByRank, InMemory, NoncesForTenMinutes, TotalsOnly
+
+if TYPE_CHECKING:
+    from engagelab_mock import Clock, Message
+
+TIME = ("B26", "C22", "C23")
+START = 1_704_283_200.0
+HOUR, DAY = 3600, 86400
+UNSIGNED: Any = {"username": "", "secret": ""}
+
+
+class OnAClock(AppendOnlyLog):
+    """Read the time from a clock, and count the credits that `verified` gives, next to the log."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.clock = clock
+        self.at: dict[tuple[str, ...], float] = {}
+
+    def now(self) -> float:
+        return time.time() if self.clock is None else self.clock.time()
+
+    def is_timely(self, timestamp: str) -> bool:
+        return abs(self.now() - int(timestamp)) <= 300
+
+    def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+        self.forget()
+        self.at.setdefault((message_id, status, detail), self.now())
+        super().keep(db, message_id, status, detail)
+
+    def forget(self) -> None:
+        """Forget what is old; the right receiver keeps everything."""
+
+    def observe(self, message_id: str) -> Any:
+        statuses = [entry["status"] for entry in super().observe(message_id)]
+        return {"status": max(statuses, key=ALONG.__getitem__, default=None), "credits": statuses.count("verified")}
+
+
+class ForgetsKeys(OnAClock):
+    """Forget the keys of events after a time."""
+
+    ttl: ClassVar[float] = HOUR / 2
+
+    def forget(self) -> None:
+        for key in [key for key, at in self.at.items() if self.now() - at > self.ttl]:
+            self.known_events.discard(key)
+            del self.at[key]
+
+
+class ForgetsKeysAfterAWeek(ForgetsKeys):
+    ttl = 7 * DAY
+
+
+class RemovesMessages(ForgetsKeys):
+    """Remove a message with all that belongs to it after five days, and begin it again when an event comes."""
+
+    ttl = 5 * DAY
+
+    def forget(self) -> None:
+        old = {key[0] for key, at in self.at.items() if self.now() - at > self.ttl}
+        super().forget()
+        self.log = [entry for entry in self.log if entry["message"] not in old]
+
+    def observe(self, message_id: str) -> Any:
+        self.forget()
+        return super().observe(message_id) if any(message_id == each["message"] for each in self.log) else None
+
+
+class KeepsATombstone(RemovesMessages):
+    """Remove a message after five days, and keep the keys of its events."""
+
+    def forget(self) -> None:
+        known = set(self.known_events)
+        super().forget()
+        self.known_events |= known
+
+
+class AfterThirtyDays(RemovesMessages):
+    """Remove a message after thirty days."""
+
+    ttl = 30 * DAY
+
+
+class NoNonces(OnAClock):
+    """Remember no nonces, as the official SDK."""
+
+    def check_nonce(self, nonce: str, body: bytes) -> None:
+        pass
+
+
+class NoWindow(OnAClock):
+    """Accept a signature for ever."""
+
+    def is_timely(self, timestamp: str) -> bool:
+        return True
+
+
+class DropsOld(OnAClock):
+    """Acknowledge an event of more than an hour ago, and make nothing of it."""
+
+    def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+        if self.now() - self.row["itime"] <= HOUR:
+            super().keep(db, message_id, status, detail)
+
+
+class DropsOldStatuses(OnAClock):
+    """Count the credits of an old event, and do not set its status."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        super().event(message_id, "plan" if self.now() - self.row["itime"] > HOUR else status, channel)
+
+    def observe(self, message_id: str) -> Any:
+        credits = sum((message_id, "verified") == key[:2] for key in self.known_events)
+        return {**super().observe(message_id), "credits": credits}
+
+
+class RefusesOld(OnAClock):
+    """Answer 400 to an event of yesterday."""
+
+    def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+        if self.now() - self.row["itime"] > DAY:
+            raise Refused(400)
+        super().keep(db, message_id, status, detail)
+
+
+class CountsReplies(OnAClock):
+    """Count users' replies, each once."""
+
+    ttl: ClassVar[float] = 30 * DAY
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.replies: dict[str, float] = {}
+        self.count = 0
+
+    def other(self, message_id: str, kind: str, detail: str) -> None:
+        if kind == "uplink" and self.replies.get(detail, 0.0) < self.now() - self.ttl:
+            self.replies[detail] = self.now()
+            self.count += 1
+
+    def observe(self, message_id: str) -> Any:
+        return {**super().observe(message_id), "replies": self.count if message_id == "0" else 0}
+
+
+class ForgetsReplies(CountsReplies):
+    """Take a reply that comes again after half a day for a new one."""
+
+    ttl = DAY / 2
+
+
+class CountsEachReply(CountsReplies):
+    """Count a reply each time that it comes."""
+
+    ttl = -DAY
+
+
+def receiver_of(app: InMemory, **options: Any) -> Receiver:
+    return Receiver.wsgi(on_flask(app), PATH, **{**SETTINGS, "observe": app.observe, **options})
+
+
+def check(app: InMemory, *only: str, set_time: Any = None, **options: Any) -> Report:
+    moving = {"set_time": set_time or time_machine_clock()}
+    with EngageLab(receiver_of(app, **{**moving, **options})) as engagelab:
+        return engagelab.check(only=[*(only or TIME)], patience=0.3)
+
+
+def verdicts(report: Report) -> dict[str, Judgement]:
+    return {finding.id: finding.verdict for finding in report.findings if not finding.left_out}
+
+
+def passes(*ids: str) -> dict[str, Judgement]:
+    return dict.fromkeys(ids or TIME, Judgement.PASS)
+
+
+# --- Right receivers
+
+
+@pytest.mark.parametrize(
+    "kind", [OnAClock, KeepsATombstone, AfterThirtyDays, ByRank, NoncesForTenMinutes, AppendOnlyLog, TotalsOnly]
+)
+def test_a_right_receiver_passes(kind: type[InMemory]) -> None:
+    assert verdicts(check(kind())) == passes()
+
+
+@pytest.mark.parametrize("clock", [time_machine_clock, freezegun_clock])
+def test_either_library_moves_the_clock_of_an_app_in_this_process(clock: Callable[[], Any]) -> None:
+    assert verdicts(check(OnAClock(), set_time=clock())) == passes()
+    assert verdicts(check(ForgetsKeys(), "C22", set_time=clock())) == {"C22": Judgement.FAIL}
+    assert time.time() < time.clock_gettime(time.CLOCK_REALTIME) + 60
+
+
+# --- Receivers with a bug
+
+
+@pytest.mark.parametrize(("kind", "gap"), [(ForgetsKeys, "an hour"), (ForgetsKeysAfterAWeek, "10 days")])
+def test_an_event_that_is_forgotten_is_found(kind: type[OnAClock], gap: str) -> None:
+    finding = check(kind(), "C22").finding("C22")
+    assert finding.verdict is Judgement.FAIL
+    said = f"verified sent again after {gap}, newly signed: credits is 2; after one callback it is 1"
+    assert finding.reason == said
+
+
+def test_a_message_that_is_removed_and_begins_again_is_not_judged_without_its_effects() -> None:
+    finding = check(RemovesMessages(), "C22").finding("C22")
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert "`observe` returned None before it, and then {'status': " in finding.reason
+
+
+def test_a_declared_effect_that_happens_again_is_found() -> None:
+    finding = check(RemovesMessages(), "C22", effects={"credits": "verified"}).finding("C22")
+    assert finding.verdict is Judgement.FAIL
+    said = "verified sent again after 10 days, newly signed: the app had forgotten the message, and credits went from 0"
+    assert finding.reason == f"{said} to 1 again"
+
+
+def test_a_reply_that_is_forgotten_is_found() -> None:
+    assert verdicts(check(CountsReplies(), "C24")) == passes("C24")
+    finding = check(ForgetsReplies(), "C24").finding("C24")
+    assert finding.verdict is Judgement.FAIL
+    assert finding.reason == "a response sent again after a day, newly signed: replies grew by 1"
+
+
+def test_replies_that_are_counted_each_time_or_never_are_not_judged_again() -> None:
+    assert check(CountsEachReply(), "C24").finding("C24").reason.endswith("counts twice: see C17")
+    assert verdicts(check(OnAClock(), "C24")) == {"C24": Judgement.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (DropsOld, "was acknowledged, and status is None; after a new one it is 'delivered'"),
+        (DropsOldStatuses, "was acknowledged, and status is 'plan'; after a new one it is 'delivered'"),
+        (RefusesOld, "answered 400 BAD REQUEST"),
+    ],
+)
+def test_an_old_event_that_does_not_count_is_found_with_and_without_set_time(
+    kind: type[OnAClock], said: str, moved: bool
+) -> None:
+    app = kind()
+    with EngageLab(receiver_of(app, set_time=time_machine_clock() if moved else None)) as engagelab:
+        finding = engagelab.check(only=["C23"], patience=0.3).finding("C23")
+    assert finding.verdict is Judgement.FAIL
+    assert "whose `itime` is more than a day ago, newly signed" in finding.reason
+    assert said in finding.reason
+
+
+def test_what_fails_without_any_delay_is_left_to_the_other_checks() -> None:
+    class Twice(OnAClock):
+        once = False
+
+    report = check(Twice(), "C22", "C01")
+    assert {finding.id for finding in report.of(Judgement.FAIL)} == {"C01"}
+    assert "see C01" in report.finding("C22").reason
+    report = check(NoNonces(), "B26", "B17")
+    assert {finding.id for finding in report.of(Judgement.FAIL)} == {"B17"}
+    assert "see B16 and B17: another body with the same header at once" in report.finding("B26").reason
+
+
+# --- An app on a virtual clock of the test
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [(OnAClock, Judgement.PASS), (ForgetsKeys, Judgement.FAIL)])
+@pytest.mark.parametrize("verb", ["check", "acheck"])
+def test_the_clock_of_the_test_goes_along(kind: type[OnAClock], verdict: Judgement, verb: str) -> None:
+    clock = VirtualClock(START)
+    app = kind(clock)
+    with EngageLab(receiver_of(app, signature_clock="virtual"), clock=clock) as engagelab:
+        if verb == "check":
+            report = engagelab.check(only=[*TIME, "B12", "B14"], patience=0.3)
+        else:
+            report = asyncio.run(engagelab.acheck(only=[*TIME, "B12", "B14"], patience=0.3))
+    assert verdicts(report) == {**passes("B12", "B14", *TIME), "C22": verdict}
+    assert clock.time() > START + DAY
+
+
+def test_a_timer_of_the_test_rings_while_a_check_moves_its_clock() -> None:
+    clock, rung = VirtualClock(START), list[float]()
+    with EngageLab(receiver_of(OnAClock(clock), signature_clock="virtual"), clock=clock) as engagelab:
+        clock.call_at(START + DAY, lambda: rung.append(clock.time()))
+        engagelab.check(only=["C22"], patience=0.3)
+    assert rung == [START + DAY]
+
+
+def test_an_app_that_reads_another_clock_is_no_wrong_app() -> None:
+    receiver = receiver_of(OnAClock(VirtualClock(START)), signature_clock="virtual")
+    with (
+        EngageLab(receiver, clock=VirtualClock(START)) as engagelab,
+        pytest.raises(ProbeFailed, match="signature_clock: after the clock was moved by an hour, a valid callback was"),
+    ):
+        engagelab.check(only=["C22"], patience=0.3)
+
+
+def test_a_real_clock_cannot_be_moved() -> None:
+    clock = SystemClock()
+    with EngageLab(receiver_of(OnAClock(clock), signature_clock="virtual"), clock=clock) as engagelab:
+        report = engagelab.check(only=[*TIME], patience=0.3)
+    skipped = Judgement.SKIPPED
+    assert verdicts(report) == {"B26": skipped, "C22": skipped, "C23": Judgement.PASS}
+
+
+# --- What must not be green
+
+
+def test_without_a_clock_that_can_be_moved_nothing_is_judged() -> None:
+    with EngageLab(receiver_of(ForgetsKeys())) as engagelab:
+        report = engagelab.check(only=["C22"], patience=0.3)
+    finding = report.finding("C22")
+    assert finding.verdict is Judgement.SKIPPED
+    assert "give `set_time`" in finding.reason
+    with pytest.raises(NothingObserved):
+        report.assert_none("major")
+
+
+def nothing(now: float | None) -> None:
+    pass
+
+
+def test_a_set_time_that_does_nothing_ends_the_run() -> None:
+    with pytest.raises(ProbeFailed, match="set_time: after the clock was moved by an hour") as ended:
+        check(ForgetsKeys(), "A01", "C22", set_time=nothing)
+    assert "set the clock that the app reads" in str(ended.value)
+    assert ended.value.report is not None
+    assert [finding.id for finding in ended.value.report.of(Judgement.PASS)] == ["A01"]
+
+
+class Unsigned(OnAClock):
+    def verify(self, signatures: list[str]) -> str:
+        return uuid.uuid4().hex
+
+
+class UnsignedForgetsKeys(Unsigned, ForgetsKeys):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        (NoWindow, {}, "it accepts a signature that is an hour old, see B12"),
+        (Unsigned, UNSIGNED, "without a username and a secret, nothing shows that the app's clock was moved"),
+    ],
+)
+def test_if_nothing_shows_that_the_clock_moves_nothing_is_green(
+    kind: type[InMemory], options: dict[str, Any], said: str
+) -> None:
+    finding: Finding = check(kind(), "C22", set_time=nothing, **options).finding("C22")
+    assert finding.verdict is Judgement.INCONCLUSIVE
+    assert said in finding.reason
+
+
+def test_an_effect_that_is_seen_twice_needs_no_other_proof() -> None:
+    assert verdicts(check(UnsignedForgetsKeys(), "C22", **UNSIGNED)) == {"C22": Judgement.FAIL}
+
+
+def test_without_observe_an_old_event_is_not_judged_by_its_acknowledgement() -> None:
+    assert verdicts(check(DropsOld(), "C23", observe=None)) == {"C23": Judgement.INCONCLUSIVE}
+    assert verdicts(check(RefusesOld(), "C23", observe=None)) == {"C23": Judgement.FAIL}
+
+
+# --- The app's clock is right again
+
+
+def test_the_clock_is_set_before_prepare_and_right_at_the_end() -> None:
+    app, times = OnAClock(), list[float | None]()
+    travel, prepared = time_machine_clock(), list[float]()
+
+    def set_time(now: float | None) -> None:
+        times.append(now)
+        travel(now)
+
+    def prepare(message: Message) -> None:
+        prepared.append(abs(time.time() - message.accepted))
+
+    receiver = receiver_of(app, set_time=set_time, prepare=prepare, signature_clock="virtual")
+    with EngageLab(receiver, clock=VirtualClock(START)) as engagelab:
+        report = engagelab.check(only=["C22", "C23"], patience=0.3)
+    assert verdicts(report) == passes("C22", "C23")
+    assert times[-1] is None
+    assert times.count(None) == 1
+    assert max(prepared) < 120
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_the_clock_is_right_after_an_interrupt_and_a_failure(error: type[BaseException]) -> None:
+    app, times = OnAClock(), list[float | None]()
+
+    def observe(message_id: str) -> Any:
+        if len(app.log) > 5:
+            raise error
+        return app.observe(message_id)
+
+    with pytest.raises((ProbeFailed, KeyboardInterrupt)):
+        check(app, set_time=times.append, observe=observe)
+    assert times[-1] is None
+
+
+def test_set_time_may_be_asynchronous_in_acheck() -> None:
+    travel, times = time_machine_clock(), list[float | None]()
+
+    async def set_time(now: float | None) -> None:
+        await asyncio.sleep(0)
+        times.append(now)
+        travel(now)
+
+    async def test() -> Report:
+        with EngageLab(receiver_of(ForgetsKeys(), set_time=set_time)) as engagelab:
+            return await engagelab.acheck(only=["C22", "C23"], patience=0.3)
+
+    assert verdicts(asyncio.run(test())) == {"C22": Judgement.FAIL, "C23": Judgement.PASS}
+    assert times[-1] is None
+
+
+def test_the_clock_is_right_when_acheck_was_cancelled() -> None:
+    app, times = OnAClock(), list[float | None]()
+
+    async def set_time(now: float | None) -> None:
+        await asyncio.sleep(0)
+        times.append(now)
+
+    async def test() -> None:
+        async def observe(message_id: str) -> Any:
+            task.cancel()
+            return app.observe(message_id)
+
+        with EngageLab(receiver_of(app, set_time=set_time, observe=observe)) as engagelab:
+            task = asyncio.ensure_future(engagelab.acheck(only=["C01"], patience=0.3))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    # asyncio waits for the thread of the checks before it closes its loop.
+    asyncio.run(test())
+    assert (len(times) > 1, times[-1]) == (True, None)
+
+
+def test_a_clock_that_stays_wrong_is_an_error_that_has_the_report() -> None:
+    travel = time_machine_clock()
+
+    def set_time(now: float | None) -> None:
+        travel(now)
+        if now is None:
+            raise RuntimeError("no such clock")
+
+    with pytest.raises(ProbeFailed, match="set_time raised RuntimeError: no such clock") as failed:
+        check(OnAClock(), "C23", set_time=set_time)
+    assert failed.value.report is not None
+    assert verdicts(failed.value.report) == passes("C23")
