@@ -65,11 +65,11 @@ class _Watch:
     def profile(self, frame: FrameType, event: str, function: Any) -> None:
         """Get each call of the thread."""
         call: Call | None = None
-        if event == "c_call":
+        if event == "c_call" and function.__name__ in self.points.short:
             call = self.points.of_c(frame, function)
             if call is None and sleeps(function):
                 call = call_at("sleep", frame)
-        elif event == "call":
+        elif event == "call" and self.points.codes.get(frame.f_code, "new"):
             call = self.points.of_python(frame)
         if call is not None and self.reach(call):
             raise Died

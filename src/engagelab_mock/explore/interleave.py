@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -118,35 +117,40 @@ class Handler:
 
     def watched(self, job: Callable[[], Any], points: SwitchPoints) -> Any:
         """Call a function in this thread, and stop at the switch points that it comes to."""
-        sys.setprofile(partial(self._profile, points))
+        codes, short = points.codes, points.short
+
+        # An app makes thousands of calls, so this function returns quickly for nearly all of them.
+        def profile(frame: FrameType, event: str, function: Any) -> None:
+            if event == "c_call":
+                self.inside = function
+                if function.__name__ in short:
+                    self._calls_c(frame, function, points)
+                    self.inside = function
+            elif event == "call":
+                if codes.get(frame.f_code, "new") and (call := points.of_python(frame)) is not None:
+                    self.inside = None
+                    self._reach(call)
+            elif event != "return":
+                self.inside = None
+
+        sys.setprofile(profile)
         try:
             return job()
         finally:
             sys.setprofile(None)
 
-    def _profile(self, points: SwitchPoints, frame: FrameType, event: str, function: Any) -> None:
-        if event == "c_call":
-            self.inside = function
-            call = points.of_c(frame, function)
-            if call is not None:
-                self._reach(call)
-                self.inside = function
-            elif sleeps(function):
-                self._reach(call_at("sleep", frame), yields=True)
-                self.inside = function
-            elif starts_thread(function):
-                self._board.refuse(_starts_thread(self, frame))
-            elif releases_lock(function):
-                self.released_lock = True
-            elif ends_transaction(function):
-                self.ended_transaction = True
-        elif event == "call":
-            self.inside = None
-            call = points.of_python(frame)
-            if call is not None:
-                self._reach(call)
-        else:
-            self.inside = None
+    def _calls_c(self, frame: FrameType, function: Any, points: SwitchPoints) -> None:
+        call = points.of_c(frame, function)
+        if call is not None:
+            self._reach(call)
+        elif sleeps(function):
+            self._reach(call_at("sleep", frame), yields=True)
+        elif starts_thread(function):
+            self._board.refuse(_starts_thread(self, frame))
+        elif releases_lock(function):
+            self.released_lock = True
+        elif ends_transaction(function):
+            self.ended_transaction = True
 
     def _reach(self, call: Call, *, yields: bool = False) -> None:
         self.point += 1

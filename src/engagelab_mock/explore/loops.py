@@ -188,20 +188,18 @@ class _Board:
         return run
 
     def _profile(self, frame: FrameType, event: str, function: Any) -> None:
-        handler = _HANDLER.get()
-        if handler is None or self.free:
+        points, handler, call = self._points, _HANDLER.get(), None
+        if event == "c_call" and function.__name__ in points.short:
+            call = points.of_c(frame, function)
+        elif event == "call" and points.codes.get(frame.f_code, "new"):
+            call = points.of_python(frame)
+        if call is None or handler is None or self.free:
             return
-        call = None
-        if event == "c_call":
-            call = self._points.of_c(frame, function)
-        elif event == "call":
-            call = self._points.of_python(frame)
-        if call is not None:
-            gate = threading.Semaphore(0)
-            self._loop.call_soon_threadsafe(self._stop, handler, call, gate.release)
-            gate.acquire()
-            if self._crashed:
-                raise Died
+        gate = threading.Semaphore(0)
+        self._loop.call_soon_threadsafe(self._stop, handler, call, gate.release)
+        gate.acquire()
+        if self._crashed:
+            raise Died
 
     def _stop(self, handler: LoopHandler, call: Call, go_on: Callable[[], object]) -> None:
         if self._reach is not None and self._reach(call) and handler.task is not None:

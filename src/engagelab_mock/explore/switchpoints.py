@@ -103,18 +103,22 @@ class SwitchPoints:
         if isinstance(added, str) or not isinstance(added, Iterable):
             raise UsageError(f"{added!r:.100} is not a list of names", where="switch_points", hint="['shop.cache.get']")
         self._names: dict[str, str] = {name: name for name in DRIVERS}
-        self._codes: dict[CodeType, str] = {}
+        #: The names of the Python functions that were called so far; empty for one that is not a switch point.
+        self.codes: dict[CodeType, str] = {}
         #: The names that the user added, and those of them that were called.
         self.added = [self._add(each) for each in added]
         self.called: set[str] = set()
         self._known: dict[tuple[type, str], str] = {}
+        #: The last parts of the names of all functions of C that matter, to pass over the others quickly.
+        self.short = {name.rpartition(".")[2] for name in self._names} | _ENDS | _RELEASES | {"sleep"}
+        self.short |= {name.rpartition(".")[2] for name in _STARTS_THREAD}
 
     def _add(self, given: object) -> str:
         name, found = (given, _resolved(given)) if isinstance(given, str) else (qualified(given), given)
         while isinstance(found, MethodType):
             found = found.__func__
         if isinstance(found, FunctionType):
-            self._codes[found.__code__] = name
+            self.codes[found.__code__] = name
         elif isinstance(found, (BuiltinFunctionType, MethodDescriptorType)):
             self._names[qualified(found)] = name
         else:
@@ -129,10 +133,10 @@ class SwitchPoints:
     def of_python(self, frame: FrameType) -> Call | None:
         """Return the call of a Python function, if it is a switch point."""
         code = frame.f_code
-        name = self._codes.get(code)
+        name = self.codes.get(code)
         if name is None:
             name = self._names.get(f"{frame.f_globals.get('__name__')}.{code.co_qualname}", "")
-            self._codes[code] = name
+            self.codes[code] = name
         if not name:
             return None
         self.called.add(name)
