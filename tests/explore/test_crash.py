@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -229,3 +230,14 @@ def test_a_point_that_the_handler_does_not_come_to_is_refused(store: Store) -> N
     with EngageLab(flask_receiver(store, racing.correct)) as engagelab, pytest.raises(UsageError) as caught:
         engagelab.replay("eg1:sent!crash@9")
     assert "the handler of `sent` ended before its switch point 9" in str(caught.value)
+
+
+@forked
+def test_crashes_of_a_wsgi_app_in_an_event_loop(store: Store) -> None:
+    async def test() -> str:
+        engagelab = EngageLab(flask_receiver(store, racing.mark_commit_effect))
+        with pytest.raises(ScheduleFailed) as caught:
+            await engagelab.aexplore("plan-sent", crashes="handler")
+        return caught.value.failure.token
+
+    assert asyncio.run(test()) == "eg1:plan-sent:sent!crash@3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -20,10 +21,12 @@ from engagelab_mock import (
     Played,
     ProbeFailed,
     Receiver,
+    Schedule,
     ScheduleFailed,
     UsageError,
     exactly_once,
 )
+from engagelab_mock.cli import main
 from engagelab_mock.explore import interleave
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.receivers import racing
@@ -391,3 +394,40 @@ def test_an_error_of_observe_without_a_race_ends_the_run(store: Store) -> None:
     receiver = flask_receiver(store, racing.correct)
     receiver.observe = observe
     refused(receiver, ProbeFailed, "observe raised LookupError: always")
+
+
+def test_an_exploration_can_be_limited(store: Store) -> None:
+    with EngageLab(flask_receiver(store, racing.correct)) as engagelab:
+        found = engagelab.explore("verified", concurrent=2, limit=3)
+        assert (found.schedules, found.ok) == (3, True)
+        assert found.total > 3
+        assert engagelab.explore("verified", concurrent=2, time_budget=0, check=False).stopped == "time_budget"
+
+
+def test_all_failures_are_kept_if_they_are_not_raised(store: Store) -> None:
+    with EngageLab(flask_receiver(store, racing.lost_update)) as engagelab:
+        found = engagelab.explore("plan-sent", concurrent=2, preemptions=1, check=False)
+    assert len(found.failures) > 1
+    assert found.failures[0].token == "eg1:plan-sent:sent|sent@a2b"
+
+
+def test_a_schedule_with_a_race_can_be_given(store: Store) -> None:
+    chosen = Schedule.parse("eg1:plan,sent|delivered,verified")
+    error = failure(flask_receiver(store, racing.lost_update), chosen)
+    assert error.failure.token == "eg1:sent|delivered@a2b"
+
+
+def test_races_of_a_wsgi_app_in_an_event_loop(store: Store) -> None:
+    async def test() -> str:
+        engagelab = EngageLab(flask_receiver(store, racing.lost_update))
+        with pytest.raises(ScheduleFailed) as caught:
+            await engagelab.aexplore("plan-sent", concurrent=2)
+        return caught.value.failure.token
+
+    assert asyncio.run(test()) == "eg1:plan-sent:sent|sent@a2b"
+
+
+def test_the_command_line_refuses_the_token_of_a_race(capsys: pytest.CaptureFixture[str]) -> None:
+    with LoopbackServer(Flask("elsewhere")) as server:
+        assert main(["send", "--replay", "eg1:sent|sent@a2b", "--url", server.url]) == 2
+    assert "the handlers run in another process" in capsys.readouterr().err

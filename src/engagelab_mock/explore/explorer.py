@@ -208,8 +208,8 @@ class _Explorer:
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
-                if isinstance(plan, Races):
-                    plan.check_reached(self._points)
+                if isinstance(plan, Races) and exploration.schedules:
+                    plan.check_reached(self._points, engine.receiver)
         finally:
             progress.end(exploration)
         if exploration.failures:

@@ -32,6 +32,9 @@ WAITS = 0.02
 _WAITS_SQLITE = 0.005
 #: The same, if the lock may be free by now: SQLite looks again after 0.1 s at the latest.
 _LOCK_FREE = 0.25
+#: How many times longer, if the system does not tell whether a thread waits or wants the processor.
+_UNSEEN = 5
+_TASKS = Path("/proc/self/task")
 #: How long all handlers may wait for each other, and how long one may sleep, in seconds.
 PATIENCE = 4.0
 _SLEEPS = 1.0
@@ -274,7 +277,8 @@ class _Run:
                         raise sleeps_long(f"{handler.title}, at {handler.call.where},", _SLEEPS, "time.sleep")
                 else:
                     asleep += passed
-                    if asleep >= (patience or (_WAITS_SQLITE if in_sqlite(inside) else WAITS)):
+                    least = patience or (_WAITS_SQLITE if in_sqlite(inside) else WAITS)
+                    if asleep >= (least if _TASKS.is_dir() else least * _UNSEEN):
                         self._wait(handler)
                         return
         self._waiting.discard(handler.number)
@@ -307,7 +311,7 @@ class _Run:
 def _sleeping(thread: threading.Thread) -> bool:
     """Tell whether a thread waits, as far as the system says. One that waits for a processor or the disk does not."""
     with contextlib.suppress(OSError, IndexError):
-        stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+        stat = (_TASKS / str(thread.native_id) / "stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "S"
     return True
 

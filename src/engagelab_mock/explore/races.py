@@ -165,18 +165,21 @@ class Races:
                 hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
             )
 
-    def check_reached(self, points: SwitchPoints) -> None:
+    def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
         """Raise `NothingObserved` if no handler came to a switch point, or no one called a function that was named."""
-        hint = "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]"
         if not self._reached:
+            in_loop = receiver.transport.name == "asgi"
             raise NothingObserved(
                 "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
-                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis), and awaited nothing",
+                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)"
+                + (" in a worker thread, and awaited nothing" if in_loop else ""),
                 where="explore",
-                hint=hint,
+                hint="handlers that do not await meet only if several processes serve the app, not in one event loop"
+                if in_loop
+                else "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]",
             )
         missed = [name for name in points.added if name not in points.called]
-        if missed:
+        if missed and not self._next:
             raise NothingObserved(
                 f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
             )
