@@ -66,7 +66,10 @@ class LoopHandler:
         self.name = name
         self.point = 0
         self.begun = False
+        #: Whether the app has returned. Its tasks may go on.
         self.over = False
+        #: The tasks that it has started, and that have not ended.
+        self.tasks: set[asyncio.Task[Any]] = set()
         #: The calls at which it has stopped, each with the function that lets it go on.
         self.stops: deque[tuple[Call, Callable[[], object]]] = deque()
         self.task: asyncio.Task[Any] | None = None
@@ -126,6 +129,7 @@ class _Board:
         self._crashed = False
         self._call_soon: Any = loop.call_soon
         self._in_executor: Any = loop.run_in_executor
+        self._create_task: Any = loop.create_task
         self._thread = threading.get_ident()
         self.changed = asyncio.Event()
         #: Whether the handlers no longer stop.
@@ -136,7 +140,7 @@ class _Board:
         """Hold back the steps of handlers within the block."""
         loop: Any = self._loop
         try:
-            loop.call_soon, loop.run_in_executor = self._soon, self._executed
+            loop.call_soon, loop.run_in_executor, loop.create_task = self._soon, self._executed, self._created
         except AttributeError:
             raise UsageError(
                 f"the steps of {type(loop).__name__} cannot be ordered",
@@ -153,7 +157,7 @@ class _Board:
             yield
         finally:
             self.free = True
-            del loop.call_soon, loop.run_in_executor
+            del loop.call_soon, loop.run_in_executor, loop.create_task
             if anyio is not None:
                 anyio.run_sync = run_sync  # type: ignore[attr-defined]
 
@@ -162,7 +166,7 @@ class _Board:
         handler = _HANDLER.get() if context is None else context.get(_HANDLER)
         task = getattr(function, "__self__", None)
         call = None
-        if handler is not None and not handler.over and not self.free and isinstance(task, asyncio.Task):
+        if handler is not None and not self.free and isinstance(task, asyncio.Task):
             call = _awaiting(task) if handler.begun else Call("start")
             handler.begun = True
         if handler is None or call is None:
@@ -171,6 +175,18 @@ class _Board:
         handle = asyncio.Handle(function, args, self._loop, context)
         self._stop(handler, call, partial(self._call_soon, _run_handle, handle, context=Context()))
         return handle
+
+    def _created(self, program: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = self._create_task(program, **options)
+        if (handler := _HANDLER.get()) is not None:
+
+            def ended(task: asyncio.Task[Any]) -> None:
+                handler.tasks.discard(task)
+                self.changed.set()
+
+            handler.tasks.add(task)
+            task.add_done_callback(ended)
+        return task
 
     def _executed(self, executor: Any, function: Callable[..., Any], *args: Any) -> Any:
         return self._in_executor(executor, self._stopping(function), *args)
@@ -234,9 +250,6 @@ class _Board:
                 await app(scope, receive, send)
             finally:
                 handler.over = True
-                for _, go_on in handler.stops:
-                    go_on()
-                handler.stops.clear()
                 self.changed.set()
 
         return watched
@@ -301,10 +314,13 @@ async def exchange_in_loop(
     """Call the transport's app in the running loop; `reach` gets each call, and tells whether the app crashes there."""
     board, app = _Board(asyncio.get_running_loop(), points, reach), transport.app
     transport.app = board.watching(app)
-    _JOB.set(LoopHandler(0, ""))
+    handler = LoopHandler(0, "")
+    _JOB.set(handler)
     try:
         with board.holding():
             answer: Response = await transport.aexchange(callback, None)
+            if handler.tasks:
+                await asyncio.wait(handler.tasks, timeout=PATIENCE)
             return answer
     finally:
         transport.app = app
@@ -324,12 +340,15 @@ class _Run:
         for handler in handlers:
             await self._settle([handler], PATIENCE)
         last: int | None = None
-        while any(not handler.over for handler in handlers):
+        while any(not handler.over or handler.stops or handler.tasks for handler in handlers):
             enabled = tuple(handler.number for handler in handlers if handler.stops)
             if not enabled:
-                await self._wait_for_any()
+                if any(not handler.over for handler in handlers):
+                    await self._wait_for_any()
+                elif not await self._settle([handler for handler in handlers if handler.tasks], _WAITS):
+                    break  # what still runs is not the work of these requests
                 continue
-            at = [None if handler.over else handler.point for handler in handlers]
+            at = [None if handler.over and not handler.stops else handler.point for handler in handlers]
             last = self._choice.next(enabled, (), last, at)
             chosen = handlers[last]
             call, go_on = chosen.stops.popleft()
@@ -346,7 +365,7 @@ class _Run:
         # What is ready has run after two rounds of the loop.
         for _ in range(2):
             await asyncio.sleep(0)
-        while not any(handler.stops or handler.over for handler in handlers):
+        while not any(handler.stops or (handler.over and not handler.tasks) for handler in handlers):
             self._board.changed.clear()
             left = ends - loop.time()
             if left <= 0 or (patience == _WAITS and handlers[0].waits_for_lock):
@@ -357,8 +376,8 @@ class _Run:
         return True
 
     async def _wait_for_any(self) -> None:
-        handlers = [handler for handler in self._handlers if not handler.over]
-        if not await self._settle(handlers, PATIENCE):
+        if not await self._settle([each for each in self._handlers if not each.over or each.tasks], PATIENCE):
+            handlers = [handler for handler in self._handlers if not handler.over]
             for handler in handlers:
                 if handler.inside == _SLEEP:
                     raise sleeps_long(handler.title, PATIENCE, "asyncio.sleep")
