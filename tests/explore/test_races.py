@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask, request
@@ -179,6 +180,75 @@ def test_the_loser_of_a_race_may_be_refused_if_the_callback_comes_again(store: S
     assert "give retry=[60]" in str(error)
     with EngageLab(receiver) as engagelab:
         assert engagelab.explore("plan-sent", concurrent=2, retry=[60]).ok
+
+
+# Right receivers of an unusual kind.
+
+
+def append_only(db: Any, message_id: str, status: str) -> None:
+    """Write down every callback; what it means is computed when it is read."""
+    racing.mark(db, f"{message_id}{status}")
+    db.commit()
+
+
+def optimistic(db: Any, message_id: str, status: str) -> None:
+    """Count the callbacks, and try again if another handler was faster."""
+    db.execute("INSERT OR IGNORE INTO orders VALUES (?, 0)", (message_id,))
+    db.commit()
+    while True:
+        [known] = db.execute("SELECT credits FROM orders WHERE id = ?", (message_id,)).fetchone()
+        update = "UPDATE orders SET credits = ? WHERE id = ? AND credits = ?"
+        changed = db.execute(update, (known + 1, message_id, known)).rowcount
+        db.commit()
+        if changed:
+            return
+
+
+def observes_different(store: Store) -> Callable[[str], Any]:
+    def observe(message_id: str) -> Any:
+        with store.opened() as db:
+            rows = db.execute("SELECT DISTINCT key FROM marks WHERE key LIKE ?", (f"{message_id}%",)).fetchall()
+        return {"statuses": len(rows), **store.observe(message_id), "marks": None}
+
+    return observe
+
+
+@pytest.mark.parametrize("handle", [append_only, optimistic], ids=name)
+def test_an_unusual_receiver_is_clean(store: Store, handle: Handle) -> None:
+    receiver = flask_receiver(store, handle)
+    receiver.observe = observes_different(store)
+    with EngageLab(receiver) as engagelab:
+        assert engagelab.explore("plan-sent", concurrent=2, preemptions=1).ok
+
+
+def test_values_that_differ_in_each_playing_are_not_compared(store: Store) -> None:
+    """A reference is made anew for each order."""
+    references: dict[str, str] = {}
+
+    def observe(message_id: str) -> Any:
+        credits = store.observe(message_id)["credits"]
+        return {"credits": credits, "reference": references.get(message_id)}
+
+    def handle(db: Any, message_id: str, status: str) -> None:
+        racing.correct(db, message_id, status)
+        references.setdefault(message_id, uuid4().hex)
+
+    def loses(db: Any, message_id: str, status: str) -> None:
+        handle(db, message_id, status)
+        racing.lost_update(db, message_id, status)
+
+    def reset() -> None:
+        store.reset()
+        references.clear()
+
+    def receiver(handle: Handle) -> Receiver:
+        made = flask_receiver(store, handle)
+        made.observe, made.reset = observe, reset
+        return made
+
+    with EngageLab(receiver(handle)) as engagelab:
+        assert engagelab.explore("plan-sent", concurrent=2, preemptions=1).ok
+    assert failure(receiver(loses), "plan-sent").failure.violation.invariant == "serializable"
 
 
 # Handlers that wait.
