@@ -86,8 +86,10 @@ def test_one_transaction_is_right_at_every_point(store: Store, handle: Handle) -
     assert found.note == ""
 
 
-@forked
-def test_work_after_the_answer_is_lost(store: Store) -> None:
+@pytest.mark.parametrize("forks", [pytest.param(True, marks=forked), False])
+def test_work_after_the_answer_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch, forks: bool) -> None:
+    if not forks:
+        monkeypatch.delattr("os.fork", raising=False)
     error = failure(acknowledges_first(store), "plan-sent")
     assert error.failure.token == "eg1:plan-sent:sent!crash@1"
     assert error.failure.played.acknowledged
