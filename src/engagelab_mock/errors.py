@@ -159,7 +159,7 @@ class UnknownName(UsageError):
 
 
 class ProbeFailed(UsageError):
-    """End a run: `observe`, `prepare`, `reset` or `wait_idle` failed, or returned an unusable value.
+    """End a run: `observe` or another function of the probe failed, or returned an unusable value.
 
     >>> issubclass(ProbeFailed, UsageError)
     True

@@ -42,9 +42,10 @@ def check_over_a_socket(mutant: Mutant, directory: Path, **choice: Any) -> Repor
     """Check a receiver over a real socket, with all hooks."""
     store = Store(directory / "receiver.sqlite")
     serve = mutant.serve or on_werkzeug
-    with serve(mutant.kind(store)) as url:
+    app = mutant.kind(store)
+    with serve(app) as url:
         receiver = Receiver.http(url + PATH, **SETTINGS | mutant.options)
-        return check(receiver, **_hooks(mutant, store), **choice)
+        return check(receiver, **_hooks(mutant, store), restart=app.restart, **choice)
 
 
 def hooks_of(

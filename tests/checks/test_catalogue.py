@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from engagelab_mock import CHECKS, UnknownName, UsageError
+from engagelab_mock.checks import causes, health
 from engagelab_mock.checks.catalogue import Selection
+from engagelab_mock.checks.check import Cause, Fix
 
 
 def run_by(**given: Any) -> list[str]:
@@ -73,12 +76,21 @@ def test_a_suppression_has_a_reason_and_a_check() -> None:
         Selection(suppress={"B177": "mutual TLS"})
 
 
+def fixes() -> Iterator[tuple[str, Fix]]:
+    """Yield the fix of each check, and those of likely causes."""
+    yield from ((each.id, each.fix) for each in CHECKS.values())
+    found = [each for module in (causes, health) for each in vars(module).values() if isinstance(each, (Cause, Fix))]
+    found += causes._CAUSES.values()
+    yield from ((str(each)[:60], each.fix if isinstance(each, Cause) else each) for each in found)
+
+
 def test_every_fix_is_python_in_every_framework() -> None:
-    for each in CHECKS.values():
-        for code in (each.fix.flask, each.fix.django, each.fix.fastapi):
+    for name, fix in fixes():
+        for code in (fix.flask, fix.django, fix.fastapi):
             indented = "\n".join(f"    {line}" for line in code.splitlines() or ["pass"])
-            compile(f"async def view(request):\n{indented}\n", each.id, "exec")
+            compile(f"async def view(request):\n{indented}\n", name, "exec")
             assert "$" not in code.replace('?$"', "")
+        assert fix.text.endswith(".")
 
 
 def test_every_check_has_complete_texts() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
 
 from engagelab_mock import EngageLab, Finding, Judgement, Report
-from engagelab_mock.checks import concurrency
+from engagelab_mock.checks import at_once, concurrency
 from tests.checks.receivers.concurrent import let_them_meet
 from tests.checks.receivers.meeting import (
     AddsToTheCredits,
@@ -38,9 +37,9 @@ CHECKS = ["A12", "C19", "C20", "C21"]
 TRANSPORTS = ["wsgi", "asgi", "http"]
 
 
-def check(shop: Shop, transport: str = "asgi", *only: str, **probe: Any) -> Report:
+def check(shop: Shop, transport: str = "asgi", *only: str, patience: float = 0.02, **probe: Any) -> Report:
     with reach(shop, transport, **probe) as receiver, EngageLab(receiver) as engagelab:
-        return engagelab.check(only=only or CHECKS, patience=0.02)
+        return engagelab.check(only=only or CHECKS, patience=patience)
 
 
 @pytest.fixture(autouse=True)
@@ -89,15 +88,22 @@ def test_a_state_that_some_order_leads_to_is_not_a_lost_update() -> None:
 
 
 class WorksSlowly(Queues):
-    """Work off one callback with each read of a state, so that the effects of a burst come late."""
+    """Work off one callback with each read of a state, or with every third read if there are many."""
+
+    reads = 0
+    many = False
 
     def work(self) -> None:
-        for row in self.jobs.pop(0) if self.jobs else ():
+        self.reads += 1
+        self.many = bool(self.jobs) and (self.many or len(self.jobs) > 1)
+        for row in self.jobs.pop() if self.jobs and not (self.many and self.reads % 3) else ():
             self.apply(row)
 
 
-def test_the_check_of_a_burst_waits_while_effects_still_come() -> None:
-    assert finding_of("A12", WorksSlowly()).verdict is Judgement.PASS
+def test_the_check_of_a_burst_waits_while_effects_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = count()
+    monkeypatch.setattr(at_once, "stopwatch", lambda: next(now) / 2)  # so that it waits for two reads without effects
+    assert finding_of("A12", WorksSlowly(), patience=1).verdict is Judgement.PASS
 
 
 class RefusesForAWhile(Shop):
@@ -110,11 +116,12 @@ class RefusesForAWhile(Shop):
         self.busy += 1
         yield
         self.busy -= 1
-        self.refusals = 5 if self.busy else max(0, self.refusals - 1)
+        self.refusals = 45 if self.busy else max(0, self.refusals - 1)
         return 503 if self.refusals else (yield from super().handle(rows))
 
 
-def test_a_refused_callback_comes_again_until_it_is_accepted() -> None:
+def test_a_refused_callback_comes_again_until_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "stopwatch", lambda: 0.0)
     assert finding_of("A12", RefusesForAWhile()).verdict is Judgement.PASS
 
 
@@ -241,21 +248,22 @@ def test_a_crash_that_also_happens_one_after_another_is_not_a_finding_of_concurr
 
 
 class LimitsItsSenders(Shop):
-    """Answer 429 for ever when many callbacks have come at once."""
+    """Answer 429 for ever when callbacks have come at once."""
 
     busy = 0
     limited = False
 
     def handle(self, rows: list[Row]) -> Handler:
         self.busy += 1
-        self.limited |= self.busy > 5
+        self.limited |= self.busy > 2
         yield
         self.busy -= 1
         return 429 if self.limited else (yield from super().handle(rows))
 
 
-def test_a_receiver_that_has_begun_to_refuse_valid_callbacks_is_not_judged() -> None:
-    finding = finding_of("A12", LimitsItsSenders())
+@pytest.mark.parametrize("id", CHECKS)
+def test_a_receiver_that_has_begun_to_refuse_valid_callbacks_is_not_judged(id: str) -> None:
+    finding = finding_of(id, LimitsItsSenders())
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert "the receiver has begun to refuse valid callbacks: answered 429" in finding.reason
 
@@ -294,11 +302,31 @@ def test_a_number_that_begins_anew_or_stops_is_not_a_lost_update(kind: type[Shop
     assert finding_of("C21", kind()).verdict is not Judgement.FAIL
 
 
-def seconds() -> Iterator[float]:
-    return (10.0 * number for number in count())
+class TakesASecondForEach(Shop):
+    """Show for how many seconds the app has run: one passes with each callback, or read of the state."""
+
+    busy = 0
+    seconds = 0
+
+    def handle(self, rows: list[Row]) -> Handler:
+        self.busy += 1
+        yield
+        self.seconds += self.busy == 1
+        self.busy -= 1
+        return (yield from super().handle(rows))
+
+    def observe_account(self) -> Any:
+        self.seconds += 1
+        return {"up since": self.seconds}
+
+
+def test_a_number_that_grows_with_time_is_not_a_lost_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = count(0, 10)
+    monkeypatch.setattr(concurrency, "stopwatch", lambda: next(now))
+    assert finding_of("C21", TakesASecondForEach()).verdict is Judgement.PASS
 
 
 def test_a_number_that_grows_with_each_read_is_not_a_lost_update() -> None:
-    shop, reads = Shop(), seconds()
+    shop, reads = Shop(), count(0, 10)
     finding = finding_of("C21", shop, observe_account=lambda: {"reads": next(reads), "events": shop.total})
     assert finding.verdict is Judgement.PASS

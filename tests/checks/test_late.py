@@ -271,6 +271,25 @@ def test_an_old_event_that_does_not_count_is_found_with_and_without_set_time(
     assert said in finding.reason
 
 
+def test_an_app_that_compares_with_the_time_of_its_own_row_is_told_what_would_settle_it() -> None:
+    class AfterItsRow(OnAClock):
+        """Ignore an event of before the message was entered."""
+
+        def prepare(self, message: Message) -> None:
+            self.entered = {**getattr(self, "entered", {}), message.id: self.now()}
+
+        def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
+            if self.row["itime"] >= self.entered.get(message_id, 0.0) - 300:
+                super().keep(db, message_id, status, detail)
+
+    app = AfterItsRow()
+    assert verdicts(check(app, "C23", prepare=app.prepare)) == passes("C23")
+    with EngageLab(receiver_of(app, prepare=app.prepare)) as engagelab:
+        finding = engagelab.check(only=["C23"], patience=0.3).finding("C23")
+    assert finding.verdict is Judgement.FAIL
+    assert finding.reason.endswith("because it entered the message later than that, give `set_time`")
+
+
 def test_what_fails_without_any_delay_is_left_to_the_other_checks() -> None:
     class Twice(OnAClock):
         once = False
@@ -437,11 +456,13 @@ def test_set_time_may_be_asynchronous_in_acheck() -> None:
 
 
 def test_the_clock_is_right_when_acheck_was_cancelled() -> None:
-    app, times = OnAClock(), list[float | None]()
+    app, times, right = OnAClock(), list[float | None](), asyncio.Event()
 
     async def set_time(now: float | None) -> None:
         await asyncio.sleep(0)
         times.append(now)
+        if now is None:
+            right.set()
 
     async def test() -> None:
         async def observe(message_id: str) -> Any:
@@ -452,8 +473,9 @@ def test_the_clock_is_right_when_acheck_was_cancelled() -> None:
             task = asyncio.ensure_future(engagelab.acheck(only=["C01"], patience=0.3))
             with pytest.raises(asyncio.CancelledError):
                 await task
+            # The thread of the checks ends by itself.
+            await asyncio.wait_for(right.wait(), 30)
 
-    # asyncio waits for the thread of the checks before it closes its loop.
     asyncio.run(test())
     assert (len(times) > 1, times[-1]) == (True, None)
 

@@ -54,8 +54,9 @@ def counted(store: Store, message_id: str) -> int:
     return len(store.effects(message_id))
 
 
-#: The states of these receivers show no events of the account, which C17 is about; C18 takes long.
-ALL = [id for id in CHECKS if id.startswith("C") and id not in {"C17", "C18"}]
+#: The states of these receivers show no events of the account, which C17 and C24 are about, and not all have the totals
+#: of C21. C18 takes long. They are not restarted, and have one worker.
+ALL = [id for id in CHECKS if id.startswith("C") and id not in {"C17", "C18", "C21", "C24", "C25", "C26", "C27"}]
 
 
 def not_passed(report: Report) -> dict[str, str]:
@@ -189,7 +190,7 @@ def test_events_that_are_not_ticked_are_not_sent(tmp_path: Path) -> None:
     report = check(on_flask(CorrectReceiver(store)), ALL, hooks=hooks_of(store), events=["delivered"])
     verdicts = {finding.id: finding.verdict for finding in report.findings if finding.id in ALL}
     passed = [id for id, verdict in verdicts.items() if verdict is Judgement.PASS]
-    assert passed == ["C01", "C02", "C03", "C05", "C08", "C12", "C13"]
+    assert passed == ["C01", "C02", "C03", "C05", "C08", "C12", "C13", "C22", "C23"]
     assert {verdicts[id] for id in ALL if id not in passed} == {Judgement.SKIPPED}
 
 

@@ -33,7 +33,7 @@ def test_the_summary_counts_and_judges(report: Report) -> None:
     counts = {name: value for name, value in summary.items() if type(value) is int}
     assert counts == {
         **{"passed": 2, "passed_by_answer": 1, "failed": 4, "inconclusive": 1, "not_applicable": 1, "errors": 1},
-        **{"skipped": 1, "suppressed": 1},
+        **{"skipped": 1, "suppressed": 1, "workers": 0},
     }
     assert summary["doubt"] == "1 check ended with an error: A10"
     assert summary["ok"] is False

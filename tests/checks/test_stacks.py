@@ -16,8 +16,9 @@ from tests.checks.receivers.store import Store
 from tests.checks.serving import SETTINGS, check, hooks_of
 from tests.real.stacks.process import PATIENCE, await_answer, serving
 
-#: The checks that are not possible for an app in another process, at an address with plain http and without a name.
-NOT_THERE = {"A07", "B21", "C05", "E09", "E10"}
+#: The checks that are not possible for an app in another process that has one worker and is not restarted, at an
+#: address with plain http and without a name.
+NOT_THERE = {"A07", "B27", "C25", "C26", "C27", "B21", "C05", "E09", "E10"}
 
 pytestmark = pytest.mark.slow
 
@@ -61,3 +62,17 @@ def test_a_refusal_helps_against_chunks_that_are_not_read(tmp_path: Path) -> Non
     finding = check_on("gunicorn and Django, refusing chunks", tmp_path, only=["E01"]).finding("E01")
     assert finding.verdict is Judgement.PASS
     assert "answered 411" in finding.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("stack", "verdict"),
+    [
+        ("two workers", Judgement.PASS),
+        ("two workers, with a cache each", Judgement.FAIL),
+        ("two workers with threads, with a cache each", Judgement.FAIL),
+    ],
+)
+def test_what_only_one_of_two_worker_processes_knows_is_found(stack: str, verdict: Judgement, tmp_path: Path) -> None:
+    report = check_on(stack, tmp_path, only=["C27"])
+    assert report.finding("C27").verdict is verdict, report.finding("C27").reason
+    assert report.workers == 2

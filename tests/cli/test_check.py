@@ -95,7 +95,8 @@ def test_a_correct_receiver_exits_0(program: Command, correct: Served) -> None:
 
     assert (result.code, result.err) == (0, "")
     findings, summary = result.objects[:-1], result.objects[-1]
-    assert [finding["id"] for finding in findings] == list(CHECKS)
+    # The check of whether the receiver still works comes last.
+    assert [finding["id"] for finding in findings] == sorted(CHECKS, key=lambda id: (id == "E11", id))
     assert {finding["type"] for finding in findings} == {"finding"}
     assert {f["id"]: f["reason"] for f in findings if f["verdict"] == "fail"} == {}
     inconclusive = {finding["id"] for finding in findings if finding["verdict"] == "inconclusive"}
@@ -527,6 +528,81 @@ def test_wait_waits_until_the_receiver_is_up(command: Command, tmp_path: Path, m
     assert result.code == 0
 
 
+_RESTART = """\
+import contextlib, os, pathlib, signal, subprocess, sys
+pid = pathlib.Path("pid")
+with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+pid.write_text(str(subprocess.Popen([sys.executable, "-m", "tests.checks.receivers.processes", *sys.argv[1:]]).pid))
+"""
+
+
+class Restarted:
+    """An app in a process of its own; `command` kills it and starts it again in the background."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        self.directory = directory
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}{PATH}"
+        (directory / "restart.py").write_text(_RESTART)
+        self.database = directory / "receiver.sqlite"
+        self.command = shlex.join([sys.executable, "restart.py", str(port), str(self.database), kind])
+        query = "SELECT status FROM effects WHERE message_id = '{message_id}'"
+        program = f"import sqlite3; print(sqlite3.connect({str(self.database)!r}).execute({query!r}).fetchall())"
+        self.observe = shlex.join([sys.executable, "-S", "-c", program])
+
+    def run(self) -> None:
+        subprocess.run(shlex.split(self.command), check=True)
+
+    def kill(self) -> None:
+        os.kill(int((self.directory / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def restarted(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Restarted]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    app = Restarted(request.param, tmp_path)
+    app.run()
+    yield app
+    app.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("restarted", "code", "verdict"),
+    [("CorrectReceiver", 0, "pass"), ("KnowsEventsInMemory", 1, "fail")],
+    indirect=["restarted"],
+)
+def test_a_command_restarts_the_app(restarted: Restarted, code: int, verdict: str, command: Command) -> None:
+    look = ("--observe-command", restarted.observe, "--restart-command", restarted.command, "--wait", "20")
+
+    result = command("check", restarted.url, *FULLY, *look, "--only", "B27", "--format", "json")
+
+    assert result.code == code
+    assert [each["verdict"] for each in result.objects[:-1] if each["id"] == "B27"] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("false", "'false' exited 1: without a message"),
+        ("sh -c 'echo stopping; echo no such unit >&2; exit 5'", "'sh' exited 5: no such unit"),
+        ("no-such-program", "'no-such-program' cannot be run"),
+    ],
+)
+def test_a_restart_that_fails_ends_the_run(given: str, told: str, command: Command, correct: Served) -> None:
+    look = ("--observe", correct.state, "--restart-command", given)
+
+    result = command("check", correct.url, *FULLY, *look, "--only", "C25", "--format", "json")
+
+    assert result.code == 2
+    error = result.objects[-1]
+    assert (error["type"], error["error"]) == ("error", "ProbeFailed")
+    assert f"--restart-command: {told}" in error["message"]
+
+
 BAD = [
     ((), "UsageError", "URL: there is no address of a receiver to check"),
     (("http://127.0.0.1:9/", "--only", "B04,Z1"), "UnknownName", "only: unknown check 'Z1'"),
@@ -548,6 +624,8 @@ BAD = [
         "UsageError",
         "do the same",
     ),
+    (("http://127.0.0.1:9/", "--restart-command", "kill '"), "UsageError", "is not a command line"),
+    (("http://127.0.0.1:9/", "--restart-command", " "), "UsageError", "the command is empty"),
     (("http://127.0.0.1:9/", "--observe-account", "totals"), "InvalidSettings", "is not http"),
     (("http://127.0.0.1:9/", "--wait", "-1"), "InvalidDelay", "wait"),
 ]

@@ -56,7 +56,7 @@ def _ack_in_time(trial: Trial) -> None:
 
 
 def _ack_burst(trial: Trial) -> None:
-    attempts = trial.burst(BURST)
+    attempts = trial.send_together([[trial.event(message, "plan")] for message in trial.messages(BURST)])
     if not attempts:
         trial.skip("the receiver's settings do not tick plan")
     failed = [attempt for attempt in attempts if not accepted(attempt)]

@@ -11,6 +11,7 @@ import msgspec
 from engagelab_mock.checks.profile import LOOK, PROMPT, accepted, describe
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.events import Event
 
@@ -50,6 +51,18 @@ def send_all(trial: Trial, callbacks: Sequence[Sequence[Event]]) -> Sent:
     if any(map(_busy, last.refused)):
         last.expect_none_refused(trial)
     return last
+
+
+def expect_answers(trial: Trial, attempts: Sequence[Attempt], what: str) -> None:
+    """Fail if the receiver crashed or did not answer one of the callbacks sent at once; a late answer is a warning.
+
+    An app in process shares this process's time with the threads of the other callbacks.
+    """
+    for attempt in attempts:
+        if attempt.outcome is Outcome.TIMEOUT and attempt.response is not None:
+            trial.warn(f"one of {what}: {attempt.error}")
+        else:
+            trial.expect_answer(attempt, f"one of {what}")
 
 
 def _busy(attempt: Attempt) -> bool:

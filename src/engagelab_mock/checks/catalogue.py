@@ -20,6 +20,7 @@ from engagelab_mock.checks.freshness import FRESHNESS
 from engagelab_mock.checks.late import LATE
 from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
+from engagelab_mock.checks.processes import PROCESSES
 from engagelab_mock.checks.secrecy import SECRECY
 from engagelab_mock.checks.signature import SIGNATURE
 from engagelab_mock.checks.text import TEXT
@@ -39,6 +40,7 @@ CHECKS: dict[str, Check] = {
             *DUPLICATES,
             *LATE,
             *ORDERING,
+            *PROCESSES,
             *CONCURRENCY,
             *UNKNOWN_MESSAGES,
             *BATCH,
@@ -100,14 +102,17 @@ class Selection:
         """Return why a check is not run; empty if it is run."""
         if self.only and not _in(check, self.only):
             return "not selected by `only`"
-        for pattern in self.skip:
-            if _matches(check, pattern):
-                return f"skipped by {pattern!r}"
+        if pattern := self.skips(check):
+            return f"skipped by {pattern!r}"
         if not check.severity.at_least(self.severity):
             return f"less severe than {self.severity}"
         if check.deep and self.depth != "deep" and not {check.id, check.name} & {*self.only}:
             return DEEP_ONLY
         return ""
+
+    def skips(self, check: Check) -> str:
+        """Return the pattern of `skip` that names a check; empty if none does."""
+        return next((pattern for pattern in self.skip if _matches(check, pattern)), "")
 
 
 def _known(pattern: str, where: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from string import Template
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -80,18 +82,38 @@ Basis = Literal["answer", "state", "both"]
 
 
 class Ended(Exception):
-    """End a trial early, with a verdict, its reason, the schedule that showed it, and the basis of the verdict."""
+    """End a trial early, with a verdict, its reason, the schedule that showed it, and the basis of the verdict.
+
+    `fix` replaces the check's own fix if the evidence points to another cause.
+    """
 
     def __init__(
-        self, judgement: Judgement, reason: str, schedule: Schedule | None = None, basis: Basis | None = None
+        self,
+        judgement: Judgement,
+        reason: str,
+        schedule: Schedule | None = None,
+        basis: Basis | None = None,
+        fix: Fix | None = None,
     ) -> None:
         super().__init__(reason)
         self.judgement = judgement
         self.reason = reason
         self.schedule = schedule
         self.basis = basis
+        self.fix = fix
 
     __reduce__ = reduce_error
+
+
+def fault_of(error: Exception) -> str:
+    """Return the type of an exception, its text, and the place where it was raised.
+
+    >>> fault_of(KeyError("learned"))
+    "KeyError: 'learned'"
+    """
+    said = f"{type(error).__name__}: {error}".partition("\n")[0]
+    places = extract_tb(error.__traceback__)
+    return f"{said:.300} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else said
 
 
 #: The needs of a check: the answer, which may decide alone; the state that `observe` returns; or always both.
@@ -177,6 +199,17 @@ class Fix(msgspec.Struct, frozen=True):
         return Template(self.code).substitute(words, **statuses)
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """Name the likely cause of a failure, as the evidence shows it, and its fix.
+
+    >>> Cause("the text becomes part of an SQL statement", Fix("Pass it as a parameter.")).fix.text
+    'Pass it as a parameter.'
+    """
+
+    says: str
+    fix: Fix
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one check of a receiver. Its id and its name are stable: options can use either.
 
@@ -211,6 +244,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     needs_signature: bool = False
     #: The meaning of the statuses that it judges by: "effects" or "terminal". The receiver must give one of them.
     meanings: tuple[str, ...] = ()
+    #: Whether it restarts the app, with the receiver's `restart`.
+    needs_restart: bool = False
     #: Whether it cannot judge a receiver that accepts no valid callback.
     needs_valid: bool = True
     #: Whether it cannot judge a receiver that has stopped answering.

@@ -140,7 +140,6 @@ class _OneByOne:
 
 def _sets_of_events(trial: Trial) -> list[_OneByOne]:
     """Return the sets of events that have a visible effect; end the trial if none has one."""
-    trial.expect_own_state()
     trial.expect_threads()
     ends, found = [], []
     for scenario, labels in _EVENTS.items():
@@ -190,14 +189,13 @@ def _account_totals(trial: Trial) -> None:
     if trial.context.probe.observe_account is None:
         trial.inconclusive("the state of the account cannot be seen: give `observe_account`")
     trial.expect_threads()
-    groups = [trial.messages(MANY) for _ in range(2 + TIMES)]
     seen = False
     for status in filter(trial.ticks, _STATUSES):
         totals = _Totals(trial, status)
-        totals.learn(*groups[:2])
-        for messages in groups[2:] if totals.usual else ():
+        totals.learn()
+        for _ in range(TIMES if totals.usual else 0):
             seen = True
-            totals.check(messages)
+            totals.check()
     if not seen:
         trial.not_applicable(
             f"`observe_account` shows no number that grows by the same amount for every {MANY} callbacks"
@@ -214,19 +212,19 @@ class _Totals:
         self.usual: dict[Path, float] = {}
         self._took = 0.0
 
-    def learn(self, *groups: Sequence[Message]) -> None:
-        """Send a callback about each message, and keep the numbers that grow by the same amount for each group."""
-        for messages in groups:
+    def learn(self) -> None:
+        """Send callbacks one after another, twice, and keep the numbers that grow by the same amount."""
+        for _ in range(2):
             started = stopwatch()
-            grown = self._in_order(messages)
+            grown = self._in_order()
             self._took = max(self._took, stopwatch() - started)
             self.usual = {path: by for path, by in grown.items() if not self.usual or self._same(path, by)}
             if not self.usual:
                 return
 
-    def check(self, messages: Sequence[Message]) -> None:
-        """Send a callback about each message at once. Fail if a number grows by less than in order."""
-        before = self._look()
+    def check(self) -> None:
+        """Send callbacks at once. Fail if a number grows by less than in order."""
+        before, messages = self._look(), self._trial.messages(MANY)
         sent = send_all(self._trial, [[self._trial.event(message, self._status)] for message in messages])
         sent.expect_none_refused(self._trial)
         self._wait(messages)
@@ -240,7 +238,7 @@ class _Totals:
             return
         after = self._look()
         # Some numbers stop growing, or begin again in the next minute: so look whether they still grow.
-        grown = self._in_order(self._trial.messages(MANY))
+        grown = self._in_order()
         short = _growth(before, after)
         for path in (path for path in self.usual if self._same(path, grown.get(path, 0.0))):
             if self._less(path, short.get(path, 0.0)):
@@ -251,8 +249,8 @@ class _Totals:
                     f"{short.get(path, 0.0):g}; one after another they change it by {self.usual[path]:g}"
                 )
 
-    def _in_order(self, messages: Sequence[Message]) -> dict[Path, float]:
-        before = self._look()
+    def _in_order(self) -> dict[Path, float]:
+        before, messages = self._look(), self._trial.messages(MANY)
         for message in messages:
             attempt = self._trial.send(self._trial.event(message, self._status))
             if not accepted(attempt):
@@ -293,7 +291,7 @@ def _number(leaf: object) -> float | None:
 
 
 def _growth(before: dict[Path, float], after: dict[Path, float]) -> dict[Path, float]:
-    grown = {path: number - before.get(path, 0.0) for path, number in after.items()}
+    grown = {path: after.get(path, 0.0) - before.get(path, 0.0) for path in {**before, **after}}
     return {path: by for path, by in grown.items() if by}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile
+from engagelab_mock.checks.profile import LOOK, PROMPT, ReceiverProfile, accepted, find_profile, worker_of
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.io import SYNC, run_sync
@@ -106,6 +106,10 @@ class Context:
         #: Whether the state shows the effect of account events, by their kinds.
         self._shown: dict[str, bool] = {}
         self._recipients: set[str] = set()
+        #: The worker processes that have answered since the last restart, if the answers name them.
+        self.workers: set[str] = set()
+        #: The largest number of workers that have answered between two restarts.
+        self.most_workers = 0
         self.engagelab.journal.listeners.append(self._note)
 
     @property
@@ -345,3 +349,6 @@ class Context:
             self.pings += 1
         self._attempted += 1
         self._attempts.append((delivery, attempt))
+        if worker := worker_of(attempt):
+            self.workers.add(worker)
+            self.most_workers = max(self.most_workers, len(self.workers))

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from engagelab_mock.checks.at_once import expect_answers
 from engagelab_mock.checks.check import Check, Ended, Fix, Severity
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.orderings import Order, Orderings
@@ -177,7 +178,7 @@ def _dup_concurrent(trial: Trial) -> None:
                 break
             what = f"{COPIES} copies of {status} at once"
             attempts = trial.send_at_once(once.event(message, status), COPIES)
-            trial.expect_answers_at_once(attempts, what)
+            expect_answers(trial, attempts, what)
             if not any(accepted(each) or each.outcome is Outcome.TIMEOUT for each in attempts):
                 trial.fail(f"none of {what} was acknowledged")
         trial.context.settle()
@@ -277,7 +278,7 @@ def _growth(trial: Trial, kind: str, send: Callable[[Event], list[Attempt]]) -> 
     """Return by how much each number in the state grows when callbacks of a new account event are sent."""
     places = trial.places(kind)
     before = trial.numbers(places)
-    trial.expect_answers_at_once(send(trial.context.new_event(kind, places[-1])), f"the {kind} callbacks")
+    expect_answers(trial, send(trial.context.new_event(kind, places[-1])), f"the {kind} callbacks")
     trial.context.settle()
     now = trial.numbers(places)
     return {path: value - before.get(path, 0) for path, value in now.items() if value != before.get(path, 0)}

@@ -176,6 +176,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     elapsed: float = 0.0
     #: The schedule that showed the failure, as a token; empty if the requests were not a schedule.
     token: str = ""
+    #: The check that must run before it to see it again, by its id; empty if it shows the same alone.
+    after: str = ""
+
+    @property
+    def only(self) -> str:
+        """Return the ids for `--only` that show it again."""
+        return f"{self.after},{self.id}" if self.after else self.id
 
     @property
     def id(self) -> str:
@@ -282,6 +289,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     #: What the checks inferred about effects; empty if the receiver has `effects`, or if no state can be seen.
     inferred: str = ""
+    #: How many worker processes answered, as the header X-Worker-Id of the answers says; 0 if they do not have it.
+    workers: int = 0
 
     @property
     def doubt(self) -> str:

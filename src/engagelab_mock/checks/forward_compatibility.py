@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from engagelab_mock.checks.profile import accepted, as_float, describe
 from engagelab_mock.checks.stimulus import body, each_row, row_of, rows
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.io import SYNC, run_sync
+from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.explore.schedule import Schedule
@@ -88,37 +90,54 @@ def _unknown_kind(trial: Trial) -> None:
 
 
 def _unknown_fields(trial: Trial) -> None:
-    message = trial.message()
-    envelope = _with_new_fields({"total": 1, "rows": [row_of(trial.event(message))]})
-    attempt = trial.send(message, body(msgspec.json.encode(envelope)))
-    trial.expect_accepted(attempt, "a valid callback with new fields")
-    trial.expect_effect(message, "a valid callback with new fields")
+    message, what = trial.message(), "a valid callback with new fields"
+    places = [*_objects({"total": 1, "rows": [row_of(trial.event(message))]})]
+    attempt = _send_new_fields(trial, message, *places)
+    for place in () if accepted(attempt) else places:
+        one = _send_new_fields(trial, trial.message(), place)
+        trial.expect_accepted(one, f"{what}, even with a single one {place}")
+    trial.expect_accepted(attempt, what)
+    trial.expect_effect(message, what)
 
 
-def _with_new_fields(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {**{key: _with_new_fields(each) for key, each in value.items()}, NEW_FIELD: "unheard of"}
-    return [_with_new_fields(each) for each in value] if isinstance(value, list) else value
+def _send_new_fields(trial: Trial, message: Message, *places: str) -> Attempt:
+    envelope = {"total": 1, "rows": [row_of(trial.event(message))]}
+    for place, found in _objects(envelope).items():
+        if place in places:
+            found[NEW_FIELD] = "unheard of"
+    return trial.send(message, body(msgspec.json.encode(envelope)))
+
+
+def _objects(envelope: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the objects of a body with one row, by their places."""
+    found, todo = {"next to `rows`": envelope}, {"a row": envelope["rows"][0]}
+    while todo:
+        place, each = todo.popitem()
+        found[f"in {place}"] = each
+        todo |= {f"{name} of {place}": value for name, value in each.items() if isinstance(value, dict)}
+    return found
 
 
 def _null_optional(trial: Trial) -> None:
     messages = {}
-    for what, change in (("without its optional fields", _leave_out), ("whose optional fields are null", _set_null)):
-        messages[f"a valid callback {what}"] = message = trial.message()
-        attempt = trial.send(message, each_row(change))
-        trial.expect_accepted(attempt, f"a valid callback {what}")
-    for what, message in messages.items():
-        trial.expect_effect(message, what)
+    for what, null in (("without", False), ("with null for", True)):
+        said = f"a valid callback {what} its optional fields"
+        messages[said] = message = trial.message()
+        attempt = trial.send(message, each_row(partial(_without, _OPTIONAL, null=null)))
+        for name in () if accepted(attempt) else _OPTIONAL:
+            row = each_row(partial(_without, (name,), null=null))
+            trial.expect_accepted(trial.send(trial.message(), row), f"a valid callback {what} {name}")
+        trial.expect_accepted(attempt, said)
+    for said, message in messages.items():
+        trial.expect_effect(message, said)
 
 
-def _leave_out(row: dict[str, Any]) -> None:
-    for name in _OPTIONAL:
-        row.pop(name, None)
-        row["status"].pop(name, None)
-
-
-def _set_null(row: dict[str, Any]) -> None:
-    row["custom_args"] = row["status"]["billing"] = row["status"]["error_detail"] = None
+def _without(fields: Sequence[str], row: dict[str, Any], *, null: bool) -> None:
+    for name in fields:
+        owner = row if name == "custom_args" else row["status"]
+        owner[name] = None
+        if not null:
+            del owner[name]
 
 
 def _big_id(trial: Trial) -> None:

@@ -52,7 +52,7 @@ def _again_after_days(trial: Trial) -> None:
     for (_, status), message in events.items():
         once.again(message, f"a valid callback of {status}", status=status)
     first = dict(zip(events, trial.settled([*events.values()]), strict=True))
-    forgotten, passed = "", 0
+    shared, forgotten, passed = trial.context.profile.shared, "", 0
     for gap, seconds in _GAPS.items():
         trial.context.advance(seconds - passed)
         passed = seconds
@@ -65,12 +65,13 @@ def _again_after_days(trial: Trial) -> None:
             what = f"{status} sent again after {gap}, newly signed"
             once.check(message, what, status=status, first=before[status], settled=True)
             kept, lost, now = first[gap, status], before[status], trial.glance(message)
-            if _paths(kept, lost, message) and _paths(lost, now, message):
+            if _paths(kept, lost, message) - shared and _paths(lost, now, message) - shared:
                 _expect_no_effect(trial, what, lost, now)
                 forgotten = forgotten or f"{what}: `observe` returned {lost!s:.60} before it, and then {now!s:.60}"
     if forgotten:
         trial.inconclusive(
-            f"{forgotten}: if the app forgets messages, show what it gave for them, or say it with `effects`"
+            f"{forgotten}: the app seems to have forgotten the message; let `observe` return what lasts, such as "
+            "credits, or declare it with `effects`"
         )
     _expect_moved(trial)
 
@@ -148,10 +149,15 @@ def _late_event(trial: Trial) -> None:
         for missing in _missing(effect, late.effect(status), status):
             now = state_of(late.after[status], messages[status]).get(missing, MISSING)
             trial.show(messages[status], Change(late.before[status], late.after[status]))
-            trial.fail(
-                f"{status} {what}, was acknowledged, and {dotted(missing)} is {now!r:.60}; "
-                f"after a new one it is {effect[missing]!r:.60}"
-            )
+            told = f"{dotted(missing)} is {now!r:.60}; after a new one it is {effect[missing]!r:.60}"
+            trial.fail(f"{status} {what}, was acknowledged, and {told}{_older_than_its_message(trial)}")
+
+
+def _older_than_its_message(trial: Trial) -> str:
+    """Return what else may be the reason: without `set_time`, `prepare` enters the message after the late event."""
+    if trial.context.moves_time or trial.context.probe.prepare is None:
+        return ""
+    return "; if the app ignores it because it entered the message later than that, give `set_time`"
 
 
 def _missing(effect: State, late: State, status: str) -> list[Path]:

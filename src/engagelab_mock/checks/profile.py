@@ -30,6 +30,9 @@ _SCENARIOS = ("verified", "delivered_failed")
 _IDENTITY = frozenset({401, 403})
 
 
+#: A header of the answer in which an app can name the worker process that has answered.
+WORKER = "X-Worker-Id"
+
 #: Why no state can be seen without `observe`.
 NO_OBSERVE = "the state of the app cannot be seen: give `observe`"
 #: Why no time passes for the app without `set_time`.
@@ -258,3 +261,25 @@ def describe(attempt: Attempt) -> str:
     if attempt.outcome is Outcome.ACKNOWLEDGED and attempt.response is not None:
         return f"answered {attempt.response.status}"
     return attempt.error.partition(";")[0] or str(attempt.outcome)
+
+
+def worker_of(attempt: Attempt) -> str:
+    """Return the name of the worker process that answered, if the app sends it as a header; else an empty text.
+
+    >>> from engagelab_mock import Callback, Headers
+    >>> worker_of(Attempt(1, 0.0, Callback(Headers(), b"")))
+    ''
+    """
+    return "" if attempt.response is None else attempt.response.headers.get(WORKER) or ""
+
+
+def status_of(attempt: Attempt) -> int:
+    """Return the HTTP status of the answer: 500 for an app that raised in process, 0 without an answer.
+
+    >>> from engagelab_mock import Callback, Headers
+    >>> status_of(Attempt(1, 0.0, Callback(Headers(), b"")))
+    0
+    """
+    if attempt.outcome is Outcome.APP_RAISED:
+        return 500
+    return 0 if attempt.response is None else attempt.response.status

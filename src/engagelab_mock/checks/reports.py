@@ -145,6 +145,7 @@ def summary_record(report: Report, *, fail_on: str, interrupted: bool = False) -
         "unjudged": list(report.unjudged),
         "doubt": report.doubt,
         "inferred": report.inferred,
+        "workers": report.workers,
         "sent": {
             "callbacks": report.sent.callbacks,
             "pings": report.sent.pings,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
+import msgspec
+
 from engagelab_mock.checks.catalogue import CHECKS, Selection
-from engagelab_mock.checks.check import Basis, Check, Ended, Judgement
+from engagelab_mock.checks.check import Check, Ended, Judgement, fault_of
 from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
+from engagelab_mock.checks.health import ALIVE_AFTER, Health
 from engagelab_mock.checks.meaning import prove
 from engagelab_mock.checks.profile import FIXED_TIME, NO_OBSERVE
 from engagelab_mock.checks.trial import Trial
@@ -91,6 +92,7 @@ class Runner:
         self._ended = ""
         #: The check after which the receiver stopped answering; empty while it answers.
         self._down_since = ""
+        self._health = Health(self.context, self.selection, recovery=recovery)
 
     def unreachable(self, wait: float = 0.0) -> str:
         """Return why no request reaches the receiver, after waiting up to `wait` seconds; empty if one reaches it."""
@@ -120,7 +122,9 @@ class Runner:
         self._started = stopwatch()
         self.context.deadline = self._started + self._timeout
         self._findings = []
-        chosen = list(CHECKS.values() if checks is None else checks)
+        # The check of whether the receiver still works comes after all others.
+        chosen = sorted(CHECKS.values() if checks is None else checks, key=lambda check: check.id == ALIVE_AFTER)
+        self._health = Health(self.context, self.selection, chosen, recovery=self._recovery)
         try:
             possible = [check for check in chosen if not self._not_possible(check)]
             if possible:
@@ -130,7 +134,7 @@ class Runner:
                     prove(self.context)
             for check in chosen:
                 self._on_start(check)
-                finding = self._run_one(check)
+                finding = self._health.finding(check) or self._run_one(check)
                 self._findings.append(finding)
                 self._on_finding(finding)
         except _ENDING as error:
@@ -163,7 +167,7 @@ class Runner:
         )
         return Report(
             address=context.receiver.address,
-            findings=tuple(self._findings),
+            findings=tuple(sorted(self._findings, key=lambda finding: finding.id)),
             sent=sent,
             seed=str(context.seed),
             elapsed=stopwatch() - self._started,
@@ -171,6 +175,7 @@ class Runner:
             unjudged=self._unjudged(),
             ended=self._ended,
             inferred=self._inferred(),
+            workers=context.most_workers,
         )
 
     def _inferred(self) -> str:
@@ -204,37 +209,43 @@ class Runner:
         lag = self.context.profile.lag if self.context.observed and not self._not_possible(check) else 0.0
         trial = Trial(self.context, seconds=max(EACH, SHARE * self._timeout) * (1 + 10 * lag))
         self.context.take_attempts()
-        schedule = None
-        basis: Basis | None = None
-        try:
-            self._check_conditions(check, trial)
-            self.context.take_attempts()
-            check.work(trial)
-            verdict, reason = self._passed(check, trial)
-            if check.need == "http" and trial.changes and trial.sees:
-                basis = "both"
-        except Ended as ended:
-            verdict, reason, schedule, basis = ended.judgement, ended.reason, ended.schedule, ended.basis
-        except _ENDING:
-            raise
-        except Exception as error:
-            verdict, reason = Judgement.ERROR, _fault(error)
+        ended = self._end_of(check, trial)
         attempts = self.context.take_attempts()
-        if verdict in {Judgement.FAIL, Judgement.ERROR}:
+        if ended.judgement in {Judgement.FAIL, Judgement.ERROR}:
             self._recover(check, attempts)
+        if not self._down_since:
+            ended = self._health.amend(check, attempts, ended)
         return Finding(
-            check=check,
-            verdict=verdict,
-            reason=reason,
-            basis=basis or check.basis,
+            check=check if ended.fix is None else msgspec.structs.replace(check, fix=ended.fix),
+            verdict=ended.judgement,
+            reason=ended.reason,
+            basis=ended.basis or check.basis,
             left_out=bool(self.selection.leaves_out(check)),
             warnings=tuple(trial.warnings),
             exchanges=tuple(Exchange.of(delivery, attempt) for delivery, attempt in attempts if trial.shows(delivery)),
             changes=tuple(trial.changes),
             suppressed=self.selection.suppress.get(check.id),
             elapsed=stopwatch() - started,
-            token="" if schedule is None else schedule.token,
+            token="" if ended.schedule is None else ended.schedule.token,
         )
+
+    def _end_of(self, check: Check, trial: Trial) -> Ended:
+        """Run a check, and return how it ended."""
+        try:
+            self._check_conditions(check, trial)
+            self.context.take_attempts()
+            check.work(trial)
+        except Ended as ended:
+            return ended
+        except _ENDING:
+            raise
+        except Exception as error:
+            return Ended(Judgement.ERROR, fault_of(error))
+        if check.need == "both" and not trial.sees:
+            reason = f"the answer is right, but no effect can be seen: {self.context.profile.blind}"
+            return Ended(Judgement.INCONCLUSIVE, reason)
+        both = check.need == "http" and trial.changes and trial.sees
+        return Ended(Judgement.PASS, "", basis="both" if both else None)
 
     def _check_conditions(self, check: Check, trial: Trial) -> None:
         """End the trial before it begins if the check is not possible, or could not judge this receiver."""
@@ -249,6 +260,8 @@ class Runner:
             trial.inconclusive(NO_OBSERVE)
         if check.needs_valid and self.context.profile.refuses:
             trial.inconclusive(f"the receiver accepts no valid callback: {self.context.profile.refuses}")
+        if refused := self._health.reason():
+            trial.inconclusive(refused)
         if check.need == "probe" and not trial.sees:
             trial.inconclusive(self.context.profile.blind)
 
@@ -267,26 +280,15 @@ class Runner:
             return FIXED_TIME
         if check.needs_signature and not receiver.settings.signs:
             return "without a username and a secret, callbacks are not signed"
+        if check.needs_restart and self.context.probe.restart is None:
+            return "the app cannot be restarted: give `restart`, or --restart-command on the command line"
         return ""
-
-    def _passed(self, check: Check, trial: Trial) -> tuple[Judgement, str]:
-        if check.need == "both" and not trial.sees:
-            reason = f"the answer is right, but no effect can be seen: {self.context.profile.blind}"
-            return Judgement.INCONCLUSIVE, reason
-        return Judgement.PASS, ""
 
     def _recover(self, check: Check, attempts: list[tuple[Delivery, Attempt]]) -> None:
         troubled = any(attempt.outcome in _TROUBLING for _, attempt in attempts)
         if troubled and not self.context.is_alive(self._recovery):
             self._down_since = check.id
         self.context.take_attempts()
-
-
-def _fault(error: Exception) -> str:
-    """Return the type of an exception, its text, and the place where it was raised."""
-    said = f"{type(error).__name__}: {error}".partition("\n")[0]
-    places = extract_tb(error.__traceback__)
-    return f"{said:.300} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else said
 
 
 class CheckOptions(ProbeOptions, total=False):

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from engagelab_mock.checks.check import Check, Fix, Severity
+from engagelab_mock.checks.causes import HALF_A_PAIR, QUOTES, UNUSUAL, crashes, explain
+from engagelab_mock.checks.check import Check, Ended, Fix, Severity
 from engagelab_mock.checks.profile import accepted
 from engagelab_mock.checks.stimulus import body, each_row, row_of
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.checks.vocabulary import Variants, message_to, new_address
+from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.explore.state import state_of, values
+from engagelab_mock.protocol.events import Event
 from engagelab_mock.protocol.status import Status
 
-_HALF_A_PAIR = "\ud83d"
-#: Texts that a field can contain, by their description.
-_UNUSUAL = {
-    "emoji": "code 🔑👩‍👩‍👧",
-    "Chinese": "验证码",
-    "right-to-left text": "رمز التحقق",
-    "a null character": "a\u0000b",
-    "half a surrogate pair": f"a{_HALF_A_PAIR}b",
-}
 #: The lengths of long texts. The first must be accepted; a receiver may refuse the second as too long.
 LONG, VERY_LONG = 300, 4000
 _LONGEST_ADDRESS = 254
-#: Texts that end a literal or begin a placeholder in SQL, JSON, or a template, by their description.
-_QUOTES = {
-    "an apostrophe": "O'Brien's",
-    "quotation marks": 'the "new" code',
-    "a percent sign, braces and a backslash": r"100% {off} C:\new",
-}
-
+#: Sends a valid callback with another text in the same place.
+_Send = Callable[[str], Attempt]
 
 _KEY = "\N{KEY}"
 #: Texts that must be kept unchanged: with capital letters, with letters of other scripts, and with a letter that is
@@ -46,25 +35,47 @@ _TWO_PARTS = "Rene\u0301 Ange\u0301lique"
 
 
 def _texts(trial: Trial) -> None:
-    for what, text in _UNUSUAL.items():
-        for where, row in _rows_with(trial, text):
-            # Half of a surrogate pair cannot be written in UTF-8, only as an escape.
-            content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=_HALF_A_PAIR in text).encode()
-            attempt = trial.send(trial.message(), body(content))
-            trial.expect_answer(attempt, f"{what} in {where}")
+    for what, text in UNUSUAL.items():
+        for places in (("custom_args", "a key of custom_args", "template_key", "error_detail"), ("a user's reply",)):
+            try:
+                trial.expect_answer(_send_in(trial, text, *places), f"{what} in {_listed(places)}")
+            except Ended as ended:
+                for place in places:
+                    send = partial(_send_in_place, trial, place)
+                    if crashes(send(text)):
+                        explain(trial, ended, what, text, place, send)
+                raise
 
 
-def _rows_with(trial: Trial, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows with a text in the fields that users, operators and the app itself can fill."""
+def _send_in_place(trial: Trial, place: str, text: str) -> Attempt:
+    return _send_in(trial, text, place)
+
+
+def _send_in(trial: Trial, text: str, *places: str) -> Attempt:
+    """Send a valid callback with a text in these places of its row."""
     message = trial.message()
-    row = row_of(trial.event(message))
-    row["custom_args"] = {"note": text, text: "note"}
-    row["status"]["status_data"]["template_key"] = text
-    row["status"]["error_detail"] = {"message": text}
-    yield "custom_args, template_key and error_detail", row
-    uplink = row_of(trial.engagelab.account.uplink(message.to, body="text", at=trial.engagelab.clock.time()))
-    uplink["response"]["response_data"]["body"] = text
-    yield "a user's reply", uplink
+    fails = places == ("error_detail",) and trial.ticks(Status.DELIVERED_FAILED)
+    event = trial.event(message, Status.DELIVERED_FAILED, error_code=5001) if fails else trial.event(message)
+    row = row_of(event)
+    if "a user's reply" in places:
+        row = row_of(trial.engagelab.account.uplink(message.to, body="text", at=trial.engagelab.clock.time()))
+        row["response"]["response_data"]["body"] = text
+    if "custom_args" in places:
+        row["custom_args"] = {"note": text}
+    if "a key of custom_args" in places:
+        row["custom_args"] = {**(row.get("custom_args") or {}), text: "note"}
+    if "template_key" in places:
+        row["status"]["status_data"]["template_key"] = text
+    if "error_detail" in places:
+        row["status"]["error_detail"] = {"message": text}
+    # Half of a surrogate pair cannot be written in UTF-8, only as an escape.
+    content = json.dumps({"total": 1, "rows": [row]}, ensure_ascii=HALF_A_PAIR in text).encode()
+    return trial.send(message, body(content))
+
+
+def _listed(places: Sequence[str]) -> str:
+    *others, last = places
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _takes_addresses(trial: Trial) -> bool:
@@ -91,7 +102,7 @@ def _long_texts(trial: Trial) -> None:
 
 def _quotes(trial: Trial) -> None:
     variants = Variants(trial)
-    for what, text in _QUOTES.items():
+    for what, text in QUOTES.items():
         _send_text(trial, variants, what, text)
     if _takes_addresses(trial):
         message = message_to(trial, f"o'brien.{new_address(trial)}")
@@ -101,20 +112,35 @@ def _quotes(trial: Trial) -> None:
 
 def _send_text(trial: Trial, variants: Variants, what: str, text: str, *, may_refuse: bool = False) -> None:
     """Send a text in each field that users, operators and the app itself can fill."""
-    send = partial(variants.send, may_refuse=may_refuse)
-    send(f"{what} in custom_args", each_row(lambda row: row.update(custom_args={"note": text})))
+
+    def vary(place: str, send: Callable[..., None], *made: Any, again: _Send | None = None, **fields: Any) -> None:
+        try:
+            send(f"{what} in {place}", *made, may_refuse=may_refuse, **fields)
+        except Ended as ended:
+            explain(trial, ended, what, text, place, again or partial(_send_in_place, trial, place))
+
+    vary("custom_args", variants.send, each_row(lambda row: row.update(custom_args={"note": text})))
     if len(text) < LONG:
-        send(f"{what} in a key of custom_args", each_row(lambda row: row.update(custom_args={text: "note"})))
-    send(f"{what} in error_detail", status=Status.DELIVERED_FAILED, error_message=text)
-    variants.send_reply(f"{what} in a user's reply", text, may_refuse=may_refuse)
+        vary("a key of custom_args", variants.send, each_row(lambda row: row.update(custom_args={text: "note"})))
+    vary("error_detail", variants.send, status=Status.DELIVERED_FAILED, error_message=text)
+    vary("a user's reply", variants.send_reply, text)
     account, at = trial.engagelab.account, trial.engagelab.clock.time()
     makers: Any = (
         ("template_audit_result", "reason", account.notification),
         ("template_manage", "template_name", account.system_event),
     )
     for name, field, make in makers:
-        usual, event = make(name, at=at), make(name, at=at, **{field: text})
-        variants.send_event(f"{what} in the {field} of {name}", usual, event, may_refuse=may_refuse)
+
+        def event(text: str, make: Any = make, name: str = name, field: str = field) -> Event:
+            made: Event = make(name, at=at, **{field: text})
+            return made
+
+        again = partial(_send_made, trial, event)
+        vary(f"the {field} of {name}", variants.send_event, make(name, at=at), event(text), again=again)
+
+
+def _send_made(trial: Trial, make: Callable[[str], Event], text: str) -> Attempt:
+    return trial.send(make(text))
 
 
 def _kept(trial: Trial) -> None:
@@ -173,7 +199,7 @@ TEXT = (
         title="No text crashes the receiver",
         why="Users can reply with any text, and custom_args come back unchanged. Databases refuse null characters. "
         "Half a surrogate pair is possible in JSON, but cannot be written as UTF-8.",
-        stimulus="Valid callbacks with " + ", ".join(_UNUSUAL) + " in their texts.",
+        stimulus="Valid callbacks with " + ", ".join(UNUSUAL) + " in their texts.",
         expected="No 5xx, no hang.",
         need="http",
         severity=Severity.MAJOR,
@@ -209,7 +235,7 @@ for row in json.loads($body)["rows"]:
         title="Quotation marks and apostrophes are stored like any other text",
         why="Users write O'Brien and “quoted” words. A handler that puts a text into SQL, JSON or a template by hand "
         "fails on them, and lets anyone who can write a reply run SQL of their own.",
-        stimulus=f"Valid callbacks with {', '.join(_QUOTES)} in {_TEXTS}, and with an apostrophe in an e-mail address.",
+        stimulus=f"Valid callbacks with {', '.join(QUOTES)} in {_TEXTS}, and with an apostrophe in an e-mail address.",
         expected="Acknowledged and applied.",
         severity=Severity.BLOCKER,
         source="?",

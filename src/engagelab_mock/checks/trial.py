@@ -9,7 +9,7 @@ from contextvars import copy_context
 from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from engagelab_mock.checks.check import Basis, Ended, Judgement
+from engagelab_mock.checks.check import Basis, Ended, Fix, Judgement
 from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.finding import Change
 from engagelab_mock.checks.profile import accepted, describe
@@ -50,7 +50,8 @@ class Trial:
         #: The ids of the messages that the finding shows; empty: all messages.
         self.shown: set[str] = set()
         self._started = stopwatch()
-        self._seconds = seconds
+        #: How long it may take, in seconds.
+        self.seconds = seconds
         self.begin()
         #: The state of each message of this trial at the last read.
         self._states: dict[str, Snapshot] = {}
@@ -172,20 +173,21 @@ class Trial:
             for _ in range(step.repeat):
                 yield self.send([events[label] for label in step.events])
 
-    def send_at_once(self, event: Event, copies: int) -> list[Attempt]:
+    def send_at_once(self, event: Event, copies: int, *faults: Fault) -> list[Attempt]:
         """Send that many callbacks of one event at once, each with its own signature."""
-        return self.send_together([[event]] * copies)
+        return self.send_together([[event]] * copies, *faults)
 
-    def send_together(self, callbacks: Sequence[Sequence[Event]]) -> list[Attempt]:
+    def send_together(self, callbacks: Sequence[Sequence[Event]], *faults: Fault) -> list[Attempt]:
         """Send callbacks at once, each with its events and its own signature."""
         self._set_limit()
         engine = self.engagelab._engine
         seed = f"check:{engine.generate.nonce()}"
         branches = [engine.branch(f"{seed}:{index}") for index, _ in enumerate(callbacks)]
         pairs = list(zip(branches, callbacks, strict=True))
+        given: Any = {"check": False, "fault": list(faults) or None}
         if self.transport == "asgi":
             app: Any = self.receiver.transport
-            made = app.run(gather(branch.deliver(ASYNC, events, {"check": False}) for branch, events in pairs))
+            made = app.run(gather(branch.deliver(ASYNC, events, given) for branch, events in pairs))
         else:
             try:
                 self.receiver.check_threads()
@@ -194,7 +196,9 @@ class Trial:
             # Without a common start, the first callback may be answered before the last thread has begun.
             start = Barrier(len(callbacks))
             with ThreadPoolExecutor(len(callbacks)) as pool:
-                sent = [pool.submit(copy_context().run, _deliver, branch, events, start) for branch, events in pairs]
+                sent = [
+                    pool.submit(copy_context().run, _deliver, branch, events, given, start) for branch, events in pairs
+                ]
                 made = [each.result() for each in sent]
         return [delivery.attempts[-1] for deliveries in made for delivery in deliveries]
 
@@ -220,10 +224,6 @@ class Trial:
         """Send an address validation."""
         self._set_limit()
         return self.engagelab.validate_address(content, signed=signed, check=False).attempts[-1]
-
-    def burst(self, count: int, *, status: str = "plan") -> list[Attempt]:
-        """Send that many valid callbacks of different messages at once."""
-        return self.send_together([[self.event(message, status)] for message in self.messages(count)])
 
     # --- See the state
 
@@ -284,9 +284,11 @@ class Trial:
 
     # --- End the trial
 
-    def fail(self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None) -> NoReturn:
-        """End the trial with FAIL; `schedule` repeats the callbacks of the failure, which rests on `basis`."""
-        raise Ended(Judgement.FAIL, reason, schedule, basis)
+    def fail(
+        self, reason: str, schedule: Schedule | None = None, *, basis: Basis | None = None, fix: Fix | None = None
+    ) -> NoReturn:
+        """End the trial with FAIL; `schedule` repeats its callbacks, `basis` is its basis, `fix` another fix."""
+        raise Ended(Judgement.FAIL, reason, schedule, basis, fix)
 
     def inconclusive(self, reason: str) -> NoReturn:
         """End the trial with INCONCLUSIVE."""
@@ -333,17 +335,6 @@ class Trial:
         if attempt.outcome is Outcome.TIMEOUT:
             self.fail(f"{what}: {attempt.error}", schedule, basis="answer")
 
-    def expect_answers_at_once(self, attempts: Sequence[Attempt], what: str) -> None:
-        """Do the same for callbacks sent at once; a late answer is only a warning.
-
-        An app in process shares this process's time with the threads of the other callbacks.
-        """
-        for attempt in attempts:
-            if attempt.outcome is Outcome.TIMEOUT and attempt.response is not None:
-                self.warn(f"one of {what}: {attempt.error}")
-            else:
-                self.expect_answer(attempt, f"one of {what}")
-
     def expect_own_state(self) -> None:
         """End the trial if effects are only visible in values that all messages share, which are not compared."""
         if not self.context.profile.own:
@@ -383,7 +374,7 @@ class Trial:
         """Return how long this trial may still take, in seconds, so that the receiver's time limit still fits in."""
         profile = self.context.known_profile
         # If a receiver takes long to answer, the same check needs more time.
-        seconds = self._seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
+        seconds = self.seconds + (60 * profile.answer if profile and profile.answer > _SLOW else 0.0)
         ends = [self._started + seconds, *([] if self.context.deadline is None else [self.context.deadline])]
         return min(ends) - stopwatch() - self.limit
 
@@ -398,7 +389,7 @@ class Trial:
             self.out_of_time()
 
 
-def _deliver(branch: Engine, events: Sequence[Event], start: Barrier) -> list[Delivery]:
+def _deliver(branch: Engine, events: Sequence[Event], given: Any, start: Barrier) -> list[Delivery]:
     with suppress(BrokenBarrierError):
         start.wait(ACKNOWLEDGEMENT_LIMIT)
-    return run_sync(branch.deliver(SYNC, events, {"check": False}))
+    return run_sync(branch.deliver(SYNC, events, given))

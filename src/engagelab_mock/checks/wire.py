@@ -363,11 +363,14 @@ AFTERWARDS = (
     _check(
         id="E11",
         name="alive-after",
-        title="The receiver still works after all checks",
+        title="The receiver still accepts valid callbacks, during the checks and after them",
         why="Any client on the internet can send the same requests as the checks. A receiver that has run out of "
-        "workers, connections or memory, or has locked its database, does not answer any more.",
-        stimulus="A valid callback, after every other check.",
-        expected="200, and applied.",
+        "workers, connections or memory, or has locked its database, does not answer any more. One that bans senders "
+        "or limits their requests may refuse EngageLab: its callbacks come from a few addresses, or from that of your "
+        "proxy.",
+        stimulus="A valid callback after each check whose last request was not accepted, and after every other check.",
+        expected="200, and applied. If valid callbacks are refused, this finding says since when and why, and the "
+        "checks that need a valid callback are inconclusive until they are accepted again.",
         severity=Severity.BLOCKER,
         transports=("http", "wsgi", "asgi"),
         needs_answer=False,

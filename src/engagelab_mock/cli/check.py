@@ -23,6 +23,7 @@ from engagelab_mock.cli.options import (
     tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
+from engagelab_mock.cli.restarting import restarter
 from engagelab_mock.config import CHECK_SETTINGS
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import (
@@ -57,6 +58,7 @@ class CheckOptions:
     observe_account: str | None
     effect: tuple[str, ...]
     terminal: tuple[str, ...]
+    restart_command: str | None
     only: tuple[str, ...]
     skip: tuple[str, ...]
     severity: str
@@ -103,6 +105,7 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
 )
 @_setting("terminal", multiple=True, metavar="STATUSES", help="The statuses that no other status replaces.")
+@_setting("restart_command", metavar="COMMAND", help="Kill the app and start it again with this command.")
 @_setting(
     "patience",
     type=float,
@@ -196,6 +199,7 @@ def check(**given: Any) -> int:
             "observe_account": account_observer(options.observe_account),
             "effects": effects(options.effect) or None,
             "terminal": _split(options.terminal) or None,
+            "restart": restarter(options.restart_command),
         },
         patience=options.patience,
         selection=Selection(

@@ -15,7 +15,7 @@ from rich.text import Text
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report
-from engagelab_mock.checks.profile import NO_OBSERVE
+from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
 from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
@@ -87,6 +87,7 @@ _KEPT = (
     "observe_account",
     "effect",
     "terminal",
+    "restart_command",
     "depth",
     "patience",
 )
@@ -142,6 +143,8 @@ class _ReportText:
         if deep:
             screen.note(Text.assemble(("--depth deep", "bold"), f" adds {', '.join(deep)}"), indent=2)
         screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
+        if report.workers:
+            screen.note(Text(f"answered by {counted(report.workers, 'worker')}, as {WORKER} says", "dim"), indent=2)
         if report.inferred:
             screen.note(Text(plain(report.inferred), "dim"), indent=2)
 
@@ -185,7 +188,7 @@ class _ReportText:
                     self._verbatim(framework, code)
             self._verbatim("again", finding.repro)
         else:
-            self._labelled("more", f"--only {check.id} -v")
+            self._labelled("more", f"--only {finding.only} -v")
 
     def _evidence(self, finding: Finding) -> None:
         self._screen.note(Text(plain(finding.check.why)), indent=6)
@@ -243,7 +246,7 @@ class _ReportText:
         if worst:
             self._screen.line()
             self._screen.note(Text("For the requests, the answers, and a command that sends them again:"))
-            for line in (*again[:-1], f"{again[-1]} --only {worst[0].id} -v"):
+            for line in (*again[:-1], f"{again[-1]} --only {worst[0].only} -v"):
                 self._screen.line(f"  {line}")
 
     def _heading(self, title: str, number: int, style: str) -> None:

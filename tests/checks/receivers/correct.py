@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -55,8 +56,14 @@ class Refused(Exception):
 class CorrectReceiver:
     """Verify, decode, and apply each event once; a mutant overrides one step with a bug."""
 
+    #: Restarts the receiver, if its server can do that.
+    restart: Callable[[], None] | None = None
+
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    def kill(self) -> None:
+        """End the threads, if there are any."""
 
     def answer(self, incoming: Incoming) -> tuple[int, str, dict[str, str]]:
         """Return the status, the body and the headers of the answer."""

@@ -5,6 +5,7 @@ With names, it serves the mutants of these names, each at its own path and with 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.checks.receivers.concurrent import Together, Unannounced
 from tests.checks.receivers.correct import CorrectReceiver, Incoming, Refused
 from tests.checks.receivers.frameworks import on_asgi, on_django, on_fastapi, on_flask
 from tests.checks.receivers.mutants import MUTANTS
+from tests.checks.receivers.processes import KnowsEventsInMemory
 from tests.checks.receivers.store import Store
 from tests.real.stacks.servers import Serve, gunicorn, serve_with_parent, uvicorn
 
@@ -27,12 +29,31 @@ class RefusesChunks(CorrectReceiver):
         return super().read(incoming)
 
 
+class NamesItsProcess(CorrectReceiver):
+    """Name the worker process in each answer."""
+
+    def answer(self, incoming: Incoming) -> tuple[int, str, dict[str, str]]:
+        status, text, headers = super().answer(incoming)
+        return status, text, {**headers, "X-Worker-Id": str(os.getpid())}
+
+
+class KnowsItsOwnEvents(NamesItsProcess, KnowsEventsInMemory):
+    """Look for an event in the memory of the worker process."""
+
+
 #: Every stack by name: the receiver, the framework, and the server.
 STACKS: dict[str, tuple[type[CorrectReceiver], Callable[[Any], Any], Serve]] = {
     "gunicorn and Flask": (CorrectReceiver, on_flask, gunicorn(worker_class="sync")),
     "gunicorn and Django": (CorrectReceiver, on_django, gunicorn(worker_class="sync")),
     "uvicorn and FastAPI": (CorrectReceiver, on_fastapi, uvicorn("auto")),
     "uvicorn and bare ASGI": (CorrectReceiver, on_asgi, uvicorn("auto")),
+    # Several workers.
+    "two workers": (NamesItsProcess, on_flask, gunicorn(worker_class="sync", workers=2)),
+    "two workers, with a cache each": (KnowsItsOwnEvents, on_flask, gunicorn(worker_class="sync", workers=2)),
+    "two workers with threads, with a cache each": (
+        *(KnowsItsOwnEvents, on_flask),
+        gunicorn(worker_class="gthread", threads=4, workers=2),
+    ),
     # The remedies.
     "gunicorn with threads and Flask": (CorrectReceiver, on_flask, gunicorn(worker_class="gthread", threads=4)),
     "gunicorn with threads and Django": (CorrectReceiver, on_django, gunicorn(worker_class="gthread", threads=4)),

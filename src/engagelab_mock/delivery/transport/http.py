@@ -106,6 +106,10 @@ class HttpTransport:
         """Send the callback several times at the same time, from threads."""
         return exchange_in_threads(self, callback, limit, wire, copies)
 
+    def open(self, limit: float) -> socket.socket:
+        """Open a connection and send nothing on it; the caller closes it. Raises `TransportFailure`."""
+        return self._connect(stopwatch() + limit, limit)
+
     def close(self) -> None:
         """Close the idle connections, and end the threads; a later exchange opens new ones."""
         # Threads that still wait for an answer end with the answer, or at the limit.
