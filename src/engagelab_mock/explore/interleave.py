@@ -47,7 +47,7 @@ _STEPS = 10_000
 class Deadlock(Exception):
     """Signal that all handlers wait; `stacks` says where."""
 
-    def __init__(self, what: str, stacks: str) -> None:
+    def __init__(self, what: str, stacks: str = "") -> None:
         super().__init__(what)
         self.stacks = stacks
 
