@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.errors import NothingObserved, ProbeFailed, did_you_mean
 from engagelab_mock.explore.lifecycle import labels_of, names_of
-from engagelab_mock.explore.player import Played, Player
+from engagelab_mock.explore.player import Baseline, Played, Player
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import Path, Snapshot, State, differing, parts_of, plain, state_of
 from engagelab_mock.messages.catalogue import CATALOGUE
@@ -28,16 +26,6 @@ _LOOKED_INTO = 3
 _COUNTED = 3
 #: The lifecycles to try if the explored one has no effect.
 _TRIED = ("verified", "fallback_exhausted")
-
-
-class Baseline(msgspec.Struct, eq=False):
-    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
-
-    played: Played
-    #: A second playing: values that differ between the two are not compared. None until a state differs.
-    again: Played | None = None
-    #: All events of the lifecycles in order. It shows which values count updates.
-    whole: Played | None = None
 
 
 class Baselines:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from engagelab_mock.errors import UsageError
+from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
+from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.orders import Trace
 from engagelab_mock.explore.switchpoints import SwitchPoints
 from engagelab_mock.explore.together import deliver_together
@@ -78,3 +79,22 @@ class Handlers:
             self._in_forks = False
         if here.changed:
             self.forks = there.changed
+
+
+def deadlock_failed(
+    played: Played, placed: Sequence[tuple[int, tuple[str, ...], Delivery]], order: str, error: Deadlock
+) -> ScheduleFailed:
+    """Return the failure of a schedule whose handlers wait for each other; `error` says where they wait."""
+    # These modules import this one.
+    from engagelab_mock.explore.exploration import Failure, Violation
+    from engagelab_mock.explore.player import Record
+    from engagelab_mock.explore.serial import at_point, place_of
+
+    played.records += [Record(*each, each[2].attempts[-1], played.final, played.final) for each in placed]
+    what = (
+        f"{error}: take locks in the same order everywhere, and release each before the answer. If the test has a "
+        f"transaction open, end it before it explores\n\n{error.stacks}\n"
+    )
+    violation = Violation(invariant="deadlock", what=what, record=played.records[-1], before=played.final)
+    schedule = at_point(played.schedule, order) if place_of(played.schedule) >= 0 else played.schedule
+    return Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()

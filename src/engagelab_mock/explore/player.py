@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -19,11 +19,12 @@ from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import ProbeFailed, ScheduleFailed, StateNotSettled, reduce_struct
+from engagelab_mock.errors import ProbeFailed, StateNotSettled, reduce_struct
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.handlers import Handlers
+from engagelab_mock.explore.handlers import Handlers, deadlock_failed
 from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.lifecycle import Script, labels_of, names_of
+from engagelab_mock.explore.orders import Trace
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
@@ -31,8 +32,6 @@ from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
-    from engagelab_mock.explore.baseline import Baseline
-    from engagelab_mock.explore.orders import Trace
     from engagelab_mock.service.engine import Engine
 
 
@@ -137,6 +136,16 @@ _LOOK = 0.005
 _Placed = tuple[int, tuple[str, ...], Delivery]
 
 
+class Baseline(msgspec.Struct, eq=False):
+    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
+
+    played: Played
+    #: A second playing: values that differ between the two are not compared. None until a state differs.
+    again: Played | None = None
+    #: All events of the lifecycles in order. It shows which values count updates.
+    whole: Played | None = None
+
+
 class Player:
     """Play schedules, one at a time, each to its end: send the callbacks, and read the state after each attempt.
 
@@ -168,13 +177,8 @@ class Player:
         nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
         signs_by = clock if app_clock.can_be_set else engine.clock
-        self._sender = Sender(
-            journal=journal,
-            clock=signs_by,
-            generate=self._generate,
-            nonces=nonces,
-            sets_time=app_clock.can_be_set,
-        )
+        sets = app_clock.can_be_set
+        self._sender = Sender(journal=journal, clock=signs_by, generate=self._generate, nonces=nonces, sets_time=sets)
         self._retry = retry
         self._handlers = handlers or Handlers()
         self._faults: dict[str, tuple[Fault, ...]] = {}
@@ -293,7 +297,7 @@ class Player:
         try:
             await self._handlers.alone(io, self._sender, placed[2])
         except Deadlock as error:
-            raise _deadlock_failed(played, [placed], "", error) from None
+            raise deadlock_failed(played, [placed], "", error) from None
         self._record(played, placed, before, await self._state_after(io, played, before))
 
     def _record(self, played: Played, placed: _Placed, before: Any, after: Any) -> None:
@@ -319,10 +323,10 @@ class Player:
         Return False if the state cannot be read after that.
         """
         __tracebackhide__ = True
-        contents = [(labels, *script.content(labels)) for labels in step.callbacks]
         placed: list[_Placed] = [
             (index, labels, Delivery(self._receiver, events, body, message_id, self._retry))
-            for labels, events, body, message_id in contents
+            for labels in step.callbacks
+            for events, body, message_id in [script.content(labels)]
             if events
         ]
         if not placed:
@@ -343,7 +347,7 @@ class Player:
                 before = played.final
                 after, readable = await self._state_if_readable(io, played, before)
         except Deadlock as error:
-            raise _deadlock_failed(played, placed, order, error) from None
+            raise deadlock_failed(played, placed, order, error) from None
         for each in placed:
             self._record(played, each, before, after)
             before = after
@@ -392,9 +396,3 @@ class Player:
                 pass
         finally:
             timer.cancel()
-
-
-def _deadlock_failed(played: Played, placed: Sequence[_Placed], order: str, error: Deadlock) -> ScheduleFailed:
-    from engagelab_mock.explore.races import deadlock_failed  # which imports this module
-
-    return deadlock_failed(played, placed, order, error)

@@ -7,19 +7,16 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from engagelab_mock.errors import NothingObserved, ScheduleFailed, UsageError
-from engagelab_mock.explore.exploration import Failure, Violation
-from engagelab_mock.explore.interleave import Deadlock
+from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.orders import Orders, Trace, letter
-from engagelab_mock.explore.player import Played, Record
+from engagelab_mock.explore.player import Played
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.serial import at_point, place_of
 from engagelab_mock.explore.together import check_in_process
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.delivery.probe import Probe
     from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.explore.switchpoints import SwitchPoints
@@ -219,20 +216,6 @@ def _with(scenario: Scenario, labels: Sequence[str], at: int, count: int, step: 
     steps = [Step((label,)) for label in labels]
     steps[at : at + count] = [step]
     return Schedule((scenario,), tuple(steps))
-
-
-def deadlock_failed(
-    played: Played, placed: Sequence[tuple[int, tuple[str, ...], Delivery]], order: str, error: Deadlock
-) -> ScheduleFailed:
-    """Return the failure of a schedule whose handlers wait for each other; `error` says where they wait."""
-    played.records += [Record(*each, each[2].attempts[-1], played.final, played.final) for each in placed]
-    what = (
-        f"{error}: take locks in the same order everywhere, and release each before the answer. If the test has a "
-        f"transaction open, end it before it explores\n\n{error.stacks}\n"
-    )
-    violation = Violation(invariant="deadlock", what=what, record=played.records[-1], before=played.final)
-    schedule = at_point(played.schedule, order) if place_of(played.schedule) >= 0 else played.schedule
-    return Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
 
 
 # The report.
