@@ -72,7 +72,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
         r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
-        r"|virtual\.Companion)|explore\.(schedules\.Family|player\.Baseline|orders\.Trace|tape\.file\.(Head|Answer))"
+        r"|virtual\.Companion)|explore\.(schedules\.Family|played\.Baseline|orders\.Trace|tape\.file\.(Head|Answer))"
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
     # Names of types in the options' annotations. The text of each option explains its type.

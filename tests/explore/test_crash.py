@@ -83,7 +83,7 @@ def test_one_transaction_is_right_at_every_point(store: Store, handle: Handle) -
         found = engagelab.explore("plan-sent", crashes="handler")
     assert found.ok
     assert found.schedules == found.total >= 8
-    assert found.note == ""
+    assert found.notes == []
 
 
 @pytest.mark.parametrize("forks", [pytest.param(True, marks=forked), False])
@@ -176,7 +176,7 @@ def test_a_database_in_memory_gets_an_exception_and_the_report_says_so(memory: I
     with EngageLab(flask_receiver(memory, racing.correct)) as engagelab:
         found = engagelab.explore("plan-sent", crashes="handler")
     assert found.ok
-    assert "weaker" in found.note
+    assert "weaker" in found.notes[0]
     assert "weaker" in repr(found)
 
 

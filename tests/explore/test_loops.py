@@ -238,7 +238,7 @@ def test_a_crash_of_a_view_in_a_worker_thread(store: Store) -> None:
     with EngageLab(in_worker(store, racing.correct)) as engagelab:
         found = engagelab.explore("plan-sent", crashes="handler")
     assert found.ok
-    assert not found.note
+    assert not found.notes
 
 
 @pytest.mark.skipif(not can_fork(), reason="this system cannot fork")

@@ -634,7 +634,7 @@ def test_an_unknown_path_names_the_nearest(talk: Talk, call: str, nearest: str) 
     "call",
     [
         *(
-            "GET /_mock/messages",
+            "GET /_mock/people",
             "GET /_mock/health",
             "POST /_mock/restart",
             "POST /_mock/reset2",

@@ -247,7 +247,7 @@ def _is_of_a_call(thing: object) -> bool:
 
 
 #: How many bodies are made up; the environment can ask for more.
-BODIES = int(os.environ.get("ENGAGELAB_MOCK_TEST_BODIES", "1000"))
+BODIES = int(os.environ.get("ENGAGELAB_MOCK_TEST_BODIES", "1600"))
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 7, 2**31, 2**63, 2**64, 10**30, -0.0, 0.5, 1e9, 1e15, 1e308, -1e308),
     *("", " ", "\x00", "\ud800", "\U0001f600", "a" * 300, "\r\nX-Evil: 1", "{{code}}", "%s%n", "../..", "null", "NaN"),
@@ -342,6 +342,15 @@ EXAMPLES: dict[str, Any] = {
         "scenario": ["plan", "sent"],
         "times": 1,
     },
+    "sendNext": {"status": "delivered", "channel": "sms", "error": 5012, "any_order": True, "fault": ["bom"]},
+    "sendAgain": {
+        "body": "{}",
+        "content_type": "text/plain",
+        "signed": True,
+        "after": 1,
+        "retry": [1],
+        "fault": ["bom"],
+    },
     "advanceClock": {"seconds": 1, "minutes": 1, "hours": 1, "days": 1},
 }
 
@@ -366,6 +375,11 @@ def test_no_body_makes_the_server_fail(clock: type[Any], caplog: pytest.LogCaptu
                 named = engagelab.rule(error=5013, times=1, to="+6590000000").id
             elif operation.name == "readInbox" and random.random() < 0.5:
                 named = "+6591234567"
+            elif "{message_id}" in operation.path and random.random() < 0.8:
+                named = engagelab.send("+6591234567", scenario=["plan"]).message_id
+            elif "{callback}" in operation.path and random.random() < 0.8:
+                engagelab.send("+6591234567", scenario=["plan"])
+                named = json.loads(client.get("/_mock/callbacks?limit=1").data)["callbacks"][0]["id"]
             elif operation.name == "deleteTemplate" and random.random() < 0.5:
                 named = "sandbox-custom-tpl"
             body = fuzzed_body(random, example)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +34,9 @@ every callback and found every signature valid.
 @seed_option
 @speed_option
 @click.option("--verbose", "-v", is_flag=True, help="Show every callback. With --speed they are always shown.")
+@click.option("--open", is_flag=True, help="Show it in a browser as well, until Ctrl-C.")
 @output_options
-def demo(seed: str | None, speed: float, verbose: bool, format: str) -> int:
+def demo(seed: str | None, speed: float, verbose: bool, open: bool, format: str) -> int:
     """Send every built-in scenario to a bundled receiver."""
     from engagelab_mock.server.loopback import LoopbackServer  # importing Werkzeug takes longer than the whole demo
 
@@ -42,9 +46,28 @@ def demo(seed: str | None, speed: float, verbose: bool, format: str) -> int:
     output = Output(format)
     with LoopbackServer(recorder) as server:
         receiver = Receiver.http(f"{server.url}/engagelab", username=SANDBOX_USERNAME, secret=SANDBOX_SECRET)
-        with EngageLab(receiver, clock=clock, seed=seed or 0, code_ttl=None, journal=journal) as engagelab:
+        with (
+            EngageLab(receiver, clock=clock, seed=seed or 0, code_ttl=None, journal=journal) as engagelab,
+            _console(engagelab, output) if open else nullcontext(),
+        ):
             good = run_demo(engagelab, journal, recorder, output, verbose=verbose or speed > 0)
     return ExitCode.OK if good else ExitCode.FELL_SHORT
+
+
+@contextmanager
+def _console(engagelab: EngageLab, output: Output) -> Iterator[None]:
+    """Open the console in a browser, and after the demo keep it there until Ctrl-C."""
+    from engagelab_mock.cli.serve import open_page
+    from engagelab_mock.server import ApiServer
+
+    with ApiServer(engagelab) as server:
+        open_page(output, server.url)
+        yield
+        output.say(f"the console is at {server.url}/; Ctrl-C ends it")
+        with suppress(KeyboardInterrupt):
+            while True:
+                # With a short timeout: some systems deliver Ctrl-C only between waits.
+                threading.Event().wait(0.5)
 
 
 def run_demo(

@@ -78,6 +78,8 @@ class ServeOptions:
     strict_content_type: bool
     callback_before_response: bool
     token: str
+    no_console: bool
+    open: bool
     format: str
 
 
@@ -167,6 +169,8 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     default="",
     help="The Bearer token for /_mock. Default: none, or a generated one if other machines can reach it.",
 )
+@click.option("--no-console", is_flag=True, help="Leave out the page at /.")
+@click.option("--open", is_flag=True, help="Open the page at / in a browser.")
 @output_options
 def serve(**given: Any) -> int:
     """Serve EngageLab's REST API, and send callbacks to your receiver."""
@@ -175,6 +179,8 @@ def serve(**given: Any) -> int:
     from engagelab_mock.service.worker import DeliveryWorker
 
     options = ServeOptions(**given)
+    if options.open and options.no_console:
+        raise UsageError("there is no page to open with --no-console", where="--open", hint="leave one of them out")
     output = Output(options.format)
     token = options.token or ("" if is_loopback(options.host) else secrets.token_urlsafe(16))
     generated = "" if options.token else token
@@ -183,7 +189,7 @@ def serve(**given: Any) -> int:
         if store is not None:
             store.on_trouble = partial(_report_trouble, output)
         engagelab = stack.enter_context(_engine(options, store))
-        app = create_app(engagelab, token=token)
+        app = create_app(engagelab, token=token, console=not options.no_console)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
         log = Log(output)
@@ -199,6 +205,8 @@ def serve(**given: Any) -> int:
         stack.enter_context(server)
         stack.callback(app.close)
         output.show(Serving("serving", "Serving", server.url, {"token": generated or None}))
+        if options.open:
+            open_page(output, server.url)
         while True:
             # With a short timeout: a signal that comes just before a wait does not end it, and some systems deliver
             # Ctrl-C only between waits.
@@ -257,6 +265,7 @@ def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptio
     header = "-H 'Content-Type: application/json' " if options.strict_content_type else ""
     for label, text in (
         ("base URL", f"{url} instead of https://otp.api.engagelab.cc"),
+        *([] if options.no_console else [("console", f"{url}/ in a browser")]),
         ("inbox", f"{url}/_mock/inbox"),
         ("callbacks", f"go to {', '.join(receivers) or 'nowhere: give --callback-url, or PUT /v1/sandbox/webhook'}"),
     ):
@@ -264,6 +273,18 @@ def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptio
     command = f"curl -u {key} {header}-d {shlex.quote(body)} {url}/v1/messages"
     output.remark(Text.assemble(("try       ", "dim"), command), whole=True)
     output.say("Ctrl-C ends it", "dim")
+
+
+def open_page(output: Output, url: str) -> None:
+    """Open the console in a browser, or say where it is."""
+    import webbrowser  # few ask for it
+
+    def show() -> None:
+        if not webbrowser.open(f"{url}/"):
+            output.notice(f"no browser could be opened; the console is at {url}/")
+
+    # Some browsers keep the caller until they are closed.
+    threading.Thread(target=show, name="browser", daemon=True).start()
 
 
 def _report_trouble(output: Output, error: StoreError | None) -> None:

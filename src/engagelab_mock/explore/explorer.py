@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
-from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.delivery.probe import check_probe, needs_async
+from engagelab_mock.delivery.retry import retry_policy
+from engagelab_mock.errors import EngageLabMockError, HiddenState, UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.baseline import SETTLES, Baselines, text_of, whole
+from engagelab_mock.explore.baseline import SETTLES, Baselines, whole
 from engagelab_mock.explore.exploration import (
     ACKNOWLEDGED,
     Exploration,
@@ -28,7 +28,6 @@ from engagelab_mock.explore.handlers import Handlers
 from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
-    check_invariants,
     compares,
     converges,
     meaning_invariants,
@@ -37,65 +36,30 @@ from engagelab_mock.explore.invariants import (
     unrecognised,
 )
 from engagelab_mock.explore.lifecycle import lifecycle_with
-from engagelab_mock.explore.plan import Explored, chosen_schedules
-from engagelab_mock.explore.player import Played, Player
-from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce_race
+from engagelab_mock.explore.merge import CannotMerge, Search
+from engagelab_mock.explore.options import (
+    AUDIT,
+    Explored,
+    ExploreOptions,
+    check_explore_options,
+    check_invariants,
+    chosen_schedules,
+    merges,
+)
+from engagelab_mock.explore.played import Played, text_of
+from engagelab_mock.explore.player import Player
+from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import FaultsChoice, shrink
+from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
-from engagelab_mock.explore.switchpoints import SwitchPoint, SwitchPoints
+from engagelab_mock.explore.snapshots import Snapshots
+from engagelab_mock.explore.switchpoints import SwitchPoints
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
     from engagelab_mock.protocol.events import Event
     from engagelab_mock.service.engine import Engine
-
-
-class ExploreOptions(ProbeOptions, total=False):
-    """Hold the options of an exploration; every key is optional.
-
-    If `reset` is given, it is called before every schedule, and all schedules are about the same message. Without it,
-    each is about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are in `ProbeOptions`.
-    """
-
-    #: The invariants that must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
-    invariants: Sequence[Invariant] | Invariant | None
-    #: Whether to deliver the events in every order, or only in the lifecycle's order.
-    orderings: bool
-    #: The maximum number of events that are delivered a second time. Default: 1.
-    duplicates: int
-    #: Whether to also put several events into one callback, in every possible way.
-    batchings: bool
-    #: The faults that are applied to one delivery of a schedule: "at-least-once", or a list of names. Default: none.
-    faults: FaultsChoice
-    #: How many handlers run at the same time, 2 or 3: each callback with its duplicates and with its neighbours. Then
-    #: no other schedules are played, and the default of `invariants` is that the outcome is a serial one.
-    concurrent: int | None
-    #: "handler": each handler crashes at each of its switch points, and the callback is sent again.
-    crashes: Literal["handler"] | None
-    #: How often a handler is stopped that could go on, at most. Default: 2.
-    preemptions: int
-    #: More functions at which handlers are switched, by their names, such as "shop.cache.get".
-    switch_points: Sequence[SwitchPoint]
-    #: The maximum number of schedules to play.
-    limit: int | None
-    #: The maximum time to spend, in seconds. The schedule under way is finished.
-    time_budget: float | None
-    #: When to send a callback again that was not acknowledged, as in `send`. Default: never.
-    retry: RetryPolicy | Sequence[float] | None
-    #: Whether to raise the first failure. Default: True.
-    check: bool | None
-
-
-def check_explore_options(given: ExploreOptions) -> None:
-    """Raise `UnknownName` for a misspelt option of `explore`.
-
-    >>> check_explore_options({"duplicates": 1})
-    """
-    for name in given:
-        if name not in ExploreOptions.__annotations__:
-            raise UnknownName("argument", name, ExploreOptions.__annotations__, where="explore")
 
 
 async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: ExploreOptions) -> Exploration:
@@ -149,8 +113,7 @@ class _Explorer:
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
-        #: The invariant that is taken if none is given; it does not judge races.
-        self._default: Invariant | None = None
+        self._default: Invariant | None = None  # taken if none is given; it does not judge races
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants = self._chosen_invariants(options.get("invariants"))
@@ -158,10 +121,12 @@ class _Explorer:
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
+        self._ends: float | None = None
+        #: How many attempts were made up to the end of the last playing that was judged.
+        self._sent = 0
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
-        self._baselines = Baselines(self._player)
-        self._serials = Serials(self._player)
+        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -177,39 +142,30 @@ class _Explorer:
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
         self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
-        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
+        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         state.explorations.append(exploration)
         progress = Progress(state.progress)
-        ends = None if self._budget is None else stopwatch() + self._budget
-        seen: set[str] = set()
+        self._ends = None if self._budget is None else stopwatch() + self._budget
+        search = self._search(plan)
         try:
-            for schedule in plan:
-                if ends is not None and stopwatch() >= ends:
-                    exploration.stopped = "time_budget"
-                    break
-                played, violation = await self._judged(io, schedule)
-                exploration.schedules += 1
-                exploration.deliveries += len(played.records)
-                exploration.states = len(self._states)
-                if isinstance(plan, Races):
-                    plan.learn(played)
-                    exploration.total, exploration.note = len(plan), plan.note
-                progress.step(exploration)
-                if violation is None:
-                    continue
-                number = exploration.schedules
-                first = violation.invariant not in seen
-                seen.add(violation.invariant)
-                failure = await self._failure(io, played, violation, number, len(plan), reduce=first)
-                exploration.failures.append(failure)
-                if self._check:
-                    exploration.stopped = "failure"
-                    break
+            try:
+                await self._judge_all(io, exploration, plan, search, progress)
+            except (CannotMerge, HiddenState) as error:
+                await self._baselines.check_reset(io)
+                if isinstance(error, HiddenState) and self._options.get("merge") is True:
+                    raise
+                exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
+                exploration.failures.clear()
+                await self._judge_all(io, exploration, plan, None, progress)
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
                 if isinstance(plan, Races) and exploration.schedules:
                     plan.check_reached(self._points, engine.receiver)
+        except KeyboardInterrupt as stop:
+            exploration.stopped = "interrupted"
+            stop.add_note(repr(exploration))
+            raise
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -222,6 +178,58 @@ class _Explorer:
         if self._check:
             exploration.assert_ok()
         return exploration
+
+    def _search(self, plan: Sequence[Schedule] | Schedules | Races) -> Search | None:
+        """Return the search that merges equal states; None if every schedule is to be played."""
+        observed = self._probe.observe is not None
+        if not isinstance(plan, Schedules) or not merges(
+            self._options, plan, self._invariants, observed=observed, check=self._check
+        ):
+            return None
+        audit, seed = self._options.get("audit", AUDIT), self._engine.seed
+        return Search(plan, self._player, self._invariants, audit=audit, seed=seed)
+
+    async def _judge_all(
+        self,
+        io: Io,
+        exploration: Exploration,
+        plan: Sequence[Schedule] | Schedules | Races,
+        search: Search | None,
+        progress: Progress,
+    ) -> None:
+        """Judge every schedule: play it, or let the search predict it; stop at a failure, or when the time is up."""
+        __tracebackhide__ = True
+        exploration.schedules = judged = 0
+        exploration.merging = None if search is None else search.merging
+        for schedule in plan if search is None else search:
+            if self._ends is not None and stopwatch() >= self._ends:
+                exploration.stopped = "time_budget"
+                break
+            sent = self._player.sent
+            if search is not None:
+                first = await search.begin(io, schedule)
+                self._baselines.first = self._baselines.first or first
+                judged = search.represented
+            played, violation = await self._judged(io, schedule)
+            judged += 1
+            if isinstance(plan, Races):
+                plan.learn(played)
+                exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
+            exploration.schedules = min(judged, exploration.total)
+            exploration.deliveries += self._sent - sent
+            exploration.states = len(self._states)
+            progress.step(exploration)
+            if violation is not None:
+                await self._fail(io, exploration, played, violation)
+                if self._check:
+                    exploration.stopped = "failure"
+                    break
+            if search is not None:
+                await search.learn(io, played)
+        if search is not None:
+            if exploration.stopped != "failure":
+                exploration.schedules = search.represented
+            exploration.notes += search.notes(self._invariants)
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -244,8 +252,11 @@ class _Explorer:
 
     def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
         given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
-        handlers, number = Handlers(self._points, strict=strict), self._engine.exploring.count
-        return Player(*given, journal=journal, clock=clock, number=number, retry=retry, handlers=handlers)
+        number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
+        snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
+        player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
+        player.handlers = Handlers(self._points, strict=strict)
+        return player
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
@@ -286,6 +297,7 @@ class _Explorer:
         """
         __tracebackhide__ = True
         played = await self._player.play(io, schedule)
+        self._sent = self._player.sent
         self._baselines.first = self._baselines.first or played
         if played.observed:
             shows = False
@@ -306,18 +318,17 @@ class _Explorer:
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
         """Return the first violation: an invariant returns it, returns it as a string, or raises `AssertionError`."""
         __tracebackhide__ = True
-        raced, invariants = place_of(played.schedule) >= 0, self._invariants
+        raced = place_of(played.schedule) >= 0
         if raced:
             found = await self._serials.violation(io, played) if only in {None, SERIALIZABLE, CRASH_SAFE} else None
             if found is not None:
                 return found
-            invariants = [each for each in invariants if each is not self._default]
         # A receiver may refuse a callback that is early, if it would refuse it in some serial order, too.
         if only in {None, ACKNOWLEDGED} and not (raced and self._serials.acknowledges(played)):
             for record in played.records:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
                     return given_up(record, in_threads=raced)
-        for invariant in invariants:
+        for invariant in [each for each in self._invariants if not (raced and each is self._default)]:
             found = await self._found(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
                 # If two playings in order differ in the same way, the schedule is not the cause.
@@ -346,14 +357,12 @@ class _Explorer:
         last = played.records[-1] if played.records else None
         return Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
 
-    async def _failure(
-        self, io: Io, played: Played, violation: Violation, number: int, total: int, *, reduce: bool
-    ) -> Failure:
-        """Return the failure; if it is to be reduced, with the smallest schedule that fails by the same invariant."""
+    async def _fail(self, io: Io, exploration: Exploration, played: Played, violation: Violation) -> None:
+        """Enter a failure. The first of each invariant is reduced to the smallest schedule that fails by it."""
         __tracebackhide__ = True
         found = played.schedule
         smallest, repeatable = (played, violation), True
-        if reduce:
+        if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
             await self._baselines.check_reset(io)
@@ -365,24 +374,19 @@ class _Explorer:
                     smallest = (again, wrong)
                 return again, wrong is not None
 
-            async def fails(candidate: Schedule) -> bool:
-                return (await tried(candidate))[1]
-
-            repeatable = await fails(found)
+            repeatable = (await tried(found))[1]
             if repeatable and self._engine.exploring.replaying is None:
-                if place_of(found) < 0:
-                    await shrink(found, fails)
-                else:
-                    await reduce_race(found, tried, self._options.get("preemptions", PREEMPTIONS))
-        return Failure(
+                await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS))
+        failure = Failure(
             schedule=smallest[0].schedule,
             found=found,
             violation=smallest[1],
             played=smallest[0],
-            number=number,
-            total=total,
+            number=exploration.schedules,
+            total=exploration.total,
             repeatable=repeatable,
         )
+        exploration.failures.append(failure)
 
 
 def _name(invariant: Invariant) -> str:

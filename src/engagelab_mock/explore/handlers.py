@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.io import Io
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.delivery.sender import Sender
-    from engagelab_mock.explore.player import Played
+    from engagelab_mock.explore.played import Played
     from engagelab_mock.explore.schedule import Schedule
 
 
@@ -87,7 +87,7 @@ def deadlock_failed(
     """Return the failure of a schedule whose handlers wait for each other; `error` says where they wait."""
     # These modules import this one.
     from engagelab_mock.explore.exploration import Failure, Violation
-    from engagelab_mock.explore.player import Record
+    from engagelab_mock.explore.played import Record
     from engagelab_mock.explore.serial import at_point, place_of
 
     played.records += [Record(*each, each[2].attempts[-1], played.final, played.final) for each in placed]

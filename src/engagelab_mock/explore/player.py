@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.io import Io
-from engagelab_mock.delivery.model import Attempt, Delivery
+from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.probe import Probe
-from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
-from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import ProbeFailed, StateNotSettled, reduce_struct
+from engagelab_mock.delivery.sender import Sender
+from engagelab_mock.errors import ProbeFailed, StateNotSettled
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.handlers import Handlers, deadlock_failed
 from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.lifecycle import Script, labels_of, names_of
-from engagelab_mock.explore.orders import Trace
+from engagelab_mock.explore.played import Played, Record
 from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.snapshots import Sent, Snapshots, not_restored
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
@@ -33,97 +31,6 @@ from engagelab_mock.protocol.events import Event
 if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
     from engagelab_mock.service.engine import Engine
-
-
-class Record(msgspec.Struct, frozen=True, eq=False):
-    """Hold one attempt, with the receiver's state before and after it, as its `observe` returned it.
-
-    With several messages, a state is a tuple with one entry for each message.
-    """
-
-    #: The step of the schedule, counted from 0.
-    step: int
-    #: The labels of the events in the callback.
-    events: tuple[str, ...]
-    delivery: Delivery
-    attempt: Attempt
-    before: Any
-    after: Any
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, "before", "after")
-
-    @property
-    def processed(self) -> bool:
-        """Tell whether the receiver answered 200, even if that answer was lost or replaced on the way."""
-        response = self.attempt.response
-        return response is not None and (response.status == 200 or response.reason == REPLACED)
-
-
-class Played(msgspec.Struct, eq=False):
-    """Hold what happened when a schedule was played: its messages, and a record of each attempt, in order.
-
-    >>> from engagelab_mock import EngageLab
-    >>> with EngageLab() as engagelab:
-    ...     played = engagelab.play("eg1:plan,sent!ackloss")
-    >>> [(record.events, str(record.attempt.outcome)) for record in played.records]
-    [(('plan',), 'acknowledged'), (('sent',), 'abandoned'), (('sent',), 'acknowledged')]
-    """
-
-    schedule: Schedule
-    receiver: Receiver
-    messages: tuple[Message, ...]
-    #: The state before the first delivery; None if the receiver has no `observe`.
-    initial: Any
-    records: list[Record]
-    #: Whether the state could be seen.
-    observed: bool = False
-    #: The playings of this schedule's events in order, to compare with; None if no invariant compares.
-    baseline: Baseline | None = None
-    #: The steps of the handlers that ran at the same time or crashed, for each such step of the schedule.
-    traces: list[Trace] = []
-
-    @property
-    def states(self) -> list[Any]:
-        """Return the state before the first delivery, and after each attempt."""
-        return [self.initial, *(record.after for record in self.records)]
-
-    @property
-    def final(self) -> Any:
-        """Return the state after the last attempt."""
-        return self.records[-1].after if self.records else self.initial
-
-    @property
-    def deliveries(self) -> list[Delivery]:
-        """Return the deliveries, in the order of their first attempts."""
-        return list({id(record.delivery): record.delivery for record in self.records}.values())
-
-    @property
-    def acknowledged(self) -> bool:
-        """Tell whether the receiver acknowledged every delivery in the end."""
-        return all(delivery.acknowledged for delivery in self.deliveries)
-
-    @property
-    def in_order(self) -> Played | None:
-        """Return the playing of this schedule's events in order, each delivered once and alone."""
-        return None if self.baseline is None else self.baseline.played
-
-    @property
-    def changed(self) -> bool:
-        """Tell whether the state changed at all."""
-        return any(record.after is not record.before for record in self.records)
-
-    def state_of(self, state: Any, message: int) -> Any:
-        """Return the state of one message, by its number."""
-        return state if len(self.messages) == 1 else state[message]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, "initial", late=("baseline",))
-
-    def __repr__(self) -> str:
-        changes = sum([record.after is not record.before for record in self.records])
-        shown = f"{changes} changes of the state" if self.observed else "acknowledgements only"
-        return f"<Played {self.schedule.token}: {len(self.records)} attempts, {shown}>"
 
 
 #: Seconds until a callback with a fault is sent again: the first wait of the vendor's ladder [X].
@@ -134,16 +41,6 @@ _LOOK = 0.005
 
 #: The place of a delivery in its schedule: the step, counted from 0, the labels of its events, and the delivery.
 _Placed = tuple[int, tuple[str, ...], Delivery]
-
-
-class Baseline(msgspec.Struct, eq=False):
-    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
-
-    played: Played
-    #: A second playing: values that differ between the two are not compared. None until a state differs.
-    again: Played | None = None
-    #: All events of the lifecycles in order. It shows which values count updates.
-    whole: Played | None = None
 
 
 class Player:
@@ -164,7 +61,7 @@ class Player:
         clock: Any,
         number: int,
         retry: RetryPolicy = NO_RETRY,
-        handlers: Handlers | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         #: The clock's time at which the player was made.
         self.started: float = clock.time()
@@ -175,12 +72,20 @@ class Player:
         self._app_clock = app_clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
         nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
+        #: Whether the app reads the clock of the schedules.
+        self._clock_moves = app_clock.can_be_set or self._receiver.signature_clock == "virtual"
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
         signs_by = clock if app_clock.can_be_set else engine.clock
-        sets = app_clock.can_be_set
-        self._sender = Sender(journal=journal, clock=signs_by, generate=self._generate, nonces=nonces, sets_time=sets)
+        self._sender = Sender(
+            journal=journal,
+            clock=signs_by,
+            generate=self._generate,
+            nonces=nonces,
+            sets_time=app_clock.can_be_set,
+        )
         self._retry = retry
-        self._handlers = handlers or Handlers()
+        #: How the handlers are run.
+        self.handlers = Handlers()
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
         # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
@@ -188,23 +93,23 @@ class Player:
         self._due: list[tuple[float, int, _Placed | None]] = []
         self._entered = count()
         self._last: Played | None = None
+        #: How many attempts were made.
+        self.sent = 0
+        self._snapshots = snapshots
+        #: The script whose messages the snapshots are about.
+        self._saved_for: Script | None = None
 
     async def play(self, io: Io, schedule: Schedule) -> Played:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
-        probe = self.probe
-        await self._handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
+        await self.handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
         await self._app_clock.keep(io, self._clock.time())
-        await probe.reset_app(io)
-        script = self._script(schedule)
-        messages = script.messages
-        for message in messages if probe.prepare is not None else ():
-            await probe.prepare_message(io, message)
-        seen = probe.observe is not None
-        initial = await self.look(io, messages, None) if seen else None
-        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
-        for index, step in enumerate(schedule.steps):
-            if step.delay:
+        script, snapshots = self._script(schedule), self._snapshots
+        steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
+        sent = [] if snapshots is None else [(index, step.events, step.fault, step.delay) for index, step in steps]
+        played, done = await self._begun(io, schedule, script, sent)
+        for place, (index, step) in enumerate(steps[done:], done):
+            if step.delay and (not place or steps[place - 1][0] != index):
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
             if step.beside or step.crash:
@@ -212,16 +117,42 @@ class Player:
                     break
                 continue
             callback_events, body, message_id = script.content(step.events)
-            if not callback_events:
-                continue
-            faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
-            for _ in range(step.repeat):
+            if callback_events:
+                faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
+            # A pending retry belongs to one playing, and so does a delay.
+            if snapshots is not None and not self._due and not any(each.delay for _, each in steps[: place + 1]):
+                await snapshots.save(io, sent[: place + 1], played.initial, played.records)
         if self._due:
             await self._run_due(io, played)
-        probe.check_seen()
+        self.probe.check_seen()
         return played
+
+    async def _begun(self, io: Io, schedule: Schedule, script: Script, sent: Sequence[Sent]) -> tuple[Played, int]:
+        """Bring the app to the beginning of a schedule, or to where an earlier one had sent the same callbacks.
+
+        Return the playing, and the number of these callbacks.
+        """
+        __tracebackhide__ = True
+        probe, snapshots, messages = self.probe, self._snapshots, script.messages
+        seen = probe.observe is not None
+        if snapshots is not None and script is self._saved_for and (saved := await snapshots.go_back(io, sent)):
+            self._last = played = Played(schedule, self._receiver, messages, saved.initial, list(saved.records), seen)
+            if seen and (state := await self.look(io, messages, played.final)) is not played.final:
+                raise not_restored(played.final, state)
+            return played, len(saved.sent)
+        if snapshots is not None:
+            await snapshots.start_again(io)
+            self._saved_for = script
+        await probe.reset_app(io)
+        for message in messages if probe.prepare is not None else ():
+            await probe.prepare_message(io, message)
+        initial = await self.look(io, messages, None) if seen else None
+        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
+        if snapshots is not None:
+            await snapshots.save(io, (), initial, ())
+        return played, 0
 
     def use_events(self, schedule: Schedule, events: Mapping[str, Event]) -> None:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
@@ -234,7 +165,7 @@ class Player:
         script = self._scripts.get(names)
         if script is None or script.now != self._now():
             script = self._new_script(schedule, script.own_events if script else {}, script)
-            if self.probe.reset is not None:
+            if not self.new_messages:
                 self._scripts[names] = script
         return script
 
@@ -251,8 +182,12 @@ class Player:
 
         Without them, an app that reads the wall clock would see events of the future.
         """
-        moves = self._app_clock.can_be_set or self._receiver.signature_clock == "virtual"
-        return float(self._clock.time()) if moves else self.started
+        return float(self._clock.time()) if self._clock_moves else self.started
+
+    @property
+    def new_messages(self) -> bool:
+        """Tell whether each schedule is about new messages, because nothing brings the app back."""
+        return self.probe.reset is None and self._snapshots is None
 
     @property
     def last_state(self) -> Any:
@@ -279,6 +214,11 @@ class Player:
             else "wait_idle returned before the app's work was done",
         )
 
+    async def let_pass(self, io: Io, seconds: float) -> None:
+        """Run a virtual clock that the app reads by some seconds; the times of later playings differ by as much."""
+        if self._clock_moves:
+            await self._reach(io, self._clock.time() + seconds)
+
     async def look(self, io: Io, messages: tuple[Message, ...], before: Any) -> Any:
         """Return a message's state, or a tuple of the states of several; `before` itself if it is unchanged."""
         probe = self.probe
@@ -294,8 +234,9 @@ class Player:
         before = played.final
         if self.probe.set_time is not None:
             await self._app_clock.keep(io, self._clock.time())
+        self.sent += 1
         try:
-            await self._handlers.alone(io, self._sender, placed[2])
+            await self.handlers.alone(io, self._sender, placed[2])
         except Deadlock as error:
             raise deadlock_failed(played, [placed], "", error) from None
         self._record(played, placed, before, await self._state_after(io, played, before))
@@ -333,17 +274,18 @@ class Player:
             return True
         before, first, order = played.final, placed[0][2], step.order if len(placed) > 1 else ""
         await self._app_clock.keep(io, self._clock.time())
+        self.sent += len(placed) + bool(step.crash)
         try:
             if step.crash:
-                trace = await self._handlers.crashing(io, self._sender, first, step.crash)
+                trace = await self.handlers.crashing(io, self._sender, first, step.crash)
             else:
                 deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
-                trace = await self._handlers.together(io, self._sender, deliveries, order)
+                trace = await self.handlers.together(io, self._sender, deliveries, order)
             played.traces.append(trace)
             after, readable = await self._state_if_readable(io, played, before)
             if trace.crashed and not first.acknowledged:
                 played.records.append(Record(*placed[0], first.attempts[-1], before, after if readable else before))
-                await self._handlers.alone(io, self._sender, first)
+                await self.handlers.alone(io, self._sender, first)
                 before = played.final
                 after, readable = await self._state_if_readable(io, played, before)
         except Deadlock as error:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.orders import Orders, Trace, letter
-from engagelab_mock.explore.player import Played
+from engagelab_mock.explore.played import Played
 from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.schedules import shrink
 from engagelab_mock.explore.serial import at_point, place_of
 from engagelab_mock.explore.together import check_in_process
 from engagelab_mock.messages.scenario import Scenario
@@ -264,8 +265,15 @@ def interleavings(played: Played) -> list[str]:
 Tried = Callable[[Schedule], Awaitable[tuple[Played, bool]]]
 
 
-async def reduce_race(found: Schedule, tried: Tried, preemptions: int) -> None:
-    """Look for a shorter schedule that fails in any order: without the other deliveries, then without each."""
+async def reduce(found: Schedule, tried: Tried, preemptions: int) -> None:
+    """Look for a simpler schedule that fails; of a race or a crash, for a shorter one that fails in any order."""
+    if place_of(found) < 0:
+
+        async def fails(candidate: Schedule) -> bool:
+            return (await tried(candidate))[1]
+
+        await shrink(found, fails)
+        return
     special = found.steps[place_of(found)]
     if await _fails_in_any_order(Schedule(found.lifecycles, (special,)), tried, preemptions):
         return

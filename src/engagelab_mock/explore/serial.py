@@ -12,7 +12,8 @@ from engagelab_mock.delivery.io import Io
 from engagelab_mock.explore.baseline import leaves
 from engagelab_mock.explore.exploration import Violation
 from engagelab_mock.explore.orders import letter
-from engagelab_mock.explore.player import Played, Player
+from engagelab_mock.explore.played import Played
+from engagelab_mock.explore.player import Player
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import State, different_parts, differing
 

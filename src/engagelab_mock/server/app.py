@@ -36,11 +36,15 @@ DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
 READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
+#: The header of what the console reads.
+FOR_CONSOLE = "X-Engagelab-Console"
+#: The console's files, besides the page itself at /.
+CONSOLE = "/console/"
 #: The most bytes of a body that are read: one more than the API takes, so that it can refuse a longer body.
 _BODY_LIMIT = 1024 * 1024 + 1
 
 
-def create_app(engagelab: EngageLab, *, token: str = "") -> ServerApp:
+def create_app(engagelab: EngageLab, *, token: str = "", console: bool = True) -> ServerApp:
     """Make a WSGI app that answers as EngageLab's REST API, for any server that takes one.
 
     With a `token`, the control API under /_mock requires it as `Authorization: Bearer …`. Without one, only programs
@@ -52,14 +56,15 @@ def create_app(engagelab: EngageLab, *, token: str = "") -> ServerApp:
     ...     client.validate_address(check=False).attempts[0].response.status
     401
     """
-    return ServerApp(engagelab, token)
+    return ServerApp(engagelab, token, console=console)
 
 
 class ServerApp:
     """Answer requests to one `EngageLab`; made with `create_app`."""
 
-    def __init__(self, engagelab: EngageLab, token: str = "") -> None:
+    def __init__(self, engagelab: EngageLab, token: str = "", *, console: bool = True) -> None:
         self.engagelab = engagelab
+        self._console = console
         self._guard = Guard(token)
         self._closing = threading.Lock()
         self.closed = False
@@ -72,7 +77,8 @@ class ServerApp:
         request = Request(environ, populate_request=False)
         response = self._answer(request)
         response.headers["Cache-Control"] = "no-store"
-        if log.isEnabledFor(logging.INFO):
+        # What the console reads after each change would hide what the app does.
+        if log.isEnabledFor(logging.DEBUG if request.headers.get(FOR_CONSOLE) else logging.INFO):
             what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
             elapsed = (stopwatch() - started) * 1000
             # The command line formats the request and its answer in its own way.
@@ -123,6 +129,11 @@ class ServerApp:
             from engagelab_mock.server.openapi import document  # few ask for it
 
             return Response(document(), mimetype="application/json")
+        if self._console and (path == "/" or path.startswith(CONSOLE)) and request.method in {"GET", "HEAD"}:
+            from engagelab_mock.server.pages import page  # few ask for it
+
+            self._guard.check_file(request)
+            return page(path)
         if path.startswith("/v1/") and not self.engagelab._engine.api_settings.pinned:
             self._guard.check_page(request)
         if path == WEBHOOK:
@@ -173,7 +184,7 @@ class Call:
 
     def __init__(self, app: ServerApp, request: Request, body: Any, query: Any, named: Mapping[str, str]) -> None:
         self.app = app
-        self._request = request
+        self.request = request
         self.body = body
         self.query = query
         #: The parts of the path where its template has a name in braces.
@@ -186,7 +197,7 @@ class Call:
 
     def client_has_gone(self) -> bool:
         """Tell whether the client has closed its connection; False if the server does not give the connection."""
-        connection = self._request.environ.get("werkzeug.socket")
+        connection = self.request.environ.get("werkzeug.socket")
         if connection is None:
             return False
         with selectors.DefaultSelector() as selector:
@@ -231,24 +242,6 @@ class Operation(msgspec.Struct, frozen=True):
     #: Reasons to refuse it, by HTTP status, in addition to those of every call.
     refused: Mapping[int, str] = msgspec.field(default_factory=dict)
     work: Callable[[Call], Any] | None = None
-
-
-def fit(template: str, path: str) -> dict[str, str] | None:
-    """Return the values that a path has for a template's names, or None if the path does not fit the template.
-
-    >>> fit("/_mock/inbox/{to}", "/_mock/inbox/+6591234567")
-    {'to': '+6591234567'}
-    """
-    wanted, given = template.split("/"), path.split("/")
-    if len(wanted) != len(given):
-        return None
-    named = {}
-    for part, value in zip(wanted, given, strict=True):
-        if part.startswith("{") and value:
-            named[part.strip("{}")] = value
-        elif part != value:
-            return None
-    return named
 
 
 def read_body(request: Request, kind: type[msgspec.Struct]) -> Any:
@@ -322,6 +315,13 @@ class Guard:
             hint = "call it by 127.0.0.1 or localhost, or start the server with a dev key (--dev-key)"
             raise ApiError(2004, f"{host[:100]!r} may be a name of another machine; {hint}", http_status=403)
         self._passed = host, peer
+
+    def check_file(self, request: Request) -> None:
+        """Raise `ApiError` for a request for a file of the console that may not pass; it has no data, so no token."""
+        if self._token:
+            _check_origin(request, request.headers.get("Host", ""))
+        else:
+            self.check(request)
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -12,7 +12,7 @@ from werkzeug import Request, Response
 
 from engagelab_mock import __version__
 from engagelab_mock.clock import VirtualClock
-from engagelab_mock.delivery.faults.catalogue import fault
+from engagelab_mock.delivery.faults.catalogue import FAULTS, fault
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.journal import Filters, Journal, check_filters, fits
 from engagelab_mock.delivery.model import Attempt, Delivery
@@ -22,8 +22,10 @@ from engagelab_mock.errors import EngageLabMockError, IllegalTransition, did_you
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
-from engagelab_mock.server import schemas
-from engagelab_mock.server.app import DOCUMENT, Call, Nothing, Operation, fit, json_response, read_body, read_query
+from engagelab_mock.server import copying, receivers, schemas, steering, stream, watching  # noqa: F401 - add calls
+from engagelab_mock.server.app import DOCUMENT, Call, json_response, read_body, read_query
+from engagelab_mock.server.operations import CONTROL as CONTROL
+from engagelab_mock.server.operations import NO_BODY, answers, fit
 from engagelab_mock.service.inbox import Inbox as MessagesOf
 from engagelab_mock.service.rest.exchange import ApiError
 
@@ -38,30 +40,12 @@ _HEARTBEAT = 1.0
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 
 
-_W = TypeVar("_W", bound=Callable[..., Any])
 _CLOCK = "The clock afterwards."
-_NO_BODY = {"body": Nothing, "body_required": False}
 _LIVE_ONLY = {"refused": {409: "3003: the clock is virtual, and does not run."}}
 _NO_RULE = {404: "4001: the rule is unknown."}
 _RULE = {"to": "+6591234567", "error": 5011, "times": 1}
 _SEND = {"to": "+6591234567", "scenario": "fallback"}
 _EVENT = {"event": "insufficient_balance", "fields": {"remain_balance": -0.5}}
-#: Every call of the control API.
-CONTROL: list[Operation] = []
-
-
-def _answers(method: str, path: str, answer: str, **more: Any) -> Callable[[_W], _W]:
-    """Add a call to the list; its name, summary and result are those of the function that answers it."""
-
-    def add(work: _W) -> _W:
-        first, *others = work.__name__.split("_")
-        name = first + "".join(map(str.title, others))
-        summary = (work.__doc__ or "").partition("\n")[0].removesuffix(".")
-        content = more.pop("content", None) or get_type_hints(work)["return"]
-        CONTROL.append(Operation(method, path, name, summary, answer, content, work=work, **more))
-        return work
-
-    return add
 
 
 def answer_control(app: ServerApp, request: Request) -> Response:
@@ -85,26 +69,32 @@ def answer_control(app: ServerApp, request: Request) -> Response:
     raise ApiError(4001, f"there is no {request.path[:100]!r}; {nearest}", http_status=404)
 
 
-@_answers("GET", "/_mock/readyz", "It does.", guarded=False)
+@answers("GET", "/_mock/readyz", "It does.", guarded=False)
 def ready(call: Call) -> schemas.Ready:
     """Ask whether the server answers requests."""
     return schemas.Ready("ready", __version__)
 
 
-@_answers("POST", "/_mock/reset", "Everything is forgotten.", forgets=True, **_NO_BODY)
+@answers("POST", "/_mock/reset", "Everything is forgotten.", forgets=True, **NO_BODY)
 def reset(call: Call) -> schemas.Ready:
     """Forget everything that happened and was set up; receivers and clock stay."""
     call.engagelab.reset()
     return ready(call)
 
 
-@_answers("GET", "/_mock/scenarios", "Every scenario.")
+@answers("GET", "/_mock/scenarios", "Every scenario.")
 def list_scenarios(call: Call) -> list[schemas.Scenario]:
     """List the built-in scenarios."""
     return list(map(schemas.Scenario.of, CATALOGUE.values()))
 
 
-@_answers("GET", "/_mock/inbox", "Every message, oldest first.")
+@answers("GET", "/_mock/faults", "Every fault.")
+def list_faults(call: Call) -> list[schemas.KnownFault]:
+    """List the faults that a callback can be sent with."""
+    return [schemas.KnownFault(each.name, each.family, each.description) for each in FAULTS.values()]
+
+
+@answers("GET", "/_mock/inbox", "Every message, oldest first.")
 def read_inboxes(call: Call) -> schemas.Inboxes:
     """Read the messages of all recipients."""
     engine = call.engagelab._engine
@@ -112,7 +102,7 @@ def read_inboxes(call: Call) -> schemas.Inboxes:
     return schemas.Inboxes([_as(schemas.InboxMessage, each) for each in MessagesOf(engine, None)])
 
 
-@_answers("GET", "/_mock/inbox/{to}", "The latest code, and every message.", query=schemas.InboxQuery)
+@answers("GET", "/_mock/inbox/{to}", "The latest code, and every message.", query=schemas.InboxQuery)
 def read_inbox(call: Call) -> schemas.Inbox:
     """Read the messages of one recipient; with `wait`, wait that many seconds for the first."""
     to, app = call.named["to"], call.app
@@ -142,13 +132,13 @@ def _as(kind: type[_S], given: Any) -> _S:
     return kind(**{name: getattr(given, name) for name in kind.__struct_fields__})
 
 
-@_answers("GET", "/_mock/clock", "The clock.")
+@answers("GET", "/_mock/clock", "The clock.")
 def read_clock(call: Call) -> schemas.Clock:
     """Read the clock."""
     return schemas.Clock.of(call.engagelab.clock)
 
 
-@_answers("POST", "/_mock/clock/freeze", _CLOCK, **_NO_BODY)
+@answers("POST", "/_mock/clock/freeze", _CLOCK, **NO_BODY)
 def freeze_clock(call: Call) -> schemas.Clock:
     """Stop the clock; a virtual clock does not run anyway."""
     if not _virtual(call):
@@ -156,14 +146,14 @@ def freeze_clock(call: Call) -> schemas.Clock:
     return read_clock(call)
 
 
-@_answers("POST", "/_mock/clock/resume", _CLOCK, **_NO_BODY, **_LIVE_ONLY)
+@answers("POST", "/_mock/clock/resume", _CLOCK, **NO_BODY, **_LIVE_ONLY)
 def resume_clock(call: Call) -> schemas.Clock:
     """Let the clock run again."""
     _live(call).resume()
     return read_clock(call)
 
 
-@_answers("POST", "/_mock/clock/speed", _CLOCK, body=schemas.Speed, example={"speed": 60}, **_LIVE_ONLY)
+@answers("POST", "/_mock/clock/speed", _CLOCK, body=schemas.Speed, example={"speed": 60}, **_LIVE_ONLY)
 def set_speed(call: Call) -> schemas.Clock:
     """Let the clock run faster or slower."""
     clock = _live(call)
@@ -174,7 +164,7 @@ def set_speed(call: Call) -> schemas.Clock:
     return read_clock(call)
 
 
-@_answers("POST", "/_mock/clock/advance", _CLOCK, body=schemas.Advance, example={"minutes": 5})
+@answers("POST", "/_mock/clock/advance", _CLOCK, body=schemas.Advance, example={"minutes": 5})
 def advance_clock(call: Call) -> schemas.Clock:
     """Move the clock forward; a virtual clock sends the callbacks that fall due, then answers."""
     given = {name: amount for name, amount in msgspec.structs.asdict(call.body).items() if amount is not UNSET}
@@ -198,13 +188,13 @@ def _live(call: Call) -> Any:
     return call.engagelab.clock
 
 
-@_answers("GET", "/_mock/rules", "The rules, oldest first.")
+@answers("GET", "/_mock/rules", "The rules, oldest first.")
 def list_rules(call: Call) -> schemas.Rules:
     """List the rules in force."""
     return schemas.Rules([_as(schemas.Rule, rule) for rule in call.engagelab.rules])
 
 
-@_answers("POST", "/_mock/rules", "The rule, which is in force.", status=201, body=schemas.NewRule, example=_RULE)
+@answers("POST", "/_mock/rules", "The rule, which is in force.", status=201, body=schemas.NewRule, example=_RULE)
 def add_rule(call: Call) -> schemas.Rule:
     """Add a rule: a scenario or an error for some calls."""
     given = call.body
@@ -219,7 +209,7 @@ def add_rule(call: Call) -> schemas.Rule:
         raise call.refused(error) from None
 
 
-@_answers("DELETE", "/_mock/rules", "An empty list.", forgets=True, **_NO_BODY)
+@answers("DELETE", "/_mock/rules", "An empty list.", forgets=True, **NO_BODY)
 def remove_rules(call: Call) -> schemas.Rules:
     """Cancel every rule."""
     for rule in list(call.engagelab.rules):
@@ -227,8 +217,8 @@ def remove_rules(call: Call) -> schemas.Rules:
     return schemas.Rules([])
 
 
-@_answers(
-    "DELETE", "/_mock/rules/{id}", "The rule, which is no longer in force.", refused=_NO_RULE, forgets=True, **_NO_BODY
+@answers(
+    "DELETE", "/_mock/rules/{id}", "The rule, which is no longer in force.", refused=_NO_RULE, forgets=True, **NO_BODY
 )
 def remove_rule(call: Call) -> schemas.Rule:
     """Cancel one rule."""
@@ -239,7 +229,7 @@ def remove_rule(call: Call) -> schemas.Rule:
     raise ApiError(4001, f"unknown rule {call.named['id'][:100]!r}", http_status=404)
 
 
-@_answers(
+@answers(
     "POST",
     "/_mock/send",
     "The message; in virtual time its callbacks have been sent.",
@@ -268,7 +258,7 @@ def play_scenario(call: Call) -> schemas.Sent:
     return schemas.Sent.of(run, pending=pending)
 
 
-@_answers(
+@answers(
     "POST",
     "/_mock/events",
     "The event; in virtual time its callback has been sent.",
@@ -304,7 +294,7 @@ def _illegal(error: IllegalTransition) -> ApiError:
     return ApiError(3002, f"{error.what}; {error.allowed}; {anyway}")
 
 
-@_answers(
+@answers(
     "GET",
     "/_mock/journal",
     "JSON Lines; while nothing happens, an empty line each second.",

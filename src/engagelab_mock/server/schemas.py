@@ -159,6 +159,14 @@ class Scenario(msgspec.Struct):
         )
 
 
+class KnownFault(msgspec.Struct):
+    """One fault."""
+
+    name: str
+    family: Literal["signature", "body", "wire", "exchange"]
+    description: str
+
+
 class NewRule(msgspec.Struct, forbid_unknown_fields=True):
     """Which calls the rule applies to, and either a scenario to play or an error to answer."""
 

@@ -130,6 +130,17 @@ class Messages:
         """Write a message to the store."""
         self._engine.store.put(KIND, accepted.message.id, accepted)
 
+    def arrive(self, accepted: Accepted, *, at: float, channel: str) -> None:
+        """Let a message reach its recipient at a time, unless it has arrived before."""
+        if accepted.delivered is not None and accepted.delivered <= at:
+            return
+        if not accepted.text:
+            template = self._engine.templates.find(accepted.message.template_key) or _DEFAULT_TEMPLATE
+            rendered = template.render(channel, "default", accepted.code, {})
+            accepted.text, accepted.subject, accepted.sender = rendered.text, rendered.subject, rendered.sender
+        accepted.delivered, accepted.delivered_over = at, channel
+        self.keep(accepted)
+
     def find(self, message_id: str) -> Accepted | None:
         """Return the message with an id, or None."""
         self._read_sent()
