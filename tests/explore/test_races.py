@@ -466,6 +466,25 @@ def test_an_error_of_observe_without_a_race_ends_the_run(store: Store) -> None:
     refused(receiver, ProbeFailed, "observe raised LookupError: always")
 
 
+def test_races_with_a_snapshot_of_the_database(store: Store) -> None:
+    """A playing of the callbacks one after the other is not the beginning of a race of them."""
+
+    def snapshot() -> str:
+        with store.opened() as db:
+            return "\n".join(db.iterdump())
+
+    def restore(script: str) -> None:
+        with store.opened() as db:
+            db.executescript("DROP TABLE marks; DROP TABLE claims; DROP TABLE orders")
+            db.executescript(script)
+
+    receiver = flask_receiver(store, racing.lost_update)
+    error = failure(receiver, "plan-sent", concurrent=2, snapshot=snapshot, restore=restore)
+    assert error.failure.token == "eg1:plan-sent:sent|sent@a2b"
+    with EngageLab(flask_receiver(store, racing.correct)) as engagelab:
+        assert engagelab.explore("plan-sent", concurrent=2, preemptions=1, snapshot=snapshot, restore=restore).ok
+
+
 def test_an_exploration_can_be_limited(store: Store) -> None:
     with EngageLab(flask_receiver(store, racing.correct)) as engagelab:
         found = engagelab.explore("verified", concurrent=2, limit=3)

@@ -106,7 +106,9 @@ class Player:
         await self._app_clock.keep(io, self._clock.time())
         script, snapshots = self._script(schedule), self._snapshots
         steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
-        sent = [] if snapshots is None else [(index, step.events, step.fault, step.delay) for index, step in steps]
+        # What handlers did at the same time, or until a crash, is not what the same callbacks do otherwise.
+        stopped = [step.fault or "|" * bool(step.beside or step.crash) for _, step in steps]
+        sent = [(index, step.events, fault, step.delay) for (index, step), fault in zip(steps, stopped, strict=True)]
         played, done = await self._begun(io, schedule, script, sent)
         for place, (index, step) in enumerate(steps[done:], done):
             if step.delay and (not place or steps[place - 1][0] != index):
@@ -122,7 +124,11 @@ class Player:
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
             # A pending retry belongs to one playing, and so does a delay.
-            if snapshots is not None and not self._due and not any(each.delay for _, each in steps[: place + 1]):
+            if (
+                snapshots is not None
+                and not self._due
+                and not any(each.delay or each.beside or each.crash for _, each in steps[: place + 1])
+            ):
                 await snapshots.save(io, sent[: place + 1], played.initial, played.records)
         if self._due:
             await self._run_due(io, played)
