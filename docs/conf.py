@@ -72,11 +72,11 @@ nitpick_ignore_regex = [
         r"py:class",
         r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
         r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
-        r"|virtual\.Companion)|explore\.(schedules\.Family|player\.Baseline|tape\.file\.(Head|Answer))"
+        r"|virtual\.Companion)|explore\.(schedules\.Family|played\.Baseline|orders\.Trace|tape\.file\.(Head|Answer))"
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
     # Names of types in the options' annotations. The text of each option explains its type.
-    (r"py:class", r"Observe|WaitIdle|Effects|Statuses|Stall"),
+    (r"py:class", r"Observe|WaitIdle|SetTime|SwitchPoint|Effects|Statuses|Stall"),
     # Imported for type checkers only, or a name for a longer type: they stand in signatures as they are written.
     (
         r"py:class",

@@ -31,7 +31,7 @@ _HOMES = {
     "explore.exploration": "Exploration Failure Merging Violation",
     "explore.invariants": "Invariant converges eventually exactly_once idempotent never_regresses",
     "explore.options": "ExploreOptions",
-    "explore.player": "Played Record",
+    "explore.played": "Played Record",
     "explore.schedule": "Schedule Step",
     "explore.schedules": "AT_LEAST_ONCE Schedules schedules",
     "explore.snapshots": "SnapshotOptions django_savepoints sqlalchemy_savepoints sqlite_snapshots",

@@ -60,8 +60,8 @@ from engagelab_mock.explore.invariants import exactly_once as exactly_once
 from engagelab_mock.explore.invariants import idempotent as idempotent
 from engagelab_mock.explore.invariants import never_regresses as never_regresses
 from engagelab_mock.explore.options import ExploreOptions as ExploreOptions
-from engagelab_mock.explore.player import Played as Played
-from engagelab_mock.explore.player import Record as Record
+from engagelab_mock.explore.played import Played as Played
+from engagelab_mock.explore.played import Record as Record
 from engagelab_mock.explore.schedule import Schedule as Schedule
 from engagelab_mock.explore.schedule import Step as Step
 from engagelab_mock.explore.schedules import AT_LEAST_ONCE as AT_LEAST_ONCE

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engagelab_mock.explore.exploration import Exploration
     from engagelab_mock.explore.invariants import Invariant
     from engagelab_mock.explore.options import Explored, ExploreOptions
-    from engagelab_mock.explore.player import Played
+    from engagelab_mock.explore.played import Played
     from engagelab_mock.explore.schedule import Schedule
     from engagelab_mock.explore.tape import Tape
     from engagelab_mock.service.bulk import Batching

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import EngageLab, Finding, Receiver, Schedule, ScheduleFailed, StatusEvent, decode, never_regresses
-from engagelab_mock.explore.player import Played
+from engagelab_mock.explore.played import Played
 from tests.checks.receivers.correct import ALONG, PATH
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS

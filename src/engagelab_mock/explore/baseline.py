@@ -9,8 +9,9 @@ from typing import Any
 from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.errors import NothingObserved, ProbeFailed, did_you_mean
-from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.player import Baseline, Played, Player, names_of
+from engagelab_mock.explore.lifecycle import labels_of, names_of
+from engagelab_mock.explore.played import Baseline, Played
+from engagelab_mock.explore.player import Player
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.state import Path, Snapshot, State, differing, parts_of, plain, state_of
 from engagelab_mock.messages.catalogue import CATALOGUE
@@ -45,7 +46,7 @@ class Baselines:
         """Return the playings of a schedule's events in order."""
         __tracebackhide__ = True
         schedule = played.schedule
-        key = (names_of(schedule), frozenset([label for step in schedule.steps for label in step.events]))
+        key = (names_of(schedule.lifecycles), frozenset(schedule.events))
         baseline = self._known.get(key)
         if baseline is None:
             in_order = schedule.in_order

@@ -11,7 +11,8 @@ import msgspec
 from engagelab_mock.delivery.io import Io
 from engagelab_mock.explore.baseline import SETTLES, counters, next_second, whole
 from engagelab_mock.explore.families import sorted_steps
-from engagelab_mock.explore.player import Played, Player
+from engagelab_mock.explore.played import Played
+from engagelab_mock.explore.player import Player
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.schedules import expand
 from engagelab_mock.explore.state import Path, dotted, plain, shape_of, without_id, without_time

@@ -14,7 +14,7 @@ from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import NothingObserved, ScheduleFailed, UsageError, reduce_struct
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.graph import StateGraph
-from engagelab_mock.explore.player import Played, Record, text_of
+from engagelab_mock.explore.played import Played, Record, text_of
 from engagelab_mock.explore.schedule import Schedule, short_fault
 from engagelab_mock.protocol.settings import credentials_export
 
@@ -42,9 +42,10 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 ACKNOWLEDGED = "acknowledged"
 
 
-def given_up(record: Record) -> Violation:
+def given_up(record: Record, *, in_threads: bool = False) -> Violation:
     """Return the violation by a callback that was not acknowledged and will not be sent again."""
     what = f"the callback was given up: {record.attempt.error}"
+    what += " (each handler ran in its own thread: did it use what belongs to another one?)" if in_threads else ""
     return Violation(invariant=ACKNOWLEDGED, what=what, record=record, before=record.before, after=record.after)
 
 
@@ -261,7 +262,10 @@ _SHOWN = 100
 def schedule_failed(failure: Failure) -> ScheduleFailed:
     """Return the error that shows a failure: the invariant, a table of the attempts, and the token."""
     violation = failure.violation
-    detail = [attempts_table(failure.played, violation.record), "", *_origin(failure), *how_to_replay(failure)]
+    from engagelab_mock.explore.races import interleavings  # only races need it
+
+    table = [attempts_table(failure.played, violation.record), "", *interleavings(failure.played)]
+    detail = [*table, *_origin(failure), *how_to_replay(failure)]
     error = ScheduleFailed(
         f"{violation.invariant}: {_after(failure)}{violation.what}", failure=failure, detail="\n".join(detail)
     )
@@ -276,7 +280,8 @@ def how_to_replay(failure: Failure) -> list[str]:
     quoted = shlex.quote(token)
     lines = [f"replay: {token}", f"  pytest --engagelab-replay {quoted}"]
     receiver = failure.played.deliveries[0].receiver if failure.played.deliveries else None
-    if receiver is not None:
+    # In another process, a handler cannot be stopped.
+    if receiver is not None and not any(step.beside or step.crash for step in failure.schedule.steps):
         # The address of an app that was called in process is not known, so the command has Flask's usual port.
         address = receiver.address.replace("http://testserver", "http://127.0.0.1:5000", 1)
         settings = receiver.settings

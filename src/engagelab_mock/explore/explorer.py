@@ -24,6 +24,7 @@ from engagelab_mock.explore.exploration import (
     given_up,
     no_callback,
 )
+from engagelab_mock.explore.handlers import Handlers
 from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
@@ -45,10 +46,14 @@ from engagelab_mock.explore.options import (
     chosen_schedules,
     merges,
 )
-from engagelab_mock.explore.player import Played, Player, text_of
+from engagelab_mock.explore.played import Played, text_of
+from engagelab_mock.explore.player import Player
+from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import Schedules, shrink
+from engagelab_mock.explore.schedules import Schedules
+from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
 from engagelab_mock.explore.snapshots import Snapshots
+from engagelab_mock.explore.switchpoints import SwitchPoints
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -108,6 +113,8 @@ class _Explorer:
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
+        self._default: Invariant | None = None  # taken if none is given; it does not judge races
+        self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants = self._chosen_invariants(options.get("invariants"))
         self._compares = any(map(compares, self._invariants))
@@ -119,7 +126,7 @@ class _Explorer:
         self._sent = 0
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
-        self._baselines = Baselines(self._player)
+        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -128,11 +135,13 @@ class _Explorer:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
+        if isinstance(plan, Races):
+            plan.check_receiver(engine.receiver, self._probe)
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
-        self._player = self._made_player(journal=Journal(limit=1), clock=clock)
-        self._baselines = Baselines(self._player)
+        self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
+        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         state.explorations.append(exploration)
         progress = Progress(state.progress)
@@ -151,6 +160,8 @@ class _Explorer:
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
+                if isinstance(plan, Races) and exploration.schedules:
+                    plan.check_reached(self._points, engine.receiver)
         except KeyboardInterrupt as stop:
             exploration.stopped = "interrupted"
             stop.add_note(repr(exploration))
@@ -168,7 +179,7 @@ class _Explorer:
             exploration.assert_ok()
         return exploration
 
-    def _search(self, plan: Sequence[Schedule] | Schedules) -> Search | None:
+    def _search(self, plan: Sequence[Schedule] | Schedules | Races) -> Search | None:
         """Return the search that merges equal states; None if every schedule is to be played."""
         observed = self._probe.observe is not None
         if not isinstance(plan, Schedules) or not merges(
@@ -182,7 +193,7 @@ class _Explorer:
         self,
         io: Io,
         exploration: Exploration,
-        plan: Sequence[Schedule] | Schedules,
+        plan: Sequence[Schedule] | Schedules | Races,
         search: Search | None,
         progress: Progress,
     ) -> None:
@@ -201,6 +212,9 @@ class _Explorer:
                 judged = search.represented
             played, violation = await self._judged(io, schedule)
             judged += 1
+            if isinstance(plan, Races):
+                plan.learn(played)
+                exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
             exploration.schedules = min(judged, exploration.total)
             exploration.deliveries += self._sent - sent
             exploration.states = len(self._states)
@@ -236,18 +250,20 @@ class _Explorer:
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
-    def _made_player(self, *, journal: Journal, clock: Any) -> Player:
+    def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
         given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
-        pair = (self._options.get("snapshot"), self._options.get("restore"))
+        number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
         snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
-        number = self._engine.exploring.count
-        return Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
+        player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
+        player.handlers = Handlers(self._points, strict=strict)
+        return player
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
         meant = meaning_invariants(self._probe.meaning)
         if given is None:
-            return [converges(), *meant] if observed else []
+            self._default = converges()
+            return [self._default, *meant] if observed else []
         invariants = [*check_invariants(given), *meant]
         blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
         if blind:
@@ -302,11 +318,17 @@ class _Explorer:
     async def _violation(self, io: Io, played: Played, only: str | None) -> Violation | None:
         """Return the first violation: an invariant returns it, returns it as a string, or raises `AssertionError`."""
         __tracebackhide__ = True
-        if only is None or only == ACKNOWLEDGED:
+        raced = place_of(played.schedule) >= 0
+        if raced:
+            found = await self._serials.violation(io, played) if only in {None, SERIALIZABLE, CRASH_SAFE} else None
+            if found is not None:
+                return found
+        # A receiver may refuse a callback that is early, if it would refuse it in some serial order, too.
+        if only in {None, ACKNOWLEDGED} and not (raced and self._serials.acknowledges(played)):
             for record in played.records:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
-                    return given_up(record)
-        for invariant in self._invariants:
+                    return given_up(record, in_threads=raced)
+        for invariant in [each for each in self._invariants if not (raced and each is self._default)]:
             found = await self._found(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
                 # If two playings in order differ in the same way, the schedule is not the cause.
@@ -345,17 +367,16 @@ class _Explorer:
             await self._player.check_settled(io, SETTLES)
             await self._baselines.check_reset(io)
 
-            async def fails(candidate: Schedule) -> bool:
+            async def tried(candidate: Schedule) -> tuple[Played, bool]:
                 nonlocal smallest
                 again, wrong = await self._judged(io, candidate, only=violation.invariant, blind=True)
-                if wrong is None:
-                    return False
-                smallest = (again, wrong)
-                return True
+                if wrong is not None:
+                    smallest = (again, wrong)
+                return again, wrong is not None
 
-            repeatable = await fails(found)
+            repeatable = (await tried(found))[1]
             if repeatable and self._engine.exploring.replaying is None:
-                await shrink(found, fails)
+                await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS))
         failure = Failure(
             schedule=smallest[0].schedule,
             found=found,

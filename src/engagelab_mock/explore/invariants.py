@@ -9,7 +9,7 @@ from engagelab_mock.errors import NothingObserved
 from engagelab_mock.explore.baseline import differing_leaves, noise, nothing_recognised, wrong_leaves
 from engagelab_mock.explore.exploration import Violation
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.player import Played, Record
+from engagelab_mock.explore.played import Played, Record
 from engagelab_mock.explore.state import MISSING, count_of, different_parts, names, part_of, status_in, taker
 from engagelab_mock.protocol.status import PROGRESS, Meaning, Statuses, statuses_of, times
 

@@ -102,6 +102,15 @@ class Labels:
         raise UnknownName("event", name, self.all, where=where)
 
 
+def names_of(lifecycles: Sequence[Scenario]) -> tuple[str, ...]:
+    """Return the names of lifecycles, which determine them completely.
+
+    >>> names_of([lifecycle("verified")])
+    ('verified',)
+    """
+    return tuple([scenario.name for scenario in lifecycles])
+
+
 @lru_cache(maxsize=256)
 def _labels(names: tuple[str, ...]) -> Labels:
     return Labels([lifecycle(name) for name in names])
@@ -113,8 +122,7 @@ def labels_of(scenarios: Sequence[Scenario]) -> Labels:
     >>> labels_of([lifecycle("delivered")] * 2).all
     ('plan', 'sent', 'delivered', 'plan#2', 'sent#2', 'delivered#2')
     """
-    # A lifecycle's name determines it completely.
-    return _labels(tuple([scenario.name for scenario in scenarios]))
+    return _labels(names_of(scenarios))
 
 
 def _names(scenario: Scenario) -> Iterator[list[str]]:

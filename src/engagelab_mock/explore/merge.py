@@ -28,7 +28,9 @@ from engagelab_mock.explore.exploration import Merging
 from engagelab_mock.explore.families import Family, Following
 from engagelab_mock.explore.graph import Drawn, StateGraph, goes_back
 from engagelab_mock.explore.invariants import Invariant, needs_state, rank
-from engagelab_mock.explore.player import Played, Player, names_of, text_of
+from engagelab_mock.explore.lifecycle import names_of
+from engagelab_mock.explore.played import Played, text_of
+from engagelab_mock.explore.player import Player
 from engagelab_mock.explore.schedule import Schedule, Step, short_fault, tidy
 from engagelab_mock.explore.schedules import Schedules, expand
 from engagelab_mock.messages.scenario import Scenario
@@ -197,7 +199,7 @@ class Search:
             self.merging.audited += 1
 
     def _some_of(self, schedules: Iterable[Schedule]) -> list[Schedule]:
-        left = [each for each in schedules if (names_of(each), tuple(expand(each))) not in self._played]
+        left = [each for each in schedules if (names_of(each.lifecycles), tuple(expand(each))) not in self._played]
         return self._random.sample(left, min(self._audit, len(left)))
 
     def _sample(self) -> Iterator[Schedule]:
@@ -228,7 +230,7 @@ class Search:
     async def begin(self, io: Io, schedule: Schedule) -> Played | None:
         """Find out which values are compared, before the first schedule of these lifecycles; return what it played."""
         __tracebackhide__ = True
-        names = names_of(schedule)
+        names = names_of(schedule.lifecycles)
         if names in self._begun:
             return None
         self._begun.add(names)
@@ -252,7 +254,7 @@ class Search:
         known: dict[tuple[tuple[str, ...], Steps], _Node] = {}
         for (names, key), node in self._nodes.items():
             other = known.setdefault((names, key[0]), node)
-            if other is not node and self._last is not None and names_of(self._last.schedule) == names:
+            if other is not node and self._last is not None and names_of(self._last.schedule.lifecycles) == names:
                 if other.key[-1] == key[-1]:
                     return "the same callbacks were answered differently in another order"
                 return self._comparison.why(self._last, other.state, node.state)
@@ -264,7 +266,7 @@ class Search:
         if self._player.new_messages and any(_shows_id(played, state) for state in played.states):
             raise CannotMerge("the states hold the ids of messages, and without reset each schedule is about a new one")
         self._last = played
-        names = names_of(played.schedule)
+        names = names_of(played.schedule.lifecycles)
         first, *others = self._comparison.passed(played)
         steps: Steps = ()
         [state] = first.states

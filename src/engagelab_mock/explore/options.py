@@ -17,8 +17,11 @@ from engagelab_mock.explore.invariants import (
     needs_state,
     never_regresses,
 )
+from engagelab_mock.explore.plan import race_plan, wants_races
+from engagelab_mock.explore.races import Races
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
+from engagelab_mock.explore.switchpoints import SwitchPoint
 
 #: How many predicted schedules are played as an audit, unless the caller gives a number.
 AUDIT = 20
@@ -46,6 +49,15 @@ class ExploreOptions(ProbeOptions, total=False):
     batchings: bool
     #: The faults that are applied to one delivery of a schedule: "at-least-once", or a list of names. Default: none.
     faults: FaultsChoice
+    #: How many handlers run at the same time, 2 or 3: each callback with its duplicates and with its neighbours. Then
+    #: no other schedules are played, and the default of `invariants` is that the outcome is a serial one.
+    concurrent: int | None
+    #: "handler": each handler crashes at each of its switch points, and the callback is sent again.
+    crashes: Literal["handler"] | None
+    #: How often a handler is stopped that could go on, at most. Default: 2.
+    preemptions: int
+    #: More functions at which handlers are switched, by their names, such as "shop.cache.get".
+    switch_points: Sequence[SwitchPoint]
     #: Whether the events of all lifecycles are interleaved, as those of several messages. Default: only the events of a
     #: lifecycle that is given twice.
     together: bool
@@ -110,7 +122,7 @@ def merges(
 
 def chosen_schedules(
     token: str | None, chosen: Sequence[Explored], options: ExploreOptions
-) -> Schedules | list[Schedule]:
+) -> Schedules | Races | list[Schedule]:
     """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
 
     >>> chosen_schedules("eg1:plan", ["verified"], {})
@@ -120,7 +132,7 @@ def chosen_schedules(
     """
     if token is not None:
         return [Schedule.parse(token)]
-    if len(chosen) == 1 and isinstance(chosen[0], Schedules):
+    if len(chosen) == 1 and isinstance(chosen[0], Schedules) and not wants_races(options):
         return chosen[0]
     given: list[Schedule] = []
     lifecycles: list[LifecycleChoice] = []
@@ -136,6 +148,8 @@ def chosen_schedules(
             where="explore",
             hint="schedules('verified') makes the schedules of a lifecycle",
         )
+    if wants_races(options):
+        return race_plan(given, lifecycles, options)
     if given:
         return given[: options.get("limit")]
     return schedules(

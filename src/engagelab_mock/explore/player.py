@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.io import Io
-from engagelab_mock.delivery.model import Attempt, Delivery
+from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.probe import Probe
-from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
-from engagelab_mock.delivery.sender import REPLACED, Sender
-from engagelab_mock.errors import StateNotSettled, reduce_struct
+from engagelab_mock.delivery.sender import Sender
+from engagelab_mock.errors import ProbeFailed, StateNotSettled
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.lifecycle import Script, labels_of
+from engagelab_mock.explore.handlers import Handlers, deadlock_failed
+from engagelab_mock.explore.interleave import Deadlock
+from engagelab_mock.explore.lifecycle import Script, labels_of, names_of
+from engagelab_mock.explore.played import Played, Record
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.snapshots import Sent, Snapshots, not_restored
-from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
@@ -31,95 +31,6 @@ from engagelab_mock.protocol.events import Event
 if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
     from engagelab_mock.service.engine import Engine
-
-
-class Record(msgspec.Struct, frozen=True, eq=False):
-    """Hold one attempt, with the receiver's state before and after it, as its `observe` returned it.
-
-    With several messages, a state is a tuple with one entry for each message.
-    """
-
-    #: The step of the schedule, counted from 0.
-    step: int
-    #: The labels of the events in the callback.
-    events: tuple[str, ...]
-    delivery: Delivery
-    attempt: Attempt
-    before: Any
-    after: Any
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, "before", "after")
-
-    @property
-    def processed(self) -> bool:
-        """Tell whether the receiver answered 200, even if that answer was lost or replaced on the way."""
-        response = self.attempt.response
-        return response is not None and (response.status == 200 or response.reason == REPLACED)
-
-
-class Played(msgspec.Struct, eq=False):
-    """Hold what happened when a schedule was played: its messages, and a record of each attempt, in order.
-
-    >>> from engagelab_mock import EngageLab
-    >>> with EngageLab() as engagelab:
-    ...     played = engagelab.play("eg1:plan,sent!ackloss")
-    >>> [(record.events, str(record.attempt.outcome)) for record in played.records]
-    [(('plan',), 'acknowledged'), (('sent',), 'abandoned'), (('sent',), 'acknowledged')]
-    """
-
-    schedule: Schedule
-    receiver: Receiver
-    messages: tuple[Message, ...]
-    #: The state before the first delivery; None if the receiver has no `observe`.
-    initial: Any
-    records: list[Record]
-    #: Whether the state could be seen.
-    observed: bool = False
-    #: The playings of this schedule's events in order, to compare with; None if no invariant compares.
-    baseline: Baseline | None = None
-
-    @property
-    def states(self) -> list[Any]:
-        """Return the state before the first delivery, and after each attempt."""
-        return [self.initial, *(record.after for record in self.records)]
-
-    @property
-    def final(self) -> Any:
-        """Return the state after the last attempt."""
-        return self.records[-1].after if self.records else self.initial
-
-    @property
-    def deliveries(self) -> list[Delivery]:
-        """Return the deliveries, in the order of their first attempts."""
-        return list({id(record.delivery): record.delivery for record in self.records}.values())
-
-    @property
-    def acknowledged(self) -> bool:
-        """Tell whether the receiver acknowledged every delivery in the end."""
-        return all(delivery.acknowledged for delivery in self.deliveries)
-
-    @property
-    def in_order(self) -> Played | None:
-        """Return the playing of this schedule's events in order, each delivered once and alone."""
-        return None if self.baseline is None else self.baseline.played
-
-    @property
-    def changed(self) -> bool:
-        """Tell whether the state changed at all."""
-        return any(record.after is not record.before for record in self.records)
-
-    def state_of(self, state: Any, message: int) -> Any:
-        """Return the state of one message, by its number."""
-        return state if len(self.messages) == 1 else state[message]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_struct(self, "initial", late=("baseline",))
-
-    def __repr__(self) -> str:
-        changes = sum([record.after is not record.before for record in self.records])
-        shown = f"{changes} changes of the state" if self.observed else "acknowledgements only"
-        return f"<Played {self.schedule.token}: {len(self.records)} attempts, {shown}>"
 
 
 #: Seconds until a callback with a fault is sent again: the first wait of the vendor's ladder [X].
@@ -130,26 +41,6 @@ _LOOK = 0.005
 
 #: The place of a delivery in its schedule: the step, counted from 0, the labels of its events, and the delivery.
 _Placed = tuple[int, tuple[str, ...], Delivery]
-
-
-def names_of(schedule: Schedule) -> tuple[str, ...]:
-    """Return the names of a schedule's lifecycles.
-
-    >>> names_of(Schedule.parse("eg1:verified:plan"))
-    ('verified',)
-    """
-    return tuple([scenario.name for scenario in schedule.lifecycles])
-
-
-class Baseline(msgspec.Struct, eq=False):
-    """Hold playings of the same events in order, each delivered once and alone, to compare other playings with."""
-
-    played: Played
-    #: A second playing: values that differ between the two are not compared. None until a state differs.
-    again: Played | None = None
-    #: All events of the lifecycles in order, and in the opposite order. They show which values count updates.
-    whole: Played | None = None
-    back: Played | None = None
 
 
 class Player:
@@ -193,6 +84,8 @@ class Player:
             sets_time=app_clock.can_be_set,
         )
         self._retry = retry
+        #: How the handlers are run.
+        self.handlers = Handlers()
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
         # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
@@ -209,22 +102,33 @@ class Player:
     async def play(self, io: Io, schedule: Schedule) -> Played:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
+        await self.handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
         await self._app_clock.keep(io, self._clock.time())
         script, snapshots = self._script(schedule), self._snapshots
         steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
-        sent = [] if snapshots is None else [(index, step.events, step.fault, step.delay) for index, step in steps]
+        # What handlers did at the same time, or until a crash, is not what the same callbacks do otherwise.
+        stopped = [step.fault or "|" * bool(step.beside or step.crash) for _, step in steps]
+        sent = [(index, step.events, fault, step.delay) for (index, step), fault in zip(steps, stopped, strict=True)]
         played, done = await self._begun(io, schedule, script, sent)
         for place, (index, step) in enumerate(steps[done:], done):
             if step.delay and (not place or steps[place - 1][0] != index):
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
+            if step.beside or step.crash:
+                if not await self._attempt_stopped(io, played, index, step, script):
+                    break
+                continue
             callback_events, body, message_id = script.content(step.events)
             if callback_events:
                 faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
             # A pending retry belongs to one playing, and so does a delay.
-            if snapshots is not None and not self._due and not any(each.delay for _, each in steps[: place + 1]):
+            if (
+                snapshots is not None
+                and not self._due
+                and not any(each.delay or each.beside or each.crash for _, each in steps[: place + 1])
+            ):
                 await snapshots.save(io, sent[: place + 1], played.initial, played.records)
         if self._due:
             await self._run_due(io, played)
@@ -260,10 +164,10 @@ class Player:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
         labels = labels_of(schedule.lifecycles)
         own = {labels.find(label, where="events"): event for label, event in events.items()}
-        self._scripts[names_of(schedule)] = self._new_script(schedule, own)
+        self._scripts[names_of(schedule.lifecycles)] = self._new_script(schedule, own)
 
     def _script(self, schedule: Schedule) -> Script:
-        names = names_of(schedule)
+        names = names_of(schedule.lifecycles)
         script = self._scripts.get(names)
         if script is None or script.now != self._now():
             script = self._new_script(schedule, script.own_events if script else {}, script)
@@ -333,25 +237,80 @@ class Player:
     async def _attempt(self, io: Io, played: Played, placed: _Placed) -> None:
         """Make a delivery's next attempt, record it, and enter its retry if it failed."""
         __tracebackhide__ = True
-        index, labels, delivery = placed
-        records = played.records
-        probe, messages = self.probe, played.messages
-        if probe.set_time is not None:
+        before = played.final
+        if self.probe.set_time is not None:
             await self._app_clock.keep(io, self._clock.time())
         self.sent += 1
-        attempt = await self._sender.attempt(io, delivery)
-        before = after = records[-1].after if records else played.initial
-        if probe.wait_idle is not None:
-            await probe.idle(io, tuple([message.id for message in messages]))
-        if probe.observe is not None:
-            after = await self.look(io, messages, before)
-        records.append(Record(index, labels, delivery, attempt, before, after))
+        try:
+            await self.handlers.alone(io, self._sender, placed[2])
+        except Deadlock as error:
+            raise deadlock_failed(played, [placed], "", error) from None
+        self._record(played, placed, before, await self._state_after(io, played, before))
+
+    def _record(self, played: Played, placed: _Placed, before: Any, after: Any) -> None:
+        index, labels, delivery = placed
+        attempt = delivery.attempts[-1]
+        played.records.append(Record(index, labels, delivery, attempt, before, after))
         if not attempt.acknowledged:
             wait = delivery.retry.wait_after(attempt.number)
             if wait is None:
                 delivery.given_up = True
             else:
                 self._enter(wait, placed)
+
+    async def _state_after(self, io: Io, played: Played, before: Any) -> Any:
+        probe, messages = self.probe, played.messages
+        if probe.wait_idle is not None:
+            await probe.idle(io, tuple([message.id for message in messages]))
+        return before if probe.observe is None else await self.look(io, messages, before)
+
+    async def _attempt_stopped(self, io: Io, played: Played, index: int, step: Step, script: Script) -> bool:
+        """Attempt the deliveries of a step whose handlers are stopped: at the same time, or because one crashes.
+
+        Return False if the state cannot be read after that.
+        """
+        __tracebackhide__ = True
+        placed: list[_Placed] = [
+            (index, labels, Delivery(self._receiver, events, body, message_id, self._retry))
+            for labels in step.callbacks
+            for events, body, message_id in [script.content(labels)]
+            if events
+        ]
+        if not placed:
+            return True
+        before, first, order = played.final, placed[0][2], step.order if len(placed) > 1 else ""
+        await self._app_clock.keep(io, self._clock.time())
+        self.sent += len(placed) + bool(step.crash)
+        try:
+            if step.crash:
+                trace = await self.handlers.crashing(io, self._sender, first, step.crash)
+            else:
+                deliveries = [("+".join(labels), delivery) for _, labels, delivery in placed]
+                trace = await self.handlers.together(io, self._sender, deliveries, order)
+            played.traces.append(trace)
+            after, readable = await self._state_if_readable(io, played, before)
+            if trace.crashed and not first.acknowledged:
+                played.records.append(Record(*placed[0], first.attempts[-1], before, after if readable else before))
+                await self.handlers.alone(io, self._sender, first)
+                before = played.final
+                after, readable = await self._state_if_readable(io, played, before)
+        except Deadlock as error:
+            raise deadlock_failed(played, placed, order, error) from None
+        for each in placed:
+            self._record(played, each, before, after)
+            before = after
+        self._due = self._due if readable else []
+        return readable
+
+    async def _state_if_readable(self, io: Io, played: Played, before: Any) -> tuple[Any, bool]:
+        """Return the state, or what `observe` raised: two rows instead of one can make it fail, because of a race."""
+        __tracebackhide__ = True
+        try:
+            return await self._state_after(io, played, before), True
+        except ProbeFailed as error:
+            if error.where != "observe" or error.__cause__ is None:
+                raise
+            return f"({error.what})", False
 
     def _struck_by(self, step: Step) -> tuple[tuple[Fault, ...], RetryPolicy]:
         """Return the fault of a step and its retries; raise `UsageError` if this receiver cannot get the fault."""
@@ -385,11 +344,3 @@ class Player:
                 pass
         finally:
             timer.cancel()
-
-
-def text_of(state: Any, played: Played) -> str:
-    """Return a state as text, without the ids of the messages, which differ in each playing."""
-    text = repr(plain(state) if isinstance(state, (set, frozenset)) else state)
-    for number, message in enumerate(played.messages, 1):
-        text = text.replace(message.id, f"message {number}")
-    return text

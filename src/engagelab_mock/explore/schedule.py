@@ -15,11 +15,13 @@ from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """Hold one callback of a schedule: the labels of its events, and how it is delivered.
 
     >>> Step(("delivered",), fault="ack_lost").repeat
     1
+
+    A step with `beside` is several callbacks, whose handlers run at the same time.
     """
 
     #: One event, or several in one callback.
@@ -30,6 +32,17 @@ class Step(msgspec.Struct, frozen=True):
     repeat: int = 1
     #: Seconds after the step before.
     delay: float = 0.0
+    #: The events of further callbacks, which are delivered at the same time.
+    beside: tuple[tuple[str, ...], ...] = ()
+    #: Which handler goes on at each switch point: in "a2b", a runs to its point 2, then b to its end, then a.
+    order: str = ""
+    #: The switch point at which the handler crashes, counted from 1, after which the callback is sent again. 0: none.
+    crash: int = 0
+
+    @property
+    def callbacks(self) -> tuple[tuple[str, ...], ...]:
+        """Return the events of each callback."""
+        return (self.events, *self.beside)
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -56,9 +69,10 @@ class Schedule(msgspec.Struct, frozen=True):
         for step in self.steps:
             if not step.events or step.repeat < 1:
                 _refuse(step, labels_of(self.lifecycles))
-            for label in step.events:
-                if label not in places:
-                    _refuse(step, labels_of(self.lifecycles))
+            if step.beside or step.order or step.crash:
+                _check_together(step)
+            if not places.keys() >= {label for events in step.callbacks for label in events}:
+                _refuse(step, labels_of(self.lifecycles))
             if step.delay:
                 check_delay(step.delay, where="schedule")
 
@@ -83,7 +97,8 @@ class Schedule(msgspec.Struct, frozen=True):
         for step in steps:
             if not isinstance(step, Step):
                 step = Step((step,) if isinstance(step, str) else tuple(step))
-            made.append(msgspec.structs.replace(step, events=tuple(labels.find(name) for name in step.events)))
+            events, *beside = [tuple(labels.find(name) for name in callback) for callback in step.callbacks]
+            made.append(msgspec.structs.replace(step, events=events, beside=tuple(beside)))
         return cls(scenarios, tuple(made))
 
     @classmethod
@@ -107,19 +122,25 @@ class Schedule(msgspec.Struct, frozen=True):
         >>> str(Schedule.parse("eg1:delivered!ackloss,plan,plan").in_order)
         'eg1:plan,delivered'
         """
-        wanted = {label for step in self.steps for label in step.events}
+        wanted = {*self.events}
         order = labels_of(self.lifecycles).all
         return Schedule(self.lifecycles, tuple(Step((label,)) for label in order if label in wanted))
 
     @property
     def events(self) -> list[str]:
         """Return the label of each delivered event, in order, with repetitions."""
-        return [label for step in self.steps for _ in range(step.repeat) for label in step.events]
+        return [
+            label
+            for step in self.steps
+            for _ in range(step.repeat)
+            for callback in step.callbacks
+            for label in callback
+        ]
 
     @property
     def deliveries(self) -> int:
         """Return how many callbacks are delivered, not counting retries after a fault."""
-        return sum(step.repeat for step in self.steps)
+        return sum(step.repeat * len(step.callbacks) for step in self.steps)
 
     def __hash__(self) -> int:
         return hash((tuple(scenario.name for scenario in self.lifecycles), self.steps))
@@ -135,12 +156,13 @@ def tidy(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Return the steps with equal neighbours written as one repeated step.
 
     >>> tidy([Step(("plan",)), Step(("plan",))])
-    (Step(events=('plan',), fault='', repeat=2, delay=0.0),)
+    (Step(events=('plan',), repeat=2),)
     """
     tidied: list[Step] = []
     for step in steps:
         last = tidied[-1] if tidied else None
-        if last is not None and last.events == step.events and last.fault == step.fault and not step.delay:
+        alone = not (step.delay or step.beside or step.crash)
+        if alone and last is not None and last.events == step.events and last.fault == step.fault and not last.crash:
             tidied[-1] = msgspec.structs.replace(last, repeat=last.repeat + step.repeat)
         else:
             tidied.append(step)
@@ -152,10 +174,27 @@ def _refuse(step: Step, labels: Labels) -> None:
         raise UsageError("a step delivers at least one event", where="schedule", hint="Step(('plan',))")
     if step.repeat < 1:
         raise UsageError(f"a step is delivered at least once, not {step.repeat} times", where="schedule")
-    for label in step.events:
+    for label in [label for events in step.callbacks for label in events]:
         if label not in labels.places:
             labels.find(label)
             raise UsageError(f"{label!r} is not a label", where="schedule", hint=f"the label is {labels.find(label)!r}")
+
+
+#: The most handlers that run at the same time.
+MOST_TOGETHER = 3
+
+
+def _check_together(step: Step, where: str = "schedule") -> None:
+    """Raise `UsageError` for a step whose callbacks cannot be delivered together, or cannot crash."""
+    wrong = ""
+    if (step.fault or step.repeat > 1) or (step.beside and step.crash):
+        wrong = "callbacks at the same time, or a crash of the handler, are a step without anything else"
+    elif len(step.callbacks) > MOST_TOGETHER or not all(step.callbacks) or (step.order and not step.beside):
+        wrong = f"from 2 to {MOST_TOGETHER} callbacks are delivered at the same time"
+    elif not re.fullmatch(f"(?:[{'abc'[: len(step.callbacks)]}][0-9]*)*", step.order):
+        wrong = f"{step.order!r:.60} is not an order of {len(step.callbacks)} handlers"
+    if wrong:
+        raise UsageError(wrong, where=where, hint="such as 'plan|plan@a2b', or 'plan!crash@2'")
 
 
 #: The version of the grammar. Every token starts with it.
@@ -165,7 +204,8 @@ POINTS = {"lost": "request_lost", "cut": "short_body", "ackloss": "ack_lost", "5
 
 _SHORT = {fault: point for point, fault in POINTS.items()}
 _SUFFIX = re.compile(
-    r"(?P<fault>[!~](?P<name>[a-z0-9_]+))|(?P<repeat>[*=](?P<times>[0-9]{1,4})(?![0-9]))"
+    r"(?P<crash>[!~]crash@(?P<point>[0-9]{1,4}))|(?P<order>@(?P<turns>(?:[a-c][0-9]*)+)(?![a-z0-9]))"
+    r"|(?P<fault>[!~](?P<name>[a-z0-9_]+))|(?P<repeat>[*=](?P<times>[0-9]{1,4})(?![0-9]))"
     r"|(?P<delay>@\+?(?P<seconds>[0-9]+(?:\.[0-9]+)?)s?)"
 )
 _EXAMPLE = "a token looks like 'eg1:plan,delivered!ackloss,sent*2@+3.1s'"
@@ -242,7 +282,8 @@ def short_fault(name: str) -> str:
 
 
 def _write_step(step: Step) -> str:
-    text = "+".join(step.events)
+    text = "|".join(map("+".join, step.callbacks))
+    text += f"@{step.order}" * bool(step.order) + f"!crash@{step.crash}" * bool(step.crash)
     if step.repeat > 1:
         text += f"*{step.repeat}"
     if step.fault:
@@ -254,19 +295,23 @@ def _write_step(step: Step) -> str:
 
 def _read_step(part: str, at: int, lifecycles: tuple[Scenario, ...]) -> Step:
     labels = labels_of(lifecycles)
-    names = _events(part)
-    events = []
-    for name in names:
-        where = f"token, at character {at + 1}"
-        try:
-            events.append(labels.find(name, where=where))
-        except UnknownName:
-            raise _unknown(name, lifecycles, where) from None
-        at += len(name) + 1
-    return _suffixed(tuple(events), part, len("+".join(names)), at - 1)
+    done = len(_head(part))
+    callbacks = []
+    place = at
+    for callback in _head(part).split("|"):
+        events = []
+        for name in callback.split("+"):
+            where = f"token, at character {place + 1}"
+            try:
+                events.append(labels.find(name, where=where))
+            except UnknownName:
+                raise _unknown(name, lifecycles, where) from None
+            place += len(name) + 1
+        callbacks.append(tuple(events))
+    return _suffixed(callbacks, part, done, at + done)
 
 
-def _suffixed(events: tuple[str, ...], part: str, done: int, at: int) -> Step:
+def _suffixed(callbacks: list[tuple[str, ...]], part: str, done: int, at: int) -> Step:
     """Return the step with the suffixes of its events: a fault, a repetition, a delay, each at most once."""
     given: dict[str, str] = {}
     begun = at - done
@@ -276,18 +321,24 @@ def _suffixed(events: tuple[str, ...], part: str, done: int, at: int) -> Step:
         if found is None or found.lastgroup is None:
             hint = "after the events, write !fault, *times, @+seconds"
             raise UsageError(f"{part[done:]!r:.60} cannot be read", where=where, hint=hint)
-        kind = next(name for name in ("fault", "repeat", "delay") if found[name])
+        kind = next(name for name in ("crash", "order", "fault", "repeat", "delay") if found[name])
         if kind in given:
             raise UsageError(f"a second {kind}, {found[0]!r}", where=where, hint="a step has at most one")
-        given[kind] = found["name"] or found["times"] or found["seconds"]
+        given[kind] = found["name"] or found["times"] or found["seconds"] or found["point"] or found["turns"]
         if kind == "fault":
             given[kind] = fault_of(given[kind], where=where)
-        elif kind == "repeat" and int(given[kind]) < 1:
-            raise UsageError("a step is delivered at least once", where=where, hint="*2")
+        elif kind in {"repeat", "crash"} and int(given[kind]) < 1:
+            what = "a step is delivered at least once" if kind == "repeat" else "switch points are counted from 1"
+            raise UsageError(what, where=where, hint="*2" if kind == "repeat" else "!crash@1")
         elif kind == "delay":
             check_delay(float(given[kind]), where=where)
         done = found.end()
-    return Step(events, given.get("fault", ""), int(given.get("repeat", 1)), float(given.get("delay", 0)))
+    order, crash = given.get("order", ""), int(given.get("crash", 0))
+    step = Step(callbacks[0], given.get("fault", ""), beside=tuple(callbacks[1:]), order=order, crash=crash)
+    step = msgspec.structs.replace(step, repeat=int(given.get("repeat", 1)), delay=float(given.get("delay", 0)))
+    if step.beside or step.order or step.crash:
+        _check_together(step, f"token, at character {begun + 1}")
+    return step
 
 
 def _parts(text: str, offset: int) -> Iterator[tuple[str, int]]:
@@ -299,7 +350,12 @@ def _parts(text: str, offset: int) -> Iterator[tuple[str, int]]:
 
 def _events(part: str) -> list[str]:
     """Return the names of the events in a part."""
-    return re.split(r"[!~*=@]", part, maxsplit=1)[0].split("+")
+    return re.split(r"[+|]", _head(part))
+
+
+def _head(part: str) -> str:
+    """Return the part without the suffixes."""
+    return re.split(r"[!~*=@]", part, maxsplit=1)[0]
 
 
 def _plain(name: str) -> str:

@@ -21,7 +21,7 @@ from engagelab_mock.errors import EngageLabMockError, ProbeFailed, UsageError
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-    from engagelab_mock.explore.player import Record
+    from engagelab_mock.explore.played import Record
 
 
 class SnapshotOptions(TypedDict):

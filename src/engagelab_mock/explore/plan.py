@@ -1,0 +1,53 @@
+"""The plan of an exploration of races and crashes, by its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.explore.lifecycle import lifecycle
+from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
+from engagelab_mock.explore.schedule import MOST_TOGETHER, Schedule
+from engagelab_mock.explore.schedules import LifecycleChoice
+from engagelab_mock.messages.catalogue import CATALOGUE
+from engagelab_mock.messages.scenario import Scenario
+
+if TYPE_CHECKING:
+    from engagelab_mock.explore.options import ExploreOptions
+
+#: Options that say which schedules are made, and do not go together with races.
+_SEQUENTIAL = ("orderings", "duplicates", "batchings", "faults", "together")
+
+
+def wants_races(options: ExploreOptions) -> bool:
+    """Tell whether an exploration is one of races or crashes.
+
+    >>> wants_races({"concurrent": 2})
+    True
+    """
+    return options.get("concurrent") is not None or options.get("crashes") is not None
+
+
+def race_plan(given: Sequence[Schedule], lifecycles: Sequence[LifecycleChoice], options: ExploreOptions) -> Races:
+    """Return the races and crashes of these schedules, or of these lifecycles."""
+    for name in _SEQUENTIAL:
+        if name in options:
+            raise UsageError(
+                f"{name} makes schedules one delivery at a time; concurrent and crashes make others",
+                where="explore",
+                hint="explore twice: once with each",
+            )
+    if options.get("crashes") not in {None, "handler"}:
+        raise UnknownName("kind of crash", options.get("crashes"), ["handler"], where="crashes")
+    concurrent = options.get("concurrent")
+    chosen: list[Schedule | Scenario] = [*given] or [
+        lifecycle(each, where="explore") for each in lifecycles or CATALOGUE
+    ]
+    return Races(
+        chosen,
+        concurrent=0 if concurrent is None else check_number("concurrent", concurrent, 2, MOST_TOGETHER),
+        crashes=options.get("crashes") is not None,
+        preemptions=check_number("preemptions", options.get("preemptions", PREEMPTIONS), 0, 10),
+        limit=options.get("limit"),
+    )

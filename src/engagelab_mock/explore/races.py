@@ -1,0 +1,296 @@
+"""Races and crashes: which handlers run at the same time, in which orders, and which crash at which switch points."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+from engagelab_mock.errors import NothingObserved, UsageError
+from engagelab_mock.explore.lifecycle import labels_of
+from engagelab_mock.explore.orders import Orders, Trace, letter
+from engagelab_mock.explore.played import Played
+from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.schedules import shrink
+from engagelab_mock.explore.serial import at_point, place_of
+from engagelab_mock.explore.together import check_in_process
+from engagelab_mock.messages.scenario import Scenario
+
+if TYPE_CHECKING:
+    from engagelab_mock.delivery.probe import Probe
+    from engagelab_mock.delivery.receiver import Receiver
+    from engagelab_mock.explore.switchpoints import SwitchPoints
+    from engagelab_mock.messages.message import Message
+
+#: The default of `preemptions`. Most races need one, and few need three.
+PREEMPTIONS = 2
+#: Why a crash was not that of a process.
+WEAK = (
+    "an exception at the switch point, because the app's state is in memory or this system cannot fork; "
+    "this is weaker than the end of a process, because finally blocks and rollbacks ran"
+)
+
+
+class Race:
+    """Search the orders of the handlers that run at the same time in a schedule."""
+
+    def __init__(self, schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> None:
+        #: A search with a lower rank goes first, if its next schedule has as few preemptions.
+        self.rank = rank
+        self._schedule = schedule
+        self._orders = Orders(schedule.steps[place_of(schedule)].callbacks, preemptions)
+
+    @property
+    def cost(self) -> int | None:
+        """Return the number of preemptions in the next schedule; None if there is none."""
+        return self._orders.cost
+
+    @property
+    def left(self) -> int:
+        """Return how many schedules are known and not played."""
+        return len(self._orders)
+
+    def next(self) -> Schedule:
+        """Return the next schedule."""
+        return at_point(self._schedule, self._orders.pop())
+
+    def learn(self, played: Played) -> None:
+        """Take the schedules that a played one has shown to be possible."""
+        for trace in played.traces:
+            self._orders.learn(trace)
+
+
+class Crashes:
+    """Search the switch points of a handler: at each, it crashes, and the callback is sent again."""
+
+    def __init__(self, schedule: Schedule, rank: tuple[int, ...] = ()) -> None:
+        self.rank = rank
+        self.cost: int | None = 0
+        self._schedule = schedule
+        self._point = 0
+
+    @property
+    def left(self) -> int:
+        """Return 1 as long as the handler comes to one more point."""
+        return 0 if self.cost is None else 1
+
+    def next(self) -> Schedule:
+        """Return the schedule with a crash at the next point."""
+        self._point += 1
+        return at_point(self._schedule, crash=self._point)
+
+    def learn(self, played: Played) -> None:
+        """End the search if the handler has ended before it came to the point."""
+        if not any(trace.crashed for trace in played.traces):
+            self.cost = None
+
+
+#: The schedules of one race, or of the crashes of one handler.
+Search = Race | Crashes
+
+
+def search_of(schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> Search:
+    """Return the search of a schedule with a race or a crash."""
+    crashes = schedule.steps[place_of(schedule)].crash
+    return Crashes(schedule, rank) if crashes else Race(schedule, preemptions, rank)
+
+
+class Races:
+    """Iterate over the schedules of races and crashes, with few preemptions first; `learn` from each that was played.
+
+    Each callback is delivered together with its own duplicates, and with its neighbours in the lifecycle; and each
+    handler crashes. The later callbacks come first, because they have most effects.
+
+    >>> from engagelab_mock import CATALOGUE
+    >>> [str(schedule) for schedule in Races([CATALOGUE["sent_failed"]], concurrent=2)]
+    ['eg1:plan,sent_failed|sent_failed', 'eg1:plan|plan,sent_failed', 'eg1:plan|sent_failed']
+    """
+
+    def __init__(
+        self,
+        chosen: Sequence[Scenario | Schedule],
+        *,
+        concurrent: int = 0,
+        crashes: bool = False,
+        preemptions: int = PREEMPTIONS,
+        limit: int | None = None,
+    ) -> None:
+        self._next: list[tuple[tuple[int, ...], int, Search]] = []
+        self._entered = count()
+        self._now: Search | None = None
+        self._limit = limit
+        self._played = 0
+        self._reached = 0
+        #: What weakens the judgement; empty if nothing does.
+        self.note = ""
+        for number, each in enumerate(chosen):
+            for schedule, rank in _chosen(each, concurrent, crashes):
+                self._enter(search_of(schedule, preemptions, (*rank, number)))
+
+    def __len__(self) -> int:
+        """Return how many schedules are known so far. Each that is played can add some."""
+        return self._played + sum(search.left for _, _, search in self._next)
+
+    def __iter__(self) -> Iterator[Schedule]:
+        while self._next and (self._limit is None or self._played < self._limit):
+            self._now = heappop(self._next)[2]
+            self._played += 1
+            yield self._now.next()
+            self._enter(self._now)
+
+    def _enter(self, search: Search) -> None:
+        cost = search.cost
+        if cost is not None:
+            # Without a preemption there is hardly ever a race, so these orders have no turn of their own.
+            heappush(self._next, ((max(cost, 1), *search.rank), next(self._entered), search))
+
+    def learn(self, played: Played) -> None:
+        """Take the schedules that a run has shown to be possible."""
+        for trace in played.traces:
+            self._reached += trace.reached
+            self.note = self.note or (f"each crash was {WEAK}" if trace.weak else "")
+        if self._now is not None:
+            self._now.learn(played)
+
+    def check_receiver(self, receiver: Receiver, probe: Probe) -> None:
+        """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
+        check_in_process(receiver)
+        if probe.observe is None:
+            raise UsageError(
+                "races and crashes are judged by the app's state, and this receiver has no observe",
+                where="explore",
+                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+            )
+
+    def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
+        """Raise `NothingObserved` if no handler came to a switch point, or no one called a function that was named."""
+        if not self._reached:
+            in_loop = receiver.transport.name == "asgi"
+            raise NothingObserved(
+                "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
+                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)"
+                + (" in a worker thread, and awaited nothing" if in_loop else ""),
+                where="explore",
+                hint="handlers that do not await meet only if several processes serve the app, not in one event loop"
+                if in_loop
+                else "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]",
+            )
+        missed = [name for name in points.added if name not in points.called]
+        if missed and not self._next:
+            raise NothingObserved(
+                f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
+            )
+
+
+def check_number(name: str, given: object, least: int, most: int) -> int:
+    """Return an integer option, or raise `UsageError`.
+
+    >>> check_number("concurrent", 2, 2, 3)
+    2
+    """
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
+        raise UsageError(f"{name} is an integer from {least} to {most}, not {given!r:.100}", where=name)
+    return given
+
+
+def _chosen(each: Scenario | Schedule, concurrent: int, crashes: bool) -> Iterator[tuple[Schedule, tuple[int, ...]]]:
+    """Yield the schedules of a lifecycle, each with its rank; or the one that was given."""
+    if isinstance(each, Schedule):
+        if place_of(each) < 0:
+            hint = "give the lifecycle: explore('verified', concurrent=2)"
+            raise UsageError(f"{each} has no callbacks at the same time, and no crash", where="explore", hint=hint)
+        yield at_point(each), ()
+        return
+    labels = labels_of((each,)).all
+    for at, label in enumerate(labels):
+        if concurrent:
+            yield _with(each, labels, at, 1, Step((label,), beside=((label,),) * (concurrent - 1))), (0, -at)
+        if crashes:
+            yield _with(each, labels, at, 1, Step((label,), crash=1)), (0, -at)
+    for at in range(len(labels) - concurrent + 1 if concurrent else 0):
+        first, *others = labels[at : at + concurrent]
+        yield _with(each, labels, at, concurrent, Step((first,), beside=tuple((one,) for one in others))), (1, -at)
+
+
+def _with(scenario: Scenario, labels: Sequence[str], at: int, count: int, step: Step) -> Schedule:
+    steps = [Step((label,)) for label in labels]
+    steps[at : at + count] = [step]
+    return Schedule((scenario,), tuple(steps))
+
+
+# The report.
+
+_WIDTH = 56
+
+
+def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()) -> str:
+    """Return the steps of handlers side by side, one column for each handler, in the order in which they were made."""
+    heads = [f"{letter(number)}: {'+'.join(events)}" for number, events in enumerate(callbacks)]
+    rows: list[list[str]] = [heads]
+    for moment in trace.moments:
+        if not moment.point:
+            continue
+        told = moment.text or moment.call
+        for message in messages:
+            told = told.replace(message.id, "ID")
+        row = [""] * len(heads)
+        told = f"{moment.point} {told}"
+        told = told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…"
+        crashes = trace.crashed and moment is trace.moments[-1]
+        row[moment.handler] = told + (" (waits)" * moment.waited) + (" <-- crashes before this" * crashes)
+        rows.append(row)
+    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def interleavings(played: Played) -> list[str]:
+    """Return the lines that show the steps of handlers that ran at the same time, or crashed."""
+    steps = [step for step in played.schedule.steps if step.beside or step.crash]
+    lines: list[str] = []
+    for step, trace in zip(steps, played.traces, strict=False):
+        lines += ["the steps of the handlers, from switch point to switch point:"]
+        lines += [*columns(trace, step.callbacks, played.messages).splitlines()]
+        lines += [f"the crash was {WEAK}"] if trace.weak else []
+        lines += [""]
+    return lines
+
+
+# The reduction.
+
+
+#: Plays a schedule, and tells whether it fails by the same invariant.
+Tried = Callable[[Schedule], Awaitable[tuple[Played, bool]]]
+
+
+async def reduce(found: Schedule, tried: Tried, preemptions: int) -> None:
+    """Look for a simpler schedule that fails; of a race or a crash, for a shorter one that fails in any order."""
+    if place_of(found) < 0:
+
+        async def fails(candidate: Schedule) -> bool:
+            return (await tried(candidate))[1]
+
+        await shrink(found, fails)
+        return
+    special = found.steps[place_of(found)]
+    if await _fails_in_any_order(Schedule(found.lifecycles, (special,)), tried, preemptions):
+        return
+    shortest = found
+    for step in found.steps:
+        if step is not special:
+            kept = tuple(each for each in shortest.steps if each is not step)
+            shorter = Schedule(found.lifecycles, kept)
+            if await _fails_in_any_order(shorter, tried, preemptions):
+                shortest = shorter
+
+
+async def _fails_in_any_order(schedule: Schedule, tried: Tried, preemptions: int) -> bool:
+    search = search_of(at_point(schedule), preemptions)
+    while search.cost is not None:
+        played, failed = await tried(search.next())
+        if failed:
+            return True
+        search.learn(played)
+    return False
