@@ -42,6 +42,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "S4": server.starting,
     "T1": retries.measure,
     "E1": explore.measure,
+    "E2": explore.merged,
 }
 
 

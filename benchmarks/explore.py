@@ -1,4 +1,4 @@
-"""E1: the cost of exploring a Flask app, compared with the same calls of the app alone."""
+"""E1, E2: the cost of exploring a Flask app: compared with the same calls of the app alone, and with states merged."""
 
 from __future__ import annotations
 
@@ -42,6 +42,53 @@ def measure(effort: Effort) -> Iterator[Row]:
     yield _measured(effort, "in memory", ":memory:")
 
 
+def merged(effort: Effort) -> Iterator[Row]:
+    """Explore every lifecycle, in every order and with one duplicate: the states merged, and a sample one by one."""
+    shop = FlaskShop()
+    results: dict[str, Exploration] = {}
+
+    def explore(name: str, limit: int | None, *, merge: bool) -> None:
+        results[name] = _explore(shop.app, shop.observe, shop.reset, limit, merge=merge)
+
+    taken = interleaved(
+        msgspec.structs.replace(effort, calls=1, rounds=min(effort.rounds, 3)),
+        {
+            "merged": lambda: explore("merged", None, merge=True),
+            "sample": lambda: explore("sample", 10 * effort.calls, merge=False),
+        },
+    )
+    shop.close()
+    everything, sample = schedules(duplicates=1), results["sample"]
+    each = taken["sample"] / sample.deliveries
+    # As many as are sent one by one; `deliveries` is exact without batches.
+    one_by_one = each * everything.deliveries
+    context = {
+        "schedules": float(results["merged"].schedules),
+        "deliveries": float(results["merged"].deliveries),
+        "deliveries_one_by_one": float(everything.deliveries),
+        "merged_s": taken["merged"],
+        "one_by_one_s": one_by_one,
+        "sample_deliveries": float(sample.deliveries),
+    }
+    what = "every order of every lifecycle with one duplicate"
+    yield Row(
+        goal="E2",
+        what=f"{what}: callbacks with equal states merged",
+        value=float(results["merged"].deliveries),
+        budget=20_000,
+        unit="callbacks",
+        context=context,
+    )
+    yield Row(
+        goal="E2",
+        what=f"{what}: time one by one, from a sample / with equal states merged",
+        value=one_by_one / taken["merged"],
+        budget=50,
+        sense="at least",
+        context=context,
+    )
+
+
 def _measured(effort: Effort, where: str, database: str) -> Row:
     shop = FlaskShop(database=database)
     limit = 2 * effort.calls
@@ -70,11 +117,14 @@ def _measured(effort: Effort, where: str, database: str) -> Row:
     )
 
 
-def _explore(app: WSGIApplication, observe: Callable[[str], Any], reset: Call, limit: int) -> Exploration:
+def _explore(
+    app: WSGIApplication, observe: Callable[[str], Any], reset: Call, limit: int | None, *, merge: bool = False
+) -> Exploration:
     receiver = Receiver.wsgi(app, PATH, username=USERNAME, secret=SECRET, observe=observe)
     invariants = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
     with EngageLab(receiver) as engagelab:
-        return engagelab.explore(schedules(duplicates=1, limit=limit), invariants=invariants, reset=reset)
+        plan = schedules(duplicates=1, limit=limit)
+        return engagelab.explore(plan, invariants=invariants, reset=reset, merge=merge)
 
 
 def _recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:

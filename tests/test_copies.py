@@ -128,9 +128,16 @@ def results(folder: Path) -> Iterator[Any]:
     yield from (response, msgspec.structs.replace(response, raised=raised.exception))
     error_of(lambda: engagelab.send("nobody"))
     yield from engagelab.journal.refusals
-    exploration = engagelab.explore("delivered", check=False)
+    exploration = engagelab.explore("delivered", check=False, merge=True)
     failure = exploration.failures[0]
-    yield from (exploration, failure, failure.violation, failure.played, failure.played.records[-1])
+    yield from (
+        exploration,
+        exploration.merging,
+        failure,
+        failure.violation,
+        failure.played,
+        failure.played.records[-1],
+    )
     yield from (failure.schedule, failure.schedule.steps[0])
     report = engagelab.check(only=["A0*"])
     yield from (report, *report.findings, report.findings[0].check, *report.findings[0].exchanges)

@@ -23,6 +23,10 @@ SHAPES: dict[str, tuple[Callable[[Generator], object], str]] = {
         # The ranges that NANP, Ofcom, ARCEP and PTS keep for fiction.
         r"\+121255501\d\d|\+447700900\d{3}|\+3363998\d{4}|\+467017406(0[5-9]|[1-9]\d)",
     ),
+    "rare_recipient": (
+        Generator.rare_recipient,
+        r"\+1[2-9](0[1-9]|1[2-9])55501\d\d|\+33(19900|26191|35301|46571|53649|63998)\d{4}",
+    ),
     "email": (Generator.email, r"user\d{6}@example\.com"),
     "code": (Generator.code, r"\d{6}"),
     "cost": (Generator.cost, r"0\.0\d{1,2}"),
@@ -43,6 +47,15 @@ def test_recipients_come_from_every_range_and_are_valid() -> None:
     drawn = [check_recipient(generate.recipient()) for _ in range(500)]
     assert {number[:3] for number in drawn} == {"+12", "+44", "+33", "+46"}
     assert check_recipient(generate.email())
+
+
+def test_rare_recipients_are_seldom_repeated_in_a_second_run() -> None:
+    first, second = (_rare_recipients(Generator.seeded(run), 1000) for run in ("first", "second"))
+    assert len(first & second) < 40
+
+
+def _rare_recipients(generate: Generator, count: int) -> set[str]:
+    return {check_recipient(generate.rare_recipient()) for _ in range(count)}
 
 
 @pytest.mark.parametrize("length", [4, 6, 10])
@@ -77,8 +90,8 @@ def test_the_same_seeds_give_the_same_data_and_others_other() -> None:
 def test_data_does_not_depend_on_the_process() -> None:
     program = (
         "from engagelab_mock import Generator; g = Generator.seeded(7, 'tests/test_a.py::test_b');"
-        "print(g.message_id(), g.business_id(), g.template_key(), g.nonce(), g.recipient(), g.email(), g.code(), "
-        "g.cost())"
+        "print(g.message_id(), g.business_id(), g.template_key(), g.nonce(), g.recipient(), "
+        "g.rare_recipient(), g.email(), g.code(), g.cost())"
     )
     printed = {
         subprocess.run(

@@ -59,7 +59,7 @@ HOMES: dict[str, set[str]] = {
     "pytest": {"pytest"},
     "hypothesis": {"strategies"},
     "locust": {"load"},
-    "sqlite3": {"service"},
+    "sqlite3": {"service", "explore"},
 }
 
 

@@ -25,15 +25,16 @@ _HOMES = {
     "delivery.recorder": "Received Recorder",
     "delivery.retry": "RetryPolicy",
     "engagelab": "EngageLab",
-    "errors": "EngageLabMockError IllegalTransition InvalidBody InvalidDelay InvalidRecipient InvalidSettings "
-    "InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
+    "errors": "EngageLabMockError HiddenState IllegalTransition InvalidBody InvalidDelay InvalidRecipient "
+    "InvalidSettings InvalidTape NotAcknowledged NothingObserved NothingReceived ProbeFailed ReceiverFellShort "
     "ScheduleFailed StateNotSettled UnknownName UsageError",
-    "explore.exploration": "Exploration Failure Violation",
-    "explore.explorer": "ExploreOptions",
+    "explore.exploration": "Exploration Failure Merging Violation",
     "explore.invariants": "Invariant converges eventually exactly_once idempotent never_regresses",
+    "explore.options": "ExploreOptions",
     "explore.player": "Played Record",
     "explore.schedule": "Schedule Step",
     "explore.schedules": "AT_LEAST_ONCE Schedules schedules",
+    "explore.snapshots": "SnapshotOptions django_savepoints sqlalchemy_savepoints sqlite_snapshots",
     "explore.tape": "Tape",
     "explore.tape.file": "TapeEntry TapeProblem",
     "faker_provider": "EngageLabProvider",

@@ -33,6 +33,7 @@ from engagelab_mock.delivery.recorder import Recorder as Recorder
 from engagelab_mock.delivery.retry import RetryPolicy as RetryPolicy
 from engagelab_mock.engagelab import EngageLab as EngageLab
 from engagelab_mock.errors import EngageLabMockError as EngageLabMockError
+from engagelab_mock.errors import HiddenState as HiddenState
 from engagelab_mock.errors import IllegalTransition as IllegalTransition
 from engagelab_mock.errors import InvalidBody as InvalidBody
 from engagelab_mock.errors import InvalidDelay as InvalidDelay
@@ -50,14 +51,15 @@ from engagelab_mock.errors import UnknownName as UnknownName
 from engagelab_mock.errors import UsageError as UsageError
 from engagelab_mock.explore.exploration import Exploration as Exploration
 from engagelab_mock.explore.exploration import Failure as Failure
+from engagelab_mock.explore.exploration import Merging as Merging
 from engagelab_mock.explore.exploration import Violation as Violation
-from engagelab_mock.explore.explorer import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.invariants import Invariant as Invariant
 from engagelab_mock.explore.invariants import converges as converges
 from engagelab_mock.explore.invariants import eventually as eventually
 from engagelab_mock.explore.invariants import exactly_once as exactly_once
 from engagelab_mock.explore.invariants import idempotent as idempotent
 from engagelab_mock.explore.invariants import never_regresses as never_regresses
+from engagelab_mock.explore.options import ExploreOptions as ExploreOptions
 from engagelab_mock.explore.player import Played as Played
 from engagelab_mock.explore.player import Record as Record
 from engagelab_mock.explore.schedule import Schedule as Schedule
@@ -65,6 +67,10 @@ from engagelab_mock.explore.schedule import Step as Step
 from engagelab_mock.explore.schedules import AT_LEAST_ONCE as AT_LEAST_ONCE
 from engagelab_mock.explore.schedules import Schedules as Schedules
 from engagelab_mock.explore.schedules import schedules as schedules
+from engagelab_mock.explore.snapshots import SnapshotOptions as SnapshotOptions
+from engagelab_mock.explore.snapshots import django_savepoints as django_savepoints
+from engagelab_mock.explore.snapshots import sqlalchemy_savepoints as sqlalchemy_savepoints
+from engagelab_mock.explore.snapshots import sqlite_snapshots as sqlite_snapshots
 from engagelab_mock.explore.tape import Tape as Tape
 from engagelab_mock.explore.tape.file import TapeEntry as TapeEntry
 from engagelab_mock.explore.tape.file import TapeProblem as TapeProblem

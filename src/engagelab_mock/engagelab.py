@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.probe import ProbeOptions
     from engagelab_mock.delivery.retry import RetryPolicy
     from engagelab_mock.explore.exploration import Exploration
-    from engagelab_mock.explore.explorer import Explored, ExploreOptions
     from engagelab_mock.explore.invariants import Invariant
+    from engagelab_mock.explore.options import Explored, ExploreOptions
     from engagelab_mock.explore.player import Played
     from engagelab_mock.explore.schedule import Schedule
     from engagelab_mock.explore.tape import Tape

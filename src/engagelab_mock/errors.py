@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from engagelab_mock.checks.finding import Report
     from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.explore.exploration import Failure
+    from engagelab_mock.explore.schedule import Schedule
     from engagelab_mock.explore.tape import Tape
 
 
@@ -180,6 +181,23 @@ class NothingObserved(UsageError):
     >>> issubclass(NothingObserved, UsageError)
     True
     """
+
+
+class HiddenState(UsageError):
+    """End a run that merges equal states: after equal states, the same callback led to different ones.
+
+    Something decides that `observe` does not show. `schedule` ended in the state `found`, and its steps before had left
+    the same as those of another schedule, which ended in the state `expected`.
+
+    >>> issubclass(HiddenState, UsageError)
+    True
+    """
+
+    def __init__(self, what: str, *, schedule: Schedule, expected: Any, found: Any, where: str, hint: str) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.schedule = schedule
+        self.expected = expected
+        self.found = found
 
 
 class InvalidBody(EngageLabMockError, ValueError):

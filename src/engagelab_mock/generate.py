@@ -15,6 +15,14 @@ _FICTIONAL = (
     ("+467017406", 5, 99, 2),
 )
 
+# More of them, for a second run that must not repeat the numbers of the first: NANP 555-0100..0199 in 136 area codes,
+# ARCEP 01 99 00, 02 61 91, 03 53 01, 04 65 71, 05 36 49 and 06 39 98 xx xx.
+_MANY_FICTIONAL = (
+    *((f"+33{prefix}", 0, 9999, 4) for prefix in (19900, 26191, 35301, 46571, 53649, 63998)),
+    *((f"+1{first}{rest:02d}555", 100, 199, 4) for first in range(2, 10) for rest in (*range(1, 10), *range(12, 20))),
+)
+_SIZES = tuple(high - low + 1 for _, low, high, _ in _MANY_FICTIONAL)
+
 
 class Generator:
     """Generate ids and data from one `random.Random`.
@@ -77,7 +85,18 @@ class Generator:
         >>> Generator.seeded(0).recipient().startswith("+")
         True
         """
-        prefix, low, high, width = self.random.choice(_FICTIONAL)
+        return self._number_from(self.random.choice(_FICTIONAL))
+
+    def rare_recipient(self) -> str:
+        """Return a phone number out of 73,600 that are reserved for fiction, for data that must seldom be repeated.
+
+        >>> Generator.seeded(0).rare_recipient().startswith("+")
+        True
+        """
+        return self._number_from(self.random.choices(_MANY_FICTIONAL, _SIZES)[0])
+
+    def _number_from(self, numbers: tuple[str, int, int, int]) -> str:
+        prefix, low, high, width = numbers
         return f"{prefix}{self.random.randint(low, high):0{width}d}"
 
     def email(self) -> str:

@@ -54,9 +54,9 @@ def counted(store: Store, message_id: str) -> int:
     return len(store.effects(message_id))
 
 
-#: The states of these receivers show no events of the account, which C17 and C24 are about; C18 takes long. They are
-#: not restarted, and have one worker.
-ALL = [id for id in CHECKS if id.startswith("C") and id not in {"C17", "C18", "C24", "C25", "C26", "C27"}]
+#: The states of these receivers show no events of the account, which C17 and C24 are about, and not all have the totals
+#: of C21. C18 takes long. They are not restarted, and have one worker.
+ALL = [id for id in CHECKS if id.startswith("C") and id not in {"C17", "C18", "C21", "C24", "C25", "C26", "C27"}]
 
 
 def not_passed(report: Report) -> dict[str, str]:

@@ -60,7 +60,6 @@ def test_another_unicode_form_is_a_warning() -> None:
         (lambda text: text.encode().decode("latin-1"), "\xc3\xab"),
         (lambda text: text.encode("ascii", "replace").decode(), "'Zo?"),
         (lambda text: text.encode("ascii", "ignore").decode(), "'Zo "),
-        (lambda text: text.partition("\N{KEY}")[0], "\u5bc6\u7801'"),
         (str.lower, "'order mixed'"),
     ],
 )
@@ -72,3 +71,18 @@ def test_a_text_that_is_changed_is_named(form: Callable[[str], str], became: str
 
 def test_a_receiver_that_shows_no_texts_is_not_judged() -> None:
     assert finding_of(OneStatus()).verdict is Judgement.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda text: text[:6], lambda text: text[:12], lambda text: text.partition("\N{KEY}")[0]],
+    ids=["6", "12", "before the emoji"],
+)
+def test_a_text_that_is_cut_off_is_named_as_it_is_kept(form: Callable[[str], str]) -> None:
+    finding = finding_of(KeepsNotes(form))
+    assert finding.verdict is Judgement.FAIL
+    assert "in custom_args was cut off: " in finding.reason
+
+
+def test_the_first_word_of_a_text_may_be_kept_alone() -> None:
+    assert finding_of(KeepsNotes(lambda text: text.partition(" ")[0])).verdict is not Judgement.FAIL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from engagelab_mock import EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks import context as contexts
 from engagelab_mock.checks import duplicates, ordering, trial
 from engagelab_mock.checks.context import Context
+from engagelab_mock.checks.profile import ReceiverProfile
 from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import PATH, Refused
 from tests.checks.receivers.frameworks import on_flask
@@ -113,6 +115,25 @@ class ShowsItForAMoment(PlainStatus):
 
 def test_an_effect_that_is_gone_at_the_second_look_is_not_judged() -> None:
     assert "for a short time only" in context_of(ShowsItForAMoment()).profile.blind
+
+
+class ShowsItAtTheFourthLook(PlainStatus):
+    """Work in the background, a little after the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: Counter[str] = Counter()
+
+    def observe(self, message_id: str) -> Any:
+        self.looks[message_id] += 1
+        return super().observe(message_id) if self.looks[message_id] > 3 else None
+
+
+def test_a_message_is_known_when_its_status_is_seen() -> None:
+    context = context_of(ShowsItAtTheFourthLook())
+    context._profile = ReceiverProfile()
+    message = context.make_known(context.new_message())
+    assert context.look(message).value == "delivered"
 
 
 def test_every_message_has_another_recipient() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -52,6 +53,50 @@ def test_what_is_ignored_on_purpose_cannot_be_told_from_what_is_lost(kind: type[
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert f"the {'error ' if id == 'D22' else ''}{says}" in finding.reason
     assert "on purpose" in finding.reason
+
+
+class StoresAndThenFails(OneStatus):
+    """Store a message, and then log the ValueError of its recipient, and acknowledge the row that is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: set[str] = set()
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        self.stored.add(message_id)
+        with suppress(ValueError):
+            int(self.row["to"])
+            super().event(message_id, status, channel)
+
+    def observe(self, message_id: str) -> Any:
+        return {"status": self.statuses.get(message_id, "")} if message_id in self.stored else None
+
+
+def test_a_message_that_is_stored_without_its_status_is_lost() -> None:
+    report = check(StoresAndThenFails(), "D24", "D25", "D26")
+    assert judged(report) == {"D24": "fail", "D25": "pass", "D26": "pass"}
+    assert (
+        report.finding("D24").reason
+        == "an e-mail address as the recipient was acknowledged and had no effect on status"
+    )
+
+
+class NamesBlocked(OneStatus):
+    """Store a word of the app for some codes, instead of the status."""
+
+    def observe(self, message_id: str) -> Any:
+        return {"status": self.statuses.get(message_id, "")}
+
+    def replaced(self, message_id: str, status: str) -> None:
+        if self.row["status"]["error_code"] in {5013, 5019, 5999}:
+            self.statuses[message_id] = "blocked"
+
+    def replaces(self, status: str, old: str | None) -> bool:
+        return old != "blocked" and super().replaces(status, old)
+
+
+def test_some_codes_may_lead_to_another_status() -> None:
+    assert check(NamesBlocked(), "D22").finding("D22").verdict is Judgement.PASS
 
 
 class UpToAKilobyte(OneStatus):

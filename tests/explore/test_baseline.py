@@ -236,6 +236,8 @@ def test_no_callback_is_no_success() -> None:
 def test_the_report_says_on_what_basis() -> None:
     shown = "<Exploration: 264 of 264 schedules, 1296 deliveries, "
     assert repr(explore(Receiver.wsgi(Books()))) == f"{shown}acknowledgements only, no failure>"
+    assert repr(explore(Books().receiver, merge=False)) == f"{shown}4 states, no failure>"
+    shown = "<Exploration: 264 of 264 schedules (90 played, 20 of them as an audit), 443 deliveries, "
     assert repr(explore(Books().receiver)) == f"{shown}4 states, no failure>"
 
 

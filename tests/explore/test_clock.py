@@ -52,7 +52,7 @@ def test_explore_moves_the_clock_that_the_app_reads(reset: bool) -> None:
     app = OnTheClock(clock)
     with EngageLab(app.reached_by(), clock=clock) as engagelab:
         options: dict[str, Any] = {"reset": app.reset} if reset else {}
-        found = engagelab.explore("verified", faults=["bad_gateway"], retry=[60, 600], **options)
+        found = engagelab.explore("verified", faults=["bad_gateway"], retry=[60, 600], merge=False, **options)
     assert found.ok
     assert clock.time() > START + 3600
     # Each schedule is about events that have just happened.

@@ -135,7 +135,7 @@ def test_a_mutant_is_caught_in_the_shortest_schedule(case: Case, stack: str) -> 
         EngageLab(opened.receiver) as engagelab,
         pytest.raises(ScheduleFailed) as raised,
     ):
-        engagelab.explore(case.lifecycle, invariants=[case.invariant], reset=opened.reset, **case.options)
+        engagelab.explore(case.lifecycle, invariants=[case.invariant], reset=opened.reset, merge=False, **case.options)
     assert raised.value.failure.token == case.token
     if stack != "flask":
         return

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engagelab_mock import AT_LEAST_ONCE, CATALOGUE, Scenario, Schedule, UsageError, schedules
+from engagelab_mock.explore.families import fubini, stirling
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.schedules import fubini, stirling
 
 #: A lifecycle of each length; longer ones take too long to go through.
 OF_LENGTH = {0: "lost", 2: "sent_failed", 3: "delivered", 4: "verified", 6: "fallback"}
@@ -133,3 +133,36 @@ def test_wrong_arguments_of_schedules_raise(arguments: list[str], options: dict[
 @pytest.mark.parametrize("schedule", schedules("sent_failed", duplicates=1))
 def test_schedules_can_be_parameters(schedule: Schedule, request: pytest.FixtureRequest) -> None:
     assert request.node.callspec.id == str(schedule)
+
+
+def test_a_lifecycle_that_is_given_twice_is_two_messages_with_interleaved_events() -> None:
+    every = list(schedules("delivered", "delivered", orderings=False))
+    assert len(every) == len(set(every)) == 20
+    assert [str(schedule) for schedule in every[:2]] == [
+        "eg1:delivered,delivered:plan,sent,delivered,plan#2,sent#2,delivered#2",
+        "eg1:delivered,delivered:plan,sent,plan#2,delivered,sent#2,delivered#2",
+    ]
+    for schedule in every:
+        for message in ("", "#2"):
+            own = [label for label in schedule.events if label.endswith("#2") == bool(message)]
+            assert own == [f"plan{message}", f"sent{message}", f"delivered{message}"]
+    assert len(schedules("delivered", "delivered")) == factorial(6)
+
+
+@pytest.mark.parametrize("orderings", [True, False])
+def test_every_kind_of_schedules_of_two_messages_is_counted(orderings: bool) -> None:
+    every = schedules(
+        *("sent_failed", "plan-sent"),
+        together=True,
+        orderings=orderings,
+        duplicates=1,
+        batchings=True,
+        faults="at-least-once",
+    )
+    assert {str(schedule).split(":")[1] for schedule in every} == {"sent_failed,plan-sent"}
+    assert len(set(every)) == len(list(every)) == every.total
+
+
+def test_different_lifecycles_are_separate_unless_they_are_put_together() -> None:
+    assert len(schedules("delivered", "sent_failed")) == 6 + 2
+    assert len(schedules("delivered", "sent_failed", together=True)) == factorial(5)

@@ -423,6 +423,8 @@ class NoConstraint(UniqueConstraint):
 class BusyConflict(OneStatus):
     """Answer 409 to a copy of an event that another thread is handling at this moment."""
 
+    busy_status: ClassVar[int] = 409
+
     def __init__(self) -> None:
         super().__init__()
         self.busy: set[bytes] = set()
@@ -431,7 +433,7 @@ class BusyConflict(OneStatus):
     def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
         with self.guard:
             if body in self.busy:
-                raise Refused(409)
+                raise Refused(self.busy_status)
             self.busy.add(body)
         try:
             time.sleep(0.0005)
@@ -439,6 +441,16 @@ class BusyConflict(OneStatus):
         finally:
             with self.guard:
                 self.busy.discard(body)
+
+
+class BusyUnavailable(BusyConflict):
+    """Answer 503 to such a copy."""
+
+    busy_status = 503
+
+
+class BusyUnavailableLastWins(LastWins, BusyUnavailable):
+    """Answer 503 to such a copy, and keep the status that came last."""
 
 
 class DuplicateConflict(AppendOnlyLog):
@@ -501,6 +513,22 @@ class OneForEachRecipient(ByRecipient):
 
     def key(self, message_id: str) -> str:
         return ""
+
+
+class CreditsOfRecipient(ByRecipient):
+    """Show only how many credits the recipient of a message has."""
+
+    def observe(self, message_id: str) -> Any:
+        return self.credits[self.ids[message_id]] if message_id in self.ids else None
+
+
+class OneCreditForRecipient(CreditsOfRecipient):
+    """Give a recipient one credit, whatever the number of verified messages."""
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        super().event(message_id, status, channel)
+        to = self.ids[message_id]
+        self.credits[to] = min(1, self.credits[to])
 
 
 class Replaced(OneStatus):
@@ -750,6 +778,51 @@ class KeepsOneReply(KeepsReplies):
         return message_id
 
 
+class Conversation(OneStatus):
+    """Show a user's replies next to the status of each message to that user, and nothing of an unknown message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recipients: dict[str, str] = {}
+        self.replies: dict[str, dict[str, str]] = {}
+
+    def event(self, message_id: str, status: str, channel: str) -> None:
+        self.recipients.setdefault(message_id, self.row["to"])
+        super().event(message_id, status, channel)
+
+    def other(self, message_id: str, kind: str, detail: str) -> None:
+        if kind == "uplink":
+            reply = self.row["response"]["response_data"]
+            self.replies.setdefault(reply["from"], {})[self.reply_key(reply)] = reply["body"]
+
+    def reply_key(self, reply: dict[str, str]) -> str:
+        return reply["message_sid"]
+
+    def observe(self, message_id: str) -> Any:
+        if message_id not in self.statuses:
+            return None
+        replies = self.replies.get(self.recipients[message_id], {})
+        return {"status": self.statuses[message_id], "replies": [*replies.values()], "answered": len(replies)}
+
+
+class AnswersEveryCopy(Conversation):
+    """Answer a reply again if it is sent again."""
+
+    def reply_key(self, reply: dict[str, str]) -> str:
+        return f"{len(self.replies.get(reply['from'], {}))}"
+
+
+class AnswersOneReply(Conversation):
+    """Take every reply of any user after the first for a duplicate."""
+
+    answered = False
+
+    def other(self, message_id: str, kind: str, detail: str) -> None:
+        if kind == "uplink" and not self.answered:
+            self.answered = True
+            super().other(message_id, kind, detail)
+
+
 class Alerts(OneStatus):
     """Count the notifications of the account, and show their number next to the status of any message."""
 
@@ -884,8 +957,10 @@ PAIRS = {
     "a state folded from events": _pair(Folded, FoldedByArrival, "C06"),
     "a unique index": _pair(UniqueConstraint, NoConstraint, "C01"),
     "409 while a copy is handled": _pair(BusyConflict, DuplicateConflict, "C01"),
+    "503 while a copy is handled": _pair(BusyUnavailable, BusyUnavailableLastWins, "C06"),
     "a row for each recipient": _pair(ByRecipient, ByRecipientLastWins, "C06"),
     "totals of each recipient": _pair(ByRecipientWithBest, OneForEachRecipient, "C16"),
+    "credits of each recipient": _pair(CreditsOfRecipient, OneCreditForRecipient, "C16"),
     "one message for each recipient": _pair(Replaced, ReplacedLater, "C16"),
     "lateness in seconds": _pair(Lateness, LatenessAddedUp, "C01"),
     "dates in other forms": _pair(Dates, DatesTwice, "C01"),
@@ -897,6 +972,8 @@ PAIRS = {
     "work in a queue": _pair(WorksInQueue, WorksInQueueLastWins, "C06"),
     "alerts of the account": _pair(Alerts, AlertsTwice, "C17"),
     "users' replies": _pair(KeepsReplies, KeepsOneReply, "D15"),
+    "users' replies next to their messages": _pair(Conversation, AnswersEveryCopy, "C17"),
+    "replies of several users": _pair(Conversation, AnswersOneReply, "D15"),
     "a log that is removed after days": _pair(RemovesOldLogs, RemovesOldKeys, "C22"),
     "ranks alone": _pair(ByRank, ByRankDropsOld, "C23"),
     "nonces for a limited time": _pair(NoncesForTenMinutes, NoncesForAMinute, "B26"),

@@ -47,7 +47,8 @@ KINDS: dict[str, tuple[type[InMemory], type[InMemory]]] = {
 #: These are wrong in what explorations do not send: costs, account events, two messages to one recipient, late events.
 NOT_EXPLORED = {
     *("costs in another currency", "users' replies", "alerts of the account"),
-    *("totals of each recipient", "one message for each recipient"),
+    *("totals of each recipient", "credits of each recipient", "one message for each recipient"),
+    *("users' replies next to their messages", "replies of several users"),
     *("a log that is removed after days", "ranks alone", "nonces for a limited time"),
 }
 #: These answer 202, which acknowledges nothing [S].

@@ -54,14 +54,15 @@ def send_all(trial: Trial, callbacks: Sequence[Sequence[Event]]) -> Sent:
 
 
 def expect_answers(trial: Trial, attempts: Sequence[Attempt], what: str) -> None:
-    """Fail if the receiver crashed or did not answer one of the callbacks sent at once; a late answer is a warning.
+    """Fail if the receiver crashed, did not answer, or closed a connection; a late answer is only a warning.
 
-    An app in process shares this process's time with the threads of the other callbacks.
+    An app in process shares this process's time with the threads of the other callbacks. 503 asks for a retry, for
+    example while another callback holds the lock of the message.
     """
     for attempt in attempts:
         if attempt.outcome is Outcome.TIMEOUT and attempt.response is not None:
             trial.warn(f"one of {what}: {attempt.error}")
-        else:
+        elif not _busy(attempt):
             trial.expect_answer(attempt, f"one of {what}")
 
 

@@ -17,6 +17,7 @@ from engagelab_mock.checks.concurrency import CONCURRENCY
 from engagelab_mock.checks.duplicates import DUPLICATES
 from engagelab_mock.checks.forward_compatibility import FORWARD_COMPATIBILITY, UNKNOWN_MESSAGES
 from engagelab_mock.checks.freshness import FRESHNESS
+from engagelab_mock.checks.isolation import ISOLATION
 from engagelab_mock.checks.late import LATE
 from engagelab_mock.checks.meaning import MEANING
 from engagelab_mock.checks.ordering import ORDERING
@@ -40,6 +41,7 @@ CHECKS: dict[str, Check] = {
             *DUPLICATES,
             *LATE,
             *ORDERING,
+            *ISOLATION,
             *PROCESSES,
             *CONCURRENCY,
             *UNKNOWN_MESSAGES,

@@ -36,6 +36,8 @@ RECOVERY = 3.0
 
 #: How long after a later callback the work of an earlier one may end, and how long a queue may take, in seconds.
 _OVERTAKEN, _QUEUE = 0.05, 10.0
+#: How many times the state of a message is read, at most, until it stays the same.
+_LOOKS = 20
 #: Takes seconds and returns a context in which the handler's downstream calls take that long.
 Stall = Callable[[float], AbstractContextManager[object]]
 
@@ -105,6 +107,8 @@ class Context:
         self._profile: ReceiverProfile | None = None
         #: Whether the state shows the effect of account events, by their kinds.
         self._shown: dict[str, bool] = {}
+        #: The kinds whose effect is only shown with a message that the app knows.
+        self._needs_known: set[str] = set()
         self._recipients: set[str] = set()
         #: The worker processes that have answered since the last restart, if the answers name them.
         self.workers: set[str] = set()
@@ -155,17 +159,47 @@ class Context:
         """Tell whether `observe` shows the effect of an account event of this kind. Test it at the first call."""
         if kind not in self._shown:
             with self.apart():
-                places = self.places_of(self.new_message())
-                try:
-                    before = [self.look(each) for each in places]
-                    sent = self.observed and self.engagelab.deliver([self.new_event(kind, places[-1])], check=False)
-                    self.settle()
-                    now = [self.look(each) for each in places] if sent else before
-                    self._shown[kind] = any(map(self.changed, before, now, places))
-                except ProbeFailed:
-                    # `observe` fails for the id of all replies, because no message has that id.
-                    self._shown[kind] = False
+                # Many apps show nothing of a message that they do not know, so make it known first.
+                known = self.new_message()
+                if self.observed and not self.profile.refuses:
+                    self.make_known(known)
+                self._shown[kind] = self._shows(kind, known)
+                if self._shown[kind] and not self._shows(kind, self.new_message()):
+                    self._needs_known.add(kind)
         return self._shown[kind]
+
+    def _shows(self, kind: str, message: Message) -> bool:
+        places = self.places_of(message)
+        try:
+            before = [self.look(each) for each in places]
+            sent = self.observed and self.engagelab.deliver([self.new_event(kind, message)], check=False)
+            self.settle()
+            now = [self.look(each) for each in places] if sent else before
+            return any(map(self.changed, before, now, places))
+        except ProbeFailed:
+            # `observe` fails for the id of all replies, because no message has that id.
+            return False
+
+    def make_known(self, message: Message) -> Message:
+        """Send a valid callback about a message, so that the app knows it; return the message.
+
+        Its effect must not be taken for that of the next event, so wait until the state has changed, and is the same
+        at two looks.
+        """
+        before = self.look(message)
+        self.send_valid(message, self.profile.status)
+        self.settle()
+        now = self.look_for_change(before, message)
+        for _ in range(_LOOKS):
+            time.sleep(LOOK)
+            known, now = now, self.look(message)
+            if now == known:
+                break
+        return message
+
+    def new_place(self, kind: str, message: Message) -> Message:
+        """Make a message known to the app if the app shows events of this kind only with a known message."""
+        return self.make_known(message) if kind in self._needs_known else message
 
     def places_of(self, message: Message) -> list[Message]:
         """Return the messages whose states may show a reply of a message's recipient, or another account event.
@@ -229,10 +263,13 @@ class Context:
         return message
 
     def new_recipient(self) -> str:
-        """Return a different recipient each time, for apps that keep data by recipient."""
+        """Return a different recipient each time, for apps that keep data by recipient.
+
+        The recipients of an earlier run, of which the app may have data, are seldom among them.
+        """
         generate = self.engagelab._engine.generate
         for _ in range(100):
-            recipient = generate.recipient()
+            recipient = generate.rare_recipient()
             if recipient not in self._recipients:
                 break
         self._recipients.add(recipient)

@@ -89,11 +89,13 @@ def _replayed_over_another_body(trial: Trial) -> None:
 
 def _after_many(trial: Trial) -> None:
     trial.expect_own_state()
-    once, message = Once(trial), trial.message()
-    trial.show(message)
-    trial.expect_accepted(trial.send(once.event(message)))
-    once.learn()
-    first, took = trial.glance(message), list[float]()
+    once = Once.of_all(trial)
+    messages = {status: trial.message() for status in once.visible}
+    for status, message in messages.items():
+        trial.show(message)
+        trial.expect_accepted(trial.send(once.event(message, status)), f"a valid callback of {status}")
+    first = dict(zip(messages, trial.settled([*messages.values()]), strict=True))
+    took = list[float]()
     while len(took) < MESSAGES and trial.time_left() > 1 + trial.context.profile.lag:
         attempt = trial.send(trial.context.new_message())
         trial.expect_accepted(attempt, f"a valid callback after {len(took)} others")
@@ -102,9 +104,12 @@ def _after_many(trial: Trial) -> None:
         trial.out_of_time()
     if len(took) < MESSAGES:
         trial.warn(f"there was only time for {len(took)} of {MESSAGES} messages: give more, with `timeout=` or --total")
-    what = f"an event that came again after {len(took)} other messages"
-    once.again(message, what, once.schedule(2))
-    once.check(message, what, first=first)
+    whats = {status: f"{status} that came again after {len(took)} other messages" for status in messages}
+    for status, message in messages.items():
+        once.again(message, whats[status], once.schedule(2, status), status=status)
+    trial.context.settle()
+    for status, message in messages.items():
+        once.check(message, whats[status], status=status, first=first[status], settled=True)
     usual, last = median(took[:_SAMPLE]), median(took[-_SAMPLE:])
     if last > max(_SLOW, _SLOWER * usual):
         trial.warn(f"answers took {usual:.3f} s at first, and {last:.3f} s at the end: a query may read all rows")
@@ -120,11 +125,11 @@ _WINDOW = Fix(
     "    $refuse_401",
 )
 _ONCE = Fix(
-    "Give each event a key: message id, status and channel, unique in your database. Insert the key in the same "
-    "transaction as the effect.",
+    "Give each event a key: message id, status, channel and `itime`, unique in your database. Insert the key in the "
+    "same transaction as the effect.",
     """\
 with database.transaction():
-    if database.insert_if_new(message_id, status, channel):
+    if database.insert_if_new(message_id, status, channel, itime):
         have_the_effect(message_id, status)
 $ok""",
 )
@@ -140,7 +145,7 @@ _FOREVER = Fix(
     "Keep the keys of events in the database, as long as the messages, and not in a cache of limited size.",
     """\
 with database.transaction():
-    if database.insert_if_new(message_id, status, channel):  # a table with a unique key, not a cache
+    if database.insert_if_new(message_id, status, channel, itime):  # a table with a unique key, not a cache
         have_the_effect(message_id, status)
 $ok""",
 )
@@ -238,7 +243,8 @@ FRESHNESS = (
         why="A retry comes up to days later, after thousands of other events. A receiver that keeps known events in a "
         "cache forgets the first when the cache is full, and has its effect again. One whose query reads all rows "
         "becomes slower with each message.",
-        stimulus=f"A valid callback, {MESSAGES} callbacks about other messages, and the first event once more.",
+        stimulus=f"A valid callback of each status that has an effect, {MESSAGES} callbacks about other messages, and "
+        "the first events once more.",
         expected=f"One effect. Answers that take {_SLOWER} times as long at the end are a warning.",
         severity=Severity.MAJOR,
         need="probe",

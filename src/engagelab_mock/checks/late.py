@@ -320,7 +320,7 @@ if cache.get_or_set(nonce, digest, timeout=600) != digest:
             "limit. If you remove old messages, wait for 30 days, or keep their keys.",
             """\
 with database.transaction():
-    if database.insert_if_new(message_id, status, channel, error_code):  # unique, for ever
+    if database.insert_if_new(message_id, status, channel, error_code, itime):  # unique, for ever
         have_the_effect(message_id, status)
 $ok""",
         ),

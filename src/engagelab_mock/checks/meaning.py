@@ -19,6 +19,7 @@ from engagelab_mock.explore.baseline import nothing_recognised
 from engagelab_mock.explore.lifecycle import lifecycle
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.state import MISSING, count_of, names, part_of, status_in
+from engagelab_mock.messages.message import Message
 from engagelab_mock.messages.scenario import INFERRED, START
 from engagelab_mock.protocol.status import Status, times
 
@@ -76,7 +77,7 @@ def prove(context: Context) -> None:
     """Raise `NothingObserved` if no state has the name of an effect, and `ProbeFailed` if its value does not count."""
     meaning = context.probe.meaning
     for effect, causes in meaning.effects.items():
-        message = context.new_message()
+        message = _later_message(context)
         before = run_sync(context.probe.look(SYNC, message.id))
         if count := count_of(_part(before, effect), effect):
             raise ProbeFailed(
@@ -92,13 +93,19 @@ def prove(context: Context) -> None:
         if _part(after, effect) is MISSING and _part(before, effect) is MISSING:
             raise nothing_recognised("family F", effect, causes, after, where="check")
     if meaning.terminal:
-        message = context.new_message()
+        message = _later_message(context)
         for status in way_to(meaning.terminal[0]):
             context.send_valid(message, status)
         context.settle()
         after = context.look(message).value
         if not any(names(_status(after), status) for status in Status):
             raise nothing_recognised("family F", "status", meaning.terminal, after, where="check")
+
+
+def _later_message(context: Context) -> Message:
+    """Make a message in another second than the ones before: C16 checks apps that mix up messages of one second."""
+    context.engagelab.clock.advance(1)
+    return context.new_message()
 
 
 def _status(state: Any) -> str:
@@ -352,9 +359,10 @@ MEANING = (
     _effects(
         id="F03",
         name="effect-not-lost",
-        title="An effect is not lost, whatever other status comes before or after",
+        title="No other status, before or after, undoes an effect or repeats it",
         why=_BOTH + "A receiver that ignores a status because another one came first loses its effect: a user who has "
-        "entered the right code does not get in.",
+        "entered the right code does not get in. One that decides by the status it keeps has the effect again for "
+        "each late status.",
         stimulus="Each status of `effects` with every other status, in both orders.",
         expected="The effect happens once. After a status that is declared `terminal` it may also not happen.",
         fix=_ALWAYS,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import permutations
-from typing import Any
 
 from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.orderings import Convergence, Order, Orderings
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import COUNT, MISSING, Path, dotted, state_of
-from engagelab_mock.messages.message import Message
+from engagelab_mock.explore.state import COUNT, Path, dotted
 
 #: A user enters a wrong code, and then the right one.
 _WRONG_CODE_FIRST = "plan-sent+2-delivered+3-verified_failed+10-verified+5"
@@ -20,8 +18,6 @@ _CONTRADICTORY = "plan-sent+2-delivered+3-delivered_failed+3%5012"
 #: `sent` over two channels, and a status that comes after both.
 _TWO_CHANNELS = "sent/whatsapp-sent/sms+10-delivered/whatsapp+5"
 _SAME_SECOND = "sent-delivered-verified"
-#: The data that two messages may share, and the arguments of a message with such data.
-_SHARED = {"recipient": ["to"], "custom_args": ["custom_args"], "recipient and custom_args": ["to", "custom_args"]}
 
 #: After this time, in seconds, no more orders are tried, because the receiver or the probe is slow.
 _ENOUGH = 6.0
@@ -187,57 +183,6 @@ def _ties(trial: Trial) -> None:
     Convergence(orderings, *orders).check(orders)
 
 
-def _isolation(trial: Trial) -> None:
-    orderings = _two_states(trial)
-    for what, names in _SHARED.items():
-        # Some differences depend on the moment, so try it again before the check fails.
-        if _mixed_up(orderings, names) and (found := _mixed_up(orderings, names)):
-            trial.fail(f"of two messages with the same {what}, {found}")
-
-
-def _two_states(trial: Trial) -> Orderings:
-    """Return the orders of `sent` and a later status that changes the state again."""
-    known = (("verified", "verified"), ("verified", "delivered"), ("delivered_failed",) * 2)
-    for scenario, last in [each for each in known if trial.ticks(each[1])] or known[:1]:
-        orderings = Orderings(trial, scenario, "sent", last)
-        early, both = orderings.in_order[:1], orderings.in_order
-        orderings.learn((), early, early, both, both)
-        if orderings.differing(early, both):
-            return orderings
-    trial.not_applicable("`observe` shows no effect of verified, delivered or delivered_failed after sent")
-
-
-def _mixed_up(orderings: Orderings, names: list[str]) -> str:
-    """Say which of two messages that share data has not the same state as alone; empty if both have it."""
-    trial, both, early = orderings.trial, orderings.in_order, orderings.in_order[:1]
-    data = {"to": trial.context.new_recipient(), "custom_args": {"order": trial.engagelab._engine.generate.nonce()}}
-    shared: dict[str, Any] = {name: data[name] for name in names}
-    decisive = orderings.telling(both, [early])[0] or orderings.differing(early, both)
-
-    def wrong(message: Message, *order: str) -> str:
-        state, due = state_of(trial.glance(message), message), orderings.state(order)
-        misses = sorted(path for path in decisive if state.get(path, MISSING) != due.get(path, MISSING))
-        if len(misses) < len(decisive):
-            return ""  # the app may show the recipient's data next to the message's state
-        got, right = (each.get(misses[0], MISSING) for each in (state, due))
-        return f"{dotted(misses[0])} is {got!r:.60} after {', '.join(order)}; it should be {right!r:.60}"
-
-    first = trial.message(**shared)
-    list(trial.play(orderings.schedule(both), first))
-    trial.context.settle()
-    second = trial.message_with(f"the same {' and '.join(shared)} as another", **shared)
-    kept = not wrong(first, *both)  # sending the second may have replaced the state of the first
-    for order in (early, both):
-        list(trial.play(orderings.schedule(order[-1:]), second))
-        trial.context.settle()
-        if found := wrong(second, *order):
-            return f"the second has not its own state: {found}"
-        found = wrong(first, *both)
-        if kept and found and not (wrong(first) and wrong(first, *early)):
-            return f"the first lost its state when the second had {order[-1]}: {found}"
-    return ""
-
-
 def _ticked(trial: Trial, *statuses: str) -> tuple[str, ...]:
     """Return the statuses that the receiver subscribes to."""
     return tuple(status for status in statuses if trial.ticks(status))
@@ -375,25 +320,5 @@ ORDERING = (
         expected="One final state, that of `verified`.",
         severity=Severity.MINOR,
         work=_ties,
-    ),
-    _check(
-        id="C16",
-        name="isolation",
-        title="Messages that have everything but their id in common have states of their own",
-        why="A user asks for a second code: two messages have the same recipient, template and custom_args. A receiver "
-        "that keeps its state by one of these takes the second for verified, or for a duplicate.",
-        stimulus="sent and a later status of two messages of the same template and second, one message after the "
-        "other, with the same recipient, the same custom_args, or both.",
-        expected="Each message has the state that it has alone.",
-        severity=Severity.BLOCKER,
-        fix=Fix(
-            "Keep the state of a message, and recognise its duplicates, by its message id. Store the recipient and "
-            "your own reference next to it.",
-            """\
-for row in json.loads($body)["rows"]:
-    message = database.get_or_create_locked(row["message_id"])  # never by row["to"] or custom_args
-    message.update(row["status"]["message_status"])""",
-        ),
-        work=_isolation,
     ),
 )

@@ -125,6 +125,11 @@ class Orderings:
         self.learn(order)
         return self._seen[order][-1].state
 
+    def states(self, order: Order) -> list[State]:
+        """Return the states of all messages that had the events in this order, the first message first."""
+        self.learn(order)
+        return [seen.state for seen in self._seen[order]]
+
     def seen(self, order: Order) -> Seen:
         """Return the last message that had the events in this order."""
         return self._seen[order][-1]

@@ -165,6 +165,8 @@ def _kept(trial: Trial) -> None:
             shown.append(where)
         elif found := next((made for made in _made_of(text, where) if any(made in each for each in texts)), None):
             trial.fail(f"the text {text!r} in {where} became {found!r}")
+        elif found := next((each for each in texts if _is_cut_off(text, each)), None):
+            trial.fail(f"the text {text!r} in {where} was cut off: {found!r}")
         elif any(unicodedata.normalize("NFC", text) in each for each in texts):
             trial.warn(f"{where} is kept in another Unicode form: it looks the same, and is not equal")
             shown.append(where)
@@ -184,7 +186,17 @@ def _made_of(text: str, where: str) -> Iterator[str]:
     yield from (text.encode(encoding, "replace").decode(encoding) for encoding in ("ascii", "latin-1"))
     yield text.encode("ascii", "ignore").decode()
     # Databases with three bytes for a character replace a four-byte character, or cut the text off before it.
-    yield from (text.replace(_KEY, "?"), text.replace(_KEY, "????"), text.partition(_KEY)[0].strip())
+    yield from (text.replace(_KEY, "?"), text.replace(_KEY, "????"))
+
+
+def _is_cut_off(text: str, leaf: str) -> bool:
+    """Tell whether a leaf ends with the beginning of a text, cut within a word or before its four-byte character.
+
+    An app may keep only the first word of a reply.
+    """
+    cuts = [text.partition(_KEY)[0].strip()] if _KEY in text else []
+    cuts += [text[:end] for end in range(4, len(text)) if text[end - 1].isalnum() and text[end].isalnum()]
+    return any(leaf.strip().endswith(cut) for cut in cuts)
 
 
 _TEXTS = (
@@ -262,7 +274,8 @@ for row in json.loads($body)["rows"]:
         source="?",
         fix=Fix(
             "Parse the bytes of the body, without decoding them yourself. Use UTF-8 for the connection to the database "
-            "and for its tables (in MySQL utf8mb4). Keep the texts of custom_args as they are.",
+            "and for its tables (in MySQL utf8mb4), and columns that are long enough. Keep the texts of custom_args as "
+            "they are.",
             "envelope = json.loads($body)  # bytes: JSON is UTF-8",
         ),
         work=_kept,

@@ -108,9 +108,10 @@ class Trial:
     def places(self, kind: str) -> list[Message]:
         """Return the messages whose states may show an event of this kind, or a new recipient's reply."""
         shown = self.sees_kind(kind)  # first, because this may send an event
-        places = self.context.places_of(self.message())
+        places = self.context.places_of(self.context.new_place(kind, self.message()))
         if shown:
-            self.glance(places[0])
+            for place in places:
+                self.glance(place)
         return places
 
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -12,6 +12,7 @@ from engagelab_mock.checks.profile import accepted, describe
 from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
+from engagelab_mock.explore.state import Path, dotted, names, state_of
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import KINDS, Event
@@ -19,6 +20,8 @@ from engagelab_mock.protocol.status import Channel, Status
 
 #: The codes below are answers of the REST API, not reasons for a failed delivery.
 _FIRST_CODE = 4001
+#: The vendor's table of reasons. An app may choose between these on purpose, and not know the other codes.
+_IN_TABLE = range(5001, 5021)
 UNKNOWN_CODE = 5999
 #: A new channel with a long name, and one that the newer documents show in an example [D].
 UNKNOWN_CHANNELS = ("rcs_business_messaging", "CHANNEL_A")
@@ -86,8 +89,11 @@ class Variants:
         if self._usual_events[usual.name]:
             self._is_accepted(trial.send(event), what, may_refuse=may_refuse)
 
-    def expect_kept(self, known: Sequence[str] = ()) -> None:
-        """Fail if a variant was lost. For a `known` one, it cannot be told whether the app ignores it on purpose."""
+    def expect_kept(self, known: Sequence[str] = (), *, status: bool = False) -> None:
+        """Fail if a variant was lost. For a `known` one, it cannot be told whether the app ignores it on purpose.
+
+        With `status`, also fail if the app stored a message without the status that the usual callback leads to.
+        """
         if not self._usual:
             self._trial.skip("the receiver's settings do not tick the statuses that this check sends")
         lost = dict.fromkeys(self._lost())
@@ -97,6 +103,8 @@ class Variants:
             )
         for what in lost:
             self._trial.fail(f"{what} was acknowledged and had no effect")
+        for what, path in self._half_lost() if status else ():
+            self._trial.fail(f"{what} was acknowledged and had no effect on {dotted(path)}")
 
     def _lost(self) -> list[str]:
         """Return the variants that were accepted and had no effect, although the usual callback had one."""
@@ -110,6 +118,19 @@ class Variants:
         # Wait only once, for the first: if the app needs more time than usual, the others have their effects meanwhile.
         late = [trial.await_effect(each) for _, each in lost[:1]] + trial.effects(*(each for _, each in lost[1:]))
         return [what for (what, _), came in zip(lost, late, strict=True) if not came] + self._lost_replies
+
+    def _half_lost(self) -> Iterator[tuple[str, Path]]:
+        """Yield the variants whose message has no status, although that of the usual callback has one, and where."""
+        trial = self._trial
+        if not trial.sees:
+            return
+        shown = {status: state_of(trial.glance(usual), usual) for status, usual in self._usual.items()}
+        for what, status, message in self._sent:
+            state = state_of(trial.glance(message), message)
+            for path, value in shown[status].items():
+                # Another word than the usual one may be right.
+                if names(value, status) and state.get(path) in {None, ""}:
+                    yield what, path
 
     def _is_accepted(self, attempt: Attempt, what: str, *, may_refuse: bool) -> bool:
         trial = self._trial
@@ -136,13 +157,13 @@ def _keeps_replies(trial: Trial) -> bool:
 
 def _error_codes(trial: Trial) -> None:
     variants = Variants(trial)
-    known = [f"the error code {code}" for code in ERROR_CODES if code >= _FIRST_CODE]
-    for what in known:
-        variants.send(what, status=Status.DELIVERED_FAILED, error_code=int(what.split()[-1]))
+    codes = {f"the error code {code}": code for code in ERROR_CODES if code >= _FIRST_CODE}
+    for what, code in codes.items():
+        variants.send(what, status=Status.DELIVERED_FAILED, error_code=code)
     for status in (Status.TARGET_INVALID, Status.SENT_FAILED, Status.DELIVERED_FAILED):
         fields: dict[str, Any] = {"error_code": UNKNOWN_CODE, "error_message": "a new reason"}
         variants.send(f"the unknown error code {UNKNOWN_CODE} of {status}", status=status, **fields)
-    variants.expect_kept(known)
+    variants.expect_kept([what for what, code in codes.items() if code in _IN_TABLE], status=True)
 
 
 def _channels(trial: Trial) -> None:
@@ -151,13 +172,13 @@ def _channels(trial: Trial) -> None:
     for what in (*known, *(f"the unknown channel {name}" for name in UNKNOWN_CHANNELS)):
         for status in dict.fromkeys((trial.context.profile.status, Status.SENT)):
             variants.send(what, status=status, channel=what.split()[-1])
-    variants.expect_kept(known)
+    variants.expect_kept(known, status=True)
 
 
 def _address(trial: Trial) -> None:
     variants = Variants(trial)
     variants.send("an e-mail address as the recipient", message=message_to(trial, new_address(trial)), channel="email")
-    variants.expect_kept()
+    variants.expect_kept(status=True)
 
 
 def new_address(trial: Trial) -> str:

@@ -69,7 +69,9 @@ class Baselines:
                     where="observe",
                     hint="return the status by itself, such as {'status': …}",
                 )
-            baseline.whole = await self._player.play(io, whole(first.schedule.lifecycles))
+            every = whole(first.schedule.lifecycles)
+            baseline.whole = await self._player.play(io, every)
+            baseline.back = await self._player.play(io, Schedule(every.lifecycles, every.steps[::-1]))
         return baseline
 
     async def check_reset(self, io: Io) -> None:
@@ -97,9 +99,7 @@ class Baselines:
 
     async def _by_time(self, io: Io, before: Played, number: int) -> set[tuple[int, Path]]:
         """Return the leaves that differ if the same schedule is played in another second of the wall clock."""
-        second = int(time.time())
-        while int(time.time()) == second:
-            await io.pause(_TICK)
+        await next_second(io)
         again = await self._player.play(io, before.schedule)
         return _differ(before, before.states[number], again.states[number])
 
@@ -130,6 +130,13 @@ class Baselines:
             raise _reset_failed(
                 f"callbacks had an effect at first, and after reset the state stays {played.final!r:.200}"
             )
+
+
+async def next_second(io: Io) -> None:
+    """Wait until the next second of the wall clock begins."""
+    second = int(time.time())
+    while int(time.time()) == second:
+        await io.pause(_TICK)
 
 
 def nothing_observed(played: Played, probe: Probe) -> NothingObserved:
@@ -207,14 +214,25 @@ def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]
     return differing(*[leaves(each, each.final, message, take) for each in (baseline.played, baseline.again)])
 
 
-def _versions(whole: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:
-    """Return the leaves that rise by 1 with every update, and so only count the updates."""
-    steps = [
-        [leaves(whole, state, message, take) for state in (record.before, record.after)]
-        for record in whole.records
+def counters(whole: Played, back: Played, message: int, take: Callable[[Any], Any] = lambda state: state) -> set[Path]:
+    """Return the leaves that only count the updates: they rise by 1 with each one, in order and in the opposite order.
+
+    A status that is a number rises in order as well.
+    """
+    return _rising(whole, message, take, least=_COUNTED) & _rising(back, message, take, least=1)
+
+
+def _rising(played: Played, message: int, take: Callable[[Any], Any], *, least: int) -> set[Path]:
+    """Return the leaves that rise by 1 whenever the state of a message changes, if it changes often enough."""
+    changes = [
+        (record.before, record.after)
+        for record in played.records
         if record.after is not record.before
+        and (played.state_of(record.before, message) if record.before is not None else None)
+        is not played.state_of(record.after, message)
     ]
-    if len(steps) < _COUNTED:
+    steps = [[leaves(played, state, message, take) for state in states] for states in changes]
+    if len(steps) < least:
         return set()
     return {
         path
@@ -230,7 +248,9 @@ def wrong_leaves(played: Played, message: int, take: Callable[[Any], Any]) -> se
         return set()
     expected, final = (leaves(each, each.final, message, take) for each in (baseline.played, played))
     wrong = differing(expected, final) - noise(played, message, take)
-    return wrong if not wrong or baseline.whole is None else wrong - _versions(baseline.whole, message, take)
+    if not wrong or baseline.whole is None or baseline.back is None:
+        return wrong
+    return wrong - counters(baseline.whole, baseline.back, message, take)
 
 
 def leaves(played: Played, state: Any, message: int, take: Callable[[Any], Any] = lambda state: state) -> State:

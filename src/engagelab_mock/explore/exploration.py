@@ -11,9 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from engagelab_mock.delivery.render import printable
-from engagelab_mock.errors import NothingObserved, ScheduleFailed, reduce_struct
+from engagelab_mock.errors import NothingObserved, ScheduleFailed, UsageError, reduce_struct
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.player import Played, Record
+from engagelab_mock.explore.graph import StateGraph
+from engagelab_mock.explore.player import Played, Record, text_of
 from engagelab_mock.explore.schedule import Schedule, short_fault
 from engagelab_mock.protocol.settings import credentials_export
 
@@ -77,8 +78,34 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return f"<Failure of {self.violation.invariant}: {self.token}>"
 
 
+class Merging(msgspec.Struct, eq=False):
+    """Hold how an exploration merged equal states, so that it played few schedules and predicted the others.
+
+    >>> Merging(played=70, audited=20)
+    <Merging: 70 schedules played, 20 of them as an audit, 0 states, 0 merged>
+    """
+
+    #: How many schedules were played, and how many of them to compare their states with the predicted ones.
+    played: int = 0
+    audited: int = 0
+    #: How many different pairs there were of the callbacks delivered and the state, and how often a callback led to one
+    #: that was known.
+    nodes: int = 0
+    merged: int = 0
+    #: How often the graph was emptied, because it had become too large. Then more schedules are played.
+    emptied: int = 0
+    graph: StateGraph = msgspec.field(default_factory=StateGraph)
+
+    def __repr__(self) -> str:
+        emptied = f", emptied {self.emptied} times" if self.emptied else ""
+        return (
+            f"<Merging: {self.played} schedules played, {self.audited} of them as an audit, {self.nodes} states, "
+            f"{self.merged} merged{emptied}>"
+        )
+
+
 class Exploration(msgspec.Struct, eq=False):
-    """Hold how many schedules an exploration played, with how many callbacks, and which schedules failed.
+    """Hold how many schedules an exploration judged, with how many callbacks, and which schedules failed.
 
     >>> Exploration(total=24, schedules=24, deliveries=96).ok
     True
@@ -86,7 +113,7 @@ class Exploration(msgspec.Struct, eq=False):
 
     #: How many schedules were planned.
     total: int
-    #: How many schedules were played.
+    #: How many schedules were judged: played, or predicted from those that were played.
     schedules: int = 0
     #: How many callbacks were sent, retries included.
     deliveries: int = 0
@@ -96,8 +123,12 @@ class Exploration(msgspec.Struct, eq=False):
     states: int = 0
     #: The failures, in the order in which they were found. The first of each invariant is reduced.
     failures: list[Failure] = []
-    #: Why it ended early; empty if every schedule was played.
-    stopped: Literal["", "time_budget", "failure"] = ""
+    #: Why it ended early; empty if every schedule was judged.
+    stopped: Literal["", "time_budget", "failure", "interrupted"] = ""
+    #: How equal states were merged; None if every schedule was played.
+    merging: Merging | None = None
+    #: What one must know of the result, such as why no states were merged.
+    notes: list[str] = []
 
     @property
     def ok(self) -> bool:
@@ -117,13 +148,39 @@ class Exploration(msgspec.Struct, eq=False):
             why = "the time was up" if late else "the schedules have no event that the receiver's settings tick"
             raise no_callback(why, where="explore")
 
+    def graph(self, form: Literal["dot", "mermaid"] = "mermaid") -> str:
+        """Return the graph of the states as text: for Graphviz, or for Mermaid.
+
+        The states are drawn by the number of callbacks, the edges have the events. A status that goes back and ends
+        that differ for the same events are red. The first failure is bold. There is a graph only if states were merged.
+
+        >>> Exploration(total=24, merging=Merging()).graph("mermaid")
+        'flowchart TD'
+        """
+        if self.merging is None:
+            why = "; ".join(self.notes) or "every schedule was played"
+            raise UsageError(f"there is no graph of the states: {why}", where="graph", hint="explore(…, merge=True)")
+        if self.failures:
+            played = self.failures[0].played
+            path, labels = [(0, text_of(played.initial, played))], []
+            for record in played.records:
+                depth = path[-1][0] + (record.attempt.number == 1)
+                path.append((depth, text_of(record.after, played)))
+                labels.append(_what(record))
+            self.merging.graph.mark(path, labels)
+        return self.merging.graph.text(form)
+
     def __repr__(self) -> str:
         found = f"{len(self.failures)} failures" if len(self.failures) > 1 else "1 failure"
-        ended = {"": "", "time_budget": ", out of time", "failure": ""}[self.stopped]
+        ended = {"": "", "time_budget": ", out of time", "failure": "", "interrupted": ", interrupted"}[self.stopped]
         basis = f"{self.states} states" if self.observed else "acknowledgements only"
+        merged = ""
+        if self.merging is not None:
+            merged = f" ({self.merging.played} played, {self.merging.audited} of them as an audit)"
+        notes = "".join(f"; {note}" for note in self.notes)
         return (
-            f"<Exploration: {self.schedules} of {self.total} schedules, {self.deliveries} deliveries, {basis}, "
-            f"{found if self.failures else 'no failure'}{ended}>"
+            f"<Exploration: {self.schedules} of {self.total} schedules{merged}, {self.deliveries} deliveries, {basis}, "
+            f"{found if self.failures else 'no failure'}{ended}{notes}>"
         )
 
 
@@ -155,10 +212,12 @@ class Progress:
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener if listener is not None else _terminal_line()
         self._shown = stopwatch()
+        self._steps = 0
 
     def step(self, exploration: Exploration) -> None:
         """Report that one more schedule was played."""
-        if self._listener is not None and exploration.schedules % _EVERY == 0:
+        self._steps += 1
+        if self._listener is not None and self._steps % _EVERY == 0:
             now = stopwatch()
             if now - self._shown >= _INTERVAL:
                 self._shown = now

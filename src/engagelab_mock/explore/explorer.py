@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.app_clock import AppClock
 from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.probe import ProbeOptions, check_probe, needs_async
-from engagelab_mock.delivery.retry import RetryPolicy, retry_policy
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.delivery.probe import check_probe, needs_async
+from engagelab_mock.delivery.retry import retry_policy
+from engagelab_mock.errors import EngageLabMockError, HiddenState, UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.baseline import SETTLES, Baselines, whole
 from engagelab_mock.explore.exploration import (
@@ -27,7 +27,6 @@ from engagelab_mock.explore.exploration import (
 from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
-    check_invariants,
     compares,
     converges,
     meaning_invariants,
@@ -36,95 +35,26 @@ from engagelab_mock.explore.invariants import (
     unrecognised,
 )
 from engagelab_mock.explore.lifecycle import lifecycle_with
+from engagelab_mock.explore.merge import CannotMerge, Search
+from engagelab_mock.explore.options import (
+    AUDIT,
+    Explored,
+    ExploreOptions,
+    check_explore_options,
+    check_invariants,
+    chosen_schedules,
+    merges,
+)
 from engagelab_mock.explore.player import Played, Player, text_of
 from engagelab_mock.explore.schedule import Schedule
-from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in, shrink
+from engagelab_mock.explore.schedules import Schedules, shrink
+from engagelab_mock.explore.snapshots import Snapshots
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
     from engagelab_mock.protocol.events import Event
     from engagelab_mock.service.engine import Engine
-
-#: What `explore` takes: lifecycles as `schedules` takes them, or schedules.
-Explored = LifecycleChoice | Schedule | Iterable[Schedule]
-
-
-class ExploreOptions(ProbeOptions, total=False):
-    """Hold the options of an exploration; every key is optional.
-
-    If `reset` is given, it is called before every schedule, and all schedules are about the same message. Without it,
-    each is about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are in `ProbeOptions`.
-    """
-
-    #: The invariants that must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
-    invariants: Sequence[Invariant] | Invariant | None
-    #: Whether to deliver the events in every order, or only in the lifecycle's order.
-    orderings: bool
-    #: The maximum number of events that are delivered a second time. Default: 1.
-    duplicates: int
-    #: Whether to also put several events into one callback, in every possible way.
-    batchings: bool
-    #: The faults that are applied to one delivery of a schedule: "at-least-once", or a list of names. Default: none.
-    faults: FaultsChoice
-    #: The maximum number of schedules to play.
-    limit: int | None
-    #: The maximum time to spend, in seconds. The schedule under way is finished.
-    time_budget: float | None
-    #: When to send a callback again that was not acknowledged, as in `send`. Default: never.
-    retry: RetryPolicy | Sequence[float] | None
-    #: Whether to raise the first failure. Default: True.
-    check: bool | None
-
-
-def check_explore_options(given: ExploreOptions) -> None:
-    """Raise `UnknownName` for a misspelt option of `explore`.
-
-    >>> check_explore_options({"duplicates": 1})
-    """
-    for name in given:
-        if name not in ExploreOptions.__annotations__:
-            raise UnknownName("argument", name, ExploreOptions.__annotations__, where="explore")
-
-
-def chosen_schedules(
-    token: str | None, chosen: Sequence[Explored], options: ExploreOptions
-) -> Schedules | list[Schedule]:
-    """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
-
-    >>> chosen_schedules("eg1:plan", ["verified"], {})
-    [<Schedule eg1:plan>]
-    >>> chosen_schedules(None, ["verified"], {"duplicates": 0})
-    <Schedules: 24 of 24>
-    """
-    if token is not None:
-        return [Schedule.parse(token)]
-    if len(chosen) == 1 and isinstance(chosen[0], Schedules):
-        return chosen[0]
-    given: list[Schedule] = []
-    lifecycles: list[LifecycleChoice] = []
-    for each in chosen:
-        several = schedules_in(each)
-        if several is None:
-            lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses arguments that are not lifecycles
-        else:
-            given.extend(several)
-    if given and lifecycles:
-        raise UsageError(
-            "give lifecycles or schedules, not both",
-            where="explore",
-            hint="schedules('verified') makes the schedules of a lifecycle",
-        )
-    if given:
-        return given[: options.get("limit")]
-    return schedules(
-        *lifecycles,
-        orderings=options.get("orderings", True),
-        duplicates=options.get("duplicates", 1),
-        batchings=options.get("batchings", False),
-        faults=options.get("faults"),
-        limit=options.get("limit"),
-    )
 
 
 async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: ExploreOptions) -> Exploration:
@@ -184,6 +114,9 @@ class _Explorer:
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
+        self._ends: float | None = None
+        #: How many attempts were made up to the end of the last playing that was judged.
+        self._sent = 0
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._baselines = Baselines(self._player)
@@ -200,34 +133,28 @@ class _Explorer:
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
         self._player = self._made_player(journal=Journal(limit=1), clock=clock)
         self._baselines = Baselines(self._player)
-        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None)
+        exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         state.explorations.append(exploration)
         progress = Progress(state.progress)
-        ends = None if self._budget is None else stopwatch() + self._budget
-        seen: set[str] = set()
+        self._ends = None if self._budget is None else stopwatch() + self._budget
+        search = self._search(plan)
         try:
-            for schedule in plan:
-                if ends is not None and stopwatch() >= ends:
-                    exploration.stopped = "time_budget"
-                    break
-                played, violation = await self._judged(io, schedule)
-                exploration.schedules += 1
-                exploration.deliveries += len(played.records)
-                exploration.states = len(self._states)
-                progress.step(exploration)
-                if violation is None:
-                    continue
-                number = exploration.schedules
-                first = violation.invariant not in seen
-                seen.add(violation.invariant)
-                failure = await self._failure(io, played, violation, number, len(plan), reduce=first)
-                exploration.failures.append(failure)
-                if self._check:
-                    exploration.stopped = "failure"
-                    break
+            try:
+                await self._judge_all(io, exploration, plan, search, progress)
+            except (CannotMerge, HiddenState) as error:
+                await self._baselines.check_reset(io)
+                if isinstance(error, HiddenState) and self._options.get("merge") is True:
+                    raise
+                exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
+                exploration.failures.clear()
+                await self._judge_all(io, exploration, plan, None, progress)
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
+        except KeyboardInterrupt as stop:
+            exploration.stopped = "interrupted"
+            stop.add_note(repr(exploration))
+            raise
         finally:
             progress.end(exploration)
         if exploration.failures:
@@ -240,6 +167,55 @@ class _Explorer:
         if self._check:
             exploration.assert_ok()
         return exploration
+
+    def _search(self, plan: Sequence[Schedule] | Schedules) -> Search | None:
+        """Return the search that merges equal states; None if every schedule is to be played."""
+        observed = self._probe.observe is not None
+        if not isinstance(plan, Schedules) or not merges(
+            self._options, plan, self._invariants, observed=observed, check=self._check
+        ):
+            return None
+        audit, seed = self._options.get("audit", AUDIT), self._engine.seed
+        return Search(plan, self._player, self._invariants, audit=audit, seed=seed)
+
+    async def _judge_all(
+        self,
+        io: Io,
+        exploration: Exploration,
+        plan: Sequence[Schedule] | Schedules,
+        search: Search | None,
+        progress: Progress,
+    ) -> None:
+        """Judge every schedule: play it, or let the search predict it; stop at a failure, or when the time is up."""
+        __tracebackhide__ = True
+        exploration.schedules = judged = 0
+        exploration.merging = None if search is None else search.merging
+        for schedule in plan if search is None else search:
+            if self._ends is not None and stopwatch() >= self._ends:
+                exploration.stopped = "time_budget"
+                break
+            sent = self._player.sent
+            if search is not None:
+                first = await search.begin(io, schedule)
+                self._baselines.first = self._baselines.first or first
+                judged = search.represented
+            played, violation = await self._judged(io, schedule)
+            judged += 1
+            exploration.schedules = min(judged, exploration.total)
+            exploration.deliveries += self._sent - sent
+            exploration.states = len(self._states)
+            progress.step(exploration)
+            if violation is not None:
+                await self._fail(io, exploration, played, violation)
+                if self._check:
+                    exploration.stopped = "failure"
+                    break
+            if search is not None:
+                await search.learn(io, played)
+        if search is not None:
+            if exploration.stopped != "failure":
+                exploration.schedules = search.represented
+            exploration.notes += search.notes(self._invariants)
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -262,7 +238,10 @@ class _Explorer:
 
     def _made_player(self, *, journal: Journal, clock: Any) -> Player:
         given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
-        return Player(*given, journal=journal, clock=clock, number=self._engine.exploring.count, retry=retry)
+        pair = (self._options.get("snapshot"), self._options.get("restore"))
+        snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
+        number = self._engine.exploring.count
+        return Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
 
     def _chosen_invariants(self, given: object) -> list[Invariant]:
         observed = self._probe.observe is not None
@@ -302,6 +281,7 @@ class _Explorer:
         """
         __tracebackhide__ = True
         played = await self._player.play(io, schedule)
+        self._sent = self._player.sent
         self._baselines.first = self._baselines.first or played
         if played.observed:
             shows = False
@@ -355,14 +335,12 @@ class _Explorer:
         last = played.records[-1] if played.records else None
         return Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
 
-    async def _failure(
-        self, io: Io, played: Played, violation: Violation, number: int, total: int, *, reduce: bool
-    ) -> Failure:
-        """Return the failure; if it is to be reduced, with the smallest schedule that fails by the same invariant."""
+    async def _fail(self, io: Io, exploration: Exploration, played: Played, violation: Violation) -> None:
+        """Enter a failure. The first of each invariant is reduced to the smallest schedule that fails by it."""
         __tracebackhide__ = True
         found = played.schedule
         smallest, repeatable = (played, violation), True
-        if reduce:
+        if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
             await self._baselines.check_reset(io)
@@ -378,15 +356,16 @@ class _Explorer:
             repeatable = await fails(found)
             if repeatable and self._engine.exploring.replaying is None:
                 await shrink(found, fails)
-        return Failure(
+        failure = Failure(
             schedule=smallest[0].schedule,
             found=found,
             violation=smallest[1],
             played=smallest[0],
-            number=number,
-            total=total,
+            number=exploration.schedules,
+            total=exploration.total,
             repeatable=repeatable,
         )
+        exploration.failures.append(failure)
 
 
 def _name(invariant: Invariant) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engagelab_mock.errors import NothingObserved, UsageError
+from engagelab_mock.errors import NothingObserved
 from engagelab_mock.explore.baseline import differing_leaves, noise, nothing_recognised, wrong_leaves
 from engagelab_mock.explore.exploration import Violation
 from engagelab_mock.explore.lifecycle import labels_of
@@ -32,6 +32,7 @@ class _Invariant:
         recognises: Callable[[Played], bool] | None = None,
         seeks: object = None,
         causes: Sequence[str] | None = None,
+        rank: Callable[[Any], int | None] | None = None,
     ) -> None:
         self.__name__ = name
         #: Whether it needs the result of in-order delivery.
@@ -41,6 +42,8 @@ class _Invariant:
         #: The part of the state that it judges, and the statuses that change it, for an error if no state has the part.
         self.seeks = seeks or part
         self.causes = tuple(causes or ())
+        #: Returns the rank of a state, if the greatest rank so far decides. Else a single step or state decides.
+        self.rank = rank
         self._judge = judge
 
     def __call__(self, played: Played) -> Violation | None:
@@ -92,12 +95,15 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
         alike = entry if isinstance(entry, (set, frozenset, tuple, list)) else [entry]
         ranks.update((state, rank) for state in alike)
 
+    def rank_of(after: Any) -> int | None:
+        state = take(after)
+        return ranks.get(state) if isinstance(state, (str, Hashable)) else None
+
     def judge(played: Played) -> Violation | None:
         for message in range(len(played.messages)):
             highest, best = -1, None
             for record, after in _changes(played, message):
-                state = take(after)
-                rank = ranks.get(state) if isinstance(state, (str, Hashable)) else None
+                state, rank = take(after), rank_of(after)
                 if rank is not None and rank < highest:
                     what = f"the state goes back from {best!r} to {state!r}"
                     return Violation(invariant="never_regresses", what=what, record=record, before=best, after=state)
@@ -106,10 +112,10 @@ def never_regresses(part: Part = None, *, order: Sequence[Any] = PROGRESS) -> In
         return None
 
     def recognises(played: Played) -> bool:
-        states = [take(after) for message in range(len(played.messages)) for _, after in _changes(played, message)]
-        return any(state is not None and isinstance(state, Hashable) and state in ranks for state in states)
+        messages = range(len(played.messages))
+        return any(rank_of(after) not in {None, -1} for each in messages for _, after in _changes(played, each))
 
-    return _Invariant("never_regresses", judge, recognises=recognises)
+    return _Invariant("never_regresses", judge, recognises=recognises, rank=rank_of)
 
 
 def exactly_once(effect: Part, *, when: Statuses | None = None) -> Invariant:
@@ -270,6 +276,15 @@ def needs_state(invariant: Invariant) -> bool:
     return isinstance(invariant, _Invariant)
 
 
+def rank(invariant: Invariant, state: Any) -> int | None:
+    """Return the rank of a message's state, if the invariant judges by the greatest rank so far.
+
+    >>> rank(never_regresses(order=["sent", "delivered"]), "delivered"), rank(converges(), "delivered")
+    (1, None)
+    """
+    return invariant.rank(state) if isinstance(invariant, _Invariant) and invariant.rank is not None else None
+
+
 def compares(invariant: Invariant) -> bool:
     """Tell whether an invariant may need the result of in-order delivery; an invariant of the user may.
 
@@ -277,30 +292,6 @@ def compares(invariant: Invariant) -> bool:
     (True, False)
     """
     return not isinstance(invariant, _Invariant) or invariant.compares
-
-
-def check_invariants(given: object) -> list[Invariant]:
-    """Return invariants as a list, or raise `UsageError` for anything else.
-
-    >>> check_invariants(converges())
-    [converges()]
-    """
-    several = [given] if callable(given) else given
-    if isinstance(several, str) or not isinstance(several, Collection):
-        raise UsageError(f"invariants is a list, not {given!r:.100}", where="invariants", hint="[converges()]")
-    for invariant in several:
-        if not callable(invariant):
-            raise UsageError(f"an invariant is a callable, not {invariant!r:.100}", where="invariants")
-        if invariant in _MAKERS:
-            raise UsageError(
-                f"{invariant.__name__} is not an invariant until it is called",
-                where="invariants",
-                hint=f"{invariant.__name__}()",
-            )
-    return list(several)
-
-
-_MAKERS = (converges, never_regresses, exactly_once, idempotent, eventually)
 
 
 # Concrete types first: a check against an abstract one takes much longer, and these run after every schedule.

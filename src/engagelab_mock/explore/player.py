@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from engagelab_mock.errors import StateNotSettled, reduce_struct
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import Script, labels_of
 from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.snapshots import Sent, Snapshots, not_restored
 from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
@@ -146,8 +147,9 @@ class Baseline(msgspec.Struct, eq=False):
     played: Played
     #: A second playing: values that differ between the two are not compared. None until a state differs.
     again: Played | None = None
-    #: All events of the lifecycles in order. It shows which values count updates.
+    #: All events of the lifecycles in order, and in the opposite order. They show which values count updates.
     whole: Played | None = None
+    back: Played | None = None
 
 
 class Player:
@@ -168,6 +170,7 @@ class Player:
         clock: Any,
         number: int,
         retry: RetryPolicy = NO_RETRY,
+        snapshots: Snapshots | None = None,
     ) -> None:
         #: The clock's time at which the player was made.
         self.started: float = clock.time()
@@ -178,6 +181,8 @@ class Player:
         self._app_clock = app_clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
         nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
+        #: Whether the app reads the clock of the schedules.
+        self._clock_moves = app_clock.can_be_set or self._receiver.signature_clock == "virtual"
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
         signs_by = clock if app_clock.can_be_set else engine.clock
         self._sender = Sender(
@@ -195,35 +200,61 @@ class Player:
         self._due: list[tuple[float, int, _Placed | None]] = []
         self._entered = count()
         self._last: Played | None = None
+        #: How many attempts were made.
+        self.sent = 0
+        self._snapshots = snapshots
+        #: The script whose messages the snapshots are about.
+        self._saved_for: Script | None = None
 
     async def play(self, io: Io, schedule: Schedule) -> Played:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
-        probe = self.probe
         await self._app_clock.keep(io, self._clock.time())
-        await probe.reset_app(io)
-        script = self._script(schedule)
-        messages = script.messages
-        for message in messages if probe.prepare is not None else ():
-            await probe.prepare_message(io, message)
-        seen = probe.observe is not None
-        initial = await self.look(io, messages, None) if seen else None
-        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
-        for index, step in enumerate(schedule.steps):
-            if step.delay:
+        script, snapshots = self._script(schedule), self._snapshots
+        steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
+        sent = [] if snapshots is None else [(index, step.events, step.fault, step.delay) for index, step in steps]
+        played, done = await self._begun(io, schedule, script, sent)
+        for place, (index, step) in enumerate(steps[done:], done):
+            if step.delay and (not place or steps[place - 1][0] != index):
                 self._enter(step.delay, None)
                 await self._run_due(io, played)
             callback_events, body, message_id = script.content(step.events)
-            if not callback_events:
-                continue
-            faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
-            for _ in range(step.repeat):
+            if callback_events:
+                faults, retry = self._struck_by(step) if step.fault else ((), self._retry)
                 delivery = Delivery(self._receiver, callback_events, body, message_id, retry, faults)
                 await self._attempt(io, played, (index, step.events, delivery))
+            # A pending retry belongs to one playing, and so does a delay.
+            if snapshots is not None and not self._due and not any(each.delay for _, each in steps[: place + 1]):
+                await snapshots.save(io, sent[: place + 1], played.initial, played.records)
         if self._due:
             await self._run_due(io, played)
-        probe.check_seen()
+        self.probe.check_seen()
         return played
+
+    async def _begun(self, io: Io, schedule: Schedule, script: Script, sent: Sequence[Sent]) -> tuple[Played, int]:
+        """Bring the app to the beginning of a schedule, or to where an earlier one had sent the same callbacks.
+
+        Return the playing, and the number of these callbacks.
+        """
+        __tracebackhide__ = True
+        probe, snapshots, messages = self.probe, self._snapshots, script.messages
+        seen = probe.observe is not None
+        if snapshots is not None and script is self._saved_for and (saved := await snapshots.go_back(io, sent)):
+            self._last = played = Played(schedule, self._receiver, messages, saved.initial, list(saved.records), seen)
+            if seen and (state := await self.look(io, messages, played.final)) is not played.final:
+                raise not_restored(played.final, state)
+            return played, len(saved.sent)
+        if snapshots is not None:
+            await snapshots.start_again(io)
+            self._saved_for = script
+        await probe.reset_app(io)
+        for message in messages if probe.prepare is not None else ():
+            await probe.prepare_message(io, message)
+        initial = await self.look(io, messages, None) if seen else None
+        self._last = played = Played(schedule, self._receiver, messages, initial, [], seen)
+        if snapshots is not None:
+            await snapshots.save(io, (), initial, ())
+        return played, 0
 
     def use_events(self, schedule: Schedule, events: Mapping[str, Event]) -> None:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
@@ -236,7 +267,7 @@ class Player:
         script = self._scripts.get(names)
         if script is None or script.now != self._now():
             script = self._new_script(schedule, script.own_events if script else {}, script)
-            if self.probe.reset is not None:
+            if not self.new_messages:
                 self._scripts[names] = script
         return script
 
@@ -253,8 +284,12 @@ class Player:
 
         Without them, an app that reads the wall clock would see events of the future.
         """
-        moves = self._app_clock.can_be_set or self._receiver.signature_clock == "virtual"
-        return float(self._clock.time()) if moves else self.started
+        return float(self._clock.time()) if self._clock_moves else self.started
+
+    @property
+    def new_messages(self) -> bool:
+        """Tell whether each schedule is about new messages, because nothing brings the app back."""
+        return self.probe.reset is None and self._snapshots is None
 
     @property
     def last_state(self) -> Any:
@@ -281,6 +316,11 @@ class Player:
             else "wait_idle returned before the app's work was done",
         )
 
+    async def let_pass(self, io: Io, seconds: float) -> None:
+        """Run a virtual clock that the app reads by some seconds; the times of later playings differ by as much."""
+        if self._clock_moves:
+            await self._reach(io, self._clock.time() + seconds)
+
     async def look(self, io: Io, messages: tuple[Message, ...], before: Any) -> Any:
         """Return a message's state, or a tuple of the states of several; `before` itself if it is unchanged."""
         probe = self.probe
@@ -298,6 +338,7 @@ class Player:
         probe, messages = self.probe, played.messages
         if probe.set_time is not None:
             await self._app_clock.keep(io, self._clock.time())
+        self.sent += 1
         attempt = await self._sender.attempt(io, delivery)
         before = after = records[-1].after if records else played.initial
         if probe.wait_idle is not None:

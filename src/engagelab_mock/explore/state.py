@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sized
 from decimal import Decimal
 from enum import Enum
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -128,6 +129,23 @@ def state_of(snapshot: Snapshot, message: Message) -> State:
     found: dict[Path, list[Any]] = {}
     _gather(snapshot.value, (), message, found)
     return {path: tuple(sorted(values, key=repr)) if EACH in path else values[0] for path, values in found.items()}
+
+
+def shape_of(value: Any, leaf: Callable[[Path, Any], Any], path: Path = ()) -> Any:
+    """Return plain data as nested tuples, in its order, with the result of `leaf` for each single value.
+
+    Texts that hold JSON or several entries are taken apart, as in `state_of`.
+
+    >>> shape_of({"log": ["sent", "plan"], "at": 7}, lambda path, value: (dotted(path), value))
+    (('at', ('at', 7)), ('log', (('log.*', 'sent'), ('log.*', 'plan'))))
+    """
+    value = _parsed(value) if isinstance(value, str) else value
+    if isinstance(value, dict):
+        named = sorted(((str(key), each) for key, each in value.items()), key=itemgetter(0))
+        return tuple([(name, shape_of(each, leaf, (*path, name))) for name, each in named])
+    if isinstance(value, list):
+        return tuple([shape_of(each, leaf, (*path, EACH)) for each in value])
+    return leaf(path, value)
 
 
 def differing(one: State, other: State) -> set[Path]:
@@ -303,12 +321,29 @@ def _entries(text: str) -> Any:
     return entries if len(entries) > 1 else text
 
 
-def _impersonal(value: Any, message: Message) -> Any:
+def without_id(value: Any, message: Message) -> Any:
+    """Return a single value, with the message's id and recipient replaced by placeholders.
+
+    >>> without_id("17: sent", Message(id="17", to="+6591234567"))
+    'ID: sent'
+    """
     if isinstance(value, str):
-        own = value.replace(message.id, "ID").replace(message.to, "TO").replace(message.to.lstrip("+"), "TO")
-        return _TIMES.sub(_TIME, own)
-    if type(value) is int and str(value) == message.id:
-        return "ID"
+        return value.replace(message.id, "ID").replace(message.to, "TO").replace(message.to.lstrip("+"), "TO")
+    return "ID" if type(value) is int and str(value) == message.id else value
+
+
+def without_time(value: Any) -> Any:
+    """Return a single value, with times replaced by a placeholder.
+
+    >>> without_time("sent at 2026-01-02T03:04:05Z"), without_time(1.7e9), without_time(7)
+    ('sent at TIME', 'TIME', 7)
+    """
+    if isinstance(value, str):
+        return _TIMES.sub(_TIME, value)
     if isinstance(value, (int, float)) and any(_FIRST <= value / unit < _LAST for unit in (1, 1e3, 1e6, 1e9)):
         return _TIME
     return value
+
+
+def _impersonal(value: Any, message: Message) -> Any:
+    return without_time(without_id(value, message))

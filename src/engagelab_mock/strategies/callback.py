@@ -18,9 +18,9 @@ from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import NothingObserved, ProbeFailed, ScheduleFailed, StateNotSettled, UsageError
 from engagelab_mock.explore.exploration import Failure
-from engagelab_mock.explore.explorer import ExploreOptions
 from engagelab_mock.explore.invariants import Invariant, converges
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
+from engagelab_mock.explore.options import ExploreOptions
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, check_faults
 from engagelab_mock.messages.catalogue import CATALOGUE

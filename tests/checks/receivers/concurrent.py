@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from engagelab_mock import Attempt, Event
+from engagelab_mock import Attempt, Event, Fault
 from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.correct import CorrectReceiver, Incoming
 from tests.checks.receivers.mutant import Mutant
@@ -76,10 +76,10 @@ def let_them_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell the receivers when a check sends callbacks at once."""
     send = Trial.send_together
 
-    def send_together(trial: Trial, callbacks: Sequence[Sequence[Event]]) -> list[Attempt]:
+    def send_together(trial: Trial, callbacks: Sequence[Sequence[Event]], *faults: Fault) -> list[Attempt]:
         Together.now = Together(len(callbacks))
         try:
-            return send(trial, callbacks)
+            return send(trial, callbacks, *faults)
         finally:
             Together.now = None
 

@@ -141,7 +141,8 @@ class TakesTheSameStatusOfARecipientForADuplicate(CorrectReceiver):
     def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
         db.execute("CREATE TABLE IF NOT EXISTS known (message_id TEXT, event TEXT PRIMARY KEY)")
         data = row["status"].get("status_data")
-        parts = {name: data.get(name) for name in ("template_key", "current_send_channel")} if data else {}
+        names = ("template_key", "current_send_channel")
+        parts = {name: data.get(name) for name in names} if isinstance(data, dict) else {}
         event = json.dumps(
             [row.get("to"), row.get("itime"), row["status"].get("message_status"), parts], sort_keys=True
         )

@@ -186,7 +186,7 @@ class KeepsTheRankInMemory(NamesItsWorker):
 
 
 #: All other checks: their result depends on the worker that a connection reaches, or they wait for each effect.
-_OTHERS = ("A*", "B*", "C0*", "C1*", "C25", "D*", "E*", "F*")
+_OTHERS = ("A*", "B*", "C0*", "C1*", "C2[0-5]", "D*", "E*", "F*")
 
 MUTANTS = [
     Mutant("B27", KnowsNoncesInMemory, over=("http",), serve=restartable),

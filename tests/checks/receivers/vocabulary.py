@@ -37,6 +37,15 @@ class PassesOverUnknownCodes(CorrectReceiver):
             super().apply_status(db, row)
 
 
+class PassesOverCodesThatAreNotInTheTable(CorrectReceiver):
+    """Know the reasons of a failed delivery that the vendor's table has, and lose the rows with any other code."""
+
+    def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
+        code = row["status"].get("error_code", 0)
+        if code == 0 or (5000 < code <= 5020 and code in _REASONS):
+            super().apply_status(db, row)
+
+
 class KnowsTheCodesOfTheDocument(CorrectReceiver):
     def apply_status(self, db: sqlite3.Connection, row: dict[str, Any]) -> None:
         {0: "", 5001: "the sender's settings", 5999: "other"}[row["status"].get("error_code", 0)]
@@ -177,6 +186,7 @@ MUTANTS = [
     Mutant("D20", KeepsThreePlaces),
     Mutant("D22", KnowsEveryCode),
     Mutant("D22", PassesOverUnknownCodes),
+    Mutant("D22", PassesOverCodesThatAreNotInTheTable),
     Mutant("D22", KnowsTheCodesOfTheDocument),
     Mutant("D22", ValidatesCodes),
     Mutant("D23", KnowsEveryChannel),

@@ -1,0 +1,173 @@
+"""The options of an exploration, and the schedules that they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Literal
+
+from engagelab_mock.delivery.probe import ProbeOptions
+from engagelab_mock.delivery.retry import RetryPolicy
+from engagelab_mock.errors import UnknownName, UsageError
+from engagelab_mock.explore.invariants import (
+    Invariant,
+    converges,
+    eventually,
+    exactly_once,
+    idempotent,
+    needs_state,
+    never_regresses,
+)
+from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
+
+#: How many predicted schedules are played as an audit, unless the caller gives a number.
+AUDIT = 20
+#: States are merged by default if there are more deliveries than this.
+_MANY = 1_000
+
+#: What `explore` takes: lifecycles as `schedules` takes them, or schedules.
+Explored = LifecycleChoice | Schedule | Iterable[Schedule]
+
+
+class ExploreOptions(ProbeOptions, total=False):
+    """Hold the options of an exploration; every key is optional.
+
+    If `reset` is given, it is called before every schedule, and all schedules are about the same message. Without it,
+    each is about a new message. The other options of a probe (`observe`, `prepare`, `wait_idle`) are in `ProbeOptions`.
+    """
+
+    #: The invariants that must hold in every schedule. Default: `converges()` for a receiver with an `observe`.
+    invariants: Sequence[Invariant] | Invariant | None
+    #: Whether to deliver the events in every order, or only in the lifecycle's order.
+    orderings: bool
+    #: The maximum number of events that are delivered a second time. Default: 1.
+    duplicates: int
+    #: Whether to also put several events into one callback, in every possible way.
+    batchings: bool
+    #: The faults that are applied to one delivery of a schedule: "at-least-once", or a list of names. Default: none.
+    faults: FaultsChoice
+    #: Whether the events of all lifecycles are interleaved, as those of several messages. Default: only the events of a
+    #: lifecycle that is given twice.
+    together: bool
+    #: The maximum number of schedules to play.
+    limit: int | None
+    #: Whether to play only the schedules that reach new states: "auto", the default, does for over 1,000 deliveries.
+    merge: bool | Literal["auto"]
+    #: How many of the schedules that merging predicts are played as well. Default: 20.
+    audit: int
+    #: Whether the invariants need every schedule. Then no states are merged.
+    history: bool
+    #: Saves the app's data and returns what `restore` needs. With both, equal beginnings are not played again.
+    snapshot: Callable[[], Any] | None
+    #: Takes what `snapshot` returned, any number of times, and brings that data back.
+    restore: Callable[[Any], Any] | None
+    #: The maximum time to spend, in seconds. The schedule under way is finished.
+    time_budget: float | None
+    #: When to send a callback again that was not acknowledged, as in `send`. Default: never.
+    retry: RetryPolicy | Sequence[float] | None
+    #: Whether to raise the first failure. Default: True.
+    check: bool | None
+
+
+def check_explore_options(given: ExploreOptions) -> None:
+    """Raise `UnknownName` for a misspelt option of `explore`.
+
+    >>> check_explore_options({"duplicates": 1})
+    """
+    for name in given:
+        if name not in ExploreOptions.__annotations__:
+            raise UnknownName("argument", name, ExploreOptions.__annotations__, where="explore")
+    merge: object = given.get("merge", "auto")
+    audit: object = given.get("audit", 0)
+    if not isinstance(merge, bool) and merge != "auto":
+        raise UsageError(f"merge is True, False or 'auto', not {merge!r:.100}", where="merge")
+    if isinstance(audit, bool) or not isinstance(audit, int) or audit < 0:
+        raise UsageError(f"audit is a number of schedules, not {audit!r:.100}", where="audit", hint="audit=20")
+    for name, other in (("snapshot", "restore"), ("restore", "snapshot")):
+        if not callable(given.get(name, print)):
+            raise UsageError(f"{name} must be callable, {given.get(name)!r:.100} is not", where=name)
+        if given.get(name) is not None and given.get(other) is None:
+            raise UsageError(f"{name} needs {other}", where=name, hint=f"give both, or neither; {other}=…")
+
+
+def merges(
+    options: ExploreOptions, plan: Schedules, invariants: Sequence[Invariant], *, observed: bool, check: bool
+) -> bool:
+    """Tell whether an exploration merges equal states. By default, it does if that saves time and loses no result.
+
+    >>> merges({"merge": True}, schedules("verified"), [], observed=True, check=True)
+    True
+    """
+    merge = options.get("merge", "auto")
+    if merge is True and not observed:
+        hint = "observe=lambda message_id: Message.get(message_id).status"
+        raise UsageError("merge compares the states, and this receiver has no observe", where="merge", hint=hint)
+    if options.get("history") or not merge:
+        return False
+    lossless = observed and check and all(map(needs_state, invariants))
+    return merge is True or (lossless and plan.deliveries > _MANY)
+
+
+def chosen_schedules(
+    token: str | None, chosen: Sequence[Explored], options: ExploreOptions
+) -> Schedules | list[Schedule]:
+    """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
+
+    >>> chosen_schedules("eg1:plan", ["verified"], {})
+    [<Schedule eg1:plan>]
+    >>> chosen_schedules(None, ["verified"], {"duplicates": 0})
+    <Schedules: 24 of 24>
+    """
+    if token is not None:
+        return [Schedule.parse(token)]
+    if len(chosen) == 1 and isinstance(chosen[0], Schedules):
+        return chosen[0]
+    given: list[Schedule] = []
+    lifecycles: list[LifecycleChoice] = []
+    for each in chosen:
+        several = schedules_in(each)
+        if several is None:
+            lifecycles.append(each)  # type: ignore[arg-type]  # `schedules` refuses arguments that are not lifecycles
+        else:
+            given.extend(several)
+    if given and lifecycles:
+        raise UsageError(
+            "give lifecycles or schedules, not both",
+            where="explore",
+            hint="schedules('verified') makes the schedules of a lifecycle",
+        )
+    if given:
+        return given[: options.get("limit")]
+    return schedules(
+        *lifecycles,
+        orderings=options.get("orderings", True),
+        duplicates=options.get("duplicates", 1),
+        batchings=options.get("batchings", False),
+        faults=options.get("faults"),
+        together=options.get("together", False),
+        limit=options.get("limit"),
+    )
+
+
+def check_invariants(given: object) -> list[Invariant]:
+    """Return invariants as a list, or raise `UsageError` for anything else.
+
+    >>> check_invariants(converges())
+    [converges()]
+    """
+    several = [given] if callable(given) else given
+    if isinstance(several, str) or not isinstance(several, Collection):
+        raise UsageError(f"invariants is a list, not {given!r:.100}", where="invariants", hint="[converges()]")
+    for invariant in several:
+        if not callable(invariant):
+            raise UsageError(f"an invariant is a callable, not {invariant!r:.100}", where="invariants")
+        if invariant in _MAKERS:
+            raise UsageError(
+                f"{invariant.__name__} is not an invariant until it is called",
+                where="invariants",
+                hint=f"{invariant.__name__}()",
+            )
+    return list(several)
+
+
+_MAKERS = (converges, never_regresses, exactly_once, idempotent, eventually)
