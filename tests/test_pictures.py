@@ -19,7 +19,7 @@ COMMITTED = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob
 SHOWN = [
     (page.relative_to(ROOT), alt, target)
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]+\.svg)\)", page.read_text(encoding="utf-8"))
 ]
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -32,6 +32,11 @@ T = TypeVar("T")
 #: How long the page may take to show something before the test is called stuck, in seconds.
 PATIENCE = 20.0
 
+#: Returns the width of the narrowest part of a row that has any text.
+NARROWEST = """
+const parts = [...document.querySelectorAll(".row > *")].filter((each) => each.textContent);
+return Math.min(400, ...parts.map((each) => each.getBoundingClientRect().width));
+"""
 #: The file axe.min.js of npm's axe-core; without it, its test is skipped.
 AXE = os.environ.get("ENGAGELAB_MOCK_TEST_AXE", "")
 
@@ -327,6 +332,7 @@ def test_it_is_usable_on_a_narrow_screen(scheme: str, page: Page, engagelab: Eng
             page.until(lambda: page.one("main").text)
             wide = browser.execute_script("return document.documentElement.scrollWidth")
             assert wide <= 400, view
+            assert browser.execute_script(NARROWEST) >= 20, view
         back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert back == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
     finally:
