@@ -72,7 +72,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
         r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
-        r"|virtual\.Companion)|explore\.(schedules\.Family|played\.Baseline|orders\.Trace|tape\.file\.(Head|Answer))"
+        r"|virtual\.Companion)|explore\.(families\.Family|graph\.StateGraph|played\.Baseline|orders\.Trace|tape\.file\.(Head|Answer))"
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
     # Names of types in the options' annotations. The text of each option explains its type.
@@ -81,7 +81,7 @@ nitpick_ignore_regex = [
     (
         r"py:class",
         r"(WSGIApplication|AsgiApp|SignatureClock|WSGIEnvironment|StartResponse|UnsetType|Wire|TransportFailure"
-        r"|Batching|Engine|Ledger|Messages|RestApi|Rules|ScenarioChoice|Store|Templates"
+        r"|Batching|Connection|Engine|Ledger|Messages|RestApi|Rules|ScenarioChoice|Store|Templates"
         r"|Contents|LifecycleChoice|FaultsChoice|Listener|Explored|Trial|Need|AbstractContextManager)",
     ),
 ]
