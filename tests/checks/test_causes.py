@@ -111,7 +111,7 @@ def test_the_place_of_a_null_character_is_named(place: str) -> None:
                 "D16",
                 "half a surrogate pair in custom_args: ",
                 "half a surrogate pair cannot be",
-                "Replace what cannot",
+                "Replace the characters that UTF-8 cannot",
             ),
         ),
         (

@@ -1,4 +1,4 @@
-"""Callbacks at once: what is lost, overwritten or blocked is found each time, and right receivers pass."""
+"""Callbacks at once: each loss, overwrite or block is found every time, and right receivers pass."""
 
 from __future__ import annotations
 

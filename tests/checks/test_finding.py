@@ -18,7 +18,7 @@ from tests.checks.receivers.ordering import KeepsWhatCameLast
 from tests.checks.receivers.store import Store
 from tests.checks.serving import SETTINGS, check_in_process, check_over_a_socket
 
-#: A schedule has no copies at once, no disconnect at a certain moment, and no `prepare` between callbacks.
+#: A schedule cannot have copies at once, a disconnect at a certain moment, or `prepare` between callbacks.
 NO_SCHEDULE = {"C02", "C04", "C13"}
 PLAYABLE = {*(f"C{number:02}" for number in range(1, 16)), "D01", "D02", "D03"} - NO_SCHEDULE
 

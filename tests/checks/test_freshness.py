@@ -1,4 +1,4 @@
-"""Many messages between an event and its duplicate: what is compared, and what there was no time for."""
+"""Many messages between an event and its duplicate: which are compared, and which there was no time for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def finding_of(app: InMemory, **options: Any) -> Finding:
 def test_an_event_that_is_recognised_after_many_others_passes(kind: type[InMemory]) -> None:
     finding = finding_of(kind())
     assert (finding.verdict, finding.warnings) == (Judgement.PASS, ())
-    # The other messages are counted, and not shown.
+    # The other messages are counted but not shown.
     assert len(finding.exchanges) <= 2 * 8
 
 

@@ -14,13 +14,13 @@ from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
 from tests.checks.serving import CORRECT, check_in_process, check_over_a_socket
 
-#: The checks of what a receiver says that its statuses mean; the correct one says nothing.
+#: The checks of the meanings that a receiver declares; the correct one declares nothing.
 MEANING = {"F01", "F02", "F03", "F04", "F05"}
 #: The checks of an app that can be restarted, or names its workers; `test_processes` has correct ones.
 PROCESSES = {"B27", "C25", "C26", "C27"}
 #: The checks that a transport cannot make.
 NOT_IN_PROCESS = {*PROCESSES, "A06", "B09", "C04", "E01", "E02", "E03", "E04", "E05", "E06", "E09", "E10"}
-#: An address that begins with http://127.0.0.1 has no certificate, and no name to resolve.
+#: An address that begins with http://127.0.0.1 has neither a certificate nor a name to resolve.
 NOT_OVER_A_SOCKET = {*PROCESSES, "B21", "C05", "E09", "E10"}
 
 #: The checks that send most: many copies, orders or rows. They take longer than all other checks together.

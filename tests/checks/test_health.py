@@ -62,7 +62,7 @@ class LimitsItsRate(PlainStatus):
 
 
 class LeaksConnections(PlainStatus):
-    """Give a connection back when a callback is accepted, and not when it is refused; the pool has 15."""
+    """Give a connection back only when a callback is accepted; the pool has 15."""
 
     taken = 0
 
@@ -220,7 +220,7 @@ def test_if_the_receiver_recovers_the_checks_go_on() -> None:
 
 
 class AcceptsForgeriesThenNothing(PlainStatus):
-    """Accept a forged callback, and no callback after it."""
+    """Accept a forged callback, and refuse all callbacks after it."""
 
     forged = False
 

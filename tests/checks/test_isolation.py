@@ -13,7 +13,7 @@ from tests.truth.receivers import SETTINGS, InMemory, PlainStatus
 
 
 class KnowsEventsByTheirSecond(PlainStatus):
-    """Take the same status in the same second for a duplicate, whatever the message."""
+    """Take the same status in the same second for a duplicate, even of another message."""
 
     def keep(self, db: Any, message_id: str, status: str, detail: str) -> None:
         key = str(self.row.get("itime")), status
@@ -26,7 +26,7 @@ class KnowsEventsByTheirSecond(PlainStatus):
 
 
 class CountsTheEventsOfASecond(KnowsEventsByTheirSecond):
-    """Show a number, and no status."""
+    """Show a number instead of a status."""
 
     def observe(self, message_id: str) -> Any:
         return {"progress": len(self.statuses.get(message_id, ""))}

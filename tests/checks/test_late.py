@@ -1,4 +1,4 @@
-"""Time passes for the app: what is found, what is right, and what must not be green."""
+"""Time passes for the app: faults are found, right receivers pass, and blind cases are not green."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class OnAClock(AppendOnlyLog):
         super().keep(db, message_id, status, detail)
 
     def forget(self) -> None:
-        """Forget what is old; the right receiver keeps everything."""
+        """Forget old events; the right receiver keeps everything."""
 
     def observe(self, message_id: str) -> Any:
         statuses = [entry["status"] for entry in super().observe(message_id)]

@@ -1,4 +1,4 @@
-"""Restarts and workers: right receivers pass, and nothing is green if it is not sure what was restarted or reached."""
+"""Restarts and workers: right receivers pass, and a check is green only if the restart or the worker is certain."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_what_one_of_several_workers_knows_is_found(workers: int, tmp_path: Path
     assert verdicts(check(KnowsEventsInMemory, tmp_path, workers=workers, only=["C27"])) == {"C27": "fail"}
 
 
-# --- Nothing is green without what it needs
+# --- A check is never green without its needs
 
 
 def test_without_restart_the_checks_are_skipped_and_say_why(tmp_path: Path) -> None:

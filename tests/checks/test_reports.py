@@ -46,7 +46,7 @@ def test_a_long_body_is_cut_and_its_length_told(report: Report) -> None:
     assert exchange["body"].endswith("(5904 bytes more)")
 
 
-# --- JUnit XML, by a strict schema: CI systems differ in what they forgive
+# --- JUnit XML, by a strict schema: CI systems differ in the errors that they forgive
 
 #: Each element: its required attributes, its optional attributes, its children, and whether it contains text.
 ELEMENTS: dict[str, tuple[set[str], set[str], set[str], bool]] = {
@@ -170,7 +170,7 @@ def test_states_are_json(state: Any, shown: Any) -> None:
     assert read["states"] == [{"message_id": "7", "before": None, "after": shown}]
 
 
-# --- SARIF, by the part of the 2.1.0 schema that the report uses: the same names, types and choices, and no others
+# --- SARIF, by the part of the 2.1.0 schema that the report uses: exactly the same names, types and choices
 
 
 def an_object(required: list[str] | None = None, **properties: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Signatures: receivers that refuse forgeries in unusual ways pass, and what is not seen is not passed."""
+"""Signatures: receivers that refuse forgeries in unusual ways pass, and a check that sees nothing does not."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_credentials_without_letters_have_no_other_case() -> None:
     finding = check(TakesAnyNumber(), "B18", authorization="12345").finding("B18")
     assert finding.verdict is Judgement.PASS
     sent = [value for exchange in finding.exchanges for name, value in exchange.headers if name == "Authorization"]
-    # Half of it is sent, and not shown.
+    # Half of it is sent but not shown.
     assert sent[:2] == ["not-the-credentials", "(as configured, but cut or in another case)"]
 
 

@@ -17,7 +17,7 @@ from tests.truth.receivers import SETTINGS, InMemory, OneStatus
 
 
 class KeepsNotes(OneStatus):
-    """Show the custom_args of a message, in a form of its own, and the text of the last reply."""
+    """Show the custom_args of a message, in another form, and the text of the last reply."""
 
     def __init__(self, form: Callable[[str], str] = str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Receivers that are right but unusual: how the checks find out what they are like, wait for them, and judge them."""
+"""Receivers that are right but unusual: how the checks learn their properties, wait for them, and judge them."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_states_that_differ_for_every_message_are_inconclusive() -> None:
 
 
 class OnlyVerified(OneStatus):
-    """Know whether the code was right, and no other status."""
+    """Know only whether the code was right."""
 
     def observe(self, message_id: str) -> Any:
         return {"verified": self.statuses.get(message_id) == "verified"}
@@ -229,7 +229,7 @@ class LosesVerified(PlainStatus):
             super().event(message_id, status, channel)
 
     def after_the_end(self) -> None:
-        """Acknowledge what is lost."""
+        """Acknowledge callbacks that are lost."""
 
 
 class RefusesVerified(LosesVerified):
@@ -248,7 +248,7 @@ def test_the_reason_says_what_happened_to_an_event_that_does_not_count(kind: typ
 
 
 class LastReply(KeepsReplies):
-    """Show the text of the last reply, and not how many there were."""
+    """Show the text of the last reply, without the number of replies."""
 
     def observe(self, message_id: str) -> Any:
         return {"status": self.statuses.get(message_id), "last": [*self.replies][-1:] if message_id == "0" else []}

@@ -33,7 +33,7 @@ def test_a_receiver_that_keeps_one_status_passes(kind: type[InMemory]) -> None:
 
 
 class OnlyBlocked(OneStatus):
-    """Keep failures by their codes: those after which a number is not tried again, and no others."""
+    """Keep failures by their codes: only those after which a number is not tried again."""
 
     def replaces(self, status: str, old: str | None) -> bool:
         code = self.row["status"]["error_code"]

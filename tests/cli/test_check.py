@@ -115,7 +115,7 @@ def test_a_failure_exits_1_and_is_shown_with_its_evidence(command: Command, forg
         rf"✗ 1 failed, 9 passed, {len(CHECKS) - 10} not selected: 1 of severity major or worse", lines[1]
     )
     assert re.fullmatch(
-        r"  sent in \d+\.\d s, and not taken back: \d+ callbacks about \d+ invented messages, and 1 ping", lines[3]
+        r"  sent in \d+\.\d s but not removed: \d+ callbacks about \d+ invented messages, and 1 ping", lines[3]
     )
     where = lines.index("  ✗ B17  A signature that was used before is refused with another body")
     assert lines[where + 1] == "      another body with a signature that was used before had an effect"
@@ -538,7 +538,7 @@ pid.write_text(str(subprocess.Popen([sys.executable, "-m", "tests.checks.receive
 
 
 class Restarted:
-    """An app in a process of its own; `command` kills it and starts it again in the background."""
+    """An app in a separate process; `command` kills it and starts it again in the background."""
 
     def __init__(self, kind: str, directory: Path) -> None:
         self.directory = directory
@@ -604,14 +604,14 @@ def test_a_restart_that_fails_ends_the_run(given: str, told: str, command: Comma
 
 
 BAD = [
-    ((), "UsageError", "URL: there is no address of a receiver to check"),
+    ((), "UsageError", "URL: the address of the receiver to check is missing"),
     (("http://127.0.0.1:9/", "--only", "B04,Z1"), "UnknownName", "only: unknown check 'Z1'"),
     (("http://127.0.0.1:9/", "--skip", "sig-misssing"), "UnknownName", "skip: unknown check 'sig-misssing'"),
     (("http://127.0.0.1:9/", "--suppress", "B17"), "UsageError", "'B17' comes without a reason"),
     (("http://127.0.0.1:9/", "--severity", "mayor"), "UsageError", "'mayor' is not one of"),
     (("http://127.0.0.1:9/", "--report", "pdf=x"), "UnknownName", "unknown kind of report 'pdf'"),
     (("http://127.0.0.1:9/", "--report", "html"), "UsageError", "'html' is not KIND=FILE"),
-    (("http://127.0.0.1:9/", "--report", "html=no/such/x.html"), "UsageError", "there is no directory"),
+    (("http://127.0.0.1:9/", "--report", "html=no/such/x.html"), "UsageError", "directory not found"),
     (
         ("http://127.0.0.1:9/", "--observe", "http://127.0.0.1/state"),
         "UsageError",

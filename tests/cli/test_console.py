@@ -1,4 +1,4 @@
-"""The console from the command line: left out, or opened in a browser."""
+"""The console from the command line: without it, or opened in a browser."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_serve_opens_it(spawn: Spawn, opened: Opened) -> None:
 def test_a_page_that_is_left_out_cannot_be_opened(command: Command) -> None:
     result = command("serve", "--port", "0", "--no-console", "--open")
     assert result.code == 2
-    assert "there is no page to open with --no-console" in result.err
+    assert "--no-console leaves no page to open" in result.err
 
 
 def test_without_a_browser_it_says_where_the_console_is(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ class ReadsTheFirstRow(Books):
 
 
 class KeepsHalfBodies(Books):
-    """Apply what can be read of a body before checking that the body is complete."""
+    """Apply the readable part of a body before checking that the body is complete."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))

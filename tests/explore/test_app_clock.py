@@ -220,7 +220,7 @@ def test_a_clock_that_stays_wrong_is_noted_on_the_failure_of_the_app() -> None:
 
 
 class Late(ReceiverMachine):
-    """Deliver with delays, to an app that refuses what is not signed by its own clock."""
+    """Deliver with delays, to an app that refuses callbacks not signed by its own clock."""
 
     delays = True
     app: Any

@@ -35,7 +35,7 @@ INVARIANTS = [converges(), never_regresses(), exactly_once("credits"), idempoten
 
 
 class OwnRowsOnly(NeverDedupes, LastWriteWins):
-    """It passes over messages that it did not send. What it does to its own is wrong twice."""
+    """It ignores messages that it did not send. Its work on the others is wrong twice."""
 
     def apply(self, rows: list[StatusEvent]) -> None:
         super().apply([row for row in rows if row.message_id in self.kept])
@@ -65,7 +65,7 @@ def test_an_app_that_shows_nothing_is_unusable_whatever_the_invariants(invariant
     with pytest.raises(NothingObserved, match="observe returned None before the first callback") as raised:
         explore(Receiver.wsgi(books, observe=books.kept.get), invariants=invariants, duplicates=1)
     assert "after each of plan, sent, delivered, verified" in str(raised.value)
-    assert "prepare, if the app passes over messages that it did not send" in raised.value.hint
+    assert "prepare, if the app ignores messages that it did not send" in raised.value.hint
     assert "wait_idle, if the app works after its answer" in raised.value.hint
 
 
@@ -362,7 +362,7 @@ def test_seconds_wait_until_the_work_is_done() -> None:
 
 def test_work_after_the_answer_is_named_without_wait_idle() -> None:
     works = WorksAtTheNextLook(Books(), 3)
-    with pytest.raises(StateNotSettled, match=r"the state changed from None to .* and no callback was sent") as raised:
+    with pytest.raises(StateNotSettled, match=r"the state changed from None to .* but no callback was sent") as raised:
         explore(Receiver.wsgi(works.app, observe=works.observe))
     assert "give wait_idle" in raised.value.hint
 
@@ -397,7 +397,7 @@ def test_a_reset_that_forgets_a_table_is_named(invariants: Any) -> None:
 
 
 class Unusual(Books):
-    """Right, with row numbers, times and versions beside the status."""
+    """Right, with row numbers, times and versions next to the status."""
 
     def __init__(self) -> None:
         super().__init__()

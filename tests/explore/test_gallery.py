@@ -167,7 +167,7 @@ def test_every_mutant_of_the_gallery_has_its_case() -> None:
 
 
 #: The lifecycles in which a bug of ordering by time shows, by what `msg_time` holds. If it moves, it is as good as
-#: `itime`, and neither fails while each event has a second of its own.
+#: `itime`, and neither fails while each event has its own second.
 ORDERED_BY_TIME: list[tuple[type[Orders], MsgTime, set[str]]] = [
     (mutants.OrdersByTime, "message", {SAME_SECOND}),
     (mutants.OrdersByTime, "event", {SAME_SECOND}),

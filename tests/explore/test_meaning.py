@@ -31,7 +31,7 @@ ALL_FAIL = "plan-sent_failed/whatsapp+1-sent_failed/sms+1"
 
 
 class Account(Books):
-    """Count what has happened to a message: credits and refunds once, and each wrong code."""
+    """Count the effects of a message: credits and refunds once, and each wrong code."""
 
     ranks = ("plan", "target_valid", "sent", "delivered", "read", "verified_failed", "verified_timeout", "verified")
 

@@ -189,7 +189,7 @@ def test_the_order_of_what_is_sent_again_matters() -> None:
 
 
 class MixesMessagesUp(Books):
-    """Apply each status once, whichever message it is about."""
+    """Apply each status once, even for another message."""
 
     def is_new(self, row: StatusEvent) -> bool:
         new = ("", row.name, "") not in self.seen
@@ -235,7 +235,7 @@ class CountsInSecret(Books):
         book["credits"] += row.name == "verified" and row.message_id in self.early
 
     def later(self, known: str | None, status: str) -> str | None:
-        # The status is the same in every order, so only the credits show what happened.
+        # The status is the same in every order, so only the credits differ.
         return "seen"
 
 
@@ -699,7 +699,7 @@ def test_a_large_graph_is_drawn_in_part(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_there_is_no_graph_without_merging() -> None:
     found = explore(Books(), duplicates=0, merge=False)
-    with pytest.raises(UsageError, match="there is no graph of the states: every schedule was played"):
+    with pytest.raises(UsageError, match="no graph of the states: every schedule was played"):
         found.graph()
     with pytest.raises(UsageError, match="did you mean 'mermaid'"):
         explore(Books(), duplicates=0).graph("mermiad")  # type: ignore[arg-type]  # what is tested

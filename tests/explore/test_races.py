@@ -1,4 +1,4 @@
-"""Races: handlers that run at the same time lead to what no order one after the other leads to."""
+"""Races: handlers that run at the same time reach states that no order one after the other reaches."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_the_loser_of_a_race_may_be_refused_if_the_callback_comes_again(store: S
 
 
 def append_only(db: Any, message_id: str, status: str) -> None:
-    """Write down every callback; what it means is computed when it is read."""
+    """Write down every callback; its meaning is computed when it is read."""
     racing.mark(db, f"{message_id}{status}")
     db.commit()
 
@@ -222,7 +222,7 @@ def test_an_unusual_receiver_is_clean(store: Store, handle: Handle) -> None:
 
 
 def test_values_that_differ_in_each_playing_are_not_compared(store: Store) -> None:
-    """A reference is made anew for each order."""
+    """A reference is made again for each order."""
     references: dict[str, str] = {}
 
     def observe(message_id: str) -> Any:
@@ -397,7 +397,7 @@ def test_a_connection_of_another_thread_is_named(store: Store) -> None:
         ({"preemptions": -1}, "preemptions is an integer from 0 to 10"),
         ({"duplicates": 1}, "duplicates makes schedules one delivery at a time"),
         ({"switch_points": "shop.load"}, "'shop.load' is not a list of names"),
-        ({"switch_points": ["shop.load"]}, "there is no function 'shop.load'"),
+        ({"switch_points": ["shop.load"]}, "function 'shop.load' not found"),
         ({"switch_points": [Store]}, "neither a Python function nor one of a C extension"),
         ({"switch_points": ["json.dumps"]}, "no handler called json.dumps"),
     ],

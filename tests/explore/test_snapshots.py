@@ -122,7 +122,7 @@ def test_savepoints_of_django_need_a_transaction() -> None:
     with (
         shop("django") as opened,
         EngageLab(opened.receiver) as engagelab,
-        pytest.raises(UsageError, match="there is no transaction to put a savepoint into"),
+        pytest.raises(UsageError, match="a savepoint needs an open transaction"),
     ):
         engagelab.explore("delivered", **django_savepoints())
 

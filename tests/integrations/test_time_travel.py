@@ -1,4 +1,4 @@
-"""The ready functions for `set_time`: what they move, what stays real, and what they say without their library."""
+"""The ready functions for `set_time`: clocks that they move, clocks that stay real, the error without a library."""
 
 from __future__ import annotations
 

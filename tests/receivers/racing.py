@@ -80,7 +80,7 @@ def select_then_insert(db: sqlite3.Connection, message_id: str, status: str) -> 
 
 
 def lost_update(db: sqlite3.Connection, message_id: str, status: str) -> None:
-    """Count what came: read, add one, write."""
+    """Count callbacks: read, add one, write."""
     found = db.execute("SELECT credits FROM orders WHERE id = ?", (message_id,)).fetchone()
     db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?)", (message_id, (found[0] if found else 0) + 1))
     db.commit()

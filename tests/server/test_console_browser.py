@@ -1,4 +1,4 @@
-"""The console in a real browser: what somebody sees and does while an app sends."""
+"""The console in a real browser: a user sees messages and acts on them while an app sends."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 class Page:
-    """The console, as somebody uses it."""
+    """The console, as a user sees it."""
 
     def __init__(self, browser: Chrome, url: str) -> None:
         self.browser = browser

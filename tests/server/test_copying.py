@@ -1,4 +1,4 @@
-"""What is copied sends the same again, and a copied test fails where the callback on the screen failed."""
+"""A copy sends the same again, and a copied test fails if the callback on the screen failed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_ping_is_no_test(talk: Talk, engagelab: EngageLab) -> None:
 
 
 class Careless:
-    """Acknowledge every callback, whatever its signature, or refuse `sent`."""
+    """Acknowledge every callback without checking its signature, or refuse `sent`."""
 
     def __init__(self) -> None:
         self.refuses = b""

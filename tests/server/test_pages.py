@@ -1,4 +1,4 @@
-"""The console's page and files: who gets them, what they may do, and how much there is."""
+"""The console's page and files: who gets them, their permissions, and their size."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ def test_a_thread_that_waits_is_woken_and_does_not_have_to_give_up(
 
 
 def test_each_thread_that_sends_has_its_own_failure() -> None:
-    """A `send` raises only the failure of its own message, never that of another thread's message."""
+    """A `send` raises only the failure of its message, never that of another thread's message."""
     failing = "+6590000001"
     with EngageLab(Receiver.wsgi(refusing(failing)), code_ttl=None) as engagelab:
         engagelab.begin_send(scenario="delivered")

@@ -147,7 +147,7 @@ def explore(receiver: Receiver, *arguments: Any, **options: Any) -> None:
 # --- The state shows nothing
 
 
-@blind("explore", "the app ignores messages that it did not send", NothingObserved, "prepare, if the app passes over")
+@blind("explore", "the app ignores messages that it did not send", NothingObserved, "prepare, if the app ignores")
 def _own_rows(reach: Reach) -> None:
     app = OwnRowsOnly()
     explore(reach(app, observe=app.observe))

@@ -523,7 +523,7 @@ class CreditsOfRecipient(ByRecipient):
 
 
 class OneCreditForRecipient(CreditsOfRecipient):
-    """Give a recipient one credit, whatever the number of verified messages."""
+    """Give a recipient one credit for any number of verified messages."""
 
     def event(self, message_id: str, status: str, channel: str) -> None:
         super().event(message_id, status, channel)
@@ -779,7 +779,7 @@ class KeepsOneReply(KeepsReplies):
 
 
 class Conversation(OneStatus):
-    """Show a user's replies next to the status of each message to that user, and nothing of an unknown message."""
+    """Show a user's replies next to the status of each message to that user; show nothing for an unknown message."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ def _other_methods(trial: Trial) -> None:
         if accepted(attempt):
             unseen.append(name)
     if unseen and not trial.sees:
-        trial.inconclusive(f"{', '.join(unseen)} was answered with a success, and no effect can be seen")
+        trial.inconclusive(f"{', '.join(unseen)} was answered with a success, but has no visible effect")
 
 
 def _ack_framing(trial: Trial) -> None:
@@ -143,7 +143,7 @@ def _warn_if_slow(trial: Trial, attempt: Attempt) -> None:
 
 _PING_WHY = (
     "When a callback address is saved or refreshed, EngageLab sends a request to it and requires 200 within 3 seconds. "
-    "Otherwise the address does not become usable, and no callback is ever sent. The request in the document "
+    "Otherwise the address does not become usable: it never gets a callback. The request in the document "
     "has no signature."
 )
 _PING = Fix(
@@ -246,7 +246,7 @@ ACKNOWLEDGEMENT = (
         fix=_DEFER,
         work=_ack_burst,
         transports=("http",),
-        unless="in process there is no server with a queue",
+        unless="it needs a server with a queue",
     ),
     _check(
         id="A07",

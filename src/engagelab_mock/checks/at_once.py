@@ -70,12 +70,12 @@ def _busy(attempt: Attempt) -> bool:
 
 
 def _crashed(attempt: Attempt) -> bool:
-    """Tell whether there was no answer, or an error. A late answer in process is none: the callbacks share the time."""
+    """Tell whether there was no answer, or an error; not for a late answer in process, as callbacks share the time."""
     return attempt.response is None or (attempt.response.status >= 500 and not _busy(attempt))
 
 
 def stays(trial: Trial, wrong: Callable[[], list[_Found]], at_least: float = 0.0) -> list[_Found]:
-    """Return what is still wrong when it has not become less for as long as the app may still work."""
+    """Return the errors that remain when their number has not fallen for as long as the app may still work."""
     patience = max(_patience(trial), at_least)
     found, end = wrong(), stopwatch() + patience
     while found and stopwatch() < end:

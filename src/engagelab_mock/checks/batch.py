@@ -362,7 +362,7 @@ BATCH = (
         name="batch-again",
         title="A row that comes again together with other rows has one effect",
         why="A sender that collects rows for a retry need not send them in the same callbacks as before. A receiver "
-        "that recognises a callback by its body, and not each of its rows, takes the row for a new one.",
+        "that recognises whole bodies instead of single rows takes the row for a new one.",
         stimulus="A row alone and then together with others; together with others and then with different ones; and "
         "together with others and then alone; for each status that has an effect.",
         expected="The same state as after one row.",

@@ -167,7 +167,7 @@ _ONE_AT_A_TIME = StackLimit(
 )
 _NO_CHUNKS = StackLimit(
     "E01",
-    "Django behind WSGI reads as many bytes as `Content-Length` says, and none without this header",
+    "Django behind WSGI reads as many bytes as `Content-Length` says. Without this header it reads nothing",
     "an ASGI server, or a proxy that buffers requests; at least answer 411 to a request with `Transfer-Encoding`",
 )
 

@@ -101,7 +101,7 @@ _REFUSED = Cause(
     Fix("Do not validate texts that others have written. Leave the callback address out of the firewall's rules."),
 )
 _SQL = Cause(
-    "SQL that contains the text instead of a parameter: anyone who can write a reply can run SQL of their own",
+    "SQL that contains the text instead of a parameter: anyone who can write a reply can run SQL",
     Fix(
         "Pass texts to the database as parameters. Never build SQL out of them.",
         """\
@@ -138,7 +138,7 @@ _CAUSES = {
     "half a surrogate pair": Cause(
         "a text that is written as UTF-8, in a log, a file or a database: half a surrogate pair cannot be",
         Fix(
-            "Replace what cannot be written as UTF-8 before you store or log a text.",
+            "Replace the characters that UTF-8 cannot encode before you store or log a text.",
             'text = str(json.loads($body)).encode("utf-8", "replace").decode()',
         ),
     ),
@@ -148,11 +148,11 @@ _CAUSES = {
         "a text that is used as a format: of `%`, of a log, or of an SQL statement",
         Fix(
             "Pass texts as arguments, never as the format.",
-            'logging.info("%s", json.loads($body))  # not logging.info(text, value), and not text % value',
+            'logging.info("%s", json.loads($body))  # not logging.info(text, value) or text % value',
         ),
     ),
     "braces": Cause(
-        "a text that is used as a template, by `str.format` or a template engine: whoever writes it can read values",
+        "a text that is used as a template, by `str.format` or a template engine: its author can read values",
         Fix(
             "Pass texts to a template as values, never as the template.",
             'line = "{}".format(json.loads($body))  # not text.format(value)',

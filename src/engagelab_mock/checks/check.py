@@ -1,4 +1,4 @@
-"""A check: what it sends, the expected result, why it matters, how to fix a failure; severities and verdicts."""
+"""A check: its stimulus, the expected result, why it matters, how to fix a failure; severities and verdicts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Judgement(StrEnum):
     'fail'
     """
 
-    #: The receiver did what is expected.
+    #: The receiver behaved as expected.
     PASS = "pass"
     #: It did not. The finding holds the evidence.
     FAIL = "fail"
     #: It could not be judged: the state cannot be seen, the receiver refuses valid callbacks, or there was no time.
     INCONCLUSIVE = "inconclusive"
-    #: The app makes nothing of what the check is about, so there is nothing to judge.
+    #: The app does not use the part that the check is about, so there is nothing to judge.
     NOT_APPLICABLE = "not_applicable"
     #: The check itself failed with an exception. The other checks ran.
     ERROR = "error"
@@ -237,7 +237,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     work: Callable[[Trial], None]
     #: The transports with which it is possible, and why it is not possible with others.
     transports: tuple[str, ...] = ("http", "wsgi", "asgi")
-    unless: str = "there is no wire in process"
+    unless: str = "it needs a real connection"
     #: Whether it moves the app's clock, with `set_time` or with the virtual clock that the app reads.
     moves_time: bool = False
     #: Whether it is about the signature. Only a receiver with a username and a secret gets one.

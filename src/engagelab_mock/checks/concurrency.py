@@ -94,7 +94,7 @@ class _OneByOne:
         return self.trial.events(self.orderings.schedule(self.labels), message)[label]
 
     def check(self, what: str, messages: Sequence[Message], crashes: Sequence[tuple[Attempt, Message]]) -> None:
-        """Fail if a callback was not answered, or if the state of a message is none of those."""
+        """Fail if a callback was not answered, or if a message has another state than these."""
         wrong = self.find_new(messages)
         if not crashes and not wrong:
             return
@@ -273,7 +273,7 @@ class _Totals:
         return math.isclose(self.usual.get(path, 0.0), by, rel_tol=1e-6)
 
     def _less(self, path: Path, by: float) -> bool:
-        """Tell whether a number has changed by less than usual, and not been set back, as at the end of a day."""
+        """Tell whether a number has changed by less than usual. A reset, as at the end of a day, does not count."""
         usual = self.usual[path]
         return 0 <= by * math.copysign(1, usual) < abs(usual) and not self._same(path, by)
 
@@ -309,7 +309,7 @@ CONCURRENCY = (
         name="burst-applied",
         title="Each callback of a burst that is acknowledged has its effect",
         why="An acknowledged callback is never sent again. A handler that logs `database is locked` and answers 200, "
-        "or that drops a callback when its queue is full, loses most callbacks of a campaign, and no answer shows it.",
+        "or that drops a callback when its queue is full, loses most callbacks of a campaign without an error.",
         stimulus=f"{BURST} valid callbacks at once, each about another message. Those that are refused are sent again.",
         expected="The whole effect of each callback. A refusal, such as 503, is not a loss.",
         severity=Severity.BLOCKER,

@@ -289,7 +289,8 @@ _WHY = (
 )
 _ONCE = Fix(
     "Give each event a key: message id, status, channel, error code and `itime`. A retry has the same, but another "
-    "nonce and signature. Insert the key into a table where it is unique, and have the effect in the same transaction.",
+    "nonce and signature. Insert the key into a table with a unique constraint on it, and have the effect in the same "
+    "transaction.",
     """\
 with database.transaction():
     # INSERT … ON CONFLICT DO NOTHING

@@ -67,7 +67,7 @@ class Exchange(msgspec.Struct, frozen=True):
 
     @property
     def received(self) -> str:
-        """Return the answer as text, or the reason why there is no answer."""
+        """Return the answer as text, or the reason why it is missing."""
         if self.answer is None:
             return f"(no answer: {printable(self.error)})"
         head = [f"{self.answer.status} {self.answer.reason}".rstrip()]
@@ -84,7 +84,7 @@ class Exchange(msgspec.Struct, frozen=True):
 
     @property
     def signature(self) -> str:
-        """Return the header of the signature; empty if there is none."""
+        """Return the header of the signature; empty without a signature."""
         return next((value for name, value in self.headers if name == HEADER), "")
 
     def curl_with(self, shared: str = "") -> str:
@@ -250,7 +250,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.id} {self.name}: {self.verdict}{f', {self.reason}' if self.reason else ''}"
 
 
-_FAULT = "report it: a check must not fail, whatever the app does"
+_FAULT = "report it: a check must not fail because of anything the app does"
 _UNJUDGED = "give `observe`, more time, or a receiver that the checks apply to; or leave the family out with `skip`"
 
 

@@ -142,7 +142,7 @@ if cache.get_or_set(nonce, digest) != digest:
     $refuse_401""",
 )
 _FOREVER = Fix(
-    "Keep the keys of events in the database, as long as the messages, and not in a cache of limited size.",
+    "Keep the keys of events in the database as long as the messages. Do not use a cache of limited size.",
     """\
 with database.transaction():
     if database.insert_if_new(message_id, status, channel, itime):  # a table with a unique key, not a cache
@@ -156,8 +156,8 @@ FRESHNESS = (
         id="B11",
         name="username-pin",
         title="A callback signed for another username is refused",
-        why="The username is part of the signed text. A receiver that takes the username from the header, and not from "
-        "its own settings, trusts anyone who shares the secret, and cannot notice digits moved into the username.",
+        why="The username is part of the signed text. A receiver that takes the username from the header instead of "
+        "its own settings trusts anyone who shares the secret, and cannot notice digits moved into the username.",
         stimulus="A callback signed validly, with the right secret, for another username.",
         severity=Severity.MAJOR,
         fix=Fix("Compare the header's username with your own.", "if username != USERNAME:\n    $refuse_401"),

@@ -40,7 +40,7 @@ _RATE_LIMIT = Cause(
 _BAN = Cause(
     "a ban of the sender after forged callbacks",
     Fix(
-        "Do not ban an address because of wrong signatures: refuse each forged callback, and nothing else. Behind a "
+        "Do not ban an address because of wrong signatures: refuse only the forged callbacks. Behind a "
         "proxy all requests have its address, so anyone can make your app refuse EngageLab. If you must ban, verify "
         "the signature first, and let genuine callbacks in.",
         """\
@@ -71,11 +71,11 @@ _BUSY = Cause(
 )
 _IDENTITY_CHANGED = Cause(
     "a state that the verification depends on: nonces, a clock, or credentials that have changed during the run",
-    Fix("Look in the server's log why the first valid callback was refused, and what the request before it changed."),
+    Fix("Look in the server's log why the first valid callback was refused, and look at the request before it."),
 )
 _UNKNOWN = Cause(
     "not clear from the answer",
-    Fix("Look in the server's log why the first valid callback was refused, and what the request before it changed."),
+    Fix("Look in the server's log why the first valid callback was refused, and look at the request before it."),
 )
 
 
@@ -129,7 +129,7 @@ class Health:
     True
 
     A check whose last request was accepted has proved it. After any other check, one valid callback is sent. It is
-    about a message of its own. If it is refused, the receiver gets `recovery` seconds.
+    about a new message. If it is refused, the receiver gets `recovery` seconds.
     """
 
     def __init__(

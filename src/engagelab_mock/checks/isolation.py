@@ -1,4 +1,4 @@
-"""Family C, isolation: does each message have its own state, whatever it has in common with another?"""
+"""Family C, isolation: does each message have its own state, even if it has much in common with another?"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _isolation(trial: Trial) -> None:
 def _two_states(trial: Trial) -> Orderings:
     """Return the orders of `sent` and a later status that changes the state again.
 
-    Fail if only the first message that has these events gets a state of its own.
+    Fail if only the first message that has these events gets its own state.
     """
     known = ("verified", "delivered", "delivered_failed")
     for last in [each for each in known if trial.ticks(each)] or known[:1]:
@@ -144,7 +144,7 @@ ISOLATION = (
     Check(
         id="C16",
         name="isolation",
-        title="Messages that have everything but their id in common have states of their own",
+        title="Messages that differ only in their id have separate states",
         why="A user asks for a second code: two messages have the same recipient, template and custom_args. A "
         "receiver that keeps its state by one of these takes the second for verified, or for a duplicate.",
         stimulus="sent and a later status of two messages of the same template and second, one message after the "

@@ -154,7 +154,7 @@ def _late_event(trial: Trial) -> None:
 
 
 def _older_than_its_message(trial: Trial) -> str:
-    """Return what else may be the reason: without `set_time`, `prepare` enters the message after the late event."""
+    """Return another possible reason: without `set_time`, `prepare` enters the message after the late event."""
     if trial.context.moves_time or trial.context.probe.prepare is None:
         return ""
     return "; if the app ignores it because it entered the message later than that, give `set_time`"
@@ -294,7 +294,7 @@ LATE = (
         moves_time=True,
         fix=Fix(
             "Remember each nonce for 600 seconds, twice the time window, because the timestamp may be ahead: in your "
-            "database or a cache that all workers share, and not for a shorter time or a fixed number of nonces.",
+            "database or a cache that all workers share. A shorter time or a fixed number of nonces is not enough.",
             """\
 digest = hashlib.sha256($body).hexdigest()
 if cache.get_or_set(nonce, digest, timeout=600) != digest:
@@ -316,7 +316,7 @@ if cache.get_or_set(nonce, digest, timeout=600) != digest:
         source="X",
         moves_time=True,
         fix=Fix(
-            "Keep the keys of events as long as the messages, in the same database, and not in a cache with a time "
+            "Keep the keys of events as long as the messages, in the same database. Do not use a cache with a time "
             "limit. If you remove old messages, wait for 30 days, or keep their keys.",
             """\
 with database.transaction():
@@ -331,7 +331,7 @@ $ok""",
         name="late-event",
         title="An event of yesterday that comes now is accepted and counts",
         why="A callback that was not acknowledged is sent again for days, each time with a new signature and the same "
-        "`itime`. A receiver that compares `itime` with its clock, and drops old events, loses what happened during "
+        "`itime`. A receiver that compares `itime` with its clock, and drops old events, loses the events of "
         "a long outage.",
         stimulus="For each status that has an effect, a callback with an `itime` more than a day ago, newly signed. If "
         "the app's clock can be moved, it is moved by that time. Otherwise, the message was sent more than a day ago.",
@@ -341,9 +341,9 @@ $ok""",
         source="X",
         fix=Fix(
             "Judge the age of a callback by the timestamp in its signature only. Let the ranks of the statuses decide "
-            "which one prevails, and not their times.",
+            "which one prevails. Do not compare their times.",
             """\
-if abs(time.time() - int(timestamp)) > 300:  # the time of the signature, and not row["itime"]
+if abs(time.time() - int(timestamp)) > 300:  # the time of the signature, instead of row["itime"]
     $refuse_401""",
         ),
         work=_late_event,

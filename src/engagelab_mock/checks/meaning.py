@@ -293,23 +293,23 @@ def _ticked_effects(trial: Trial) -> dict[str, list[str]]:
 _CODE = """\
 EFFECTS = {"verified": "credit", "sent_failed": "refund", "target_invalid": "refund"}
 with database.transaction():
-    effect = EFFECTS.get(status)  # the whole word, and no others
+    effect = EFFECTS.get(status)  # compare the whole word
     if effect and database.insert_if_new(message_id, effect):  # INSERT … ON CONFLICT DO NOTHING
         have_the_effect(message_id, effect)
 $ok"""
 _KEYED = Fix(
     "Give each effect a key: the message's id and the name of the effect, without the channel or the status. Insert "
-    "the key into a table where it is unique, in the transaction that has the effect.",
+    "the key into a table with a unique constraint on it, in the transaction that has the effect.",
     _CODE,
 )
 _WHOLE = Fix("Look the effect up by the whole name of the status. Let no other status have it.", _CODE)
 _ALWAYS = Fix(
-    "Let only the effect's own key decide if it has happened, and not the status that the message has. Do not undo it.",
+    "Let only the effect's own key decide if it has happened. Ignore the message's status. Do not undo the effect.",
     _CODE,
 )
 _EACH_CODE = Fix(
     "Identify a wrong code by the message's id and its `itime`: a retry has the same, and the next wrong code has "
-    "another. Insert this key into a table where it is unique, and count the keys.",
+    "another. Insert this key into a table with a unique constraint on it, and count the keys.",
     """\
 with database.transaction():
     if status == "verified_failed" and database.insert_if_new(message_id, status, row["itime"]):
@@ -352,7 +352,7 @@ MEANING = (
         "like `sent_failed`. A receiver that compares a part of the name gives credit for a wrong code. One that has "
         "an effect early, such as at `delivered`, has it for messages that never come so far.",
         stimulus="Every status alone, and with the statuses before it.",
-        expected="The effects of the statuses that were sent, each once, and no others.",
+        expected="Exactly the effects of the statuses that were sent, each once.",
         fix=_WHOLE,
         work=_only,
     ),
@@ -386,7 +386,7 @@ MEANING = (
         name="wrong-codes",
         title="Each wrong code counts once, and then the right one counts",
         why="A user can mistype the code several times. These events are alike but for their `itime`. A receiver that "
-        "takes the second wrong code for a retry does not count it, so nobody is locked out. One that counts a retry "
+        "takes the second wrong code for a retry does not count it, so it locks no user out. One that counts a retry "
         "locks out a user who mistyped once.",
         stimulus="Two wrong codes and then the right one; the same with each wrong code sent again.",
         expected="Effects of `verified_failed` twice, effects of `verified` once, and `verified` if it is terminal.",

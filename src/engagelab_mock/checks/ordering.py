@@ -290,8 +290,8 @@ ORDERING = (
         id="C11",
         name="conflict",
         title="Reports that contradict each other lead to one state",
-        why="`delivered` and `delivered_failed` of one message contradict each other, and no document says which one "
-        "counts. A receiver may choose either, but the choice must not depend on which came last.",
+        why="`delivered` and `delivered_failed` of one message contradict each other. The documents do not say which "
+        "one counts. A receiver may choose either, but the choice must not depend on which came last.",
         stimulus="`delivered` and `delivered_failed`, in both orders.",
         expected="The same status after both.",
         severity=Severity.MINOR,

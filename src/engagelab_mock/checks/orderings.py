@@ -156,7 +156,7 @@ class Orderings:
     def telling(self, right: Order, others: Iterable[Order]) -> tuple[set[Path], bool]:
         """Return the leaves that distinguish the state after one order from others, and whether they name its status.
 
-        If some of these leaves name the last status of the order, and no other status, only those are returned.
+        If some of these leaves name only the last status of the order, only those are returned.
         """
         others = list(others)
         ways = [single(self.differing(right, other)) for other in others]

@@ -1,4 +1,4 @@
-"""Family C, processes: what the app forgets when it is restarted, and what one worker process does not know."""
+"""Family C, processes: what the app forgets in a restart, and facts that one worker process does not know."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def _await_answer(trial: Trial) -> None:
 def _expect_restarted(trial: Trial, restarted: bool) -> None:
     if not restarted:
         trial.inconclusive(
-            "nothing shows that `restart` ended the app: no connection was closed or refused meanwhile, and no "
-            f"{WORKER} in the answers has changed. It must end all processes of the app at once, as kill -9 does"
+            "nothing shows that `restart` ended the app: connections stayed open, new ones were accepted, and "
+            f"{WORKER} in the answers did not change. It must end all processes of the app at once, as kill -9 does"
         )
 
 
@@ -300,7 +300,7 @@ def _late_in_any_worker(trial: Trial) -> None:
 _AGAIN = "{} sent again after a restart, newly signed"
 _RESTARTS = "Apps are restarted at each deployment, after a crash, and by servers that renew their workers. "
 _STORED = Fix(
-    "Keep the keys of events and the states in the database, in one transaction, and not in a variable of the process.",
+    "Keep the keys of events and the states in the database, in one transaction. Do not use a variable of the process.",
     """\
 with database.transaction():
     if database.insert_if_new(message_id, status, channel, error_code):  # INSERT … ON CONFLICT DO NOTHING
@@ -309,14 +309,14 @@ $ok""",
 )
 _QUEUE = Fix(
     "Store the callback before you acknowledge it: in the database, or in a queue that keeps its jobs on disk. A "
-    "thread, a list, or a background task of the framework loses what it has not done when the process ends.",
+    "thread, a list, or a background task of the framework loses its unfinished work when the process ends.",
     own_flask='with database.transaction():\n    database.insert("callbacks", request.get_data())\nreturn "", 200',
     own_django="with transaction.atomic():\n    Callback.objects.create(body=request.body.decode())\n"
     "return HttpResponse()",
     own_fastapi='body = await request.body()\nawait database.insert("callbacks", body)\nreturn Response()',
 )
 _NONCES = Fix(
-    f"Keep the nonces for {2 * TOLERANCE} seconds in the database or in Redis, where a restart does not delete them, "
+    f"Keep the nonces for {2 * TOLERANCE} seconds in the database or in Redis, so that a restart does not delete them, "
     "and the keys of events in the database.",
     """\
 digest = hashlib.sha256($body).hexdigest()
@@ -324,7 +324,7 @@ if redis.set(f"nonce:{nonce}", digest, nx=True, get=True, ex=600) not in (None, 
     $refuse_401""",
 )
 _SHARED = Fix(
-    "Decide by what is in the database, read in the same transaction, and not by a variable or a cache that each "
+    "Decide by the rows in the database, read in the same transaction. Do not use a variable or a cache that each "
     "worker process has for itself. To name the worker in its answers, add a header "
     f"`{WORKER}` with the process id.",
     own_flask="with database.transaction():\n    status = database.status_for_update(message_id)\n"

@@ -58,7 +58,7 @@ class ReceiverProfile(msgspec.Struct):
     answer: float = 0.0
     #: The leaves that also change for a message without callbacks, such as totals over all messages.
     shared: frozenset[Path] = frozenset()
-    #: Whether the effect is visible in the state of its own message, not only in shared values.
+    #: Whether the effect is visible in the state of the message, not only in shared values.
     own: bool = True
     #: The leaves that a callback of the status changes.
     effect: frozenset[Path] = frozenset()

@@ -78,7 +78,7 @@ def _head(report: Report, fail_on: str) -> list[str]:
         '<ul class="summary" id="summary">',
         *(f'<li class="{kind}"><b>{number}</b> {word}</li>' for kind, number, word in tiles),
         "</ul>",
-        f'<p class="soft">Sent, and not removed: {escape(str(report.sent))}.</p>',
+        f'<p class="soft">Sent but not removed: {escape(str(report.sent))}.</p>',
     ]
 
 

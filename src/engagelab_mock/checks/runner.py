@@ -179,7 +179,7 @@ class Runner:
         )
 
     def _inferred(self) -> str:
-        """Return what the checks inferred about effects, if the receiver has no `effects`."""
+        """Return the effects that the checks inferred, if the receiver has no `effects`."""
         profile = self.context.known_profile
         if profile is None or self.context.probe.meaning.effects or not profile.effect:
             return ""
@@ -275,7 +275,7 @@ class Runner:
         meaning = self.context.probe.meaning
         if check.meanings and not any(getattr(meaning, name) for name in check.meanings):
             names = " or ".join(f"`{name}`" for name in check.meanings)
-            return f"{names} must say what the statuses mean"
+            return f"{names} must name the meanings of the statuses"
         if check.moves_time and not self.context.moves_time:
             return FIXED_TIME
         if check.needs_signature and not receiver.settings.signs:

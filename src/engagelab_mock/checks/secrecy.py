@@ -1,4 +1,4 @@
-"""Family B, secrecy: the Authorization, verification before parsing, and no secrets in answers or logs."""
+"""Family B, secrecy: the Authorization, verification before parsing, answers and logs without secrets."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ if not hmac.compare_digest(given.encode("utf-8", "replace"), AUTHORIZATION.encod
         name="auth-before-parse",
         title="The signature is checked before the body is parsed",
         why="Other senders than EngageLab should reach as little code as possible. A parser is a lot of code, and its "
-        "errors tell an attacker what the receiver expects.",
+        "errors tell an attacker which input it expects.",
         stimulus="A callback without a signature whose body is not JSON.",
         expected="401 or 403, not 400, 422 or 5xx.",
         severity=Severity.MINOR,

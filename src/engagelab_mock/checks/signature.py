@@ -324,7 +324,7 @@ SIGNATURE = (
         ),
         work=_underscores,
         transports=("http",),
-        unless="in process there is no server that could confuse the two names",
+        unless="it needs a server, which could confuse the two names",
     ),
     _check(
         id="B10",

@@ -246,7 +246,7 @@ for row in json.loads($body)["rows"]:
         name="quotes",
         title="Quotation marks and apostrophes are stored like any other text",
         why="Users write O'Brien and “quoted” words. A handler that puts a text into SQL, JSON or a template by hand "
-        "fails on them, and lets anyone who can write a reply run SQL of their own.",
+        "fails on them, and lets anyone who can write a reply run SQL.",
         stimulus=f"Valid callbacks with {', '.join(QUOTES)} in {_TEXTS}, and with an apostrophe in an e-mail address.",
         expected="Acknowledged and applied.",
         severity=Severity.BLOCKER,
@@ -264,7 +264,7 @@ for row in json.loads($body)["rows"]:
         name="text-kept",
         title="Texts are kept as they were sent",
         why="A body is UTF-8. A receiver that decodes it as Latin-1, or a table with another character set, turns é "
-        "into Ã© or ?, and no error shows it. An app that changes its own reference in custom_args, for example to "
+        "into Ã© or ? without an error. An app that changes its own reference in custom_args, for example to "
         "lower case, does not find it any more.",
         stimulus="Valid callbacks with capital letters, letters of other scripts, an emoji, and a letter of two "
         "characters in custom_args, in the text of an error, and in a user's reply.",

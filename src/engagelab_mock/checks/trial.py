@@ -117,7 +117,7 @@ class Trial:
     def event(self, message: Message, status: str = "", **fields: Any) -> Event:
         """Make an event of a message (default: of a status that has an effect).
 
-        All events of a trial have the same time, because some apps store what they compute from it.
+        All events of a trial have the same time, because some apps store a value that they compute from it.
         """
         status = status or self.context.profile.status
         given: dict[str, Any] = {"at": self._began, "channel": "sms", **fields}

@@ -20,7 +20,7 @@ from engagelab_mock.protocol.status import Channel, Status
 
 #: The codes below are answers of the REST API, not reasons for a failed delivery.
 _FIRST_CODE = 4001
-#: The vendor's table of reasons. An app may choose between these on purpose, and not know the other codes.
+#: The vendor's table of reasons. An app may choose between these on purpose without knowing the other codes.
 _IN_TABLE = range(5001, 5021)
 UNKNOWN_CODE = 5999
 #: A new channel with a long name, and one that the newer documents show in an example [D].
@@ -258,7 +258,7 @@ for row in json.loads($body)["rows"]:
             """\
 for row in json.loads($body)["rows"]:
     channel = row["status"]["status_data"].get("current_send_channel", "")
-    price = PRICES.get(channel, DEFAULT_PRICE)  # not PRICES[channel], and no enumeration""",
+    price = PRICES.get(channel, DEFAULT_PRICE)  # not PRICES[channel], not an enumeration""",
         ),
         work=_channels,
     ),
@@ -284,7 +284,7 @@ for row in json.loads($body)["rows"]:
         id="D27",
         name="mixed-kinds",
         title="Rows of different kinds can share a callback",
-        why="One request has one list of rows, whatever their kinds, and no document says that they are of one kind. A "
+        why="One request has one list of rows, and these may be of different kinds: no document excludes it. A "
         "receiver that takes the kind of the first row for the kind of all loses the others, or fails on them.",
         stimulus="Valid callbacks with a status, a notification, a user's reply and a system event, in every order.",
         expected="Acknowledged, and the status is applied.",

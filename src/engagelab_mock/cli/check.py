@@ -242,11 +242,11 @@ def check(**given: Any) -> int:
 
 
 def receiver_of(options: CheckOptions) -> Receiver:
-    """Return the receiver, or raise `UsageError` if there is no address."""
+    """Return the receiver, or raise `UsageError` if its address is missing."""
     url = options.address or options.url
     if not url:
         raise UsageError(
-            "there is no address of a receiver to check",
+            "the address of the receiver to check is missing",
             where="URL",
             hint="engagelab-mock check http://127.0.0.1:5000/engagelab --username acme --secret s3cret",
         )

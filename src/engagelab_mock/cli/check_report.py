@@ -45,7 +45,7 @@ class CheckFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSummary:
-    """Show the report at the end, or what is known of it when interrupted."""
+    """Show the report at the end, or the part that is known when interrupted."""
 
     report: Report
     receiver: Receiver
@@ -125,7 +125,7 @@ class _ReportText:
         self._screen.note(Text.assemble((receiver.address, "bold"), (about, "dim")), hang=2)
 
     def summary(self, fail_on: str) -> None:
-        """Print the counts, which add up to the number of checks, and what the receiver was sent."""
+        """Print the counts, which add up to the number of checks, and the number of messages that were sent."""
         report, screen = self._report, self._screen
         counts = report.summary()
         found = len(report.at_least(fail_on))
@@ -142,7 +142,7 @@ class _ReportText:
         deep = [f"{each.id} {each.name}" for each in report.findings if each.left_out and each.reason == DEEP_ONLY]
         if deep:
             screen.note(Text.assemble(("--depth deep", "bold"), f" adds {', '.join(deep)}"), indent=2)
-        screen.note(Text(f"sent in {report.elapsed:.1f} s, and not taken back: {report.sent}", "dim"), indent=2)
+        screen.note(Text(f"sent in {report.elapsed:.1f} s but not removed: {report.sent}", "dim"), indent=2)
         if report.workers:
             screen.note(Text(f"answered by {counted(report.workers, 'worker')}, as {WORKER} says", "dim"), indent=2)
         if report.inferred:
@@ -306,7 +306,7 @@ def report_file(given: str) -> tuple[str, Path]:
         raise UnknownName("kind of report", kind, _REPORTS, where="--report")
     path = Path(name)
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no directory {str(path.absolute().parent)!r}", where="--report")
+        raise UsageError(f"directory not found: {str(path.absolute().parent)!r}", where="--report")
     return kind, path
 
 

@@ -61,7 +61,7 @@ def account_observer(url: str | None) -> Callable[[], Any] | None:
 
 
 class NoSuchState(LookupError):
-    """Report that an address answered 404: the app does not know the message, or there is no such address.
+    """Report that an address answered 404: the app does not know the message, or the address is wrong.
 
     It is not an error of this package, so the probe takes it for no state once the address has shown another one.
 

@@ -180,7 +180,7 @@ def serve(**given: Any) -> int:
 
     options = ServeOptions(**given)
     if options.open and options.no_console:
-        raise UsageError("there is no page to open with --no-console", where="--open", hint="leave one of them out")
+        raise UsageError("--no-console leaves no page to open", where="--open", hint="leave one of them out")
     output = Output(options.format)
     token = options.token or ("" if is_loopback(options.host) else secrets.token_urlsafe(16))
     generated = "" if options.token else token
@@ -276,7 +276,7 @@ def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptio
 
 
 def open_page(output: Output, url: str) -> None:
-    """Open the console in a browser, or say where it is."""
+    """Open the console in a browser, or show its address."""
     import webbrowser  # few ask for it
 
     def show() -> None:

@@ -143,7 +143,7 @@ async def next_second(io: Io) -> None:
 def nothing_observed(played: Played, probe: Probe) -> NothingObserved:
     """Return the error for a receiver that showed no effect of these callbacks, delivered in order."""
     events = ", ".join("+".join(record.events) for record in played.records)
-    hints = [] if probe.prepare else ["prepare, if the app passes over messages that it did not send"]
+    hints = [] if probe.prepare else ["prepare, if the app ignores messages that it did not send"]
     if played.initial is not None and probe.reset is None:
         hints.append("reset, if the app knows the message from an earlier run")
     hints.append("another observe, if it looks in the wrong place")

@@ -26,7 +26,7 @@ _LATER = 61.0
 
 
 Steps = tuple[Step, ...]
-#: What was delivered, what of it was not acknowledged, in that order, what was processed, and the state.
+#: The delivered steps, those that were not acknowledged, in that order, the processed events, and the state.
 Key = tuple[Steps, Steps, frozenset[str], Hashable]
 
 

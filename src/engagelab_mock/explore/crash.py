@@ -42,13 +42,13 @@ _LIMIT = 30.0
 
 
 class _Report(msgspec.Struct):
-    """Hold what the handler did in the other process."""
+    """Hold the actions of the handler in the other process."""
 
     calls: list[tuple[str, str, str]]
     died: bool = False
     #: The status that it had answered, or 0.
     answered: int = 0
-    #: Why there is no answer: the outcome and the reason.
+    #: Why the answer is missing: the outcome and the reason.
     failed: tuple[str, str] = ("", "")
 
 
@@ -175,7 +175,7 @@ class _Crashing:
         return msgspec.json.decode(told, type=_Report)
 
     def _run_child(self, callback: Callback, writer: int) -> None:
-        """Run the handler in the forked process, tell what it did, and exit at once."""
+        """Run the handler in the forked process, report its actions, and exit at once."""
         watch: _Watch
         # The loop in which another thread runs the app's lifespan is not in this process.
         vars(self._inner).update({"_hosted": None} if self.name == "asgi" else {})
@@ -193,7 +193,7 @@ class _Crashing:
 
 
 def _read(reader: int) -> bytes:
-    """Return what the other process writes; nothing if it takes too long."""
+    """Return the output of the other process; nothing if it takes too long."""
     parts: list[bytes] = []
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
@@ -266,7 +266,7 @@ def _asgi(app: Any, answered: list[int]) -> Any:
 async def deliver_crashing(
     io: Io, sender: Sender, delivery: Delivery, points: SwitchPoints, at: int, *, fork: bool
 ) -> Trace:
-    """Make a delivery's next attempt, in a handler that dies at a switch point, and return what it did until then."""
+    """Make a delivery's next attempt, in a handler that dies at a switch point, and return its actions until then."""
     receiver = delivery.receiver
     check_in_process(receiver, where="crashes")
     transport = _Crashing(receiver.transport, points, at, fork=fork)

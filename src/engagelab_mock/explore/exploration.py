@@ -20,7 +20,7 @@ from engagelab_mock.protocol.settings import credentials_export
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Hold which invariant failed, what is wrong, and after which attempt.
+    """Hold the invariant that failed, the reason, and the attempt after which it failed.
 
     >>> Violation(invariant="eventually", what="the state is 'sent'").record is None
     True
@@ -133,7 +133,7 @@ class Exploration(msgspec.Struct, eq=False):
 
     @property
     def ok(self) -> bool:
-        """Tell whether callbacks were sent, and no schedule failed."""
+        """Tell whether callbacks were sent and every schedule passed."""
         return not self.failures and self.deliveries > 0
 
     def assert_ok(self) -> None:
@@ -160,7 +160,7 @@ class Exploration(msgspec.Struct, eq=False):
         """
         if self.merging is None:
             why = "; ".join(self.notes) or "every schedule was played"
-            raise UsageError(f"there is no graph of the states: {why}", where="graph", hint="explore(…, merge=True)")
+            raise UsageError(f"no graph of the states: {why}", where="graph", hint="explore(…, merge=True)")
         if self.failures:
             played = self.failures[0].played
             path, labels = [(0, text_of(played.initial, played))], []

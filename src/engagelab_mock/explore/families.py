@@ -74,7 +74,7 @@ def families(
 
 
 class _Events:
-    """Make the rules of what can follow what, for the events of these lifecycles."""
+    """Make the rules of which event can follow which, for the events of these lifecycles."""
 
     def __init__(self, lifecycles: tuple[Scenario, ...], orderings: bool) -> None:
         places = labels_of(lifecycles).places

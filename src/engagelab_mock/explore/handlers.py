@@ -84,7 +84,7 @@ class Handlers:
 def deadlock_failed(
     played: Played, placed: Sequence[tuple[int, tuple[str, ...], Delivery]], order: str, error: Deadlock
 ) -> ScheduleFailed:
-    """Return the failure of a schedule whose handlers wait for each other; `error` says where they wait."""
+    """Return the failure of a schedule whose handlers wait for each other; `error` names the calls that wait."""
     # These modules import this one.
     from engagelab_mock.explore.exploration import Failure, Violation
     from engagelab_mock.explore.played import Record

@@ -166,7 +166,7 @@ class Handler:
 
     @property
     def stack(self) -> str:
-        """Return where the handler is, as a traceback without the frames of this package."""
+        """Return the current place of the handler, as a traceback without the frames of this package."""
         frame = sys._current_frames().get(self.thread.ident or 0)
         own = str(Path(__file__).parents[1])
         entries = [entry for entry in traceback.extract_stack(frame) if not entry.filename.startswith(own)]
@@ -175,7 +175,7 @@ class Handler:
 
 
 class _Board:
-    """Hold what the handlers of a run and the one who orders them tell each other."""
+    """Hold the messages between the handlers of a run and the thread that orders them."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()

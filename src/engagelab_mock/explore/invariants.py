@@ -1,4 +1,4 @@
-"""Invariants: what must hold in every schedule."""
+"""Invariants: conditions that must hold in every schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engagelab_mock.protocol.status import PROGRESS, Meaning, Statuses, statuses
 
 #: The part of a state that an invariant is about: a key, an attribute, or a callable that takes it from the state.
 Part = str | Callable[[Any], Any] | None
-#: A callable that gets a `Played`, and returns what is wrong or raises `AssertionError`.
+#: A callable that gets a `Played`, and returns the fault or raises `AssertionError`.
 Invariant = Callable[[Played], Any]
 
 
@@ -141,7 +141,7 @@ def exactly_once(effect: Part, *, when: Statuses | None = None) -> Invariant:
 
 
 def keeps_terminal(terminal: Statuses) -> Invariant:
-    """Pass if the status is one of these once one of them was processed, and no other status replaces it.
+    """Pass if the status is one of these once one of them was processed, and stays so.
 
     The status is the state itself, or its part `status`, in any spelling that names it, such as "VERIFIED".
 

@@ -89,7 +89,7 @@ class Labels:
         self.all = tuple(self.places)
 
     def find(self, name: str, *, where: str = "schedule") -> str:
-        """Return the label for a name; raise `UnknownName` if there is none, `UsageError` if there are several."""
+        """Return the label for a name; raise `UnknownName` without a match, `UsageError` if there are several."""
         if name in self.places:
             return name
         meant = self._meant.get(name.removesuffix("#1"), [])

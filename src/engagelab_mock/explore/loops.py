@@ -86,7 +86,7 @@ class LoopHandler:
 
     @property
     def stack(self) -> str:
-        """Return where the handler is, as a traceback."""
+        """Return the current place of the handler, as a traceback."""
         lines = []
         for frame in [frame for frame in self.frames if not is_foreign(frame)] or self.frames:
             code = frame.f_code

@@ -1,7 +1,7 @@
 """Merge equal states: play only the schedules that reach something new, and predict the end of all others.
 
 Two schedules that have delivered the same callbacks and left the same state have the same continuations, if `observe`
-shows all that matters. So the search follows a graph. A node is what was delivered, how it was answered, and the state.
+shows all that matters. So the search follows a graph. A node holds the deliveries, their answers, and the state.
 An edge is the next callback. A schedule is played, from its first callback to its last, only if an edge of it is not
 known yet. Such a playing also passes known edges. If it finds other states than the graph predicts, `observe` hides
 something, and the search ends with `HiddenState`. The audit plays a sample of the other schedules for the same reason.
@@ -56,7 +56,7 @@ class _Node(msgspec.Struct, eq=False):
     drawn: Drawn
     #: By the next step. None stands for the end: the retries.
     edges: dict[Step | None, _Edge]
-    #: How many schedules end behind this node, once all were followed: by the rule of what can follow, and the ranks.
+    #: How many schedules end behind this node, once all were followed: by the rule for the next event, and the ranks.
     counts: dict[tuple[int, _Ranks], int]
 
     @property
@@ -126,7 +126,7 @@ class Search:
     def _follow(
         self, lifecycles: tuple[Scenario, ...], following: Following, mark: int, most: int
     ) -> Iterator[Schedule]:
-        """Search the graph depth first, along this rule of what can follow what."""
+        """Search the graph depth first, along this rule for the next event."""
         names = tuple([scenario.name for scenario in lifecycles])
         if names not in self._roots:
             yield _schedule(lifecycles, _completed(following, ()))
@@ -185,7 +185,7 @@ class Search:
         return [rank(each, own) for each in self._ranked for own in (state if several else (state,))]
 
     def _forget(self, path: list[_Node]) -> None:
-        """Empty the graph but for this path. The search goes on, and plays again what it no longer knows."""
+        """Empty the graph but for this path. The search goes on, and plays the forgotten parts again."""
         self.merging.emptied += 1
         kept = {id(node) for node in path}
         for node in path:
@@ -228,7 +228,7 @@ class Search:
         return node is not None and None in node.edges
 
     async def begin(self, io: Io, schedule: Schedule) -> Played | None:
-        """Find out which values are compared, before the first schedule of these lifecycles; return what it played."""
+        """Find the values to compare, before the first schedule of these lifecycles; return the played schedule."""
         __tracebackhide__ = True
         names = names_of(schedule.lifecycles)
         if names in self._begun:

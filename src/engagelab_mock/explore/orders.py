@@ -67,7 +67,7 @@ class Moment(msgspec.Struct, frozen=True):
     handler: int
     #: The number of the switch point that it went on from; 0 is the start of the handler.
     point: int
-    #: The call at that point: its name, its SQL or its line, and where the app makes it.
+    #: The call at that point: its name, its SQL or its line, and its place in the app.
     call: str
     text: str
     where: str
@@ -205,7 +205,7 @@ class Orders:
 
     @property
     def cost(self) -> int | None:
-        """Return the number of preemptions in the next order; None if there is none."""
+        """Return the number of preemptions in the next order; None after the last order."""
         return self._next[0][0] if self._next else None
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 
 
 class Played(msgspec.Struct, eq=False):
-    """Hold what happened when a schedule was played: its messages, and a record of each attempt, in order.
+    """Hold the result of playing a schedule: its messages, and a record of each attempt, in order.
 
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab:

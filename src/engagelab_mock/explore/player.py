@@ -106,7 +106,7 @@ class Player:
         await self._app_clock.keep(io, self._clock.time())
         script, snapshots = self._script(schedule), self._snapshots
         steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
-        # What handlers did at the same time, or until a crash, is not what the same callbacks do otherwise.
+        # Callbacks at the same time, or until a crash, may act differently from the same callbacks alone.
         stopped = [step.fault or "|" * bool(step.beside or step.crash) for _, step in steps]
         sent = [(index, step.events, fault, step.delay) for (index, step), fault in zip(steps, stopped, strict=True)]
         played, done = await self._begun(io, schedule, script, sent)
@@ -136,7 +136,7 @@ class Player:
         return played
 
     async def _begun(self, io: Io, schedule: Schedule, script: Script, sent: Sequence[Sent]) -> tuple[Played, int]:
-        """Bring the app to the beginning of a schedule, or to where an earlier one had sent the same callbacks.
+        """Bring the app to the beginning of a schedule, or to the state of an earlier one after the same callbacks.
 
         Return the playing, and the number of these callbacks.
         """
@@ -213,7 +213,7 @@ class Player:
             await self.probe.pause(io, _LOOK)
         after = "+".join(played.records[-1].events) if played.records else "prepare"
         raise StateNotSettled(
-            f"the state changed from {played.final!r:.200} to {now!r:.200} after {after}, and no callback was sent",
+            f"the state changed from {played.final!r:.200} to {now!r:.200} after {after}, but no callback was sent",
             where="observe",
             hint="the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)"
             if self.probe.wait_idle is None

@@ -43,7 +43,7 @@ class Race:
 
     @property
     def cost(self) -> int | None:
-        """Return the number of preemptions in the next schedule; None if there is none."""
+        """Return the number of preemptions in the next schedule; None after the last schedule."""
         return self._orders.cost
 
     @property
@@ -142,7 +142,7 @@ class Races:
     def _enter(self, search: Search) -> None:
         cost = search.cost
         if cost is not None:
-            # Without a preemption there is hardly ever a race, so these orders have no turn of their own.
+            # Without a preemption there is hardly ever a race, so these orders get no separate turn.
             heappush(self._next, ((max(cost, 1), *search.rank), next(self._entered), search))
 
     def learn(self, played: Played) -> None:
@@ -199,7 +199,7 @@ def _chosen(each: Scenario | Schedule, concurrent: int, crashes: bool) -> Iterat
     if isinstance(each, Schedule):
         if place_of(each) < 0:
             hint = "give the lifecycle: explore('verified', concurrent=2)"
-            raise UsageError(f"{each} has no callbacks at the same time, and no crash", where="explore", hint=hint)
+            raise UsageError(f"{each} has neither callbacks at the same time nor a crash", where="explore", hint=hint)
         yield at_point(each), ()
         return
     labels = labels_of((each,)).all

@@ -24,7 +24,7 @@ CRASH_SAFE = "crash_safe"
 
 
 def place_of(schedule: Schedule) -> int:
-    """Return the place of the first step whose handlers run at the same time or crash; -1 if there is none.
+    """Return the place of the first step whose handlers run at the same time or crash; -1 without such a step.
 
     >>> place_of(Schedule.parse("eg1:plan,sent|sent")), place_of(Schedule.parse("eg1:plan"))
     (1, -1)
@@ -101,7 +101,7 @@ class Serials:
         self._noise: dict[Schedule, list[set[Any]]] = {}
 
     async def violation(self, io: Io, played: Played) -> Violation | None:
-        """Return what is wrong if a race or a crash has an outcome that its callbacks never have otherwise."""
+        """Return the fault if a race or a crash has an outcome that its callbacks never have otherwise."""
         __tracebackhide__ = True
         schedule, at = played.schedule, place_of(played.schedule)
         if not played.observed or at < 0:

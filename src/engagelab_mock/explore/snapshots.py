@@ -91,7 +91,7 @@ def django_savepoints(using: str = "default") -> SnapshotOptions:
 
         if not connections[using].in_atomic_block:
             raise UsageError(
-                "there is no transaction to put a savepoint into",
+                "a savepoint needs an open transaction",
                 where="snapshot",
                 hint="run the test in one, as pytest-django's `db` fixture does, or use `with transaction.atomic():`",
             )
@@ -136,7 +136,7 @@ Sent = tuple[int, tuple[str, ...], str, float]
 
 
 class Saved(msgspec.Struct, frozen=True, eq=False):
-    """Hold what a playing had come to when the app's data was saved.
+    """Hold the progress of a playing when the app's data was saved.
 
     >>> Saved((), None, None, ()).sent
     ()
@@ -151,9 +151,9 @@ class Saved(msgspec.Struct, frozen=True, eq=False):
 
 
 class Snapshots:
-    """Save the app's data after each callback, and keep what was saved on the way to the last one.
+    """Save the app's data after each callback, and keep the copies on the way to the last one.
 
-    So at most as much is kept as a schedule has callbacks, and what was saved last is brought back first, which
+    So at most as much is kept as a schedule has callbacks, and the last copy is brought back first, which
     savepoints need.
 
     >>> Snapshots(list, print).kept
@@ -214,5 +214,5 @@ def not_restored(state: Any, found: Any) -> ProbeFailed:
     return ProbeFailed(
         f"the state was {state!r:.200} when snapshot was called, and {found!r:.200} after restore",
         where="restore",
-        hint="snapshot must save all data of the app, also what it keeps in memory",
+        hint="snapshot must save all data of the app, also the data in memory",
     )

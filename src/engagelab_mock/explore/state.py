@@ -177,7 +177,7 @@ def values(state: State, paths: Iterable[Path] | None = None) -> list[Any]:
 
 
 def names(value: Any, status: str) -> bool:
-    """Tell whether a value names a status, in any case, and not a longer status that contains it.
+    """Tell whether a value names a status, in any case. A longer status that contains it does not count.
 
     >>> names("Status.DELIVERED", "delivered"), names("delivered_failed", "delivered"), names(4, "delivered")
     (True, False, False)

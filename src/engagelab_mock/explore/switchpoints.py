@@ -60,7 +60,7 @@ class Died(BaseException):
 
 
 class Call:
-    """Hold one call of a handler at a switch point: its name, where the app makes it, and the SQL as it becomes known.
+    """Hold one call of a handler at a switch point: its name, its place in the app, and the SQL as it becomes known.
 
     >>> str(Call("execute", "shop.py:12", "db.execute(…)"))
     'execute at shop.py:12: db.execute(…)'
@@ -109,7 +109,7 @@ class SwitchPoints:
         self.added = [self._add(each) for each in added]
         self.called: set[str] = set()
         self._known: dict[tuple[type, str], str] = {}
-        #: The last parts of the names of all functions of C that matter, to pass over the others quickly.
+        #: The last parts of the names of all functions of C that matter, to ignore the others quickly.
         self.short = {name.rpartition(".")[2] for name in self._names} | _ENDS | _RELEASES | {"sleep"}
         self.short |= {name.rpartition(".")[2] for name in _STARTS_THREAD}
 
@@ -235,7 +235,7 @@ def _resolved(name: str) -> Any:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"there is no function {name!r}: {error}",
+            f"function {name!r} not found: {error}",
             where="switch_points",
             hint="a name has the module and the function, such as 'shop.cache.get'; or give the function itself",
         ) from None

@@ -14,7 +14,7 @@ from engagelab_mock.errors import UsageError
 def time_machine_clock() -> Callable[[float | None], None]:
     """Return a `set_time` that moves Python's clock with time-machine. The clock runs on from the time that is set.
 
-    It moves the clock of this process only: `time.time()`, `datetime.now()` and what is made of them, in every thread.
+    It moves the clock of this process only: `time.time()`, `datetime.now()` and all that use them, in every thread.
     `time.monotonic()` and the timers of event loops stay real. Raises `UsageError` without time-machine 3 or newer: an
     older one moves these timers, too.
 
@@ -76,7 +76,7 @@ class _Travels:
 
 
 def _library(module: str, package: str, *oldest: int) -> ModuleType:
-    """Import a library, or raise `UsageError` that says what to install."""
+    """Import a library, or raise `UsageError` with the package to install."""
     wanted = ".".join(map(str, oldest))
     where, hint = f"{module}_clock", f"python -m pip install '{package}>={wanted}'"
     try:

@@ -36,9 +36,9 @@ DOCUMENT = "/openapi.json"
 CONTROL = "/_mock"
 READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
-#: The header of what the console reads.
+#: The header of the console's own requests.
 FOR_CONSOLE = "X-Engagelab-Console"
-#: The console's files, besides the page itself at /.
+#: The console's files, without the page itself, which is at /.
 CONSOLE = "/console/"
 #: The most bytes of a body that are read: one more than the API takes, so that it can refuse a longer body.
 _BODY_LIMIT = 1024 * 1024 + 1
@@ -77,7 +77,7 @@ class ServerApp:
         request = Request(environ, populate_request=False)
         response = self._answer(request)
         response.headers["Cache-Control"] = "no-store"
-        # What the console reads after each change would hide what the app does.
+        # The console's requests after each change would hide those of the app.
         if log.isEnabledFor(logging.DEBUG if request.headers.get(FOR_CONSOLE) else logging.INFO):
             what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
             elapsed = (stopwatch() - started) * 1000

@@ -32,7 +32,7 @@ class Callback(msgspec.Struct, kw_only=True):
     outcome: Outcome | None
     http_status: int | None
     elapsed_ms: float
-    error: Annotated[str | None, Meta(description="Why it is not acknowledged, or what was wrong with the input.")]
+    error: Annotated[str | None, Meta(description="Why it is not acknowledged, or the fault of the input.")]
     hint: Annotated[str | None, Meta(description="What to try next.")]
     retry_at: Annotated[float | None, Meta(description="When it is sent again, in Unix seconds of the server's clock.")]
     faults: list[str]
@@ -80,10 +80,10 @@ class Segment(msgspec.Struct):
 
 
 class SignatureDetail(msgspec.Struct):
-    """The header X-CALLBACK-ID, part by part, and what a receiver should say about it."""
+    """The header X-CALLBACK-ID, part by part, and the verdict that a receiver should reach."""
 
     header: str
-    reason: Annotated[str, Meta(description="valid, or what is wrong first.")]
+    reason: Annotated[str, Meta(description="valid, or the first fault.")]
     detail: str
     signed: Annotated[str, Meta(description="The text over which the HMAC-SHA256 is made, with the secret as its key.")]
     segments: list[Segment]
@@ -175,7 +175,7 @@ def _signature(delivery: Delivery, attempt: Attempt) -> SignatureDetail | None:
         moment = parsed.timestamp if now is None else now
         verdict = verify(header, username=settings.username, secret=settings.secret, now=moment)
         if verdict and now is None:
-            unknown = "made with this secret; without a Date in the answer, nobody knows how old it was there"
+            unknown = "made with this secret; without a Date in the answer, its age at the receiver is unknown"
             verdict = Verdict(verdict.reason, unknown)
     timestamp, nonce, username, digest = sent.timestamp, sent.nonce, sent.username, sent.signature
     text = f"{timestamp if timestamp >= 0 else ''}{nonce}{username}"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.messages.message import Message
 
-#: A copied test reads the secret from where the command line reads it.
+#: A copied test reads the secret from the same variable as the command line.
 _SECRET, _AUTHORIZATION = SETTINGS["secret"].environment, SETTINGS["authorization"].environment
 _NO_EVENT = {409: "3003: it carries no status of a message, so neither a test nor a token can send it."}
 
@@ -133,7 +133,7 @@ def _key(event: StatusEvent) -> tuple[str, str, int, int]:
 
 
 def _lifecycle(events: Sequence[StatusEvent]) -> Scenario:
-    """Return the built-in scenario that begins with these events, or one of their own."""
+    """Return the built-in scenario that begins with these events, or a new one."""
     channels = [event.status.status_data.current_send_channel for event in events]
     told = [(event.name, event.status.error_code) for event in events]
     for scenario in CATALOGUE.values():

@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 def page(path: str) -> Response:
-    """Return the answer to a request for the page or one of its files; raise `ApiError` if there is no such file.
+    """Return the answer to a request for the page or one of its files; raise `ApiError` if the file does not exist.
 
     >>> page("/").mimetype, page("/console/console.css").mimetype
     ('text/html', 'text/css')

@@ -1,4 +1,4 @@
-"""The calls that act on one message or callback: enter a code, send what comes next, send again, wait for less."""
+"""The calls that act on one message or callback: enter a code, send the next event, send again, wait for less."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Verified(msgspec.Struct):
 class NextStatus(msgspec.Struct, forbid_unknown_fields=True):
     """What comes next: by default the first callback that is still to come, now."""
 
-    status: Annotated[
-        StatusName | None, Meta(description="This one instead; what was still to come is then not sent.")
-    ] = None
+    status: Annotated[StatusName | None, Meta(description="This one instead; the pending ones are then not sent.")] = (
+        None
+    )
     channel: Annotated[
         Annotated[str, Meta(extra_json_schema={"enum": [*map(str, Channel)]})] | None,
         Meta(description="Over this channel. Default: the one of the status before."),
@@ -82,7 +82,7 @@ class Delay(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SendAgain(msgspec.Struct, forbid_unknown_fields=True):
-    """How the callback differs from the one before; it is signed anew."""
+    """How the callback differs from the one before; it is signed again."""
 
     body: Annotated[str | None, Meta(description="Another body.")] = None
     content_type: Annotated[
@@ -135,7 +135,7 @@ def enter_user_code(call: Call) -> Verified:
     body=NextStatus,
     body_required=False,
     example={"status": "delivered_failed", "error": 5012},
-    refused={**NO_MESSAGE, 409: "3003: nothing is still to come, and no status is given."},
+    refused={**NO_MESSAGE, 409: "3003: nothing is still to come, so the request must give a status."},
 )
 def send_next(call: Call) -> SentEvent:
     """Send the next status of a message now, or another status in its place."""

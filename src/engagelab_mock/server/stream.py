@@ -1,4 +1,4 @@
-"""The stream of changes: what a console must read again, with ids by which a client goes on after an interruption."""
+"""The stream of changes: the data that a console must read again, with ids to resume after an interruption."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Changes:
         app.on_close(lambda: listeners.remove(self._attempted))
 
     def read(self, after: int) -> tuple[int, list[Kind]]:
-        """Return the number of the last change, and what has changed after the one with a number."""
+        """Return the number of the last change, and the kinds that changed after the one with this number."""
         now = self._state()
         with self._lock:
             for kind in KINDS:
@@ -171,7 +171,7 @@ class Changes:
         }
 
 
-#: The changes of each app that somebody follows.
+#: The changes of each app that a client follows.
 _CHANGES: WeakKeyDictionary[ServerApp, Changes] = WeakKeyDictionary()
 _MAKING = threading.Lock()
 
@@ -185,7 +185,7 @@ _MAKING = threading.Lock()
     query=StreamQuery,
 )
 def follow_changes(call: Call) -> Response:
-    """Read what has changed after an event, by its id, and follow what changes."""
+    """Read the changes after an event, by its id, and follow further changes."""
     with _MAKING:
         changes = _CHANGES.get(call.app)
         if changes is None:

@@ -1,4 +1,4 @@
-"""The calls that show a person what happened: messages and callbacks, found by a search or by an id."""
+"""The calls that show the history to a person: messages and callbacks, found by a search or by an id."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Due(msgspec.Struct):
 
 
 class MessageDetail(Message, kw_only=True):
-    """One message, with its callbacks, and what comes next."""
+    """One message, with its callbacks and its next events."""
 
     custom_args: dict[str, Any] | None
     callbacks: Annotated[list[Callback], Meta(description="Oldest first.")]
@@ -156,7 +156,7 @@ def find_messages(call: Call) -> Messages:
 
 @answers("GET", "/_mock/messages/{message_id}", "The message.", refused=NO_MESSAGE)
 def read_message(call: Call) -> MessageDetail:
-    """Read one message, its callbacks, and what comes next."""
+    """Read one message, its callbacks and its next events."""
     engine = call.engagelab._engine
     engine.outbox.settle_quietly()
     accepted = find_message(call)
@@ -318,7 +318,7 @@ def _fits(entry: Delivery | Refusal, filters: Filters, wanted: str) -> bool:
 
 
 def _texts(delivery: Delivery) -> Iterator[str]:
-    """Return what a search looks at; bodies last, as they are long."""
+    """Return the texts that a search looks at; bodies last, as they are long."""
     yield delivery.receiver.address.lower()
     for attempt in delivery.attempts:
         yield f"{attempt.outcome} {attempt.error}".lower()

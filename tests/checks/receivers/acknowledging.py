@@ -84,7 +84,7 @@ class CountsItsBytesByHand(CorrectReceiver):
 
 
 class KeepsConnectionsOfRefusedCallbacks(CorrectReceiver):
-    """Give a connection back when a callback is accepted, and not when it is refused; the pool has 15."""
+    """Give a connection back only when a callback is accepted; the pool has 15."""
 
     pool: ClassVar[int] = 15
 
@@ -94,7 +94,7 @@ class KeepsConnectionsOfRefusedCallbacks(CorrectReceiver):
 
     def handle(self, incoming: Incoming) -> Answer:
         if self._taken >= self.pool:
-            # The pool waits, gives up, and is made anew.
+            # The pool waits, gives up, and is made again.
             self._taken = 0
             raise TimeoutError("QueuePool limit of size 5 overflow 10 reached")
         self._taken += 1
@@ -104,7 +104,7 @@ class KeepsConnectionsOfRefusedCallbacks(CorrectReceiver):
 
 
 class HasALargerPool(KeepsConnectionsOfRefusedCallbacks):
-    """Have a connection for each refused callback, and none for the valid one after them."""
+    """Use all connections for refused callbacks, so that the valid one after them gets none."""
 
     pool = 20
 

@@ -111,7 +111,7 @@ class AcknowledgesWhatALockKeepsOut(Meets):
 
 
 class WritesTheMessageBack(Meets):
-    """Read what is known of the messages, and write it back together with what is new."""
+    """Read the known messages, and write them back together with the new ones."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)

@@ -1,4 +1,4 @@
-"""A receiver, or several, each at a path of its own, behind Flask, Django, FastAPI or bare ASGI."""
+"""One or several receivers, each at its path, behind Flask, Django, FastAPI or bare ASGI."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Accounts(CorrectReceiver):
 
 
 def account(store: Store, message_id: str, *, top: str = "verified") -> dict[str, Any]:
-    """Return the state of a message: its status, with the highest rank for `top`, and what has happened."""
+    """Return the state of a message: its status, with the highest rank for `top`, and its effects."""
     kept = store.effects(message_id)
     statuses = [status for status, _ in kept if status in ALONG]
     count = {name: sum(status == name for status, _ in kept) for name in MEANING["effects"]}
@@ -107,11 +107,11 @@ class CountsARetriedCodeTwice(Accounts):
 
 
 class RanksATimeoutHighest(Accounts):
-    """Keep all that is right; what it shows is wrong."""
+    """Keep the right data, but show wrong data."""
 
 
 class RanksReadHighest(Accounts):
-    """Keep all that is right; what it shows is wrong."""
+    """Keep the right data, but show wrong data."""
 
 
 _meant = partial(Mutant, options=MEANING, observe=account)

@@ -1,6 +1,6 @@
 """Receivers that are killed and started again, or have several workers; and mutants that keep too much in memory.
 
-They run in the test's process: a kill closes the server's connections and drops what the receiver has in memory.
+They run in the test's process: a kill closes the server's connections and drops the receiver's data in memory.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class NamesItsWorker(CorrectReceiver):
 
 
 class KnowsEventsInMemory(NamesItsWorker):
-    """Look for an event in a set of this process, and not in the database."""
+    """Look for an event in a set of this process instead of the database."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)

@@ -162,7 +162,7 @@ class DecodesLatin1(CorrectReceiver):
 
 
 class HasThreeBytesForACharacter(CorrectReceiver):
-    """Replace what does not fit into MySQL's older utf8."""
+    """Replace the characters that MySQL's older utf8 cannot store."""
 
     def keep(self, db: sqlite3.Connection, message_id: str, status: str, detail: str) -> None:
         if status == "uplink":

@@ -61,7 +61,7 @@ class TapeEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
     base64: str | None = None
     #: The receiver's answer; None if there was none.
     answer: Answer | None = None
-    #: Why there is no answer, or why the body was dropped.
+    #: Why the answer is missing, or why the body was dropped.
     note: str = ""
 
     @property
@@ -107,7 +107,7 @@ _SHOWN_CHARACTERS = 80
 
 
 class TapeProblem(msgspec.Struct, frozen=True):
-    """Hold what is wrong with one line of a tape; lines are counted from 1.
+    """Hold the fault of one line of a tape; lines are counted from 1.
 
     >>> print(TapeProblem(3, "it is not JSON"))
     line 3: it is not JSON

@@ -1,4 +1,4 @@
-// The console itself: which view is shown, when it is read again, the keys, and what was done.
+// The console itself: the view on the screen, when it is read again, the keys, and the result of the last action.
 import { call, follow, keep, read, Refused } from "/console/api.js";
 import { button, copy, el, form, input, span, swap } from "/console/dom.js";
 import * as views from "/console/views.js";

@@ -33,7 +33,7 @@ export function form(act, ...children) {
   return made;
 }
 
-// Replace what an element shows; what somebody types, has open or has focused stays as it is.
+// Replace what an element shows; the fields, open parts and focus of the user stay as they are.
 export function swap(target, ...fresh) {
   const keyed = (node) => [...node.querySelectorAll("[data-key]")];
   const before = new Map(keyed(target).map((each, at) => [name(each, at), each]));
@@ -52,7 +52,7 @@ export function swap(target, ...fresh) {
   });
 }
 
-// Rows have keys of their own; a field's key is that of the part that it is in, as each message has the same fields.
+// Rows have keys; a field's key is that of the part that it is in, as each message has the same fields.
 const name = (each) => `${each.closest("[data-part]")?.dataset.part ?? ""} ${each.dataset.key}`;
 
 export const time = (seconds) => {

@@ -1,4 +1,4 @@
-// One function a view: it reads what it shows, and returns what a person sees. `page` is the console itself.
+// One function a view: it reads its data, and returns its elements. `page` is the console itself.
 import { read } from "/console/api.js";
 import { button, el, form, input, select, span, time } from "/console/dom.js";
 
