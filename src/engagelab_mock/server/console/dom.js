@@ -52,7 +52,7 @@ export function swap(target, ...fresh) {
   });
 }
 
-// Rows have keys; a field's key is that of the part that it is in, as each message has the same fields.
+// A row has its own key; a field's key is that of the part that it is in, as each message has the same fields.
 const name = (each) => `${each.closest("[data-part]")?.dataset.part ?? ""} ${each.dataset.key}`;
 
 export const time = (seconds) => {
