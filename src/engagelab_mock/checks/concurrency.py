@@ -110,9 +110,7 @@ class _OneByOne:
 
     def _still_new(self, messages: Sequence[Message]) -> list[Message]:
         """Return those of these messages whose states stay new for as long as the app may work after its answer."""
-        return stays(
-            self.trial, lambda: [each for each in messages if self._is_new(each, self.trial.context.look(each))]
-        )
+        return stays(self.trial, lambda: [m for m in messages if self._is_new(m, self.trial.context.look(m))])
 
     def find_new(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages whose states no known order leads to."""
