@@ -9,6 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two workers more than there are cores: half of the time, most tests wait for a server or a process."""
+    return (os.cpu_count() or 1) + 2
+
+
 def pytest_collection_finish() -> None:
     """Keep what was imported and collected out of the garbage collector.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from benchmarks.shape import main, public_names, shape, trace_send
 from click.testing import CliRunner
 
@@ -58,6 +59,7 @@ def test_two_counts_are_the_same() -> None:
     assert len(trace_send("acme", "s3cret")[0]) > len(trace_send()[0])
 
 
+@pytest.mark.slow
 def test_it_prints_every_figure() -> None:
     counted = shape()
     result = CliRunner().invoke(main)

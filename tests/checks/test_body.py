@@ -110,6 +110,7 @@ def test_row_numbers_and_times_are_not_compared(tmp_path: Path) -> None:
     assert verdicts(check(KeepsARowForEachCallback, tmp_path)) == {}
 
 
+@pytest.mark.slow
 def test_a_state_that_changes_on_every_read_ends_the_run_and_says_what_to_leave_out(tmp_path: Path) -> None:
     with pytest.raises(
         StateNotSettled, match=r"'now' \(.* in the state changed although nothing was sent in between"

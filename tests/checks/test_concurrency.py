@@ -261,6 +261,7 @@ class LimitsItsSenders(Shop):
         return 429 if self.limited else (yield from super().handle(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", CHECKS)
 def test_a_receiver_that_has_begun_to_refuse_valid_callbacks_is_not_judged(id: str) -> None:
     finding = finding_of(id, LimitsItsSenders())

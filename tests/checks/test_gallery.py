@@ -82,17 +82,20 @@ def test_the_correct_receiver_passes_in_process(tmp_path: Path) -> None:
     assert [finding.warnings for finding in report.findings if finding.warnings] == []
 
 
+@pytest.mark.slow
 def test_the_correct_receiver_passes_over_a_socket(tmp_path: Path) -> None:
     report = check_over_a_socket(CORRECT, tmp_path, depth="deep")
     assert set(not_passed(report)) == NOT_OVER_A_SOCKET | MEANING, not_passed(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if "wsgi" in m.over], ids=lambda mutant: mutant.name)
 def test_a_mutant_fails_its_check_and_no_other_in_process(mutant: Mutant, tmp_path: Path) -> None:
     report = check_in_process(mutant, tmp_path, skip=skipped(mutant, mutant.fails_in_process), depth="deep")
     assert failed(report) == mutant.fails_in_process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if "wsgi" not in m.over], ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_wire_fails_its_check_and_no_other(
     mutant: Mutant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +110,7 @@ def test_a_mutant_of_the_wire_fails_its_check_and_no_other(
     assert failed(report) == mutant.fails_over_a_socket
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant", [m for m in MUTANTS if {"wsgi", "http"} <= {*m.over}], ids=lambda mutant: mutant.name
 )

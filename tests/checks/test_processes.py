@@ -124,6 +124,7 @@ class HasEachEffectAgain(NamesItsWorker):
         db.execute("INSERT INTO effects VALUES (?, ?, ?)", [message_id, status, detail])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "reason"), [(1, "only one worker answered"), (2, "each copy of delivered has")])
 def test_an_event_whose_every_copy_has_an_effect_is_left_to_other_checks(
     workers: int, reason: str, tmp_path: Path
@@ -133,6 +134,7 @@ def test_an_event_whose_every_copy_has_an_effect_is_left_to_other_checks(
     assert finding.reason.startswith(reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3, 5])
 def test_what_one_of_several_workers_knows_is_found(workers: int, tmp_path: Path) -> None:
     assert verdicts(check(KnowsEventsInMemory, tmp_path, workers=workers, only=["C27"])) == {"C27": "fail"}

@@ -55,18 +55,21 @@ def test_another_unicode_form_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "became"),
+    ("form", "became", "fix"),
     [
-        (lambda text: text.encode().decode("latin-1"), "\xc3\xab"),
-        (lambda text: text.encode("ascii", "replace").decode(), "'Zo?"),
-        (lambda text: text.encode("ascii", "ignore").decode(), "'Zo "),
-        (str.lower, "'order mixed'"),
+        (lambda text: text.encode().decode("latin-1"), "\xc3\xab", "Parse the bytes of the body"),
+        (lambda text: text.encode("ascii", "replace").decode(), "'Zo?", "utf8mb4"),
+        (lambda text: text.encode("ascii", "ignore").decode(), "'Zo ", "utf8mb4"),
+        (str.lower, "'order mixed'", "Keep the texts of custom_args as they are"),
     ],
 )
-def test_a_text_that_is_changed_is_named(form: Callable[[str], str], became: str) -> None:
+def test_a_text_that_is_changed_is_named_with_the_fix_of_its_cause(
+    form: Callable[[str], str], became: str, fix: str
+) -> None:
     finding = finding_of(KeepsNotes(form))
     assert finding.verdict is Judgement.FAIL
     assert became in finding.reason.partition("became")[2]
+    assert fix in finding.check.fix.text
 
 
 def test_a_receiver_that_shows_no_texts_is_not_judged() -> None:

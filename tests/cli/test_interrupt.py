@@ -44,6 +44,7 @@ def test_demo_sums_up_its_callbacks_so_far(spawn: Spawn) -> None:
     assert (summary["type"], summary["runs"], summary["interrupted"]) == ("summary", 0, True)
 
 
+@pytest.mark.slow
 def test_demo_counts_the_callbacks_of_the_scenario_that_was_interrupted(spawn: Spawn) -> None:
     demo = spawn("demo", "--speed", "0.5")
     assert demo.stdout is not None

@@ -24,6 +24,7 @@ INCLUDED = {"engagelab_mock", "faker", "pytest", "responses", "werkzeug", *sys.s
 PACKAGES = {"engagelab_otp": "engagelab-otp", "hypothesis": "'.[hypothesis]'"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pages", FOLDERS, ids=", ".join)
 def test_the_blocks_of_pages_run_as_their_files(pages: list[str]) -> None:
     made = {name: code for page in pages for name, code in files(page).items()}

@@ -72,6 +72,7 @@ def test_a_crash_that_changes_the_outcome_is_found_with_its_token(store: Store, 
         engagelab.replay(token)
 
 
+@pytest.mark.slow
 @forked
 @pytest.mark.parametrize(
     "handle",

@@ -214,6 +214,7 @@ def test_output_during_the_last_callbacks_is_captured_as_the_test_s(run: Run) ->
     result.stdout.fnmatch_lines(["*Captured stdout call*", "the app was called"])
 
 
+@pytest.mark.slow
 def test_under_xdist_it_is_the_same(run: Run, pytester: pytest.Pytester) -> None:
     text = """
         @pytest.mark.parametrize("number", range(4))

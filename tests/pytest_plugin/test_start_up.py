@@ -112,6 +112,7 @@ def test_the_options_have_their_own_group_and_ini_keys(run: Run) -> None:
     assert re.findall(r"^  engagelab_(\w+) \(string\):", output, flags=re.MULTILINE) == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [("-p", "no:faker"), ("--import-mode=importlib",), ("--strict-markers", "-W", "error")],

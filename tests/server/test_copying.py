@@ -88,6 +88,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, text: str, *
     return pytester.runpytest_inprocess("-n", "0", "-p", "no:asyncio")
 
 
+@pytest.mark.slow
 def test_a_copied_test_fails_while_the_receiver_is_broken_and_passes_when_it_is_mended(
     careless: tuple[Careless, str], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

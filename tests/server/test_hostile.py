@@ -218,6 +218,7 @@ def test_many_clients_at_once_get_each_their_own(engagelab: EngageLab, talk: Tal
     assert received == {to: answer.json["message_id"] for to, answer in zip(numbers, answers, strict=True)}
 
 
+@pytest.mark.slow
 def test_a_request_is_freed_without_the_garbage_collector(engagelab: EngageLab) -> None:
     app = create_app(engagelab)
 

@@ -15,6 +15,7 @@ ON_THE_MACHINE = ["A06"]
 each_pair = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 
 
+@pytest.mark.slow
 @each_pair
 def test_a_right_receiver_fails_no_check(pair: Pair) -> None:
     with EngageLab(pair.right()) as engagelab:

@@ -160,3 +160,25 @@ _CAUSES = {
     ),
     "a backslash": _BY_HAND,
 }
+
+# Why a text is stored in another form.
+
+DECODED = Cause(
+    "a body that is decoded in another way than as UTF-8",
+    Fix(
+        "Parse the bytes of the body, without decoding them yourself.",
+        "envelope = json.loads($body)  # bytes: JSON is UTF-8",
+    ),
+)
+CHARACTER_SET = Cause(
+    "a connection or a table without all of Unicode, such as MySQL's utf8 or Latin-1",
+    Fix("Use a character set with all of Unicode for the connection and the tables: in MySQL, utf8mb4."),
+)
+CUT_OFF = Cause(
+    "a column that is shorter than the text, or a table that stops at a character that it cannot store",
+    Fix("Use text columns without a length limit, and a character set with all of Unicode: in MySQL, utf8mb4."),
+)
+REWRITTEN = Cause(
+    "an app that writes its own reference in another form before it stores it",
+    Fix("Keep the texts of custom_args as they are. To compare them, change a copy."),
+)

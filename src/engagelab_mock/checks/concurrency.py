@@ -102,9 +102,15 @@ class _OneByOne:
         for attempt, message in crashes:
             self.trial.show(message)
             self.trial.fail(f"{what}: {describe(attempt)}; one after another they are answered", basis="answer")
-        look = self.trial.context.look
-        if wrong := stays(self.trial, lambda: [each for each in wrong if self._is_new(each, look(each))]):
+        if self._still_new(wrong):
+            # An app that works after its answer may not have been ready when the known orders were read.
+            self.orderings.learn(*self._orders, again=True)
+        if wrong := self._still_new(wrong):
             self._fail(what, wrong[0])
+
+    def _still_new(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those of these messages whose states stay new for as long as the app may work after its answer."""
+        return stays(self.trial, lambda: [m for m in messages if self._is_new(m, self.trial.context.look(m))])
 
     def find_new(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages whose states no known order leads to."""

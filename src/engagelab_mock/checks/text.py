@@ -6,10 +6,20 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from engagelab_mock.checks.causes import HALF_A_PAIR, QUOTES, UNUSUAL, crashes, explain
-from engagelab_mock.checks.check import Check, Ended, Fix, Severity
+from engagelab_mock.checks.causes import (
+    CHARACTER_SET,
+    CUT_OFF,
+    DECODED,
+    HALF_A_PAIR,
+    QUOTES,
+    REWRITTEN,
+    UNUSUAL,
+    crashes,
+    explain,
+)
+from engagelab_mock.checks.check import Cause, Check, Ended, Fix, Severity
 from engagelab_mock.checks.profile import accepted
 from engagelab_mock.checks.stimulus import body, each_row, row_of
 from engagelab_mock.checks.trial import Trial
@@ -163,10 +173,10 @@ def _kept(trial: Trial) -> None:
         texts = [leaf for leaf in leaves if isinstance(leaf, str)]
         if any(text in each or json.dumps(text)[1:-1] in each for each in texts):
             shown.append(where)
-        elif found := next((made for made in _made_of(text, where) if any(made in each for each in texts)), None):
-            trial.fail(f"the text {text!r} in {where} became {found!r}")
-        elif found := next((each for each in texts if _is_cut_off(text, each)), None):
-            trial.fail(f"the text {text!r} in {where} was cut off: {found!r}")
+        elif made := next((each for each in _made_of(text, where) if any(each[0] in kept for kept in texts)), None):
+            _fail(trial, f"the text {text!r} in {where} became {made[0]!r}", made[1])
+        elif cut := next((each for each in texts if _is_cut_off(text, each)), None):
+            _fail(trial, f"the text {text!r} in {where} was cut off: {cut!r}", CUT_OFF)
         elif any(unicodedata.normalize("NFC", text) in each for each in texts):
             trial.warn(f"{where} is kept in another Unicode form: it looks the same, and is not equal")
             shown.append(where)
@@ -174,19 +184,24 @@ def _kept(trial: Trial) -> None:
         trial.not_applicable("`observe` returns no text of custom_args, of errors or of users' replies")
 
 
-def _made_of(text: str, where: str) -> Iterator[str]:
-    """Yield the results of decoding, storing or comparing a text wrongly."""
+def _fail(trial: Trial, reason: str, cause: Cause) -> NoReturn:
+    trial.fail(f"{reason}. The likely cause is {cause.says}", fix=cause.fix)
+
+
+def _made_of(text: str, where: str) -> Iterator[tuple[str, Cause]]:
+    """Yield the results of decoding, storing or comparing a text wrongly, each with its likely cause."""
     content = text.encode()
     if text == _MIXED_CASE:
         # An app may compare replies in lower case. It needs its own texts unchanged, to find them again.
-        yield from (text.lower(), text.upper()) if where == "custom_args" else ()
+        yield from ((form, REWRITTEN) for form in ((text.lower(), text.upper()) if where == "custom_args" else ()))
         return
-    yield content.decode("latin-1")
-    yield content.decode("cp1252", "replace")
-    yield from (text.encode(encoding, "replace").decode(encoding) for encoding in ("ascii", "latin-1"))
-    yield text.encode("ascii", "ignore").decode()
+    yield content.decode("latin-1"), DECODED
+    yield content.decode("cp1252", "replace"), DECODED
+    for encoding in ("ascii", "latin-1"):
+        yield text.encode(encoding, "replace").decode(encoding), CHARACTER_SET
+    yield text.encode("ascii", "ignore").decode(), CHARACTER_SET
     # Databases with three bytes for a character replace a four-byte character, or cut the text off before it.
-    yield from (text.replace(_KEY, "?"), text.replace(_KEY, "????"))
+    yield from ((text.replace(_KEY, other), CHARACTER_SET) for other in ("?", "????"))
 
 
 def _is_cut_off(text: str, leaf: str) -> bool:
