@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,12 +14,11 @@ import pytest
 
 from engagelab_mock import Report
 from engagelab_mock.checks.reports_html import html
+from tests.browser import open_browser
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-#: Set if a browser is installed for the tests: then they fail without a browser, and are not skipped.
-REQUIRED = "ENGAGELAB_MOCK_TEST_BROWSER"
 _VOID = {"meta", "br"}
 
 
@@ -64,30 +61,7 @@ def test_it_needs_nothing_else(report: Report) -> None:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail("there is neither chromium nor chromedriver, and there should be")
-        pytest.skip("there is no browser: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-background-networking",
-        "disable-component-update",
-        "no-first-run",
-        "hide-scrollbars",
-        "window-size=1000,900",
-        f"user-data-dir={profile}",
-    ):
-        options.add_argument(f"--{argument}")
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    chrome = open_browser(tmp_path_factory.mktemp("profile"))
     yield chrome
     chrome.quit()
 

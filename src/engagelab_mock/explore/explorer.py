@@ -122,7 +122,7 @@ class _Explorer:
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
         self._ends: float | None = None
-        #: How many attempts were made up to the end of the last playing that was judged.
+        #: The number of attempts when a schedule was last judged.
         self._sent = 0
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
