@@ -318,22 +318,26 @@ def _problem(deliveries: Sequence[Delivery], not_sent: Sequence[str]) -> str | N
     return f"{left}: no receiver wants it; PUT /v1/sandbox/webhook sets one" if left else None
 
 
+# Filters of callbacks.
+NameInCallback = Annotated[str, Meta(description="A status, or another event's name, in the callback.")]
+RecipientInCallback = Annotated[str, Meta(description="The recipient of an event in the callback.")]
+MessageOfCallback = Annotated[str, Meta(description="The message that the callback is about.")]
+LastOutcome = Annotated[
+    str, Meta(description="The outcome of the last attempt.", extra_json_schema={"enum": [*map(str, Outcome)]})
+]
+
+
 class JournalQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Which lines of the journal to read; all filters given must fit."""
 
-    status: Annotated[str, Meta(description="A status, or another event's name, in the callback.")] | UnsetType = UNSET
+    status: NameInCallback | UnsetType = UNSET
     kind: (
         Annotated[str, Meta(description="A kind of event in the callback.", extra_json_schema={"enum": [*KINDS]})]
         | UnsetType
     ) = UNSET
-    to: Annotated[str, Meta(description="The recipient of an event in the callback.")] | UnsetType = UNSET
-    message_id: Annotated[str, Meta(description="The message that the callback is about.")] | UnsetType = UNSET
-    outcome: (
-        Annotated[
-            str, Meta(description="The outcome of the last attempt.", extra_json_schema={"enum": [*map(str, Outcome)]})
-        ]
-        | UnsetType
-    ) = UNSET
+    to: RecipientInCallback | UnsetType = UNSET
+    message_id: MessageOfCallback | UnsetType = UNSET
+    outcome: LastOutcome | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=1_000_000, description="Only the last so many lines.")] | UnsetType = UNSET
     follow: (
         Annotated[

@@ -18,6 +18,7 @@ from engagelab_mock.protocol.status import Status
 from engagelab_mock.server.app import Call
 from engagelab_mock.server.callbacks import Callback, CallbackDetail, identify
 from engagelab_mock.server.operations import answers
+from engagelab_mock.server.schemas import LastOutcome, MessageOfCallback, NameInCallback, RecipientInCallback
 from engagelab_mock.service.rest.exchange import ApiError
 from engagelab_mock.service.scheduler import ScheduledCallback
 
@@ -103,15 +104,10 @@ class CallbacksQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Which callbacks to list; all that are given must fit."""
 
     search: Search | UnsetType = UNSET
-    status: Annotated[str, Meta(description="A status, or another event's name, in the callback.")] | UnsetType = UNSET
-    to: Annotated[str, Meta(description="The recipient of an event in the callback.")] | UnsetType = UNSET
-    message_id: Annotated[str, Meta(description="The message that the callback is about.")] | UnsetType = UNSET
-    outcome: (
-        Annotated[
-            str, Meta(description="The outcome of the last attempt.", extra_json_schema={"enum": [*map(str, Outcome)]})
-        ]
-        | UnsetType
-    ) = UNSET
+    status: NameInCallback | UnsetType = UNSET
+    to: RecipientInCallback | UnsetType = UNSET
+    message_id: MessageOfCallback | UnsetType = UNSET
+    outcome: LastOutcome | UnsetType = UNSET
     before: Annotated[str, Meta(description="The id of a callback: only older ones.")] | UnsetType = UNSET
     limit: Limit = 50
 
