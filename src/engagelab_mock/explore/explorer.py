@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
@@ -29,8 +30,6 @@ from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
     compares,
-    converges,
-    meaning_invariants,
     needs_state,
     recognises,
     unrecognised,
@@ -42,7 +41,7 @@ from engagelab_mock.explore.options import (
     Explored,
     ExploreOptions,
     check_explore_options,
-    check_invariants,
+    chosen_invariants,
     chosen_schedules,
     merges,
 )
@@ -54,6 +53,7 @@ from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
 from engagelab_mock.explore.snapshots import Snapshots
 from engagelab_mock.explore.switchpoints import SwitchPoints
+from engagelab_mock.explore.workers import InOrder, Workers
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -113,10 +113,9 @@ class _Explorer:
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
-        self._default: Invariant | None = None  # taken if none is given; it does not judge races
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
-        self._invariants = self._chosen_invariants(options.get("invariants"))
+        self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
@@ -127,6 +126,7 @@ class _Explorer:
         engine.exploring.count += 1
         self._player = self._made_player(journal=engine.journal, clock=engine.clock)
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
+        self._workers = Workers(self._player, engine.receiver, self._points)
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -142,6 +142,9 @@ class _Explorer:
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
         self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
+        number, in_worker = self._options.get("workers", 1), self._options.get("in_worker")
+        self._workers = Workers(self._player, engine.receiver, self._points, number, in_worker)
+        self._workers.check(io)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         state.explorations.append(exploration)
         progress = Progress(state.progress)
@@ -167,6 +170,7 @@ class _Explorer:
             stop.add_note(repr(exploration))
             raise
         finally:
+            self._workers.close()
             progress.end(exploration)
         if exploration.failures:
             failed = exploration.failures[0].played
@@ -201,7 +205,9 @@ class _Explorer:
         __tracebackhide__ = True
         exploration.schedules = judged = 0
         exploration.merging = None if search is None else search.merging
-        for schedule in plan if search is None else search:
+        source = search if search is not None else plan if isinstance(plan, Races) else InOrder(plan)
+        for schedule in source:
+            await self._workers.ahead(io, chain([schedule], source.upcoming()))
             if self._ends is not None and stopwatch() >= self._ends:
                 exploration.stopped = "time_budget"
                 break
@@ -230,6 +236,8 @@ class _Explorer:
             if exploration.stopped != "failure":
                 exploration.schedules = search.represented
             exploration.notes += search.notes(self._invariants)
+        if self._workers.note and self._workers.note not in exploration.notes:
+            exploration.notes.append(self._workers.note)
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -258,22 +266,6 @@ class _Explorer:
         player.handlers = Handlers(self._points, strict=strict)
         return player
 
-    def _chosen_invariants(self, given: object) -> list[Invariant]:
-        observed = self._probe.observe is not None
-        meant = meaning_invariants(self._probe.meaning)
-        if given is None:
-            self._default = converges()
-            return [self._default, *meant] if observed else []
-        invariants = [*check_invariants(given), *meant]
-        blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
-        if blind:
-            raise UsageError(
-                f"{blind[0]!r} judges the receiver's state, and this receiver has no observe",
-                where="invariants",
-                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
-            )
-        return invariants
-
     async def _check_recognised(self, io: Io, invariants: Sequence[Invariant], *own: Scenario) -> None:
         """Raise `NothingObserved` for an invariant that recognises no state, not even one that it must recognise."""
         __tracebackhide__ = True
@@ -296,7 +288,7 @@ class _Explorer:
         Raises `NothingObserved` if the receiver shows no effect of any callback, unless `blind`.
         """
         __tracebackhide__ = True
-        played = await self._player.play(io, schedule)
+        played = await self._workers.play(io, schedule)
         self._sent = self._player.sent
         self._baselines.first = self._baselines.first or played
         if played.observed:

@@ -211,6 +211,11 @@ class Orders:
     def __len__(self) -> int:
         return len(self._next)
 
+    @property
+    def known(self) -> list[tuple[int, str]]:
+        """Return the known orders with their preemptions, in the order in which `pop` returns them."""
+        return [(cost, write_turns(choices)) for cost, _, choices in sorted(self._next)]
+
     def pop(self) -> str:
         """Return the next order."""
         cost, _, choices = heappop(self._next)

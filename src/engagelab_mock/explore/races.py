@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from engagelab_mock.errors import NothingObserved, UsageError
@@ -32,6 +33,10 @@ WEAK = (
 )
 
 
+#: How many switch points further a crash is tried ahead, while it is not known whether the handler comes to them.
+_POINTS_AHEAD = 2
+
+
 class Race:
     """Search the orders of the handlers that run at the same time in a schedule."""
 
@@ -54,6 +59,10 @@ class Race:
     def next(self) -> Schedule:
         """Return the next schedule."""
         return at_point(self._schedule, self._orders.pop())
+
+    def upcoming(self) -> Iterator[tuple[int, Schedule]]:
+        """Yield the known schedules with the number of their preemptions; `next` returns them in this order."""
+        return ((cost, at_point(self._schedule, order)) for cost, order in self._orders.known)
 
     def learn(self, played: Played) -> None:
         """Take the schedules that a played one has shown to be possible."""
@@ -79,6 +88,11 @@ class Crashes:
         """Return the schedule with a crash at the next point."""
         self._point += 1
         return at_point(self._schedule, crash=self._point)
+
+    def upcoming(self) -> Iterator[tuple[int, Schedule]]:
+        """Yield the schedules with a crash at the next points, to which the handler may not come."""
+        points = range(self._point + 1, self._point + 1 + (0 if self.cost is None else _POINTS_AHEAD))
+        return ((0, at_point(self._schedule, crash=point)) for point in points)
 
     def learn(self, played: Played) -> None:
         """End the search if the handler has ended before it came to the point."""
@@ -139,11 +153,15 @@ class Races:
             yield self._now.next()
             self._enter(self._now)
 
+    def upcoming(self) -> Iterator[Schedule]:
+        """Yield the known schedules that are not played yet, in the order in which they are played."""
+        searches = [search for _, _, search in self._next] + ([self._now] if self._now is not None else [])
+        found = [(_rank(cost, search), schedule) for search in searches for cost, schedule in search.upcoming()]
+        return (schedule for _, schedule in sorted(found, key=itemgetter(0)))
+
     def _enter(self, search: Search) -> None:
-        cost = search.cost
-        if cost is not None:
-            # Without a preemption there is hardly ever a race, so these orders get no separate turn.
-            heappush(self._next, ((max(cost, 1), *search.rank), next(self._entered), search))
+        if search.cost is not None:
+            heappush(self._next, (_rank(search.cost, search), next(self._entered), search))
 
     def learn(self, played: Played) -> None:
         """Take the schedules that a run has shown to be possible."""
@@ -181,6 +199,11 @@ class Races:
             raise NothingObserved(
                 f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
             )
+
+
+def _rank(cost: int, search: Search) -> tuple[int, ...]:
+    # Without a preemption there is hardly ever a race, so these orders get no separate turn.
+    return (max(cost, 1), *search.rank)
 
 
 def check_number(name: str, given: object, least: int, most: int) -> int:
