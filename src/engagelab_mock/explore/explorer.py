@@ -47,7 +47,7 @@ from engagelab_mock.explore.options import (
 )
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
-from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce
+from engagelab_mock.explore.races import PREEMPTIONS, Races, check_racing, followed, reduce
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
@@ -72,24 +72,30 @@ async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: E
         raise _entered(engine, error) from None
 
 
-async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions) -> Played:
-    """Play the schedule of a token, and raise its failure without reducing it."""
+async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions, *, strict: bool = True) -> Played:
+    """Play the schedule of a token, and raise its failure without reducing it; `strict` as in `Handlers`."""
     __tracebackhide__ = True
     try:
-        explorer = _Explorer(engine, options)
+        explorer = _Explorer(engine, options, strict=strict)
         return await explorer.app_clock.during(io, explorer.play(io, Schedule.parse(token)))
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
 
 async def play(
-    engine: Engine, io: Io, schedule: Schedule | str, options: ExploreOptions, events: Mapping[str, Event] | None
+    engine: Engine,
+    io: Io,
+    schedule: Schedule | str,
+    options: ExploreOptions,
+    events: Mapping[str, Event] | None,
+    *,
+    strict: bool = True,
 ) -> Played:
     """Play one schedule, with the caller's events for their labels, and raise its failure."""
     __tracebackhide__ = True
     judge = any(options.get(name) for name in ("invariants", "effects", "terminal"))
     try:
-        explorer = _Explorer(engine, options if judge else {**options, "effects": {}, "terminal": ()})
+        explorer = _Explorer(engine, options if judge else {**options, "effects": {}, "terminal": ()}, strict=strict)
         chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         if not isinstance(chosen, Schedule):
             raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
@@ -106,7 +112,7 @@ def _entered(engine: Engine, error: EngageLabMockError) -> EngageLabMockError:
 class _Explorer:
     """Hold the objects of one exploration: a player, the invariants, and in-order playings of each set of events."""
 
-    def __init__(self, engine: Engine, options: ExploreOptions) -> None:
+    def __init__(self, engine: Engine, options: ExploreOptions, *, strict: bool = True) -> None:
         check_explore_options(options)
         check_probe(options, where="explore")
         self._engine = engine
@@ -124,7 +130,7 @@ class _Explorer:
         #: The number of attempts when a schedule was last judged.
         self._sent = 0
         engine.exploring.count += 1
-        self._player = self._made_player(journal=engine.journal, clock=engine.clock)
+        self._player = self._made_player(journal=engine.journal, clock=engine.clock, strict=strict)
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         self._workers = Workers(self._player, engine.receiver, self._points)
         self._states: set[str] = set()
@@ -136,7 +142,7 @@ class _Explorer:
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
         if isinstance(plan, Races):
-            plan.check_receiver(engine.receiver, self._probe)
+            check_racing(engine.receiver, self._probe)
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
@@ -251,6 +257,7 @@ class _Explorer:
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
             await self._baselines.check_reset(io)
+            schedule = schedule if self._player.handlers.strict else followed(played)
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
         if judge and violation is None:
             if not played.records and self._check:
@@ -258,7 +265,7 @@ class _Explorer:
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
-    def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
+    def _made_player(self, *, journal: Journal, clock: Any, strict: bool) -> Player:
         given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
         number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
         snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
@@ -338,7 +345,10 @@ class _Explorer:
         try:
             found = invariant(played)
             if found is not None and found is not True and inspect.isawaitable(found):
-                found = await _awaited(found, io, _name(invariant))
+                if io is not ASYNC:
+                    getattr(found, "close", lambda: None)()
+                    raise needs_async(_name(invariant))
+                found = await found
         except AssertionError as error:
             found = str(error) or "an assertion failed"
         if found is None or found is True:
@@ -367,6 +377,7 @@ class _Explorer:
                 return again, wrong is not None
 
             repeatable = (await tried(found))[1]
+            self._player.handlers.strict = False  # a simpler schedule may not come to the same switch points
             if repeatable and self._engine.exploring.replaying is None:
                 await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS))
         failure = Failure(
@@ -383,10 +394,3 @@ class _Explorer:
 
 def _name(invariant: Invariant) -> str:
     return str(getattr(invariant, "__name__", type(invariant).__name__))
-
-
-async def _awaited(value: Any, io: Io, where: str) -> Any:
-    if io is not ASYNC:
-        getattr(value, "close", lambda: None)()
-        raise needs_async(where)
-    return await value

@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for.
-
-    With `strict`, an order or a crash that the handlers do not come to is an error.
-    """
+    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for."""
 
     def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True) -> None:
         self._points = points or SwitchPoints()
-        self._strict = strict
+        #: Whether an order or a crash that the handlers do not come to is an error.
+        self.strict = strict
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
         self._in_forks = False
@@ -48,13 +46,13 @@ class Handlers:
     async def together(self, io: Io, sender: Sender, deliveries: Sequence[tuple[str, Delivery]], order: str) -> Trace:
         """Make the next attempts of deliveries, each with its name, at the same time."""
         __tracebackhide__ = True
-        return await deliver_together(io, sender, deliveries, self._points, order, strict=self._strict)
+        return await deliver_together(io, sender, deliveries, self._points, order, strict=self.strict)
 
     async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:
         """Make the next attempt of a delivery, whose handler crashes at a switch point."""
         __tracebackhide__ = True
         trace = await deliver_crashing(io, sender, delivery, self._points, at, fork=self.forks is not False)
-        if self._strict and not trace.crashed:
+        if self.strict and not trace.crashed:
             raise UsageError(
                 f"the handler of `{'+'.join(delivery.statuses)}` ended before its switch point {at}",
                 where="token",

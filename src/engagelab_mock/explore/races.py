@@ -8,11 +8,13 @@ from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.orders import Orders, Trace, letter
+from engagelab_mock.explore.orders import Orders, Trace, letter, write_turns
 from engagelab_mock.explore.played import Played
-from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import shrink
 from engagelab_mock.explore.serial import at_point, place_of
 from engagelab_mock.explore.together import check_in_process
@@ -171,34 +173,54 @@ class Races:
         if self._now is not None:
             self._now.learn(played)
 
-    def check_receiver(self, receiver: Receiver, probe: Probe) -> None:
-        """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
-        check_in_process(receiver)
-        if probe.observe is None:
-            raise UsageError(
-                "races and crashes are judged by the app's state, and this receiver has no observe",
-                where="explore",
-                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
-            )
-
     def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
         """Raise `NothingObserved` if no handler came to a switch point, or no one called a function that was named."""
         if not self._reached:
-            in_loop = receiver.transport.name == "asgi"
-            raise NothingObserved(
-                "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
-                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)"
-                + (" in a worker thread, and awaited nothing" if in_loop else ""),
-                where="explore",
-                hint="handlers that do not await meet only if several processes serve the app, not in one event loop"
-                if in_loop
-                else "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]",
-            )
+            raise nothing_reached(receiver)
         missed = [name for name in points.added if name not in points.called]
         if missed and not self._next:
             raise NothingObserved(
                 f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
             )
+
+
+def check_racing(receiver: Receiver, probe: Probe) -> None:
+    """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
+    check_in_process(receiver)
+    if probe.observe is None:
+        raise UsageError(
+            "races and crashes are judged by the app's state, and this receiver has no observe",
+            where="explore",
+            hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+        )
+
+
+def nothing_reached(receiver: Receiver) -> NothingObserved:
+    """Return the error for handlers that never come to a switch point."""
+    in_loop = receiver.transport.name == "asgi"
+    return NothingObserved(
+        "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
+        "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)"
+        + (" in a worker thread, and awaited nothing" if in_loop else ""),
+        where="explore",
+        hint="handlers that do not await meet only if several processes serve the app, not in one event loop"
+        if in_loop
+        else "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]",
+    )
+
+
+def followed(played: Played) -> Schedule:
+    """Return the schedule with the orders that its handlers followed, and without a crash that did not happen."""
+    traces = iter(played.traces)
+    steps = []
+    for step in played.schedule.steps:
+        trace = next(traces, None) if step.beside or step.crash else None
+        if trace is not None and step.beside:
+            step = msgspec.structs.replace(step, order=write_turns(trace.choices, range(trace.handlers)))
+        elif trace is not None and not trace.crashed:
+            step = msgspec.structs.replace(step, crash=0)
+        steps.append(step)
+    return Schedule(played.schedule.lifecycles, tidy(steps))
 
 
 def _rank(cost: int, search: Search) -> tuple[int, ...]:
