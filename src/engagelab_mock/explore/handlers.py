@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from engagelab_mock.delivery.io import SYNC
 from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
 from engagelab_mock.explore.interleave import Deadlock
@@ -29,6 +30,7 @@ class Handlers:
         self.strict = strict
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
+        self._crashes = False
         self._in_forks = False
         #: Whether a handler crashes with a forked process, or else by an exception. None if that is not known yet.
         self.forks: bool | None = None if can_fork() else False
@@ -38,7 +40,8 @@ class Handlers:
         __tracebackhide__ = True
         if self._in_forks:
             await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
-        elif self.watched:
+        elif self.watched or (self._crashes and io is SYNC and delivery.receiver.transport.name == "asgi"):
+            # After a crash, the tasks that a handler has left running would decide the outcome by chance.
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
         else:
             await sender.attempt(io, delivery)
@@ -67,7 +70,9 @@ class Handlers:
         """
         __tracebackhide__ = True
         self.watched = self.watched or any(step.beside for step in schedule.steps)
-        if self.forks is not None or not any(step.crash for step in schedule.steps):
+        crashes = any(step.crash for step in schedule.steps)
+        self._crashes = self._crashes or crashes
+        if self.forks is not None or not crashes:
             return
         here = await play()
         self._in_forks = True

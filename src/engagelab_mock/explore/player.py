@@ -232,12 +232,15 @@ class Player:
                 return
             await self.probe.pause(io, _LOOK)
         after = "+".join(played.records[-1].events) if played.records else "prepare"
+        hint = "the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)"
+        if await self.look(io, played.messages, now) is not now:
+            hint = f"do not return a value that changes on every read, such as the current time; or {hint}"
+        elif self.probe.wait_idle is not None:
+            hint = "wait_idle returned before the app's work was done"
         raise StateNotSettled(
             f"the state changed from {played.final!r:.200} to {now!r:.200} after {after}, but no callback was sent",
             where="observe",
-            hint="the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)"
-            if self.probe.wait_idle is None
-            else "wait_idle returned before the app's work was done",
+            hint=hint,
         )
 
     async def let_pass(self, io: Io, seconds: float) -> None:
