@@ -21,6 +21,7 @@ from engagelab_mock.cli.demo import demo, scenarios
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
+from engagelab_mock.cli.ready import ready
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
@@ -117,7 +118,7 @@ def _defaults(command: click.Command, settings: Mapping[str, Any]) -> dict[str, 
     return dict(settings)
 
 
-for _command in (demo, send, serve, check, listen, record, tape, scenarios, sign, verify):
+for _command in (demo, send, serve, ready, check, listen, record, tape, scenarios, sign, verify):
     group.add_command(_command)
 
 
