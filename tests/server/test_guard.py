@@ -12,7 +12,7 @@ from werkzeug.test import Client
 from engagelab_mock import EngageLab
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server import ApiServer, create_app
-from engagelab_mock.server.app import Guard
+from engagelab_mock.server.guard import Guard
 from engagelab_mock.service.rest.exchange import ApiError, ApiSettings
 from tests.server.conftest import BASIC, Talk, message
 

@@ -326,11 +326,10 @@ def deliver(engagelab: EngageLab, source: Source) -> tuple[Sequence[Message], Se
 
 def _deliver_event(engagelab: EngageLab, event: AccountEvent) -> list[Delivery]:
     known, fields = event.known, dict(event.fields)
-    if known.kind == "response":
-        sender = fields.pop("sender", None) or engagelab.account.generate.recipient()
-        return engagelab.uplink(sender, check=False, **fields)
-    verb = engagelab.notify if known.kind == "notification" else engagelab.system_event
-    return verb(known.name, check=False, **fields)
+    account = engagelab.account
+    if known.kind == "response" and not fields.get("sender"):
+        fields["sender"] = account.generate.recipient()
+    return engagelab.deliver([account.event(known.name, fields, at=engagelab.clock.time())], check=False)
 
 
 def last_attempts(journal: Journal) -> list[Attempt]:

@@ -152,7 +152,7 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     default=PENDING,
     show_default=True,
     metavar="N",
-    help="Keep the callbacks of at most N messages that are not finished; the oldest are given up.",
+    help="Keep the callbacks of at most N unfinished messages and account events; the oldest are given up.",
 )
 @setting(
     "retry",
