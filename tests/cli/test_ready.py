@@ -70,3 +70,9 @@ def test_an_address_that_cannot_be_used(command: Command) -> None:
     result = command("ready", "ftp://127.0.0.1/")
     assert result.code == 2
     assert "URL" in result.err
+
+
+def test_serve_refuses_a_name_that_is_not_one(command: Command) -> None:
+    result = command("serve", "--port", "0", "--allow-host", "http://engagelab")
+    assert result.code == 2
+    assert "--allow-host: 'http://engagelab' is not the name of a host" in result.err
