@@ -173,7 +173,8 @@ MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if word
 
 def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
-    name, *arguments = words
+    redirected = next((place for place, word in enumerate(words) if word in {">", "&"}), None)
+    name, *arguments = words[:redirected]
     # The page whose files are options of commands.
     with folder("docs/howto/serve") as directory, contextlib.chdir(directory):
         command = group.commands[name]
