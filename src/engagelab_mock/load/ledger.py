@@ -73,6 +73,33 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, tag="baseline"):
     states: tuple[Any, ...]
     #: The messages: their ids and recipients, which the states may contain.
     messages: tuple[tuple[str, str], ...] = ()
+    #: The states of the first message before its first callback and after each of them.
+    after: tuple[Any, ...] = ()
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, tag="stage"):
+    """Hold one rate of a load that seeks the rate at which the receiver breaks.
+
+    >>> Stage(rate=500, start=0, seconds=5, made=2500).held
+    True
+    """
+
+    rate: float
+    #: When it began and how long it was planned, in seconds.
+    start: float
+    seconds: float
+    made: int
+    #: How many deliveries were not acknowledged in time.
+    failed: int = 0
+    #: Why the receiver did not hold the rate; empty if it held it.
+    broke: str = ""
+    #: Whether the generator, not the receiver, could not keep the rate.
+    generator: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Tell whether the receiver held the rate."""
+        return not self.broke
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
@@ -137,7 +164,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
 
 _encode_into = msgspec.json.Encoder().encode_into
 _entry = msgspec.json.Decoder(Entry)
-_other = msgspec.json.Decoder(Header | Baseline | End)
+_other = msgspec.json.Decoder(Header | Baseline | Stage | End)
 
 
 class LedgerWriter:
@@ -185,7 +212,7 @@ class LedgerWriter:
         if len(self._buffer) >= _BUFFER:
             self.flush()
 
-    def write(self, line: Header | Baseline | End) -> None:
+    def write(self, line: Header | Baseline | Stage | End) -> None:
         """Write a line that is not a delivery, and everything before it."""
         _encode_into(line, self._buffer, -1)
         self._buffer += b"\n"
@@ -236,7 +263,7 @@ class LedgerWriter:
 
 
 class LedgerReader:
-    """Read a ledger: iterate over its entries. After that, `end`, `baselines` and `problem` are known.
+    """Read a ledger: iterate over its entries. After that, `end`, `baselines`, `stages` and `problem` are known.
 
     The entries are read as they are used, so the size of the ledger does not matter. A ledger can be read while it is
     written: it is incomplete then. Raises `UsageError` if it cannot be read, or is not a ledger.
@@ -245,6 +272,7 @@ class LedgerReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.baselines: list[Baseline] = []
+        self.stages: list[Stage] = []
         self.end: End | None = None
         #: Why the ledger is incomplete; empty if it is complete.
         self.problem = "it has no end marker: its worker was killed, or it still works"
@@ -257,7 +285,7 @@ class LedgerReader:
 
     def __iter__(self) -> Iterator[Entry]:
         count, number = 0, 1
-        self.baselines, self.end = [], None
+        self.baselines, self.stages, self.end = [], [], None
         for number, line in self._lines():
             if number == 1:
                 continue
@@ -271,6 +299,8 @@ class LedgerReader:
             other = self._decode(_other, line, number)
             if isinstance(other, Baseline):
                 self.baselines.append(other)
+            elif isinstance(other, Stage):
+                self.stages.append(other)
             elif isinstance(other, End):
                 self.end = other
             else:

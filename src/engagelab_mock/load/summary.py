@@ -9,6 +9,7 @@ import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import NothingObserved, ReceiverFellShort
+from engagelab_mock.load.ledger import Stage
 
 #: A message of which an acknowledged callback had no effect; one with an effect too many; one whose status went back;
 #: one with a callback that was answered and not acknowledged; one with a callback whose answer did not arrive, so it
@@ -112,6 +113,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     #: The bound of `lateness.p99`, in seconds.
     max_lateness: float = 1.0
     seconds: tuple[Second, ...] = ()
+    #: The rates of a load that seeks the rate at which the receiver breaks.
+    stages: tuple[Stage, ...] = ()
     #: How many messages `observe` was asked about; None without `observe`.
     observed: int | None = None
     #: The effects that were counted in the states.
@@ -165,9 +168,19 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
         reached = {name for name in self.outcomes if name not in _UNREACHABLE}
         if self.outcomes and not reached:
             return "unreachable"
-        if self.failed:
+        if self.failed > self.sought:
             return "fell_short"
         return "incomplete" if self.problems or not self.acknowledged else "clean"
+
+    @property
+    def knee(self) -> float | None:
+        """Return the greatest rate that the receiver held; None if it held none, or if the load did not seek it."""
+        return max((stage.rate for stage in self.stages if stage.held), default=None)
+
+    @property
+    def sought(self) -> int:
+        """Return how many failures the load sought: those of the rates above the one that the receiver held."""
+        return 0 if self.knee is None else sum(stage.failed for stage in self.stages if not stage.held)
 
     def assert_clean(self) -> None:
         """Raise `ReceiverFellShort` with the cases if the receiver fell short, and `NothingObserved` if it is open.
