@@ -158,6 +158,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     asked: int
     outcomes: Mapping[str, int] = {}
     elapsed: float = 0.0
+    #: The last reason of each outcome without an answer.
+    reasons: Mapping[str, str] = {}
     #: The error, if the worker failed.
     error: str = ""
 
@@ -218,7 +220,15 @@ class LedgerWriter:
         self._buffer += b"\n"
         self.flush()
 
-    def end(self, reason: Reason, *, asked: int, elapsed: float = 0.0, error: str = "") -> None:
+    def end(
+        self,
+        reason: Reason,
+        *,
+        asked: int,
+        elapsed: float = 0.0,
+        reasons: Mapping[str, str] | None = None,
+        error: str = "",
+    ) -> None:
         """Write the last line."""
         count = self._outcomes.total()
         self.write(
@@ -228,6 +238,7 @@ class LedgerWriter:
                 asked=asked,
                 outcomes=dict(self._outcomes),
                 elapsed=elapsed,
+                reasons=reasons or {},
                 error=error,
             )
         )

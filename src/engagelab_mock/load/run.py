@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.io import ASYNC
 from engagelab_mock.delivery.probe import ProbeOptions
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
-from engagelab_mock.eventloop import in_trio, stopwatch
+from engagelab_mock.eventloop import in_loop, in_trio, stopwatch
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.baseline import Learner, Unreached
 from engagelab_mock.load.ledger import Entry, Header, LedgerWriter, Reason, Stage
@@ -26,6 +26,9 @@ from engagelab_mock.load.summary import LoadSummary
 from engagelab_mock.load.tally import MAX_LATENESS, summarise
 from engagelab_mock.load.verdict import SETTLE, Judge
 from engagelab_mock.protocol.events import Dialect, dialect
+
+if TYPE_CHECKING:
+    from engagelab_mock.service.engine import Engine
 
 #: How often the rate is doubled until the receiver breaks.
 _DOUBLINGS = 16
@@ -210,7 +213,8 @@ class LoadRun:
                 for baseline in await learner.baselines():
                     ledger.write(baseline)
             reason: Reason = "interrupted" if self._stopped else "finished"
-            ledger.end(reason, asked=asked, elapsed=round(stopwatch() - started, 6))
+            elapsed = round(stopwatch() - started, 6)
+            ledger.end(reason, asked=asked, elapsed=elapsed, reasons=sender.reasons)
 
     async def _send_all(self, sender: LoadSender, ledger: LedgerWriter, start: float) -> int:
         if not self._options.get("until_it_breaks"):
@@ -260,7 +264,34 @@ class LoadRun:
         lifecycle = next(each for each in self._plan.lifecycles if each.statuses)
         status = lifecycle.statuses[0]
         ledger.add(Entry("", "", lifecycle.name, 0, 1, status, 0, 0.0, 0.0, 0.0, unreached.outcome))
-        ledger.end("finished", asked=1)
+        ledger.end("finished", asked=1, reasons={unreached.outcome: str(unreached)})
+
+
+async def aload(engine: Engine, options: LoadOptions, *, check: bool) -> LoadSummary:
+    """Put a load on the first receiver of an engine, in the running event loop."""
+    __tracebackhide__ = True
+    summary = await _run_of(engine, options).run()
+    if check:
+        summary.assert_clean()
+    return summary
+
+
+def load(engine: Engine, options: LoadOptions, *, check: bool) -> LoadSummary:
+    """Put a load on the first receiver of an engine, in a new event loop."""
+    __tracebackhide__ = True
+    if in_loop():
+        raise UsageError("an event loop runs here already", where="load", hint="await engagelab.aload(…)")
+    summary = run_load(_run_of(engine, options))
+    if check:
+        summary.assert_clean()
+    return summary
+
+
+def _run_of(engine: Engine, options: LoadOptions) -> LoadRun:
+    # A second load of the same test has other messages.
+    seed = engine.generate.message_id()
+    seeded: LoadOptions = {"seed": seed, **options}
+    return LoadRun(engine.receivers[0], seeded, spelling=engine.dialect)
 
 
 def run_load(run: LoadRun) -> LoadSummary:

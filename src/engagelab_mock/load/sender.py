@@ -15,7 +15,6 @@ from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.io import ASYNC
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Delivery
-from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.sender import USER_AGENT, Sender
 from engagelab_mock.delivery.transport.http import HttpTransport
@@ -105,9 +104,9 @@ class LoadSender:
         return self._stopping.is_set()
 
     @property
-    def reasons(self) -> Mapping[Outcome, str]:
+    def reasons(self) -> dict[str, str]:
         """Return the last reason of each outcome without an answer."""
-        return self._pool.reasons
+        return {str(outcome): reason for outcome, reason in self._pool.reasons.items()}
 
     async def send(
         self, plan: Plan, *, start: float = 0.0, progress: Callable[[float, Counts], object] | None = None

@@ -102,6 +102,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     messages: int = 0
     #: Deliveries by `Outcome`, without those with a fault.
     outcomes: Mapping[str, int] = {}
+    #: A reason of each outcome without an answer, for a person to read.
+    reasons: Mapping[str, str] = {}
     #: Deliveries by fault: their outcome is the sender's doing.
     faults: Mapping[str, int] = {}
     #: Answers by HTTP status.

@@ -227,6 +227,7 @@ async def summarise(
         summary,
         asked=max(asked, summary.made),
         messages=messages,
+        reasons={name: reason for end in ends if end is not None for name, reason in end.reasons.items()},
         max_lateness=max_lateness,
         stages=tuple(stages),
         observed=None if judge is None else judge.observed,
