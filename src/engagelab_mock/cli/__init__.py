@@ -19,6 +19,7 @@ from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
 from engagelab_mock.cli.listen import listen, record
+from engagelab_mock.cli.load import load
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
@@ -130,7 +131,7 @@ def group(context: click.Context) -> None:
     context.default_map["check"] |= own
 
 
-for _command in (demo, send, serve, check, listen, record, scenarios, sign, verify):
+for _command in (demo, send, serve, check, load, listen, record, scenarios, sign, verify):
     group.add_command(_command)
 
 

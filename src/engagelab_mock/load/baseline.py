@@ -20,26 +20,29 @@ from engagelab_mock.errors import NothingObserved
 from engagelab_mock.eventloop import sleep, stopwatch
 from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
-from engagelab_mock.load.ledger import Baseline
+from engagelab_mock.load.ledger import Baseline, Entry
 from engagelab_mock.load.plan import Lifecycle, Plan
 from engagelab_mock.messages.message import Message
 
-#: How many messages of each scenario are delivered: leaves that differ between them do not count.
-_MESSAGES = 2
+#: How many messages of each scenario are delivered: enough to tell a leaf that always differs from a bug of some.
+_MESSAGES = 5
+#: How many messages of a scenario may fail, by a bug that comes and goes, until the load is not begun.
+_FAILURES = 5
 #: How long an effect of the first messages is waited for, and how often the state is read meanwhile, in seconds.
 _SHOWS, _LOOK = 2.0, 0.01
 
 
 class Unreached(Exception):
-    """Signal that the first callbacks were not acknowledged, so no state can be learned.
+    """Signal that the first callbacks were not acknowledged, so no state can be learned; `entry` is the last of them.
 
-    >>> Unreached(Outcome.REFUSED, "connection refused").outcome
-    <Outcome.REFUSED: 'refused'>
+    >>> entry = Entry("7", "+6591234567", "sent", 0, 1, "sent", 0, 0.0, 0.0, 0.01, "refused")
+    >>> Unreached(entry, "connection refused").entry.outcome
+    'refused'
     """
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    def __init__(self, entry: Entry, reason: str) -> None:
         super().__init__(reason)
-        self.outcome = outcome
+        self.entry = entry
 
 
 class Learner:
@@ -63,12 +66,19 @@ class Learner:
         for lifecycle in self._plan.lifecycles:
             if not lifecycle.statuses:
                 continue
-            for _ in range(_MESSAGES):
+            known = self._messages[lifecycle.name] = []
+            failures = 0
+            while len(known) < _MESSAGES:
                 message = Message(id=self._generate.message_id(), to=self._generate.rare_recipient())
-                if self._probe.prepare is not None:
-                    await self._probe.prepare_message(ASYNC, message)
-                after = await self._deliver(lifecycle, message)
-                self._messages.setdefault(lifecycle.name, []).append(message)
+                await self._probe.prepare_message(ASYNC, message)
+                try:
+                    after = await self._deliver(lifecycle, message)
+                except Unreached as unreached:
+                    failures += 1
+                    if failures == _FAILURES or Outcome(unreached.entry.outcome).unreachable:
+                        raise
+                    continue
+                known.append(message)
                 self._after.setdefault(lifecycle.name, after)
                 effects = effects or await self._shows(message, after[0])
         self._probe.check_seen()
@@ -86,11 +96,18 @@ class Learner:
         probe = self._probe
         after = [plain(await probe.look(ASYNC, message.id))]
         accepted, cost = int(time.time()) - lifecycle.age, self._generate.cost()
-        for body, offset in zip(lifecycle.bodies, lifecycle.offsets, strict=True):
+        for step, (body, offset) in enumerate(zip(lifecycle.bodies, lifecycle.offsets, strict=True)):
             filled = body.fill(message.id, message.to, accepted, accepted + offset, cost)
             attempt = await self._sender.attempt(ASYNC, Delivery(self._receiver, (), filled, message.id))
             if not attempt.acknowledged:
-                raise Unreached(attempt.outcome, attempt.error)
+                answer = attempt.response.status if attempt.response is not None else 0
+                raise Unreached(
+                    Entry(
+                        *(message.id, message.to, lifecycle.name, step, step + 1, lifecycle.statuses[step], 0),
+                        *(0.0, 0.0, round(attempt.elapsed, 6), attempt.outcome, answer),
+                    ),
+                    attempt.error,
+                )
             await probe.idle(ASYNC, (message.id,))
             after.append(plain(await probe.look(ASYNC, message.id)))
         return after

@@ -19,7 +19,7 @@ from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import in_loop, in_trio, stopwatch
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.baseline import Learner, Unreached
-from engagelab_mock.load.ledger import Entry, Header, LedgerWriter, Reason, Stage
+from engagelab_mock.load.ledger import Header, LedgerWriter, Reason, Stage
 from engagelab_mock.load.plan import SPACING, Plan, Segment, segments
 from engagelab_mock.load.sender import CONNECTIONS, Counts, LoadSender
 from engagelab_mock.load.summary import LoadSummary
@@ -188,7 +188,8 @@ class LoadRun:
                 try:
                     await learner.deliver()
                 except Unreached as unreached:
-                    self._enter_unreached(ledger, unreached)
+                    ledger.add(unreached.entry)
+                    ledger.end("finished", asked=1, reasons={unreached.entry.outcome: str(unreached)})
                     return
             await self._prepare()
             offset = stopwatch() - started
@@ -258,13 +259,6 @@ class LoadRun:
             if planned.message.id not in seen:
                 seen.add(planned.message.id)
                 await self._probe.prepare_message(ASYNC, planned.message.message)
-
-    def _enter_unreached(self, ledger: LedgerWriter, unreached: Unreached) -> None:
-        """Enter the callback that was not acknowledged before the load, and end the ledger."""
-        lifecycle = next(each for each in self._plan.lifecycles if each.statuses)
-        status = lifecycle.statuses[0]
-        ledger.add(Entry("", "", lifecycle.name, 0, 1, status, 0, 0.0, 0.0, 0.0, unreached.outcome))
-        ledger.end("finished", asked=1, reasons={unreached.outcome: str(unreached)})
 
 
 async def aload(engine: Engine, options: LoadOptions, *, check: bool) -> LoadSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -31,7 +32,7 @@ from engagelab_mock.explore.state import (
 from engagelab_mock.load.ledger import Baseline, Entry, LedgerReader
 from engagelab_mock.load.summary import Case, Kind
 from engagelab_mock.messages.message import Message
-from engagelab_mock.protocol.status import Meaning, times
+from engagelab_mock.protocol.status import Meaning, Status, times
 
 #: How long an app may still work after the last answer, in seconds.
 SETTLE = 5.0
@@ -41,6 +42,8 @@ _LOOK = 0.2
 _SUSPECTS = 20_000
 #: How many callbacks a leaf must have counted to be taken for a counter of callbacks.
 _COUNTED = 3
+#: A leaf that has more different values than these, in messages that had the same callbacks, differs in each message.
+_TWO = 2
 
 _UNSEEN = frozenset(outcome.value for outcome in Outcome if outcome.unreachable)
 #: The outcomes of a delivery whose answer did not arrive: the receiver may have processed it or not.
@@ -81,12 +84,24 @@ class Expected:
 
     def __init__(self, baseline: Baseline) -> None:
         about = [_message(message_id, to) for message_id, to in baseline.messages]
-        first, *others = [_leaves(state, message) for state, message in zip(baseline.states, about, strict=True)]
-        self.leaves = first
+        found = [_leaves(state, message) for state, message in zip(baseline.states, about, strict=True)]
         #: Whether the app knows a message of this scenario at all.
-        self.known = baseline.states[0] is not None
-        #: The leaves that differ between two messages that had the same callbacks, such as row numbers.
-        self.noise: set[Path] = set().union(*(differing(first, other) for other in others))
+        self.known = any(state is not None for state in baseline.states)
+        #: The value of each leaf that most of the messages have.
+        self.leaves: dict[Path, Any] = {}
+        #: The leaves that differ in each message, such as row numbers.
+        self.noise: set[Path] = set()
+        #: The values of the leaves of which it is not known whether they are noise, or a bug that comes and goes.
+        self.unclear: dict[Path, list[Any]] = {}
+        for path in {path for leaves in found for path in leaves}:
+            values = Counter(leaves.get(path, MISSING) for leaves in found).most_common()
+            if len(values) > _TWO:
+                self.noise.add(path)
+                continue
+            if len(values) == _TWO and not any(names(value, status) for value, _ in values for status in Status):
+                self.unclear[path] = [value for value, _ in values]
+            if values[0][0] is not MISSING:
+                self.leaves[path] = values[0][0]
         #: The leaves that only count callbacks: they rise by 1 with each.
         self.counters = _counters([_leaves(state, about[0]) for state in baseline.after])
 
@@ -132,14 +147,14 @@ def effect_case(entries: Sequence[Entry], state: Any, expected: Expected | None,
     if expected is None or maybe or len(acknowledged) < _steps(entries):
         return None
     leaves = _leaves(state, _message(first.message_id, first.to))
-    wrong = differing(expected.leaves, leaves) - expected.noise
+    wrong = differing(expected.leaves, leaves) - expected.noise - {*expected.unclear}
     found = [
         _leaf_case(path, expected, leaves, entries)
         for path in sorted(wrong)
         if path[:1] not in {(effect,) for effect in effects.effects}
     ]
     kinds: dict[Kind, str] = dict(reversed([each for each in found if each is not None]))
-    return next((case(kind, kinds[kind]) for kind in ("doubled", "regressed", "lost") if kind in kinds), None)
+    return next((case(kind, kinds[kind]) for kind in ("doubled", "lost", "regressed") if kind in kinds), None)
 
 
 def _steps(entries: Sequence[Entry]) -> int:
@@ -216,6 +231,14 @@ class Judge:
                 pass
             for baseline in reader.baselines:
                 self._expected.setdefault(baseline.scenario, Expected(baseline))
+        for name, expected in self._expected.items():
+            for path, values in expected.unclear.items():
+                if path[0] not in self.effects:
+                    shown = " or ".join(map(repr, values))
+                    self.problems.append(
+                        f"{dotted(path)} cannot be judged: it was {shown} for messages of {name} that had the same "
+                        f"callbacks; declare it as an effect, or leave it out of what observe returns"
+                    )
         if not self._expected:
             self.remarks.append("the ledgers have no expected states, so only the effects are judged")
 
