@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import secrets
 import signal
@@ -29,6 +30,8 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import UsageError
 from engagelab_mock.load.ledger import Entry
 
+_LOG = logging.getLogger(__name__)
+
 #: The messages of the master to its workers, and back.
 _PART, _ENDED = "engagelab-part", "engagelab-ended"
 #: How often the ledger is read, in seconds.
@@ -36,13 +39,13 @@ _INTERVAL = 0.2
 _DIGITS = 3
 
 
-def bucket(milliseconds: float) -> int:
-    """Round a response time to three digits, so that 2,960 ms and 3,040 ms differ; Locust keeps two.
+def bucket(response_time: float) -> int:
+    """Round a response time in milliseconds to three digits, so that 2,960 ms and 3,040 ms differ; Locust keeps two.
 
     >>> bucket(2_964.2), bucket(3_049), bucket(87.6)
     (2960, 3050, 88)
     """
-    whole = round(milliseconds)
+    whole = round(response_time)
     return round(whole, _DIGITS - len(str(whole))) if whole >= 10**_DIGITS else whole
 
 
@@ -129,21 +132,21 @@ class Part:
 
     def _report(self) -> None:
         """Report the deliveries until the load has ended."""
-        lines = self._lines()
+        lines, finished = self._lines(), False
         while True:
             ended = self._process.poll() is not None
             for line in iter(lambda: next(lines), None):
                 if line.startswith(b"["):
                     self._fire(msgspec.json.decode(line, type=Entry))
+                finished = finished or line.startswith(b'{"type":"end","reason":"finished"')
             if ended:
                 break
             gevent.sleep(_INTERVAL)
-        if self._process.returncode not in (0, 1, 130):
+        if not finished:
             said = self._output.get().decode("utf-8", "replace").strip().splitlines()
-            what = f"engagelab-mock load exited {self._process.returncode}: {said[-1] if said else 'without a message'}"
-            self._environment.events.user_error.fire(
-                user_instance=None, exception=RuntimeError(what), tb=None
-            )
+            what = f"its part of the load did not finish: {said[-1] if said else 'it was ended'}"
+            _LOG.error("%s", what)
+            self._environment.events.user_error.fire(user_instance=None, exception=RuntimeError(what), tb=None)
 
     def _lines(self) -> Iterator[bytes | None]:
         """Yield the whole lines of the ledger that are there, and None while there is none."""
@@ -282,19 +285,17 @@ class OtpLogin(FastHttpUser):
     def log_in(self) -> None:
         """Log one user in."""
         to = f"+658{next(_NUMBERS) % 10_000_000:07d}"
-        started = gevent.get_hub().loop.now()
         with self.environment.events.request.measure("LOGIN", "login"):
             asked = self.ask(to)
             self.enter(to, self.read_code(to), asked)
-        del started
 
     def ask(self, to: str) -> Any:
         """Let the app send a code to a number; the result is given to `enter`."""
-        raise NotImplementedError("override ask(self, to): it calls the app as a user who asks for a code")
+        raise self._missing("ask(self, to)", "asks for a code")
 
     def enter(self, to: str, code: str, asked: Any) -> None:
         """Enter the code in the app."""
-        raise NotImplementedError("override enter(self, to, code, asked): it calls the app as a user who enters the code")
+        raise self._missing("enter(self, to, code, asked)", "enters the code")
 
     def read_code(self, to: str) -> str:
         """Return the newest code of a number, as its phone shows it."""
@@ -306,3 +307,7 @@ class OtpLogin(FastHttpUser):
                 answer.failure(f"no code arrived within {self.patience:g} s")
                 raise LookupError(f"no code for {to}")
             return str(code)
+
+    def _missing(self, method: str, what: str) -> UsageError:
+        hint = f"override {method}: it calls the app as a user who {what}"
+        return UsageError(f"the class does not have {method}", where=type(self).__name__, hint=hint)
