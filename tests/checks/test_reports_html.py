@@ -90,7 +90,7 @@ def test_the_summary_is_seen_in_a_browser(scheme: str, browser: Chrome, report: 
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(path.as_uri())
 
-    summary = browser.find_element(By.ID, "summary")
+    summary = browser.find_element(By.CLASS_NAME, "summary")
     assert summary.is_displayed()
     assert summary.text.replace("\n", " ") == (
         "3 failed 2 passed 1 of them by the answer alone 1 errors 1 not judged 1 not applicable 1 skipped 1 suppressed"

@@ -37,6 +37,10 @@ dt { font-weight: 600; margin-top: .8rem; } dd { margin: 0; }
 .wide tr:first-child > * { border-top: 0; } .wide td { min-width: 3rem; max-width: 24rem; overflow-wrap: break-word;
   white-space: normal; }
 tr.here td { font-weight: 700; }
+.line { display: flex; flex-wrap: wrap; gap: .4rem 1.4rem; list-style: none; padding: 0; margin: .6rem 0; }
+.line li { position: relative; border: 1px solid currentColor; border-radius: .4rem; padding: .1rem .5rem;
+  font: .85rem/1.5 ui-monospace, monospace; }
+.line li + li::before { content: "\\2192"; position: absolute; right: calc(100% + .25rem); color: var(--soft); }
 """
 
 
@@ -80,7 +84,7 @@ def tiles(counts: Iterable[tuple[str, object, str]]) -> list[str]:
     '<li class="pass"><b>3</b> passed</li>'
     """
     shown = [f'<li class="{style}"><b>{text(number)}</b> {text(word)}</li>' for style, number, word in counts]
-    return ['<ul class="summary" id="summary">', *shown, "</ul>"]
+    return ['<ul class="summary">', *shown, "</ul>"]
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, marked: int = -1) -> str:

@@ -147,7 +147,9 @@ class Exploration(msgspec.Struct, eq=False):
         """
         __tracebackhide__ = True
         if self.failures:
-            raise self.failures[0].error()
+            error = self.failures[0].error()
+            error.exploration = self
+            raise error
         if not self.deliveries:
             late = self.stopped == "time_budget"
             why = "the time was up" if late else "the schedules have no event that the receiver's settings tick"

@@ -321,7 +321,7 @@ def _notes(graph: StateGraph, states: Iterable[Drawn], edges: Sequence[object], 
         notes.append(f"drawn: {shown} of {len(graph.places)} states, {len(edges)} of {len(graph.edges) - loops} edges")
     if graph.cut:
         notes.append("there were more edges than are kept")
-    return textwrap.wrap("; ".join(notes), max(40, int((width - 2 * _MARGIN) / _ADVANCE)))
+    return textwrap.wrap("; ".join(notes), min(80, max(40, int((width - 2 * _MARGIN) / _ADVANCE))))
 
 
 def _described(graph: StateGraph, states: Mapping[Drawn, None], edges: Sequence[tuple[Drawn, Drawn]]) -> str:

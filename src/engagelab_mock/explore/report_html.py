@@ -80,7 +80,8 @@ def _counts(exploration: Exploration) -> Iterator[tuple[str, object, str]]:
     yield "soft", exploration.schedules, f"of {exploration.total} schedules judged"
     if merging is not None:
         yield "soft", merging.played, "of them played"
-        yield "soft", merging.audited, "played as an audit"
+        if merging.audited:
+            yield "soft", merging.audited, "played as an audit"
         yield "soft", merging.merged, "times states merged"
     yield "soft", exploration.deliveries, "callbacks sent"
     if exploration.observed:
