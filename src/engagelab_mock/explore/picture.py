@@ -181,6 +181,8 @@ def _crossings(layers: Sequence[Sequence[_Place]]) -> int:
 
 def _position(layers: Sequence[Sequence[_Place]]) -> tuple[float, float]:
     """Give each place its coordinates, and return the width and the height of all."""
+    if not layers:
+        return 2 * _MARGIN, _MARGIN
     x = float(_MARGIN)
     for layer in layers:
         width = max(place.width for place in layer)
@@ -240,7 +242,9 @@ def _edge(graph: StateGraph, edge: tuple[Drawn, Drawn], way: Sequence[_Place]) -
     yield f'<path class="{f"edge {style}".strip()}" d="{course}"/>'
     for number, line in enumerate(label.lines):
         above = label.line - 4 - (len(label.lines) - 1 - number) * _LINE
-        yield _text(label.x + _PAD, above, line, f"label {style}".strip())
+        # The label of the failure is the first; the others lead to the same state.
+        shown = style if number == 0 else style.replace("failing", "")
+        yield _text(label.x + _PAD, above, line, " ".join(["label", *shown.split()]))
 
 
 def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
