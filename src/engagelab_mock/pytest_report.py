@@ -228,10 +228,10 @@ class RunPage:
         self._files += parts.get(_FILES, [])
         html, test = parts.get(_HTML), self._test(nodeid)
         if html is not None:
-            self._size += len(html)
             # Of a long run, the tests that passed are the first whose callbacks are not shown.
-            room = self._size <= MOST or (_style(test) != "pass" and self._size <= 2 * MOST)
-            test.html = html if room else ""
+            most = MOST if _style(test) == "pass" else 2 * MOST
+            test.html = html if self._size + len(html) <= most else ""
+            self._size += len(test.html)
 
     def _test(self, nodeid: str) -> _Test:
         return self._tests.setdefault(nodeid, _Test(nodeid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -33,7 +34,7 @@ SHOP = """
 
 TESTS = """
     def test_right(engagelab):
-        engagelab.send("+6591234567", scenario="plan-sent")
+        engagelab.send("+6591234567", scenario=["plan", "sent"])
 
     def test_refused(engagelab):
         engagelab.send("+6590000000", scenario=["plan"], retry=[60])
@@ -106,6 +107,7 @@ def test_the_page_of_a_run_has_its_counts_its_callbacks_and_its_failures(run: Ru
     assert order == sorted(order)
 
 
+@pytest.mark.slow
 def test_a_page_is_written_for_each_exploration_that_failed(run: Run, tmp_path: Path) -> None:
     result = run(
         """
@@ -138,6 +140,7 @@ def test_a_page_is_written_for_each_exploration_that_failed(run: Run, tmp_path: 
         assert len(pictures(page)) == 1
 
 
+@pytest.mark.slow
 def test_without_a_failure_no_page_is_written_and_nothing_is_said(run: Run, tmp_path: Path) -> None:
     result = run("def test_alone(engagelab): engagelab.send()", f"--engagelab-report={tmp_path / 'new'}", given=SHOP)
     result.assert_outcomes(passed=1)
@@ -145,6 +148,7 @@ def test_without_a_failure_no_page_is_written_and_nothing_is_said(run: Run, tmp_
     assert "explorations" not in result.stdout.str()
 
 
+@pytest.mark.slow
 def test_a_path_that_cannot_be_used_ends_the_run(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for option, told in {
@@ -180,12 +184,10 @@ def test_workers_hand_over_their_parts(run: Run, pytester: pytest.Pytester, tmp_
     result = pytester.runpytest_subprocess(*STRICT, *QUICK, "-n2", *options)
     pages = [path.read_text(encoding="utf-8") for path in (alone, together)]
     assert tiles(pages[0]) == tiles(pages[1])
-    parts = [
-        sorted(re.findall(r'<ol class="line">.*?</ol>|<summary>.*?</summary>|<desc>.*?</desc>', page)) for page in pages
-    ]
-    assert [re.sub(r"\d+\.\d+ s<", "s<", part) for part in parts[0]] == [
-        re.sub(r"\d+\.\d+ s<", "s<", part) for part in parts[1]
-    ]
+    # The tests, their callbacks and the pictures; the times differ.
+    part = re.compile(r'<ol class="line">.*?</ol>|<summary>.*?<b>.*?</b>|<desc>.*?</desc>')
+    assert len(part.findall(pages[0])) > 10
+    assert sorted(part.findall(pages[0])) == sorted(part.findall(pages[1]))
     [path] = folder.iterdir()
     result.stdout.fnmatch_lines(
         ["*EngageLab: page of the run: *", "*EngageLab: explorations that failed, in *", path.name]
@@ -193,32 +195,27 @@ def test_workers_hand_over_their_parts(run: Run, pytester: pytest.Pytester, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("raised", "told"), [("KeyboardInterrupt", "KeyboardInterrupt"), ("pytest.exit('enough')", "enough")]
-)
-def test_an_interrupted_run_has_its_page(pytester: pytest.Pytester, raised: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "pytest.exit('enough')"])
+def test_an_interrupted_run_has_its_page(pytester: pytest.Pytester, raised: str, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
-    tests = f"""
-        def test_interrupted(engagelab):
-            engagelab.send("+6591234567", scenario=["target_valid"])
-            raise {raised}
+    last = f"""
+    def test_interrupted(engagelab):
+        engagelab.send("+6591234567", scenario=["plan", "target_valid"])
+        raise {raised}
 
-        def test_never(engagelab):
-            pass
+    def test_never(engagelab):
+        pass
     """
-    pytester.makepyfile(test_inner="\n".join(map(_dedented, (SHOP, TESTS, tests))))
+    pytester.makepyfile(test_inner=dedent(SHOP) + dedent(TESTS) + dedent(last))
     pytester.runpytest_subprocess(*STRICT, *QUICK, f"--engagelab-html={path}")
     page = path.read_text(encoding="utf-8")
-    assert f"The run ended early: {'Exit: ' * (told == 'enough')}{told}" in read(page).text
+    why = {"KeyboardInterrupt": "KeyboardInterrupt", "pytest.exit('enough')": "Exit: enough"}[raised]
+    assert f"The run ended early: {why}." in read(page).text
     assert "4 of 6 tests ran." in read(page).text
     assert tiles(page) == {"failed": 2, "passed": 2}
     assert "not finished" in read(page).text
     assert "<b>target_valid</b> 200" in page
     assert "test_never" not in page
-
-
-def _dedented(text: str) -> str:
-    return re.sub(r"^    ", "", text, flags=re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -233,7 +230,7 @@ def test_files_that_cannot_be_collected_are_on_the_page(run: Run, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_long_run_is_cut_and_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engagelab_mock.pytest_report.MOST", 20_000)
+    monkeypatch.setattr("engagelab_mock.pytest_report.MOST", 10_000)
     path = tmp_path / "run.html"
     many = "@pytest.mark.parametrize('n', range(30))\n    def test_many(engagelab, n): engagelab.send('+6591234567')\n"
     run(f"    {many}{TESTS}", f"--engagelab-html={path}", given=SHOP)
