@@ -114,7 +114,7 @@ def test_a_signal_ends_the_load_well(spawn: Spawn, command: Command, number: int
         out, err = sender.communicate()
         later = command("load", "report", "a")
     summary = summary_of(out)
-    assert (sender.returncode, err) == (code, "")
+    assert (sender.returncode, err.strip()) == (code, "")
     assert (summary["interrupted"], summary["state"], summary["counts"]) == (True, "incomplete", {})
     assert later.code == 2
     assert "it was interrupted" in later.out
