@@ -359,6 +359,7 @@ def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.Captur
     for arguments in (
         ["demo"],
         ["send", "sent_failed", "--url", "http://127.0.0.1:1/", "--validate"],
+        ["load", "http://127.0.0.1:1/", *signer, "--rate", "100", "--duration", "0.1"],
         ["scenarios"],
         ["sign", *signer],
         ["verify", "timestamp=1", *signer],

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, jsonify, request
 
 from engagelab_mock import StatusEvent, decode, verify
 
-DATABASE = Path(os.environ["LOAD_DATABASE"])
+DATABASE = Path(os.environ.get("LOAD_DATABASE", "load.sqlite"))
 BUG = os.environ.get("LOAD_BUG", "")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (message_id, status, itime, UNIQUE (message_id, status, itime));

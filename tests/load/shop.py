@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,9 +56,10 @@ class Shop:
     def is_later(self, event: StatusEvent, state: dict[str, Any]) -> bool:
         return bool(event.itime >= state["itime"])
 
-    async def answer(self, send: Send, status: int = 200) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+    async def answer(self, send: Send, status: int = 200, body: bytes = b"{}") -> None:
+        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def handle(self, event: StatusEvent, send: Send) -> None:
         self.apply(event)
@@ -68,24 +71,22 @@ class Shop:
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": "lifespan.shutdown.complete"})
             return
+        if scope["method"] == "GET":
+            state = self.observe(scope["path"].rpartition("/")[2])
+            await self.answer(send, 404 if state is None else 200, json.dumps(state).encode())
+            return
         body, more = b"", True
         while more:
             part = await receive()
             body, more = body + part.get("body", b""), part.get("more_body", False)
         self.requests += 1
         header = dict(scope["headers"]).get(b"x-callback-id", b"").decode()
-        if not verify(header, username=USERNAME, secret=SECRET, now=asyncio.get_running_loop().time() + self.epoch):
+        if not verify(header, username=USERNAME, secret=SECRET, now=time.time()):
             await self.answer(send, 401)
             return
         [event] = decode(body).rows
         assert isinstance(event, StatusEvent)
         await self.handle(event, send)
-
-    @property
-    def epoch(self) -> float:
-        import time
-
-        return time.time() - asyncio.get_running_loop().time()
 
 
 class Drops(Shop):
@@ -171,6 +172,25 @@ class KeepsNothing(Shop):
 
     def apply(self, event: StatusEvent) -> None:
         pass
+
+
+class Breaks(Shop):
+    """Answer 503 to more callbacks in a second than it can take."""
+
+    most = 150
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second, self.taken = 0, 0
+
+    async def handle(self, event: StatusEvent, send: Send) -> None:
+        second = int(time.time())
+        self.taken = self.taken + 1 if second == self.second else 1
+        self.second = second
+        if self.taken > self.most:
+            await self.answer(send, 503)
+        else:
+            await super().handle(event, send)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ _PROBABILITY = click.FloatRange(0, 1)
 @click.command(help=_HELP)
 @click.argument("target", nargs=-1, metavar="[URL | report LEDGER…]")
 @receiver_options
-@click.option("--rate", type=float, callback=lambda *given: given[2] and above_zero(*given), help="Callbacks a second.")
+@click.option("--rate", type=float, help="Callbacks a second.")
 @click.option("--duration", type=float, callback=above_zero, default=60.0, show_default=True, metavar="SECONDS")
 @click.option("--mix", default="verified=1", show_default=True, help="The scenarios and their shares.")
 @click.option("--duplicates", type=_PROBABILITY, default=0.0, help="How many of the callbacks come a second time.")

@@ -142,7 +142,7 @@ class LoadRun:
             if path is None:
                 path = Path(stack.enter_context(tempfile.TemporaryDirectory()), "load.ledger")
             await self._send(Path(path))
-            return await summarise([path], judge=self._judge, max_lateness=self._max_lateness)
+            return await summarise([path], judge=self._judge, max_lateness=self._max_lateness, whole=False)
 
     def _planned(self, parts: tuple[Segment, ...], messages: int = 0) -> Plan:
         options = self._options
@@ -303,7 +303,8 @@ def run_load(run: LoadRun) -> LoadSummary:
     except ImportError:
         factory = None
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
+        # The loop's own debugging would take longer than the load.
+        with asyncio.Runner(debug=False, loop_factory=factory) as runner:
             return runner.run(run.run())
     except EngageLabMockError as error:
         raise error.with_traceback(None) from None

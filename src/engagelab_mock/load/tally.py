@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 
 import msgspec
@@ -164,24 +164,39 @@ class _Run:
     def problems(self) -> list[str]:
         """Return why the ledgers do not show the whole run."""
         found = [f"{reader.path}: {reader.problem}" for reader in self.readers if not reader.complete]
-        workers: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
-        for header in self.headers:
-            workers[header.run, header.workers][header.worker] += 1
-        for (run, total), seen in workers.items():
-            lacking = [str(worker) for worker in range(total) if worker not in seen]
+        for (run, _), seen in self._workers().items():
             twice = [str(worker) for worker, count in seen.items() if count > 1]
-            if lacking:
-                found.append(f"run {run}: of its {total} workers, {', '.join(lacking)} have no ledger here")
             if twice:
                 found.append(f"run {run}: there are two ledgers of worker {', '.join(twice)}")
         return found
 
+    def absent(self) -> list[str]:
+        """Return which workers of the runs have no ledger."""
+        found = []
+        for (run, total), seen in self._workers().items():
+            lacking = [str(worker) for worker in range(total) if worker not in seen]
+            if lacking:
+                found.append(f"run {run}: of its {total} workers, {', '.join(lacking)} have no ledger here")
+        return found
+
+    def _workers(self) -> Mapping[tuple[str, int], Counter[int]]:
+        """Count the ledgers of each worker, by run."""
+        workers: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+        for header in self.headers:
+            workers[header.run, header.workers][header.worker] += 1
+        return workers
+
 
 async def summarise(
-    paths: Sequence[str | os.PathLike[str]], *, judge: Judge | None = None, max_lateness: float = MAX_LATENESS
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    judge: Judge | None = None,
+    max_lateness: float = MAX_LATENESS,
+    whole: bool = True,
 ) -> LoadSummary:
     """Return the summary of ledgers; with a judge, it has read the states of the messages in the app.
 
+    With `whole`, the ledgers must be those of all workers, or the run is incomplete.
     Raises `UsageError` for a file that is not a ledger, and `ProbeFailed` if a state cannot be read.
     """
     run = _Run(paths)
@@ -204,6 +219,12 @@ async def summarise(
         if judge is not None:
             await judge.judge(entries)
     problems = run.problems()
+    absent = run.absent()
+    remarks = []
+    if whole:
+        problems += absent
+    else:
+        remarks += absent
     if judge is not None:
         for case in await judge.cases():
             count(case)
@@ -218,7 +239,6 @@ async def summarise(
             f"the generator could not keep the rate: {summary.made} of {asked} callbacks were started, "
             f"p99 of their lateness is {summary.lateness.p99:.3g} s, and {max_lateness:g} s are allowed"
         )
-    remarks = []
     if judge is None:
         remarks.append("effects are not judged: nothing read the state of the messages after the load")
     else:
