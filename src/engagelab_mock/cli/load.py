@@ -146,7 +146,9 @@ _PROBABILITY = click.FloatRange(0, 1)
     help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
 )
 @click.option("--ledger", type=click.Path(dir_okay=False), help="Keep the ledger in this file. Default: delete it.")
-@click.option("--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: json=…")
+@click.option(
+    "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: html=… or json=…; can be repeated."
+)
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Let Locust send it from N processes.")
 @click.option("--master", is_flag=True, help="Be Locust's master, and wait for --processes workers.")
 @click.option("--worker", is_flag=True, help="Be a worker of Locust's master. Give it the same options.")
