@@ -19,6 +19,7 @@ from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
 from engagelab_mock.cli.listen import listen, record
+from engagelab_mock.cli.load import load
 from engagelab_mock.cli.mcp import mcp
 from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
@@ -119,7 +120,22 @@ def _defaults(command: click.Command, settings: Mapping[str, Any]) -> dict[str, 
     return dict(settings)
 
 
-for _command in (demo, send, serve, ready, check, listen, record, tape, mcp, scenarios, sign, verify):
+_COMMANDS = (
+    demo,
+    send,
+    serve,
+    ready,
+    check,
+    load,
+    listen,
+    record,
+    tape,
+    mcp,
+    scenarios,
+    sign,
+    verify,
+)
+for _command in _COMMANDS:
     group.add_command(_command)
 
 
