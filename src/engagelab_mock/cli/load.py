@@ -91,7 +91,7 @@ callback not acknowledged or too slow; 2 when the run is incomplete; 3 when the 
 _PROBABILITY = click.FloatRange(0, 1)
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Send callbacks at a rate, and find those that are lost.")
 @click.argument("target", nargs=-1, metavar="[URL | report LEDGER…]")
 @receiver_options
 @click.option("--rate", type=float, help="Callbacks a second.")
