@@ -44,6 +44,7 @@ from engagelab_mock.explore.options import (
     chosen_invariants,
     chosen_schedules,
     merges,
+    plan_in_words,
 )
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
@@ -152,6 +153,7 @@ class _Explorer:
         self._workers = Workers(self._player, engine.receiver, self._points, number, in_worker)
         self._workers.check(io)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
+        exploration.about = plan_in_words(state.replaying, chosen, plan, self._options)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
         self._ends = None if self._budget is None else stopwatch() + self._budget
@@ -224,6 +226,8 @@ class _Explorer:
                 judged = search.represented
             played, violation = await self._judged(io, schedule)
             judged += 1
+            if search is None and played.observed:
+                exploration.seen.enter(played)
             if isinstance(plan, Races):
                 plan.learn(played)
                 exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
