@@ -163,6 +163,23 @@ def test_without_reset_each_process_uses_other_messages() -> None:
 
 @pytest.mark.slow
 @forked
+def test_no_two_callbacks_have_the_same_nonce(tmp_path: Path) -> None:
+    class Notes(Books):
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            with (tmp_path / "nonces").open("a") as file:
+                file.write(f"{environ['HTTP_X_CALLBACK_ID'].split(';')[1]}\n")
+            return super().__call__(environ, start_response)
+
+    books = Notes()
+    receiver = Receiver.wsgi(books, observe=books.kept.get, username="acme", secret="s3cret")
+    with EngageLab(receiver) as engagelab:
+        engagelab.explore("delivered", merge=False, workers=2)
+    nonces = (tmp_path / "nonces").read_text().split()
+    assert len({*nonces}) == len(nonces) > 100
+
+
+@pytest.mark.slow
+@forked
 def test_hidden_state_is_found_by_any_number_of_workers() -> None:
     found = []
     for workers in NUMBERS:
@@ -183,10 +200,14 @@ def test_invariants_get_whole_playings() -> None:
             assert (record.after is record.before) == (record.after == record.before)
         return None
 
+    def number(message_id: str) -> float:
+        return len(str(books.kept.get(message_id))) + 1000.5
+
     books = Books()
-    receiver = books.receiver
-    with EngageLab(receiver) as engagelab:
-        assert engagelab.explore("delivered", invariants=[judges], merge=False, workers=2, reset=books.reset).ok
+    for observe in (books.kept.get, number):
+        receiver = Receiver.wsgi(books, observe=observe)
+        with EngageLab(receiver) as engagelab:
+            assert engagelab.explore("delivered", invariants=[judges], merge=False, workers=2, reset=books.reset).ok
 
 
 # What may not be green.
