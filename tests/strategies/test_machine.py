@@ -88,6 +88,7 @@ def test_the_correct_receiver_passes(store: Store, handle: Handle) -> None:
     passes(flask_receiver(store, handle), concurrent=3, crashes="handler", lifecycles=messages, must_hold=[converges()])
 
 
+@pytest.mark.slow
 def test_a_point_to_which_the_handler_does_not_come_is_no_error(store: Store) -> None:
     kind = machine_for(flask_receiver(store, racing.correct), concurrent=2, crashes="handler")
     for rule, drawn in (("deliver_and_crash", ("plan", 9)), ("deliver_together", (("plan", "plan"), "a9b"))):
