@@ -20,6 +20,7 @@ from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
+from engagelab_mock.cli.schema import schema
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
@@ -130,7 +131,7 @@ def group(context: click.Context) -> None:
     context.default_map["check"] |= own
 
 
-for _command in (demo, send, serve, check, listen, record, scenarios, sign, verify):
+for _command in (demo, send, serve, check, listen, record, scenarios, schema, sign, verify):
     group.add_command(_command)
 
 
