@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Receivers to copy, with tests: each is a separate project.
+collect_ignore_glob = ["src/engagelab_mock/starters/*/*"]
+
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook
 def pytest_xdist_auto_num_workers() -> int:

@@ -18,6 +18,7 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.init import init
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.schema import schema
@@ -131,7 +132,7 @@ def group(context: click.Context) -> None:
     context.default_map["check"] |= own
 
 
-for _command in (demo, send, serve, check, listen, record, scenarios, schema, sign, verify):
+for _command in (demo, send, serve, check, listen, record, scenarios, init, schema, sign, verify):
     group.add_command(_command)
 
 
