@@ -97,9 +97,15 @@ def test_every_fix_names_a_section_that_exists_or_none() -> None:
     named = {check.fix.section for check in CHECKS.values()}
     assert named == {*SECTIONS, ""}
     # Those whose code depends on the language most.
-    for id, fact in {"B04": "constant", "B12": "300", "B17": "digest", "C06": "RANK", "D14": "19 digits"}.items():
+    for id, fact in {
+        "B04": "constant",
+        "B12": "300",
+        "B17": "does not sign the body",
+        "C06": "RANK",
+        "D14": "digits",
+    }.items():
         for name in PROGRAMS:
-            assert fact.lower() in CHECKS[id].fix.code_in(name).lower() or name == "ruby", f"{id} in {name}"
+            assert fact.lower() in CHECKS[id].fix.code_in(name).lower(), f"{id} in {name}"
     assert [*LANGUAGES] == [*STARTERS]
 
 
@@ -115,6 +121,7 @@ def copied(name: str, folder: Path) -> Path:
             pytest.skip(f"{' '.join(RUNTIMES[name])} does not run here")
     assert main(["init", name, str(folder)]) == 0
     if name == "express":
+        (folder.parent / "npm").mkdir()
         packages = npm_install(folder.parent / "npm", "express@5") / "node_modules"
         (folder / "node_modules").symlink_to(packages)
     return folder
@@ -150,15 +157,12 @@ def settings() -> dict[str, str]:
 @contextmanager
 def session(command: list[str], folder: Path, setting: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run a command while the block lasts, and end it with all that it started."""
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=setting,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with (
+        (folder / "output").open("w") as output,
+        subprocess.Popen(
+            command, cwd=folder, env=setting, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as process,
+    ):
         try:
             yield process
         finally:
@@ -180,15 +184,17 @@ def findings(folder: Path, setting: dict[str, str], *options: str) -> dict[str, 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_script_of_a_program_starts_it_and_it_passes_the_checks(name: str, tmp_path: Path) -> None:
     with session(["sh", "test.sh"], copied(name, tmp_path / "shop"), settings()) as script:
-        said, _ = script.communicate(timeout=180)
+        script.wait(timeout=180)
+    said = (tmp_path / "shop" / "output").read_text(encoding="utf-8")
     assert script.returncode == 0, said
     assert re.search(r"^✓ 0 failed, [89]\d passed", said, re.MULTILINE), said
     assert "✓ 6 of 6 callbacks acknowledged" in said
 
 
-#: It kills the program with all its processes, and starts it again in the same folder.
+#: It kills the program with all its processes, waits until that has closed the connections, and starts it again.
 RESTART = """
-kill -9 -- -$(cat pid)
+kill -s KILL -- -$(cat pid)
+while ps -o stat= -p "$(cat pid)" | grep -q '^[^Z]'; do sleep 0.05; done
 setsid sh start.sh > /dev/null 2>&1 &
 echo $! > pid
 """
@@ -206,18 +212,18 @@ def test_a_program_remembers_everything_after_it_was_killed(name: str, tmp_path:
                 folder, setting, "--only", "B27,C25,C26", "--restart-command", f"sh {folder / 'restart.sh'}"
             )
         finally:
-            subprocess.run(["sh", "-c", f"kill -9 -- -$(cat {folder / 'pid'})"], capture_output=True, timeout=10)
+            subprocess.run(["sh", "-c", f"kill -s KILL -- -$(cat {folder / 'pid'})"], capture_output=True, timeout=10)
     assert [verdict for id, verdict in found.items() if id in {"B27", "C25", "C26"}] == ["pass"] * 3, found
 
 
 #: In each program: its file, a line that makes it safe, another one instead, and the check that notices.
 MUTANTS = {
     "node": ("engagelab.mjs", '`"${token}"` : token', "token : token", "D14"),
-    "express": ("app.mjs", 'express.raw({ type: () => true, limit: "2mb" })', "express.json()", "A04"),
+    "express": ("app.mjs", "type: () => true", 'type: "application/json"', "D17"),
     "php": ("receiver.php", "WHERE excluded.rank > messages.rank", "", "C06"),
     "go": ("receiver.go", "used && known.Digest != arrived.Digest", "used && false && known.At > 0", "B17"),
     "java": ("Receiver.java", "Long.parseLong(timestamp)) > 300", "Long.parseLong(timestamp)) < 0", "B12"),
-    "ruby": ("receiver.rb", 'same && parts["username"] == USERNAME', "same", "B11"),
+    "ruby": ("receiver.rb", "given.bytesize == expected.bytesize && ", "expected.start_with?(given) || ", "B05"),
 }
 
 

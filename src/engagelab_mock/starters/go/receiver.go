@@ -84,7 +84,7 @@ func parse(raw json.RawMessage) (string, string) {
 		} `json:"status"`
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // an id has 19 digits, and a float64 keeps 15
+	decoder.UseNumber() // an id has 19 digits, and a float64 keeps 15 of them
 	if decoder.Decode(&row) != nil {
 		return "", ""
 	}
