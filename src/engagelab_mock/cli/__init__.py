@@ -24,6 +24,7 @@ from engagelab_mock.cli.mcp import mcp
 from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.ready import ready
+from engagelab_mock.cli.schema import schema
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
