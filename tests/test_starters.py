@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,21 +22,11 @@ from engagelab_mock.cli.init import init
 from engagelab_mock.starters import STARTERS, section
 from tests.docs.pages import environment
 from tests.docs.test_shell_blocks import is_free
-from tests.node import npm_install
+from tests.runtimes import RUNTIMES, npm_install, skip_without_runtime
 
 PYTHON = ("flask", "django", "fastapi")
 PROGRAMS = [name for name in STARTERS if name not in PYTHON]
 SECTIONS = ("Receive", "Signature", "Body", "Status", "Store", "Serve")
-#: The program that each starter needs, and a command that tells whether it has all it needs.
-RUNTIMES = {
-    "node": ["node", "--version"],
-    "express": ["node", "--version"],
-    "php": ["php", "-r", "new PDO('sqlite::memory:');"],
-    "go": ["go", "version"],
-    "java": ["javac", "--version"],
-    "ruby": ["ruby", "-r", "webrick", "-e", "0"],
-}
-
 
 # --- init
 
@@ -115,10 +104,7 @@ def test_every_fix_names_a_section_that_exists_or_none() -> None:
 def copied(name: str, folder: Path) -> Path:
     """Write a starter into a new folder, and return it; skip the test if its runtime is not here."""
     if name in RUNTIMES:
-        program, *arguments = RUNTIMES[name]
-        found = shutil.which(program)
-        if not found or subprocess.run([found, *arguments], capture_output=True, timeout=60).returncode:
-            pytest.skip(f"{' '.join(RUNTIMES[name])} does not run here")
+        skip_without_runtime(name)
     assert main(["init", name, str(folder)]) == 0
     if name == "express":
         (folder.parent / "npm").mkdir()

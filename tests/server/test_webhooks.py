@@ -14,7 +14,7 @@ from engagelab_mock import EngageLab, Receiver, Recorder
 from engagelab_mock.protocol.events import KINDS
 from engagelab_mock.server import asyncapi
 from engagelab_mock.server.openapi import openapi
-from tests.node import npm_install
+from tests.runtimes import npm_install
 from tests.server.conftest import Talk
 
 OPENAPI = openapi()
