@@ -93,12 +93,11 @@ class Output:
 
     def error(self, kind: str, error: EngageLabMockError) -> None:
         """Print an error and its hint on stderr, and in JSON mode an object on stdout."""
-        message = f"{error.where}: {error.what}" if error.where else error.what
-        self.remark(Text.assemble(("Error:", "bold red"), " ", message))
+        self.remark(Text.assemble(("Error:", "bold red"), " ", error.problem))
         if error.hint:
             self.remark(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
         if self.json:
-            self.record(type="error", error=kind, message=message, hint=error.hint)
+            self.record(type="error", error=kind, message=error.problem, hint=error.hint)
 
     def remark(self, text: Text, *, indent: int = 0, hang: int = 0, whole: bool = False) -> None:
         """Print a remark on stderr, wrapped unless `whole`. If it cannot be written, the command goes on."""
