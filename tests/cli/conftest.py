@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from engagelab_otp import WebhookVerifier
 
 from engagelab_mock.cli import main
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.cli.serving import Client, Inbound
+from tests.cli.serving import Client, Inbound, Watched
 
 if TYPE_CHECKING:
     from tests.cli.checked import Served
@@ -202,3 +204,15 @@ def forgetful(tmp_path: Path) -> Iterator[Served]:
     from tests.cli.checked import serve
 
     yield from serve(ForgetsNonces, tmp_path)
+
+
+Watch = Callable[..., Watched]
+
+
+@pytest.fixture
+def watch(capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+    """Log what a server in this process does; afterwards the logger is as it was."""
+    logger = logging.getLogger("engagelab_mock.server")
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield partial(Watched, capsys)
+    logger.handlers, logger.level, logger.propagate = before

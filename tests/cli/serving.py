@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+import werkzeug.test
 
-from engagelab_mock import Recorder
+from engagelab_mock import EngageLab, Receiver, Recorder, RetryPolicy
+from engagelab_mock.cli.log import Log
+from engagelab_mock.cli.output import Output
+from engagelab_mock.server import create_app
 
 #: How long an answer may take before the test fails, in seconds: much longer than any machine needs.
 PATIENCE = 60.0
@@ -64,3 +69,47 @@ class Inbound(Recorder):
 
 def towards(url: str) -> tuple[str, ...]:
     return ("--callback-url", url, "--username", "acme", "--secret", "s3cret")
+
+
+MESSAGE = {"to": "+6591234567", "template": {"id": "login"}}
+
+
+class Watched:
+    """A server in this process, in virtual time, and its log."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *receivers: Receiver, **settings: Any) -> None:
+        form = settings.pop("form", "text")
+        quiet, verbose, token = (settings.pop(name, "") for name in ("quiet", "verbose", "token"))
+        defaults = {"check": False, "retry": settings.pop("retry", RetryPolicy.vendor())}
+        self.engagelab = EngageLab([*receivers], seed=7, defaults=defaults, **settings)
+        self._capsys = capsys
+        self.client = werkzeug.test.Client(create_app(self.engagelab))
+        self.log = Log(Output(form), quiet=bool(quiet), verbose=bool(verbose))
+        self.log.follow(self.engagelab, token=token)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+        answer = self.client.open(path, method=method, data=data, headers={"Authorization": BASIC}, buffered=True)
+        return answer.get_json(silent=True)
+
+    def send(self, to: str = "+6591234567") -> Any:
+        return self.call("POST", "/v1/messages", {**MESSAGE, "to": to})
+
+    def advance(self, seconds: float) -> None:
+        self.engagelab.clock.advance(seconds)
+
+    def err(self) -> str:
+        """Return the text since the last call."""
+        return self._capsys.readouterr().err
+
+    def lines(self) -> list[str]:
+        """Return the lines since the last call, without their times and milliseconds."""
+        return [re.sub(r" +\d+\.\d ms", "", re.sub(r"^\d\d:\d\d:\d\d  ", "", line)) for line in self.err().splitlines()]
+
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.err().splitlines()]
+
+    def code(self, message_id: str) -> str:
+        found = self.engagelab._engine.messages.find(message_id)
+        assert found is not None
+        return found.code

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.cli.conftest import Command, Serving, Spawn, end, wait_for_lines
-from tests.cli.serving import BASIC, PATIENCE, Client, Inbound, towards
+from tests.cli.serving import BASIC, PATIENCE, Inbound, towards
 
 
 def test_an_app_sends_and_is_called_back(serving: Serving, receiver: tuple[Inbound, str]) -> None:
@@ -160,7 +160,7 @@ def test_a_file_can_list_receivers(serving: Serving, receiver: tuple[Inbound, st
     client.freeze()
     client.send()
     client.advance(seconds=60)
-    wait_for_lines(program, "-> .*(/plain|/signed)", 4)
+    wait_for_lines(program, "→ .*(plain|/signed)", 4)
     assert sorted((received.path, bool(received.verdict)) for received in inbound.received) == [
         ("/engagelab/plain", False),
         ("/engagelab/plain", False),
@@ -190,18 +190,17 @@ def test_only_the_configured_credentials_are_accepted(serving: Serving) -> None:
     assert (status, error["code"]) == (401, 2001)
 
 
-def test_other_machines_need_a_token_for_the_control_api(spawn: Spawn) -> None:
-    program = spawn("serve", "--host", "0.0.0.0", "--port", "0", "--format", "json")
-    assert program.stdout is not None
-    first = json.loads(program.stdout.readline())
-    client = Client(first["url"])
+def test_other_machines_need_a_token_for_the_control_api(serving: Serving) -> None:
+    program, client = serving("--host", "0.0.0.0")
     assert client.refused("GET", "/_mock/journal")[0] == 401
     assert client.call("GET", "/_mock/readyz")["status"] == "ready"
-    client.authorization = f"Bearer {first['token']}"
+    assert program.stderr is not None
+    assert next(program.stderr) == "Notice: anyone who reaches this port can use the API\n"
+    said, _, token = next(program.stderr).strip().rpartition(" ")
+    assert said == "token for /_mock:"
+    client.authorization = f"Bearer {token}"
     assert client.call("GET", "/_mock/clock")
-    err = end(program).err
-    assert "Notice: anyone who reaches this port can use the API" in err
-    assert f"token for /_mock: {first['token']}" in err
+    end(program)
 
 
 def test_a_web_page_cannot_redirect_callbacks(serving: Serving, receiver: tuple[Inbound, str]) -> None:

@@ -223,8 +223,8 @@ def test_the_waiting_messages_are_bounded(serving: Serving, tmp_path: Path) -> N
     # Each has at most four callbacks: a tenth more messages than the limit may wait.
     assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4
     ended = end(program)
-    assert ended.err.count("more messages wait for their callbacks than --pending allows") == 1
-    assert re.search(r"; (29|30) messages given up", ended.err)
+    assert ended.err.count("more messages and events wait for their callbacks than --pending allows") == 1
+    assert re.search(r"; those of (29|30) messages and events given up", ended.err)
 
     program, client = serving(*db, *limits)
     assert client.call("GET", "/_mock/clock")["pending"] <= 11 * 4

@@ -210,14 +210,35 @@ def test_an_unknown_path_names_the_nearest(talk: Talk, call: str, nearest: str) 
             "POST /_mock/reset2",
             "POST /_mock/reset/",
         ),
-        *("DELETE /_mock/rule", "DELETE /_mock/rule/1", "DELETE /_mock/journals", "GET /_mock", "POST /_mock/clear"),
+        *("DELETE /_mock/rule", "DELETE /_mock/rule/1", "DELETE /_mock/journals", "POST /_mock/clear"),
     ],
 )
 def test_no_call_is_suggested_that_forgets_something(talk: Talk, call: str) -> None:
     answer = talk(*call.split())
     assert answer.error == (404, 4001)
-    said = answer.json["message"].partition(";")[2]
-    assert "did you mean" not in said
-    assert "/_mock/reset" not in said
-    assert "/_mock/journal" in said
-    assert "/openapi.json" in said
+    path = call.split()[1]
+    assert answer.json["message"] == f"there is no '{path}'; GET /_mock lists all calls"
+    assert "GET /_mock/journal" in answer.json["calls"]
+    assert not [each for each in answer.json["calls"] if "reset" in each or each.startswith("DELETE")]
+
+
+@pytest.mark.parametrize("path", ["/_mock", "/_mock/"])
+def test_the_root_lists_all_calls(talk: Talk, path: str) -> None:
+    listed = talk("GET", path).json
+    paths = talk("GET", listed["document"]).json["paths"]
+    described = {(each["method"], each["path"]): each["summary"] for each in listed["calls"]}
+    assert described == {
+        (method.upper(), path): call["summary"]
+        for path, calls in paths.items()
+        if path.startswith("/_mock")
+        for method, call in calls.items()
+    }
+    assert all(described.values())
+
+
+@pytest.mark.parametrize("path", ["/_mock", "/_mock/"])
+def test_another_method_of_the_root_is_answered_with_the_calls(talk: Talk, path: str) -> None:
+    answer = talk("POST", path, {})
+    assert answer.error == (405, 3002)
+    assert answer.headers["Allow"] == "GET"
+    assert (answer.json["message"], "POST /_mock/send" in answer.json["calls"]) == (f"{path} takes GET, not POST", True)

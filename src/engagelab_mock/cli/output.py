@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import cached_property
@@ -155,6 +155,15 @@ class Screen:
         with self.console.capture() as capture:
             self.console.print(text, end="")
         return capture.get()
+
+    def painter(self, style: str) -> Callable[[str], str]:
+        """Return a function that adds the codes of a style to text, if the stream gets any: faster than `rendered`.
+
+        >>> Screen(sys.stdout).painter("bold red")("no")
+        'no'
+        """
+        before, _, after = self.rendered(Text("|", style)).partition("|")
+        return lambda text: f"{before}{text}{after}"
 
     def line(self, text: Text | str = "") -> None:
         """Print one line, however long it is."""

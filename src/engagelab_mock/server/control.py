@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
-from werkzeug import Request, Response
+from werkzeug import Response
 
 from engagelab_mock import __version__
 from engagelab_mock.clock import VirtualClock
@@ -18,14 +18,15 @@ from engagelab_mock.delivery.journal import Filters, Journal, check_filters, fit
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.render import attempt_record, records
-from engagelab_mock.errors import EngageLabMockError, IllegalTransition, did_you_mean
+from engagelab_mock.errors import EngageLabMockError, IllegalTransition
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
 from engagelab_mock.server import copying, receivers, schemas, steering, stream, watching  # noqa: F401 - add calls
-from engagelab_mock.server.app import DOCUMENT, Call, json_response, read_body, read_query
+from engagelab_mock.server.app import Call
 from engagelab_mock.server.operations import CONTROL as CONTROL
-from engagelab_mock.server.operations import NO_BODY, answers, fit
+from engagelab_mock.server.operations import NO_BODY, answers
+from engagelab_mock.server.operations import answer_control as answer_control
 from engagelab_mock.service.inbox import Inbox as MessagesOf
 from engagelab_mock.service.rest.exchange import ApiError
 
@@ -46,27 +47,6 @@ _NO_RULE = {404: "4001: the rule is unknown."}
 _RULE = {"to": "+6591234567", "error": 5011, "times": 1}
 _SEND = {"to": "+6591234567", "scenario": "fallback"}
 _EVENT = {"event": "insufficient_balance", "fields": {"remain_balance": -0.5}}
-
-
-def answer_control(app: ServerApp, request: Request) -> Response:
-    """Answer a call of the control API, or raise `ApiError` for one that does not exist."""
-    method = "GET" if request.method == "HEAD" else request.method
-    fitting = [(each, named) for each in CONTROL if (named := fit(each.path, request.path)) is not None]
-    for operation, named in fitting:
-        if operation.method == method and operation.work is not None:
-            body = None if operation.body is None else read_body(request, operation.body)
-            answer = operation.work(Call(app, request, body, read_query(request, operation.query), named))
-            return answer if isinstance(answer, Response) else json_response(answer, operation.status)
-    if fitting:
-        allowed = ", ".join(sorted({operation.method for operation, _ in fitting}))
-        message = f"{request.path[:100]} takes {allowed}, not {request.method[:20]}"
-        raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
-    safe = list(dict.fromkeys(operation.path for operation in CONTROL if not operation.forgets))
-    # All paths begin alike, so only a high similarity counts. A call that deletes something is never suggested.
-    nearest = did_you_mean(request.path[:100], [operation.path for operation in CONTROL], cutoff=0.8)
-    if method == "DELETE" or not any(f"'{path}'" in nearest for path in safe):
-        nearest = f"there are {', '.join(safe)}; {DOCUMENT} describes all calls"
-    raise ApiError(4001, f"there is no {request.path[:100]!r}; {nearest}", http_status=404)
 
 
 @answers("GET", "/_mock/readyz", "It does.", guarded=False)
