@@ -73,6 +73,7 @@ class ServeOptions:
     strict_content_type: bool
     callback_before_response: bool
     token: str
+    allow_host: tuple[str, ...]
     no_console: bool
     open: bool
     quiet: bool
@@ -166,6 +167,12 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     default="",
     help="The Bearer token for /_mock. Default: none, or a generated one if other machines can reach it.",
 )
+@setting(
+    "allow_host",
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests for this name, too, such as a name from a hosts file; can be repeated.",
+)
 @click.option("--no-console", is_flag=True, help="Leave out the page at /.")
 @click.option("--open", is_flag=True, help="Open the page at / in a browser.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the address, and log only failures.")
@@ -191,7 +198,8 @@ def serve(**given: Any) -> int:
         if store is not None:
             store.on_trouble = partial(_report_trouble, log)
         engagelab = stack.enter_context(_engine(options, store))
-        app = create_app(engagelab, token=token, console=not options.no_console)
+        with naming("--allow-host"):
+            app = create_app(engagelab, token=token, console=not options.no_console, allow_hosts=options.allow_host)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
         stack.callback(log.summarise)

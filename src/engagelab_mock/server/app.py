@@ -40,11 +40,13 @@ CONSOLE = "/console/"
 _BODY_LIMIT = 1024 * 1024 + 1
 
 
-def create_app(engagelab: EngageLab, *, token: str = "", console: bool = True) -> ServerApp:
+def create_app(
+    engagelab: EngageLab, *, token: str = "", console: bool = True, allow_hosts: Iterable[str] = ()
+) -> ServerApp:
     """Make a WSGI app that answers as EngageLab's REST API, for any server that takes one.
 
     With a `token`, the control API under /_mock requires it as `Authorization: Bearer …`. Without one, only programs
-    on this machine may use it.
+    on this machine may use it, by the names 127.0.0.1 and localhost, and by those in `allow_hosts`.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> api = Receiver.wsgi(create_app(EngageLab()), path="/v1/messages")
@@ -52,16 +54,18 @@ def create_app(engagelab: EngageLab, *, token: str = "", console: bool = True) -
     ...     client.validate_address(check=False).attempts[0].response.status
     401
     """
-    return ServerApp(engagelab, token, console=console)
+    return ServerApp(engagelab, token, console=console, allow_hosts=allow_hosts)
 
 
 class ServerApp:
     """Answer requests to one `EngageLab`; made with `create_app`."""
 
-    def __init__(self, engagelab: EngageLab, token: str = "", *, console: bool = True) -> None:
+    def __init__(
+        self, engagelab: EngageLab, token: str = "", *, console: bool = True, allow_hosts: Iterable[str] = ()
+    ) -> None:
         self.engagelab = engagelab
         self._console = console
-        self._guard = Guard(token)
+        self._guard = Guard(token, allow_hosts)
         self._closing = threading.Lock()
         self.closed = False
         self._endings: list[Callable[[], object]] = []

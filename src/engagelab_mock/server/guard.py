@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from werkzeug import Request
@@ -19,13 +20,15 @@ class Guard:
 
     With a token, a request to the control API passes if it has the token. Without one, the request must come from this
     machine, and its Host must be a loopback name: a web page elsewhere can only use another name (DNS rebinding).
+    The names in `hosts` pass as well.
     """
 
-    def __init__(self, token: str = "") -> None:
+    def __init__(self, token: str = "", hosts: Iterable[str] = ()) -> None:
         if not (token.isascii() and token.isprintable() and token == token.strip()):
             hint = "use visible ASCII characters, without a space at either end"
             raise UsageError("no client can send this token in a header", where="token", hint=hint)
         self._token = token
+        self._hosts = frozenset(map(_checked_name, hosts))
         #: The last Host and client that passed: most requests have the same.
         self._passed: tuple[str, str | None] | None = None
 
@@ -38,8 +41,8 @@ class Guard:
         elif peer and not is_loopback(peer):
             hint = "start the server with a token and send it as Authorization: Bearer …"
             raise ApiError(2004, f"without a token only this machine may use the control API; {hint}", http_status=403)
-        elif not is_loopback(_name(host)):
-            hint = "call it by 127.0.0.1 or localhost, or start the server with a token"
+        elif not (is_loopback(_name(host)) or _name(host) in self._hosts):
+            hint = "call it by 127.0.0.1 or localhost, or start the server with --allow-host or with a token"
             raise ApiError(2004, f"{host[:100]!r} is not a name of this machine; {hint}", http_status=403)
 
     def check_page(self, request: Request) -> None:
@@ -53,8 +56,9 @@ class Guard:
         if self._passed == (host, peer):
             return
         name = _name(host)
-        if not (is_loopback(name) or _is_local(name) or (peer and not is_loopback(peer) and _is_address(name))):
-            hint = "call it by 127.0.0.1 or localhost, or start the server with a dev key (--dev-key)"
+        known = is_loopback(name) or _is_local(name) or name in self._hosts
+        if not (known or (peer and not is_loopback(peer) and _is_address(name))):
+            hint = "call it by 127.0.0.1 or localhost, or start the server with --allow-host or with --dev-key"
             raise ApiError(2004, f"{host[:100]!r} may be a name of another machine; {hint}", http_status=403)
         self._passed = host, peer
 
@@ -75,6 +79,15 @@ class Guard:
                 http_status=401,
                 headers=(("WWW-Authenticate", "Bearer"),),
             )
+
+
+def _checked_name(host: str) -> str:
+    """Return the name of a host in lower case, or raise `UsageError` if it is not a name alone."""
+    name = host.strip().lower()
+    if not re.fullmatch(r"[a-z0-9_.:-]+", name) or _name(f"[{name}]" if _is_address(name) else name) != name:
+        hint = "such as engagelab or mock.example.test: without a scheme, a port or a path"
+        raise UsageError(f"{host!r:.100} is not the name of a host", where="allow_hosts", hint=hint)
+    return name
 
 
 def _check_origin(request: Request, host: str) -> None:
