@@ -23,8 +23,10 @@ CONTROL: list[Operation] = []
 NO_BODY: dict[str, Any] = {"body": Nothing, "body_required": False}
 
 
-def answers(method: str, path: str, answer: str, **more: Any) -> Callable[[_W], _W]:
-    """Add a call to the list; its name, summary and result are those of the function that answers it.
+def answers(method: str, path: str, summary: str, answer: str, **more: Any) -> Callable[[_W], _W]:
+    """Add a call to the list; its name and its result are those of the function that answers it.
+
+    The summary is not the function's docstring, which `python -OO` removes.
 
     >>> [each.name for each in CONTROL if each.path == "/_mock/readyz"]
     ['ready']
@@ -33,7 +35,6 @@ def answers(method: str, path: str, answer: str, **more: Any) -> Callable[[_W], 
     def add(work: _W) -> _W:
         first, *others = work.__name__.split("_")
         name = first + "".join(map(str.title, others))
-        summary = (work.__doc__ or "").partition("\n")[0].removesuffix(".")
         content = more.pop("content", None) or get_type_hints(work)["return"]
         CONTROL.append(Operation(method, path, name, summary, answer, content, work=work, **more))
         return work
@@ -100,7 +101,7 @@ class Calls(msgspec.Struct):
     document: Annotated[str, Meta(description="The path of the OpenAPI document, which describes them.")]
 
 
-@answers("GET", ROOT, "Every call.")
+@answers("GET", ROOT, "List the calls of this API", "Every call.")
 def list_calls(call: Call) -> Calls:
     """List the calls of this API."""
     return Calls([KnownCall(each.method, each.path, each.summary) for each in CONTROL], DOCUMENT)
