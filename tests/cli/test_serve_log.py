@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import flask
 import pytest
 
 from engagelab_mock import Receiver, Recorder
@@ -25,6 +27,24 @@ def test_a_message_has_its_channel_recipient_code_and_id(watch: Watch) -> None:
         "✓ sent              +6591234567    200  #1",
         "✓ delivered         +6591234567    200  #1",
     ]
+
+
+def test_the_log_in_the_guide_is_like_this(watch: Watch) -> None:
+    answers = iter([200, 200, 500, 200])
+    app = flask.Flask("receiver")
+    app.add_url_rule("/", "receive", lambda: ("", next(answers)), methods=["POST"])
+    watched = watch(Receiver.wsgi(app, path="/"))
+    watched.send()
+    watched.advance(0)
+    watched.send("12")
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "serve.md").read_text(encoding="utf-8")
+    shown = page.partition("## Read the log\n\n```text\n")[2].partition("```")[0]
+    assert steady(watched.err()) == steady(shown)
+
+
+def steady(log: str) -> list[str]:
+    """Return the lines without what differs each time."""
+    return re.sub(r"^\d\d:\d\d:\d\d| +\d+\.\d ms|\d{19}|code \d{6}", "…", log, flags=re.MULTILINE).splitlines()
 
 
 def test_each_call_that_sends_has_the_code(watch: Watch) -> None:
