@@ -32,7 +32,7 @@ def test_verbose_logs_bodies_and_the_signature(watch: Watch) -> None:
 
 #: The secrets of the server and its receivers, none a part of another, and one that a call brings.
 KNOWN = ("s3cret", "qu'oted\"key", "t0ken-of-news", "dXNlcjpwYXNz", "of-developers")
-SECRETS = (*KNOWN, "moved-password")
+SECRETS = (*KNOWN, "m0ved-passphrase")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -50,13 +50,13 @@ def test_no_secret_is_shown(form: str, verbose: bool, watch: Watch) -> None:
     api = ApiSettings(dev_key="key", dev_secret="of-developers")
     watched = watch(*receivers, form=form, verbose=verbose, token="t0ken-of-news", api=api)
     watched.engagelab.send("+6591234567", scenario=["plan"], custom_args={"repeated": "s3cret"})
-    webhook = {"url": "http://127.0.0.1:1/", "username": "acme", "secret": "moved-password"}
+    webhook = {"url": "http://127.0.0.1:1/", "username": "acme", "secret": "m0ved-passphrase"}
     for body in (
         webhook,
         {**webhook, "url": 5},
         json.dumps(webhook)[:-3],
         json.dumps(webhook).replace("secret", "\\u0073ecret", 1),
-        "secret=moved-password",
+        "secret=m0ved-passphrase",
         [webhook],
     ):
         watched.call("PUT", "/v1/sandbox/webhook", body)
