@@ -8,7 +8,8 @@ from pathlib import Path
 import flask
 import pytest
 
-from engagelab_mock import Receiver, Recorder
+from engagelab_mock import Outcome, Receiver, Recorder
+from engagelab_mock.cli.entries import Tried
 from tests.cli.conftest import Command, Serving, Spawn, Watch, end, wait_for_lines
 from tests.cli.serving import MESSAGE
 
@@ -133,6 +134,18 @@ def test_a_ping_is_never_given_up(watch: Watch) -> None:
     watched.engagelab.receiver.recorder.answer = 500
     watched.engagelab.validate_address(check=False)
     assert watched.lines()[0] == "✗ ping                             500"
+
+
+def test_an_attempt_that_the_end_of_the_server_cut_off_is_not_given_up(watch: Watch) -> None:
+    watched = watch(Receiver.recording())
+    [delivery] = watched.engagelab.send("+6591234567", scenario=["plan"]).deliveries
+    [attempt] = delivery.attempts
+    attempt.outcome = Outcome.ABANDONED
+    lost = Tried.of(watched.engagelab, delivery, attempt, "")
+    assert (lost.given_up, lost.good) == (True, False)
+    attempt.exception = SystemExit()
+    stopped = Tried.of(watched.engagelab, delivery, attempt, "")
+    assert (stopped.given_up, stopped.retry_in, stopped.good) == (False, None, False)
 
 
 def test_a_message_that_goes_on_over_another_channel_says_so(watch: Watch) -> None:
