@@ -138,7 +138,7 @@ def test_a_ping_is_never_given_up(watch: Watch) -> None:
 
 def test_an_attempt_that_the_end_of_the_server_cut_off_is_not_given_up(watch: Watch) -> None:
     watched = watch(Receiver.recording())
-    [delivery] = watched.engagelab.send("+6591234567", scenario=["plan"]).deliveries
+    [delivery] = watched.engagelab.send("+6591234567", scenario=["plan"], retry=[]).deliveries
     [attempt] = delivery.attempts
     attempt.outcome = Outcome.ABANDONED
     lost = Tried.of(watched.engagelab, delivery, attempt, "")
