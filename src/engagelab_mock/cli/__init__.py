@@ -18,11 +18,14 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.init import init
 from engagelab_mock.cli.listen import listen, record
+from engagelab_mock.cli.load import load
 from engagelab_mock.cli.mcp import mcp
 from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.ready import ready
+from engagelab_mock.cli.schema import schema
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
@@ -119,7 +122,24 @@ def _defaults(command: click.Command, settings: Mapping[str, Any]) -> dict[str, 
     return dict(settings)
 
 
-for _command in (demo, send, serve, ready, check, listen, record, tape, mcp, scenarios, sign, verify):
+_COMMANDS = (
+    demo,
+    send,
+    serve,
+    ready,
+    check,
+    load,
+    listen,
+    record,
+    tape,
+    mcp,
+    scenarios,
+    init,
+    schema,
+    sign,
+    verify,
+)
+for _command in _COMMANDS:
     group.add_command(_command)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engagelab_mock.server")
 DOCUMENT = "/openapi.json"
+ASYNCAPI = "/asyncapi.json"
 CONTROL = "/_mock"
 READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
@@ -134,6 +135,10 @@ class ServerApp:
             from engagelab_mock.server.openapi import document  # few ask for it
 
             return Response(document(), mimetype="application/json")
+        if path == ASYNCAPI and request.method in {"GET", "HEAD"}:
+            from engagelab_mock.server import asyncapi
+
+            return Response(asyncapi.document(), mimetype="application/json")
         if self._console and (path == "/" or path.startswith(CONSOLE)) and request.method in {"GET", "HEAD"}:
             from engagelab_mock.server.pages import page  # few ask for it
 
