@@ -262,8 +262,9 @@ def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Confi
     assert names
     text = section(reference("fixtures"), "Options and ini keys")
     assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
-    # The schedule to replay belongs to one run. It is never the setting of a project.
-    assert missing([name for name in names if name != "engagelab_replay"], text) == []
+    # The schedule to replay and the files to write belong to one run. They are not settings of a project.
+    of_run = {"engagelab_replay", "engagelab_report", "engagelab_html"}
+    assert missing([name for name in names if name not in of_run], text) == []
     for key in re.findall(r"`(engagelab_\w+)`", text):
         pytestconfig.getini(key)
 
@@ -365,6 +366,7 @@ def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.Captur
     for arguments in (
         ["demo"],
         ["send", "sent_failed", "--url", "http://127.0.0.1:1/", "--validate"],
+        ["load", "http://127.0.0.1:1/", *signer, "--rate", "100", "--duration", "0.1"],
         ["scenarios"],
         ["sign", *signer],
         ["verify", "timestamp=1", *signer],

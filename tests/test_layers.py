@@ -27,6 +27,7 @@ LAYERS = [
     "engagelab",
     "explore",
     "checks",
+    "load",
 ]
 #: The public class: its verbs load the layers after it when they are called, and its module does not.
 FACADE = "engagelab"
@@ -36,7 +37,6 @@ FACES: dict[str, set[str]] = {
     "integrations": set(),
     "cli": {"server"},
     "pytest": {"server", "integrations"},
-    "load": set(),
 }
 #: The modules outside the layers, each with everything it may import.
 BESIDE: dict[str, set[str]] = {
@@ -46,7 +46,7 @@ BESIDE: dict[str, set[str]] = {
 }
 #: Modules that are one part under two names.
 SAME = {
-    **dict.fromkeys(["pytest_plugin", "pytest_support", "pytest_checks"], "pytest"),
+    **dict.fromkeys(["pytest_plugin", "pytest_support", "pytest_checks", "pytest_report"], "pytest"),
     "__main__": "cli",
 }
 #: Where a library may be imported; nowhere else, and a library not named here wherever it is needed.
@@ -59,7 +59,10 @@ HOMES: dict[str, set[str]] = {
     "rich": {"cli"},
     "pytest": {"pytest"},
     "hypothesis": {"strategies"},
-    "locust": {"load"},
+    "locust": {"integrations"},
+    "hdrh": {"load"},
+    "httptools": {"load"},
+    "uvloop": {"load"},
     "sqlite3": {"service", "explore"},
 }
 

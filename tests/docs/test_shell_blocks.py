@@ -27,9 +27,20 @@ DEFAULT_PORT = "8420"
 INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
 #: The pages whose commands run, and those whose files are needed as well.
 RUN = ["README", "docs/first-test", "docs/tutorial"]
-RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "ci", "console", "serve", "tapes")]
+HOWTOS = [
+    "any-language",
+    "check",
+    "ci",
+    "console",
+    "failures",
+    "load",
+    "races",
+    "serve",
+    "tapes",
+]
+RUN += [f"docs/howto/{name}" for name in HOWTOS]
 RUN += [f"docs/howto/{name}" for name in RUNTIMES if name != "express"]
-FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
+FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "docs/howto/load")}
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
 from engagelab_mock.cli.init import init
 from engagelab_mock.cli.listen import listen, record
+from engagelab_mock.cli.load import load
 from engagelab_mock.cli.mcp import mcp
 from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
@@ -121,7 +122,24 @@ def _defaults(command: click.Command, settings: Mapping[str, Any]) -> dict[str, 
     return dict(settings)
 
 
-for _command in (demo, send, serve, ready, check, listen, record, tape, mcp, scenarios, init, schema, sign, verify):
+_COMMANDS = (
+    demo,
+    send,
+    serve,
+    ready,
+    check,
+    load,
+    listen,
+    record,
+    tape,
+    mcp,
+    scenarios,
+    init,
+    schema,
+    sign,
+    verify,
+)
+for _command in _COMMANDS:
     group.add_command(_command)
 
 
