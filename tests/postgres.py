@@ -48,7 +48,7 @@ def running_postgres() -> Iterator[str]:
         with Path(directory, "log").open("wb") as log:
             server = subprocess.Popen([*before, *serve, *settings], stderr=log, **options)
         try:
-            connection = f"host={directory} user=postgres dbname=postgres"
+            connection = f"host={directory} user=postgres"
             _await(server, connection, Path(directory, "log"))
             yield connection
         finally:

@@ -36,7 +36,7 @@ LOCK_FREE = 0.25
 #: How many times longer, if the system does not tell whether a thread waits or wants the processor.
 _UNSEEN = 5
 #: How long a handler sleeps until its database is asked, if that is possible.
-_ASKS = 0.002
+_ASKS = 0.005
 #: How long all handlers may wait for each other, and how long one may sleep, in seconds.
 PATIENCE = 4.0
 _SLEEPS = 1.0
