@@ -13,7 +13,7 @@ import linecache
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CoroutineType, FrameType
+from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
 
 from engagelab_mock.explore.switchpoints import Call, is_foreign, plain_sql, sql_releases
@@ -41,33 +41,27 @@ _RELEASES = frozenset(("commit", "rollback", "executescript", "__aexit__"))
 _NAMES = {"__aenter__": "begin", "__aexit__": "commit", "_execute_insert": "execute", "_execute_fetchall": "execute"}
 
 
-async def _nothing() -> None:
-    pass
-
-
-def _type_of_await() -> type:
-    program = _nothing()
-    try:
-        return type(program.__await__())
-    finally:
-        program.close()
-
-
-#: What the `__await__` of a coroutine returns. It does not tell its coroutine.
-_AWAITED = _type_of_await()
+_PROGRAMS = (CoroutineType, AsyncGeneratorType)
+#: The types of what is awaited that do not tell their coroutine or generator.
+_HIDING = frozenset(("coroutine_wrapper", "async_generator_asend", "async_generator_athrow"))
 
 
 def frames_of(program: Any) -> list[FrameType]:
     """Return the frames of a coroutine and of those that it awaits, from the outside in."""
-    frames = []
-    while True:
-        if isinstance(program, _AWAITED):
-            program = next((each for each in gc.get_referents(program) if isinstance(each, CoroutineType)), None)
-        if not isinstance(program, CoroutineType):
-            return frames
-        if program.cr_frame is not None:
+    frames: list[FrameType | None] = []
+    while program is not None:
+        if isinstance(program, CoroutineType):
             frames.append(program.cr_frame)
-        program = program.cr_await
+            program = program.cr_await
+        elif isinstance(program, AsyncGeneratorType):
+            frames.append(program.ag_frame)
+            program = program.ag_await
+        elif type(program).__name__ in _HIDING:
+            programs = [each for each in gc.get_referents(program) if isinstance(each, _PROGRAMS)]
+            program = programs[0] if programs else None
+        else:
+            break
+    return [frame for frame in frames if frame is not None]
 
 
 def awaiting(task: asyncio.Task[Any]) -> Call | None:

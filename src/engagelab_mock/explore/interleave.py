@@ -97,8 +97,8 @@ class Handler:
         finally:
             if self._call is not None:
                 self._call.over = True
+            self.over = True
             with self._board.changed:
-                self.over = True
                 self._board.changed.notify_all()
 
     def _stop(self, call: Call, *, yields: bool = False) -> None:
@@ -109,9 +109,10 @@ class Handler:
         self._call = call
         if self._board.free:
             return
+        # Before the lock: on a busy machine, the thread that orders the handlers can have it many times in a row.
+        self.yields = yields
+        self.stopped = call
         with self._board.changed:
-            self.yields = yields
-            self.stopped = call
             self._board.changed.notify_all()
         self._gate.acquire()
 
@@ -265,7 +266,8 @@ class _Run:
 
     def _settle(self, handler: Handler, patience: float | None = None) -> None:
         """Wait until a handler has stopped, has ended, or waits for a lock."""
-        board, slept, seen, asleep = self._board, 0.0, stopwatch(), 0.0
+        board, seen = self._board, stopwatch()
+        slept = asleep = answering = 0.0
         with board.changed:
             while handler.stopped is None and not handler.over:
                 board.changed.wait(_LOOK)
@@ -282,12 +284,16 @@ class _Run:
                 else:
                     asleep += passed
                     least = patience or (_WAITS_SQLITE if in_sqlite(inside) else WAITS)
-                    waits = None
-                    if asleep >= _ASKS:
-                        waits = self.locks.waits(stack_of(handler.thread), least)
+                    waits = self.locks.waits(stack_of(handler.thread), least) if asleep >= _ASKS else None
                     if waits is False:
-                        least = PATIENCE
-                    if waits or asleep >= (least if can_see_sleep() else least * _UNSEEN):
+                        # It waits for an answer of the database, which does not take long.
+                        answering, asleep = answering + asleep, 0.0
+                    if not (
+                        waits or asleep >= (least if can_see_sleep() else least * _UNSEEN) or answering >= PATIENCE
+                    ):
+                        continue
+                    # It may have gone on while the database was asked.
+                    if handler.stopped is None and not handler.over:
                         self._wait(handler)
                         return
         self._waiting.discard(handler.number)

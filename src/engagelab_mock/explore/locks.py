@@ -100,6 +100,15 @@ def can_see_sleep() -> bool:
     return _TASKS.is_dir()
 
 
+def all_others_sleep() -> bool:
+    """Tell whether all threads but this one sleep, so that only another handler or a server can wake one of them.
+
+    >>> all_others_sleep() in (True, False)
+    True
+    """
+    return all(is_asleep(thread) for thread in threading.enumerate() if thread is not threading.current_thread())
+
+
 def is_asleep(thread: threading.Thread) -> bool:
     """Tell whether a thread sleeps, as far as the system says. One that waits for a processor or the disk does not.
 

@@ -18,9 +18,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.awaits import awaiting, frames_of, stopping_in_drivers
 from engagelab_mock.explore.interleave import LOCK_FREE, PATIENCE, Deadlock, deadlock_text, sleeps_long
-from engagelab_mock.explore.locks import LockWaits
+from engagelab_mock.explore.locks import LockWaits, all_others_sleep
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
 from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, is_foreign
 
@@ -337,8 +338,7 @@ class _Run:
 
     async def _settle(self, handlers: Sequence[LoopHandler], patience: float) -> bool:
         """Wait until one of these handlers has stopped or ended; return False if it waits for another handler."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        idle, seen = 0.0, stopwatch()
         self.locks.begin()
         # What is ready has run after two rounds of the loop.
         for _ in range(2):
@@ -347,11 +347,15 @@ class _Run:
             self._board.changed.clear()
             least = _WAITS_SQLITE if patience == _WAITS else patience
             waits = [self.locks.waits(frames, least) for each in handlers for frames in each.waits_at]
-            left = started - loop.time() + (PATIENCE if False in waits else patience)
-            if left <= 0 or (patience < PATIENCE and (True in waits or handlers[0].waits_for_lock)):
+            now = stopwatch()
+            idle += min(now - seen, 2 * _LOOK) if all_others_sleep() else 0.0
+            seen = now
+            if idle >= (PATIENCE if False in waits else patience):
+                return False
+            if patience < PATIENCE and (True in waits or handlers[0].waits_for_lock):
                 return False
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _LOOK)):
+                async with asyncio.timeout(_LOOK):
                     await self._board.changed.wait()
         return True
 
