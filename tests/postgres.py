@@ -37,10 +37,10 @@ def running_postgres() -> Iterator[str]:
             user = pwd.getpwnam("nobody")
             os.chown(directory, user.pw_uid, user.pw_gid)
             options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        data = Path(directory, "data")
-        create = [programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N"]
+        data = f"{directory}/data"
+        create = [f"{programs}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run(create, check=True, timeout=_PATIENCE, stderr=subprocess.PIPE, **options)
-        serve = [programs / "postgres", "-D", data, "-k", directory, "-c", "listen_addresses="]
+        serve = [f"{programs}/postgres", "-D", data, "-k", directory, "-c", "listen_addresses="]
         # It ends if this process ends in any way.
         setpriv = shutil.which("setpriv")
         before = [setpriv, "--pdeathsig", "QUIT"] if setpriv else []

@@ -77,7 +77,7 @@ def test_a_mutant_is_found_within_50_schedules_with_its_shortest_token(
         EngageLab(receiver) as engagelab,
         pytest.raises(ScheduleFailed) as raised,
     ):
-        engagelab.explore("verified", **options)  # type: ignore[arg-type]  # one of the two
+        engagelab.explore("verified", **options)
     failure = raised.value.failure
     assert failure.token == token
     assert failure.violation.invariant == ("crash_safe" if crashes else "serializable")

@@ -198,7 +198,7 @@ def flask_receiver(store: Store, handle: Handle, *, after_answer: bool = False) 
     return Receiver.wsgi(app, "/engagelab", observe=store.observe, reset=resetting(store, handle))
 
 
-def resetting(store: Store, handle: Handle) -> Callable[[], None]:
+def resetting(store: Store, handle: object) -> Callable[[], None]:
     def reset() -> None:
         store.reset()
         getattr(handle, "reset", int)()

@@ -53,8 +53,8 @@ class PostgresStore(Store):
 def new_database(server: str) -> str:
     name = f"shop{next(_NUMBERS)}"
     with psycopg.connect(server, autocommit=True) as db:
-        db.execute(f"DROP DATABASE IF EXISTS {name}")  # type: ignore[arg-type]  # no literal
-        db.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]  # no literal
+        db.execute(f"DROP DATABASE IF EXISTS {name}")
+        db.execute(f"CREATE DATABASE {name}")
     return name
 
 

@@ -82,6 +82,10 @@ class Handler:
         """Start the thread. It stops before the job."""
         self.thread.start()
 
+    def has_settled(self) -> bool:
+        """Tell whether it has stopped or ended."""
+        return self.stopped is not None or self.over
+
     def go_on(self) -> None:
         """Let the handler run to its next switch point."""
         self.stopped, self.inside = None, None
@@ -269,7 +273,7 @@ class _Run:
         board, seen = self._board, stopwatch()
         slept = asleep = answering = 0.0
         with board.changed:
-            while handler.stopped is None and not handler.over:
+            while not handler.has_settled():
                 board.changed.wait(_LOOK)
                 self._check_refused()
                 now = stopwatch()
@@ -293,7 +297,7 @@ class _Run:
                     ):
                         continue
                     # It may have gone on while the database was asked.
-                    if handler.stopped is None and not handler.over:
+                    if not handler.has_settled():
                         self._wait(handler)
                         return
         self._waiting.discard(handler.number)

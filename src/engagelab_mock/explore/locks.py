@@ -46,7 +46,7 @@ class LockWaits:
             if package in {"psycopg", "aiosqlite"}:
                 inside = package
                 used = frame.f_locals.get("self")
-                if package == "psycopg" and hasattr(used, "info"):
+                if package == "psycopg" and used is not None and hasattr(used, "info"):
                     return self._waits_in_postgres(used.info)
                 if isinstance(thread := getattr(used, "_thread", None), threading.Thread):
                     return self._sleeps(thread, patience)
