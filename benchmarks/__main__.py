@@ -16,6 +16,7 @@ from benchmarks import (
     http_delivery,
     inprocess,
     memory,
+    races,
     retries,
     server,
     session,
@@ -43,6 +44,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "T1": retries.measure,
     "E1": explore.measure,
     "E2": explore.merged,
+    "E3": races.measure,
     "E4": explore.split,
 }
 
