@@ -93,7 +93,10 @@ class Page:
 
         def press() -> bool:
             buttons = self.browser.find_elements(By.TAG_NAME, "button")
-            next(each for each in buttons if each.text == label and each.is_displayed()).click()
+            chosen = next(each for each in buttons if each.text == label and each.is_displayed())
+            # In the middle, because the line at the bottom may cover it.
+            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", chosen)
+            chosen.click()
             return True
 
         self.until(press, f"there is no button {label!r}")

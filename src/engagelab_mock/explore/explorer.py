@@ -167,6 +167,7 @@ class _Explorer:
             stop.add_note(repr(exploration))
             raise
         finally:
+            exploration.over = True
             progress.end(exploration)
         if exploration.failures:
             failed = exploration.failures[0].played

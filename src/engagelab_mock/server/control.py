@@ -22,7 +22,7 @@ from engagelab_mock.errors import EngageLabMockError, IllegalTransition, did_you
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
-from engagelab_mock.server import copying, receivers, schemas, steering, stream, watching  # noqa: F401 - add calls
+from engagelab_mock.server import checking, explored, ordering, receivers, schemas, stream  # noqa: F401 - add calls
 from engagelab_mock.server.app import DOCUMENT, Call, json_response, read_body, read_query
 from engagelab_mock.server.operations import CONTROL as CONTROL
 from engagelab_mock.server.operations import NO_BODY, answers, fit
