@@ -27,12 +27,12 @@ def test_an_exploration_has_its_verdict_its_token_and_its_graph() -> None:
             assert (shown["schedules"], shown["states"]) == (explored.schedules, explored.states)
             assert [each["token"] for each in shown["failures"]] == [each.token for each in explored.failures]
             detail = talk("GET", "/_mock/explorations/1").json
-            assert detail["graph"] == explored.graph("mermaid")
+            assert (detail["graph"], detail["picture"]) == (explored.graph("mermaid"), explored.graph("svg"))
             if verdict == "failed":
                 assert "<-- here" in detail["failures"][0]["table"]
 
 
-def test_an_exploration_that_runs_or_merged_nothing_has_no_graph() -> None:
+def test_an_exploration_that_runs_has_no_graph() -> None:
     seen = []
     books = Books()
     with EngageLab(books.receiver) as engagelab, ApiServer(engagelab) as server:
@@ -44,9 +44,10 @@ def test_an_exploration_that_runs_or_merged_nothing_has_no_graph() -> None:
         engagelab.explore("delivered", invariants=[look], duplicates=0, reset=books.reset, check=False)
         assert {(each["verdict"], each["graph"]) for each in seen} == {("running", None)}
         after = talk("GET", "/_mock/explorations/1").json
-        assert (after["verdict"], after["graph"]) == ("passed", None)
+        assert (after["verdict"], after["graph"][:12]) == ("passed", "flowchart TD")
 
 
 def test_an_exploration_that_ended_early_did_not_pass(talk: Talk, engagelab: EngageLab) -> None:
     engagelab.explore("delivered", time_budget=0, check=False)
     assert talk("GET", "/_mock/explorations").json["explorations"][0]["verdict"] == "stopped"
+    assert talk("GET", "/_mock/explorations/1").json["picture"] is None

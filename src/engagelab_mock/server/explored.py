@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.server.app import Call
 from engagelab_mock.server.operations import answers
 from engagelab_mock.service.rest.exchange import ApiError
@@ -45,7 +44,8 @@ class Explored(msgspec.Struct, kw_only=True):
 class ExploredDetail(Explored, kw_only=True):
     """One exploration, with the graph of its states."""
 
-    graph: Annotated[str | None, Meta(description="For Mermaid; null while it runs, or if no states were merged.")]
+    graph: Annotated[str | None, Meta(description="For Mermaid; null while it runs, and without an `observe`.")]
+    picture: Annotated[str | None, Meta(description="The graph as an SVG picture; null like `graph`.")]
 
 
 class Explorations(msgspec.Struct):
@@ -73,7 +73,12 @@ def read_exploration(call: Call) -> ExploredDetail:
     if not (number.isascii() and number.isdecimal() and 1 <= int(number[:9]) <= len(kept)):
         raise ApiError(4001, f"there is no exploration {number[:100]!r}; there are {len(kept)}", http_status=404)
     exploration: Exploration = kept[int(number) - 1]
-    return ExploredDetail(**_fields(int(number), exploration), graph=_graph(exploration))
+    drawn = exploration.over and exploration.observed
+    return ExploredDetail(
+        **_fields(int(number), exploration),
+        graph=exploration.graph("mermaid") if drawn else None,
+        picture=exploration.graph("svg") if drawn else None,
+    )
 
 
 def _fields(number: int, exploration: Exploration) -> dict[str, Any]:
@@ -103,12 +108,3 @@ def _failure(failure: Failure) -> FailedSchedule:
 
     table = attempts_table(failure.played, failure.violation.record)
     return FailedSchedule(failure.violation.invariant, failure.violation.what, failure.token, table)
-
-
-def _graph(exploration: Exploration) -> str | None:
-    if not exploration.over:
-        return None
-    try:
-        return exploration.graph("mermaid")
-    except EngageLabMockError:  # every schedule was played
-        return None

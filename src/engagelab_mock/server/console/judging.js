@@ -36,10 +36,10 @@ export async function explored(page) {
 const summary = (each) => [el("span", {}, `exploration ${each.number}`), span({ passed: "good", failed: "bad" }[each.verdict] ?? "wait", each.verdict),
   el("span", {}, `${each.schedules} of ${each.total} schedules, ${each.deliveries} callbacks, ${each.states} states`),
   each.failures.length ? span("more bad", `${each.failures[0].invariant}: ${each.failures[0].what}`) : null];
-
 const exploration = (page, each) => el("div", { "data-part": page.id }, el("p", {}, to("explored", "", "← explorations")), el("div", { class: "row" }, summary(each)),
   each.notes.map((note) => el("p", { class: "soft" }, note)),
   each.failures.map((failure) => el("section", { class: "card" }, el("h3", {}, failure.invariant), el("p", { class: "bad" }, failure.what),
     el("p", {}, el("code", {}, failure.token), " ", button("copy the token", () => page.copy(failure.token))),
     el("pre", { tabindex: 0 }, failure.table))),
-  el("h3", {}, "Its states"), each.graph ? el("pre", { tabindex: 0 }, each.graph) : el("p", {}, "There is no graph: it still runs, or no states were merged."));
+  el("h3", {}, "Its states"), each.picture ? [el("div", { class: "drawn", tabindex: 0 }, el("img", { src: `data:image/svg+xml,${encodeURIComponent(each.picture)}`, alt: "The graph of its states" })),
+    el("details", { "data-key": "text" }, el("summary", {}, "as text"), el("pre", { tabindex: 0 }, each.graph))] : el("p", {}, "There is no graph while it runs, or without an observe."));
