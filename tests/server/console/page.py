@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -42,7 +44,10 @@ class Page:
 
     def shows(self, text: str) -> None:
         """Wait for a text."""
-        self.until(lambda: text in self.text, f"the page never showed {text!r}")
+        try:
+            self.until(lambda: text in self.text)
+        except TimeoutException:
+            pytest.fail(f"the page never showed {text!r}, but: {self.text}")
 
     def one(self, selector: str) -> WebElement:
         return self.until(lambda: self.browser.find_element(By.CSS_SELECTOR, selector), f"there is no {selector}")
