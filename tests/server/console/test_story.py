@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,10 @@ def test_a_receiver_that_is_down_for_ten_minutes_gets_its_callbacks_then(browser
     receiver = Receiver.http(f"http://127.0.0.1:{port}/engagelab")
     options: dict[str, Any] = {"check": False, "retry": [60, 600]}
     with EngageLab(receiver, clock=clock, defaults=options) as engagelab, ApiServer(engagelab) as server:
+
+        def reached(moment: float) -> bool:
+            return bool(engagelab.clock.time() >= moment)
+
         page = Page(browser, server.url)
         sdk(client_of(server.url), "+6591234567")
         page.open("#/messages")
@@ -172,9 +177,9 @@ def test_a_receiver_that_is_down_for_ten_minutes_gets_its_callbacks_then(browser
         page.shows("in 60 s")
         for _ in range(2):
             page.open("#/clock")
-            before = engagelab.clock.time()
+            moment = engagelab.clock.time() + 300
             page.click("+ 5 min")
-            page.until(lambda before=before: engagelab.clock.time() >= before + 300)
+            page.until(partial(reached, moment))
         with LoopbackServer(Recorder(), port=port):
             page.open("#/messages")
             page.press(".row")
