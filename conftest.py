@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+#: Importing Locust makes all blocking calls of the process cooperative: its doctests have a process of their own.
+collect_ignore_glob = ["src/engagelab_mock/integrations/locust*.py"]
+
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook
 def pytest_xdist_auto_num_workers() -> int:

@@ -446,7 +446,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "truth-right": truth_right,
 }
 TABLES |= {f"checks-{letter}": partial(checks, letter) for letter in FAMILIES}
-TABLES |= {f"options-{name}": partial(options_of, command) for name, command in group.commands.items()}
+for _name, _command in group.commands.items():
+    _subcommands = _command.commands if isinstance(_command, click.Group) else {}
+    TABLES |= {f"options-{_name}-{name}": partial(options_of, command) for name, command in _subcommands.items()}
+    TABLES |= {} if _subcommands else {f"options-{_name}": partial(options_of, _command)}
 
 
 def _wire_matrix() -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
@@ -71,14 +71,20 @@ def open_page(browser: Chrome, path: Path, *, width: int, scheme: str = "light")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get_log("performance")
+    logged(browser, "performance")
     browser.get(path.as_uri())
+
+
+def logged(browser: Chrome, kind: str) -> list[dict[str, Any]]:
+    """Return what the browser logged since the last time."""
+    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
 
 
 def assert_self_contained(browser: Chrome, path: Path) -> None:
     """Assert that the open page wrote nothing to the console, asked for no other file, and needs no scrolling."""
-    assert browser.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    assert logged(browser, "browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     asked = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
     assert asked == [path.as_uri()]
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")

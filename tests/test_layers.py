@@ -26,6 +26,7 @@ LAYERS = [
     "engagelab",
     "explore",
     "checks",
+    "load",
 ]
 #: The public class: its verbs load the layers after it when they are called, and its module does not.
 FACADE = "engagelab"
@@ -35,7 +36,6 @@ FACES: dict[str, set[str]] = {
     "integrations": set(),
     "cli": {"server"},
     "pytest": {"server", "integrations"},
-    "load": set(),
 }
 #: The modules outside the layers, each with everything it may import.
 BESIDE: dict[str, set[str]] = {
@@ -58,7 +58,10 @@ HOMES: dict[str, set[str]] = {
     "rich": {"cli"},
     "pytest": {"pytest"},
     "hypothesis": {"strategies"},
-    "locust": {"load"},
+    "locust": {"integrations"},
+    "hdrh": {"load"},
+    "httptools": {"load"},
+    "uvloop": {"load"},
     "sqlite3": {"service", "explore"},
 }
 

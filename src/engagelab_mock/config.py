@@ -61,7 +61,7 @@ _KINDS = {
     "an integer": "port answer keep pending",
     "a number": "speed timeout tolerance",
     "true or false": "insecure validate strict_templates strict_content_type callback_before_response",
-    "a list of strings": "custom_arg",
+    "a list of strings": "custom_arg allow_host",
 }
 
 #: Every setting by name. Four variables have the vendor's names.

@@ -19,7 +19,7 @@ import pytest
 from engagelab_mock import __version__
 from engagelab_mock.delivery import timeline
 from engagelab_mock.delivery.io import SYNC, run_sync
-from engagelab_mock.delivery.page import block, page, table, text, tiles
+from engagelab_mock.delivery.page import block, page, table, text, tiles, utc
 from engagelab_mock.errors import EngageLabMockError, ScheduleFailed
 from engagelab_mock.explore.exploration import Exploration
 from engagelab_mock.explore.report_html import exploration_html, exploration_parts
@@ -228,10 +228,10 @@ class RunPage:
         self._files += parts.get(_FILES, [])
         html, test = parts.get(_HTML), self._test(nodeid)
         if html is not None:
-            self._size += len(html)
             # Of a long run, the tests that passed are the first whose callbacks are not shown.
-            room = self._size <= MOST or (_style(test) != "pass" and self._size <= 2 * MOST)
-            test.html = html if room else ""
+            most = MOST if _style(test) == "pass" else 2 * MOST
+            test.html = html if self._size + len(html) <= most else ""
+            self._size += len(test.html)
 
     def _test(self, nodeid: str) -> _Test:
         return self._tests.setdefault(nodeid, _Test(nodeid))
@@ -282,11 +282,10 @@ class RunPage:
     def _body(self, collected: int) -> Iterator[str]:
         ordered = sorted(self._tests.values(), key=lambda test: _style(test) != "fail")
         yield f"<h1>{self._verdict()}</h1>"
-        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._started))
         seed = self._config.getoption("engagelab_seed") or self._config.getini("engagelab_seed") or "0"
         took = time.time() - self._started
-        about = f"{when}, in {took:.1f} s, engagelab-mock {__version__}, pytest {pytest.__version__}, seed {seed}"
-        yield f'<p class="soft">{text(about)}</p>'
+        versions = f"engagelab-mock {__version__}, pytest {pytest.__version__}"
+        yield f'<p class="soft">{utc(self._started)}, in {took:.1f} s, {versions}, seed {text(seed)}</p>'
         names = [*_STYLES, *(name for name in self._counts if name not in _STYLES)]
         yield from tiles((_STYLES.get(n, "soft"), self._counts[n], n) for n in names if n in self._counts)
         ran = sum(bool(test.outcomes) for test in self._tests.values())

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engagelab_mock import __version__
 from engagelab_mock.checks.check import Judgement, Severity
-from engagelab_mock.checks.finding import Change, Exchange, Finding, Report
+from engagelab_mock.checks.finding import Change, Exchange, Finding, Report, verdict_counts
+from engagelab_mock.checks.profile import WORKER
 from engagelab_mock.checks.reports import BASES
-from engagelab_mock.delivery.page import page, prose, text, tiles
+from engagelab_mock.delivery.page import page, prose, text, tiles, utc
+from engagelab_mock.delivery.render import counted
 
 #: The largest number of exchanges of a finding that are shown: the last ones.
 _SHOWN = 8
+#: The styles of counts.
+_STYLES = {"failed": "fail", "ended with an error": "fail", "passed": "pass", "inconclusive": "warn"}
 
 
 def html(report: Report, *, fail_on: str = "major") -> str:
@@ -25,28 +30,37 @@ def html(report: Report, *, fail_on: str = "major") -> str:
 
 
 def _head(report: Report, fail_on: str) -> list[str]:
-    counts = report.summary()
     found = len(report.at_least(fail_on))
     verdict = f"fails {found} check{'s' * (found > 1)}" if found else f"has no failure of severity {fail_on} or worse"
     colour = "fail" if found else "pass"
     if report.doubt and not found:
         verdict, colour = f"is not fully judged: {prose(report.doubt)}", "warn"
-    counted = (
-        ("fail", counts["fail"] - counts["suppressed"], "failed"),
-        ("pass", counts["pass"], "passed"),
-        ("pass", counts["pass_by_answer"], "of them by the answer alone"),
-        ("fail" if counts["error"] else "soft", counts["error"], "errors"),
-        ("warn", counts["inconclusive"], "not judged"),
-        ("soft", counts["not_applicable"], "not applicable"),
-        ("soft", counts["skipped"], "skipped"),
-        ("soft", counts["suppressed"], "suppressed"),
-    )
+    when = f"{utc(report.at)}, " * bool(report.at)
     return [
         f'<h1>This receiver <span class="{colour}">{verdict}</span></h1>',
         f'<p class="soft"><code>{text(report.address)}</code>, checked in {report.elapsed:.1f} s</p>',
-        *tiles(counted),
-        f'<p class="soft">Sent but not removed: {text(str(report.sent))}.</p>',
+        f'<p class="soft">{when}engagelab-mock {__version__}, seed {text(report.seed or "0")}</p>',
+        *tiles(_counts(report)),
+        *[f'<p class="soft">{line}</p>' for line in _about(report)],
     ]
+
+
+def _counts(report: Report) -> Iterable[tuple[str, int, str]]:
+    """Return the counts of the report as text, in its words; those of checks add up to the number of checks."""
+    for word, number in verdict_counts(report.findings).items():
+        if number or word in {"failed", "passed"}:
+            yield _STYLES.get(word, "soft"), number, word
+    if by_answer := report.summary()["pass_by_answer"]:
+        yield "pass", by_answer, "passed by the answer alone"
+
+
+def _about(report: Report) -> Iterable[str]:
+    """Return the rest of what the report as text says at its beginning."""
+    yield f"Sent but not removed: {text(report.sent)}."
+    if report.workers:
+        yield f"Answered by {counted(report.workers, 'worker')}, as {WORKER} says."
+    if report.inferred:
+        yield prose(report.inferred)
 
 
 def _failures(report: Report) -> Iterable[str]:
@@ -103,10 +117,11 @@ def _others(report: Report) -> Iterable[str]:
     for title, findings in (
         ("Suppressed", suppressed),
         ("Errors", report.of(Judgement.ERROR)),
-        ("Not judged", report.of(Judgement.INCONCLUSIVE)),
+        ("Inconclusive", report.of(Judgement.INCONCLUSIVE)),
         ("Not applicable", report.of(Judgement.NOT_APPLICABLE)),
         ("Passed", report.of(Judgement.PASS)),
-        ("Skipped", report.of(Judgement.SKIPPED)),
+        ("Skipped", [f for f in report.of(Judgement.SKIPPED) if not f.left_out]),
+        ("Not selected", [f for f in report.of(Judgement.SKIPPED) if f.left_out]),
     ):
         if findings:
             yield f"<h2>{title} ({len(findings)})</h2><table>"

@@ -170,6 +170,7 @@ class Runner:
             findings=tuple(sorted(self._findings, key=lambda finding: finding.id)),
             sent=sent,
             seed=str(context.seed),
+            at=time.time() - (stopwatch() - self._started),
             elapsed=stopwatch() - self._started,
             observed=context.observed,
             unjudged=self._unjudged(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -107,3 +108,12 @@ def block(lines: Iterable[str]) -> str:
     '<pre>a\\n&lt;b&gt;</pre>'
     """
     return f"<pre>{text(chr(10).join(lines))}</pre>"
+
+
+def utc(seconds: float) -> str:
+    """Return a Unix time as a date and a time of the day.
+
+    >>> utc(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
