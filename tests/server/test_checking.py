@@ -121,6 +121,10 @@ def test_a_run_is_the_only_one_until_it_is_cancelled(gate: tuple[Gate, Talk, Eng
     assert "DELETE /_mock/check" in again.json["message"]
     assert talk("DELETE", "/_mock/check").json["state"] == "cancelled"
     closed.opened.set()
+    while (run := talk("GET", "/_mock/check").json)["finished"] < run["total"]:
+        talk("GET", "/_mock/stream?follow=0.2")
+    assert (run["state"], run["counts"].get("pass", 0)) == ("cancelled", 0)
+    assert run["sent"] < 20
     while talk("POST", "/_mock/check", {"only": ["A01"]}).status == 409:
         talk("GET", "/_mock/stream?follow=0.2")
     assert until(talk, "done")["counts"]["pass"] == 1

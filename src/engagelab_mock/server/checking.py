@@ -194,6 +194,9 @@ class Run:
 
     def _started(self, check: Check) -> None:
         self._running = check
+        # A run that was cancelled before it began has set its time limit since.
+        if self.state == "cancelled" and self._runner is not None:
+            self._runner.stop()
         self._notify()
 
     def _ended(self, finding: Finding) -> None:

@@ -61,14 +61,16 @@ def test_what_is_to_come_is_put_in_order_by_keys(page: Page, server: ApiServer, 
 
 
 def test_what_is_to_come_is_put_in_order_by_dragging(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
-    planned(page, server, engagelab)
+    name = planned(page, server, engagelab)
     page.until(lambda: len(order(page, TO_COME)) == 2)
     first, second = page.browser.find_elements(By.CSS_SELECTOR, f"[data-part='{TO_COME}'] li")
     page.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", first)
     ActionChains(page.browser).click_and_hold(first).move_to_element(second).move_by_offset(2, 0).perform()
     # A change does not take it out of the user's hand.
-    Talk(server)("POST", "/v1/messages", message("+6591234568"))
-    engagelab.journal.wait_for(to="+6591234568")
+    shown = page.one("#now").text
+    Talk(server)("POST", f"/_mock/messages/{name}/delay", {"seconds": 60})
+    Talk(server)("POST", "/_mock/clock/advance", {"seconds": 30})
+    page.until(lambda: page.one("#now").text != shown)
     ActionChains(page.browser).release().perform()
     page.shows("eg1:plan,delivered,sent")
     page.until(lambda: order(page, TO_COME) == ["delivered", "sent"])
