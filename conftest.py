@@ -8,8 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-#: Importing Locust makes all blocking calls of the process cooperative: its doctests have a process of their own.
-collect_ignore_glob = ["src/engagelab_mock/integrations/locust*.py"]
+collect_ignore_glob = [
+    # Importing Locust makes all blocking calls of the process cooperative: its doctests have a process of their own.
+    "src/engagelab_mock/integrations/locust*.py",
+    # Receivers to copy, with tests: each is a separate project.
+    "src/engagelab_mock/starters/*/*",
+]
 
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook

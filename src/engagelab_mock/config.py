@@ -89,7 +89,7 @@ RECEIVER_KEYS: Mapping[str, str] = {
 _CHECK_KINDS = {
     "a string": "severity depth fail_on observe observe_command observe_account restart_command",
     "a number": "wait total patience",
-    "a list of strings": "only skip terminal",
+    "a list of strings": "only skip terminal language",
     _REASONS: "suppress effect",
 }
 

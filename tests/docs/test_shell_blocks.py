@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, blocks, environment, folder
+from tests.runtimes import RUNTIMES, skip_without_runtime
 
 #: The commands that run until Ctrl-C: each is alone in its block.
-SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py")
+SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
 #: The packages are there already.
@@ -38,6 +39,7 @@ HOWTOS = [
     "tapes",
 ]
 RUN += [f"docs/howto/{name}" for name in HOWTOS]
+RUN += [f"docs/howto/{name}" for name in RUNTIMES if name != "express"]
 FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "docs/howto/load")}
 
 
@@ -45,6 +47,8 @@ FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(page: str) -> None:
+    if (name := Path(page).name) in RUNTIMES:
+        skip_without_runtime(name)
     with ExitStack() as stack:
         directory = stack.enter_context(folder(page, *FILES_OF.get(page, [])))
         terminal = Terminal(directory, free_ports(page))
@@ -69,7 +73,7 @@ def free_ports(page: str) -> dict[str, str]:
 
     They are below those that systems give to outgoing connections, so that they stay free.
     """
-    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py )(\d{4,5})\b", PAGES[page])}
+    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |PORT=)(\d{4,5})\b", PAGES[page])}
     candidates = itertools.count(20_000 + os.getpid() % 10_000)
     return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
 
@@ -117,7 +121,7 @@ class Terminal:
             self._stop(port)
 
     def _serve(self, command: str) -> None:
-        named = re.search(r"(?:--port |receiver\.py )(\d+)", command)
+        named = re.search(r"(?:--port |receiver\.py |PORT=)(\d+)", command)
         port = named[1] if named else DEFAULT_PORT
         if port in self._servers:
             self._stop(port)

@@ -18,12 +18,14 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.init import init
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.load import load
 from engagelab_mock.cli.mcp import mcp
 from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.ready import ready
+from engagelab_mock.cli.schema import schema
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
@@ -132,6 +134,8 @@ _COMMANDS = (
     tape,
     mcp,
     scenarios,
+    init,
+    schema,
     sign,
     verify,
 )

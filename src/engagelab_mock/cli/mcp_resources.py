@@ -13,24 +13,10 @@ from engagelab_mock.messages.scenario import INFERRED
 from engagelab_mock.protocol.event_table import EVENTS
 from engagelab_mock.protocol.signature import HEADER, TOLERANCE
 from engagelab_mock.protocol.status import Status
+from engagelab_mock.starters import STARTERS, starter
 
-#: The folder of the files to copy.
-_STARTERS = files("engagelab_mock") / "starters"
 #: The skill of an agent that has no MCP server.
-SKILL_FILE = _STARTERS / "SKILL.md"
-#: The folders of receivers, with their names.
-_RECEIVERS = {
-    "flask": "Flask",
-    "django": "Django",
-    "fastapi": "FastAPI",
-    "express": "Express",
-    "node": "Node's http",
-    "php": "PHP",
-    "go": "Go",
-    "java": "Java",
-    "ruby": "Ruby",
-}
-
+SKILL_FILE = files("engagelab_mock") / "starters" / "SKILL.md"
 INSTRUCTIONS = """Tools to write, check and explore an app's receiver of EngageLab OTP callbacks. Read the resource
 engagelab://skill first. Start the app, call use_receiver, then send, check and explore, and mend what they report."""
 
@@ -55,9 +41,9 @@ def resources() -> tuple[Resource, ...]:
         Resource("engagelab://skill", "skill", "How to write, check and explore a receiver.", skill),
         Resource("engagelab://protocol", "protocol", "The facts of EngageLab's callbacks, with sources.", protocol),
     ]
-    for folder, name in _RECEIVERS.items():
-        about = f"A safe receiver for {name}, to copy."
-        found.append(Resource(f"engagelab://receivers/{folder}", folder, about, partial(receiver, folder)))
+    for name, known in STARTERS.items():
+        about = f"A safe receiver for {known.title}, to copy."
+        found.append(Resource(f"engagelab://receivers/{name}", name, about, partial(receiver, name)))
     return tuple(found)
 
 
@@ -104,12 +90,11 @@ def protocol() -> str:
     return "\n".join(lines) + "\n"
 
 
-def receiver(folder: str) -> str:
-    """Return the files of a receiver as Markdown, or raise `FileNotFoundError`."""
-    parts = []
-    for path in sorted((_STARTERS / folder).iterdir(), key=lambda path: path.name):
-        inner = sorted(path.iterdir(), key=lambda path: path.name) if path.is_dir() else [path]
-        for file in inner:
-            name = f"{path.name}/{file.name}" if path.is_dir() else file.name
-            parts.append(f"## {name}\n\n```{name.rpartition('.')[2]}\n{file.read_text('utf-8')}```\n")
-    return "\n".join(parts)
+def receiver(name: str) -> str:
+    """Return the files of a starter as Markdown.
+
+    >>> receiver("php").splitlines()[0]
+    '## receiver.php'
+    """
+    known = starter(name)
+    return "\n".join(f"## {file}\n\n```{file.rpartition('.')[2]}\n{known.text(file)}```\n" for file in known.files)

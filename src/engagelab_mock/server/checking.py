@@ -223,6 +223,7 @@ def run_of(app: ServerApp) -> Run:
 @answers(
     "POST",
     "/_mock/check",
+    "Check a receiver: send it normal callbacks, broken ones and attacks, and judge how it reacts",
     "The run, which has begun.",
     status=202,
     body=NewCheck,
@@ -246,13 +247,25 @@ def check_receiver(call: Call) -> CheckRun:
     return run.shown(CheckQuery())
 
 
-@answers("GET", "/_mock/check", "The run.", query=CheckQuery)
+@answers(
+    "GET",
+    "/_mock/check",
+    "Read the last run of the checks: its progress, and the findings that fit",
+    "The run.",
+    query=CheckQuery,
+)
 def read_check(call: Call) -> CheckRun:
     """Read the last run of the checks: its progress, and the findings that fit."""
     return run_of(call.app).shown(call.query)
 
 
-@answers("DELETE", "/_mock/check", "The run.", **NO_BODY)
+@answers(
+    "DELETE",
+    "/_mock/check",
+    "End the run of the checks that is under way; its findings so far stay",
+    "The run.",
+    **NO_BODY,
+)
 def cancel_check(call: Call) -> CheckRun:
     """End the run of the checks that is under way; its findings so far stay."""
     run = run_of(call.app)

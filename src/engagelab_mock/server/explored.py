@@ -54,7 +54,9 @@ class Explorations(msgspec.Struct):
     explorations: list[Explored]
 
 
-@answers("GET", "/_mock/explorations", "The last ones.")
+@answers(
+    "GET", "/_mock/explorations", "List the last explorations of the process that runs this server", "The last ones."
+)
 def list_explorations(call: Call) -> Explorations:
     """List the last explorations of the process that runs this server."""
     kept = tuple(call.engagelab._engine.exploring.explorations)
@@ -64,6 +66,7 @@ def list_explorations(call: Call) -> Explorations:
 @answers(
     "GET",
     "/_mock/explorations/{number}",
+    "Read one exploration, with the graph of its states",
     "The exploration.",
     refused={404: "4001: there is no such exploration."},
 )

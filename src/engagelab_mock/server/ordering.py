@@ -63,6 +63,7 @@ class SentInOrder(msgspec.Struct):
 @answers(
     "POST",
     "/_mock/messages/{message_id}/order",
+    "Send the callbacks of a message that are still to come in another order, at the same times",
     "The order.",
     body=Order,
     example={"statuses": ["delivered", "sent"]},
@@ -94,6 +95,7 @@ def order_callbacks(call: Call) -> Ordered:
 @answers(
     "POST",
     "/_mock/messages/{message_id}/resend",
+    "Send callbacks of a message again in this order, each after the answer to the one before",
     "The callbacks; in virtual time they have been sent.",
     body=Again,
     example={"callbacks": ["0123456789abcdef", "fedcba9876543210"]},
