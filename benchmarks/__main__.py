@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from benchmarks import (
+    console,
     explore,
     fixture,
     generation,
@@ -41,6 +42,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "S2": server.endurance,
     "S3": server.stopping,
     "S4": server.starting,
+    "C1": console.measure,
     "T1": retries.measure,
     "E1": explore.measure,
     "E2": explore.merged,
