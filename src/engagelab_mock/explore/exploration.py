@@ -232,6 +232,7 @@ class Progress:
 
     def end(self, exploration: Exploration) -> None:
         """Report that the exploration is over."""
+        exploration.over = True
         if self._listener is not None:
             self._listener(exploration, True)
 

@@ -179,7 +179,6 @@ class _Explorer:
             raise
         finally:
             self._workers.close()
-            exploration.over = True
             progress.end(exploration)
         if exploration.failures:
             failed = exploration.failures[0].played
