@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.delivery.io import Io
+from engagelab_mock.errors import HiddenState
 from engagelab_mock.explore.baseline import SETTLES, counters, next_second, whole
 from engagelab_mock.explore.families import sorted_steps
-from engagelab_mock.explore.played import Played
+from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
 from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.schedules import expand
@@ -175,3 +176,26 @@ def _leaves(played: Played, state: Any) -> dict[Path, list[Any]]:
 
 def _gather(message: Message, state: Any, found: defaultdict[Path, list[Any]]) -> None:
     shape_of(plain(state), lambda path, value: found[path].append(without_id(value, message)))
+
+
+def hidden(first: Played, second: Played, expected: Any, found: Any) -> HiddenState:
+    """Return the error for two schedules that had left the same state and then went different ways."""
+    one, other = first.schedule, second.schedule
+    last = other.events[-1] if other.events else "prepare"
+    led = f"{expected!r:.200} in the first and to {found!r:.200} in the second"
+    if text_of(expected, first) == text_of(found, second):
+        answers = [", ".join(str(record.attempt.outcome) for record in each.records) for each in (first, second)]
+        led = f"different answers: {answers[0]}, and {answers[1]}"
+    if one == other:
+        what = f"{one} was played twice, and `{last}` led to {led}"
+    else:
+        what = f"{one} and {other} had left the same before their last callback, and then `{last}` led to {led}"
+    return HiddenState(
+        f"observe does not show everything: {what}",
+        schedule=other,
+        expected=expected,
+        found=found,
+        where="observe",
+        hint="return all that decides what the app does next, such as a flag or the rows of another table; or give "
+        "history=True, which plays every schedule",
+    )

@@ -22,9 +22,8 @@ from typing import Any
 import msgspec
 
 from engagelab_mock.delivery.io import Io
-from engagelab_mock.errors import HiddenState
 from engagelab_mock.explore.baseline import SETTLES
-from engagelab_mock.explore.comparison import Comparison, Key, Steps
+from engagelab_mock.explore.comparison import Comparison, Key, Steps, hidden
 from engagelab_mock.explore.exploration import Merging
 from engagelab_mock.explore.families import Family, Following
 from engagelab_mock.explore.graph import Drawn, StateGraph, goes_back
@@ -366,30 +365,7 @@ class Search:
         ):
             self._stale = True
             return
-        raise _hidden(first, second, expected, found)
-
-
-def _hidden(first: Played, second: Played, expected: Any, found: Any) -> HiddenState:
-    """Return the error for two schedules that had left the same state and then went different ways."""
-    one, other = first.schedule, second.schedule
-    last = other.events[-1] if other.events else "prepare"
-    led = f"{expected!r:.200} in the first and to {found!r:.200} in the second"
-    if text_of(expected, first) == text_of(found, second):
-        answers = [", ".join(str(record.attempt.outcome) for record in each.records) for each in (first, second)]
-        led = f"different answers: {answers[0]}, and {answers[1]}"
-    if one == other:
-        what = f"{one} was played twice, and `{last}` led to {led}"
-    else:
-        what = f"{one} and {other} had left the same before their last callback, and then `{last}` led to {led}"
-    return HiddenState(
-        f"observe does not show everything: {what}",
-        schedule=other,
-        expected=expected,
-        found=found,
-        where="observe",
-        hint="return all that decides what the app does next, such as a flag or the rows of another table; or give "
-        "history=True, which plays every schedule",
-    )
+        raise hidden(first, second, expected, found)
 
 
 def _schedule(lifecycles: tuple[Scenario, ...], steps: Steps) -> Schedule:
