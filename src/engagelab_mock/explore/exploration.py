@@ -65,6 +65,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     total: int = 0
     #: Whether it failed again when it was played a second time. If not, it depends on more than the schedule.
     repeatable: bool = True
+    #: How often it was played with real requests at the same time, and how often it failed; both are 0 otherwise.
+    rounds: int = 0
+    failed: int = 0
 
     @property
     def token(self) -> str:
@@ -366,6 +369,9 @@ def _origin(failure: Failure) -> list[str]:
         lines.append(f"found by schedule {failure.number} of {failure.total}")
         if failure.found != failure.schedule:
             lines[0] += f", {failure.found.token}, and reduced"
+    if failure.rounds:
+        more = " more" * bool(failure.number)
+        lines.append(f"failed in {failure.failed} of {failure.rounds}{more} rounds of real requests at the same time")
     if not failure.repeatable:
         lines.append("played a second time, it did not fail: the result depends on more than the schedule")
     return lines

@@ -29,8 +29,6 @@ from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
     compares,
-    converges,
-    meaning_invariants,
     needs_state,
     recognises,
     unrecognised,
@@ -42,10 +40,12 @@ from engagelab_mock.explore.options import (
     Explored,
     ExploreOptions,
     check_explore_options,
-    check_invariants,
+    chosen_invariants,
     chosen_schedules,
     merges,
 )
+from engagelab_mock.explore.parallel import count_failures
+from engagelab_mock.explore.plan import rounds_of
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
 from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce
@@ -113,10 +113,14 @@ class _Explorer:
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
-        self._default: Invariant | None = None  # taken if none is given; it does not judge races
+        #: How often callbacks are sent at the same time; 0 for an app in this process.
+        self._rounds = rounds_of(options, engine.receiver)
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
-        self._invariants = self._chosen_invariants(options.get("invariants"))
+        given, observed = options.get("invariants"), self._probe.observe is not None
+        self._invariants = chosen_invariants(given, self._probe.meaning, observed=observed)
+        #: The invariant that is taken if none is given. It does not judge races.
+        self._default = self._invariants[0] if given is None and self._invariants else None
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
@@ -134,7 +138,7 @@ class _Explorer:
     async def explore(self, io: Io, chosen: Sequence[Explored]) -> Exploration:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
-        plan = chosen_schedules(state.replaying, chosen, self._options)
+        plan = chosen_schedules(state.replaying, chosen, self._options, rounds=self._rounds)
         if isinstance(plan, Races):
             plan.check_receiver(engine.receiver, self._probe)
         # The app may read a virtual clock. An exploration never waits for a real one.
@@ -238,12 +242,16 @@ class _Explorer:
         __tracebackhide__ = True
         if events is not None:
             self._player.use_events(schedule, events)
-        played, violation = await self._judged(io, schedule, blind=not judge)
+        rounds = self._rounds if judge and place_of(schedule) >= 0 else 0
+        judged = [await self._judged(io, schedule, blind=not judge) for _ in range(rounds or 1)]
+        failed = [each for each in judged if each[1] is not None]
+        played, violation = (failed or judged)[-1]
         await self._player.check_settled(io)
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
             await self._baselines.check_reset(io)
-            raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
+            counts: Any = {"rounds": rounds, "failed": len(failed) * bool(rounds)}
+            raise Failure(schedule=schedule, found=schedule, violation=violation, played=played, **counts).error()
         if judge and violation is None:
             if not played.records and self._check:
                 raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
@@ -255,24 +263,8 @@ class _Explorer:
         number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
         snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
         player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
-        player.handlers = Handlers(self._points, strict=strict)
+        player.handlers = Handlers(self._points, strict=strict, seed=self._engine.seed)
         return player
-
-    def _chosen_invariants(self, given: object) -> list[Invariant]:
-        observed = self._probe.observe is not None
-        meant = meaning_invariants(self._probe.meaning)
-        if given is None:
-            self._default = converges()
-            return [self._default, *meant] if observed else []
-        invariants = [*check_invariants(given), *meant]
-        blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
-        if blind:
-            raise UsageError(
-                f"{blind[0]!r} judges the receiver's state, and this receiver has no observe",
-                where="invariants",
-                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
-            )
-        return invariants
 
     async def _check_recognised(self, io: Io, invariants: Sequence[Invariant], *own: Scenario) -> None:
         """Raise `NothingObserved` for an invariant that recognises no state, not even one that it must recognise."""
@@ -327,7 +319,7 @@ class _Explorer:
         if only in {None, ACKNOWLEDGED} and not (raced and self._serials.acknowledges(played)):
             for record in played.records:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
-                    return given_up(record, in_threads=raced)
+                    return given_up(record, in_threads=raced and not self._rounds)
         for invariant in [each for each in self._invariants if not (raced and each is self._default)]:
             found = await self._found(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
@@ -361,7 +353,7 @@ class _Explorer:
         """Enter a failure. The first of each invariant is reduced to the smallest schedule that fails by it."""
         __tracebackhide__ = True
         found = played.schedule
-        smallest, repeatable = (played, violation), True
+        smallest, repeatable, rounds, failed = (played, violation), True, 0, 0
         if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
@@ -374,9 +366,11 @@ class _Explorer:
                     smallest = (again, wrong)
                 return again, wrong is not None
 
-            repeatable = (await tried(found))[1]
+            rounds = self._rounds if place_of(found) >= 0 else 0
+            repeatable = rounds > 0 or (await tried(found))[1]
             if repeatable and self._engine.exploring.replaying is None:
-                await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS))
+                await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS), rounds)
+            failed = await count_failures(smallest[0].schedule, tried, rounds)
         failure = Failure(
             schedule=smallest[0].schedule,
             found=found,
@@ -385,6 +379,8 @@ class _Explorer:
             number=exploration.schedules,
             total=exploration.total,
             repeatable=repeatable,
+            rounds=rounds,
+            failed=failed,
         )
         exploration.failures.append(failure)
 

@@ -9,6 +9,7 @@ from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
 from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.orders import Trace
+from engagelab_mock.explore.parallel import Starts, deliver_in_parallel
 from engagelab_mock.explore.switchpoints import SwitchPoints
 from engagelab_mock.explore.together import deliver_together
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 class Handlers:
     """Make attempts of deliveries, and stop their handlers at switch points if that is asked for.
 
-    With `strict`, an order or a crash that the handlers do not come to is an error.
+    With `strict`, an order or a crash that the handlers do not come to is an error. In another process, handlers run at
+    the same time because their requests are sent at the same time; `seed` decides when each is sent.
     """
 
-    def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True) -> None:
+    def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True, seed: object = 0) -> None:
         self._points = points or SwitchPoints()
         self._strict = strict
+        self._starts = Starts(seed)
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
         self._in_forks = False
@@ -40,7 +43,7 @@ class Handlers:
         __tracebackhide__ = True
         if self._in_forks:
             await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
-        elif self.watched:
+        elif self.watched and delivery.receiver.transport.name != "http":
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
         else:
             await sender.attempt(io, delivery)
@@ -48,6 +51,14 @@ class Handlers:
     async def together(self, io: Io, sender: Sender, deliveries: Sequence[tuple[str, Delivery]], order: str) -> Trace:
         """Make the next attempts of deliveries, each with its name, at the same time."""
         __tracebackhide__ = True
+        if deliveries[0][1].receiver.transport.name == "http":
+            if order:
+                raise UsageError(
+                    f"the order {order!r} cannot be followed: the handlers run in another process",
+                    where="token",
+                    hint="leave the order out, as in 'plan|plan': then both are sent at the same time, many times",
+                )
+            return await deliver_in_parallel(io, sender, [delivery for _, delivery in deliveries], self._starts)
         return await deliver_together(io, sender, deliveries, self._points, order, strict=self._strict)
 
     async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:

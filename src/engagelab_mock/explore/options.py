@@ -14,6 +14,7 @@ from engagelab_mock.explore.invariants import (
     eventually,
     exactly_once,
     idempotent,
+    meaning_invariants,
     needs_state,
     never_regresses,
 )
@@ -21,7 +22,9 @@ from engagelab_mock.explore.plan import race_plan, wants_races
 from engagelab_mock.explore.races import Races
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
+from engagelab_mock.explore.serial import place_of
 from engagelab_mock.explore.switchpoints import SwitchPoint
+from engagelab_mock.protocol.status import Meaning
 
 #: How many predicted schedules are played as an audit, unless the caller gives a number.
 AUDIT = 20
@@ -56,6 +59,9 @@ class ExploreOptions(ProbeOptions, total=False):
     crashes: Literal["handler"] | None
     #: How often a handler is stopped that could go on, at most. Default: 2.
     preemptions: int
+    #: How often callbacks are sent at the same time to a receiver over HTTP, where handlers cannot be stopped, so that
+    #: `concurrent` is a search with real requests, and not a proof. Default: 50.
+    rounds: int | None
     #: More functions at which handlers are switched, by their names, such as "shop.cache.get".
     switch_points: Sequence[SwitchPoint]
     #: Whether the events of all lifecycles are interleaved, as those of several messages. Default: only the events of a
@@ -121,9 +127,11 @@ def merges(
 
 
 def chosen_schedules(
-    token: str | None, chosen: Sequence[Explored], options: ExploreOptions
+    token: str | None, chosen: Sequence[Explored], options: ExploreOptions, *, rounds: int = 0
 ) -> Schedules | Races | list[Schedule]:
     """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
+
+    With `rounds`, the receiver is reached over HTTP, and callbacks at the same time are sent that often.
 
     >>> chosen_schedules("eg1:plan", ["verified"], {})
     [<Schedule eg1:plan>]
@@ -131,7 +139,8 @@ def chosen_schedules(
     <Schedules: 24 of 24>
     """
     if token is not None:
-        return [Schedule.parse(token)]
+        schedule = Schedule.parse(token)
+        return Races([schedule], rounds=rounds) if rounds and place_of(schedule) >= 0 else [schedule]
     if len(chosen) == 1 and isinstance(chosen[0], Schedules) and not wants_races(options):
         return chosen[0]
     given: list[Schedule] = []
@@ -149,7 +158,7 @@ def chosen_schedules(
             hint="schedules('verified') makes the schedules of a lifecycle",
         )
     if wants_races(options):
-        return race_plan(given, lifecycles, options)
+        return race_plan(given, lifecycles, options, rounds)
     if given:
         return given[: options.get("limit")]
     return schedules(
@@ -161,6 +170,27 @@ def chosen_schedules(
         together=options.get("together", False),
         limit=options.get("limit"),
     )
+
+
+def chosen_invariants(given: object, meaning: Meaning, *, observed: bool) -> list[Invariant]:
+    """Return the given invariants, or the default, and those that follow from the meaning.
+
+    >>> chosen_invariants(None, Meaning.of({"credits": "verified"}, None), observed=True)
+    [converges(), exactly_once()]
+
+    Raises `UsageError` if one of them needs an `observe`.
+    """
+    if given is None and not observed:
+        return []
+    invariants = [*([converges()] if given is None else check_invariants(given)), *meaning_invariants(meaning)]
+    blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
+    if blind:
+        raise UsageError(
+            f"{blind[0]!r} judges the receiver's state, and this receiver has no observe",
+            where="invariants",
+            hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+        )
+    return invariants
 
 
 def check_invariants(given: object) -> list[Invariant]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.lifecycle import lifecycle
+from engagelab_mock.explore.parallel import ROUNDS
 from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
 from engagelab_mock.explore.schedule import MOST_TOGETHER, Schedule
 from engagelab_mock.explore.schedules import LifecycleChoice
@@ -16,6 +18,8 @@ from engagelab_mock.messages.scenario import Scenario
 if TYPE_CHECKING:
     from engagelab_mock.explore.options import ExploreOptions
 
+#: The most rounds of each pair.
+MOST_ROUNDS = 10_000
 #: Options that say which schedules are made, and do not go together with races.
 _SEQUENTIAL = ("orderings", "duplicates", "batchings", "faults", "together")
 
@@ -29,7 +33,28 @@ def wants_races(options: ExploreOptions) -> bool:
     return options.get("concurrent") is not None or options.get("crashes") is not None
 
 
-def race_plan(given: Sequence[Schedule], lifecycles: Sequence[LifecycleChoice], options: ExploreOptions) -> Races:
+def rounds_of(options: ExploreOptions, receiver: Receiver) -> int:
+    """Return how often callbacks are sent at the same time to a receiver over HTTP; 0 for an app in this process.
+
+    >>> rounds_of({"rounds": 7}, Receiver.http("http://127.0.0.1:5000/engagelab"))
+    7
+    """
+    if receiver.transport.name != "http":
+        if options.get("rounds") is not None:
+            hint = "handlers in this process run in every order, once; preemptions says how many orders there are"
+            raise UsageError("rounds are for a receiver over HTTP", where="rounds", hint=hint)
+        return 0
+    for name in ("preemptions", "switch_points"):
+        if name in options:
+            hint = "rounds says how often callbacks are sent at the same time"
+            raise UsageError(f"{name} is for an app in this process, not over HTTP", where=name, hint=hint)
+    given = options.get("rounds")
+    return ROUNDS if given is None else check_number("rounds", given, 1, MOST_ROUNDS)
+
+
+def race_plan(
+    given: Sequence[Schedule], lifecycles: Sequence[LifecycleChoice], options: ExploreOptions, rounds: int
+) -> Races:
     """Return the races and crashes of these schedules, or of these lifecycles."""
     for name in _SEQUENTIAL:
         if name in options:
@@ -49,5 +74,6 @@ def race_plan(given: Sequence[Schedule], lifecycles: Sequence[LifecycleChoice], 
         concurrent=0 if concurrent is None else check_number("concurrent", concurrent, 2, MOST_TOGETHER),
         crashes=options.get("crashes") is not None,
         preemptions=check_number("preemptions", options.get("preemptions", PREEMPTIONS), 0, 10),
+        rounds=rounds,
         limit=options.get("limit"),
     )

@@ -37,14 +37,14 @@ class _Watched:
         return answer
 
 
-def reached_by(receiver: Receiver, transport: Any) -> Receiver:
-    """Return a receiver with the same settings and another transport, which may answer at any time.
+def reached_by(receiver: Receiver, transport: Any, limit: float | None = None) -> Receiver:
+    """Return a receiver with the same settings and another transport, which may answer at any time without a limit.
 
     >>> reached_by(Receiver.recording(), Receiver.recording().transport).limit is None
     True
     """
     clock, skew = receiver.signature_clock, receiver.skew
-    return Receiver(transport, receiver.settings, limit=None, signature_clock=clock, skew=skew)
+    return Receiver(transport, receiver.settings, limit=limit, signature_clock=clock, skew=skew)
 
 
 async def deliver_together(
