@@ -18,12 +18,13 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.explore import explore
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
-from engagelab_mock.config import SETTINGS, check_settings, project_settings
+from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS, command_settings, project_settings
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 
 # Help texts are not docstrings, which `python -OO` removes.
@@ -122,15 +123,16 @@ def group(context: click.Context) -> None:
     """Read the settings of pyproject.toml for all commands."""
     settings = project_settings()
     context.default_map = {name: dict(settings) for name in group.commands}
-    own = check_settings()
-    for name in ("suppress", "effect"):
-        table = own.get(name)
-        if isinstance(table, dict):
-            own[name] = [f"{key}={value}" for key, value in table.items()]
-    context.default_map["check"] |= own
+    for command in COMMAND_SETTINGS:
+        own = command_settings(command)
+        for name in ("suppress", "effect"):
+            table = own.get(name)
+            if isinstance(table, dict):
+                own[name] = [f"{key}={value}" for key, value in table.items()]
+        context.default_map[command] |= own
 
 
-for _command in (demo, send, serve, check, listen, record, scenarios, sign, verify):
+for _command in (demo, send, serve, check, explore, listen, record, scenarios, sign, verify):
     group.add_command(_command)
 
 

@@ -170,7 +170,7 @@ class Exploration(msgspec.Struct, eq=False):
             for record in played.records:
                 depth = path[-1][0] + (record.attempt.number == 1)
                 path.append((depth, text_of(record.after, played)))
-                labels.append(_what(record))
+                labels.append(what_of(record))
             self.merging.graph.mark(path, labels)
         return self.merging.graph.text(form)
 
@@ -264,17 +264,24 @@ _SHOWN = 100
 
 def schedule_failed(failure: Failure) -> ScheduleFailed:
     """Return the error that shows a failure: the invariant, a table of the attempts, and the token."""
-    violation = failure.violation
-    from engagelab_mock.explore.races import interleavings  # only races need it
-
-    table = [attempts_table(failure.played, violation.record), "", *interleavings(failure.played)]
-    detail = [*table, *_origin(failure), *how_to_replay(failure)]
-    error = ScheduleFailed(
-        f"{violation.invariant}: {_after(failure)}{violation.what}", failure=failure, detail="\n".join(detail)
-    )
-    blamed = violation.record
+    detail = [*failure_lines(failure), *how_to_replay(failure)]
+    error = ScheduleFailed(headline(failure), failure=failure, detail="\n".join(detail))
+    blamed = failure.violation.record
     error.__cause__ = blamed.attempt.exception if blamed is not None and not blamed.attempt.faults else None
     return error
+
+
+def headline(failure: Failure) -> str:
+    """Return the invariant that failed, and what was wrong."""
+    return f"{failure.violation.invariant}: {_after(failure)}{failure.violation.what}"
+
+
+def failure_lines(failure: Failure) -> list[str]:
+    """Return the lines that show a failure: a table of the attempts, the steps of a race, and how it was found."""
+    from engagelab_mock.explore.races import interleavings  # only races need it
+
+    table = attempts_table(failure.played, failure.violation.record)
+    return [*table.splitlines(), "", *interleavings(failure.played), *_origin(failure)]
 
 
 def how_to_replay(failure: Failure) -> list[str]:
@@ -307,7 +314,7 @@ def attempts_table(played: Played, blamed: Record | None = None) -> str:
     show = _shower(played)
     for number, record in enumerate(played.records[:_SHOWN], 1):
         mark = "<-- here" if record is blamed else ""
-        rows.append((str(number), _what(record), _answer(record), show(record.before), show(record.after), mark))
+        rows.append((str(number), what_of(record), _answer(record), show(record.before), show(record.after), mark))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     more = len(played.records) - _SHOWN
@@ -316,10 +323,11 @@ def attempts_table(played: Played, blamed: Record | None = None) -> str:
 
 def _after(failure: Failure) -> str:
     record = failure.violation.record
-    return "" if record is None else f"after `{_what(record)}`, "
+    return "" if record is None else f"after `{what_of(record)}`, "
 
 
-def _what(record: Record) -> str:
+def what_of(record: Record) -> str:
+    """Return the events of an attempt, with its faults, and with "again" for a retry."""
     again = " again" if record.attempt.number > 1 else ""
     faults = "".join(f"!{short_fault(fault.name)}" for fault in record.attempt.faults)
     return f"{'+'.join(record.events)}{faults}{again}"

@@ -32,7 +32,7 @@ WEAK = (
 )
 
 #: What the result of a search over HTTP rests on.
-SEARCHED = "real requests at the same time, up to {} rounds of each pair: a search, and not a proof"
+SEARCHED = "real requests at the same time, up to {} rounds of each of {} combinations: a search, and not a proof"
 
 
 class Race:
@@ -154,11 +154,13 @@ class Races:
         self._rounds = rounds
         self._crashes = crashes
         #: What weakens the judgement; empty if nothing does.
-        self.note = SEARCHED.format(rounds) if rounds else ""
+        self.note = ""
         for number, each in enumerate(chosen):
             for schedule, rank in _chosen(each, concurrent, crashes):
                 self._crashes = self._crashes or schedule.steps[place_of(schedule)].crash > 0
                 self._enter(search_of(schedule, preemptions, (*rank, number), rounds=rounds))
+        if rounds:
+            self.note = SEARCHED.format(rounds, len(self._next))
 
     def __len__(self) -> int:
         """Return how many schedules are known so far. Each that is played can add some."""
