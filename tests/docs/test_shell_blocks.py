@@ -19,14 +19,14 @@ import pytest
 from tests.docs.pages import PAGES, blocks, environment, folder
 
 #: The commands that run until Ctrl-C: each is alone in its block.
-SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py")
+SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|node shop\.mjs")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
 #: The packages are there already.
 INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
 #: The pages whose commands run, and those whose files are needed as well.
 RUN = ["README", "docs/first-test", "docs/tutorial"]
-RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "console", "serve", "tapes")]
+RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "console", "explore-any-language", "serve", "tapes")]
 FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
 
 
@@ -34,6 +34,8 @@ FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(page: str) -> None:
+    if "node " in "".join(blocks(page, "sh")) and not shutil.which("node"):
+        pytest.skip("Node is not installed")
     with ExitStack() as stack:
         directory = stack.enter_context(folder(page, *FILES_OF.get(page, [])))
         terminal = Terminal(directory, free_ports(page))
@@ -57,7 +59,7 @@ def free_ports(page: str) -> dict[str, str]:
 
     They are below those that systems give to outgoing connections, so that they stay free.
     """
-    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py )(\d{4,5})\b", PAGES[page])}
+    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |shop\.mjs )(\d{4,5})\b", PAGES[page])}
     candidates = itertools.count(20_000 + os.getpid() % 10_000)
     return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
 
@@ -106,7 +108,7 @@ class Terminal:
 
     def _serve(self, command: str) -> None:
         assert "\n" not in command, "a server must be alone in its block"
-        named = re.search(r"(?:--port |receiver\.py )(\d+)", command)
+        named = re.search(r"(?:--port |receiver\.py |shop\.mjs )(\d+)", command)
         port = named[1] if named else DEFAULT_PORT
         if port in self._servers:
             self._stop(port)

@@ -140,10 +140,7 @@ def test_a_correct_receiver_passes_and_the_report_says_that_it_is_no_proof() -> 
     assert found.ok
     # Each of two callbacks with its duplicate, and both together.
     assert (found.schedules, found.total) == (3 * 4, 3 * 4)
-    assert (
-        "real requests at the same time, up to 4 rounds of each of 3 combinations: a search, and not a proof"
-        in repr(found)
-    )
+    assert "real requests at the same time, up to 4 rounds of 3 combinations: a search, and not a proof" in repr(found)
 
 
 def test_three_at_the_same_time() -> None:

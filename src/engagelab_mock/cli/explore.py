@@ -54,7 +54,7 @@ and 3 when the receiver could not be reached.
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Find the order, duplicate or race that breaks a receiver.")
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
 @_setting(
@@ -183,7 +183,7 @@ def explore(**given: Any) -> int:
     options = CommandOptions(**given)
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
-    receiver = receiver_at("explore", options)
+    receiver, scenarios = receiver_at("explore", options), scenarios_of(options)
     again = again_lines(click.get_current_context(), KEPT)
     seed = options.seed or secrets.token_hex(4)
     progress = _Progress(output, ExploreProgress)
@@ -212,7 +212,7 @@ def explore(**given: Any) -> int:
         try:
             # The progress line is removed before the report is printed: both may go to one terminal.
             with progress.line.visible():
-                exploration = engagelab.explore(*scenarios_of(options), **chosen)
+                exploration = engagelab.explore(*scenarios, **chosen)
         except ScheduleFailed:
             exploration = state.explorations[-1]
         except KeyboardInterrupt:

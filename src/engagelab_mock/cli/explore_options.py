@@ -140,9 +140,7 @@ def invariant_of(given: str) -> Invariant:
         raise UnknownName("invariant", name, _INVARIANTS, where="--invariant")
     if maker is exactly_once and not part:
         hint = "--invariant exactly_once=credits, or --effect credits=verified"
-        raise UsageError(
-            "exactly_once is about an effect, which has a name in the state", where="--invariant", hint=hint
-        )
+        raise UsageError("exactly_once needs the name of an effect in the state", where="--invariant", hint=hint)
     return maker(part) if part else maker()
 
 

@@ -192,11 +192,18 @@ def in_words(text: str) -> str:
     return text
 
 
+#: How the engine begins to report that the address of the state answered 404 for every message.
+_NO_STATE = f"observe raised {NoSuchState.__name__}: "
+
+
 def in_options(error: EngageLabMockError) -> EngageLabMockError:
     """Return an error of the engine with the names that the options have."""
-    if isinstance(error.__cause__, NoSuchState):
-        error.what, error.where = str(error.__cause__), "--observe"
-        error.hint = "no message has a state there: is this the address that shows states?"
+    if error.what.startswith(_NO_STATE):
+        error.what, error.where = error.what.removeprefix(_NO_STATE), "--observe"
+        error.hint = (
+            "no message has a state there: is this the address that shows states? If it is, give --prepare, if the app "
+            "ignores messages that it did not send; or --wait-idle 0.5, if it works after its answer"
+        )
     elif not error.where.startswith("--"):
         place, comma, rest = error.where.partition(",")
         error.where = f"{_PLACES.get(place, place)}{comma}{rest}"

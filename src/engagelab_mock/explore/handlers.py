@@ -11,7 +11,7 @@ from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.orders import Trace
 from engagelab_mock.explore.parallel import Starts, deliver_in_parallel
 from engagelab_mock.explore.switchpoints import SwitchPoints
-from engagelab_mock.explore.together import deliver_together
+from engagelab_mock.explore.together import check_no_order, deliver_together
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.io import Io
@@ -52,12 +52,7 @@ class Handlers:
         """Make the next attempts of deliveries, each with its name, at the same time."""
         __tracebackhide__ = True
         if deliveries[0][1].receiver.transport.name == "http":
-            if order:
-                raise UsageError(
-                    f"the order {order!r} cannot be followed: the handlers run in another process",
-                    where="token",
-                    hint="leave the order out, as in 'plan|plan': then both are sent at the same time, many times",
-                )
+            check_no_order(order)
             return await deliver_in_parallel(io, sender, [delivery for _, delivery in deliveries], self._starts)
         return await deliver_together(io, sender, deliveries, self._points, order, strict=self._strict)
 

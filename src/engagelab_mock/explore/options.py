@@ -18,7 +18,7 @@ from engagelab_mock.explore.invariants import (
     needs_state,
     never_regresses,
 )
-from engagelab_mock.explore.plan import race_plan, wants_races
+from engagelab_mock.explore.plan import race_plan, replayed_race, wants_races
 from engagelab_mock.explore.races import Races
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
@@ -140,7 +140,7 @@ def chosen_schedules(
     """
     if token is not None:
         schedule = Schedule.parse(token)
-        return Races([schedule], rounds=rounds) if rounds and place_of(schedule) >= 0 else [schedule]
+        return replayed_race(schedule, rounds) if rounds and place_of(schedule) >= 0 else [schedule]
     if len(chosen) == 1 and isinstance(chosen[0], Schedules) and not wants_races(options):
         return chosen[0]
     given: list[Schedule] = []

@@ -12,6 +12,8 @@ from engagelab_mock.explore.parallel import ROUNDS
 from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
 from engagelab_mock.explore.schedule import MOST_TOGETHER, Schedule
 from engagelab_mock.explore.schedules import LifecycleChoice
+from engagelab_mock.explore.serial import place_of
+from engagelab_mock.explore.together import check_no_order
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -50,6 +52,16 @@ def rounds_of(options: ExploreOptions, receiver: Receiver) -> int:
             raise UsageError(f"{name} is for an app in this process, not over HTTP", where=name, hint=hint)
     given = options.get("rounds")
     return ROUNDS if given is None else check_number("rounds", given, 1, MOST_ROUNDS)
+
+
+def replayed_race(schedule: Schedule, rounds: int) -> Races:
+    """Return the search of the schedule of a token, for a receiver over HTTP.
+
+    >>> len(replayed_race(Schedule.parse("eg1:sent|sent"), rounds=7))
+    7
+    """
+    check_no_order(schedule.steps[place_of(schedule)].order)
+    return Races([schedule], rounds=rounds)
 
 
 def race_plan(

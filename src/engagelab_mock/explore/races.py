@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
+from engagelab_mock.delivery.render import counted
 from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.orders import Orders, Trace, letter
@@ -32,7 +33,7 @@ WEAK = (
 )
 
 #: What the result of a search over HTTP rests on.
-SEARCHED = "real requests at the same time, up to {} rounds of each of {} combinations: a search, and not a proof"
+SEARCHED = "real requests at the same time, up to {} rounds of {}: a search, and not a proof"
 
 
 class Race:
@@ -160,7 +161,7 @@ class Races:
                 self._crashes = self._crashes or schedule.steps[place_of(schedule)].crash > 0
                 self._enter(search_of(schedule, preemptions, (*rank, number), rounds=rounds))
         if rounds:
-            self.note = SEARCHED.format(rounds, len(self._next))
+            self.note = SEARCHED.format(rounds, counted(len(self._next), "combination"))
 
     def __len__(self) -> int:
         """Return how many schedules are known so far. Each that is played can add some."""

@@ -114,3 +114,16 @@ def check_in_process(receiver: Receiver, *, where: str = "concurrent") -> None:
         )
     if where == "concurrent":
         receiver.check_threads()
+
+
+def check_no_order(order: str) -> None:
+    """Raise `UsageError` if handlers in another process are to run in an order.
+
+    >>> check_no_order("")
+    """
+    if order:
+        raise UsageError(
+            f"the order {order!r} cannot be followed: the handlers run in another process",
+            where="token",
+            hint="leave the order out, as in 'plan|plan': then both are sent at the same time, many times",
+        )
