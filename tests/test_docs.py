@@ -259,8 +259,9 @@ def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Confi
     assert names
     text = section(reference("fixtures"), "Options and ini keys")
     assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
-    # The schedule to replay belongs to one run. It is never the setting of a project.
-    assert missing([name for name in names if name != "engagelab_replay"], text) == []
+    # The schedule to replay and the files to write belong to one run. They are not settings of a project.
+    of_run = {"engagelab_replay", "engagelab_report", "engagelab_html"}
+    assert missing([name for name in names if name not in of_run], text) == []
     for key in re.findall(r"`(engagelab_\w+)`", text):
         pytestconfig.getini(key)
 

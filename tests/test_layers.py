@@ -45,7 +45,7 @@ BESIDE: dict[str, set[str]] = {
 }
 #: Modules that are one part under two names.
 SAME = {
-    **dict.fromkeys(["pytest_plugin", "pytest_support", "pytest_checks"], "pytest"),
+    **dict.fromkeys(["pytest_plugin", "pytest_support", "pytest_checks", "pytest_report"], "pytest"),
     "__main__": "cli",
 }
 #: Where a library may be imported; nowhere else, and a library not named here wherever it is needed.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engagelab_mock.checks.finding import Report
     from engagelab_mock.delivery.model import Delivery
-    from engagelab_mock.explore.exploration import Failure
+    from engagelab_mock.explore.exploration import Exploration, Failure
     from engagelab_mock.explore.schedule import Schedule
     from engagelab_mock.explore.tape import Tape
 
@@ -247,7 +247,8 @@ class NothingReceived(EngageLabMockError, AssertionError):
 class ScheduleFailed(EngageLabMockError, AssertionError):
     """Fail the test at the calling line: an invariant does not hold in this schedule.
 
-    The `failure` attribute holds the schedule, the smallest schedule that also fails, and the deliveries of both.
+    The `failure` attribute holds the schedule, the smallest schedule that also fails, and the deliveries of both. If an
+    exploration found it, `exploration` is that exploration.
 
     >>> issubclass(ScheduleFailed, AssertionError)
     True
@@ -256,6 +257,7 @@ class ScheduleFailed(EngageLabMockError, AssertionError):
     def __init__(self, what: str, *, failure: Failure, hint: str = "", detail: str = "") -> None:
         super().__init__(what, hint=hint, detail=detail)
         self.failure = failure
+        self.exploration: Exploration | None = None
 
 
 class ReceiverFellShort(EngageLabMockError, AssertionError):

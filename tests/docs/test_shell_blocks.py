@@ -26,7 +26,8 @@ DEFAULT_PORT = "8420"
 INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
 #: The pages whose commands run, and those whose files are needed as well.
 RUN = ["README", "docs/first-test", "docs/tutorial"]
-RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "console", "explore-any-language", "serve", "tapes")]
+RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "console", "explore-any-language", "failures")]
+RUN += [f"docs/howto/{name}" for name in ("races", "serve", "tapes")]
 FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask, request
 
-from engagelab_mock import EngageLab, NothingObserved, Receiver, ScheduleFailed, UsageError, exactly_once
+from engagelab_mock import EngageLab, NothingObserved, ProbeFailed, Receiver, ScheduleFailed, UsageError, exactly_once
 from engagelab_mock.explore.parallel import Starts
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.peers import PATIENCE
@@ -141,6 +141,32 @@ def test_a_correct_receiver_passes_and_the_report_says_that_it_is_no_proof() -> 
     # Each of two callbacks with its duplicate, and both together.
     assert (found.schedules, found.total) == (3 * 4, 3 * 4)
     assert "real requests at the same time, up to 4 rounds of 3 combinations: a search, and not a proof" in repr(found)
+
+
+def test_a_race_is_not_taken_for_data_that_reset_leaves() -> None:
+    class FailsAtFirst(LooksBeforeTheLock):
+        """Lose the race in its first round alone, so that the first playing differs from any later one."""
+
+        lost = 0
+
+        def meet(self) -> None:
+            if self.looking > 1 or not self.lost:
+                super().meet()
+            self.lost += self.looking > 1
+
+    with serving(FailsAtFirst()) as engagelab, pytest.raises(ScheduleFailed) as caught:
+        engagelab.explore("plan-sent", concurrent=2, rounds=3)
+    assert "serializable" in str(caught.value)
+
+
+def test_data_that_reset_leaves_are_found_in_races_too() -> None:
+    class KeepsData(Shop):
+        def reset(self) -> None:
+            self.seen: set[tuple[str, str]] = getattr(self, "seen", set())
+            self.credits: dict[str, int] = getattr(self, "credits", {})
+
+    with serving(KeepsData()) as engagelab, pytest.raises(ProbeFailed, match="after reset"):
+        engagelab.explore("plan-sent", concurrent=2, rounds=2)
 
 
 def test_three_at_the_same_time() -> None:

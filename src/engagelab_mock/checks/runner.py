@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -160,6 +161,7 @@ class Runner:
             findings=tuple(sorted(self._findings, key=lambda finding: finding.id)),
             sent=sent,
             seed=str(context.seed),
+            at=time.time() - (stopwatch() - self._started),
             elapsed=stopwatch() - self._started,
             observed=context.observed,
             unjudged=self._unjudged(),

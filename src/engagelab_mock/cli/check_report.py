@@ -10,7 +10,7 @@ from rich.text import Text
 
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
-from engagelab_mock.checks.finding import Finding, Report
+from engagelab_mock.checks.finding import Finding, Report, verdict_counts
 from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
 from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
@@ -245,17 +245,7 @@ def _verdicts(findings: Sequence[Finding], *, always: Sequence[str] = ("failed",
     >>> _verdicts([Finding(check=CHECKS["A01"], verdict=Judgement.PASS)])
     '0 failed, 1 passed'
     """
-    words = {
-        "failed": [f for f in findings if f.fell_short],
-        "passed": [f for f in findings if f.verdict is Judgement.PASS],
-        "suppressed": [f for f in findings if f.verdict is Judgement.FAIL and not f.fell_short],
-        "ended with an error": [f for f in findings if f.verdict is Judgement.ERROR],
-        "inconclusive": [f for f in findings if f.verdict is Judgement.INCONCLUSIVE],
-        "not applicable": [f for f in findings if f.verdict is Judgement.NOT_APPLICABLE],
-        "skipped": [f for f in findings if f.verdict is Judgement.SKIPPED and not f.left_out],
-        "not selected": [f for f in findings if f.left_out],
-    }
-    return ", ".join(f"{len(found)} {word}" for word, found in words.items() if found or word in always)
+    return ", ".join(f"{n} {word}" for word, n in verdict_counts(findings).items() if n or word in always)
 
 
 def plain(text: str) -> str:

@@ -163,7 +163,7 @@ and 3 when the receiver could not be reached.
 @message_options
 @seed_option
 @click.option(
-    "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: junit=…; can be repeated."
+    "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: junit=… or html=…; can be repeated."
 )
 @output_options
 def explore(**given: Any) -> int:

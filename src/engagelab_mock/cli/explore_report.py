@@ -16,7 +16,7 @@ from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.report_files import Files, write_files
 from engagelab_mock.delivery.render import counted, printable
 from engagelab_mock.errors import EngageLabMockError
-from engagelab_mock.explore.exploration import Exploration, Failure, failure_lines, headline, what_of
+from engagelab_mock.explore.exploration import Exploration, Failure, failure_lines, what_failed
 from engagelab_mock.explore.played import Record
 
 #: The options of the command line that a replay needs. Secrets are exported.
@@ -27,7 +27,7 @@ KEPT = (
     *("to", "template", "channel", "custom_arg", "dialect"),
 )
 #: The kinds of reports.
-REPORTS = ("junit",)
+REPORTS = ("junit", "html")
 #: Why an exploration ended before every schedule was judged.
 _STOPPED = {"time_budget": "Out of time", "interrupted": "Interrupted"}
 
@@ -78,7 +78,7 @@ class FailureFound:
 
     def write(self, screen: Screen) -> None:
         """Print the failure as a test shows it."""
-        title = Text.assemble(screen.mark(False), " ", (in_words(printable(headline(self.failure))), "bold"))
+        title = Text.assemble(screen.mark(False), " ", (in_words(printable(what_failed(self.failure))), "bold"))
         screen.note(title, hang=2)
         screen.line()
         for line in failure_lines(self.failure):
@@ -93,7 +93,7 @@ class FailureFound:
 def _delivery(record: Record, blamed: Record | None) -> dict[str, Any]:
     response = record.attempt.response
     return {
-        "delivery": what_of(record),
+        "delivery": record.label,
         "http_status": None if response is None else response.status,
         "error": record.attempt.error or None,
         "before": record.before,
@@ -137,6 +137,8 @@ class ExploreSummary:
             verdict = f"{_STOPPED[found.stopped]} after {verdict}"
         failed = counted(len(found.failures), "failure") if found.failures else "no failure"
         screen.note(Text.assemble(screen.mark(found.ok), f" {verdict}: {failed}"), hang=2)
+        if found.about:
+            screen.note(Text(printable(found.about), "dim"), indent=2, hang=2)
         merging = found.merging
         if merging is not None:
             played = f"{counted(merging.played, 'schedule')} played, {merging.audited} of them as an audit"
@@ -186,6 +188,8 @@ def in_words(text: str) -> str:
 
     >>> in_words("give Receiver prepare, if the app ignores messages that it did not send")
     'give --prepare, if the app ignores messages that it did not send'
+    >>> in_words("the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)")
+    'the app works after its answer: give --wait-idle, such as --wait-idle 0.5'
     """
     for pattern, instead in _WORDS:
         text = pattern.sub(instead, text)
@@ -213,7 +217,13 @@ def in_options(error: EngageLabMockError) -> EngageLabMockError:
 
 def write_reports(exploration: Exploration, address: str, files: Files, *, elapsed: float) -> None:
     """Write an exploration to files, each of its kind, or raise `UsageError` if that fails."""
-    write_files(files, {"junit": lambda: junit(exploration, address, elapsed)})
+    from engagelab_mock.explore.report_html import exploration_html
+
+    texts = {
+        "junit": lambda: junit(exploration, address, elapsed),
+        "html": lambda: exploration_html(exploration, receiver=address),
+    }
+    write_files(files, texts)
 
 
 def junit(exploration: Exploration, address: str, elapsed: float) -> str:
@@ -229,7 +239,7 @@ def junit(exploration: Exploration, address: str, elapsed: float) -> str:
     attributes = {"classname": "engagelab-mock", "name": "explore", "time": f"{elapsed:.3f}"}
     case = ET.SubElement(suite, "testcase", attributes)
     if failures:
-        message = printable(in_words(headline(failures[0])))
+        message = printable(in_words(what_failed(failures[0])))
         failure = ET.SubElement(case, "failure", {"message": message, "type": failures[0].violation.invariant})
         failure.text = printable("\n".join([*failure_lines(failures[0]), f"replay: {failures[0].token}"]))
     ET.SubElement(case, "system-out").text = printable(repr(exploration))

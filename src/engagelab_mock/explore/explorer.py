@@ -43,6 +43,7 @@ from engagelab_mock.explore.options import (
     chosen_invariants,
     chosen_schedules,
     merges,
+    plan_in_words,
 )
 from engagelab_mock.explore.parallel import count_failures
 from engagelab_mock.explore.plan import rounds_of
@@ -147,6 +148,7 @@ class _Explorer:
         self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
+        exploration.about = plan_in_words(state.replaying, chosen, plan, self._options)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
         self._ends = None if self._budget is None else stopwatch() + self._budget
@@ -216,6 +218,8 @@ class _Explorer:
                 judged = search.represented
             played, violation = await self._judged(io, schedule)
             judged += 1
+            if search is None and played.observed:
+                exploration.seen.enter(played)
             if isinstance(plan, Races):
                 plan.learn(played)
                 exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
@@ -290,7 +294,10 @@ class _Explorer:
         __tracebackhide__ = True
         played = await self._player.play(io, schedule)
         self._sent = self._player.sent
-        self._baselines.first = self._baselines.first or played
+        if self._baselines.first is None:
+            # A race over HTTP ends in another way each time.
+            raced = self._rounds > 0 and place_of(schedule) >= 0
+            self._baselines.first = (await self._baselines.of(io, played)).played if raced else played
         if played.observed:
             shows = False
             for record in played.records:
@@ -338,7 +345,10 @@ class _Explorer:
         try:
             found = invariant(played)
             if found is not None and found is not True and inspect.isawaitable(found):
-                found = await _awaited(found, io, _name(invariant))
+                if io is not ASYNC:
+                    getattr(found, "close", lambda: None)()
+                    raise needs_async(_name(invariant))
+                found = await found
         except AssertionError as error:
             found = str(error) or "an assertion failed"
         if found is None or found is True:
@@ -387,10 +397,3 @@ class _Explorer:
 
 def _name(invariant: Invariant) -> str:
     return str(getattr(invariant, "__name__", type(invariant).__name__))
-
-
-async def _awaited(value: Any, io: Io, where: str) -> Any:
-    if io is not ASYNC:
-        getattr(value, "close", lambda: None)()
-        raise needs_async(where)
-    return await value

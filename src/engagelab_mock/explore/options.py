@@ -19,7 +19,7 @@ from engagelab_mock.explore.invariants import (
     never_regresses,
 )
 from engagelab_mock.explore.plan import race_plan, replayed_race, wants_races
-from engagelab_mock.explore.races import Races
+from engagelab_mock.explore.races import PREEMPTIONS, Races
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
 from engagelab_mock.explore.serial import place_of
@@ -191,6 +191,35 @@ def chosen_invariants(given: object, meaning: Meaning, *, observed: bool) -> lis
             hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
         )
     return invariants
+
+
+def plan_in_words(
+    token: str | None, chosen: Sequence[Explored], plan: Sequence[Schedule] | Schedules | Races, options: ExploreOptions
+) -> str:
+    """Say which schedules are played, for a report.
+
+    >>> plan_in_words(None, ["verified"], schedules("verified"), {})
+    'verified: in every order, with up to 1 duplicate'
+    """
+    if token is not None:
+        return f"the schedule {token}"
+    named = [each if isinstance(each, str) else getattr(each, "name", "") for each in chosen]
+    if not all(named):
+        return "the schedules that were given"
+    words = []
+    if isinstance(plan, Races):
+        together = options.get("concurrent")
+        words += [f"{together} handlers at the same time"] if together else []
+        words += ["a crash at each switch point"] if options.get("crashes") else []
+        most = f"up to {options.get('preemptions', PREEMPTIONS)} preemptions"
+        words += [f"{plan.rounds} rounds" if plan.rounds else most]
+    else:
+        duplicates, faults = options.get("duplicates", 1), options.get("faults")
+        words += ["in every order" if options.get("orderings", True) else "in order"]
+        words += [f"with up to {duplicates} duplicate{'s' * (duplicates > 1)}"] if duplicates else []
+        words += ["several events in one callback"] if options.get("batchings") else []
+        words += [f"faults: {faults if isinstance(faults, str) else ', '.join(faults)}"] if faults else []
+    return f"{', '.join(map(str, named)) or 'every lifecycle'}: {', '.join(words)}"
 
 
 def check_invariants(given: object) -> list[Invariant]:

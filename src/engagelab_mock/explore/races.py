@@ -152,7 +152,8 @@ class Races:
         self._limit = limit
         self._played = 0
         self._reached = 0
-        self._rounds = rounds
+        #: How often callbacks at the same time are sent over HTTP; 0 for an app in this process.
+        self.rounds = rounds
         self._crashes = crashes
         #: What weakens the judgement; empty if nothing does.
         self.note = ""
@@ -172,10 +173,10 @@ class Races:
             self._now = heappop(self._next)[2]
             self._played += 1
             schedule = self._now.next()
-            if self._rounds:  # nothing is learnt from a round
+            if self.rounds:  # nothing is learnt from a round
                 self._enter(self._now)
             yield schedule
-            if not self._rounds:
+            if not self.rounds:
                 self._enter(self._now)
 
     def _enter(self, search: Search) -> None:
@@ -194,8 +195,8 @@ class Races:
 
     def check_receiver(self, receiver: Receiver, probe: Probe) -> None:
         """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
-        if self._crashes or not self._rounds:
-            check_in_process(receiver, where="crashes" if self._crashes and self._rounds else "concurrent")
+        if self._crashes or not self.rounds:
+            check_in_process(receiver, where="crashes" if self._crashes and self.rounds else "concurrent")
         if probe.observe is None:
             raise UsageError(
                 "races and crashes are judged by the app's state, and this receiver has no observe",
@@ -205,7 +206,7 @@ class Races:
 
     def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
         """Raise `NothingObserved` if no handlers met, or no one called a function that was named."""
-        if self._rounds and not self._reached:
+        if self.rounds and not self._reached:
             raise NothingObserved(
                 "no two requests were under way at the same time: each was answered before the next was sent",
                 where="explore",
@@ -268,12 +269,15 @@ def _with(scenario: Scenario, labels: Sequence[str], at: int, count: int, step: 
 # The report.
 
 _WIDTH = 56
+_WAITS, _CRASHES = " (waits)", " <-- crashes before this"
 
 
-def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()) -> str:
-    """Return the steps of handlers side by side, one column for each handler, in the order in which they were made."""
+def side_by_side(
+    trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()
+) -> list[list[str]]:
+    """Return the steps of handlers as rows, the heads first: one column for each handler, one row for each step."""
     heads = [f"{letter(number)}: {'+'.join(events)}" for number, events in enumerate(callbacks)]
-    rows: list[list[str]] = [heads]
+    rows = [heads]
     for moment in trace.moments:
         if not moment.point:
             continue
@@ -282,14 +286,26 @@ def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequen
             told = told.replace(message.id, "ID")
         row = [""] * len(heads)
         told = told if trace.requests else f"{moment.point} {told}"
-        told = told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…"
         crashes = trace.crashed and moment is trace.moments[-1]
-        row[moment.handler] = told + (" (waits)" * moment.waited) + (" <-- crashes before this" * crashes)
+        row[moment.handler] = f"{told}{_WAITS * moment.waited}{_CRASHES * crashes}"
         rows.append(row)
-    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
+    return rows
+
+
+def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()) -> str:
+    """Return the steps of handlers side by side, one column for each handler, in the order in which they were made."""
+    rows = [[_fitting(cell) for cell in row] for row in side_by_side(trace, callbacks, messages)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _fitting(cell: str) -> str:
+    """Return a step that is short enough for a column; its marks stay."""
+    marks = "".join(mark for mark in (_WAITS, _CRASHES) if mark in cell)
+    told = cell.removesuffix(marks)
+    return (told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…") + marks
 
 
 def interleavings(played: Played) -> list[str]:
