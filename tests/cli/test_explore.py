@@ -18,7 +18,9 @@ from xml.etree import ElementTree as ET
 import flask
 import pytest
 
+from engagelab_mock import EngageLab, Receiver
 from engagelab_mock.cli import main
+from engagelab_mock.cli.explore import exit_code_of
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.cli.conftest import PATIENCE, Command, Spawn
 from tests.receivers.racing import statuses
@@ -455,7 +457,7 @@ def test_a_receiver_that_works_after_its_answer(explore: Explore) -> None:
         assert explore(base, "--scenario", "plan-sent", "--wait-idle", "0.05").code == 0
 
 
-def test_a_receiver_that_goes_away_is_unreachable(explore: Explore, closed_url: str, command: Command) -> None:
+def test_a_receiver_that_is_not_there_is_unreachable(closed_url: str, command: Command) -> None:
     result = command("explore", closed_url, "--format", "json")
     assert (result.code, result.objects[-1]["error"]) == (3, "Unreachable")
     assert "give --wait 10" in result.objects[-1]["hint"]
@@ -481,6 +483,11 @@ def test_bad_input_that_needs_no_state(options: tuple[str, ...], message: str, h
     assert result.code == 2
     assert message in result.objects[-1]["message"]
     assert hint in result.objects[-1]["hint"]
+
+
+def test_a_receiver_that_goes_away_while_it_is_explored_is_unreachable(closed_url: str) -> None:
+    with EngageLab(Receiver.http(closed_url)) as engagelab:
+        assert exit_code_of(engagelab.explore("plan-sent", check=False)) == 3
 
 
 def test_the_address_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
