@@ -36,7 +36,7 @@ from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group, main
 from engagelab_mock.cli.explore_report import ExploreProgress
 from engagelab_mock.cli.output import ExitCode
-from engagelab_mock.cli.send import SendOptions, scenario_of
+from engagelab_mock.cli.send import SendOptions, source_of
 from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
@@ -175,12 +175,17 @@ MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if word
 
 def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
-    name, *arguments = words
+    redirected = next((place for place, word in enumerate(words) if word in {">", "&"}), None)
+    name, *arguments = words[:redirected]
     # The page whose files are options of commands.
     with folder("docs/howto/serve") as directory, contextlib.chdir(directory):
-        context = group.commands[name].make_context(name, arguments)
-    if name == "send":
-        scenario_of(SendOptions(**context.params))
+        command = group.commands[name]
+        if isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.commands[name]
+        context = command.make_context(name, arguments)
+        if name == "send" and not (context.params["replay"] or "").endswith(".jsonl"):
+            source_of(SendOptions(**context.params))
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)
@@ -276,7 +281,9 @@ def test_every_marker_argument_is_in_the_reference() -> None:
 def test_every_command_option_and_setting_is_in_the_reference() -> None:
     text = reference("cli")
     for name, command in group.commands.items():
-        options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+        each = command.commands.values() if isinstance(command, click.Group) else [command]
+        parameters = [parameter for command in each for parameter in command.params]
+        options = [option for parameter in parameters for option in parameter.opts if option.startswith("--")]
         assert [option for option in options if f"`{option}" not in section(text, name)] == []
     assert missing([known.environment for known in SETTINGS.values()], text) == []
     names = [*SETTINGS, *(name for own in COMMAND_SETTINGS.values() for name in own)]
@@ -366,6 +373,7 @@ def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.Captur
     for arguments in (
         ["demo"],
         ["send", "sent_failed", "--url", "http://127.0.0.1:1/", "--validate"],
+        ["load", "http://127.0.0.1:1/", *signer, "--rate", "100", "--duration", "0.1"],
         ["scenarios"],
         ["sign", *signer],
         ["verify", "timestamp=1", *signer],

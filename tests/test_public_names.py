@@ -83,6 +83,7 @@ VERBS = [
     "replay",
     "tape",
     "check",
+    "load",
 ]
 PARTS = [
     "receiver",

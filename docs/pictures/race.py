@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
+
 from engagelab_mock import ScheduleFailed
 from engagelab_mock.explore.picture import picture
 
@@ -25,10 +27,9 @@ def draw() -> str:
     exec("\n".join(blocks[:2]), page)
     with TemporaryDirectory() as directory:
         shop = page["Shop"](Path(directory) / "shop.sqlite")
-        try:
+        with pytest.raises(ScheduleFailed) as caught:
             shop.engagelab(page["look_then_insert"]).explore("verified", concurrent=2)
-        except ScheduleFailed as error:
-            assert error.exploration is not None
-            error.exploration.graph()
-            return picture(error.exploration.seen, ALT)
-    raise AssertionError("the page's exploration has to fail")
+    found = caught.value.exploration
+    assert found is not None
+    found.graph()  # marks the failure
+    return picture(found.seen, ALT)

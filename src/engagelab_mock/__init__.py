@@ -41,6 +41,8 @@ _HOMES = {
     "generate": "Generator",
     "integrations.interception": "Interception",
     "integrations.time_travel": "freezegun_clock time_machine_clock",
+    "load.run": "LoadOptions",
+    "load.summary": "LoadSummary",
     "messages.account": "Account",
     "messages.catalogue": "CATALOGUE",
     "messages.message": "Message",

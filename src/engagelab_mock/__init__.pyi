@@ -79,6 +79,8 @@ from engagelab_mock.generate import Generator as Generator
 from engagelab_mock.integrations.interception import Interception as Interception
 from engagelab_mock.integrations.time_travel import freezegun_clock as freezegun_clock
 from engagelab_mock.integrations.time_travel import time_machine_clock as time_machine_clock
+from engagelab_mock.load.run import LoadOptions as LoadOptions
+from engagelab_mock.load.summary import LoadSummary as LoadSummary
 from engagelab_mock.messages.account import Account as Account
 from engagelab_mock.messages.catalogue import CATALOGUE as CATALOGUE
 from engagelab_mock.messages.message import Message as Message

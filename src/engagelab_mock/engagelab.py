@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from engagelab_mock.clock import Clock, Entry, VirtualClock
-from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
+from engagelab_mock.delivery.io import ASYNC, SYNC, run_sync
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Delivery, Run
 from engagelab_mock.delivery.receiver import Receiver, check_receivers
@@ -18,6 +18,7 @@ from engagelab_mock.protocol.events import Dialect, Event
 from engagelab_mock.service import addresses
 from engagelab_mock.service.accept import DeliverOptions, ScenarioChoice, SendOptions, check_deliver_options
 from engagelab_mock.service.engine import CODE_TTL, Engine
+from engagelab_mock.service.rules import audit_template
 from engagelab_mock.service.store import Store
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from engagelab_mock.explore.played import Played
     from engagelab_mock.explore.schedule import Schedule
     from engagelab_mock.explore.tape import Tape
+    from engagelab_mock.load.run import LoadOptions
+    from engagelab_mock.load.summary import LoadSummary
     from engagelab_mock.service.bulk import Batching
     from engagelab_mock.service.inbox import Inbox
     from engagelab_mock.service.messages import Messages
@@ -49,8 +52,8 @@ class EngageLab:
     Send messages: `send`, `begin_send`, `send_many`, `batch`. Send other events: `deliver`, `notify`, `uplink`,
     `system_event`, `audit_template`. See the results: `journal`, `inbox`, `accepted`, `pending`, `settle`. Answer
     the app's own calls: `rule`, `rules`, `templates`, `api`. Receivers: `receiver`, `receivers`,
-    `validate_address`, `save_receiver`, `refresh`. Test a receiver: `explore`, `play`, `replay`, `tape`, `check`.
-    State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
+    `validate_address`, `save_receiver`, `refresh`. Test a receiver: `explore`, `play`, `replay`, `tape`, `check`,
+    `load`. State: `clock`, `seed`, `dialect`, `defaults`, `account`, `reset`, `close`.
 
     Most methods have a variant that can be awaited: `asend` does in the running event loop what `send` does.
     There, `journal`, `inbox`, `pending` and the end of the block raise a `UsageError` if callbacks wait for an `await`.
@@ -110,8 +113,7 @@ class EngageLab:
 
         `to` is an E.164 number or an e-mail address. By default, the recipient is drawn from the seed. The options are
         those of `SendOptions`. Raises `NotAcknowledged` for the first callback that is given up without an HTTP 200 in
-        time, unless `check` is False or a fault was applied to it. Raises a `UsageError` for input that EngageLab would
-        not accept.
+        time, unless `check` is False or a fault was applied to it. Raises a `UsageError` for unacceptable input.
 
         >>> with EngageLab() as engagelab:
         ...     run = engagelab.send("+6591234567", scenario="sent_failed")
@@ -276,23 +278,12 @@ class EngageLab:
         ['template_audit_result']
         """
         __tracebackhide__ = True
-        return run_sync(self._audit(SYNC, template_id, status, reason))
+        return run_sync(audit_template(self._engine, SYNC, template_id, status, reason))
 
     async def aaudit_template(self, template_id: str, status: str, *, reason: str = "") -> list[Delivery]:
         """Do what `audit_template` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._audit(ASYNC, template_id, status, reason)
-
-    async def _audit(self, io: Io, template_id: str, status: str, reason: str) -> list[Delivery]:
-        __tracebackhide__ = True
-        engine = self._engine
-        try:
-            with engine.scheduler.lock, engine.store.transaction():
-                engine.templates.audit(template_id, status, reason)
-        except EngageLabMockError as error:
-            raise engine.refused(error) from None
-        fields = {"template_id": template_id, "status": status, "reason": reason}
-        return await engine.send_event(io, engine.account.notification, ("template_audit_result",), fields)
+        return await audit_template(self._engine, ASYNC, template_id, status, reason)
 
     # See the results.
 
@@ -316,33 +307,25 @@ class EngageLab:
         ('sms', 6, True)
         """
         __tracebackhide__ = True
+        from engagelab_mock.service.inbox import open_inbox
+
         self._engine.outbox.check_reader("inbox")
-        return run_sync(self._inbox(SYNC, to))
+        return run_sync(open_inbox(self._engine, SYNC, to))
 
     async def ainbox(self, to: str | None = None) -> Inbox:
         """Do what `inbox` does, in the running event loop."""
         __tracebackhide__ = True
-        return await self._inbox(ASYNC, to)
+        from engagelab_mock.service.inbox import open_inbox
 
-    async def _inbox(self, io: Io, to: str | None) -> Inbox:
-        __tracebackhide__ = True
-        from engagelab_mock.service.inbox import Inbox
-
-        try:
-            inbox = Inbox(self._engine, to)
-        except EngageLabMockError as error:
-            raise self._engine.refused(error) from None
-        await self._engine.outbox.settle(io)
-        return inbox
+        return await open_inbox(self._engine, ASYNC, to)
 
     @property
     def accepted(self) -> Messages:
         """Return the messages that were accepted, oldest first.
 
         >>> with EngageLab() as engagelab:
-        ...     run = engagelab.send("+6591234567")
-        ...     [accepted.message.to for accepted in engagelab.accepted]
-        ['+6591234567']
+        ...     engagelab.send("+6591234567").message_id in {accepted.message.id for accepted in engagelab.accepted}
+        True
         """
         return self._engine.messages
 
@@ -682,6 +665,23 @@ class EngageLab:
         from engagelab_mock.checks.runner import acheck
 
         return await acheck(self._engine, receiver, options)
+
+    def load(self, *, check: bool = True, **options: Unpack[LoadOptions]) -> LoadSummary:
+        """Send callbacks to the first receiver at a rate, and find the messages that it lost, doubled or regressed.
+
+        The options are those of `LoadOptions`. Unless `check` is False, it raises like `LoadSummary.assert_clean`.
+        """
+        __tracebackhide__ = True
+        from engagelab_mock.load.run import load
+
+        return load(self._engine, options, check=check)
+
+    async def aload(self, *, check: bool = True, **options: Unpack[LoadOptions]) -> LoadSummary:
+        """Do what `load` does, in the running event loop of asyncio."""
+        __tracebackhide__ = True
+        from engagelab_mock.load.run import aload
+
+        return await aload(self._engine, options, check=check)
 
     # State.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from random import Random
 
 _DIGITS = "0123456789"
@@ -21,7 +22,8 @@ _MANY_FICTIONAL = (
     *((f"+33{prefix}", 0, 9999, 4) for prefix in (19900, 26191, 35301, 46571, 53649, 63998)),
     *((f"+1{first}{rest:02d}555", 100, 199, 4) for first in range(2, 10) for rest in (*range(1, 10), *range(12, 20))),
 )
-_SIZES = tuple(high - low + 1 for _, low, high, _ in _MANY_FICTIONAL)
+#: How many numbers there are up to the end of each range.
+_SIZES = tuple(accumulate(high - low + 1 for _, low, high, _ in _MANY_FICTIONAL))
 
 
 class Generator:
@@ -93,7 +95,7 @@ class Generator:
         >>> Generator.seeded(0).rare_recipient().startswith("+")
         True
         """
-        return self._number_from(self.random.choices(_MANY_FICTIONAL, _SIZES)[0])
+        return self._number_from(self.random.choices(_MANY_FICTIONAL, cum_weights=_SIZES)[0])
 
     def _number_from(self, numbers: tuple[str, int, int, int]) -> str:
         prefix, low, high, width = numbers

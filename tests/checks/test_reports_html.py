@@ -51,6 +51,7 @@ def test_its_counts_are_those_of_the_report_as_text(report: Report) -> None:
         receiver=Receiver.http(report.address),
         fail_on="major",
         verbose=False,
+        languages=[],
         again=[""],
         interrupted=False,
     )

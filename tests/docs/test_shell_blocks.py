@@ -17,24 +17,39 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, blocks, environment, folder
+from tests.runtimes import RUNTIMES, skip_without_runtime
 
 #: The commands that run until Ctrl-C: each is alone in its block.
-SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|node shop\.mjs")
+SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh|node shop\.mjs")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
 #: The packages are there already.
 INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
 #: The pages whose commands run, and those whose files are needed as well.
 RUN = ["README", "docs/first-test", "docs/tutorial"]
-RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "console", "explore-any-language", "failures")]
-RUN += [f"docs/howto/{name}" for name in ("races", "serve", "tapes")]
-FILES_OF = {"docs/howto/check": ["docs/howto/any-language"]}
+HOWTOS = [
+    "any-language",
+    "check",
+    "ci",
+    "console",
+    "explore-any-language",
+    "failures",
+    "load",
+    "races",
+    "serve",
+    "tapes",
+]
+RUN += [f"docs/howto/{name}" for name in HOWTOS]
+RUN += [f"docs/howto/{name}" for name in RUNTIMES if name != "express"]
+FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "docs/howto/load")}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(page: str) -> None:
+    if (name := Path(page).name) in RUNTIMES:
+        skip_without_runtime(name)
     if "node " in "".join(blocks(page, "sh")) and not shutil.which("node"):
         pytest.skip("Node is not installed")
     with ExitStack() as stack:
@@ -52,7 +67,8 @@ def test_each_block_can_be_copied_into_one_terminal() -> None:
         for block in blocks(page, "sh"):
             commands = block.splitlines()
             assert not any(command.startswith("$ ") for command in commands), f"{page}: a prompt is copied along"
-            assert len(commands) == 1 or not any(map(SERVER.search, commands)), f"{page}: a server blocks the next"
+            servers = [command for command in commands if SERVER.search(command) and not command.endswith("&")]
+            assert len(commands) == 1 or not servers, f"{page}: a server blocks the next"
 
 
 def free_ports(page: str) -> dict[str, str]:
@@ -60,7 +76,10 @@ def free_ports(page: str) -> dict[str, str]:
 
     They are below those that systems give to outgoing connections, so that they stay free.
     """
-    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |shop\.mjs )(\d{4,5})\b", PAGES[page])}
+    named = {
+        DEFAULT_PORT,
+        *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |PORT=|shop\.mjs )(\d{4,5})\b", PAGES[page]),
+    }
     candidates = itertools.count(20_000 + os.getpid() % 10_000)
     return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
 
@@ -85,11 +104,11 @@ class Terminal:
             "PYTEST_ADDOPTS": "-p engagelab_mock -p no:cacheprovider",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         }
-        for path in directory.iterdir():
+        for path in filter(Path.is_file, directory.rglob("*")):
             path.write_text(self._substituted(path.read_text(encoding="utf-8")), encoding="utf-8")
 
     def run(self, block: str) -> None:
-        if SERVER.match(block):
+        if SERVER.match(block) and "\n" not in block:
             self._serve(block)
             return
         expected = re.search(r"# exits with (\d)$", block, re.MULTILINE)
@@ -108,8 +127,7 @@ class Terminal:
             self._stop(port)
 
     def _serve(self, command: str) -> None:
-        assert "\n" not in command, "a server must be alone in its block"
-        named = re.search(r"(?:--port |receiver\.py |shop\.mjs )(\d+)", command)
+        named = re.search(r"(?:--port |receiver\.py |PORT=|shop\.mjs )(\d+)", command)
         port = named[1] if named else DEFAULT_PORT
         if port in self._servers:
             self._stop(port)

@@ -128,6 +128,15 @@ def test_lines_of_the_journal_are_as_described(talk: Talk, engagelab: EngageLab)
         Draft202012Validator(schema("Record")).validate(json.loads(line))
 
 
+@pytest.mark.slow
+def test_it_is_valid_for_an_independent_validator() -> None:
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # it takes a while to import
+
+    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+    del (broken := openapi())["webhooks"]["status"]["post"]["responses"]["200"]["description"]
+    assert [*OpenAPIV31SpecValidator(broken).iter_errors()] != []
+
+
 def facts(document: dict[str, Any]) -> set[str]:
     """Return the facts in a document, one a line. They do not depend on how its schemas are put together."""
     found: set[str] = set()

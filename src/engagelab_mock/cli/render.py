@@ -106,11 +106,12 @@ class AttemptMade:
 class SendSummary:
     """Sum up the callbacks of `send`. If it was interrupted, these are the answered ones."""
 
-    #: The scenario's name, or the token of --replay.
+    #: The scenario's name, or the token or tape of --replay.
     scenario: str
     deliveries: Sequence[Delivery]
     message_id: str
     to: str
+    #: Empty if no data was generated.
     seed: str
     interrupted: bool
 
@@ -123,7 +124,7 @@ class SendSummary:
             "statuses": [status for delivery in self.deliveries for status in delivery.statuses],
             "acknowledged": not self.interrupted and all(delivery.acknowledged for delivery in self.deliveries),
             "to": self.to,
-            "seed": self.seed,
+            "seed": self.seed or None,
             "interrupted": self.interrupted,
         }
 
@@ -140,7 +141,8 @@ class SendSummary:
         screen.line()
         screen.line(ended)
         about = [f"message {self.message_id} to {self.to}"] if self.message_id else []
-        for line in (*about, f"the same data again: --seed {self.seed}"):
+        again = [f"the same data again: --seed {self.seed}"] if self.seed else []
+        for line in (*about, *again):
             screen.note(Text(line, "dim"), indent=2)
 
 

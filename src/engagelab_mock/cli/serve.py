@@ -78,6 +78,7 @@ class ServeOptions:
     strict_content_type: bool
     callback_before_response: bool
     token: str
+    allow_host: tuple[str, ...]
     no_console: bool
     open: bool
     format: str
@@ -152,7 +153,7 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     default=PENDING,
     show_default=True,
     metavar="N",
-    help="Keep the callbacks of at most N messages that are not finished; the oldest are given up.",
+    help="Keep the callbacks of at most N unfinished messages and account events; the oldest are given up.",
 )
 @setting(
     "retry",
@@ -168,6 +169,12 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     "token",
     default="",
     help="The Bearer token for /_mock. Default: none, or a generated one if other machines can reach it.",
+)
+@setting(
+    "allow_host",
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests for this name, too, such as a name from a hosts file; can be repeated.",
 )
 @click.option("--no-console", is_flag=True, help="Leave out the page at /.")
 @click.option("--open", is_flag=True, help="Open the page at / in a browser.")
@@ -189,7 +196,8 @@ def serve(**given: Any) -> int:
         if store is not None:
             store.on_trouble = partial(_report_trouble, output)
         engagelab = stack.enter_context(_engine(options, store))
-        app = create_app(engagelab, token=token, console=not options.no_console)
+        with naming("--allow-host"):
+            app = create_app(engagelab, token=token, console=not options.no_console, allow_hosts=options.allow_host)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
         log = Log(output)

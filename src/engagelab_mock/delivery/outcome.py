@@ -66,6 +66,19 @@ _UNREACHABLE = frozenset(
 )
 
 
+def outcome_of(status: int, elapsed: float, limit: float | None) -> Outcome:
+    """Return the outcome of a complete answer: only HTTP 200 in time acknowledges [S].
+
+    >>> outcome_of(200, 0.1, 3.0), outcome_of(204, 0.1, 3.0)
+    (<Outcome.ACKNOWLEDGED: 'acknowledged'>, <Outcome.NOT_200: 'not_200'>)
+    """
+    if limit is not None and elapsed > limit:
+        return Outcome.TIMEOUT
+    if status == 200:
+        return Outcome.ACKNOWLEDGED
+    return Outcome.REDIRECT if 300 <= status < 400 else Outcome.NOT_200
+
+
 class TransportFailure(Exception):
     """Tell the sender that the transport got no complete answer, and the reason.
 

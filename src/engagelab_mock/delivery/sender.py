@@ -10,7 +10,7 @@ from engagelab_mock.clock import Clock
 from engagelab_mock.delivery.io import SYNC, Io
 from engagelab_mock.delivery.journal import Journal
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
-from engagelab_mock.delivery.outcome import Outcome, TransportFailure, ends_the_run
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure, ends_the_run, outcome_of
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UsageError
@@ -22,7 +22,8 @@ from engagelab_mock.protocol.signature import HEADER
 if TYPE_CHECKING:
     from engagelab_mock.delivery.faults.fault import Draft, Fault
 
-_USER_AGENT = ("User-Agent", "engagelab-mock")
+#: The header that every callback has.
+USER_AGENT = ("User-Agent", "engagelab-mock")
 _ACKNOWLEDGED = Outcome.ACKNOWLEDGED
 #: The reason phrase of an answer with which a fault replaced the receiver's 200.
 REPLACED = "in place of the receiver's 200"
@@ -80,9 +81,9 @@ class Sender:
         content_type = ("Content-Type", delivery.content_type)
         if signer is not None and delivery.signed:
             header = (HEADER, signer.header(self._timestamp(receiver), self._nonces.nonce()))
-            pairs: tuple[tuple[str, str], ...] = (content_type, _USER_AGENT, header)
+            pairs: tuple[tuple[str, str], ...] = (content_type, USER_AGENT, header)
         else:
-            pairs = (content_type, _USER_AGENT)
+            pairs = (content_type, USER_AGENT)
         if settings.authorization:
             pairs = (*pairs, ("Authorization", settings.authorization))
         callback = Callback(Headers(pairs), delivery.body, delivery.events)
@@ -181,7 +182,7 @@ class Sender:
             secret=receiver.settings.secret if signs else "",
             timestamp=self._timestamp(receiver),
             nonce=self._nonces.nonce(),
-            headers=[_USER_AGENT],
+            headers=[USER_AGENT],
             authorization=receiver.settings.authorization,
             random=self._generate.random,
             earlier=earlier.headers.get(HEADER) if earlier is not None else None,
@@ -245,12 +246,12 @@ class Sender:
             attempt.response = answer
             attempt.elapsed = answer.elapsed
             attempt.exception = answer.raised
-            if answer.status == 200 and (receiver.limit is None or answer.elapsed <= receiver.limit):
-                attempt.outcome = Outcome.ACKNOWLEDGED
-                if delivery.signed and not any(fault.family == "signature" for fault in attempt.faults):
-                    self._earlier[receiver] = attempt.callback
-            else:
-                _refuse(attempt, answer, receiver.limit)
+            outcome = outcome_of(answer.status, answer.elapsed, receiver.limit)
+            if outcome is not Outcome.ACKNOWLEDGED:
+                attempt.error = _refusal(answer, outcome, receiver.limit)
+            elif delivery.signed and not any(fault.family == "signature" for fault in attempt.faults):
+                self._earlier[receiver] = attempt.callback
+            attempt.outcome = outcome
 
 
 def _lose(answer: Response | TransportFailure) -> TransportFailure:
@@ -266,16 +267,12 @@ def _replace(answer: Response | TransportFailure, status: int) -> Response | Tra
     return Response(status, REPLACED, Headers(), b"", answer.elapsed, answer.raised)
 
 
-def _refuse(attempt: Attempt, response: Response, limit: float | None) -> None:
-    """Set the error and outcome of an attempt whose answer was late or not a 200."""
-    if limit is not None and response.elapsed > limit:
-        attempt.error = f"answered {response.status} after {response.elapsed:.2f} s, {limit:g} s are allowed"
-        attempt.outcome = Outcome.TIMEOUT
-        return
-    redirect = 300 <= response.status < 400
+def _refusal(response: Response, outcome: Outcome, limit: float | None) -> str:
+    """Return why an answer that was late or not a 200 does not acknowledge."""
+    if outcome is Outcome.TIMEOUT:
+        return f"answered {response.status} after {response.elapsed:.2f} s, {limit or 0:g} s are allowed"
     answered = printable(f"answered {response.status} {response.reason}".rstrip())
-    attempt.error = f"{answered}; {'a redirect is not followed' if redirect else 'only 200 acknowledges'}"
-    attempt.outcome = Outcome.REDIRECT if redirect else Outcome.NOT_200
+    return f"{answered}; {'a redirect is not followed' if outcome is Outcome.REDIRECT else 'only 200 acknowledges'}"
 
 
 def _fail(attempt: Attempt, failure: TransportFailure, elapsed: float) -> None:

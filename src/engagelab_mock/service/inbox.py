@@ -12,7 +12,7 @@ import msgspec
 
 from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
-from engagelab_mock.errors import InvalidRecipient, NothingReceived, UsageError
+from engagelab_mock.errors import EngageLabMockError, InvalidRecipient, NothingReceived, UsageError
 from engagelab_mock.eventloop import Condition, stopwatch
 from engagelab_mock.messages.message import check_recipient
 
@@ -241,3 +241,14 @@ def _too_few(arrived: int, count: int, timeout: float) -> str:
     if count == 1:
         return f"nothing has arrived within {timeout:g} s"
     return f"{arrived} of {count} messages have arrived within {timeout:g} s"
+
+
+async def open_inbox(engine: Engine, io: Io, to: str | None) -> Inbox:
+    """Send what is accepted and not sent yet, and return the inbox of a recipient, or of all."""
+    __tracebackhide__ = True
+    try:
+        inbox = Inbox(engine, to)
+    except EngageLabMockError as error:
+        raise engine.refused(error) from None
+    await engine.outbox.settle(io)
+    return inbox

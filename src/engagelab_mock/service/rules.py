@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from engagelab_mock.errors import UnknownName, UsageError, reduce_struct
+from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError, reduce_struct
 from engagelab_mock.messages.catalogue import scenario as find_scenario
 from engagelab_mock.messages.message import check_recipient
 from engagelab_mock.messages.scenario import Scenario, Transition
@@ -18,7 +18,10 @@ from engagelab_mock.messages.template import AUDITS, Template
 from engagelab_mock.protocol.errorcodes import error_code
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.io import Io
+    from engagelab_mock.delivery.model import Delivery
     from engagelab_mock.service.accept import ScenarioChoice
+    from engagelab_mock.service.engine import Engine
     from engagelab_mock.service.store import Store
 
 
@@ -276,3 +279,15 @@ class Templates:
 
     def __len__(self) -> int:
         return len(self._templates)
+
+
+async def audit_template(engine: Engine, io: Io, template_id: str, status: str, reason: str) -> list[Delivery]:
+    """Set the audit status of a template, and send the notification of it."""
+    __tracebackhide__ = True
+    try:
+        with engine.scheduler.lock, engine.store.transaction():
+            engine.templates.audit(template_id, status, reason)
+    except EngageLabMockError as error:
+        raise engine.refused(error) from None
+    fields = {"template_id": template_id, "status": status, "reason": reason}
+    return await engine.send_event(io, engine.account.notification, ("template_audit_result",), fields)

@@ -59,9 +59,9 @@ class HttpTransport:
         parts = split_address(address, where="url")
         self.address = address
         self.tls_verify = tls_verify
-        self._host: str = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls: ssl.SSLContext | None = tls_context(tls_verify) if parts.scheme == "https" else None
+        self.host: str = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.tls: ssl.SSLContext | None = tls_context(tls_verify) if parts.scheme == "https" else None
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
         #: Connections that wait for the next callback, each with the time of its last complete answer.
@@ -80,7 +80,8 @@ class HttpTransport:
         closings, keep = self._closings, False
         connection = self._reuse(wire) or self._connect(deadline, limit)
         try:
-            response, keep = _converse(connection, self._render(callback), callback.body, wire, deadline, limit)
+            head = self.render(callback.headers)
+            response, keep = _converse(connection, head, callback.body, wire, deadline, limit)
         finally:
             if keep:
                 self._idle.append((connection, stopwatch()))
@@ -124,8 +125,9 @@ class HttpTransport:
     def __reduce__(self) -> tuple[Any, ...]:
         return _new_transport, (self.address, self.tls_verify)  # connections and threads belong to this process
 
-    def _render(self, callback: Callback) -> str:
-        return self._head + "".join([f"{name}: {value}\r\n" for name, value in callback.headers.pairs])
+    def render(self, headers: Headers) -> str:
+        """Return the head of a request with these headers, unfinished: `Wire.frame` adds the length of the body."""
+        return self._head + "".join([f"{name}: {value}\r\n" for name, value in headers.pairs])
 
     def _reuse(self, wire: Wire) -> socket.socket | None:
         while wire.connection != "new" and (idle := self._pop_idle()) is not None:
@@ -150,24 +152,17 @@ class HttpTransport:
             return None
 
     def _connect(self, deadline: float | None, limit: float | None) -> socket.socket:
-        where = f"{self._host}:{self._port}"
         try:
-            connection = socket.create_connection((self._host, self._port), timeout=_remaining(deadline))
-        except socket.gaierror as error:
-            reason = f"the host {self._host!r} cannot be resolved: {error.strerror}"
-            raise TransportFailure(Outcome.DNS_FAILURE, reason) from error
-        except ConnectionRefusedError as error:
-            raise TransportFailure(Outcome.REFUSED, f"connection refused: nothing listens on {where}") from error
-        except TimeoutError as error:
-            raise TransportFailure(Outcome.CONNECT_TIMEOUT, f"no connection to {where}{_within(limit)}") from error
+            connection = socket.create_connection((self.host, self.port), timeout=_remaining(deadline))
         except (OSError, UnicodeError) as error:
-            raise TransportFailure(Outcome.UNREACHABLE, f"no connection to {where}: {error}") from error
+            raise not_connected(error, self.host, self.port, limit) from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is None:
+        if self.tls is None:
             return connection
+        where = f"{self.host}:{self.port}"
         try:
             connection.settimeout(_remaining(deadline))
-            return self._tls.wrap_socket(connection, server_hostname=self._host)
+            return self.tls.wrap_socket(connection, server_hostname=self.host)
         except TimeoutError as error:
             connection.close()
             reason = f"no TLS session with {where}{_within(limit)}"
@@ -175,6 +170,22 @@ class HttpTransport:
         except OSError as error:
             connection.close()
             raise TransportFailure(Outcome.TLS_FAILURE, f"no TLS session with {where}: {error}") from error
+
+
+def not_connected(error: Exception, host: str, port: int, limit: float | None) -> TransportFailure:
+    """Return the failure of an attempt that got no connection.
+
+    >>> not_connected(ConnectionRefusedError(), "127.0.0.1", 9, 3.0).reason
+    'connection refused: nothing listens on 127.0.0.1:9'
+    """
+    where = f"{host}:{port}"
+    if isinstance(error, socket.gaierror):
+        return TransportFailure(Outcome.DNS_FAILURE, f"the host {host!r} cannot be resolved: {error.strerror}")
+    if isinstance(error, ConnectionRefusedError):
+        return TransportFailure(Outcome.REFUSED, f"connection refused: nothing listens on {where}")
+    if isinstance(error, TimeoutError):
+        return TransportFailure(Outcome.CONNECT_TIMEOUT, f"no connection to {where}{_within(limit)}")
+    return TransportFailure(Outcome.UNREACHABLE, f"no connection to {where}: {error}")
 
 
 def _new_transport(address: str, tls_verify: bool | str | os.PathLike[str]) -> HttpTransport:
@@ -291,15 +302,36 @@ def _converse(
         arrived = f"; {channel.received} bytes had arrived" if channel.received else ""
         reason = f"no complete answer{_within(limit)}{arrived}"
         raise TransportFailure(Outcome.TIMEOUT, reason) from None
-    except (BadMessage, BadBody) as error:
-        raise TransportFailure(Outcome.MALFORMED, f"the answer is not HTTP: {error}") from error
-    except OSError as error:
-        # If a receiver has refused the request and does not answer, it has broken the connection.
-        cause = channel.refused if isinstance(error, NoAnswer) and channel.refused else error
-        if isinstance(cause, CutOff):
-            outcome = Outcome.CLOSED if isinstance(cause, NoAnswer) else Outcome.INCOMPLETE
-            raise TransportFailure(outcome, str(cause)) from cause
-        raise TransportFailure(Outcome.RESET, f"the connection broke: {cause.strerror or cause}") from cause
+    except (BadMessage, OSError) as error:
+        raise broken_off(error, channel.refused) from error
+
+
+def broken_off(error: BadMessage | OSError, refused: OSError | None = None) -> TransportFailure:
+    """Return the failure of an exchange that an error ended; `refused` is the error of sending the request, if any.
+
+    >>> broken_off(NoAnswer("the connection was closed without an answer")).outcome
+    <Outcome.CLOSED: 'closed'>
+    """
+    if isinstance(error, (BadMessage, BadBody)):
+        return TransportFailure(Outcome.MALFORMED, f"the answer is not HTTP: {error}")
+    # If a receiver has refused the request and does not answer, it has broken the connection.
+    cause = refused if isinstance(error, NoAnswer) and refused else error
+    if isinstance(cause, CutOff):
+        outcome = Outcome.CLOSED if isinstance(cause, NoAnswer) else Outcome.INCOMPLETE
+        return TransportFailure(outcome, str(cause))
+    return TransportFailure(Outcome.RESET, f"the connection broke: {cause.strerror or cause}")
+
+
+def read_to_end(received: bytes) -> Response:
+    """Return the answer in all the bytes that came before a connection ended, or raise `BadMessage` or `CutOff`.
+
+    >>> read_to_end(b"HTTP/1.0 200 OK\\r\\n\\r\\nok").body
+    b'ok'
+    """
+    stream = io.BufferedReader(io.BytesIO(received))
+    answer = read_answer_head(stream)
+    body = _read_body(answer_body(answer, "POST", stream))
+    return Response(answer.status, answer.reason, Headers(answer.fields.pairs), body)
 
 
 def _send(channel: Channel, connection: socket.socket, wire: Wire, head: bytes, body: bytes) -> None:

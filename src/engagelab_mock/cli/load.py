@@ -1,0 +1,332 @@
+"""`engagelab-mock load`: send callbacks at a rate, keep a ledger, and find the messages that the receiver lost."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import TextColumn
+
+from engagelab_mock.cli.load_distributed import distributes, locust_load
+from engagelab_mock.cli.load_report import LoadCase, LoadResult, report_file, write_reports
+from engagelab_mock.cli.observing import observer
+from engagelab_mock.cli.options import (
+    above_zero,
+    effects,
+    from_zero,
+    output_options,
+    receiver_options,
+    seed_option,
+    tls_verify,
+)
+from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.errors import UsageError
+
+if TYPE_CHECKING:
+    from engagelab_mock.load.run import LoadOptions, LoadRun
+    from engagelab_mock.load.sender import Counts
+    from engagelab_mock.load.summary import LoadSummary
+
+#: The hosts that are this machine.
+_LOOPBACK = ("localhost", "127.", "[::1]", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Hold the options of the command."""
+
+    target: tuple[str, ...]
+    url: str | None
+    username: str
+    secret: str
+    authorization: str
+    timeout: float
+    insecure: bool
+    ca: str | None
+    rate: float | None
+    duration: float
+    mix: str
+    duplicates: float
+    reorder: float
+    faults: str
+    ramp: float
+    steps: int
+    until_it_breaks: bool
+    spacing: float
+    part: str
+    connections: int
+    max_lateness: float
+    observe: str | None
+    observe_command: str | None
+    observe_sample: float
+    settle: float
+    effect: tuple[str, ...]
+    ledger: str | None
+    report: tuple[str, ...]
+    processes: int | None
+    master: bool
+    worker: bool
+    master_host: str
+    web_port: int | None
+    i_own_this_host: bool
+    seed: str | None
+    format: str
+
+
+_HELP = """Send callbacks at a rate, and find the messages that the receiver lost, doubled or regressed.
+
+\b
+  engagelab-mock load URL --rate 500                 send, and judge
+  engagelab-mock load report LEDGER…                 judge the ledgers of any number of machines
+
+The rate does not sink with the receiver: callbacks start at their times, and latencies are counted from these
+times. Each callback gets a line in the ledger. After the last answer, the state of each message is read, with
+--observe or --observe-command, and compared with what its acknowledged callbacks must have left.
+
+Exits 0 when the receiver did everything right, 1 when it fell short: a message lost, doubled or regressed, a
+callback not acknowledged or too slow; 2 when the run is incomplete; 3 when the receiver could not be reached.
+"""
+_PROBABILITY = click.FloatRange(0, 1)
+
+
+@click.command(help=_HELP, short_help="Send callbacks at a rate, and find those that are lost.")
+@click.argument("target", nargs=-1, metavar="[URL | report LEDGER…]")
+@receiver_options
+@click.option("--rate", type=float, help="Callbacks a second.")
+@click.option("--duration", type=float, callback=above_zero, default=60.0, show_default=True, metavar="SECONDS")
+@click.option("--mix", default="verified=1", show_default=True, help="The scenarios and their shares.")
+@click.option("--duplicates", type=_PROBABILITY, default=0.0, help="How many of the callbacks come a second time.")
+@click.option("--reorder", type=_PROBABILITY, default=0.0, help="How many come after the one that follows them.")
+@click.option("--faults", default="", metavar="NAME=SHARE,…", help="Faults, such as ack_lost=0.001.")
+@click.option(
+    "--ramp", type=float, callback=from_zero, default=0.0, metavar="SECONDS", help="Let the rate rise for so long."
+)
+@click.option("--steps", type=click.IntRange(1), default=1, help="Let the rate rise in so many steps.")
+@click.option("--until-it-breaks", is_flag=True, help="Double the rate, each for --duration, until a callback fails.")
+@click.option(
+    "--spacing",
+    type=float,
+    callback=from_zero,
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="The time between two callbacks of a message.",
+)
+@click.option("--part", default="1/1", metavar="I/N", help="Send part I of N; give each machine the same --seed.")
+@click.option("--connections", type=click.IntRange(1), default=500, show_default=True, help="The most at once.")
+@click.option(
+    "--max-lateness",
+    type=float,
+    callback=above_zero,
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How late this command may start 1 % of the callbacks; later, the run proves nothing.",
+)
+@click.option("--observe", metavar="URL", help="Read the state of a message here, such as http://…/state/{message_id}.")
+@click.option("--observe-command", metavar="COMMAND", help="Read it from this command's output.")
+@click.option(
+    "--observe-sample", type=_PROBABILITY, default=1.0, show_default=True, help="The share of the messages to observe."
+)
+@click.option(
+    "--settle",
+    type=float,
+    callback=from_zero,
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the app may still work after its last answer.",
+)
+@click.option(
+    "--effect",
+    multiple=True,
+    metavar="NAME=STATUSES",
+    help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
+)
+@click.option("--ledger", type=click.Path(dir_okay=False), help="Keep the ledger in this file. Default: delete it.")
+@click.option(
+    "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: html=… or json=…; can be repeated."
+)
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Let Locust send it from N processes.")
+@click.option("--master", is_flag=True, help="Be Locust's master, and wait for --processes workers.")
+@click.option("--worker", is_flag=True, help="Be a worker of Locust's master. Give it the same options.")
+@click.option("--master-host", default="127.0.0.1", show_default=True, metavar="HOST", help="The master's machine.")
+@click.option("--web-port", type=click.IntRange(1, 65535), metavar="PORT", help="Show Locust's page at this port.")
+@click.option("--i-own-this-host", is_flag=True, help="Allow a URL of another machine.")
+@seed_option
+@output_options
+def load(**given: Any) -> int:
+    """Send callbacks at a rate, and find the messages that the receiver lost, doubled or regressed."""
+    options = Options(**given)
+    output = Output(options.format)
+    files = [report_file(each) for each in options.report]
+    if options.target[:1] == ("report",):
+        summary, stopped = _judged(options, [Path(each) for each in options.target[1:]]), None
+    elif distributes(options):
+        receiver = _receiver_of(options)
+        with locust_load(options, receiver.address, _shares(options.mix, "--mix"), output) as ledgers:
+            if not ledgers:
+                what = "no ledger is on this machine, so nothing was judged"
+                raise UsageError(what, where="load", hint="on the workers: engagelab-mock load report LEDGER…")
+            summary, stopped = _judged(options, ledgers), None
+    else:
+        summary, stopped = _loaded(options, output)
+    for case in summary.cases:
+        output.show(LoadCase(case))
+    output.show(LoadResult(summary))
+    write_reports(summary, files)
+    if stopped is not None:
+        # The handler of the command line ends the command with the exit code of the signal.
+        signal.raise_signal(stopped)
+    codes = {
+        "clean": ExitCode.OK,
+        "fell_short": ExitCode.FELL_SHORT,
+        "incomplete": ExitCode.USAGE,
+        "unreachable": ExitCode.UNREACHABLE,
+    }
+    return codes[summary.state]
+
+
+def _judged(options: Options, paths: list[Path]) -> LoadSummary:
+    """Return the summary of ledgers."""
+    from engagelab_mock.delivery.probe import Probe
+    from engagelab_mock.load.tally import summarise
+    from engagelab_mock.load.verdict import Judge
+
+    observe = observer(options.observe, options.observe_command)
+    judge = None
+    if observe is not None:
+        probe = Probe(observe, effects=effects(options.effect) or None)
+        judge = Judge(probe, sample=options.observe_sample, settle=options.settle)
+    elif options.effect:
+        raise UsageError("nothing reads the effects", where="--effect", hint="give --observe, or --observe-command")
+    return asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness))
+
+
+def _loaded(options: Options, output: Output) -> tuple[LoadSummary, int | None]:
+    """Run the load; return its summary, and the signal that ended it early."""
+    from engagelab_mock.load.run import LoadRun, run_load
+
+    receiver = _receiver_of(options)
+    given = _load_options(options)
+    planned = options.duration
+    columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f} s  [bold]{task.description}")
+    progress = ProgressLine(*columns, total=planned, wanted=not output.json)
+
+    def show(elapsed: float, counts: Counts) -> None:
+        failed = f", {counts.failed} failed" if counts.failed else ""
+        late = f", up to {counts.lateness:.2f} s late" if counts.lateness > 0.1 else ""
+        text = f"{counts.sent} sent, {counts.sent - counts.ended} under way{failed}{late}"
+        progress.update(text=text, completed=min(elapsed, planned))
+
+    run = LoadRun(receiver, given, progress=show)
+    with progress.visible(), closing(receiver), _stopping(run) as signals:
+        summary = run_load(run)
+    return summary, signals[0] if signals else None
+
+
+def _load_options(options: Options) -> LoadOptions:
+    if options.rate is None:
+        raise UsageError("a load needs its rate", where="--rate", hint="--rate 100, in callbacks a second")
+    return {
+        "rate": options.rate,
+        "duration": options.duration,
+        "mix": _shares(options.mix, "--mix"),
+        "duplicates": options.duplicates,
+        "reorder": options.reorder,
+        "faults": _shares(options.faults, "--faults"),
+        "ramp": options.ramp,
+        "steps": options.steps,
+        "until_it_breaks": options.until_it_breaks,
+        "spacing": options.spacing,
+        "part": _part(options.part),
+        "connections": options.connections,
+        "max_lateness": options.max_lateness,
+        "observe": observer(options.observe, options.observe_command),
+        "observe_sample": options.observe_sample,
+        "settle": options.settle,
+        "effects": effects(options.effect) or None,
+        "ledger": options.ledger,
+        # A receiver that remembers messages would take a second run with the same seed for duplicates.
+        "seed": options.seed or secrets.token_hex(4),
+    }
+
+
+def _receiver_of(options: Options) -> Receiver:
+    """Return the receiver, or raise `UsageError` if its address is missing, or is that of another machine."""
+    if len(options.target) > 1:
+        raise UsageError(f"a load has one URL, not {len(options.target)}", where="URL", hint="start one load for each")
+    url = options.target[0] if options.target else options.url
+    if not url:
+        hint = "engagelab-mock load http://127.0.0.1:5000/engagelab --username acme --secret s3cret --rate 100"
+        raise UsageError("the address of the receiver is missing", where="URL", hint=hint)
+    receiver = Receiver.http(
+        url,
+        username=options.username,
+        secret=options.secret,
+        authorization=options.authorization,
+        limit=options.timeout,
+        tls_verify=tls_verify(options.insecure, options.ca),
+    )
+    host: str = getattr(receiver.transport, "host", "")
+    if not options.i_own_this_host and not host.startswith(_LOOPBACK):
+        raise UsageError(
+            f"{host} is not this machine, and a load can make it unusable",
+            where="URL",
+            hint="check the address; if the host is yours, add --i-own-this-host",
+        )
+    return receiver
+
+
+def _shares(given: str, option: str) -> dict[str, float]:
+    """Return the numbers of "NAME=NUMBER,…" by name."""
+    found = {}
+    for each in filter(None, (part.strip() for part in given.split(","))):
+        name, _, number = each.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            raise UsageError(f"{each!r} is not NAME=NUMBER", where=option, hint=f"{option} {name}=1") from None
+    return found
+
+
+def _part(given: str) -> tuple[int, int]:
+    """Return the number of a part, from 0, and how many parts there are."""
+    part, _, total = given.partition("/")
+    if not (part.isdecimal() and total.isdecimal() and 1 <= int(part) <= int(total)):
+        raise UsageError(f"{given!r} is not I/N", where="--part", hint="--part 1/4 is the first of four parts")
+    return int(part) - 1, int(total)
+
+
+@contextmanager
+def _stopping(run: LoadRun) -> Iterator[list[int]]:
+    """Let Ctrl-C and SIGTERM end the load well, while the block lasts; yield the list of the signals that came.
+
+    The second signal ends the command at once.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def stop(number: int, frame: object) -> None:
+        came.append(number)
+        signal.signal(number, before[number])
+        run.stop()
+
+    before: dict[int, Any] = {}
+    before |= {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,263 @@
+"""Send the deliveries of a plan at their times, whatever the receiver does, and enter each in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from engagelab_mock.clock import SystemClock
+from engagelab_mock.delivery.faults.catalogue import fault
+from engagelab_mock.delivery.faults.fault import Fault
+from engagelab_mock.delivery.io import ASYNC
+from engagelab_mock.delivery.journal import Journal
+from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.sender import USER_AGENT, Sender
+from engagelab_mock.delivery.transport.http import HttpTransport
+from engagelab_mock.errors import EngageLabMockError, UsageError
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.generate import Generator
+from engagelab_mock.load.connection import Exchange, Pool
+from engagelab_mock.load.ledger import Entry, LedgerWriter
+from engagelab_mock.load.plan import Plan, Planned
+from engagelab_mock.protocol.callback import Headers, decode
+from engagelab_mock.protocol.signature import HEADER
+
+#: How many connections are open at once, at most. Most systems allow a process about 1,000 open files.
+CONNECTIONS = 500
+#: How often answers are waited for, progress is reported and the ledger is written, in seconds.
+_TICK = 0.05
+#: How many deliveries are started before the loop looks for answers.
+_AT_ONCE = 16
+
+
+@dataclass
+class Counts:
+    """Hold what a sender has done so far."""
+
+    #: How many deliveries were started, and how many have ended.
+    sent: int = 0
+    ended: int = 0
+    #: The outcomes of those without a fault.
+    outcomes: Counter[str] = field(default_factory=Counter)
+    #: The greatest lateness so far, and how many deliveries were later than the bound, in seconds.
+    lateness: float = 0.0
+    too_late: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Return how many deliveries without a fault were not acknowledged."""
+        return self.outcomes.total() - self.outcomes["acknowledged"]
+
+
+class LoadSender:
+    """Send plans to one receiver over HTTP. `started` is the `stopwatch()` of the ledger's start.
+
+    Ordinary deliveries go out on the connections of a `Pool`. A delivery with a fault goes through the `Sender` of all
+    other parts of this package, in a thread.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        ledger: LedgerWriter,
+        *,
+        nonces: Generator,
+        started: float,
+        max_lateness: float,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        transport = receiver.transport
+        if not isinstance(transport, HttpTransport):
+            hint = "a call in process has no rate that a server could have: start the app, and use Receiver.http(url)"
+            raise UsageError(f"load needs a receiver with a URL, not {receiver!r}", where="load", hint=hint)
+        self._receiver = receiver
+        self._ledger = ledger
+        self._nonce = nonces.nonce
+        self._started = started
+        self._max_lateness = max_lateness
+        #: When the plan that is sent began, in seconds since the ledger's start.
+        self._offset = 0.0
+        self._pool = Pool(transport, receiver.limit, connections, self._ended)
+        self._signer = receiver.signer
+        settings = receiver.settings
+        self._head = transport.render(Headers([("Content-Type", "application/json"), USER_AGENT]))
+        self._tail = f"Authorization: {settings.authorization}\r\n" if settings.authorization else ""
+        self._faulty = Sender(journal=Journal(1), clock=SystemClock(), generate=nonces)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.counts = Counts()
+        #: The error that ends the run: the ledger cannot be written, or a fault cannot be sent.
+        self.error: EngageLabMockError | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Start no more deliveries. Those under way are completed."""
+        self._stopping.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the sender was stopped, or stopped because of an error."""
+        return self._stopping.is_set()
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Return the last reason of each outcome without an answer."""
+        return {str(outcome): reason for outcome, reason in self._pool.reasons.items()}
+
+    async def send(
+        self, plan: Plan, *, start: float = 0.0, progress: Callable[[float, Counts], object] | None = None
+    ) -> int:
+        """Send a plan that begins `start` seconds after the ledger's start, and wait for its last answer.
+
+        Returns how many deliveries the plan had until now.
+        """
+        ticker = asyncio.ensure_future(self._tick(progress))
+        asked = 0
+        try:
+            asked = await self._send(plan, start)
+            await self._drain()
+        finally:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+            self._flush()
+        return asked
+
+    async def _send(self, plan: Plan, start: float) -> int:
+        self._offset = start
+        started = self._started + start
+        # If the generator cannot keep the rate, the rest of the plan is not sent.
+        end = started + plan.duration + self._max_lateness
+        stopping, begin = self._stopping, self._begin
+        asked = waited = 0
+        with_faults = {name: fault(name) for name in plan.faults}
+        for planned in plan:
+            intended, now = started + planned.at, stopwatch()
+            if intended > now:
+                waited = asked
+                if await self._pause(intended - now):
+                    return asked
+                now = stopwatch()
+            elif asked - waited >= _AT_ONCE:
+                waited = asked
+                await asyncio.sleep(0)
+                if stopping.is_set():
+                    return asked
+                now = stopwatch()
+                if now > end:
+                    return plan.total
+            asked += 1
+            begin(planned, intended, now, with_faults)
+        return asked
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, and return whether the sender was stopped."""
+        if seconds < _TICK:
+            await asyncio.sleep(seconds)
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
+
+    def _begin(self, planned: Planned, intended: float, now: float, with_faults: Mapping[str, Fault]) -> None:
+        counts = self.counts
+        counts.sent += 1
+        late = now - intended
+        if late > counts.lateness:
+            counts.lateness = late
+        if late > self._max_lateness:
+            counts.too_late += 1
+        body = self._body(planned)
+        if planned.fault:
+            task = asyncio.ensure_future(self._send_faulty(planned, body, with_faults[planned.fault]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        head = self._head
+        if self._signer is not None:
+            head += f"{HEADER}: {self._signer.header(self._timestamp(), self._nonce())}\r\n"
+        head += f"{self._tail}Content-Length: {len(body)}\r\n\r\n"
+        self._pool.send(Exchange(planned, head.encode("latin-1") + body, now))
+
+    def _timestamp(self) -> int:
+        return int(time.time() + self._receiver.skew)
+
+    def _body(self, planned: Planned) -> bytes:
+        message = planned.message
+        lifecycle = message.lifecycle
+        if not message.accepted:
+            message.accepted = int(time.time()) - lifecycle.age
+        at = message.accepted + lifecycle.offsets[planned.step]
+        return lifecycle.bodies[planned.step].fill(message.id, message.to, message.accepted, at, message.cost)
+
+    def _ended(self, exchange: Exchange) -> None:
+        counts, outcome = self.counts, exchange.outcome
+        counts.ended += 1
+        assert outcome is not None, "it has ended"
+        counts.outcomes[outcome] += 1
+        self._enter(exchange.planned, exchange.started, exchange.elapsed, outcome, exchange.answer)
+
+    async def _send_faulty(self, planned: Planned, body: bytes, applied: Fault) -> None:
+        message, started = planned.message, stopwatch()
+        delivery = Delivery(self._receiver, decode(body).rows, body, message.id, faults=(applied,))
+        try:
+            attempt = await self._faulty.attempt(ASYNC, delivery)
+        except EngageLabMockError as error:
+            self._fail(error)
+            return
+        self.counts.ended += 1
+        answer = attempt.response.status if attempt.response is not None else 0
+        self._enter(planned, started, attempt.elapsed, attempt.outcome, answer)
+
+    def _enter(self, planned: Planned, started: float, elapsed: float, outcome: str, answer: int) -> None:
+        at, message, step, copy, name = planned
+        lifecycle = message.lifecycle
+        entry = Entry(
+            message.id,
+            message.to,
+            lifecycle.name,
+            step,
+            message.planned,
+            lifecycle.statuses[step],
+            copy,
+            round(self._offset + at, 6),
+            round(started - self._started, 6),
+            round(elapsed, 6),
+            outcome,
+            answer,
+            name,
+        )
+        try:
+            self._ledger.add(entry)
+        except EngageLabMockError as error:
+            self._fail(error)
+
+    def _fail(self, error: EngageLabMockError) -> None:
+        self.error = self.error or error
+        self.stop()
+
+    def _flush(self) -> None:
+        try:
+            self._ledger.flush()
+        except EngageLabMockError as error:
+            self._fail(error)
+
+    async def _tick(self, progress: Callable[[float, Counts], object] | None) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            self._pool.expire()
+            self._flush()
+            if progress is not None:
+                progress(stopwatch() - self._started, self.counts)
+
+    async def _drain(self) -> None:
+        """Wait until all that was started has ended."""
+        while self._pool.open or self._tasks:
+            await asyncio.sleep(_TICK / 10)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.close()

@@ -1,0 +1,2 @@
+# A server for development: in production, PHP-FPM runs the file.
+exec php -S "127.0.0.1:${PORT:-8080}" receiver.php
