@@ -396,7 +396,8 @@ def test_the_time_can_be_up(explore: Explore) -> None:
     with served(Shop()) as base:
         result = explore(base, "--no-merge", "--time-budget", "0.2", form="text")
     assert result.code == 0
-    assert "✓ Out of time after " in result.out
+    assert "· Out of time after " in result.out
+    assert "✓" not in result.out
 
 
 @pytest.mark.parametrize(

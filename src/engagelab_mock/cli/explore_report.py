@@ -136,7 +136,10 @@ class ExploreSummary:
         if found.stopped in _STOPPED:
             verdict = f"{_STOPPED[found.stopped]} after {verdict}"
         failed = counted(len(found.failures), "failure") if found.failures else "no failure"
-        screen.note(Text.assemble(screen.mark(found.ok), f" {verdict}: {failed}"), hang=2)
+        # An exploration that ended early without a failure is neither good nor bad.
+        undecided = found.stopped in _STOPPED and not found.failures
+        mark = Text(screen.dot, "dim") if undecided else screen.mark(found.ok)
+        screen.note(Text.assemble(mark, f" {verdict}: {failed}"), hang=2)
         if found.about:
             screen.note(Text(printable(found.about), "dim"), indent=2, hang=2)
         merging = found.merging
