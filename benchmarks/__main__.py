@@ -43,6 +43,7 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "T1": retries.measure,
     "E1": explore.measure,
     "E2": explore.merged,
+    "E4": explore.split,
 }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from engagelab_mock.protocol.events import KINDS
+from engagelab_mock.starters import STARTERS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -79,6 +80,7 @@ def test_the_wheel_holds_only_the_package(wheel: zipfile.ZipFile) -> None:
     [
         *("__init__.py", "__init__.pyi", "py.typed", "pytest_plugin.py"),
         *(f"protocol/{kind}.schema.json" for kind in ("callback", *KINDS)),
+        *sorted({f"starters/{file}" for each in STARTERS.values() for file in each.files.values()}),
     ],
 )
 def test_the_wheel_holds_the_files_that_users_rely_on(name: str, wheel: zipfile.ZipFile) -> None:

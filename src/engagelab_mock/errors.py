@@ -90,10 +90,28 @@ class EngageLabMockError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
-        text = f"{where}: {what}" if where else what
+        text = self.problem
         if hint:
             text += f"\n  hint: {hint}"
         super().__init__(f"{text}\n\n{detail}" if detail else text)
+
+    @property
+    def problem(self) -> str:
+        """Return the place and the problem, without the hint."""
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+    def add(self, more: str) -> None:
+        """Add to the problem, such as when it happened.
+
+        >>> error = EngageLabMockError("answered 503", where="--observe", hint="is it up?")
+        >>> error.add(", in A01")
+        >>> print(error)
+        --observe: answered 503, in A01
+          hint: is it up?
+        """
+        text, before = str(self), self.problem
+        self.what += more
+        self.args = (self.problem + text.removeprefix(before),)
 
     __reduce__ = reduce_error
 

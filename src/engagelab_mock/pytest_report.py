@@ -19,8 +19,9 @@ import pytest
 from engagelab_mock import __version__
 from engagelab_mock.delivery import timeline
 from engagelab_mock.delivery.io import SYNC, run_sync
+from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.delivery.page import block, page, table, text, tiles, utc
-from engagelab_mock.errors import EngageLabMockError, ScheduleFailed
+from engagelab_mock.errors import EngageLabMockError, NotAcknowledged, ScheduleFailed
 from engagelab_mock.explore.exploration import Exploration
 from engagelab_mock.explore.report_html import exploration_html, exploration_parts
 from engagelab_mock.pytest_plugin import settings_of
@@ -35,6 +36,8 @@ _HTML, _FILES = "engagelab_html", "engagelab_files"
 
 _SEEN = pytest.StashKey[list[str]]()
 _RAISED = pytest.StashKey[list[Exploration]]()
+#: The deliveries that the test's error shows already.
+_SHOWN = pytest.StashKey[list[Delivery]]()
 
 
 def register(config: pytest.Config) -> None:
@@ -74,6 +77,8 @@ class Parts:
         report = yield
         if call.excinfo is not None:
             item.stash[_RAISED].extend(_of_error(call.excinfo.value))
+            if isinstance(call.excinfo.value, NotAcknowledged):
+                item.stash[_SHOWN].append(call.excinfo.value.delivery)
         settings = settings_of(item)
         if self._html and report.failed and settings is not None:
             item.stash[_SEEN].extend(_states(settings))
@@ -85,7 +90,7 @@ class Parts:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Hand over the part of a test that is interrupted, which has no report of a teardown."""
-        item.stash[_SEEN], item.stash[_RAISED] = [], []
+        item.stash[_SEEN], item.stash[_RAISED], item.stash[_SHOWN] = [], [], []
         try:
             return (yield)
         except BaseException:
@@ -102,7 +107,7 @@ class Parts:
         if self._folder is not None and failed:
             parts[_FILES] = list(_written(self._folder, item.nodeid, failed))
         if self._html and (settings is not None or failed):
-            parts[_HTML] = _cut("\n".join(_part(settings, failed, item.stash[_SEEN])))
+            parts[_HTML] = _cut("\n".join(_part(settings, failed, item.stash[_SEEN], item.stash[_SHOWN])))
         return parts
 
 
@@ -158,7 +163,9 @@ def _states(settings: TestSettings) -> Iterator[str]:
             yield f"{message_id}: {_cut(shown, _TEXT)}"
 
 
-def _part(settings: TestSettings | None, failed: Iterable[Exploration], states: list[str]) -> Iterator[str]:
+def _part(
+    settings: TestSettings | None, failed: Iterable[Exploration], states: list[str], shown: list[Delivery]
+) -> Iterator[str]:
     """Yield the part of a test: its callbacks, those that were not acknowledged, states, failed explorations."""
     if settings is not None:
         deliveries = settings.journal.deliveries
@@ -169,7 +176,7 @@ def _part(settings: TestSettings | None, failed: Iterable[Exploration], states: 
             yield from timeline.attempts(deliveries)
             yield "</div></details>"
         yield from timeline.refusals(settings.journal.refusals)
-        yield from timeline.failures(deliveries)
+        yield from timeline.failures([each for each in deliveries if each not in shown])
     if states:
         yield "<h3>The receiver's state when the test failed</h3>"
         yield block(states)

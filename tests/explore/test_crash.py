@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,6 +96,39 @@ def test_work_after_the_answer_is_lost(store: Store, monkeypatch: pytest.MonkeyP
     error = failure(acknowledges_first(store), "plan-sent")
     assert error.failure.token == "eg1:plan-sent:sent!crash@1"
     assert error.failure.played.acknowledged
+
+
+def works_in_a_task(store: Store) -> Receiver:
+    """Start a task of the event loop, and answer."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        rows = [*racing.statuses(json.loads((await receive())["body"]))]
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            with store.opened() as db:
+                for message_id, status in rows:
+                    racing.correct(db, message_id, status)
+
+        task = asyncio.get_running_loop().create_task(work())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return Receiver.asgi(app, observe=store.observe, reset=store.reset, lifespan=False)
+
+
+@pytest.mark.slow
+@forked
+def test_work_of_a_task_after_the_answer_is_lost(store: Store) -> None:
+    receiver = works_in_a_task(store)
+    error = failure(receiver, "plan-sent")
+    assert error.failure.token == "eg1:plan-sent:sent!crash@2"
+    assert error.failure.repeatable
+    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed, match="crash_safe"):
+        engagelab.replay(error.failure.token)
 
 
 @forked
@@ -227,6 +262,21 @@ def test_handlers_that_never_come_to_a_switch_point_are_refused() -> None:
         return ""
 
     refused(Receiver.wsgi(app, observe=kept.get), NothingObserved, "no handler came to a switch point")
+
+
+@pytest.mark.parametrize("forks", [pytest.param(True, marks=forked), False])
+def test_a_handler_that_starts_a_thread_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch, forks: bool) -> None:
+    if not forks:
+        monkeypatch.delattr("os.fork", raising=False)
+
+    def handle(db: Any, message_id: str, status: str) -> None:
+        racing.correct(db, message_id, status)
+        threading.Thread(target=list).start()
+
+    receiver = flask_receiver(store, handle)
+    refused(
+        receiver, UsageError, r"the handler of `\w+` starts a thread, at test_crash.py:\d+; the steps of that thread"
+    )
 
 
 def test_a_point_that_the_handler_does_not_come_to_is_refused(store: Store) -> None:

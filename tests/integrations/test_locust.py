@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import flask
 import pytest
@@ -130,6 +131,37 @@ def test_the_command_sends_from_several_processes_and_judges_all_ledgers(tmp_pat
     assert "200 of 200" in said
     assert "2 workers" in said
     assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_the_states_are_judged_when_all_parts_have_ended(tmp_path: Path) -> None:
+    """The receiver forgets the effect of one message, after its 200."""
+    states: dict[str, dict[str, int]] = {}
+    forgotten: list[str] = []
+    app = flask.Flask("shop")
+
+    @app.post("/engagelab")
+    def callback() -> str:
+        for row in flask.request.get_json()["rows"]:
+            state = states.setdefault(row["message_id"], {"credits": 0, "callbacks": 0})
+            state["callbacks"] += 1
+            if len(states) > 30 and not forgotten and row["status"]["message_status"] == "verified":
+                forgotten.append(row["message_id"])
+            elif row["status"]["message_status"] == "verified":
+                state["credits"] = 1
+        return ""
+
+    @app.get("/state/<message_id>")
+    def state(message_id: str) -> Any:
+        return states.get(message_id) or ("", 404)
+
+    with LoopbackServer(app) as server:
+        observe = ("--observe", f"{server.url}/state/{{message_id}}", "--effect", "credits=verified", "--settle", "0")
+        url = f"{server.url}/engagelab"
+        with load(url, "--duration", "2", "--processes", "2", *observe, directory=tmp_path) as program:
+            said, _ = program.communicate(timeout=120)
+    assert program.returncode == 1, said
+    assert len(forgotten) == 1
+    assert f"{forgotten[0]} (verified)" in said
 
 
 def test_a_run_with_a_killed_worker_is_incomplete(tmp_path: Path, receiver: str) -> None:

@@ -39,6 +39,10 @@ TESTS = """
     def test_refused(engagelab):
         engagelab.send("+6590000000", scenario=["plan"], retry=[60])
 
+    def test_wrong(engagelab):
+        engagelab.send("+6590000000", scenario=["plan"], check=False)
+        assert not engagelab.journal
+
     def test_every_order(engagelab):
         engagelab.explore("verified", duplicates=0, invariants=[converges()])
 
@@ -81,10 +85,10 @@ def tiles(page: str) -> dict[str, int]:
 def test_the_page_of_a_run_has_its_counts_its_callbacks_and_its_failures(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "new" / "run.html"
     result = run(TESTS, f"--engagelab-html={path}", given=SHOP)
-    result.assert_outcomes(passed=2, failed=2)
+    result.assert_outcomes(passed=2, failed=3)
     result.stdout.fnmatch_lines([f"*EngageLab: page of the run: {path}*"])
     page = path.read_text(encoding="utf-8")
-    assert tiles(page) == {"failed": 2, "passed": 2}
+    assert tiles(page) == {"failed": 3, "passed": 2}
     text = read(page).text
     # The callbacks, with the answer to each attempt.
     assert '<li class="pass"><b>plan</b> 200</li><li class="pass"><b>sent</b> 200</li>' in page
@@ -98,12 +102,16 @@ def test_the_page_of_a_run_has_its_counts_its_callbacks_and_its_failures(run: Ru
         '"message_status": "plan"',
     ):
         assert told in text
-    assert len(re.findall(r"\d+: 'plan'", text)) == 1
+    assert len(re.findall(r"\d+: 'plan'", text)) == 2
+    # Once for each callback: by the error of the one test, and for the other, which failed for another reason.
+    assert text.count("request: POST http://testserver/") == 2
     # The exploration.
     assert len(pictures(page)) == 1
     assert "eg1:verified,delivered" in text
     # The failures come first.
-    order = [text.index(name) for name in ("test_refused", "test_every_order", "test_right", "test_alone")]
+    order = [
+        text.index(name) for name in ("test_refused", "test_wrong", "test_every_order", "test_right", "test_alone")
+    ]
     assert order == sorted(order)
 
 
@@ -114,7 +122,7 @@ def test_a_page_is_written_for_each_exploration_that_failed(run: Run, tmp_path: 
         def test_one(engagelab):
             engagelab.explore("sent_failed", duplicates=0, invariants=[converges()])
 
-        @pytest.mark.parametrize("text", ["a/../<b>", "a/../<i>"])
+        @pytest.mark.parametrize("text", ["a/../<b>", "a/../(b)"])
         def test_two(engagelab, text):
             for _ in range(2):
                 found = engagelab.explore("sent_failed", duplicates=0, invariants=[converges()], check=False)
@@ -211,8 +219,8 @@ def test_an_interrupted_run_has_its_page(pytester: pytest.Pytester, raised: str,
     page = path.read_text(encoding="utf-8")
     why = {"KeyboardInterrupt": "KeyboardInterrupt", "pytest.exit('enough')": "Exit: enough"}[raised]
     assert f"The run ended early: {why}." in read(page).text
-    assert "4 of 6 tests ran." in read(page).text
-    assert tiles(page) == {"failed": 2, "passed": 2}
+    assert "5 of 7 tests ran." in read(page).text
+    assert tiles(page) == {"failed": 3, "passed": 2}
     assert "not finished" in read(page).text
     assert "<b>target_valid</b> 200" in page
     assert "test_never" not in page
@@ -237,7 +245,7 @@ def test_a_long_run_is_cut_and_says_so(run: Run, tmp_path: Path, monkeypatch: py
     page = path.read_text(encoding="utf-8")
     [hidden] = re.findall(r"the callbacks of (\d+) tests are not shown", page)
     assert 10 < int(hidden) < 31
-    assert tiles(page) == {"failed": 2, "passed": 32}
+    assert tiles(page) == {"failed": 3, "passed": 32}
     assert page.count("test_many[") == 30
     assert '<li class="fail"><b>plan</b> 500, 500</li>' in page
 

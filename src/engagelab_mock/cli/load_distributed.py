@@ -95,5 +95,7 @@ def _passed(options: Any) -> list[str]:
         option, value = parameter.opts[0], getattr(options, name)
         given = value if isinstance(value, tuple) else (value,)
         words += [option] if value is True else [word for each in given for word in (option, str(each))]
-    # A part learns the states to expect. The states of the messages are read once, when all parts have ended.
-    return [*words, "--observe-sample", "0"]
+    if options.observe or options.observe_command:
+        # A part learns the states to expect. The states of the messages are read when all parts have ended.
+        words += ["--observe-sample", "0.000000001"]
+    return words

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 #: The most entries of the journal that one call returns, and the time of one call of check or explore, in seconds.
 _ENTRIES, _TOTAL = 50, 120.0
+#: The most failures of an exploration; only the first of each invariant is reduced.
+_FAILURES = 3
 
 _HELP = """Give an agent the tools to write, check and explore a receiver.
 
@@ -184,14 +186,17 @@ class Tools:
         return {
             "ok": exploration.ok,
             "result": repr(exploration),
-            "failures": [{"token": each.token, "report": str(each.error())} for each in exploration.failures],
+            "failed": len(exploration.failures),
+            "failures": [
+                {"token": each.token, "report": str(each.error())} for each in exploration.failures[:_FAILURES]
+            ],
         }
 
     def replay(self, token: str) -> dict[str, Any]:
         """Send the schedule of a token again."""
         self._check_receiver()
         try:
-            played = self._engagelab.replay(token)
+            played = self._engagelab.replay(token, check=True)
         except ScheduleFailed as error:
             return {"ok": False, "report": str(error)}
         return {"ok": True, "result": repr(played)}

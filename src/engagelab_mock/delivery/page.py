@@ -88,6 +88,15 @@ def tiles(counts: Iterable[tuple[str, object, str]]) -> list[str]:
     return ['<ul class="summary">', *shown, "</ul>"]
 
 
+def wide(content: str, label: str) -> str:
+    """Return a part that scrolls alone if it is too wide, also by the keyboard; a screen reader says the label.
+
+    >>> wide("<svg/>", "The states")
+    '<div class="wide" role="region" aria-label="The states" tabindex="0"><svg/></div>'
+    """
+    return f'<div class="wide" role="region" aria-label="{text(label)}" tabindex="0">{content}</div>'
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, marked: int = -1) -> str:
     """Return a table that scrolls if it is too wide; the row with the number `marked` is emphasised.
 
@@ -98,7 +107,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, marked: int = 
     for number, row in enumerate(rows):
         cells = "".join(f"<td>{text(cell)}</td>" for cell in row)
         lines.append(f'<tr class="here">{cells}</tr>' if number == marked else f"<tr>{cells}</tr>")
-    return '<div class="wide" tabindex="0"><table>\n' + "\n".join(lines) + "\n</table></div>"
+    return wide("<table>\n" + "\n".join(lines) + "\n</table>", f"Table: {', '.join(filter(None, heads))}")
 
 
 def block(lines: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ def attempts(deliveries: Sequence[Delivery]) -> Iterator[str]:
     >>> from engagelab_mock import EngageLab
     >>> with EngageLab() as engagelab:
     ...     print(*attempts(engagelab.send("+6591234567", scenario=["plan"]).deliveries))  # doctest: +ELLIPSIS
-    <div class="wide" tabindex="0"><table>
+    <div class="wide" role="region" aria-label="Table: after, callback..." tabindex="0"><table>
     <tr>...<td>plan</td><td>+6591234567</td><td>1</td><td>200</td><td>acknowledged</td></tr>
     </table></div>
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from engagelab_mock.delivery.io import SYNC
 from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
 from engagelab_mock.explore.interleave import Deadlock
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
 class Handlers:
     """Make attempts of deliveries, and stop their handlers at switch points if that is asked for.
 
-    With `strict`, an order or a crash that the handlers do not come to is an error. In another process, handlers run at
-    the same time because their requests are sent at the same time; `seed` decides when each is sent.
+    In another process, handlers run at the same time because their requests are sent at the same time; `seed` decides
+    when each is sent.
     """
 
     def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True, seed: object = 0) -> None:
         self._points = points or SwitchPoints()
-        self._strict = strict
+        #: Whether an order or a crash that the handlers do not come to is an error.
+        self.strict = strict
         self._starts = Starts(seed)
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
+        self._crashes = False
         self._in_forks = False
         #: Whether a handler crashes with a forked process, or else by an exception. None if that is not known yet.
         self.forks: bool | None = None if can_fork() else False
@@ -41,9 +44,11 @@ class Handlers:
     async def alone(self, io: Io, sender: Sender, delivery: Delivery) -> None:
         """Make the next attempt of a delivery."""
         __tracebackhide__ = True
+        name = delivery.receiver.transport.name
         if self._in_forks:
             await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
-        elif self.watched and delivery.receiver.transport.name != "http":
+        elif (self.watched and name != "http") or (self._crashes and io is SYNC and name == "asgi"):
+            # After a crash, the tasks that a handler has left running would decide the outcome by chance.
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
         else:
             await sender.attempt(io, delivery)
@@ -54,13 +59,13 @@ class Handlers:
         if deliveries[0][1].receiver.transport.name == "http":
             check_no_order(order)
             return await deliver_in_parallel(io, sender, [delivery for _, delivery in deliveries], self._starts)
-        return await deliver_together(io, sender, deliveries, self._points, order, strict=self._strict)
+        return await deliver_together(io, sender, deliveries, self._points, order, strict=self.strict)
 
     async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:
         """Make the next attempt of a delivery, whose handler crashes at a switch point."""
         __tracebackhide__ = True
         trace = await deliver_crashing(io, sender, delivery, self._points, at, fork=self.forks is not False)
-        if self._strict and not trace.crashed:
+        if self.strict and not trace.crashed:
             raise UsageError(
                 f"the handler of `{'+'.join(delivery.statuses)}` ended before its switch point {at}",
                 where="token",
@@ -75,7 +80,9 @@ class Handlers:
         """
         __tracebackhide__ = True
         self.watched = self.watched or any(step.beside for step in schedule.steps)
-        if self.forks is not None or not any(step.crash for step in schedule.steps):
+        crashes = any(step.crash for step in schedule.steps)
+        self._crashes = self._crashes or crashes
+        if self.forks is not None or not crashes:
             return
         here = await play()
         self._in_forks = True

@@ -149,7 +149,7 @@ class Handler:
         elif sleeps(function):
             self._reach(call_at("sleep", frame), yields=True)
         elif starts_thread(function):
-            self._board.refuse(_starts_thread(self, frame))
+            self._board.refuse(thread_started(self.title, call_at("start", frame).where))
         elif releases_lock(function):
             self.released_lock = True
         elif ends_transaction(function):
@@ -345,10 +345,14 @@ def sleeps_long(title: str, seconds: float, function: str) -> UsageError:
     )
 
 
-def _starts_thread(handler: Handler, frame: FrameType) -> UsageError:
-    where = call_at("start", frame).where
+def thread_started(title: str, where: str) -> UsageError:
+    """Return the error for a handler that starts a thread.
+
+    >>> thread_started("handler a of `sent`", "shop.py:12").what
+    'handler a of `sent` starts a thread, at shop.py:12; the steps of that thread cannot be ordered, nor end in a crash'
+    """
     return UsageError(
-        f"{handler.title} starts a thread, at {where}; the steps of that thread cannot be ordered",
-        where="concurrent",
+        f"{title} starts a thread, at {where}; the steps of that thread cannot be ordered, nor end in a crash",
+        where="explore",
         hint="do this work in the handler while the test runs, such as with a job queue that runs each job at once",
     )

@@ -13,11 +13,12 @@ from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
 from engagelab_mock.explore.schedule import MOST_TOGETHER, Schedule
 from engagelab_mock.explore.schedules import LifecycleChoice
 from engagelab_mock.explore.serial import place_of
-from engagelab_mock.explore.together import check_no_order
+from engagelab_mock.explore.together import check_in_process, check_no_order
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
+    from engagelab_mock.delivery.probe import Probe
     from engagelab_mock.explore.options import ExploreOptions
 
 #: The most rounds of each pair.
@@ -89,3 +90,15 @@ def race_plan(
         rounds=rounds,
         limit=options.get("limit"),
     )
+
+
+def check_racing(receiver: Receiver, probe: Probe, *, in_process: bool) -> None:
+    """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
+    if in_process:
+        check_in_process(receiver)
+    if probe.observe is None:
+        raise UsageError(
+            "races and crashes are judged by the app's state, and this receiver has no observe",
+            where="explore",
+            hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engagelab_mock.delivery.page import block, page, prose, table, text, tiles
+from engagelab_mock.delivery.page import block, page, prose, table, text, tiles, wide
 from engagelab_mock.explore.exploration import (
     Exploration,
     Failure,
@@ -46,7 +46,7 @@ def exploration_parts(exploration: Exploration, *, receiver: str = "", level: in
     yield from (f'<p class="warn">{text(note)}</p>' for note in _notes(exploration))
     yield f"<h{level + 1}>The states</h{level + 1}>"
     if exploration.observed:
-        yield f'<div class="wide" tabindex="0">{exploration.graph("svg")}</div>'
+        yield wide(exploration.graph("svg"), "The states")
     else:
         yield "<p>This receiver has no <code>observe</code>: only its answers were judged, and no state was seen.</p>"
     full, others = _chosen(exploration)

@@ -78,12 +78,12 @@ class ServerApp:
         request = Request(environ, populate_request=False)
         response = self._answer(request)
         response.headers["Cache-Control"] = "no-store"
-        # The console's requests after each change would hide those of the app.
-        if log.isEnabledFor(logging.DEBUG if request.headers.get(FOR_CONSOLE) else logging.INFO):
+        if log.isEnabledFor(logging.DEBUG if self._is_of_console(request) else logging.INFO):
             what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
             elapsed = (stopwatch() - started) * 1000
             # The command line formats the request and its answer in its own way.
-            log.info("%s %d %.1f ms", what, response.status_code, elapsed, extra={"exchange": (request, response)})
+            more = {"exchange": (request, response, elapsed)}
+            log.info("%s %d %.1f ms", what, response.status_code, elapsed, extra=more)
         return response(environ, start_response)
 
     def close(self) -> None:
@@ -107,6 +107,11 @@ class ServerApp:
         with self._closing:
             if end in self._endings:
                 self._endings.remove(end)
+
+    def _is_of_console(self, request: Request) -> bool:
+        """Tell whether the console reads something: these requests, after each change, would hide those of the app."""
+        page = self._console and (request.path == "/" or request.path.startswith(CONSOLE))
+        return request.method == "GET" and (page or FOR_CONSOLE in request.headers)
 
     def _answer(self, request: Request) -> Response:
         try:
