@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.app_clock import AppClock
-from engagelab_mock.delivery.io import ASYNC, Io
+from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.probe import check_probe, needs_async
+from engagelab_mock.delivery.probe import check_probe
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.errors import EngageLabMockError, HiddenState, UsageError
 from engagelab_mock.eventloop import stopwatch
@@ -34,6 +33,7 @@ from engagelab_mock.explore.invariants import (
     recognises,
     unrecognised,
 )
+from engagelab_mock.explore.judging import found_by
 from engagelab_mock.explore.lifecycle import lifecycle_with
 from engagelab_mock.explore.merge import CannotMerge, Search
 from engagelab_mock.explore.options import (
@@ -343,36 +343,17 @@ class _Explorer:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
                     return given_up(record, in_threads=raced and not self._rounds)
         for invariant in [each for each in self._invariants if not (raced and each is self._default)]:
-            found = await self._found(io, played, invariant)
+            found = await found_by(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
                 # If two playings in order differ in the same way, the schedule is not the cause.
                 played.baseline = await self._baselines.with_more(io, played)
                 known = (played, played.baseline.played, played.baseline.whole or played)
                 if not any(recognises(invariant, each) for each in known):
                     await self._check_recognised(io, [invariant])
-                found = await self._found(io, played, invariant)
+                found = await found_by(io, played, invariant)
             if found is not None and (only is None or found.invariant == only):
                 return found
         return None
-
-    async def _found(self, io: Io, played: Played, invariant: Invariant) -> Violation | None:
-        __tracebackhide__ = True
-        try:
-            found = invariant(played)
-            if found is not None and found is not True and inspect.isawaitable(found):
-                if io is not ASYNC:
-                    getattr(found, "close", lambda: None)()
-                    raise needs_async(_name(invariant))
-                found = await found
-        except AssertionError as error:
-            found = str(error) or "an assertion failed"
-        if found is None or found is True:
-            return None
-        if isinstance(found, Violation):
-            return found
-        what = "it does not hold" if found is False else str(found)
-        last = played.records[-1] if played.records else None
-        return Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
 
     async def _fail(self, io: Io, exploration: Exploration, played: Played, violation: Violation) -> None:
         """Enter a failure. The first of each invariant is reduced to the smallest schedule that fails by it."""
@@ -409,7 +390,3 @@ class _Explorer:
             failed=failed,
         )
         exploration.failures.append(failure)
-
-
-def _name(invariant: Invariant) -> str:
-    return str(getattr(invariant, "__name__", type(invariant).__name__))

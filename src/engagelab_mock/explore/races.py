@@ -353,12 +353,8 @@ def interleavings(played: Played) -> list[str]:
     steps = [step for step in played.schedule.steps if step.beside or step.crash]
     lines: list[str] = []
     for step, trace in zip(steps, played.traces, strict=False):
-        shown = (
-            "requests, as they were sent and answered"
-            if trace.requests
-            else "handlers, from switch point to switch point"
-        )
-        lines += [f"the steps of the {shown}:"]
+        handlers, sent = "handlers, from switch point to switch point", "requests, as they were sent and answered"
+        lines += [f"the steps of the {sent if trace.requests else handlers}:"]
         lines += [*columns(trace, step.callbacks, played.messages).splitlines()]
         lines += [f"the crash was {WEAK}"] if trace.weak else []
         lines += [""]
