@@ -10,12 +10,14 @@ import click
 import msgspec
 
 from benchmarks import (
+    console,
     explore,
     fixture,
     generation,
     http_delivery,
     inprocess,
     memory,
+    races,
     retries,
     server,
     session,
@@ -40,9 +42,11 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "S2": server.endurance,
     "S3": server.stopping,
     "S4": server.starting,
+    "C1": console.measure,
     "T1": retries.measure,
     "E1": explore.measure,
     "E2": explore.merged,
+    "E3": races.measure,
     "E4": explore.split,
 }
 

@@ -134,11 +134,11 @@ def _measured(effort: Effort, where: str, database: str) -> Row:
     shop = FlaskShop(database=database)
     limit = 2 * effort.calls
     calls: list[Call] = []
-    recorded = _explore(_recording(shop.app, calls), _noted(shop.observe, calls), _noted(shop.reset, calls), limit)
+    recorded = _explore(recording(shop.app, calls), noted(shop.observe, calls), noted(shop.reset, calls), limit)
     taken = interleaved(
         _once(effort),
         {
-            "bare": lambda: _make(calls),
+            "bare": lambda: make(calls),
             "explore": lambda: _explore(shop.app, shop.observe, shop.reset, limit),
         },
     )
@@ -168,19 +168,20 @@ def _explore(
         return engagelab.explore(plan, invariants=invariants, reset=reset, merge=merge)
 
 
-def _recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:
+def recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:
     """Return the app, wrapped so that `calls` gets a copy of each call."""
 
-    def recording(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def recorded_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].getvalue()
         again = {**environ}
         calls.append(lambda: _call(app, again, body))
         return app(environ, start_response)
 
-    return recording
+    return recorded_app
 
 
-def _make(calls: list[Call]) -> None:
+def make(calls: list[Call]) -> None:
+    """Make the calls of a recorded exploration."""
     for call in calls:
         call()
 
@@ -191,14 +192,14 @@ def _call(app: WSGIApplication, environ: WSGIEnvironment, body: bytes) -> None:
     answer.close()
 
 
-def _noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any]:
+def noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any]:
     """Return the function, wrapped so that `calls` gets a copy of each call."""
 
-    def noted(*arguments: Any) -> Any:
+    def noted_call(*arguments: Any) -> Any:
         calls.append(lambda: function(*arguments))
         return function(*arguments)
 
-    return noted
+    return noted_call
 
 
 def _once(effort: Effort) -> Effort:

@@ -186,6 +186,8 @@ class _Crashing:
         watch: _Watch
         # The loop in which another thread runs the app's lifespan is not in this process.
         vars(self._inner).update({"_hosted": None} if self.name == "asgi" else {})
+        # An object that is collected would end the session of the other process.
+        self._kept = [*_without_connections()]
         with contextlib.suppress(BaseException), _answers(self._inner) as answered:
 
             def die() -> None:
@@ -276,6 +278,8 @@ async def deliver_crashing(
     """Make a delivery's next attempt, in a handler that dies at a switch point, and return its actions until then."""
     receiver = delivery.receiver
     check_in_process(receiver, where="crashes")
+    # In a transaction of the test, only this process sees the state.
+    fork = fork and not any(connection.in_atomic_block for connection in _django_connections())
     transport = _Crashing(receiver.transport, points, at, fork=fork)
     delivery.receiver = reached_by(receiver, transport)
     try:
@@ -292,6 +296,20 @@ async def deliver_crashing(
         Moment(0, number, name, text, where, (0,)) for number, (name, text, where) in enumerate(report.calls, 1)
     )
     return Trace(moments, 1, crashed=report.died, weak=report.died and not fork)
+
+
+def _django_connections() -> list[Any]:
+    """Return the connections of Django that this thread has opened."""
+    django = sys.modules.get("django.db")
+    return django.connections.all(initialized_only=True) if django is not None else []
+
+
+def _without_connections() -> Iterator[Any]:
+    """Yield the connections of Django to servers, and forget them: a session belongs to the process that began it."""
+    for connection in _django_connections():
+        if connection.vendor != "sqlite":
+            del sys.modules["django.db"].connections[connection.alias]
+            yield connection
 
 
 def can_fork() -> bool:

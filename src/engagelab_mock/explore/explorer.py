@@ -239,7 +239,7 @@ class _Explorer:
             exploration.deliveries += self._sent - sent
             exploration.states = len(self._states)
             progress.step(exploration)
-            if violation is not None:
+            if violation is not None and not (search is not None and search.was_played(schedule)):
                 await self._fail(io, exploration, played, violation)
                 if self._check:
                     exploration.stopped = "failure"

@@ -155,13 +155,17 @@ class Search:
                 continue
             taken = (*steps, step)
             if self._is_new(node.edges.get(step), ranks):
-                yield _schedule(lifecycles, _completed(following, taken))
+                schedule = _schedule(lifecycles, _completed(following, taken))
+                # For a lower rank, it may have been played because of another of its steps.
+                if step not in node.edges or not self.was_played(schedule):
+                    yield schedule
             edge = node.edges[step]
             target, ranks = edge.target, self._after(edge, ranks)
             rest = following(target.delivered)
             if not rest:
-                if self._is_new(target.edges.get(None), ranks):
-                    yield _schedule(lifecycles, taken)
+                schedule = _schedule(lifecycles, taken)
+                if self._is_new(target.edges.get(None), ranks) and not self.was_played(schedule):
+                    yield schedule
                 self.represented += 1
             elif (mark, ranks) in target.counts:
                 self.represented += target.counts[mark, ranks]
@@ -182,6 +186,10 @@ class Search:
                 if self._following is not None and self._is_new(node.edges.get(step), ranks):
                     lifecycles, following = self._following
                     yield _schedule(lifecycles, _completed(following, (*self._steps[:depth], step)))
+
+    def was_played(self, schedule: Schedule) -> bool:
+        """Tell whether this schedule was played and judged; it is played again if the graph is made again."""
+        return (names_of(schedule.lifecycles), tuple(expand(schedule))) in self._played
 
     def _is_new(self, edge: _Edge | None, ranks: _Ranks) -> bool:
         """Tell whether an edge must be played: it is not known, or leads to a state of a lower rank."""
@@ -219,7 +227,7 @@ class Search:
             self.merging.audited += 1
 
     def _some_of(self, schedules: Iterable[Schedule]) -> list[Schedule]:
-        left = [each for each in schedules if (names_of(each.lifecycles), tuple(expand(each))) not in self._played]
+        left = [each for each in schedules if not self.was_played(each)]
         return self._random.sample(left, min(self._audit, len(left)))
 
     def _sample(self) -> Iterator[Schedule]:
