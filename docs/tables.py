@@ -37,7 +37,7 @@ from engagelab_mock.checks.catalogue import STACK_LIMITS
 from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group
 from engagelab_mock.cli.output import ExitCode
-from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
+from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS, Setting
 from engagelab_mock.protocol.event_table import EVENTS, Field, Made
 from engagelab_mock.starters import STARTERS, Starter
 
@@ -465,7 +465,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults-exchange": partial(faults, "exchange"),
     "exit-codes": exit_codes,
     "settings": partial(settings, "tool.engagelab-mock", SETTINGS),
-    "check-settings": partial(settings, "tool.engagelab-mock.check", CHECK_SETTINGS),
+    "check-settings": partial(settings, "tool.engagelab-mock.check", COMMAND_SETTINGS["check"]),
+    "explore-settings": partial(settings, "tool.engagelab-mock.explore", COMMAND_SETTINGS["explore"]),
     "severities": severities,
     "checks": check_index,
     "in-process-same": in_process_same,
@@ -541,7 +542,7 @@ def _key(name: str) -> str:
 
 def _usage(option: click.Option) -> str:
     if option.is_flag:
-        return option.opts[0]
+        return " / ".join([*option.opts[:1], *option.secondary_opts])
     choices = option.type.choices if isinstance(option.type, click.Choice) else ()
     return f"{option.opts[0]} {option.metavar or '|'.join(choices) or option.opts[0].removeprefix('--').upper()}"
 

@@ -24,6 +24,7 @@ from engagelab_mock import (
     DIALECTS,
     ERROR_CODES,
     EngageLab,
+    Exploration,
     Outcome,
     Reason,
     Receiver,
@@ -33,9 +34,10 @@ from engagelab_mock import (
 )
 from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group, main
+from engagelab_mock.cli.explore_report import ExploreProgress
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.cli.send import SendOptions, source_of
-from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
+from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.docs.pages import comparable, files, folder, run_pytest
@@ -284,7 +286,8 @@ def test_every_command_option_and_setting_is_in_the_reference() -> None:
         options = [option for parameter in parameters for option in parameter.opts if option.startswith("--")]
         assert [option for option in options if f"`{option}" not in section(text, name)] == []
     assert missing([known.environment for known in SETTINGS.values()], text) == []
-    assert missing([name.replace("_", "-") for name in [*SETTINGS, *CHECK_SETTINGS]], section(text, "Settings")) == []
+    names = [*SETTINGS, *(name for own in COMMAND_SETTINGS.values() for name in own)]
+    assert missing([name.replace("_", "-") for name in names], section(text, "Settings")) == []
     assert missing(["NO_COLOR", "FORCE_COLOR", *Reason], text) == []
 
 
@@ -361,8 +364,12 @@ def test_the_reference_has_the_fields_of_every_json_object(capsys: pytest.Captur
     signer = ["--username", "acme", "--secret", "s3cret"]
     with LoopbackServer(Recorder(username="acme", secret="s3cret")) as server:
         main(["check", server.url, *signer, "--only", "A0*", "--format", "json"])
-    for line in capsys.readouterr().out.splitlines():
-        check_fields("check", json.loads(line))
+        for line in capsys.readouterr().out.splitlines():
+            check_fields("check", json.loads(line))
+        main(["explore", server.url, "--scenario", "plan-sent", "--format", "json"])
+        for line in capsys.readouterr().out.splitlines():
+            check_fields("explore", json.loads(line))
+    check_fields("explore", ExploreProgress(Exploration(total=1)).record())
     for arguments in (
         ["demo"],
         ["send", "sent_failed", "--url", "http://127.0.0.1:1/", "--validate"],

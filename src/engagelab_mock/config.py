@@ -92,12 +92,25 @@ _CHECK_KINDS = {
     "a list of strings": "only skip terminal language",
     _REASONS: "suppress effect",
 }
+_EXPLORE_KINDS = {
+    "a string": "observe observe_command prepare prepare_command reset reset_command",
+    "a number": "wait wait_idle time_budget",
+    "an integer": "duplicates audit limit concurrent rounds",
+    "true or false": "orderings batchings merge",
+    "a list of strings": "scenario faults invariant terminal",
+    _REASONS: "effect",
+}
 
-#: The settings of `engagelab-mock check`, which are in the table `[tool.engagelab-mock.check]`.
-CHECK_SETTINGS: Mapping[str, Setting] = {
-    name: Setting(kind, f"ENGAGELAB_MOCK_CHECK_{name.upper()}")
-    for kind, names in _CHECK_KINDS.items()
-    for name in names.split()
+
+def _settings_of(command: str, kinds: Mapping[str, str]) -> Mapping[str, Setting]:
+    prefix = f"ENGAGELAB_MOCK_{command.upper()}"
+    return {name: Setting(kind, f"{prefix}_{name.upper()}") for kind, names in kinds.items() for name in names.split()}
+
+
+#: The settings of single commands, each in its table, such as `[tool.engagelab-mock.check]`.
+COMMAND_SETTINGS: Mapping[str, Mapping[str, Setting]] = {
+    "check": _settings_of("check", _CHECK_KINDS),
+    "explore": _settings_of("explore", _EXPLORE_KINDS),
 }
 
 
@@ -113,14 +126,14 @@ def project_settings(start: Path | None = None) -> dict[str, object]:
     return {} if path is None else read_settings(path)
 
 
-def check_settings(start: Path | None = None) -> dict[str, object]:
-    """Return the settings in `[tool.engagelab-mock.check]` of the nearest pyproject.toml.
+def command_settings(command: str, start: Path | None = None) -> dict[str, object]:
+    """Return the settings in the table of one command of the nearest pyproject.toml.
 
-    >>> check_settings(Path("/"))
+    >>> command_settings("check", Path("/"))
     {}
     """
     path = _nearest(start)
-    return {} if path is None else read_check_settings(path)
+    return {} if path is None else read_command_settings(command, path)
 
 
 def _nearest(start: Path | None) -> Path | None:
@@ -131,13 +144,13 @@ def _nearest(start: Path | None) -> Path | None:
 def read_settings(path: Path) -> dict[str, object]:
     """Return the settings in one pyproject.toml, checked, by the names in `SETTINGS`."""
     document = _document(path)
-    return _settings(_without_check(_table(document, path, TABLE)), path, where=f"{path}: [{TABLE}]")
+    return _settings(_without_commands(_table(document, path, TABLE)), path, where=f"{path}: [{TABLE}]")
 
 
-def read_check_settings(path: Path) -> dict[str, object]:
-    """Return the settings of `check` in one pyproject.toml, by the names in `CHECK_SETTINGS`."""
-    table = f"{TABLE}.check"
-    return _known(_table(_document(path), path, table), CHECK_SETTINGS, path, where=f"{path}: [{table}]")
+def read_command_settings(command: str, path: Path) -> dict[str, object]:
+    """Return the settings of a command in one pyproject.toml, by the names in `COMMAND_SETTINGS`."""
+    table = f"{TABLE}.{command}"
+    return _known(_table(_document(path), path, table), COMMAND_SETTINGS[command], path, where=f"{path}: [{table}]")
 
 
 def read_file(path: Path) -> dict[str, object]:
@@ -145,12 +158,12 @@ def read_file(path: Path) -> dict[str, object]:
     document = _document(path)
     if "tool" in document:
         return read_settings(path)
-    return _settings(_without_check(document), path, where=str(path))
+    return _settings(_without_commands(document), path, where=str(path))
 
 
-def _without_check(table: Mapping[str, object]) -> dict[str, object]:
-    """Return a table without its key `check`."""
-    return {key: value for key, value in table.items() if key != "check"}
+def _without_commands(table: Mapping[str, object]) -> dict[str, object]:
+    """Return a table without the tables of single commands."""
+    return {key: value for key, value in table.items() if key not in COMMAND_SETTINGS}
 
 
 def _settings(table: Mapping[str, object], path: Path, *, where: str) -> dict[str, object]:

@@ -337,9 +337,96 @@ BAD = [
         ["listen", "--port", "65536"], "UsageError", "65536", "see 'engagelab-mock listen --help'", id="no such port"
     ),
 ]
+#: The same for `explore`: what is wrong before anything is sent.
+EXPLORE = [
+    pytest.param(
+        ["explore", *URL, *["--scenario", "verfied"]],
+        "UnknownName",
+        "--scenario: unknown scenario 'verfied'",
+        "did you mean 'verified'?",
+        id="explore --scenario verfied",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--invariant", "convergs"]],
+        "UnknownName",
+        "--invariant: unknown invariant 'convergs'",
+        "did you mean 'converges'?",
+        id="explore --invariant convergs",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--invariant", "exactly_once"]],
+        "UsageError",
+        "--invariant: exactly_once needs the name of an effect",
+        "exactly_once=credits",
+        id="explore --invariant exactly_once",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--effect", "credits"]],
+        "UsageError",
+        "--effect: 'credits' is not NAME=STATUSES",
+        "credits=verified",
+        id="explore --effect credits",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--prepare", "http://127.0.0.1/{id}"]],
+        "UnknownName",
+        "--prepare: unknown part in braces 'id'",
+        "message_id",
+        id="explore --prepare http://127.0.0.1/{id}",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--prepare", "htp://127.0.0.1/"]],
+        "InvalidSettings",
+        "--prepare: ",
+        "did you mean 'http'?",
+        id="explore --prepare htp://127.0.0.1/",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--reset", "http://a/", "--reset-command", "true"]],
+        "UsageError",
+        "--reset and --reset-command do the same",
+        "give one of them",
+        id="explore --reset http://a/",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--reset-command", "'true"]],
+        "UsageError",
+        '--reset-command: "\'true" is not a command line',
+        "",
+        id="explore --reset-command 'true",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--observe", "http://127.0.0.1/state"]],
+        "UsageError",
+        "has no place for the message's id",
+        "{message_id}",
+        id="explore --observe http://127.0.0.1/state",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--concurrent", "2", "--duplicates", "2"]],
+        "UsageError",
+        "--duplicates makes schedules one delivery at a time",
+        "explore twice",
+        id="explore --concurrent 2",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--report", "pdf=out.pdf"]],
+        "UnknownName",
+        "--report: unknown kind of report 'pdf'",
+        "junit",
+        id="explore --report pdf=out.pdf",
+    ),
+    pytest.param(
+        ["explore", *URL, *["--retry", "vendr"]],
+        "UsageError",
+        "--retry: 'vendr' is not a policy",
+        "did you mean 'vendor'?",
+        id="explore --retry vendr",
+    ),
+]
 
 
-@pytest.mark.parametrize(("arguments", "error", "message", "hint"), BAD)
+@pytest.mark.parametrize(("arguments", "error", "message", "hint"), [*BAD, *EXPLORE])
 def test_an_error_comes_with_a_hint(
     command: Command, arguments: list[str], error: str, message: str, hint: str
 ) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "sign": "sign --username acme --secret s3cret",
     "send": "send verified --url {url}",
     "check": "check {url} --only A01",
+    "explore": "explore {url} --scenario plan-sent --duplicates 0",
     "listen": "listen",
     "serve": "serve --port 0",
     "record": "record --forward {url} --out day.jsonl",

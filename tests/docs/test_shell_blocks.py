@@ -20,7 +20,7 @@ from tests.docs.pages import PAGES, blocks, environment, folder
 from tests.runtimes import RUNTIMES, skip_without_runtime
 
 #: The commands that run until Ctrl-C: each is alone in its block.
-SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh")
+SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh|node shop\.mjs")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
 #: The packages are there already.
@@ -32,6 +32,7 @@ HOWTOS = [
     "check",
     "ci",
     "console",
+    "explore-any-language",
     "failures",
     "load",
     "races",
@@ -49,6 +50,8 @@ FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "
 def test_the_commands_of_a_page_run(page: str) -> None:
     if (name := Path(page).name) in RUNTIMES:
         skip_without_runtime(name)
+    if "node " in "".join(blocks(page, "sh")) and not shutil.which("node"):
+        pytest.skip("Node is not installed")
     with ExitStack() as stack:
         directory = stack.enter_context(folder(page, *FILES_OF.get(page, [])))
         terminal = Terminal(directory, free_ports(page))
@@ -73,7 +76,10 @@ def free_ports(page: str) -> dict[str, str]:
 
     They are below those that systems give to outgoing connections, so that they stay free.
     """
-    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |PORT=)(\d{4,5})\b", PAGES[page])}
+    named = {
+        DEFAULT_PORT,
+        *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |PORT=|shop\.mjs )(\d{4,5})\b", PAGES[page]),
+    }
     candidates = itertools.count(20_000 + os.getpid() % 10_000)
     return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
 
@@ -121,7 +127,7 @@ class Terminal:
             self._stop(port)
 
     def _serve(self, command: str) -> None:
-        named = re.search(r"(?:--port |receiver\.py |PORT=)(\d+)", command)
+        named = re.search(r"(?:--port |receiver\.py |PORT=|shop\.mjs )(\d+)", command)
         port = named[1] if named else DEFAULT_PORT
         if port in self._servers:
             self._stop(port)

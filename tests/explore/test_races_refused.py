@@ -74,15 +74,6 @@ def test_a_receiver_without_observe_is_refused(store: Store) -> None:
     refused(receiver, UsageError, "this receiver has no observe")
 
 
-def test_a_receiver_behind_http_is_refused(store: Store) -> None:
-    app = Flask("elsewhere")
-    with LoopbackServer(app) as server:
-        receiver = Receiver.http(server.url, observe=store.observe)
-        refused(receiver, UsageError, "the handlers run in another process")
-        with EngageLab(receiver) as engagelab, pytest.raises(UsageError, match="the handlers run in another process"):
-            engagelab.play("eg1:plan|plan")
-
-
 def test_a_connection_of_another_thread_is_named(store: Store) -> None:
     with store.opened() as db:
         receiver = flask_receiver(store, lambda _, message_id, status: racing.correct(db, message_id, status))
@@ -126,4 +117,4 @@ def test_an_error_of_observe_without_a_race_ends_the_run(store: Store) -> None:
 def test_the_command_line_refuses_the_token_of_a_race(capsys: pytest.CaptureFixture[str]) -> None:
     with LoopbackServer(Flask("elsewhere")) as server:
         assert main(["send", "--replay", "eg1:sent|sent@a2b", "--url", server.url]) == 2
-    assert "the handlers run in another process" in capsys.readouterr().err
+    assert "the order 'a2b' cannot be followed" in capsys.readouterr().err

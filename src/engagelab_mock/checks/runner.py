@@ -35,6 +35,7 @@ from engagelab_mock.eventloop import from_thread, in_loop, stopwatch, to_thread
 from engagelab_mock.explore.state import COUNT, dotted
 from engagelab_mock.explore.state import EACH as EACH_ENTRY
 from engagelab_mock.protocol.events import Dialect
+from engagelab_mock.service.addresses import why_unreachable
 from engagelab_mock.service.engine import Engine
 
 #: These errors end a run.
@@ -46,8 +47,6 @@ _TROUBLING = frozenset(
         *(Outcome.REFUSED, Outcome.CONNECT_TIMEOUT, Outcome.UNREACHABLE),
     }
 )
-#: The time between attempts to reach a receiver that is starting, in seconds.
-_POLL = 0.05
 
 
 class Runner:
@@ -96,15 +95,7 @@ class Runner:
 
     def unreachable(self, wait: float = 0.0) -> str:
         """Return why no request reaches the receiver, after waiting up to `wait` seconds; empty if one reaches it."""
-        end = stopwatch() + check_delay(wait, where="wait")
-        while True:
-            attempt = self.context.reach()
-            # Waiting does not repair a bad certificate, and E09 checks it.
-            if not attempt.outcome.unreachable or attempt.outcome is Outcome.TLS_FAILURE:
-                return ""
-            if stopwatch() >= end:
-                return attempt.error
-            time.sleep(_POLL)
+        return why_unreachable(self.context.reach, wait)
 
     def run(self, checks: Iterable[Check] | None = None) -> Report:
         """Run every selected check, in the order of the catalogue, and return the report.

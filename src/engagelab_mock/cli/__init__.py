@@ -18,6 +18,7 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.explore import explore
 from engagelab_mock.cli.init import init
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.load import load
@@ -30,7 +31,7 @@ from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
 from engagelab_mock.cli.tape import tape
-from engagelab_mock.config import SETTINGS, check_settings, project_settings
+from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS, command_settings, project_settings
 from engagelab_mock.errors import EngageLabMockError, UsageError
 
 # Help texts are not docstrings, which `python -OO` removes.
@@ -107,12 +108,13 @@ def group(context: click.Context) -> None:
     """Read the settings of pyproject.toml for all commands."""
     settings = project_settings()
     context.default_map = {name: _defaults(command, settings) for name, command in group.commands.items()}
-    own = check_settings()
-    for name in ("suppress", "effect"):
-        table = own.get(name)
-        if isinstance(table, dict):
-            own[name] = [f"{key}={value}" for key, value in table.items()]
-    context.default_map["check"] |= own
+    for command in COMMAND_SETTINGS:
+        own = command_settings(command)
+        for name in ("suppress", "effect"):
+            table = own.get(name)
+            if isinstance(table, dict):
+                own[name] = [f"{key}={value}" for key, value in table.items()]
+        context.default_map[command] |= own
 
 
 def _defaults(command: click.Command, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +130,7 @@ _COMMANDS = (
     serve,
     ready,
     check,
+    explore,
     load,
     listen,
     record,

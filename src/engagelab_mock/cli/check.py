@@ -16,16 +16,19 @@ from engagelab_mock.cli.observing import NoSuchState, account_observer, observer
 from engagelab_mock.cli.options import (
     Decorated,
     above_zero,
+    again_lines,
+    effects,
     from_zero,
     output_options,
+    receiver_at,
     receiver_options,
     setting,
-    tls_verify,
+    split,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
+from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.cli.restarting import restarter
-from engagelab_mock.config import CHECK_SETTINGS
-from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.config import COMMAND_SETTINGS
 from engagelab_mock.errors import (
     EngageLabMockError,
     NothingObserved,
@@ -77,7 +80,7 @@ class CheckOptions:
 
 
 def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    return setting(name, settings=CHECK_SETTINGS, **attributes)
+    return setting(name, settings=COMMAND_SETTINGS["check"], **attributes)
 
 
 _HELP = """Run the checks against a receiver, and report what fails.
@@ -172,13 +175,13 @@ def check(**given: Any) -> int:
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
     from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import CheckFinished, CheckSummary, again_lines, report_file, write_reports
+    from engagelab_mock.cli.check_report import KEPT, REPORTS, CheckFinished, CheckSummary, write_reports
 
     options = CheckOptions(**given)
     output = Output(options.format)
-    files = [report_file(each) for each in options.report]
-    receiver = receiver_of(options)
-    again = again_lines(click.get_current_context())
+    files = [report_file(each, REPORTS) for each in options.report]
+    receiver = receiver_at("check", options)
+    again = again_lines(click.get_current_context(), KEPT)
     columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
     progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
 
@@ -208,13 +211,13 @@ def check(**given: Any) -> int:
             "observe": observer(options.observe, options.observe_command),
             "observe_account": account_observer(options.observe_account),
             "effects": effects(options.effect) or None,
-            "terminal": _split(options.terminal) or None,
+            "terminal": split(options.terminal) or None,
             "restart": restarter(options.restart_command),
         },
         patience=options.patience,
         selection=Selection(
-            only=_split(options.only),
-            skip=_split(options.skip),
+            only=split(options.only),
+            skip=split(options.skip),
             severity=options.severity,
             depth=options.depth,
             suppress=suppressed(options.suppress),
@@ -251,25 +254,6 @@ def check(**given: Any) -> int:
     return ExitCode.USAGE if found.doubt else ExitCode.OK
 
 
-def receiver_of(options: CheckOptions) -> Receiver:
-    """Return the receiver, or raise `UsageError` if its address is missing."""
-    url = options.address or options.url
-    if not url:
-        raise UsageError(
-            "the address of the receiver to check is missing",
-            where="URL",
-            hint="engagelab-mock check http://127.0.0.1:5000/engagelab --username acme --secret s3cret",
-        )
-    return Receiver.http(
-        url,
-        username=options.username,
-        secret=options.secret,
-        authorization=options.authorization,
-        limit=options.timeout,
-        tls_verify=tls_verify(options.insecure, options.ca),
-    )
-
-
 def suppressed(given: tuple[str, ...]) -> dict[str, str]:
     """Return the reasons of the --suppress options, by id.
 
@@ -281,22 +265,3 @@ def suppressed(given: tuple[str, ...]) -> dict[str, str]:
         if not equals or not reason.strip():
             raise UsageError(f"{id!r} comes without a reason", where="--suppress", hint=f'--suppress "{id}=why"')
     return {id.strip(): reason.strip() for id, _, reason in pairs}
-
-
-def effects(given: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return the statuses of the --effect options, by the name of the effect.
-
-    >>> effects(("credits=verified", "refunds=sent_failed,target_invalid"))
-    {'credits': ['verified'], 'refunds': ['sent_failed', 'target_invalid']}
-    """
-    found: dict[str, list[str]] = {}
-    for each in given:
-        name, equals, statuses = each.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"{each!r} is not NAME=STATUSES", where="--effect", hint="--effect credits=verified")
-        found.setdefault(name.strip(), []).extend(_split((statuses,)))
-    return found
-
-
-def _split(given: tuple[str, ...]) -> list[str]:
-    return [part.strip() for each in given for part in each.split(",") if part.strip()]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import click
-from click.core import ParameterSource
 from rich.text import Text
 
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
@@ -19,10 +15,9 @@ from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
 from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
+from engagelab_mock.cli.report_files import Files, write_files
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.render import counted, printable
-from engagelab_mock.errors import UnknownName, UsageError
-from engagelab_mock.protocol.settings import credentials_export
 
 _STYLES = {Severity.BLOCKER: "bold red", Severity.MAJOR: "red", Severity.MINOR: "yellow", Severity.INFO: "cyan"}
 #: How wide a label is, with the blanks behind it.
@@ -76,9 +71,10 @@ class CheckSummary:
             text.more(self.again)
 
 
-_REPORTS = ("junit", "html", "sarif")
+#: The kinds of reports.
+REPORTS = ("junit", "html", "sarif")
 #: The options of the command line that a check needs when it is run again. Secrets are exported.
-_KEPT = (
+KEPT = (
     "url",
     "username",
     "timeout",
@@ -94,21 +90,6 @@ _KEPT = (
     "patience",
     "language",
 )
-
-
-def again_lines(context: click.Context) -> list[str]:
-    """Return the lines that run the checks again as the command was called; the last one is the command."""
-    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    values = context.params
-    words = ["engagelab-mock", "check", *([values["address"]] if values["address"] else [])]
-    for name in _KEPT:
-        if name in typed and not (name == "username" and "secret" in typed):
-            option, value = f"--{name.replace('_', '-')}", values[name]
-            given = value if isinstance(value, tuple) else (value,)
-            words += [option] if value is True else [word for each in given for word in (option, str(each))]
-    username = values["username"] if "secret" in typed else ""
-    export = credentials_export(username, authorization="authorization" in typed)
-    return [*([export] if export else []), shlex.join(words)]
 
 
 class _ReportText:
@@ -286,34 +267,13 @@ def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:
     return [(" ".join(ids), reason) for reason, ids in reasons.items()]
 
 
-def report_file(given: str) -> tuple[str, Path]:
-    """Return the kind and the file of a --report option.
-
-    >>> report_file("junit=out.xml")[0]
-    'junit'
-    """
-    kind, equals, name = given.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{given!r} is not KIND=FILE", where="--report", hint="such as --report html=check.html")
-    if kind not in _REPORTS:
-        raise UnknownName("kind of report", kind, _REPORTS, where="--report")
-    path = Path(name)
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"directory not found: {str(path.absolute().parent)!r}", where="--report")
-    return kind, path
-
-
-def write_reports(report: Report, files: list[tuple[str, Path]], *, fail_on: str) -> None:
+def write_reports(report: Report, files: Files, *, fail_on: str) -> None:
     """Write a report to files, each of its kind, or raise `UsageError` if that fails."""
     from engagelab_mock.checks.reports_html import html
 
-    text = {
+    texts = {
         "junit": lambda: junit(report),
         "sarif": lambda: sarif(report),
         "html": lambda: html(report, fail_on=fail_on),
     }
-    for kind, path in files:
-        try:
-            path.write_text(text[kind](), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None
+    write_files(files, texts)

@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import TextColumn
 
-from engagelab_mock.cli.check import effects
 from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import LoadCase, LoadResult, report_file, write_reports
 from engagelab_mock.cli.observing import observer
-from engagelab_mock.cli.options import above_zero, from_zero, output_options, receiver_options, seed_option, tls_verify
+from engagelab_mock.cli.options import (
+    above_zero,
+    effects,
+    from_zero,
+    output_options,
+    receiver_options,
+    seed_option,
+    tls_verify,
+)
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError

@@ -16,7 +16,7 @@ from engagelab_mock.cli.observing import observer
 from engagelab_mock.cli.options import receiver_options, setting, tls_verify
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.clock import VirtualClock, check_delay
-from engagelab_mock.config import CHECK_SETTINGS
+from engagelab_mock.config import COMMAND_SETTINGS
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
 from engagelab_mock.delivery.render import attempt_record
 from engagelab_mock.engagelab import EngageLab
@@ -45,7 +45,9 @@ serves EngageLab's REST API at a free port of this machine, and tells the agent 
 
 @click.command(help=_HELP, short_help="Give an agent the tools to write a receiver.")
 @receiver_options
-@setting("observe", settings=CHECK_SETTINGS, metavar="URL", help="Read the state of a message from this URL.")
+@setting(
+    "observe", settings=COMMAND_SETTINGS["check"], metavar="URL", help="Read the state of a message from this URL."
+)
 def mcp(
     url: str | None,
     username: str,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from engagelab_mock.clock import SystemClock, VirtualClock
 from engagelab_mock.config import SETTINGS, Setting
-from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
-from engagelab_mock.errors import EngageLabMockError, InvalidDelay, InvalidSettings, UnknownName, UsageError
+from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
+from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
+from engagelab_mock.errors import (
+    EngageLabMockError,
+    InvalidDelay,
+    InvalidSettings,
+    UnknownName,
+    UsageError,
+    did_you_mean,
+)
 from engagelab_mock.protocol.events import DEFAULT, DIALECTS
-from engagelab_mock.protocol.settings import CallbackSettings
+from engagelab_mock.protocol.settings import CallbackSettings, credentials_export
 
 
 def from_zero(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
@@ -56,10 +66,14 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
 
 def setting(
-    name: str, *, settings: Mapping[str, Setting] = SETTINGS, **attributes: Any
+    name: str, *, settings: Mapping[str, Setting] = SETTINGS, switch: bool = False, **attributes: Any
 ) -> Callable[[Decorated], Decorated]:
-    """Make the option of one setting, with its environment variable: `--custom-arg` for `custom_arg`."""
+    """Make the option of one setting, with its environment variable: `--custom-arg` for `custom_arg`.
+
+    A `switch` also has an option that turns it off, such as `--no-merge`.
+    """
     flag = f"--{name.replace('_', '-')}"
+    flag += f"/--no-{flag[2:]}" * switch
     return click.option(flag, name, envvar=settings[name].environment, show_envvar=True, **attributes)
 
 
@@ -232,3 +246,84 @@ def tls_verify(insecure: bool, ca: str | None) -> bool | str:
             hint="give one of the two; the other may come from the environment or from pyproject.toml",
         )
     return ca or not insecure
+
+
+def again_lines(context: click.Context, kept: Sequence[str]) -> list[str]:
+    """Return the lines that run a command again as it was called; the last one is the command.
+
+    `kept` are the options to keep. Secrets are exported, and not shown.
+    """
+    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    values = context.params
+    words = ["engagelab-mock", str(context.command.name), *([values["address"]] if values["address"] else [])]
+    for name in kept:
+        if name in typed and not (name == "username" and "secret" in typed):
+            option, value = f"--{name.replace('_', '-')}", values[name]
+            given = value if isinstance(value, tuple) else (value,)
+            words += [option] if value is True else [word for each in given for word in (option, str(each))]
+    username = values["username"] if "secret" in typed else ""
+    export = credentials_export(username, authorization="authorization" in typed)
+    return [*([export] if export else []), shlex.join(words)]
+
+
+def split(given: Iterable[str]) -> list[str]:
+    """Return the parts between commas of options that can be repeated.
+
+    >>> split(("plan, sent", "verified"))
+    ['plan', 'sent', 'verified']
+    """
+    return [part.strip() for each in given for part in each.split(",") if part.strip()]
+
+
+def effects(given: Iterable[str]) -> dict[str, list[str]]:
+    """Return the statuses of the --effect options, by the name of the effect.
+
+    >>> effects(("credits=verified", "refunds=sent_failed,target_invalid"))
+    {'credits': ['verified'], 'refunds': ['sent_failed', 'target_invalid']}
+    """
+    found: dict[str, list[str]] = {}
+    for each in given:
+        name, equals, statuses = each.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{each!r} is not NAME=STATUSES", where="--effect", hint="--effect credits=verified")
+        found.setdefault(name.strip(), []).extend(split((statuses,)))
+    return found
+
+
+def retry_policy(chosen: str) -> RetryPolicy:
+    """Return the policy that --retry names, or raise `UsageError`.
+
+    >>> retry_policy("none").waits, retry_policy("5,30").waits
+    ((), (5.0, 30.0))
+    """
+    if chosen == "vendor":
+        return RetryPolicy.vendor()
+    if chosen == "none":
+        return NO_RETRY
+    try:
+        with naming("--retry"):
+            return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
+    except EngageLabMockError:
+        raise
+    except ValueError:
+        hint = did_you_mean(chosen, ["vendor", "none"]) or "vendor, none, or waits in seconds such as 5,30"
+        raise UsageError(f"{chosen!r} is not a policy", where="--retry", hint=hint) from None
+
+
+def receiver_at(command: str, options: Any) -> Receiver:
+    """Return the receiver that a command's options describe, or raise `UsageError` if its address is missing."""
+    url = options.address or options.url
+    if not url:
+        raise UsageError(
+            f"the address of the receiver to {command} is missing",
+            where="URL",
+            hint=f"engagelab-mock {command} http://127.0.0.1:5000/engagelab --username acme --secret s3cret",
+        )
+    return Receiver.http(
+        url,
+        username=options.username,
+        secret=options.secret,
+        authorization=options.authorization,
+        limit=options.timeout,
+        tls_verify=tls_verify(options.insecure, options.ca),
+    )

@@ -236,9 +236,16 @@ class ProgressLine:
         )
         self._task = self._progress.add_task(text, total=total)
 
-    def update(self, *, text: str | None = None, completed: float | None = None, advance: float | None = None) -> None:
-        """Change the text, or how much is completed."""
-        self._progress.update(self._task, description=text, completed=completed, advance=advance)
+    def update(
+        self,
+        *,
+        text: str | None = None,
+        completed: float | None = None,
+        advance: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """Change the text, how much is completed, or how much there is."""
+        self._progress.update(self._task, description=text, completed=completed, advance=advance, total=total)
 
     @contextmanager
     def visible(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from engagelab_mock.cli.options import (
     credential_options,
     naming,
     output_options,
+    retry_policy,
     seed_option,
     setting,
     tls_verify,
@@ -31,10 +32,9 @@ from engagelab_mock.cli.render import Serving, signing
 from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.config import RECEIVERS, read_file
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
-from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import EngageLabMockError, UsageError, did_you_mean
+from engagelab_mock.errors import UsageError
 from engagelab_mock.protocol.settings import is_unicode
 
 if TYPE_CHECKING:
@@ -332,23 +332,3 @@ def receivers(options: ServeOptions, settings: Any) -> list[Receiver]:
         limit = given.pop("timeout", ACKNOWLEDGEMENT_LIMIT)
         found.append(Receiver.http(given.pop("url"), tls_verify=verify, limit=limit, **given))
     return found
-
-
-def retry_policy(chosen: str) -> RetryPolicy:
-    """Return the policy that --retry names, or raise `UsageError`.
-
-    >>> retry_policy("none").waits, retry_policy("5,30").waits
-    ((), (5.0, 30.0))
-    """
-    if chosen == "vendor":
-        return RetryPolicy.vendor()
-    if chosen == "none":
-        return NO_RETRY
-    try:
-        with naming("--retry"):
-            return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
-    except EngageLabMockError:
-        raise
-    except ValueError:
-        hint = did_you_mean(chosen, ["vendor", "none"]) or "vendor, none, or waits in seconds such as 5,30"
-        raise UsageError(f"{chosen!r} is not a policy", where="--retry", hint=hint) from None

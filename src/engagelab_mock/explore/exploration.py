@@ -65,6 +65,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     total: int = 0
     #: Whether it failed again when it was played a second time. If not, it depends on more than the schedule.
     repeatable: bool = True
+    #: How often it was played with real requests at the same time, and how often it failed; both are 0 otherwise.
+    rounds: int = 0
+    failed: int = 0
 
     @property
     def token(self) -> str:
@@ -268,15 +271,19 @@ _SHOWN = 100
 
 def schedule_failed(failure: Failure) -> ScheduleFailed:
     """Return the error that shows a failure: the invariant, a table of the attempts, and the token."""
-    violation = failure.violation
-    from engagelab_mock.explore.races import interleavings  # only races need it
-
-    table = [attempts_table(failure.played, violation.record), "", *interleavings(failure.played)]
-    detail = [*table, *origin(failure), *how_to_replay(failure)]
+    detail = [*failure_lines(failure), *how_to_replay(failure)]
     error = ScheduleFailed(what_failed(failure), failure=failure, detail="\n".join(detail))
-    blamed = violation.record
+    blamed = failure.violation.record
     error.__cause__ = blamed.attempt.exception if blamed is not None and not blamed.attempt.faults else None
     return error
+
+
+def failure_lines(failure: Failure) -> list[str]:
+    """Return the lines that show a failure: a table of the attempts, the steps of a race, and how it was found."""
+    from engagelab_mock.explore.races import interleavings  # only races need it
+
+    table = attempts_table(failure.played, failure.violation.record)
+    return [*table.splitlines(), "", *interleavings(failure.played), *origin(failure)]
 
 
 def how_to_replay(failure: Failure) -> list[str]:
@@ -377,6 +384,9 @@ def origin(failure: Failure) -> list[str]:
         lines.append(f"found by schedule {failure.number} of {failure.total}")
         if failure.found != failure.schedule:
             lines[0] += f", {failure.found.token}, and reduced"
+    if failure.rounds:
+        more = " more" * bool(failure.number)
+        lines.append(f"failed in {failure.failed} of {failure.rounds}{more} rounds of real requests at the same time")
     if not failure.repeatable:
         lines.append("played a second time, it did not fail: the result depends on more than the schedule")
     return lines

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.delivery.app_clock import AppClock
-from engagelab_mock.delivery.io import ASYNC, Io
+from engagelab_mock.delivery.io import Io
 from engagelab_mock.delivery.journal import Journal
-from engagelab_mock.delivery.probe import check_probe, needs_async
+from engagelab_mock.delivery.probe import check_probe
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.errors import EngageLabMockError, HiddenState, UsageError
 from engagelab_mock.eventloop import stopwatch
@@ -34,6 +33,7 @@ from engagelab_mock.explore.invariants import (
     recognises,
     unrecognised,
 )
+from engagelab_mock.explore.judging import found_by
 from engagelab_mock.explore.lifecycle import lifecycle_with
 from engagelab_mock.explore.merge import CannotMerge, Search
 from engagelab_mock.explore.options import (
@@ -46,9 +46,11 @@ from engagelab_mock.explore.options import (
     merges,
     plan_in_words,
 )
+from engagelab_mock.explore.parallel import count_failures
+from engagelab_mock.explore.plan import check_racing, rounds_of
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
-from engagelab_mock.explore.races import PREEMPTIONS, Races, check_racing, followed, reduce
+from engagelab_mock.explore.races import PREEMPTIONS, Races, followed, reduce
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
@@ -120,6 +122,8 @@ class _Explorer:
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
+        #: How often callbacks are sent at the same time; 0 for an app in this process.
+        self._rounds = rounds_of(options, engine.receiver)
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
@@ -141,9 +145,9 @@ class _Explorer:
     async def explore(self, io: Io, chosen: Sequence[Explored]) -> Exploration:
         __tracebackhide__ = True
         engine, state = self._engine, self._engine.exploring
-        plan = chosen_schedules(state.replaying, chosen, self._options)
+        plan = chosen_schedules(state.replaying, chosen, self._options, rounds=self._rounds)
         if isinstance(plan, Races):
-            check_racing(engine.receiver, self._probe)
+            check_racing(engine.receiver, self._probe, in_process=plan.in_process)
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
@@ -256,13 +260,17 @@ class _Explorer:
         __tracebackhide__ = True
         if events is not None:
             self._player.use_events(schedule, events)
-        played, violation = await self._judged(io, schedule, blind=not judge)
+        rounds = self._rounds if judge and place_of(schedule) >= 0 else 0
+        judged = [await self._judged(io, schedule, blind=not judge) for _ in range(rounds or 1)]
+        failed = [each for each in judged if each[1] is not None]
+        played, violation = (failed or judged)[-1]
         await self._player.check_settled(io)
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
             await self._baselines.check_reset(io)
-            schedule = schedule if self._player.handlers.strict else followed(played)
-            raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
+            schedule = schedule if rounds or self._player.handlers.strict else followed(played)
+            counts: Any = {"rounds": rounds, "failed": len(failed) * bool(rounds)}
+            raise Failure(schedule=schedule, found=schedule, violation=violation, played=played, **counts).error()
         if judge and violation is None:
             if not played.records and self._check:
                 raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
@@ -274,7 +282,7 @@ class _Explorer:
         number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
         snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
         player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
-        player.handlers = Handlers(self._points, strict=strict)
+        player.handlers = Handlers(self._points, strict=strict, seed=self._engine.seed)
         return player
 
     async def _check_recognised(self, io: Io, invariants: Sequence[Invariant], *own: Scenario) -> None:
@@ -301,7 +309,10 @@ class _Explorer:
         __tracebackhide__ = True
         played = await self._workers.play(io, schedule)
         self._sent = self._player.sent
-        self._baselines.first = self._baselines.first or played
+        if self._baselines.first is None:
+            # A race over HTTP ends in another way each time.
+            raced = self._rounds > 0 and place_of(schedule) >= 0
+            self._baselines.first = (await self._baselines.of(io, played)).played if raced else played
         if played.observed:
             shows = False
             for record in played.records:
@@ -330,44 +341,25 @@ class _Explorer:
         if only in {None, ACKNOWLEDGED} and not (raced and self._serials.acknowledges(played)):
             for record in played.records:
                 if record.delivery.given_up and record.attempt is record.delivery.attempts[-1]:
-                    return given_up(record, in_threads=raced)
+                    return given_up(record, in_threads=raced and not self._rounds)
         for invariant in [each for each in self._invariants if not (raced and each is self._default)]:
-            found = await self._found(io, played, invariant)
+            found = await found_by(io, played, invariant)
             if found is not None and needs_state(invariant) and played.observed:
                 # If two playings in order differ in the same way, the schedule is not the cause.
                 played.baseline = await self._baselines.with_more(io, played)
                 known = (played, played.baseline.played, played.baseline.whole or played)
                 if not any(recognises(invariant, each) for each in known):
                     await self._check_recognised(io, [invariant])
-                found = await self._found(io, played, invariant)
+                found = await found_by(io, played, invariant)
             if found is not None and (only is None or found.invariant == only):
                 return found
         return None
-
-    async def _found(self, io: Io, played: Played, invariant: Invariant) -> Violation | None:
-        __tracebackhide__ = True
-        try:
-            found = invariant(played)
-            if found is not None and found is not True and inspect.isawaitable(found):
-                if io is not ASYNC:
-                    getattr(found, "close", lambda: None)()
-                    raise needs_async(_name(invariant))
-                found = await found
-        except AssertionError as error:
-            found = str(error) or "an assertion failed"
-        if found is None or found is True:
-            return None
-        if isinstance(found, Violation):
-            return found
-        what = "it does not hold" if found is False else str(found)
-        last = played.records[-1] if played.records else None
-        return Violation(invariant=_name(invariant), what=what, record=last, after=played.final)
 
     async def _fail(self, io: Io, exploration: Exploration, played: Played, violation: Violation) -> None:
         """Enter a failure. The first of each invariant is reduced to the smallest schedule that fails by it."""
         __tracebackhide__ = True
         found = played.schedule
-        smallest, repeatable = (played, violation), True
+        smallest, repeatable, rounds, failed = (played, violation), True, 0, 0
         if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
@@ -380,10 +372,12 @@ class _Explorer:
                     smallest = (again, wrong)
                 return again, wrong is not None
 
-            repeatable = (await tried(found))[1]
+            rounds = self._rounds if place_of(found) >= 0 else 0
+            repeatable = rounds > 0 or (await tried(found))[1]
             self._player.handlers.strict = False  # a simpler schedule may not come to the same switch points
             if repeatable and self._engine.exploring.replaying is None:
-                await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS))
+                await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS), rounds)
+            failed = await count_failures(smallest[0].schedule, tried, rounds)
         failure = Failure(
             schedule=smallest[0].schedule,
             found=found,
@@ -392,9 +386,7 @@ class _Explorer:
             number=exploration.schedules,
             total=exploration.total,
             repeatable=repeatable,
+            rounds=rounds,
+            failed=failed,
         )
         exploration.failures.append(failure)
-
-
-def _name(invariant: Invariant) -> str:
-    return str(getattr(invariant, "__name__", type(invariant).__name__))

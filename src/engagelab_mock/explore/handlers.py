@@ -10,8 +10,9 @@ from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
 from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.orders import Trace
+from engagelab_mock.explore.parallel import Starts, deliver_in_parallel
 from engagelab_mock.explore.switchpoints import SwitchPoints
-from engagelab_mock.explore.together import deliver_together
+from engagelab_mock.explore.together import check_no_order, deliver_together
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.io import Io
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for."""
+    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for.
 
-    def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True) -> None:
+    In another process, handlers run at the same time because their requests are sent at the same time; `seed` decides
+    when each is sent.
+    """
+
+    def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True, seed: object = 0) -> None:
         self._points = points or SwitchPoints()
         #: Whether an order or a crash that the handlers do not come to is an error.
         self.strict = strict
+        self._starts = Starts(seed)
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
         self._crashes = False
@@ -38,9 +44,10 @@ class Handlers:
     async def alone(self, io: Io, sender: Sender, delivery: Delivery) -> None:
         """Make the next attempt of a delivery."""
         __tracebackhide__ = True
+        name = delivery.receiver.transport.name
         if self._in_forks:
             await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
-        elif self.watched or (self._crashes and io is SYNC and delivery.receiver.transport.name == "asgi"):
+        elif (self.watched and name != "http") or (self._crashes and io is SYNC and name == "asgi"):
             # After a crash, the tasks that a handler has left running would decide the outcome by chance.
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
         else:
@@ -49,6 +56,9 @@ class Handlers:
     async def together(self, io: Io, sender: Sender, deliveries: Sequence[tuple[str, Delivery]], order: str) -> Trace:
         """Make the next attempts of deliveries, each with its name, at the same time."""
         __tracebackhide__ = True
+        if deliveries[0][1].receiver.transport.name == "http":
+            check_no_order(order)
+            return await deliver_in_parallel(io, sender, [delivery for _, delivery in deliveries], self._starts)
         return await deliver_together(io, sender, deliveries, self._points, order, strict=self.strict)
 
     async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:

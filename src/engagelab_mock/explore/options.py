@@ -18,10 +18,11 @@ from engagelab_mock.explore.invariants import (
     needs_state,
     never_regresses,
 )
-from engagelab_mock.explore.plan import race_plan, wants_races
+from engagelab_mock.explore.plan import race_plan, replayed_race, wants_races
 from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
+from engagelab_mock.explore.serial import place_of
 from engagelab_mock.explore.switchpoints import SwitchPoint
 from engagelab_mock.explore.workers import MOST_WORKERS
 
@@ -58,6 +59,9 @@ class ExploreOptions(ProbeOptions, total=False):
     crashes: Literal["handler"] | None
     #: How often a handler is stopped that could go on, at most. Default: 2.
     preemptions: int
+    #: How often callbacks are sent at the same time to a receiver over HTTP, where handlers cannot be stopped, so that
+    #: `concurrent` is a search with real requests, and not a proof. Default: 50.
+    rounds: int | None
     #: More functions at which handlers are switched, by their names, such as "shop.cache.get".
     switch_points: Sequence[SwitchPoint]
     #: Whether the events of all lifecycles are interleaved, as those of several messages. Default: only the events of a
@@ -133,9 +137,11 @@ def merges(
 
 
 def chosen_schedules(
-    token: str | None, chosen: Sequence[Explored], options: ExploreOptions
+    token: str | None, chosen: Sequence[Explored], options: ExploreOptions, *, rounds: int = 0
 ) -> Schedules | Races | list[Schedule]:
     """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
+
+    With `rounds`, the receiver is reached over HTTP, and callbacks at the same time are sent that often.
 
     >>> chosen_schedules("eg1:plan", ["verified"], {})
     [<Schedule eg1:plan>]
@@ -143,7 +149,8 @@ def chosen_schedules(
     <Schedules: 24 of 24>
     """
     if token is not None:
-        return [Schedule.parse(token)]
+        schedule = Schedule.parse(token)
+        return replayed_race(schedule, rounds) if rounds and place_of(schedule) >= 0 else [schedule]
     if len(chosen) == 1 and isinstance(chosen[0], Schedules) and not wants_races(options):
         return chosen[0]
     given: list[Schedule] = []
@@ -161,7 +168,7 @@ def chosen_schedules(
             hint="schedules('verified') makes the schedules of a lifecycle",
         )
     if wants_races(options):
-        return race_plan(given, lifecycles, options)
+        return race_plan(given, lifecycles, options, rounds)
     if given:
         return given[: options.get("limit")]
     return schedules(
@@ -193,7 +200,8 @@ def plan_in_words(
         together = options.get("concurrent")
         words += [f"{together} handlers at the same time"] if together else []
         words += ["a crash at each switch point"] if options.get("crashes") else []
-        words += [f"up to {options.get('preemptions', PREEMPTIONS)} preemptions"]
+        most = f"up to {options.get('preemptions', PREEMPTIONS)} preemptions"
+        words += [f"{plan.rounds} rounds" if plan.rounds else most]
     else:
         duplicates, faults = options.get("duplicates", 1), options.get("faults")
         words += ["in every order" if options.get("orderings", True) else "in order"]

@@ -98,6 +98,13 @@ class Trace(msgspec.Struct, frozen=True):
     #: Whether the handler crashed at the last of these steps, and whether an exception did it, which is weaker.
     crashed: bool = False
     weak: bool = False
+    #: Whether the steps are those of real requests, as the sender sees them: when each was sent, and answered.
+    requests: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Tell whether every request was sent before the first was answered."""
+        return all(moment.point == 1 for moment in self.moments[: self.handlers])
 
     @property
     def reached(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engagelab_mock.delivery.render import counted
 from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.explore.lifecycle import labels_of
 from engagelab_mock.explore.orders import Orders, Trace, letter, write_turns
@@ -17,11 +18,9 @@ from engagelab_mock.explore.played import Played
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import shrink
 from engagelab_mock.explore.serial import at_point, place_of
-from engagelab_mock.explore.together import check_in_process
 from engagelab_mock.messages.scenario import Scenario
 
 if TYPE_CHECKING:
-    from engagelab_mock.delivery.probe import Probe
     from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.explore.switchpoints import SwitchPoints
     from engagelab_mock.messages.message import Message
@@ -33,6 +32,9 @@ WEAK = (
     "an exception at the switch point, because the app's state is in memory or this system cannot fork; "
     "this is weaker than the end of a process, because finally blocks and rollbacks ran"
 )
+
+#: What the result of a search over HTTP rests on.
+SEARCHED = "real requests at the same time, up to {} rounds of {}: a search, and not a proof"
 
 
 #: How many switch points further a crash is tried ahead, while it is not known whether the handler comes to them.
@@ -102,21 +104,50 @@ class Crashes:
             self.cost = None
 
 
+class Rounds:
+    """Repeat a schedule whose handlers run in another process, with other times between its requests in each round."""
+
+    def __init__(self, schedule: Schedule, rounds: int, rank: tuple[int, ...] = ()) -> None:
+        self.rank = rank
+        self.left = rounds
+        self._rounds = rounds
+        self._schedule = schedule
+
+    @property
+    def cost(self) -> int | None:
+        """Return the number of the next round, so that each race has its first round before any has its second."""
+        return self._rounds - self.left + 1 if self.left else None
+
+    def next(self) -> Schedule:
+        """Return the schedule."""
+        self.left -= 1
+        return at_point(self._schedule)
+
+    def upcoming(self) -> Iterator[tuple[int, Schedule]]:
+        """Yield nothing: rounds are played one after the other, because they are about one receiver."""
+        return iter(())
+
+    def learn(self, played: Played) -> None:
+        """Do nothing: each round is like the others."""
+
+
 #: The schedules of one race, or of the crashes of one handler.
-Search = Race | Crashes
+Search = Race | Crashes | Rounds
 
 
-def search_of(schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> Search:
-    """Return the search of a schedule with a race or a crash."""
-    crashes = schedule.steps[place_of(schedule)].crash
-    return Crashes(schedule, rank) if crashes else Race(schedule, preemptions, rank)
+def search_of(schedule: Schedule, preemptions: int, rank: tuple[int, ...] = (), *, rounds: int = 0) -> Search:
+    """Return the search of a schedule with a race or a crash; with `rounds`, the handlers run in another process."""
+    if schedule.steps[place_of(schedule)].crash:
+        return Crashes(schedule, rank)
+    return Rounds(schedule, rounds, rank) if rounds else Race(schedule, preemptions, rank)
 
 
 class Races:
     """Iterate over the schedules of races and crashes, with few preemptions first; `learn` from each that was played.
 
     Each callback is delivered together with its own duplicates, and with its neighbours in the lifecycle; and each
-    handler crashes. The later callbacks come first, because they have most effects.
+    handler crashes. The later callbacks come first, because they have most effects. With `rounds`, the handlers run in
+    another process, and each schedule is played that often.
 
     >>> from engagelab_mock import CATALOGUE
     >>> [str(schedule) for schedule in Races([CATALOGUE["sent_failed"]], concurrent=2)]
@@ -130,6 +161,7 @@ class Races:
         concurrent: int = 0,
         crashes: bool = False,
         preemptions: int = PREEMPTIONS,
+        rounds: int = 0,
         limit: int | None = None,
     ) -> None:
         self._next: list[tuple[tuple[int, ...], int, Search]] = []
@@ -138,11 +170,17 @@ class Races:
         self._limit = limit
         self._played = 0
         self._reached = 0
+        #: How often callbacks at the same time are sent over HTTP; 0 for an app in this process.
+        self.rounds = rounds
+        self._crashes = crashes
         #: What weakens the judgement; empty if nothing does.
         self.note = ""
         for number, each in enumerate(chosen):
             for schedule, rank in _chosen(each, concurrent, crashes):
-                self._enter(search_of(schedule, preemptions, (*rank, number)))
+                self._crashes = self._crashes or schedule.steps[place_of(schedule)].crash > 0
+                self._enter(search_of(schedule, preemptions, (*rank, number), rounds=rounds))
+        if rounds:
+            self.note = SEARCHED.format(rounds, counted(len(self._next), "combination"))
 
     def __len__(self) -> int:
         """Return how many schedules are known so far. Each that is played can add some."""
@@ -152,8 +190,12 @@ class Races:
         while self._next and (self._limit is None or self._played < self._limit):
             self._now = heappop(self._next)[2]
             self._played += 1
-            yield self._now.next()
-            self._enter(self._now)
+            schedule = self._now.next()
+            if self.rounds:  # nothing is learnt from a round
+                self._enter(self._now)
+            yield schedule
+            if not self.rounds:
+                self._enter(self._now)
 
     def upcoming(self) -> Iterator[Schedule]:
         """Yield the known schedules that are not played yet, in the order in which they are played."""
@@ -168,13 +210,24 @@ class Races:
     def learn(self, played: Played) -> None:
         """Take the schedules that a run has shown to be possible."""
         for trace in played.traces:
-            self._reached += trace.reached
+            self._reached += trace.met if trace.requests else trace.reached
             self.note = self.note or (f"each crash was {WEAK}" if trace.weak else "")
         if self._now is not None:
             self._now.learn(played)
 
+    @property
+    def in_process(self) -> bool:
+        """Tell whether handlers are stopped, which they can be only in this process."""
+        return self._crashes or not self.rounds
+
     def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
-        """Raise `NothingObserved` if no handler came to a switch point, or no one called a function that was named."""
+        """Raise `NothingObserved` if no handlers met, or no one called a function that was named."""
+        if self.rounds and not self._reached:
+            raise NothingObserved(
+                "no two requests were under way at the same time: each was answered before the next was sent",
+                where="explore",
+                hint="give more rounds, on a machine with less other work",
+            )
         if not self._reached:
             raise nothing_reached(receiver)
         missed = [name for name in points.added if name not in points.called]
@@ -182,17 +235,6 @@ class Races:
             raise NothingObserved(
                 f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
             )
-
-
-def check_racing(receiver: Receiver, probe: Probe) -> None:
-    """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
-    check_in_process(receiver)
-    if probe.observe is None:
-        raise UsageError(
-            "races and crashes are judged by the app's state, and this receiver has no observe",
-            where="explore",
-            hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
-        )
 
 
 def nothing_reached(receiver: Receiver) -> NothingObserved:
@@ -215,7 +257,7 @@ def followed(played: Played) -> Schedule:
     steps = []
     for step in played.schedule.steps:
         trace = next(traces, None) if step.beside or step.crash else None
-        if trace is not None and step.beside:
+        if trace is not None and step.beside and not trace.requests:
             step = msgspec.structs.replace(step, order=write_turns(trace.choices, range(trace.handlers)))
         elif trace is not None and not trace.crashed:
             step = msgspec.structs.replace(step, crash=0)
@@ -283,8 +325,9 @@ def side_by_side(
         for message in messages:
             told = told.replace(message.id, "ID")
         row = [""] * len(heads)
+        told = told if trace.requests else f"{moment.point} {told}"
         crashes = trace.crashed and moment is trace.moments[-1]
-        row[moment.handler] = f"{moment.point} {told}{_WAITS * moment.waited}{_CRASHES * crashes}"
+        row[moment.handler] = f"{told}{_WAITS * moment.waited}{_CRASHES * crashes}"
         rows.append(row)
     return rows
 
@@ -310,7 +353,8 @@ def interleavings(played: Played) -> list[str]:
     steps = [step for step in played.schedule.steps if step.beside or step.crash]
     lines: list[str] = []
     for step, trace in zip(steps, played.traces, strict=False):
-        lines += ["the steps of the handlers, from switch point to switch point:"]
+        handlers, sent = "handlers, from switch point to switch point", "requests, as they were sent and answered"
+        lines += [f"the steps of the {sent if trace.requests else handlers}:"]
         lines += [*columns(trace, step.callbacks, played.messages).splitlines()]
         lines += [f"the crash was {WEAK}"] if trace.weak else []
         lines += [""]
@@ -324,7 +368,7 @@ def interleavings(played: Played) -> list[str]:
 Tried = Callable[[Schedule], Awaitable[tuple[Played, bool]]]
 
 
-async def reduce(found: Schedule, tried: Tried, preemptions: int) -> None:
+async def reduce(found: Schedule, tried: Tried, preemptions: int, rounds: int = 0) -> None:
     """Look for a simpler schedule that fails; of a race or a crash, for a shorter one that fails in any order."""
     if place_of(found) < 0:
 
@@ -334,19 +378,19 @@ async def reduce(found: Schedule, tried: Tried, preemptions: int) -> None:
         await shrink(found, fails)
         return
     special = found.steps[place_of(found)]
-    if await _fails_in_any_order(Schedule(found.lifecycles, (special,)), tried, preemptions):
+    if await _fails_in_any_order(Schedule(found.lifecycles, (special,)), tried, preemptions, rounds):
         return
     shortest = found
     for step in found.steps:
         if step is not special:
             kept = tuple(each for each in shortest.steps if each is not step)
             shorter = Schedule(found.lifecycles, kept)
-            if await _fails_in_any_order(shorter, tried, preemptions):
+            if await _fails_in_any_order(shorter, tried, preemptions, rounds):
                 shortest = shorter
 
 
-async def _fails_in_any_order(schedule: Schedule, tried: Tried, preemptions: int) -> bool:
-    search = search_of(at_point(schedule), preemptions)
+async def _fails_in_any_order(schedule: Schedule, tried: Tried, preemptions: int, rounds: int) -> bool:
+    search = search_of(at_point(schedule), preemptions, rounds=rounds)
     while search.cost is not None:
         played, failed = await tried(search.next())
         if failed:

@@ -37,14 +37,14 @@ class _Watched:
         return answer
 
 
-def reached_by(receiver: Receiver, transport: Any) -> Receiver:
-    """Return a receiver with the same settings and another transport, which may answer at any time.
+def reached_by(receiver: Receiver, transport: Any, limit: float | None = None) -> Receiver:
+    """Return a receiver with the same settings and another transport, which may answer at any time without a limit.
 
     >>> reached_by(Receiver.recording(), Receiver.recording().transport).limit is None
     True
     """
     clock, skew = receiver.signature_clock, receiver.skew
-    return Receiver(transport, receiver.settings, limit=None, signature_clock=clock, skew=skew)
+    return Receiver(transport, receiver.settings, limit=limit, signature_clock=clock, skew=skew)
 
 
 async def deliver_together(
@@ -114,3 +114,16 @@ def check_in_process(receiver: Receiver, *, where: str = "concurrent") -> None:
         )
     if where == "concurrent":
         receiver.check_threads()
+
+
+def check_no_order(order: str) -> None:
+    """Raise `UsageError` if handlers in another process are to run in an order.
+
+    >>> check_no_order("")
+    """
+    if order:
+        raise UsageError(
+            f"the order {order!r} cannot be followed: the handlers run in another process",
+            where="token",
+            hint="leave the order out, as in 'plan|plan': then both are sent at the same time, many times",
+        )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from engagelab_mock.clock import check_delay
 from engagelab_mock.delivery.io import Io
-from engagelab_mock.delivery.model import Delivery
+from engagelab_mock.delivery.model import Attempt, Delivery
+from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver, check_receivers
 from engagelab_mock.delivery.render import not_acknowledged
 from engagelab_mock.errors import EngageLabMockError, InvalidSettings, UnknownName
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.settings import fits_header
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The content type of the ping: `curl -d ''`, the document's example, sends this one [?].
 FORM = "application/x-www-form-urlencoded"
+#: How often a receiver that is not up yet is tried, in seconds.
+_POLL = 0.05
 #: The bodies that the ping can have: the document's [S] and the newer pages' [D].
 PINGS = {"empty": b"", "json": b"{}"}
 
@@ -66,3 +73,18 @@ async def refresh(engine: Engine, io: Io, *, signed: bool) -> list[Delivery]:
     return [
         await validate(engine, io, None, receiver, signed=signed, check=False) for receiver in list(engine.receivers)
     ]
+
+
+def why_unreachable(reach: Callable[[], Attempt], wait: float = 0.0) -> str:
+    """Return why no request reaches a receiver, after waiting up to `wait` seconds; empty if one reaches it.
+
+    `reach` sends a request. A bad certificate is not waited for: it does not become better.
+    """
+    end = stopwatch() + check_delay(wait, where="wait")
+    while True:
+        attempt = reach()
+        if not attempt.outcome.unreachable or attempt.outcome is Outcome.TLS_FAILURE:
+            return ""
+        if stopwatch() >= end:
+            return attempt.error
+        time.sleep(_POLL)

@@ -22,7 +22,8 @@ from engagelab_mock.explore.invariants import Invariant, converges
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
 from engagelab_mock.explore.options import ExploreOptions
 from engagelab_mock.explore.orders import letter
-from engagelab_mock.explore.races import check_number, check_racing, nothing_reached
+from engagelab_mock.explore.plan import check_racing
+from engagelab_mock.explore.races import check_number, nothing_reached
 from engagelab_mock.explore.schedule import MOST_TOGETHER, Schedule, Step, tidy
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, check_faults
 from engagelab_mock.explore.switchpoints import SwitchPoint
@@ -188,7 +189,7 @@ class ReceiverMachine(RuleBasedStateMachine):
             schedule = Schedule(self._lifecycles, tuple(beside if self.concurrent else alone))
             with self._opened() as (engagelab, options):
                 receiver = engagelab.receiver
-                check_racing(receiver, receiver.probe(options))
+                check_racing(receiver, receiver.probe(options), in_process=True)
                 options = {**options, "invariants": None, "effects": None, "terminal": None, "check": False}
                 played = run_sync(play(engagelab._engine, SYNC, schedule, options, None, strict=False))
             found = max([moment.point for trace in played.traces for moment in trace.moments], default=0)

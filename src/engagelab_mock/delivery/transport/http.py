@@ -40,8 +40,8 @@ _PART = 65536
 #: For Linux. If a server writes its answer in two pieces on a kept-alive connection, as Django's runserver does, it
 #: waits for our system's TCP acknowledgement of the first piece, which otherwise takes 40 ms.
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
-#: The wire as it is when no fault changes it.
-_PLAIN = Wire()
+#: The wire as it is when no fault changes it, and that of a GET without a body.
+_PLAIN, _GET = Wire(), Wire(method="GET")
 
 
 class HttpTransport:
@@ -73,7 +73,7 @@ class HttpTransport:
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
         """Send the callback and read the answer to its last byte."""
-        wire = wire or _PLAIN
+        wire = _PLAIN if wire is None else _GET if wire == _GET and not callback.body else wire
         # The sender's own pauses do not count towards the receiver's time.
         started = stopwatch() + wire.pauses
         deadline = None if limit is None else started + limit
@@ -352,7 +352,7 @@ def _read_answer(channel: Channel, wire: Wire) -> tuple[Response, bool]:
     body = _read_body(answer_body(answer, wire.method, stream))
     # Not after an unusual request: a receiver may not have read all of it, and would read the rest as the next request.
     keep = (
-        (wire is _PLAIN or wire.reusable)
+        (wire is _PLAIN or wire is _GET or wire.reusable)
         and not (answer.closes or channel.at_end or channel.sending or channel.refused)
         and channel.received == stream.tell()
     )

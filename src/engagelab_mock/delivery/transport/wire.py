@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,6 +55,9 @@ class Wire(msgspec.Struct):
     reset: bool = False
     #: Stop waiting for the answer this long after the request is sent.
     abandon_after: float | None = None
+    #: Gets a function that sends the last byte, once all others are sent, and returns when that function was called. So
+    #: several requests can reach their receivers at the same time.
+    hold: Callable[[Callable[[], None]], object] | None = None
     #: "alive" uses a kept connection that is still open, "kept" uses one unchecked, "new" opens and closes one.
     connection: Literal["alive", "kept", "new"] = "alive"
 
@@ -94,6 +97,11 @@ class Wire(msgspec.Struct):
         """
         if self.silent:
             raise TransportFailure(Outcome.ABANDONED, BEFORE_REQUEST)
+        if self.hold is not None:
+            whole = head + body
+            connection.sendall(whole[:-1])
+            self.hold(lambda: connection.sendall(whole[-1:]))
+            return
         _send(connection, head, self.head_pieces, self.head_pause)
         if self.expect is not None and not _may_continue(connection, self.expect):
             return
