@@ -122,7 +122,7 @@ def test_a_filled_template_is_the_body_that_is_sent_otherwise(name: str, dialect
         filled = BodyTemplate(CATALOGUE[name], step, account, spelling).fill(
             message.id, message.to, 1_700_000_000, int(at), billing.cost if billing else 0.0
         )
-        assert filled == encode([spelling.spell(event)])
+        assert filled.encode("latin-1") == encode([spelling.spell(event)])
 
 
 @pytest.mark.parametrize(
