@@ -21,6 +21,7 @@ from benchmarks.peers import why_missing
 from benchmarks.row import Row
 from benchmarks.timing import Effort, collector_off
 from engagelab_mock import Generator, Receiver
+from engagelab_mock.delivery.transport.http import HttpTransport
 from engagelab_mock.eventloop import stopwatch
 
 #: How many connections each client has.
@@ -112,8 +113,10 @@ async def _load(seconds: float, url: str) -> float:
         header = Header(run="benchmark", url=url, started=time.time())
         with LedgerWriter(Path(directory, "ledger"), header) as ledger:
             started = stopwatch()
+            assert isinstance(receiver.transport, HttpTransport)
             sender = LoadSender(
                 receiver,
+                receiver.transport,
                 ledger,
                 nonces=Generator.seeded(0),
                 started=started,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from engagelab_mock.clock import check_delay
 from engagelab_mock.errors import UsageError
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.template import BodyTemplate
@@ -180,7 +181,8 @@ class Plan:
         self.parts = tuple(Segment(each.seconds, each.first / workers, each.last / workers) for each in parts)
         self.duration = sum(part.seconds for part in parts)
         self.messages = messages
-        self._seed, self._worker, self._workers, self._spacing = seed, worker, workers, spacing
+        self._seed, self._worker, self._workers = seed, worker, workers
+        self._spacing = check_delay(spacing, where="spacing")
         self._begun = messages
         share = worker / workers
         #: How many deliveries fit into its times. A few of the last may stay unused, because they hold no message.

@@ -19,7 +19,7 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.sender import USER_AGENT, Sender
 from engagelab_mock.delivery.transport.http import HttpTransport
-from engagelab_mock.errors import EngageLabMockError, UsageError
+from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.connection import Exchange, Pool
@@ -57,7 +57,7 @@ class Counts:
 
 
 class LoadSender:
-    """Send plans to one receiver over HTTP. `started` is the `stopwatch()` of the ledger's start.
+    """Send plans to one receiver over its HTTP transport. `started` is the `stopwatch()` of the ledger's start.
 
     Ordinary deliveries go out on the connections of a `Pool`. A delivery with a fault goes through the `Sender` of all
     other parts of this package, in a thread.
@@ -66,6 +66,7 @@ class LoadSender:
     def __init__(
         self,
         receiver: Receiver,
+        transport: HttpTransport,
         ledger: LedgerWriter,
         *,
         nonces: Generator,
@@ -73,10 +74,6 @@ class LoadSender:
         max_lateness: float,
         connections: int = CONNECTIONS,
     ) -> None:
-        transport = receiver.transport
-        if not isinstance(transport, HttpTransport):
-            hint = "a call in process has no rate that a server could have: start the app, and use Receiver.http(url)"
-            raise UsageError(f"load needs a receiver with a URL, not {receiver!r}", where="load", hint=hint)
         self._receiver = receiver
         self._ledger = ledger
         self._nonce = nonces.nonce
