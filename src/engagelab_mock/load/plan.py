@@ -232,7 +232,8 @@ class Plan:
         """Yield messages with at least one callback, with the shares of the mix."""
         share = _IDS // self._workers
         # Half of the worker's share is left for the messages after the first.
-        base = share * self._worker + generate.random.randrange(share // 2)
+        drawn = Generator.seeded("load ids", self._seed, self._worker).random.randrange(share // 2)
+        base = share * self._worker + drawn
         number = self.messages
         chosen = [each for each in self.lifecycles if each.statuses]
         bounds = [*accumulate(each.share for each in chosen)]
@@ -241,8 +242,8 @@ class Plan:
         random = generate.random.random
         duplicates, reorder = self.duplicates, self.reorder
         while True:
-            drawn = min(bisect(bounds, random() * whole), last)
-            lifecycle, order = chosen[drawn], orders[drawn].copy()
+            place = min(bisect(bounds, random() * whole), last)
+            lifecycle, order = chosen[place], orders[place].copy()
             if reorder:
                 for place in range(len(order) - 1):
                     if random() < reorder:
