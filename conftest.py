@@ -8,6 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+collect_ignore_glob = [
+    # Importing Locust makes all blocking calls of the process cooperative: its doctests have a process of their own.
+    "src/engagelab_mock/integrations/locust*.py",
+    # Receivers to copy, with tests: each is a separate project.
+    "src/engagelab_mock/starters/*/*",
+]
+
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook
 def pytest_xdist_auto_num_workers() -> int:

@@ -39,6 +39,7 @@ from engagelab_mock.cli import group
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS, Setting
 from engagelab_mock.protocol.event_table import EVENTS, Field, Made
+from engagelab_mock.starters import STARTERS, Starter
 
 DOCS = Path(__file__).parent
 # The tables of the truth gallery come from the tests.
@@ -250,7 +251,38 @@ def _check(check: Check) -> str:
         f"**Expected:** {check.expected}",
         f"**Fix:** {check.fix.text}",
     ]
-    return "\n\n".join([*parts, *_fix_in_code(check)])
+    return "\n\n".join([*parts, *_fix_in_code(check), *_fix_elsewhere(check)])
+
+
+def _fix_elsewhere(check: Check) -> list[str]:
+    """Return the links to the sections of the receivers in other languages that show the fix."""
+    heading = check.fix.section
+    links = [f"[{known.title}](../../howto/{name}.md#{heading.lower()})" for name, known in _PROGRAMS.items()]
+    return [f"In other languages, see *{heading}* of the receiver in {', '.join(links)}."] if heading else []
+
+
+#: The starters that have a page with their sections.
+_PROGRAMS = {name: known for name, known in STARTERS.items() if known.language != "python" and name != "express"}
+
+
+def receiver(name: str) -> str:
+    """Return every section of a program under a heading."""
+    known = STARTERS[name]
+    parts = []
+    for file in known.receivers:
+        for heading, code in known.sections(file).items():
+            where = f", in `{file}`" if len(known.receivers) > 1 else ""
+            title = f"### {heading}" if heading else f"The beginning{where}:"
+            parts.append(f"{title}\n\n```{known.language}\n{code}\n```")
+    return "\n\n".join(parts)
+
+
+def file_of(known: Starter, name: str, heading: str | None = None) -> str:
+    """Return a file of a starter, or one of its sections, as the code block that starts or continues the file."""
+    if heading is None:
+        return f"```{known.language}\n# {name}\n{known.text(name).strip()}\n```"
+    start = f"# {name}\n" if not heading else ""
+    return f"```{known.language}\n{start}{known.sections(name)[heading]}\n```"
 
 
 def _fix_in_code(check: Check) -> list[str]:
@@ -445,8 +477,20 @@ TABLES: dict[str, Callable[[], str]] = {
     "truth-blind": truth_blind,
     "truth-right": truth_right,
 }
+TABLES |= {f"receiver-{name}": partial(receiver, name) for name in _PROGRAMS}
+for _name, _known in STARTERS.items():
+    for _file in filter(lambda name: name.endswith((".py", ".mjs")), _known.files):
+        _stem = f"file-{_name}-{Path(_file).stem.replace('_', '-')}"
+        TABLES[_stem] = partial(file_of, _known, _file)
+        TABLES |= {
+            f"{_stem}-{heading.lower() or 'head'}": partial(file_of, _known, _file, heading)
+            for heading in _known.sections(_file)
+        }
 TABLES |= {f"checks-{letter}": partial(checks, letter) for letter in FAMILIES}
-TABLES |= {f"options-{name}": partial(options_of, command) for name, command in group.commands.items()}
+for _name, _command in group.commands.items():
+    _subcommands = _command.commands if isinstance(_command, click.Group) else {}
+    TABLES |= {f"options-{_name}-{name}": partial(options_of, command) for name, command in _subcommands.items()}
+    TABLES |= {} if _subcommands else {f"options-{_name}": partial(options_of, _command)}
 
 
 def _wire_matrix() -> dict[str, dict[str, Any]]:

@@ -48,8 +48,8 @@ def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
     calls, temporary, programs = directory / "calls", directory / "tmp", directory / "bin"
     temporary.mkdir()
     programs.mkdir()
-    # With a browser there already, none is installed.
-    for name in (*PYTHONS, "chromedriver"):
+    # With these programs there already, none is installed.
+    for name in (*PYTHONS, "chromedriver", "php", "go", "ruby"):
         stand_in = programs / name
         stand_in.write_text(STAND_IN, encoding="utf-8")
         stand_in.chmod(0o755)

@@ -27,6 +27,7 @@ from engagelab_mock import (
     Fault,
     InvalidTape,
     Journal,
+    LoadSummary,
     NotAcknowledged,
     ProbeFailed,
     Receiver,
@@ -126,6 +127,7 @@ def results(folder: Path) -> Iterator[Any]:
     response = run.deliveries[0].attempts[0].response
     assert response is not None
     yield from (response, msgspec.structs.replace(response, raised=raised.exception))
+    yield LoadSummary(url="http://127.0.0.1:5000/", outcomes={"acknowledged": 4})
     error_of(lambda: engagelab.send("nobody"))
     yield from engagelab.journal.refusals
     exploration = engagelab.explore("delivered", check=False, merge=True)

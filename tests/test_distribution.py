@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from engagelab_mock.protocol.events import KINDS
+from engagelab_mock.starters import STARTERS
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 STEM = f"engagelab_mock-{PROJECT['project']['version']}"
@@ -73,7 +76,12 @@ def test_the_wheel_holds_only_the_package(wheel: zipfile.ZipFile) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["__init__.py", "__init__.pyi", "py.typed", "pytest_plugin.py", "protocol/callback.schema.json"]
+    "name",
+    [
+        *("__init__.py", "__init__.pyi", "py.typed", "pytest_plugin.py"),
+        *(f"protocol/{kind}.schema.json" for kind in ("callback", *KINDS)),
+        *sorted({f"starters/{file}" for each in STARTERS.values() for file in each.files.values()}),
+    ],
 )
 def test_the_wheel_holds_the_files_that_users_rely_on(name: str, wheel: zipfile.ZipFile) -> None:
     assert f"engagelab_mock/{name}" in wheel.namelist()

@@ -34,7 +34,7 @@ from engagelab_mock import (
 from engagelab_mock.checks.check import FAMILIES
 from engagelab_mock.cli import group, main
 from engagelab_mock.cli.output import ExitCode
-from engagelab_mock.cli.send import SendOptions, scenario_of
+from engagelab_mock.cli.send import SendOptions, source_of
 from engagelab_mock.config import CHECK_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
@@ -173,12 +173,17 @@ MOCK_COMMANDS = {shlex.join(words): words[1:] for _, words in commands() if word
 
 def check_command(words: list[str]) -> None:
     """Raise if the command line would not be taken."""
-    name, *arguments = words
+    redirected = next((place for place, word in enumerate(words) if word in {">", "&"}), None)
+    name, *arguments = words[:redirected]
     # The page whose files are options of commands.
     with folder("docs/howto/serve") as directory, contextlib.chdir(directory):
-        context = group.commands[name].make_context(name, arguments)
-    if name == "send":
-        scenario_of(SendOptions(**context.params))
+        command = group.commands[name]
+        if isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.commands[name]
+        context = command.make_context(name, arguments)
+        if name == "send" and not (context.params["replay"] or "").endswith(".jsonl"):
+            source_of(SendOptions(**context.params))
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)
@@ -257,8 +262,9 @@ def test_every_option_and_ini_key_is_in_the_reference(pytestconfig: pytest.Confi
     assert names
     text = section(reference("fixtures"), "Options and ini keys")
     assert missing([f"--{name.replace('_', '-')}" for name in names], text) == []
-    # The schedule to replay belongs to one run. It is never the setting of a project.
-    assert missing([name for name in names if name != "engagelab_replay"], text) == []
+    # The schedule to replay and the files to write belong to one run. They are not settings of a project.
+    of_run = {"engagelab_replay", "engagelab_report", "engagelab_html"}
+    assert missing([name for name in names if name not in of_run], text) == []
     for key in re.findall(r"`(engagelab_\w+)`", text):
         pytestconfig.getini(key)
 
@@ -273,7 +279,9 @@ def test_every_marker_argument_is_in_the_reference() -> None:
 def test_every_command_option_and_setting_is_in_the_reference() -> None:
     text = reference("cli")
     for name, command in group.commands.items():
-        options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+        each = command.commands.values() if isinstance(command, click.Group) else [command]
+        parameters = [parameter for command in each for parameter in command.params]
+        options = [option for parameter in parameters for option in parameter.opts if option.startswith("--")]
         assert [option for option in options if f"`{option}" not in section(text, name)] == []
     assert missing([known.environment for known in SETTINGS.values()], text) == []
     assert missing([name.replace("_", "-") for name in [*SETTINGS, *CHECK_SETTINGS]], section(text, "Settings")) == []

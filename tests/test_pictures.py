@@ -47,6 +47,7 @@ def test_a_picture_needs_nothing_from_outside_and_has_a_dark_side(name: str) -> 
     assert {element.tag.removeprefix(SVG) for element in picture.iter()} <= {
         "svg",
         "title",
+        "desc",
         "style",
         "text",
         "rect",

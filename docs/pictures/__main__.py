@@ -9,11 +9,12 @@ import failing
 import failure
 import login
 import orders
+import race
 import statuses
 
 HERE = Path(__file__).parent
 #: Each has `draw()`, and `ALT`, which is the picture in words.
-PICTURES = {module.__name__: module for module in (architecture, failing, failure, login, orders, statuses)}
+PICTURES = {module.__name__: module for module in (architecture, failing, failure, login, orders, race, statuses)}
 
 if __name__ == "__main__":
     for name, module in PICTURES.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engagelab_mock.checks.finding import Report
     from engagelab_mock.delivery.model import Delivery
-    from engagelab_mock.explore.exploration import Failure
+    from engagelab_mock.explore.exploration import Exploration, Failure
     from engagelab_mock.explore.schedule import Schedule
     from engagelab_mock.explore.tape import Tape
 
@@ -90,10 +90,28 @@ class EngageLabMockError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
-        text = f"{where}: {what}" if where else what
+        text = self.problem
         if hint:
             text += f"\n  hint: {hint}"
         super().__init__(f"{text}\n\n{detail}" if detail else text)
+
+    @property
+    def problem(self) -> str:
+        """Return the place and the problem, without the hint."""
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+    def add(self, more: str) -> None:
+        """Add to the problem, such as when it happened.
+
+        >>> error = EngageLabMockError("answered 503", where="--observe", hint="is it up?")
+        >>> error.add(", in A01")
+        >>> print(error)
+        --observe: answered 503, in A01
+          hint: is it up?
+        """
+        text, before = str(self), self.problem
+        self.what += more
+        self.args = (self.problem + text.removeprefix(before),)
 
     __reduce__ = reduce_error
 
@@ -247,7 +265,8 @@ class NothingReceived(EngageLabMockError, AssertionError):
 class ScheduleFailed(EngageLabMockError, AssertionError):
     """Fail the test at the calling line: an invariant does not hold in this schedule.
 
-    The `failure` attribute holds the schedule, the smallest schedule that also fails, and the deliveries of both.
+    The `failure` attribute holds the schedule, the smallest schedule that also fails, and the deliveries of both. If an
+    exploration found it, `exploration` is that exploration.
 
     >>> issubclass(ScheduleFailed, AssertionError)
     True
@@ -256,6 +275,7 @@ class ScheduleFailed(EngageLabMockError, AssertionError):
     def __init__(self, what: str, *, failure: Failure, hint: str = "", detail: str = "") -> None:
         super().__init__(what, hint=hint, detail=detail)
         self.failure = failure
+        self.exploration: Exploration | None = None
 
 
 class ReceiverFellShort(EngageLabMockError, AssertionError):

@@ -27,6 +27,10 @@ _OPTIONS = {
     "seed": "generate other ids and data; the same seed generates the same",
     "nonce-seed": "generate the nonces from this and the seed; default: other nonces in every run",
 }
+_PAGES = (
+    ("report", "DIR", "write an HTML page about each exploration that fails into this directory"),
+    ("html", "FILE", "write an HTML page about the run: the tests, their callbacks, the failures"),
+)
 _CHECK = "run the checks against the receiver of engagelab_receiver, one test each"
 
 
@@ -52,17 +56,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--engagelab-{name}", metavar=name.upper(), help=text)
         parser.addini(f"engagelab_{name.replace('-', '_')}", f"{text} (--engagelab-{name})", default=None)
     group.addoption("--engagelab-replay", metavar="TOKEN", help="play only this schedule")
+    for name, metavar, text in _PAGES:
+        group.addoption(f"--engagelab-{name}", metavar=metavar, help=text)
     group.addoption("--engagelab-check", action="store_true", default=None, help=_CHECK)
     parser.addini("engagelab_check", f"{_CHECK} (--engagelab-check)", type="bool", default=False)
     parser.addini("engagelab_check_suppress", "checks that may fail, one `ID: reason` per line", type="linelist")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and the checks if they are asked for."""
+    """Register the marker, and the checks and the reports if they are asked for."""
     if config.getoption("--engagelab-check") or config.getini("engagelab_check"):
         from engagelab_mock.pytest_checks import CheckCollection
 
         config.pluginmanager.register(CheckCollection(), "engagelab_mock_checks")
+    if config.getoption("--engagelab-report") or config.getoption("--engagelab-html"):
+        from engagelab_mock.pytest_report import register
+
+        register(config)
     config.addinivalue_line(
         "markers",
         "engagelab(*, scenario, to, template, channel, custom_args, retry, batch, fault, check, url, username, "
@@ -112,7 +122,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     It is the innermost wrapper of the call, so pytest captures and logs the output of these callbacks as the test's.
     """
     result = yield
-    settings = _settings_of(item)
+    settings = settings_of(item)
     if settings is not None:
         settings.settle()
     return result
@@ -131,7 +141,7 @@ def pytest_runtest_makereport(
     report = yield
     if own:
         _mask(report.longrepr)
-    settings = _settings_of(item) if report.failed else None
+    settings = settings_of(item) if report.failed else None
     if settings is not None:
         report.sections.append(("EngageLab deliveries", settings.report()))
     return report
@@ -166,7 +176,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     return explain(left, right)
 
 
-def _settings_of(item: pytest.Item) -> TestSettings | None:
+def settings_of(item: pytest.Item) -> TestSettings | None:
     """Return the settings of a test if a fixture has asked for them; None outside of the test's protocol."""
     return _running[-1].settings if _running and _running[-1].item is item else None
 

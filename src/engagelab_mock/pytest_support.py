@@ -61,8 +61,8 @@ class TestSettings:
         self._overrides = bool(self._explicit or self._session.ini)
         seed = self._setting("seed") if self._overrides else None
         self._seed = "0" if seed is None else str(seed)
-        self._receivers: list[Receiver] = []
-        self._engagelab: EngageLab | None = None
+        self.receivers: list[Receiver] = []
+        self.engagelab: EngageLab | None = None
         #: It exists before any other object is built, so it can keep the errors of building them.
         self.journal = Journal()
 
@@ -87,9 +87,9 @@ class TestSettings:
         try:
             # Most tests have one receiver, and its settings are not overridden.
             plain = isinstance(given, Receiver) and not self._overrides
-            self._receivers = [given] if plain else self._checked(given)  # type: ignore[list-item]
+            self.receivers = [given] if plain else self._checked(given)  # type: ignore[list-item]
             engagelab = EngageLab(
-                self._receivers,
+                self.receivers,
                 seed=f"{self._seed}:{self._test}",
                 nonce_seed=self._setting("nonce_seed") if self._overrides else None,
                 journal=self.journal,
@@ -101,25 +101,25 @@ class TestSettings:
         if session.replaying is not None or session.progress is not None:
             engagelab._engine.exploring.replaying = session.replaying
             engagelab._engine.exploring.progress = session.progress
-        self._engagelab = engagelab
+        self.engagelab = engagelab
         return engagelab
 
     def settle(self) -> None:
         """Send the callbacks that the app's calls left pending; fail the test if one is not acknowledged."""
-        if self._engagelab is None:
+        if self.engagelab is None:
             return
         try:
-            self._engagelab.settle()
+            self.engagelab.settle()
         except EngageLabMockError as error:
             # No line of the test sent the callback.
             raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
 
     def close(self) -> None:
         """Close the engine. If the app's lifespan failed, fail the test and show the app's frames."""
-        if self._engagelab is None:
+        if self.engagelab is None:
             return
         try:
-            self._engagelab.close()
+            self.engagelab.close()
         except EngageLabMockError as error:
             cause = error.__cause__
             # Without this, the frames of pytest and of this package would hide the app's frames.
@@ -134,16 +134,16 @@ class TestSettings:
             seed = f"seed: {self._seed}, from the marker"
         else:
             seed = f"seed: {self._seed} (the same data again: --engagelab-seed={shlex.quote(self._seed)})"
-        receivers = [f"receiver: {_describe(receiver)}" for receiver in self._receivers]
+        receivers = [f"receiver: {describe(receiver)}" for receiver in self.receivers]
         judged = self._judged()
         table = [journal_table(self.journal, most=_REPORTED)] if self.journal or not judged else []
         return "\n".join([*receivers, *table, *judged, *self._schedule(), seed])
 
     def _judged(self) -> list[str]:
         """Describe the explorations and the checks. The journal has at most one failed schedule of theirs."""
-        if self._engagelab is None:
+        if self.engagelab is None:
             return []
-        state = self._engagelab._engine.exploring
+        state = self.engagelab._engine.exploring
         lines = [repr(exploration)[1:-1] for exploration in state.explorations]
         for report in state.reports:
             counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
@@ -156,7 +156,7 @@ class TestSettings:
 
     def _schedule(self) -> list[str]:
         """Describe the schedule that was played last, and how to play it again."""
-        played = self._engagelab._engine.exploring.played if self._engagelab is not None else None
+        played = self.engagelab._engine.exploring.played if self.engagelab is not None else None
         if played is None:
             return []
         return [f"schedule: {played} (this one again: --engagelab-replay={shlex.quote(str(played))})"]
@@ -348,7 +348,8 @@ def _name(nodeids: list[str]) -> str:
     return nodeids[0] + (f" and {others} more" if others else "")
 
 
-def _describe(receiver: Receiver) -> str:
+def describe(receiver: Receiver) -> str:
+    """Return a receiver's address, identity and events in words."""
     settings = receiver.settings
     name = f"{settings.description}, " if settings.description else ""
     how = "" if receiver.transport.name == "http" else f" (in process, {receiver.transport.name})"

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from engagelab_mock import (
+    CHECKS,
     EngageLab,
     Judgement,
     Message,
@@ -282,7 +283,11 @@ def test_an_observe_that_starts_failing_ends_the_run_with_what_was_judged(store:
     assert report is not None
     assert report.finding("A01").verdict is Judgement.PASS
     assert 0 < len(report.of(Judgement.PASS)) < 10
-    assert report.doubt == "the run ended early: observe: observe raised OSError: gone"
+    judged = {finding.id for finding in report.findings}
+    running = next(each for each in CHECKS.values() if each.id not in judged)
+    problem = f"observe: observe raised OSError: gone, in {running.id} ({running.name})"
+    assert report.doubt == f"the run ended early: {problem}"
+    assert str(caught.value).startswith(f"{problem}\n  hint: ")
 
 
 # --- States that show nothing, or change without a callback

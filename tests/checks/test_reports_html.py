@@ -6,45 +6,23 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from engagelab_mock import Report
+import engagelab_mock
+from engagelab_mock import CHECKS, Finding, Judgement, Receiver, Report
 from engagelab_mock.checks.reports_html import html
+from engagelab_mock.cli.check_report import CheckSummary
+from engagelab_mock.cli.output import Screen
 from tests.browser import open_browser
+from tests.pages import read
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-_VOID = {"meta", "br"}
-
-
-class Reader(HTMLParser):
-    """Read a page strictly: every element must be closed, in the right order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def read(page: str) -> Reader:
-    reader = Reader()
-    reader.feed(page)
-    reader.close()
-    assert reader.open == []
-    return reader
 
 
 def test_it_is_well_formed_for_any_answer_of_a_receiver(report: Report) -> None:
@@ -54,9 +32,45 @@ def test_it_is_well_formed_for_any_answer_of_a_receiver(report: Report) -> None:
 
 
 def test_it_needs_nothing_else(report: Report) -> None:
-    page = html(report)
-    assert {tag for tag, _ in read(page).seen} & {"script", "link", "img", "iframe"} == set()
-    assert re.findall(r"url\(|@import|src=", page) == []
+    read(html(report))
+
+
+def test_it_says_when_with_which_version_and_seed_the_checks_ran(report: Report) -> None:
+    page = html(msgspec.structs.replace(report, at=1_700_000_000, seed="<7>"))
+    said = f"2023-11-14 22:13:20 UTC, engagelab-mock {engagelab_mock.__version__}, seed <7>"
+    assert said in read(page).text
+    assert "UTC" not in read(html(report)).text
+
+
+def test_its_counts_are_those_of_the_report_as_text(report: Report) -> None:
+    left_out = Finding(check=CHECKS["C04"], verdict=Judgement.SKIPPED, reason="deep", left_out=True)
+    report = msgspec.structs.replace(report, findings=(*report.findings, left_out), workers=2, inferred="`x` is")
+    text = read(html(report)).text
+    summary = CheckSummary(
+        report=report,
+        receiver=Receiver.http(report.address),
+        fail_on="major",
+        verbose=False,
+        languages=[],
+        again=[""],
+        interrupted=False,
+    )
+    output = StringIO()
+    summary.write(Screen(output))
+    counts = re.findall(r"\d+ failed, .*?1 not\s+selected", output.getvalue(), re.DOTALL)[0]
+    assert " ".join(counts.split()).replace(", ", " ") in text
+    assert "1 passed by the answer alone" in text
+    assert "Answered by 2 workers, as X-Worker-Id says." in text
+    assert "x is" in text
+    parts = [
+        int(number)
+        for number in re.findall(
+            r"(?:Blocker|Major|Minor|Info|Suppressed|Errors|Inconclusive|"
+            r"Not applicable|Passed|Skipped|Not selected) \((\d+)\)",
+            text,
+        )
+    ]
+    assert sum(parts) == len(report.findings)
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +104,11 @@ def test_the_summary_is_seen_in_a_browser(scheme: str, browser: Chrome, report: 
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(path.as_uri())
 
-    summary = browser.find_element(By.ID, "summary")
+    summary = browser.find_element(By.CLASS_NAME, "summary")
     assert summary.is_displayed()
     assert summary.text.replace("\n", " ") == (
-        "3 failed 2 passed 1 of them by the answer alone 1 errors 1 not judged 1 not applicable 1 skipped 1 suppressed"
+        "3 failed 2 passed 1 suppressed 1 ended with an error 1 inconclusive 1 not applicable 1 skipped "
+        "1 passed by the answer alone"
     )
     assert browser.find_element(By.TAG_NAME, "h1").text == "This receiver fails 2 checks"
     # Visible without scrolling, and inside the window.

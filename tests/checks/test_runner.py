@@ -354,7 +354,9 @@ def test_a_run_with_the_same_seed_sends_the_same(tmp_path: Path) -> None:
         receiver = Receiver.wsgi(on_flask(CorrectReceiver(Store(tmp_path / name))), PATH, **SETTINGS)
         return Runner(receiver, seed="7", selection=Selection(only=["B02"])).run()
 
-    assert run("one").sent.message_ids == run("other").sent.message_ids
+    one, other = run("one"), run("other")
+    assert one.sent.message_ids == other.sent.message_ids
+    assert one.at > 1_700_000_000
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask
 import pytest
@@ -19,6 +22,10 @@ from engagelab_otp import WebhookVerifier
 
 from engagelab_mock.cli import main
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.cli.serving import Client, Inbound, Watched
+
+if TYPE_CHECKING:
+    from tests.cli.checked import Served
 
 #: How long a program may take before it is killed, in seconds: much longer than any machine needs.
 PATIENCE = 120.0
@@ -142,3 +149,70 @@ def closed_url() -> str:
     server = LoopbackServer(flask.Flask("gone"))
     server.stop()
     return f"{server.url}/"
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[Inbound, str]]:
+    recorder = Inbound(username="acme", secret="s3cret")
+    with LoopbackServer(recorder) as server:
+        yield recorder, f"{server.url}/engagelab"
+
+
+Serving = Callable[..., tuple[Program, Client]]
+
+
+@pytest.fixture
+def serving(spawn: Spawn) -> Serving:
+    """Start `serve`, and wait for the line that says where."""
+
+    def start(*arguments: str) -> tuple[Program, Client]:
+        program = spawn("serve", "--port", "0", *arguments)
+        assert program.stdout is not None
+        first = program.stdout.readline()
+        assert first.startswith("Serving on ")
+        return program, Client(first.split()[-1])
+
+    return start
+
+
+def end(program: Program, number: int = signal.SIGTERM) -> Result:
+    program.send_signal(number)
+    out, err = program.communicate()
+    return Result(program.returncode, out, err)
+
+
+def wait_for_lines(program: Program, pattern: str, count: int) -> None:
+    """Read the log until so many lines fit; the program's end, or the watchdog's, ends it as well."""
+    assert program.stderr is not None
+    while count:
+        line = program.stderr.readline()
+        assert line, "the program ended before that was logged"
+        count -= bool(re.search(pattern, line))
+
+
+@pytest.fixture
+def correct(tmp_path: Path) -> Iterator[Served]:
+    from tests.checks.receivers.correct import CorrectReceiver  # only the tests of `check` need it
+    from tests.cli.checked import serve
+
+    yield from serve(CorrectReceiver, tmp_path)
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Served]:
+    from tests.checks.receivers.verifying import ForgetsNonces
+    from tests.cli.checked import serve
+
+    yield from serve(ForgetsNonces, tmp_path)
+
+
+Watch = Callable[..., Watched]
+
+
+@pytest.fixture
+def watch(capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+    """Log what a server in this process does; afterwards the logger is as it was."""
+    logger = logging.getLogger("engagelab_mock.server")
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield partial(Watched, capsys)
+    logger.handlers, logger.level, logger.propagate = before

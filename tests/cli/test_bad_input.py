@@ -197,6 +197,13 @@ BAD = [
         id="an argument that is not a field",
     ),
     pytest.param(
+        ["send", "insufficient_balance", *URL, "--field", "event=x"],
+        "UsageError",
+        "--field: it has no event",
+        "its name and its time are not fields",
+        id="the name of the event as a field",
+    ),
+    pytest.param(
         ["send", "insufficient_balance", *URL, "--field", "remain_balance"],
         "UsageError",
         "--field: 'remain_balance' is not NAME=VALUE",

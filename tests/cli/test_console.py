@@ -56,8 +56,9 @@ def end(program: Program) -> tuple[int, str]:
 
 
 def test_serve_has_a_console_and_says_where(spawn: Spawn) -> None:
-    program = spawn("serve", "--port", "0", "--format", "json")
-    url = first(program)
+    program = spawn("serve", "--port", "0")
+    assert program.stdout is not None
+    url = program.stdout.readline().split()[-1]
     with urlopen(url, timeout=PATIENCE) as page:
         assert b"<title>engagelab-mock console</title>" in page.read()
     _, err = end(program)
@@ -65,13 +66,16 @@ def test_serve_has_a_console_and_says_where(spawn: Spawn) -> None:
 
 
 def test_serve_leaves_it_out(spawn: Spawn) -> None:
-    program = spawn("serve", "--port", "0", "--format", "json", "--no-console")
-    url = first(program)
+    program = spawn("serve", "--port", "0", "--no-console")
+    assert program.stdout is not None
+    url = program.stdout.readline().split()[-1]
     with pytest.raises(HTTPError) as caught:
         urlopen(url, timeout=PATIENCE)
     caught.value.close()
     assert caught.value.code == 404
-    assert "console" not in end(program)[1]
+    err = end(program)[1]
+    assert "inbox     " in err
+    assert "console" not in err
 
 
 def test_serve_opens_it(spawn: Spawn, opened: Opened) -> None:

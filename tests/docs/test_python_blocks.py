@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab
+from engagelab_mock import EngageLab, Receiver
 from tests.docs.pages import PAGES, blocks, comparable, files, folder, run_pytest
 
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
@@ -91,11 +93,17 @@ def test_the_blocks_import_nothing_of_the_checkout() -> None:
 def test_each_line_that_makes_the_flask_receiver_safe_is_needed(
     line: str, instead: str, fails: list[str], engagelab: EngageLab, tmp_path: Path
 ) -> None:
-    code = files("docs/howto/flask")["test_flask.py"]
+    code = files("docs/howto/flask")["receiver.py"]
     assert line in code
     page: dict[str, Any] = {"__name__": "page"}
     exec(code.replace(line, instead), page)
-    shop = page["Shop"](str(tmp_path / "shop.sqlite"))
-    receiver = page["Receiver"].wsgi(shop.app, "/engagelab", username="acme", secret="s3cret", observe=shop.state)
+    database = str(tmp_path / "shop.sqlite")
+    app = page["create_app"](database, username="acme", secret="s3cret")
+
+    def state(message_id: str) -> Any:
+        with closing(sqlite3.connect(database)) as db:
+            return db.execute("SELECT status, credits FROM messages WHERE id = ?", [message_id]).fetchone()
+
+    receiver = Receiver.wsgi(app, "/engagelab", username="acme", secret="s3cret", observe=state)
     report = engagelab.check(receiver, patience=0.05, only=["B02", "B17", "C01", "C06", "C09"])
     assert [finding.id for finding in report.at_least("major")] == fails

@@ -17,16 +17,29 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, blocks, environment, folder
+from tests.runtimes import RUNTIMES, skip_without_runtime
 
 #: The commands that run until Ctrl-C: each is alone in its block.
-SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py")
+SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh")
 #: The port of `serve`, which the pages do not name in the command.
 DEFAULT_PORT = "8420"
 #: The packages are there already.
 INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
 #: The pages whose commands run, and those whose files are needed as well.
 RUN = ["README", "docs/first-test", "docs/tutorial"]
-RUN += [f"docs/howto/{name}" for name in ("any-language", "check", "console", "load", "serve", "tapes")]
+HOWTOS = [
+    "any-language",
+    "check",
+    "ci",
+    "console",
+    "failures",
+    "load",
+    "races",
+    "serve",
+    "tapes",
+]
+RUN += [f"docs/howto/{name}" for name in HOWTOS]
+RUN += [f"docs/howto/{name}" for name in RUNTIMES if name != "express"]
 FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "docs/howto/load")}
 
 
@@ -34,6 +47,8 @@ FILES_OF = {page: ["docs/howto/any-language"] for page in ("docs/howto/check", "
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not here")
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(page: str) -> None:
+    if (name := Path(page).name) in RUNTIMES:
+        skip_without_runtime(name)
     with ExitStack() as stack:
         directory = stack.enter_context(folder(page, *FILES_OF.get(page, [])))
         terminal = Terminal(directory, free_ports(page))
@@ -49,7 +64,8 @@ def test_each_block_can_be_copied_into_one_terminal() -> None:
         for block in blocks(page, "sh"):
             commands = block.splitlines()
             assert not any(command.startswith("$ ") for command in commands), f"{page}: a prompt is copied along"
-            assert len(commands) == 1 or not any(map(SERVER.search, commands)), f"{page}: a server blocks the next"
+            servers = [command for command in commands if SERVER.search(command) and not command.endswith("&")]
+            assert len(commands) == 1 or not servers, f"{page}: a server blocks the next"
 
 
 def free_ports(page: str) -> dict[str, str]:
@@ -57,7 +73,7 @@ def free_ports(page: str) -> dict[str, str]:
 
     They are below those that systems give to outgoing connections, so that they stay free.
     """
-    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py )(\d{4,5})\b", PAGES[page])}
+    named = {DEFAULT_PORT, *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |PORT=)(\d{4,5})\b", PAGES[page])}
     candidates = itertools.count(20_000 + os.getpid() % 10_000)
     return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
 
@@ -82,11 +98,11 @@ class Terminal:
             "PYTEST_ADDOPTS": "-p engagelab_mock -p no:cacheprovider",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         }
-        for path in directory.iterdir():
+        for path in filter(Path.is_file, directory.rglob("*")):
             path.write_text(self._substituted(path.read_text(encoding="utf-8")), encoding="utf-8")
 
     def run(self, block: str) -> None:
-        if SERVER.match(block):
+        if SERVER.match(block) and "\n" not in block:
             self._serve(block)
             return
         expected = re.search(r"# exits with (\d)$", block, re.MULTILINE)
@@ -105,8 +121,7 @@ class Terminal:
             self._stop(port)
 
     def _serve(self, command: str) -> None:
-        assert "\n" not in command, "a server must be alone in its block"
-        named = re.search(r"(?:--port |receiver\.py )(\d+)", command)
+        named = re.search(r"(?:--port |receiver\.py |PORT=)(\d+)", command)
         port = named[1] if named else DEFAULT_PORT
         if port in self._servers:
             self._stop(port)

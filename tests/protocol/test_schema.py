@@ -13,10 +13,12 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from engagelab_mock import DIALECTS, Event, callback_schema, encode
+from engagelab_mock.protocol.callback import row_schema
 from tests.protocol.documents import NOTIFICATION_BODY, RESPONSE_BODY, STATUS_BODY, SYSTEM_BODY
 from tests.protocol.strategies import PROPERTY, event_lists
 
-SHIPPED = json.loads(files("engagelab_mock.protocol").joinpath("callback.schema.json").read_text(encoding="utf-8"))
+FOLDER = files("engagelab_mock.protocol")
+SHIPPED = json.loads(FOLDER.joinpath("callback.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SHIPPED)
 EXAMPLES = {"status": STATUS_BODY, "notification": NOTIFICATION_BODY, "response": RESPONSE_BODY, "system": SYSTEM_BODY}
 
@@ -35,6 +37,24 @@ def test_shipped_schema_is_the_generated_one() -> None:
 def test_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(SHIPPED)
     assert SHIPPED["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("status", STATUS_BODY),
+        ("notification", NOTIFICATION_BODY),
+        ("response", RESPONSE_BODY),
+        ("system_event", SYSTEM_BODY),
+    ],
+)
+def test_the_schema_of_a_kind_accepts_its_rows_and_no_other(kind: str, body: str) -> None:
+    shipped = json.loads(FOLDER.joinpath(f"{kind}.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(shipped)
+    assert in_order(shipped) == in_order(row_schema(kind))
+    judge = Draft202012Validator(shipped)
+    for text in (STATUS_BODY, NOTIFICATION_BODY, RESPONSE_BODY, SYSTEM_BODY):
+        assert all(judge.is_valid(row) is (text == body) for row in json.loads(text)["rows"])
 
 
 def test_descriptions_are_prose_alone() -> None:

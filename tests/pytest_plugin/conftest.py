@@ -13,7 +13,8 @@ import engagelab_mock
 
 # An inner run forgets the modules that it was the first to import: the next would import them again, as copies.
 for name in (
-    *("engagelab_mock.pytest_support", "engagelab_mock.delivery.transport.asgi", "engagelab_mock.server.running"),
+    *("engagelab_mock.pytest_support", "engagelab_mock.pytest_report", "engagelab_mock.server.running"),
+    "engagelab_mock.delivery.transport.asgi",
     *("engagelab_mock.integrations.interception", "engagelab_mock.server.openapi", "fastapi", "flask"),
     *("engagelab_mock.explore.explorer", "engagelab_mock.checks.runner"),
 ):

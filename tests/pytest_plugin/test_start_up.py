@@ -108,7 +108,7 @@ def test_the_options_have_their_own_group_and_ini_keys(run: Run) -> None:
     group = output.partition("EngageLab OTP (engagelab-mock):")[2].partition("\n\n")[0]
     names = ["url", "username", "secret", "authorization", "seed", "nonce_seed"]
     options = [name.replace("-", "_") for name in re.findall(r"--engagelab-([\w-]+)=[A-Z-]+", group)]
-    assert options == [*names, "replay"]
+    assert options == [*names, "replay", "report", "html"]
     assert re.findall(r"^  engagelab_(\w+) \(string\):", output, flags=re.MULTILINE) == names
 
 

@@ -10,9 +10,9 @@ from werkzeug import Request
 from werkzeug.test import Client
 
 from engagelab_mock import EngageLab
-from engagelab_mock.errors import EngageLabMockError
+from engagelab_mock.errors import EngageLabMockError, UsageError
 from engagelab_mock.server import ApiServer, create_app
-from engagelab_mock.server.app import Guard
+from engagelab_mock.server.guard import Guard
 from engagelab_mock.service.rest.exchange import ApiError, ApiSettings
 from tests.server.conftest import BASIC, Talk, message
 
@@ -192,3 +192,31 @@ def test_apps_may_use_the_api_by_addresses_and_local_names(host: str, peer: str)
 def test_names_that_a_web_page_can_have_are_refused_for_the_api(host: str, peer: str) -> None:
     with pytest.raises(ApiError, match="may be a name of another machine"):
         Guard().check_page(asked(host=host, peer=peer))
+
+
+@pytest.mark.parametrize("host", ["engagelab.example.test:8420", "ENGAGELAB.example.test"])
+def test_a_name_that_is_allowed_passes(host: str) -> None:
+    guard = Guard(hosts=["other.example", "EngageLab.example.test"])
+    guard.check(asked(host))
+    guard.check_page(asked(host))
+    guard.check_file(asked(host))
+
+
+def test_a_name_that_is_allowed_does_not_let_another_machine_in() -> None:
+    with pytest.raises(ApiError, match="only this machine"):
+        Guard(hosts=["engagelab.example.test"]).check(asked("engagelab.example.test", peer="10.0.0.7"))
+
+
+@pytest.mark.parametrize("host", ["evil.example", "a.engagelab.example.test", "engagelab.example.test.evil.example"])
+def test_a_name_that_is_not_allowed_is_refused_and_the_hint_says_how_to_allow_it(host: str) -> None:
+    guard = Guard(hosts=["engagelab.example.test"])
+    for check in (guard.check, guard.check_page):
+        with pytest.raises(ApiError, match="--allow-host"):
+            check(asked(host))
+
+
+@pytest.mark.parametrize("name", ["", "http://engagelab", "engagelab:8420", "a/b", "*", "a b"])
+def test_a_name_that_is_not_a_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="not the name of a host") as caught:
+        create_app(EngageLab(), allow_hosts=[name])
+    assert caught.value.where == "allow_hosts"

@@ -81,6 +81,14 @@ def test_everything_that_a_client_can_give_is_described() -> None:
     assert undescribed == []
 
 
+@pytest.mark.slow
+def test_without_docstrings_each_call_has_its_summary() -> None:
+    said = "from engagelab_mock.server.openapi import document; print(document().decode())"
+    stripped = subprocess.run([sys.executable, "-OO", "-c", said], capture_output=True, text=True, check=True).stdout
+    summaries = [call["summary"] for calls in json.loads(stripped)["paths"].values() for call in calls.values()]
+    assert summaries == [call["summary"] for _, _, call in OPERATION_CALLS]
+
+
 def test_only_calls_that_are_guarded_can_answer_401_or_403(talk: Talk, engagelab: EngageLab) -> None:
     unguarded = [path for _, path, call in OPERATION_CALLS if not {"401", "403"} & call["responses"].keys()]
     assert unguarded == ["/_mock/readyz"]
@@ -126,6 +134,15 @@ def test_lines_of_the_journal_are_as_described(talk: Talk, engagelab: EngageLab)
     assert len(lines) == 6
     for line in lines:
         Draft202012Validator(schema("Record")).validate(json.loads(line))
+
+
+@pytest.mark.slow
+def test_it_is_valid_for_an_independent_validator() -> None:
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # it takes a while to import
+
+    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+    del (broken := openapi())["webhooks"]["status"]["post"]["responses"]["200"]["description"]
+    assert [*OpenAPIV31SpecValidator(broken).iter_errors()] != []
 
 
 def facts(document: dict[str, Any]) -> set[str]:

@@ -92,6 +92,8 @@ def test_with_a_token_the_page_loads_and_what_it_reads_needs_the_token(engagelab
 
 def test_what_the_console_reads_is_not_logged(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "engagelab_mock.server")
+    for path in PATHS:
+        assert talk("GET", path).status == 200
     talk("GET", "/_mock/messages", headers={"X-Engagelab-Console": "1"})
     talk("POST", "/_mock/clock/freeze")
     assert [record.getMessage().split(" ")[1:3] for record in caplog.records] == [["POST", "/_mock/clock/freeze"]]

@@ -150,6 +150,7 @@ _PING = Fix(
     "Before you check the signature, answer 200 to a body without rows. A ping has no effect, so its sender need not "
     "be verified.",
     'if $body in (b"", b"{}"):\n    $ok',
+    section="Receive",
 )
 _DEFER = Fix(
     "Store the callback, acknowledge it, and do the work afterwards, in a job queue or in a thread.",
@@ -157,6 +158,7 @@ _DEFER = Fix(
     own_django="handle_callback.delay(request.body.decode())  # Celery, or another queue\nreturn HttpResponse()",
     own_fastapi="background_tasks.add_task(handle, await request.body())  # runs after the answer was sent\n"
     "return Response()",
+    section="Serve",
 )
 _check = partial(Check, need="http")
 
@@ -215,6 +217,7 @@ ACKNOWLEDGEMENT = (
             "Answer 200 with an empty body. If every valid callback is refused, compare username, secret and "
             "Authorization with those in the console.",
             "$ok",
+            section="Receive",
         ),
         work=_ack_exact,
         needs_valid=False,
@@ -278,6 +281,7 @@ ACKNOWLEDGEMENT = (
             own_django='urlpatterns = [re_path(r"^engagelab/?$", engagelab)]',
             own_fastapi='@app.post("/engagelab")\n@app.post("/engagelab/")\nasync def engagelab(request: Request):\n'
             "    return Response()",
+            section="Serve",
         ),
         work=_no_redirect,
         needs_valid=False,
@@ -291,7 +295,7 @@ ACKNOWLEDGEMENT = (
         expected="No effect, no 5xx, no hang; 405 or 404 is usual.",
         severity=Severity.MINOR,
         source="S",
-        fix=Fix("Accept only POST on the route.", "$view\n    $ok"),
+        fix=Fix("Accept only POST on the route.", "$view\n    $ok", section="Serve"),
         work=_other_methods,
     ),
     _check(
@@ -326,6 +330,7 @@ verify($header)
 with pool.connection() as db:
     apply(db, json.loads($body))
 $ok""",
+            section="Receive",
         ),
         work=_after_refusals,
     ),

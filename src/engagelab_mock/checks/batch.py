@@ -212,6 +212,7 @@ _LOOP = Fix(
 for row in json.loads($body)["rows"]:
     apply(row)
 $ok""",
+    section="Status",
 )
 _ONE_BY_ONE = Fix(
     "Handle each row in its own `try`, and in its own savepoint in the database. Store rows that cannot be handled, so "
@@ -224,6 +225,7 @@ for row in json.loads($body)["rows"]:
     except Exception:
         logging.exception("cannot handle row: %r", row)
 $ok""",
+    section="Status",
 )
 _BODY = Fix(
     "Check the type of the body before you use it. Use the length of `rows`, and ignore `total`.",
@@ -232,6 +234,7 @@ envelope = json.loads($body)
 rows = envelope.get("rows") if isinstance(envelope, dict) else None
 if not isinstance(rows, list):
     $refuse_400""",
+    section="Body",
 )
 _UNIQUE = Fix(
     "Let the database decide which row is new, with a unique key over message, status and channel.",
@@ -241,6 +244,7 @@ for row in json.loads($body)["rows"]:
     key = row["message_id"], status["message_status"], status["status_data"]["current_send_channel"]
     db.execute("INSERT INTO effects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
 $ok""",
+    section="Status",
 )
 _check = partial(Check, need="both", source="S")
 
@@ -354,6 +358,7 @@ BATCH = (
             own_django="DATA_UPLOAD_MAX_MEMORY_SIZE = 10_000_000  # in the settings\n"
             "handle_callback.delay(request.body.decode())\nreturn HttpResponse()",
             own_fastapi="background_tasks.add_task(handle, await request.body())\nreturn Response()",
+            section="Serve",
         ),
         work=_big,
     ),

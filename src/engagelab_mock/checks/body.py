@@ -206,6 +206,7 @@ try:
     envelope = json.loads($body)  # detects the encoding of bytes, and a byte order mark
 except (ValueError, RecursionError):
     $refuse_400""",
+    section="Serve",
 )
 _check = partial(Check, need="http")
 
@@ -318,6 +319,7 @@ try:
     envelope = json.loads($body, parse_constant=refuse)
 except (ValueError, RecursionError):
     $refuse_400""",
+            section="Body",
         ),
         work=_edges,
     ),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from engagelab_mock.errors import UnknownName, reduce_error
+from engagelab_mock.starters import STARTERS, section
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.trial import Trial
@@ -161,8 +162,12 @@ _WORDS = {
 _WORDS["flask"]["refuse"] = 'return "", {status}'
 
 
+#: The frameworks and languages in which a fix can be shown, with their names.
+LANGUAGES = {name: known.title for name, known in STARTERS.items()}
+
+
 class Fix(msgspec.Struct, frozen=True):
-    """Say how to fix a receiver: in sentences, and in code for Flask, Django and FastAPI.
+    """Say how to fix a receiver: in sentences, in code for Flask, Django and FastAPI, and by a section of the starters.
 
     The code is one template. `$body`, `$header`, `$headers`, `$ok`, `$view` and `$refuse_401` (or another status) are
     replaced by the spelling of each framework. If that is not enough, a framework has its own code.
@@ -176,6 +181,8 @@ class Fix(msgspec.Struct, frozen=True):
     own_flask: str = ""
     own_django: str = ""
     own_fastapi: str = ""
+    #: The section of the starters in other languages that does it right.
+    section: str = ""
 
     @property
     def flask(self) -> str:
@@ -191,6 +198,17 @@ class Fix(msgspec.Struct, frozen=True):
     def fastapi(self) -> str:
         """Return the code for FastAPI."""
         return self.own_fastapi or self._spelt("fastapi")
+
+    def code_in(self, language: str) -> str:
+        """Return the code for a framework or language of `LANGUAGES`, or "" if there is none.
+
+        >>> Fix("Compare in constant time.", section="Signature").code_in("ruby").splitlines()[0]
+        'def genuine?(header)'
+        """
+        if language in _WORDS:
+            code: str = getattr(self, language)
+            return code
+        return section(language, self.section) if self.section else ""
 
     def _spelt(self, framework: str) -> str:
         words = dict(_WORDS[framework])

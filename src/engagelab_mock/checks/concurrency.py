@@ -329,6 +329,7 @@ try:
 except (OperationalError, queue.Full):
     $refuse_503
 $ok""",
+            section="Store",
         ),
         work=_burst_applied,
     ),
@@ -351,6 +352,7 @@ $ok""",
             own_fastapi="async with AsyncSession(engine) as session, session.begin():\n"
             "    message = await session.get(Message, message_id, with_for_update=True)\n    message.apply(status)\n"
             "return Response()",
+            section="Store",
         ),
         work=_different_events,
     ),
@@ -373,6 +375,7 @@ rows = json.loads($body)["rows"]
 for row in sorted(rows, key=lambda row: str(row.get("message_id"))):
     apply(row)
 $ok""",
+            section="Store",
         ),
         work=_opposite_batches,
     ),

@@ -297,6 +297,7 @@ with database.transaction():
     if database.insert_if_new(message_id, status, channel, error_code, itime):
         have_the_effect(message_id, status)
 $ok""",
+    section="Status",
 )
 _check = partial(Check, need="probe", severity=Severity.BLOCKER, expected="One effect, no 5xx.", source="?", fix=_ONCE)
 

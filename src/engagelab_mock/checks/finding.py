@@ -280,6 +280,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     sent: Sent
     seed: str = ""
+    #: When the run began, in Unix seconds; 0 if that is not known.
+    at: float = 0.0
     elapsed: float = 0.0
     #: Whether the state of the app could be seen.
     observed: bool = False
@@ -373,3 +375,22 @@ def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str
     checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
     what = f"{report.address} failed {checks} of severity {least} or worse"
     return what, "\n\n".join(map(in_full, found))
+
+
+def verdict_counts(findings: Sequence[Finding]) -> dict[str, int]:
+    """Return how many findings failed, passed, and so on; the numbers add up to the number of findings.
+
+    >>> from engagelab_mock import CHECKS
+    >>> verdict_counts([Finding(check=CHECKS["A01"], verdict=Judgement.PASS)])["passed"]
+    1
+    """
+    short = [each for each in findings if each.fell_short]
+    kinds = Counter("" if each.left_out else str(each.verdict) for each in findings)
+    kinds += Counter(suppressed=kinds["fail"] - len(short))
+    kinds["fail"] = len(short)
+    return {word: kinds[kind] for kind, word in _WORDS.items()}
+
+
+#: The words for verdicts. A check that was not selected has none.
+_WORDS = {"fail": "failed", "pass": "passed", "suppressed": "suppressed", "error": "ended with an error"}
+_WORDS |= {"inconclusive": "inconclusive", "not_applicable": "not applicable", "skipped": "skipped", "": "not selected"}

@@ -183,6 +183,7 @@ for row in json.loads($body)["rows"]:
     else:
         logging.warning("ignored: %r", row)
 $ok""",
+    section="Status",
 )
 _check = partial(Check, need="both")
 
@@ -217,6 +218,7 @@ FORWARD_COMPATIBILITY = (
 for row in json.loads($body)["rows"]:
     status = row["status"]["message_status"]
     status = {"sent_fail": "sent_failed"}.get(status, status)""",
+            section="Status",
         ),
         work=_alias,
     ),
@@ -236,6 +238,7 @@ for row in json.loads($body)["rows"]:
     if isinstance(row.get("status"), dict):
         apply(row)
 $ok""",
+            section="Status",
         ),
         work=_unknown_kind,
     ),
@@ -255,6 +258,7 @@ $ok""",
 class RowSchema(marshmallow.Schema):
     class Meta:
         unknown = marshmallow.EXCLUDE""",
+            section="Status",
         ),
         work=_unknown_fields,
     ),
@@ -274,6 +278,7 @@ class RowSchema(marshmallow.Schema):
 for row in json.loads($body)["rows"]:
     custom_args = row.get("custom_args") or {}
     billing = row["status"].get("billing") or {}""",
+            section="Status",
         ),
         work=_null_optional,
     ),
@@ -291,6 +296,7 @@ for row in json.loads($body)["rows"]:
         fix=Fix(
             "Keep ids as text, from the body to the database column.",
             'for row in json.loads($body)["rows"]:\n    message_id = str(row["message_id"])  # a column of text, too',
+            section="Body",
         ),
         work=_big_id,
     ),
@@ -367,6 +373,7 @@ with database.transaction():
     row = database.get_or_create_locked(message_id)  # both here and where the message is sent
     row.update(status)
 $ok""",
+    section="Status",
 )
 _check_id = partial(Check, severity=Severity.MAJOR, source="?", fix=_KNOWN)
 

@@ -123,6 +123,7 @@ _WINDOW = Fix(
     f"Refuse a timestamp that is more than {TOLERANCE} seconds in the past or in the future.",
     f"if not re.fullmatch('[0-9]{{10}}', timestamp) or abs(time.time() - int(timestamp)) > {TOLERANCE}:\n"
     "    $refuse_401",
+    section="Signature",
 )
 _ONCE = Fix(
     "Give each event a key: message id, status, channel and `itime`, unique in your database. Insert the key in the "
@@ -132,6 +133,7 @@ with database.transaction():
     if database.insert_if_new(message_id, status, channel, itime):
         have_the_effect(message_id, status)
 $ok""",
+    section="Status",
 )
 _NONCE = Fix(
     f"Remember each nonce for {2 * TOLERANCE} seconds, together with a digest of its body, and refuse the nonce with "
@@ -140,6 +142,7 @@ _NONCE = Fix(
 digest = hashlib.sha256($body).hexdigest()
 if cache.get_or_set(nonce, digest) != digest:
     $refuse_401""",
+    section="Store",
 )
 _FOREVER = Fix(
     "Keep the keys of events in the database as long as the messages. Do not use a cache of limited size.",
@@ -148,6 +151,7 @@ with database.transaction():
     if database.insert_if_new(message_id, status, channel, itime):  # a table with a unique key, not a cache
         have_the_effect(message_id, status)
 $ok""",
+    section="Store",
 )
 _check = partial(Check, needs_signature=True, need="http", expected="Refused: no effect, no 5xx, no hang.", source="K")
 
@@ -160,7 +164,11 @@ FRESHNESS = (
         "its own settings trusts anyone who shares the secret, and cannot notice digits moved into the username.",
         stimulus="A callback signed validly, with the right secret, for another username.",
         severity=Severity.MAJOR,
-        fix=Fix("Compare the header's username with your own.", "if username != USERNAME:\n    $refuse_401"),
+        fix=Fix(
+            "Compare the header's username with your own.",
+            "if username != USERNAME:\n    $refuse_401",
+            section="Signature",
+        ),
         work=_other_username,
     ),
     _check(

@@ -160,6 +160,7 @@ ISOLATION = (
 for row in json.loads($body)["rows"]:
     message = database.get_or_create_locked(row["message_id"])  # never by row["to"] or custom_args
     message.update(row["status"]["message_status"])""",
+            section="Status",
         ),
         work=_isolation,
     ),

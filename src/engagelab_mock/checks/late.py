@@ -299,6 +299,7 @@ LATE = (
 digest = hashlib.sha256($body).hexdigest()
 if cache.get_or_set(nonce, digest, timeout=600) != digest:
     $refuse_401""",
+            section="Store",
         ),
         work=_replayed_later,
     ),
@@ -323,6 +324,7 @@ with database.transaction():
     if database.insert_if_new(message_id, status, channel, error_code, itime):  # unique, for ever
         have_the_effect(message_id, status)
 $ok""",
+            section="Status",
         ),
         work=_again_after_days,
     ),
@@ -345,6 +347,7 @@ $ok""",
             """\
 if abs(time.time() - int(timestamp)) > 300:  # the time of the signature, instead of row["itime"]
     $refuse_401""",
+            section="Status",
         ),
         work=_late_event,
     ),

@@ -301,11 +301,15 @@ _KEYED = Fix(
     "Give each effect a key: the message's id and the name of the effect, without the channel or the status. Insert "
     "the key into a table with a unique constraint on it, in the transaction that has the effect.",
     _CODE,
+    section="Status",
 )
-_WHOLE = Fix("Look the effect up by the whole name of the status. Let no other status have it.", _CODE)
+_WHOLE = Fix(
+    "Look the effect up by the whole name of the status. Let no other status have it.", _CODE, section="Status"
+)
 _ALWAYS = Fix(
     "Let only the effect's own key decide if it has happened. Ignore the message's status. Do not undo the effect.",
     _CODE,
+    section="Status",
 )
 _EACH_CODE = Fix(
     "Identify a wrong code by the message's id and its `itime`: a retry has the same, and the next wrong code has "
@@ -327,6 +331,7 @@ with database.transaction():
     if RANK.get(status, -1) > RANK.get(row.status, -1):
         row.update(status)
 $ok""",
+    section="Status",
 )
 _effects = partial(Check, need="probe", severity=Severity.BLOCKER, source="?", meanings=("effects",))
 _BOTH = "EngageLab repeats callbacks and does not keep their order. "

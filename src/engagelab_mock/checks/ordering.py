@@ -231,6 +231,7 @@ with database.transaction():
     if RANK.get(status, -1) > RANK.get(row.status, -1):
         row.update(status)
 $ok""",
+    section="Status",
 )
 _check = partial(Check, need="probe", severity=Severity.MAJOR, source="?", fix=_RANK)
 

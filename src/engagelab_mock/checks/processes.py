@@ -306,6 +306,7 @@ with database.transaction():
     if database.insert_if_new(message_id, status, channel, error_code):  # INSERT … ON CONFLICT DO NOTHING
         have_the_effect(message_id, status)
 $ok""",
+    section="Store",
 )
 _QUEUE = Fix(
     "Store the callback before you acknowledge it: in the database, or in a queue that keeps its jobs on disk. A "
@@ -314,6 +315,7 @@ _QUEUE = Fix(
     own_django="with transaction.atomic():\n    Callback.objects.create(body=request.body.decode())\n"
     "return HttpResponse()",
     own_fastapi='body = await request.body()\nawait database.insert("callbacks", body)\nreturn Response()',
+    section="Store",
 )
 _NONCES = Fix(
     f"Keep the nonces for {2 * TOLERANCE} seconds in the database or in Redis, so that a restart does not delete them, "
@@ -322,6 +324,7 @@ _NONCES = Fix(
 digest = hashlib.sha256($body).hexdigest()
 if redis.set(f"nonce:{nonce}", digest, nx=True, get=True, ex=600) not in (None, digest):
     $refuse_401""",
+    section="Store",
 )
 _SHARED = Fix(
     "Decide by the rows in the database, read in the same transaction. Do not use a variable or a cache that each "

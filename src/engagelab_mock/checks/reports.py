@@ -114,7 +114,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "exchanges": [_exchange(exchange) for exchange in finding.exchanges],
         "states": [_change(change) for change in finding.changes],
         "fix": {"text": check.fix.text, "flask": check.fix.flask, "django": check.fix.django}
-        | {"fastapi": check.fix.fastapi},
+        | {"fastapi": check.fix.fastapi, "section": check.fix.section},
         "repro": finding.repro,
         "token": finding.token or None,
     }

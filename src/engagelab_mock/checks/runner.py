@@ -109,8 +109,7 @@ class Runner:
     def run(self, checks: Iterable[Check] | None = None) -> Report:
         """Run every selected check, in the order of the catalogue, and return the report.
 
-        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved` if the state cannot be seen. The error has a
-        `report` of the checks that had run.
+        Raises `ProbeFailed`, `StateNotSettled` or `NothingObserved`, with a `report`, if the state cannot be seen.
         """
         try:
             return run_sync(self.context.app_clock.during(SYNC, self._run(checks)))
@@ -121,7 +120,7 @@ class Runner:
     async def _run(self, checks: Iterable[Check] | None) -> Report:
         self._started = stopwatch()
         self.context.deadline = self._started + self._timeout
-        self._findings = []
+        self._findings, running = [], ""
         # The check of whether the receiver still works comes after all others.
         chosen = sorted(CHECKS.values() if checks is None else checks, key=lambda check: check.id == ALIVE_AFTER)
         self._health = Health(self.context, self.selection, chosen, recovery=self._recovery)
@@ -133,12 +132,14 @@ class Runner:
                 with self.context.apart():
                     prove(self.context)
             for check in chosen:
+                running = f", in {check.id} ({check.name})"
                 self._on_start(check)
                 finding = self._health.finding(check) or self._run_one(check)
                 self._findings.append(finding)
                 self._on_finding(finding)
         except _ENDING as error:
-            self._ended = f"{error.where}: {error.what}" if error.where else error.what
+            error.add(running)
+            self._ended = error.problem
             error.report = self.report()
             raise
         return self.report()
@@ -170,6 +171,7 @@ class Runner:
             findings=tuple(sorted(self._findings, key=lambda finding: finding.id)),
             sent=sent,
             seed=str(context.seed),
+            at=time.time() - (stopwatch() - self._started),
             elapsed=stopwatch() - self._started,
             observed=context.observed,
             unjudged=self._unjudged(),

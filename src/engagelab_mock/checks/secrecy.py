@@ -179,7 +179,9 @@ if not hmac.compare_digest(given.encode("utf-8", "replace"), AUTHORIZATION.encod
         expected="401 or 403, not 400, 422 or 5xx.",
         severity=Severity.MINOR,
         fix=Fix(
-            "Verify the signature first, then parse the body.", "verify($header)\nenvelope = json.loads($body)\n$ok"
+            "Verify the signature first, then parse the body.",
+            "verify($header)\nenvelope = json.loads($body)\n$ok",
+            section="Receive",
         ),
         work=_before_parsing,
         needs_signature=True,
@@ -193,7 +195,7 @@ if not hmac.compare_digest(given.encode("utf-8", "replace"), AUTHORIZATION.encod
         stimulus="A callback signed with another secret.",
         expected="The answer, and in process the log, contain neither the expected signature nor the secret.",
         severity=Severity.MAJOR,
-        fix=Fix("Say only that the signature is wrong.", "$refuse_401"),
+        fix=Fix("Say only that the signature is wrong.", "$refuse_401", section="Signature"),
         work=_no_oracle,
         needs_signature=True,
     ),
@@ -209,6 +211,7 @@ if not hmac.compare_digest(given.encode("utf-8", "replace"), AUTHORIZATION.encod
         fix=Fix(
             "Compare with `hmac.compare_digest`, as bytes.",
             "if not hmac.compare_digest(expected.encode(), given.encode()):\n    $refuse_401",
+            section="Signature",
         ),
         work=_constant_time,
         transports=("wsgi", "asgi"),
@@ -225,7 +228,7 @@ if not hmac.compare_digest(given.encode("utf-8", "replace"), AUTHORIZATION.encod
         expected="Refused: no effect, no 5xx, no hang.",
         severity=Severity.MAJOR,
         source="D",
-        fix=Fix("Always verify the signature, for any claimed address.", "verify($header)\n$ok"),
+        fix=Fix("Always verify the signature, for any claimed address.", "verify($header)\n$ok", section="Signature"),
         work=_spoofed_address,
         needs_signature=True,
     ),

@@ -199,21 +199,25 @@ signed = f"{timestamp}{nonce}{USERNAME}".encode("utf-8", "surrogatepass")
 expected = hmac.new(SECRET.encode(), signed, "sha256").hexdigest()
 if parts.get("username") != USERNAME or not hmac.compare_digest(expected.encode(), given.encode()):
     $refuse_401""",
+    section="Signature",
 )
 _PARSE = Fix(
     "Read the four parts by their names, in any order, and strip the spaces around them.",
     'parts = dict(part.strip().partition("=")[::2] for part in $header.split(";"))',
+    section="Signature",
 )
 _ONE = Fix(
     "Refuse more than one X-CALLBACK-ID. WSGI servers join them with a comma, Starlette returns the first.",
     own_flask='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return "", 401',
     own_django='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return HttpResponse(status=401)',
     own_fastapi='if len(request.headers.getlist("X-CALLBACK-ID")) != 1:\n    return Response(status_code=401)',
+    section="Receive",
 )
 _SHAPE = Fix(
     "Check each part before you join them: a timestamp of ten digits, close to the present time, and your username.",
     'if not re.fullmatch("[0-9]{10}", timestamp) or username != USERNAME or abs(time.time() - int(timestamp)) > 300:\n'
     "    $refuse_401",
+    section="Signature",
 )
 _check = partial(Check, needs_signature=True, need="http", expected="Refused: no effect, no 5xx, no hang.", source="S")
 
@@ -282,7 +286,7 @@ SIGNATURE = (
         expected="Accepted.",
         severity=Severity.BLOCKER,
         source="?",
-        fix=Fix("Read headers from the framework's mapping, which ignores case.", "value = $header"),
+        fix=Fix("Read headers from the framework's mapping, which ignores case.", "value = $header", section="Serve"),
         work=_header_case,
     ),
     _check(
@@ -321,6 +325,7 @@ SIGNATURE = (
         fix=Fix(
             "Use a server that drops headers with underscores. gunicorn, waitress and uvicorn do; the standard "
             "library's wsgiref does not.",
+            section="Serve",
         ),
         work=_underscores,
         transports=("http",),
@@ -354,6 +359,7 @@ secrets = [secret for secret in (SECRET, OLD_SECRET) if secret]
 digests = [hmac.new(secret.encode(), signed, "sha256").hexdigest() for secret in secrets]
 if not any(hmac.compare_digest(digest.encode(), given.encode()) for digest in digests):
     $refuse_401""",
+            section="Signature",
         ),
         work=_empty_secret,
     ),
@@ -366,7 +372,9 @@ if not any(hmac.compare_digest(digest.encode(), given.encode()) for digest in di
         stimulus="A notification, a user's reply and a system event, unsigned, and signed with another secret.",
         severity=Severity.BLOCKER,
         fix=Fix(
-            "Verify each callback before you look at its rows.", "verify($header)\nenvelope = json.loads($body)\n$ok"
+            "Verify each callback before you look at its rows.",
+            "verify($header)\nenvelope = json.loads($body)\n$ok",
+            section="Receive",
         ),
         work=_other_kinds,
     ),
@@ -384,6 +392,7 @@ if not any(hmac.compare_digest(digest.encode(), given.encode()) for digest in di
         fix=Fix(
             "Store a nonce only after the signature was found right.",
             "verify($header)\nif not cache.add(nonce, True):\n    $refuse_401",
+            section="Store",
         ),
         work=_used_nonce,
     ),

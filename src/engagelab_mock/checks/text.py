@@ -271,6 +271,7 @@ for row in json.loads($body)["rows"]:
             """\
 for row in json.loads($body)["rows"]:
     db.execute("INSERT INTO events (message_id, data) VALUES (?, ?)", (row["message_id"], json.dumps(row)))""",
+            section="Status",
         ),
         work=_quotes,
     ),

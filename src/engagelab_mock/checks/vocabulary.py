@@ -241,6 +241,7 @@ VOCABULARY = (
 for row in json.loads($body)["rows"]:
     code = row["status"]["error_code"]
     reason = REASONS.get(code, f"error {code}")""",
+            section="Status",
         ),
         work=_error_codes,
     ),
@@ -259,6 +260,7 @@ for row in json.loads($body)["rows"]:
 for row in json.loads($body)["rows"]:
     channel = row["status"]["status_data"].get("current_send_channel", "")
     price = PRICES.get(channel, DEFAULT_PRICE)  # not PRICES[channel], not an enumeration""",
+            section="Status",
         ),
         work=_channels,
     ),
@@ -277,6 +279,7 @@ for row in json.loads($body)["rows"]:
 for row in json.loads($body)["rows"]:
     recipient = str(row["to"])
     phone = recipient if recipient.startswith("+") else None""",
+            section="Status",
         ),
         work=_address,
     ),
@@ -297,6 +300,7 @@ for row in json.loads($body)["rows"]:
         if isinstance(row.get(kind), dict):
             handle(row)
 $ok""",
+            section="Status",
         ),
         work=_mixed_kinds,
     ),

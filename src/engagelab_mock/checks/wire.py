@@ -222,6 +222,7 @@ if $headers.get("Transfer-Encoding"):
     if not body:
         $refuse_400""",
             own_django='if request.headers.get("Transfer-Encoding"):\n    return HttpResponse(status=411)',
+            section="Serve",
         ),
         work=_chunked,
     ),
@@ -247,7 +248,7 @@ if $headers.get("Transfer-Encoding"):
         stimulus="Valid callbacks whose body, or whose head, comes in four pieces, 50 ms apart.",
         severity=Severity.MAJOR,
         need="http",
-        fix=Fix("Read as many bytes as `Content-Length` says; frameworks do.", "body = $body\n$ok"),
+        fix=Fix("Read as many bytes as `Content-Length` says; frameworks do.", "body = $body\n$ok", section="Serve"),
         work=_slowly,
     ),
     _check(
@@ -292,6 +293,7 @@ if $headers.get("Transfer-Encoding"):
         fix=Fix(
             "Run several workers, or workers with threads (`gunicorn --threads 4`). Or let a proxy buffer requests, as "
             "gunicorn's documentation recommends for its sync worker.",
+            section="Serve",
         ),
         work=_cut_short,
     ),

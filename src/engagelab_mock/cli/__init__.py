@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from itertools import pairwise
 from types import FrameType
@@ -18,14 +18,20 @@ import click
 from engagelab_mock import __version__
 from engagelab_mock.cli.check import check
 from engagelab_mock.cli.demo import demo, scenarios
+from engagelab_mock.cli.init import init
 from engagelab_mock.cli.listen import listen, record
 from engagelab_mock.cli.load import load
+from engagelab_mock.cli.mcp import mcp
+from engagelab_mock.cli.options import Commands
 from engagelab_mock.cli.output import ExitCode, Output, drop_unwritable
+from engagelab_mock.cli.ready import ready
+from engagelab_mock.cli.schema import schema
 from engagelab_mock.cli.send import send
 from engagelab_mock.cli.serve import serve
 from engagelab_mock.cli.signature import sign, verify
+from engagelab_mock.cli.tape import tape
 from engagelab_mock.config import SETTINGS, check_settings, project_settings
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UsageError
 
 # Help texts are not docstrings, which `python -OO` removes.
 _HELP = """EngageLab OTP on your own machine.
@@ -89,30 +95,8 @@ def _cannot_print(why: str) -> int:
     return int(ExitCode.FELL_SHORT)
 
 
-class _Commands(click.Group):
-    """Suggest the nearest command for a misspelt one, with every version of click; errors name the option."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EngageLabMockError as error:
-            # The engine's argument `to` is the option --to of the command.
-            parameters = self.commands[ctx.invoked_subcommand].params if ctx.invoked_subcommand else []
-            options = {each.name: each.opts[0] for each in parameters if isinstance(each, click.Option)}
-            error.where = options.get(error.where, error.where)
-            raise
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = self.list_commands(ctx)
-        if args[0] not in known and not ctx.resilient_parsing:
-            raise UnknownName("command", args[0], known)
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=_Commands,
+    cls=Commands,
     help=_HELP,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -122,7 +106,7 @@ class _Commands(click.Group):
 def group(context: click.Context) -> None:
     """Read the settings of pyproject.toml for all commands."""
     settings = project_settings()
-    context.default_map = {name: dict(settings) for name in group.commands}
+    context.default_map = {name: _defaults(command, settings) for name, command in group.commands.items()}
     own = check_settings()
     for name in ("suppress", "effect"):
         table = own.get(name)
@@ -131,7 +115,31 @@ def group(context: click.Context) -> None:
     context.default_map["check"] |= own
 
 
-for _command in (demo, send, serve, check, load, listen, record, scenarios, sign, verify):
+def _defaults(command: click.Command, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings for a command, and for each command of a group."""
+    if isinstance(command, click.Group):
+        return {name: _defaults(each, settings) for name, each in command.commands.items()}
+    return dict(settings)
+
+
+_COMMANDS = (
+    demo,
+    send,
+    serve,
+    ready,
+    check,
+    load,
+    listen,
+    record,
+    tape,
+    mcp,
+    scenarios,
+    init,
+    schema,
+    sign,
+    verify,
+)
+for _command in _COMMANDS:
     group.add_command(_command)
 
 

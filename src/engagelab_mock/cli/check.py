@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import TextColumn
 
-from engagelab_mock.checks.check import DEPTHS, Severity
+from engagelab_mock.checks.check import DEPTHS, LANGUAGES, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
 from engagelab_mock.cli.observing import NoSuchState, account_observer, observer
 from engagelab_mock.cli.options import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from engagelab_mock.checks.check import Check
     from engagelab_mock.checks.finding import Finding, Report
 
+#: The frameworks in which a fix is shown by default.
+PYTHON = ("flask", "django", "fastapi")
 _SEVERITIES = click.Choice([str(each) for each in Severity])
 
 
@@ -69,6 +71,7 @@ class CheckOptions:
     wait: float
     total: float
     report: tuple[str, ...]
+    language: tuple[str, ...]
     verbose: bool
     format: str
 
@@ -156,6 +159,12 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     metavar="KIND=FILE",
     help="Write a report to a file: junit=…, html=… or sarif=…; can be repeated.",
 )
+@_setting(
+    "language",
+    multiple=True,
+    type=click.Choice([*LANGUAGES]),
+    help="Show the fix in this language with -v; can be repeated. Default: flask, django and fastapi.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show every request of a failure, and the fix as code.")
 @output_options
 def check(**given: Any) -> int:
@@ -187,6 +196,7 @@ def check(**given: Any) -> int:
                 receiver=receiver,
                 fail_on=options.fail_on,
                 verbose=options.verbose,
+                languages=options.language or PYTHON,
                 again=again,
                 interrupted=interrupted,
             )

@@ -13,8 +13,8 @@ from click.core import ParameterSource
 from rich.text import Text
 
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
-from engagelab_mock.checks.check import FAMILIES, Judgement, Severity
-from engagelab_mock.checks.finding import Finding, Report
+from engagelab_mock.checks.check import FAMILIES, LANGUAGES, Judgement, Severity
+from engagelab_mock.checks.finding import Finding, Report, verdict_counts
 from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
 from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
@@ -51,6 +51,8 @@ class CheckSummary:
     receiver: Receiver
     fail_on: str
     verbose: bool
+    #: The languages in which a fix is shown.
+    languages: Sequence[str]
     #: The lines that run the checks again as the command was called; the last one is the command.
     again: Sequence[str]
     interrupted: bool
@@ -61,7 +63,7 @@ class CheckSummary:
 
     def write(self, screen: Screen) -> None:
         """Print the whole report, the summary first."""
-        text = _ReportText(screen, self.report, verbose=self.verbose)
+        text = _ReportText(screen, self.report, verbose=self.verbose, languages=self.languages)
         text.head(self.receiver)
         if self.interrupted:
             screen.line(f"  Interrupted after {len(self.report.findings)} of {len(CHECKS)} checks")
@@ -90,6 +92,7 @@ _KEPT = (
     "restart_command",
     "depth",
     "patience",
+    "language",
 )
 
 
@@ -111,10 +114,11 @@ def again_lines(context: click.Context) -> list[str]:
 class _ReportText:
     """Print the parts of a report."""
 
-    def __init__(self, screen: Screen, report: Report, *, verbose: bool) -> None:
+    def __init__(self, screen: Screen, report: Report, *, verbose: bool, languages: Sequence[str]) -> None:
         self._screen = screen
         self._report = report
         self._verbose = verbose
+        self._languages = languages
         #: The checks that --observe would let judge.
         self._blind = [f for f in report.of(Judgement.INCONCLUSIVE) if NO_OBSERVE in f.reason]
 
@@ -182,10 +186,9 @@ class _ReportText:
             self._evidence(finding)
         self._labelled("fix", plain(check.fix.text))
         if self._verbose:
-            fix = check.fix
-            for framework, code in (("Flask", fix.flask), ("Django", fix.django), ("FastAPI", fix.fastapi)):
-                if code:
-                    self._verbatim(framework, code)
+            for language in self._languages:
+                if code := check.fix.code_in(language):
+                    self._verbatim(LANGUAGES[language], code)
             self._verbatim("again", finding.repro)
         else:
             self._labelled("more", f"--only {finding.only} -v")
@@ -264,17 +267,7 @@ def _verdicts(findings: Sequence[Finding], *, always: Sequence[str] = ("failed",
     >>> _verdicts([Finding(check=CHECKS["A01"], verdict=Judgement.PASS)])
     '0 failed, 1 passed'
     """
-    words = {
-        "failed": [f for f in findings if f.fell_short],
-        "passed": [f for f in findings if f.verdict is Judgement.PASS],
-        "suppressed": [f for f in findings if f.verdict is Judgement.FAIL and not f.fell_short],
-        "ended with an error": [f for f in findings if f.verdict is Judgement.ERROR],
-        "inconclusive": [f for f in findings if f.verdict is Judgement.INCONCLUSIVE],
-        "not applicable": [f for f in findings if f.verdict is Judgement.NOT_APPLICABLE],
-        "skipped": [f for f in findings if f.verdict is Judgement.SKIPPED and not f.left_out],
-        "not selected": [f for f in findings if f.left_out],
-    }
-    return ", ".join(f"{len(found)} {word}" for word, found in words.items() if found or word in always)
+    return ", ".join(f"{n} {word}" for word, n in verdict_counts(findings).items() if n or word in always)
 
 
 def plain(text: str) -> str:

@@ -61,7 +61,7 @@ def _console(engagelab: EngageLab, output: Output) -> Iterator[None]:
     from engagelab_mock.server import ApiServer
 
     with ApiServer(engagelab) as server:
-        open_page(output, server.url)
+        open_page(output.notice, server.url)
         yield
         output.say(f"the console is at {server.url}/; Ctrl-C ends it")
         with suppress(KeyboardInterrupt):

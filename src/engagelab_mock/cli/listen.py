@@ -183,7 +183,7 @@ def record(
         )
     verify = tls_verify(insecure, ca)
     tls = tls_context(verify) if forward.startswith("https:") else None
-    sanitiser = Sanitiser(Pseudonyms(pseudonym_key.encode("utf-8", "surrogateescape") if pseudonym_key else None))
+    sanitiser = Sanitiser(Pseudonyms(pseudonym_key))
     output = Output(format)
     recording = Recording(output, count)
     with ExitStack() as stack:

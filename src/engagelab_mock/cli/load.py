@@ -16,6 +16,7 @@ import click
 from rich.progress import TextColumn
 
 from engagelab_mock.cli.check import effects
+from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import LoadCase, LoadResult, report_file, write_reports
 from engagelab_mock.cli.observing import observer
 from engagelab_mock.cli.options import above_zero, from_zero, output_options, receiver_options, seed_option, tls_verify
@@ -64,6 +65,11 @@ class Options:
     effect: tuple[str, ...]
     ledger: str | None
     report: tuple[str, ...]
+    processes: int | None
+    master: bool
+    worker: bool
+    master_host: str
+    web_port: int | None
     i_own_this_host: bool
     seed: str | None
     format: str
@@ -85,7 +91,7 @@ callback not acknowledged or too slow; 2 when the run is incomplete; 3 when the 
 _PROBABILITY = click.FloatRange(0, 1)
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Send callbacks at a rate, and find those that are lost.")
 @click.argument("target", nargs=-1, metavar="[URL | report LEDGER…]")
 @receiver_options
 @click.option("--rate", type=float, help="Callbacks a second.")
@@ -140,7 +146,14 @@ _PROBABILITY = click.FloatRange(0, 1)
     help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
 )
 @click.option("--ledger", type=click.Path(dir_okay=False), help="Keep the ledger in this file. Default: delete it.")
-@click.option("--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: json=…")
+@click.option(
+    "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: html=… or json=…; can be repeated."
+)
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Let Locust send it from N processes.")
+@click.option("--master", is_flag=True, help="Be Locust's master, and wait for --processes workers.")
+@click.option("--worker", is_flag=True, help="Be a worker of Locust's master. Give it the same options.")
+@click.option("--master-host", default="127.0.0.1", show_default=True, metavar="HOST", help="The master's machine.")
+@click.option("--web-port", type=click.IntRange(1, 65535), metavar="PORT", help="Show Locust's page at this port.")
 @click.option("--i-own-this-host", is_flag=True, help="Allow a URL of another machine.")
 @seed_option
 @output_options
@@ -150,7 +163,14 @@ def load(**given: Any) -> int:
     output = Output(options.format)
     files = [report_file(each) for each in options.report]
     if options.target[:1] == ("report",):
-        summary, stopped = _judged(options), None
+        summary, stopped = _judged(options, [Path(each) for each in options.target[1:]]), None
+    elif distributes(options):
+        receiver = _receiver_of(options)
+        with locust_load(options, receiver.address, _shares(options.mix, "--mix"), output) as ledgers:
+            if not ledgers:
+                what = "no ledger is on this machine, so nothing was judged"
+                raise UsageError(what, where="load", hint="on the workers: engagelab-mock load report LEDGER…")
+            summary, stopped = _judged(options, ledgers), None
     else:
         summary, stopped = _loaded(options, output)
     for case in summary.cases:
@@ -169,7 +189,7 @@ def load(**given: Any) -> int:
     return codes[summary.state]
 
 
-def _judged(options: Options) -> LoadSummary:
+def _judged(options: Options, paths: list[Path]) -> LoadSummary:
     """Return the summary of ledgers."""
     from engagelab_mock.delivery.probe import Probe
     from engagelab_mock.load.tally import summarise
@@ -182,7 +202,6 @@ def _judged(options: Options) -> LoadSummary:
         judge = Judge(probe, sample=options.observe_sample, settle=options.settle)
     elif options.effect:
         raise UsageError("nothing reads the effects", where="--effect", hint="give --observe, or --observe-command")
-    paths = [Path(each) for each in options.target[1:]]
     return asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness))
 
 

@@ -18,7 +18,7 @@ from engagelab_mock.errors import UnknownName, UsageError
 if TYPE_CHECKING:
     from engagelab_mock.load.summary import Case, Latency, LoadSummary
 
-_REPORTS = ("json",)
+_REPORTS = ("html", "json")
 #: How many cases of each kind text shows; JSON has all that were kept.
 _SHOWN = 10
 
@@ -114,9 +114,14 @@ def report_file(given: str) -> tuple[str, Path]:
 
 def write_reports(summary: LoadSummary, files: Sequence[tuple[str, Path]]) -> None:
     """Write the summary, with its cases, to each file."""
-    for _, path in files:
-        cases = [msgspec.to_builtins(case) for case in summary.cases]
-        text = json.dumps({**summary_record(summary), "cases": cases}, indent=1)
+    for kind, path in files:
+        if kind == "html":
+            from engagelab_mock.load.report_html import load_html  # the command can run without it
+
+            text = load_html(summary)
+        else:
+            cases = [msgspec.to_builtins(case) for case in summary.cases]
+            text = json.dumps({**summary_record(summary), "cases": cases}, indent=1)
         try:
             path.write_text(f"{text}\n", encoding="utf-8")
         except OSError as error:

@@ -12,7 +12,7 @@ import click
 from engagelab_mock.clock import SystemClock, VirtualClock
 from engagelab_mock.config import SETTINGS, Setting
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
-from engagelab_mock.errors import EngageLabMockError, InvalidDelay, InvalidSettings, UsageError
+from engagelab_mock.errors import EngageLabMockError, InvalidDelay, InvalidSettings, UnknownName, UsageError
 from engagelab_mock.protocol.events import DEFAULT, DIALECTS
 from engagelab_mock.protocol.settings import CallbackSettings
 
@@ -159,6 +159,30 @@ def speed_option(command: Decorated) -> Decorated:
         help="Wait for delays in real time, divided by this factor. Default: skip them.",
     )
     return speed(command)
+
+
+class Commands(click.Group):
+    """Suggest the nearest command for a misspelt one, with every version of click; errors name the option."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of an argument names the option."""
+        try:
+            return super().invoke(ctx)
+        except EngageLabMockError as error:
+            # The engine's argument `to` is the option --to of the command.
+            parameters = self.commands[ctx.invoked_subcommand].params if ctx.invoked_subcommand else []
+            options = {each.name: each.opts[0] for each in parameters if isinstance(each, click.Option)}
+            error.where = options.get(error.where, error.where)
+            raise
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the named command, or raise `UnknownName`."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not ctx.resilient_parsing:
+            raise UnknownName("command", args[0], known)
+        return super().resolve_command(ctx, args)
 
 
 def _all(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import cached_property
@@ -93,12 +93,11 @@ class Output:
 
     def error(self, kind: str, error: EngageLabMockError) -> None:
         """Print an error and its hint on stderr, and in JSON mode an object on stdout."""
-        message = f"{error.where}: {error.what}" if error.where else error.what
-        self.remark(Text.assemble(("Error:", "bold red"), " ", message))
+        self.remark(Text.assemble(("Error:", "bold red"), " ", error.problem))
         if error.hint:
             self.remark(Text.assemble(("hint: ", "dim"), error.hint), indent=2)
         if self.json:
-            self.record(type="error", error=kind, message=message, hint=error.hint)
+            self.record(type="error", error=kind, message=error.problem, hint=error.hint)
 
     def remark(self, text: Text, *, indent: int = 0, hang: int = 0, whole: bool = False) -> None:
         """Print a remark on stderr, wrapped unless `whole`. If it cannot be written, the command goes on."""
@@ -156,6 +155,15 @@ class Screen:
         with self.console.capture() as capture:
             self.console.print(text, end="")
         return capture.get()
+
+    def painter(self, style: str) -> Callable[[str], str]:
+        """Return a function that adds the codes of a style to text, if the stream gets any: faster than `rendered`.
+
+        >>> Screen(sys.stdout).painter("bold red")("no")
+        'no'
+        """
+        before, _, after = self.rendered(Text("|", style)).partition("|")
+        return lambda text: f"{before}{text}{after}"
 
     def line(self, text: Text | str = "") -> None:
         """Print one line, however long it is."""

@@ -5,8 +5,6 @@ A command makes results and passes them to `Output.show`. `record` returns the J
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +23,6 @@ from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.settings import CallbackSettings
 
 if TYPE_CHECKING:
-    from engagelab_mock.engagelab import EngageLab
     from engagelab_mock.protocol.signature import Verdict
     from engagelab_mock.server.proxy import Passed
 
@@ -84,7 +81,7 @@ class AttemptMade:
         if self.verdict is not None and not self.verdict:
             line.append(f"  signature {self.verdict.reason.replace('_', ' ')}", "bold red")
         screen.line(line)
-        if error := _status_error(self.delivery):
+        if error := channel_error(self.delivery):
             screen.note(Text(f"carries error {error}", "dim"), indent=DETAIL)
         wrong = [self.verdict.detail] if self.verdict is not None and not self.verdict else []
         screen.remarks([*wrong, attempt.error] if attempt.error else wrong, indent=DETAIL)
@@ -93,7 +90,7 @@ class AttemptMade:
 
     def _append_events(self, line: Text) -> None:
         line.append(f"{offset(self.attempt.at - self.started):>6}  ", "dim")
-        line.append(f"{', '.join(self.delivery.statuses):<16}  ")
+        line.append(f"{callback_columns(self.delivery.statuses)}  ")
         line.append(f"{_channel(self.delivery):<8}  ", "cyan")
 
     def _append_ping(self, line: Text) -> None:
@@ -106,11 +103,12 @@ class AttemptMade:
 class SendSummary:
     """Sum up the callbacks of `send`. If it was interrupted, these are the answered ones."""
 
-    #: The scenario's name, or the token of --replay.
+    #: The scenario's name, or the token or tape of --replay.
     scenario: str
     deliveries: Sequence[Delivery]
     message_id: str
     to: str
+    #: Empty if no data was generated.
     seed: str
     interrupted: bool
 
@@ -123,7 +121,7 @@ class SendSummary:
             "statuses": [status for delivery in self.deliveries for status in delivery.statuses],
             "acknowledged": not self.interrupted and all(delivery.acknowledged for delivery in self.deliveries),
             "to": self.to,
-            "seed": self.seed,
+            "seed": self.seed or None,
             "interrupted": self.interrupted,
         }
 
@@ -140,7 +138,8 @@ class SendSummary:
         screen.line()
         screen.line(ended)
         about = [f"message {self.message_id} to {self.to}"] if self.message_id else []
-        for line in (*about, f"the same data again: --seed {self.seed}"):
+        again = [f"the same data again: --seed {self.seed}"] if self.seed else []
+        for line in (*about, *again):
             screen.note(Text(line, "dim"), indent=2)
 
 
@@ -159,13 +158,42 @@ def _channel(delivery: Delivery) -> str:
     return first.status.status_data.current_send_channel if isinstance(first, StatusEvent) else ""
 
 
-def _status_error(delivery: Delivery) -> str:
-    """Return the error code and text of the first row that has one."""
+def channel_error(delivery: Delivery) -> str:
+    """Return the error code and text of the first row that has one.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     run = engagelab.send("+6591234567", scenario=["plan", "sent_failed"])
+    >>> channel_error(run.deliveries[1])
+    '5001: sender config is invalid'
+    """
     for event in delivery.events:
         if isinstance(event, StatusEvent) and event.status.error_code:
             detail = event.status.error_detail
             return f"{event.status.error_code}: {getattr(detail, 'message', '')}".rstrip(": ")
     return ""
+
+
+def callback_columns(statuses: Sequence[str], to: Sequence[str] | None = None) -> str:
+    """Return the columns of a callback: its statuses and, if they are given, its recipients.
+
+    >>> callback_columns(["sent"], ["+6591234567"])
+    'sent              +6591234567   '
+    """
+    columns = f"{', '.join(statuses):<16}"
+    return columns if to is None else f"{columns}  {', '.join(to):<14}"
+
+
+def span(seconds: float) -> str:
+    """Return a time span as text.
+
+    >>> span(60), span(3600), span(86400), span(90)
+    ('1 min', '1 h', '24 h', '90 s')
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
 
 
 # --- Requests that arrive: `listen`, `record` and `serve`
@@ -204,10 +232,10 @@ class CallbackReceived:
     def write(self, screen: Screen) -> None:
         """Print one line, and below it why the request was refused."""
         received, events = self.received, self._events()
-        statuses = ", ".join(event.name for event in events) or ("ping" if received.ping else received.method)
+        statuses = [event.name for event in events] or ["ping" if received.ping else received.method]
         line = _timed_line(screen, not received.error)
         # Anyone can send a request: no byte of it may act on the terminal.
-        line.append(printable(f" {statuses:<16}  {', '.join(recipients(events)):<15}  "))
+        line.append(printable(f" {callback_columns(statuses, recipients(events))}  "))
         line.append(f"answered {received.status}", "green" if received.status == 200 else "yellow")
         line.append(printable(f"  {received.verdict}"), "" if received.verdict else "bold red")
         screen.note(line, hang=DETAIL)
@@ -246,8 +274,8 @@ class RequestRecorded:
         passed = self.passed
         good = passed.status == 200 and not self.trouble
         line = _timed_line(screen, good)
-        statuses = ", ".join(event.name for event in _rows(passed.body)) or passed.method
-        line.append(printable(f" {statuses:<16}  "))
+        statuses = [event.name for event in _rows(passed.body)] or [passed.method]
+        line.append(printable(f" {callback_columns(statuses)}  "))
         answered = f"answered {passed.status}" if passed.status is not None else passed.error
         line.append(printable(answered), "green" if good else "yellow")
         screen.note(line.append(f" in {passed.elapsed * 1000:.1f} ms", "dim"), hang=DETAIL)
@@ -260,60 +288,6 @@ def signing(settings: CallbackSettings) -> str:
     'signed as acme'
     """
     return f"signed as {settings.username}" if settings.signs else "not signed: no username and secret"
-
-
-_MESSAGE_ID = re.compile(r'"message_id":\s*"([^"]*)"')
-
-
-class LogFormatter(logging.Formatter):
-    """Format the log of `serve` in columns: the time, a mark, the request or callback, the HTTP status, milliseconds.
-
-    It does not use rich, which takes longer than many answers do.
-    """
-
-    def __init__(self, engagelab: EngageLab, screen: Screen) -> None:
-        super().__init__("%(asctime)s    %(message)s", "%H:%M:%S")
-        self._engagelab = engagelab
-        self._marks = {good: screen.rendered(screen.mark(good)) for good in (True, False)}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, or the lines."""
-        if exchange := getattr(record, "exchange", None):
-            return self._request(record, *exchange)
-        if attempt := getattr(record, "attempt", None):
-            return self._attempt(record, *attempt)
-        return super().format(record)
-
-    def _request(self, record: logging.LogRecord, request: Any, response: Any) -> str:
-        what = printable(f"{request.method} {request.path}")
-        elapsed = record.args[2] if isinstance(record.args, tuple) else 0.0
-        line = self._line(record, response.status_code < 400, what, response.status_code, f"{elapsed:6.1f}")
-        # Answers of the control API may have no end.
-        details = self._details(response) if request.path.startswith("/v1/") else []
-        return "\n".join([line, *(printable(f"{'':{DETAIL}}{each}") for each in details)])
-
-    def _details(self, response: Any) -> list[str]:
-        """Return the codes of the messages that were accepted, or why the call was refused."""
-        if response.status_code >= 500:
-            return []  # a notice or a traceback has said it
-        if response.status_code >= 400:
-            refusal = response.get_json(silent=True)
-            return [f"{refusal.get('code')}: {refusal.get('message')}"] if isinstance(refusal, dict) else []
-        ids = _MESSAGE_ID.findall(response.get_data(as_text=True))
-        found = [self._engagelab._engine.messages.find(id) for id in ids]
-        return [f"code {each.code} to {each.message.to} over {each.channel}" for each in found if each and each.code]
-
-    def _attempt(self, record: logging.LogRecord, delivery: Delivery, attempt: Attempt, error: str) -> str:
-        to = next(iter(recipients(delivery.events)), "")
-        what = printable(f"{', '.join(delivery.statuses) or 'ping':<16}  {to}")
-        status = attempt.response.status if attempt.response else str(attempt.outcome).replace("_", " ")
-        line = self._line(record, attempt.acknowledged, what, status, f"{attempt.elapsed * 1000:6.1f}")
-        line += f"  attempt {attempt.number}" if attempt.number > 1 else ""
-        line += f"  -> {printable(delivery.receiver.address)}" if len(self._engagelab.receivers) > 1 else ""
-        return f"{line}\n{'':{DETAIL}}{printable(error)}" if error else line
-
-    def _line(self, record: logging.LogRecord, good: bool, what: str, status: object, elapsed: str) -> str:
-        return f"{self.formatTime(record, self.datefmt)}  {self._marks[good]} {what:<33}  {status:>3} {elapsed} ms"
 
 
 def _timed_line(screen: Screen, good: bool) -> Text:

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,9 +34,11 @@ from engagelab_mock.delivery.render import recipients
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.tape import Tape
+from engagelab_mock.explore.tape.file import read
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.message import Message
-from engagelab_mock.messages.scenario import INFERRED, Scenario, Transition
+from engagelab_mock.messages.scenario import INFERRED, Scenario
 from engagelab_mock.protocol.event_table import EVENTS, KnownEvent
 from engagelab_mock.protocol.settings import ACCOUNT_EVENTS
 from engagelab_mock.protocol.status import Status
@@ -83,7 +86,8 @@ SCENARIO is one of these:
   plan,sent:sms,delivered       statuses, with or without their channels
   insufficient_balance          an event that is not about a message
 
-With --replay, do not give a SCENARIO: the token contains everything.
+With --replay, do not give a SCENARIO: the token or the tape contains everything. The callbacks of a tape are signed
+again, and the times in them move to now.
 
 Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when it could not be reached.
 """
@@ -92,7 +96,9 @@ Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when
 @click.command(help=_HELP)
 @click.argument("scenario", required=False)
 @click.option(
-    "--replay", metavar="TOKEN", help="Send the schedule of this token instead, such as eg1:sent,plan!ackloss."
+    "--replay",
+    metavar="TOKEN|FILE",
+    help="Send the schedule of this token instead, such as eg1:sent,plan!ackloss, or this tape of `record`.",
 )
 @click.option("--any-order", is_flag=True, help="Send the statuses that SCENARIO lists even if EngageLab would not.")
 @click.option("--field", multiple=True, metavar="NAME=VALUE", help="A field of the event SCENARIO; can be repeated.")
@@ -107,9 +113,10 @@ def send(**given: Any) -> int:
     options = SendOptions(**given)
     # A receiver that remembers messages would take a second run with the same seed for duplicates, so each has its own.
     seed = options.seed or secrets.token_hex(4)
-    scenario, other = scenario_of(options)
+    source = source_of(options)
     receiver = receiver_of(options)
-    waiting = Waiting(clock_for(options.speed), scenario)
+    again = "" if isinstance(source.what, Tape) else seed  # a tape has all its data
+    waiting = Waiting(clock_for(options.speed), source)
     journal = Journal()
     engagelab = EngageLab(
         receiver,
@@ -122,7 +129,7 @@ def send(**given: Any) -> int:
     )
     output = Output(options.format)
     # Shown with the first result. An error about an option comes before it, without this heading.
-    section = Section(scenario.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})")
+    section = Section(source.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})")
     started = engagelab.clock.time()
 
     def attempted(delivery: Delivery, attempt: Attempt) -> None:
@@ -134,7 +141,7 @@ def send(**given: Any) -> int:
 
     def sum_up(deliveries: Sequence[Delivery], ids: Iterable[str], to: Iterable[str], *, interrupted: bool) -> None:
         output.show(section)
-        output.show(SendSummary(scenario.name, deliveries, ", ".join(ids), ", ".join(to), seed, interrupted))
+        output.show(SendSummary(source.name, deliveries, ", ".join(ids), ", ".join(to), again, interrupted))
 
     journal.listeners.append(attempted)
     with engagelab:
@@ -143,7 +150,7 @@ def send(**given: Any) -> int:
             with waiting.visible():
                 if options.validate:
                     engagelab.validate_address(check=False)
-                messages, deliveries = deliver(engagelab, other or scenario)
+                messages, deliveries = deliver(engagelab, source)
         except KeyboardInterrupt:
             ended = [each for each in journal.deliveries if each.events]
             answered = [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
@@ -151,8 +158,9 @@ def send(**given: Any) -> int:
             to = recipients(event for delivery in answered for event in delivery.events)
             sum_up(answered, ids, to, interrupted=True)
             raise
+    # A tape has no messages of this engine; its recipients are pseudonyms, and there may be thousands.
     sum_up(deliveries, [message.id for message in messages], [message.to for message in messages], interrupted=False)
-    return exit_code_of(last_attempts(journal) if isinstance(other, Schedule) else journal.attempts)
+    return exit_code_of(last_attempts(journal) if isinstance(source.what, Schedule) else journal.attempts)
 
 
 @dataclass(frozen=True)
@@ -163,27 +171,49 @@ class AccountEvent:
     fields: dict[str, Any]
 
 
-def scenario_of(options: SendOptions) -> tuple[Scenario, Schedule | AccountEvent | None]:
-    """Return the scenario to send, and None; or the name and delays of a token or an event, and its object."""
-    if options.replay is None:
-        if options.scenario is None:
-            raise click.MissingParameter(
-                ctx=click.get_current_context(), param_hint="'SCENARIO'", param_type="argument"
-            )
-        if options.scenario in _ACCOUNT_EVENTS:
-            known = EVENTS[options.scenario]
-            return Scenario(known.name), AccountEvent(known, event_fields(known, options))
-        if options.field:
-            hint = f"only events have fields: {', '.join(_ACCOUNT_EVENTS)}"
-            raise UsageError(f"{options.scenario!r} is not an event", where="--field", hint=hint)
-        return read_scenario(options.scenario, any_order=options.any_order), None
-    if options.scenario is not None:
-        raise UsageError(
-            "a token contains the whole schedule", where="--replay", hint=f"leave {options.scenario!r} out"
-        )
-    schedule = Schedule.parse(options.replay)
-    waits = (Transition("plan", after=step.delay) for step in schedule.steps)
-    return Scenario(schedule.token, transitions=tuple(waits), graph=None), schedule
+@dataclass(frozen=True)
+class Source:
+    """Hold what the command sends, with its name, the names of its callbacks, and the seconds that they take."""
+
+    name: str
+    what: Scenario | Schedule | AccountEvent | Tape
+    callbacks: Sequence[str]
+    duration: float
+
+
+def source_of(options: SendOptions) -> Source:
+    """Return what the arguments name; raise `UsageError` if that cannot be sent."""
+    if options.replay is not None:
+        if options.scenario is not None:
+            hint = f"leave {options.scenario!r} out"
+            raise UsageError("a token or a tape contains the whole schedule", where="--replay", hint=hint)
+        return _replayed(options.replay)
+    if options.scenario is None:
+        raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'SCENARIO'", param_type="argument")
+    if options.scenario in _ACCOUNT_EVENTS:
+        known = EVENTS[options.scenario]
+        return Source(known.name, AccountEvent(known, event_fields(known, options)), [], 0.0)
+    if options.field:
+        hint = f"only events have fields: {', '.join(_ACCOUNT_EVENTS)}"
+        raise UsageError(f"{options.scenario!r} is not an event", where="--field", hint=hint)
+    scenario = read_scenario(options.scenario, any_order=options.any_order)
+    return Source(scenario.name, scenario, scenario.statuses, scenario.duration)
+
+
+def _replayed(given: str) -> Source:
+    """Return the tape in a file, or the schedule of a token."""
+    if not (Path(given).suffix == ".jsonl" or Path(given).is_file()):
+        schedule = Schedule.parse(given)
+        callbacks = [",".join(step.events) for step in schedule.steps]
+        return Source(schedule.token, schedule, callbacks, sum(step.delay for step in schedule.steps))
+    tape = Tape(None, read(given))
+    if tape.problems:
+        hint = f"engagelab-mock tape scrub {given} --out clean.jsonl keeps the lines that are good"
+        raise UsageError(tape.problems[0].what, where=f"{given}, line {tape.problems[0].line}", hint=hint)
+    if not tape.callbacks:
+        raise UsageError("the tape has no callbacks", where=given, hint=f"see engagelab-mock tape show {given}")
+    callbacks = [", ".join(event.name for event in entry.events) for entry in tape.callbacks]
+    return Source(given, tape, callbacks, tape.duration)
 
 
 def read_scenario(given: str, *, any_order: bool = False) -> Scenario:
@@ -279,10 +309,11 @@ def custom_args(pairs: tuple[str, ...]) -> dict[str, str] | None:
     return args or None
 
 
-def deliver(
-    engagelab: EngageLab, what: Scenario | Schedule | AccountEvent
-) -> tuple[Sequence[Message], Sequence[Delivery]]:
+def deliver(engagelab: EngageLab, source: Source) -> tuple[Sequence[Message], Sequence[Delivery]]:
     """Send every callback, even if the receiver refuses one; return the messages and deliveries."""
+    what = source.what
+    if isinstance(what, Tape):
+        return [], engagelab.tape(source.name).replay(check=False)
     if isinstance(what, AccountEvent):
         with naming("--field"):
             return [], _deliver_event(engagelab, what)
@@ -295,11 +326,10 @@ def deliver(
 
 def _deliver_event(engagelab: EngageLab, event: AccountEvent) -> list[Delivery]:
     known, fields = event.known, dict(event.fields)
-    if known.kind == "response":
-        sender = fields.pop("sender", None) or engagelab.account.generate.recipient()
-        return engagelab.uplink(sender, check=False, **fields)
-    verb = engagelab.notify if known.kind == "notification" else engagelab.system_event
-    return verb(known.name, check=False, **fields)
+    account = engagelab.account
+    if known.kind == "response" and not fields.get("sender"):
+        fields["sender"] = account.generate.recipient()
+    return engagelab.deliver([account.event(known.name, fields, at=engagelab.clock.time())], check=False)
 
 
 def last_attempts(journal: Journal) -> list[Attempt]:
@@ -320,15 +350,15 @@ def exit_code_of(attempts: Iterable[Attempt]) -> ExitCode:
 
 
 class Waiting:
-    """While delays pass in real time, show on a terminal which status is next."""
+    """While delays pass in real time, show on a terminal which callback is next."""
 
-    def __init__(self, clock: VirtualClock | SystemClock, scenario: Scenario) -> None:
-        self._next = iter(scenario.statuses)
+    def __init__(self, clock: VirtualClock | SystemClock, source: Source) -> None:
+        self._next = iter(source.callbacks)
         self._line = ProgressLine(
             TextColumn("waiting for [bold]{task.description}"),
             bar(),
             TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
-            total=scenario.duration,
+            total=source.duration,
             wanted=isinstance(clock, SystemClock),
         )
         #: The clock to send by.
@@ -341,7 +371,7 @@ class Waiting:
         self.next()
 
     def next(self) -> None:
-        """Show the status after the one that was sent."""
+        """Show the callback after the one that was sent."""
         self._line.update(text=next(self._next, "the end"))
 
     def _move(self) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 import shlex
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from engagelab_mock.cli.log import Log
 from engagelab_mock.cli.options import (
     authorization_option,
     credential_options,
@@ -28,12 +27,10 @@ from engagelab_mock.cli.options import (
     tls_verify,
 )
 from engagelab_mock.cli.output import Output
-from engagelab_mock.cli.render import LogFormatter, Serving, signing
+from engagelab_mock.cli.render import Serving, signing
 from engagelab_mock.clock.real import LiveClock
 from engagelab_mock.config import RECEIVERS, read_file
-from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
-from engagelab_mock.delivery.render import counted
 from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
 from engagelab_mock.delivery.transport import split_address
 from engagelab_mock.engagelab import EngageLab
@@ -43,8 +40,6 @@ from engagelab_mock.protocol.settings import is_unicode
 if TYPE_CHECKING:
     from engagelab_mock.service.store import StoreError
     from engagelab_mock.service.store.sqlite import SqliteStore
-
-_LOG = logging.getLogger("engagelab_mock.server")
 
 #: The default port.
 PORT = 8420
@@ -78,8 +73,11 @@ class ServeOptions:
     strict_content_type: bool
     callback_before_response: bool
     token: str
+    allow_host: tuple[str, ...]
     no_console: bool
     open: bool
+    quiet: bool
+    verbose: bool
     format: str
 
 
@@ -152,7 +150,7 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     default=PENDING,
     show_default=True,
     metavar="N",
-    help="Keep the callbacks of at most N messages that are not finished; the oldest are given up.",
+    help="Keep the callbacks of at most N unfinished messages and account events; the oldest are given up.",
 )
 @setting(
     "retry",
@@ -169,8 +167,16 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
     default="",
     help="The Bearer token for /_mock. Default: none, or a generated one if other machines can reach it.",
 )
+@setting(
+    "allow_host",
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests for this name, too, such as a name from a hosts file; can be repeated.",
+)
 @click.option("--no-console", is_flag=True, help="Leave out the page at /.")
 @click.option("--open", is_flag=True, help="Open the page at / in a browser.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the address, and log only failures.")
+@click.option("--verbose", "-v", is_flag=True, help="Log bodies and signatures, too; secrets are never shown.")
 @output_options
 def serve(**given: Any) -> int:
     """Serve EngageLab's REST API, and send callbacks to your receiver."""
@@ -181,77 +187,41 @@ def serve(**given: Any) -> int:
     options = ServeOptions(**given)
     if options.open and options.no_console:
         raise UsageError("--no-console leaves no page to open", where="--open", hint="leave one of them out")
+    if options.quiet and options.verbose:
+        raise UsageError("--quiet logs less, and --verbose more", where="--quiet", hint="leave one of them out")
     output = Output(options.format)
+    log = Log(output, quiet=options.quiet, verbose=options.verbose)
     token = options.token or ("" if is_loopback(options.host) else secrets.token_urlsafe(16))
     generated = "" if options.token else token
     with ExitStack() as stack:
         store = stack.enter_context(_store(options.db))
         if store is not None:
-            store.on_trouble = partial(_report_trouble, output)
+            store.on_trouble = partial(_report_trouble, log)
         engagelab = stack.enter_context(_engine(options, store))
-        app = create_app(engagelab, token=token, console=not options.no_console)
+        with naming("--allow-host"):
+            app = create_app(engagelab, token=token, console=not options.no_console, allow_hosts=options.allow_host)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
-        log = Log(output)
         stack.callback(log.summarise)
         if not server.loopback:
-            output.notice("anyone who reaches this port can use the API")
-        if generated:
-            output.say(f"token for /_mock: {generated}")
-        _explain(output, server.url, engagelab, options)
+            log.notice("anyone who reaches this port can use the API")
+        if not output.json:
+            if generated:
+                output.say(f"token for /_mock: {generated}")
+            if not options.quiet:
+                _explain(output, server.url, engagelab, options)
         # Before the first callback: one from the store may be due at once.
-        log.follow(engagelab)
+        log.follow(engagelab, token=token)
         stack.enter_context(DeliveryWorker(engagelab, on_given_up=log.gave_up))
         stack.enter_context(server)
         stack.callback(app.close)
         output.show(Serving("serving", "Serving", server.url, {"token": generated or None}))
         if options.open:
-            open_page(output, server.url)
+            open_page(log.notice, server.url)
         while True:
             # With a short timeout: a signal that comes just before a wait does not end it, and some systems deliver
             # Ctrl-C only between waits.
             threading.Event().wait(0.5)
-
-
-class Log:
-    """Log every request, every code and every attempt on stderr, a line for each, and count the attempts."""
-
-    def __init__(self, output: Output) -> None:
-        self.callbacks = 0
-        self.acknowledged = 0
-        self.given_up = 0
-        self._output = output
-        self._error = ""
-
-    def follow(self, engagelab: EngageLab) -> None:
-        """Log everything from now on."""
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(LogFormatter(engagelab, self._output.stderr))
-        _LOG.addHandler(handler)
-        _LOG.setLevel(logging.INFO)
-        _LOG.propagate = False
-        engagelab._engine.journal.listeners.append(self._attempted)
-
-    def gave_up(self, messages: int) -> None:
-        """Count messages whose callbacks were given up, and say so the first time."""
-        if not self.given_up:
-            self._output.notice(
-                "more messages wait for their callbacks than --pending allows: those of the oldest are not sent"
-            )
-        self.given_up += messages
-
-    def summarise(self) -> None:
-        """Print the counts."""
-        given_up = f"; {counted(self.given_up, 'message')} given up (--pending)" if self.given_up else ""
-        sent = f"{counted(self.callbacks, 'callback')} sent, {self.acknowledged} acknowledged"
-        self._output.say(f"{sent}{given_up}")
-
-    def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
-        self.callbacks += 1
-        self.acknowledged += attempt.acknowledged
-        # The same error again and again, from a receiver that is not there yet, is logged once.
-        error, self._error = attempt.error if attempt.error != self._error else "", attempt.error
-        _LOG.info("%s", delivery, extra={"attempt": (delivery, attempt, error)})
 
 
 def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptions) -> None:
@@ -275,24 +245,24 @@ def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptio
     output.say("Ctrl-C ends it", "dim")
 
 
-def open_page(output: Output, url: str) -> None:
+def open_page(notice: Callable[[str], object], url: str) -> None:
     """Open the console in a browser, or show its address."""
     import webbrowser  # few ask for it
 
     def show() -> None:
         if not webbrowser.open(f"{url}/"):
-            output.notice(f"no browser could be opened; the console is at {url}/")
+            notice(f"no browser could be opened; the console is at {url}/")
 
     # Some browsers keep the caller until they are closed.
     threading.Thread(target=show, name="browser", daemon=True).start()
 
 
-def _report_trouble(output: Output, error: StoreError | None) -> None:
+def _report_trouble(log: Log, error: StoreError | None) -> None:
     """Say once that the file cannot be written, and once that it can be again."""
     if error is None:
-        output.notice("the file of --db can be written again; due callbacks go out now")
+        log.notice("the file of --db can be written again; due callbacks go out now")
     else:
-        output.notice(f"{error.where}: {error.what}; {error.hint}. Until then calls get 500, and callbacks wait")
+        log.notice(f"{error.problem}; {error.hint}. Until then calls get 500, and callbacks wait")
 
 
 @contextmanager

@@ -243,7 +243,7 @@ def refusal_record(refusal: Refusal) -> dict[str, Any]:
         "type": "refusal",
         "at": refusal.at,
         "error": type(error).__name__,
-        "message": f"{error.where}: {error.what}" if error.where else error.what,
+        "message": error.problem,
         "hint": error.hint or None,
     }
 

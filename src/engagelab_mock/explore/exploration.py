@@ -14,8 +14,8 @@ from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import NothingObserved, ScheduleFailed, UsageError, reduce_struct
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.graph import StateGraph
-from engagelab_mock.explore.played import Played, Record, text_of
-from engagelab_mock.explore.schedule import Schedule, short_fault
+from engagelab_mock.explore.played import Played, Record
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.protocol.settings import credentials_export
 
 
@@ -130,6 +130,10 @@ class Exploration(msgspec.Struct, eq=False):
     merging: Merging | None = None
     #: What one must know of the result, such as why no states were merged.
     notes: list[str] = []
+    #: What was explored, in words.
+    about: str = ""
+    #: The states of the schedules that were played, if none were merged.
+    seen: StateGraph = msgspec.field(default_factory=StateGraph)
 
     @property
     def ok(self) -> bool:
@@ -143,33 +147,33 @@ class Exploration(msgspec.Struct, eq=False):
         """
         __tracebackhide__ = True
         if self.failures:
-            raise self.failures[0].error()
+            error = self.failures[0].error()
+            error.exploration = self
+            raise error
         if not self.deliveries:
             late = self.stopped == "time_budget"
             why = "the time was up" if late else "the schedules have no event that the receiver's settings tick"
             raise no_callback(why, where="explore")
 
-    def graph(self, form: Literal["dot", "mermaid"] = "mermaid") -> str:
-        """Return the graph of the states as text: for Graphviz, or for Mermaid.
+    def graph(self, form: Literal["dot", "mermaid", "svg"] = "mermaid") -> str:
+        """Return the graph of the states as text: for Graphviz, for Mermaid, or as an SVG picture.
 
         The states are drawn by the number of callbacks, the edges have the events. A status that goes back and ends
-        that differ for the same events are red. The first failure is bold. There is a graph only if states were merged.
+        that differ for the same events are red. The first failure is bold. The receiver needs an `observe`.
 
-        >>> Exploration(total=24, merging=Merging()).graph("mermaid")
+        >>> Exploration(total=24, observed=True).graph("mermaid")
         'flowchart TD'
         """
-        if self.merging is None:
-            why = "; ".join(self.notes) or "every schedule was played"
-            raise UsageError(f"no graph of the states: {why}", where="graph", hint="explore(…, merge=True)")
+        if not self.observed:
+            raise UsageError(
+                "no graph of the states: this receiver has no observe",
+                where="graph",
+                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+            )
+        graph = self.seen if self.merging is None else self.merging.graph
         if self.failures:
-            played = self.failures[0].played
-            path, labels = [(0, text_of(played.initial, played))], []
-            for record in played.records:
-                depth = path[-1][0] + (record.attempt.number == 1)
-                path.append((depth, text_of(record.after, played)))
-                labels.append(_what(record))
-            self.merging.graph.mark(path, labels)
-        return self.merging.graph.text(form)
+            graph.mark(self.failures[0].played)
+        return graph.text(form)
 
     def __repr__(self) -> str:
         found = f"{len(self.failures)} failures" if len(self.failures) > 1 else "1 failure"
@@ -265,10 +269,8 @@ def schedule_failed(failure: Failure) -> ScheduleFailed:
     from engagelab_mock.explore.races import interleavings  # only races need it
 
     table = [attempts_table(failure.played, violation.record), "", *interleavings(failure.played)]
-    detail = [*table, *_origin(failure), *how_to_replay(failure)]
-    error = ScheduleFailed(
-        f"{violation.invariant}: {_after(failure)}{violation.what}", failure=failure, detail="\n".join(detail)
-    )
+    detail = [*table, *origin(failure), *how_to_replay(failure)]
+    error = ScheduleFailed(what_failed(failure), failure=failure, detail="\n".join(detail))
     blamed = violation.record
     error.__cause__ = blamed.attempt.exception if blamed is not None and not blamed.attempt.faults else None
     return error
@@ -300,26 +302,31 @@ def attempts_table(played: Played, blamed: Record | None = None) -> str:
     #  delivery  http  before  after
     1  plan      200   None    None
     """
-    rows = [("#", "delivery", "http", "before", "after", "")]
-    show = _shower(played)
-    for number, record in enumerate(played.records[:_SHOWN], 1):
-        mark = "<-- here" if record is blamed else ""
-        rows.append((str(number), _what(record), _answer(record), show(record.before), show(record.after), mark))
+    rows = attempts_rows(played, blamed)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     more = len(played.records) - _SHOWN
     return "\n".join(lines if more <= 0 else [*lines, f"… {more} more"])
 
 
+def attempts_rows(played: Played, blamed: Record | None = None) -> list[tuple[str, ...]]:
+    """Return the rows of that table, the heads first; the last cell marks the attempt to blame."""
+    show = _shower(played)
+    rows: list[tuple[str, ...]] = [("#", "delivery", "http", "before", "after", "")]
+    for number, record in enumerate(played.records[:_SHOWN], 1):
+        mark = "<-- here" if record is blamed else ""
+        rows.append((str(number), record.label, _answer(record), show(record.before), show(record.after), mark))
+    return rows
+
+
+def what_failed(failure: Failure) -> str:
+    """Return the failure in one sentence: the invariant, the callback, and what is wrong."""
+    return f"{failure.violation.invariant}: {_after(failure)}{failure.violation.what}"
+
+
 def _after(failure: Failure) -> str:
     record = failure.violation.record
-    return "" if record is None else f"after `{_what(record)}`, "
-
-
-def _what(record: Record) -> str:
-    again = " again" if record.attempt.number > 1 else ""
-    faults = "".join(f"!{short_fault(fault.name)}" for fault in record.attempt.faults)
-    return f"{'+'.join(record.events)}{faults}{again}"
+    return "" if record is None else f"after `{record.label}`, "
 
 
 def _answer(record: Record) -> str:
@@ -360,7 +367,8 @@ def _shorten(text: str) -> str:
     return textwrap.shorten(printable(text), _STATE_CHARACTERS, placeholder=" …")
 
 
-def _origin(failure: Failure) -> list[str]:
+def origin(failure: Failure) -> list[str]:
+    """Return the lines that say which schedule failed first, and whether it fails again."""
     lines = []
     if failure.number:
         lines.append(f"found by schedule {failure.number} of {failure.total}")

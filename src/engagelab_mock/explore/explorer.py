@@ -45,6 +45,7 @@ from engagelab_mock.explore.options import (
     check_invariants,
     chosen_schedules,
     merges,
+    plan_in_words,
 )
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
@@ -143,6 +144,7 @@ class _Explorer:
         self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
+        exploration.about = plan_in_words(state.replaying, chosen, plan, self._options)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
         self._ends = None if self._budget is None else stopwatch() + self._budget
@@ -212,6 +214,8 @@ class _Explorer:
                 judged = search.represented
             played, violation = await self._judged(io, schedule)
             judged += 1
+            if search is None and played.observed:
+                exploration.seen.enter(played)
             if isinstance(plan, Races):
                 plan.learn(played)
                 exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
@@ -346,7 +350,10 @@ class _Explorer:
         try:
             found = invariant(played)
             if found is not None and found is not True and inspect.isawaitable(found):
-                found = await _awaited(found, io, _name(invariant))
+                if io is not ASYNC:
+                    getattr(found, "close", lambda: None)()
+                    raise needs_async(_name(invariant))
+                found = await found
         except AssertionError as error:
             found = str(error) or "an assertion failed"
         if found is None or found is True:
@@ -391,10 +398,3 @@ class _Explorer:
 
 def _name(invariant: Invariant) -> str:
     return str(getattr(invariant, "__name__", type(invariant).__name__))
-
-
-async def _awaited(value: Any, io: Io, where: str) -> Any:
-    if io is not ASYNC:
-        getattr(value, "close", lambda: None)()
-        raise needs_async(where)
-    return await value

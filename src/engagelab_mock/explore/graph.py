@@ -1,15 +1,18 @@
-"""The graph of the states that an exploration saw, as text: DOT for Graphviz, or Mermaid."""
+"""The graph of the states that an exploration saw: as DOT for Graphviz, for Mermaid, or as an SVG picture."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count, groupby
 from typing import Any
 
 import msgspec
 
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import UnknownName
+from engagelab_mock.explore.played import Played, Record, text_of
+from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.state import status_in
 from engagelab_mock.protocol.status import PROGRESS
 
@@ -64,23 +67,38 @@ class StateGraph(msgspec.Struct, eq=False):
         if drawn in self.places:
             self.ends.setdefault(tuple(sorted(set(events))), {})[drawn] = None
 
-    def mark(self, path: Sequence[Drawn], labels: Sequence[str]) -> None:
+    def enter(self, played: Played) -> None:
+        """Enter each step of a schedule that was played."""
+        if self.cut:
+            return
+        path = path_of(played)
+        for edge in path:
+            self.add(edge.before, edge.after, edge.label, backwards=edge.backwards)
+        if path:
+            self.end(path[-1].after, played.schedule.events)
+
+    def mark(self, played: Played) -> None:
         """Mark the path of a failure; a retry that changes nothing is not drawn."""
-        for before, after, label in zip(path, path[1:], labels, strict=False):
-            if before != after:
-                self.add(before, after, label)
-                self.failing.add((before, after))
+        for edge in path_of(played):
+            if edge.before != edge.after:
+                self.add(edge.before, edge.after, edge.label, backwards=edge.backwards)
+                self.failing.add((edge.before, edge.after))
+                self.edges[edge.before, edge.after] = {edge.label: None, **self.edges[edge.before, edge.after]}
 
     def text(self, form: str) -> str:
-        """Return the graph as "dot" or "mermaid"."""
+        """Return the graph as "dot", "mermaid" or "svg"."""
         forms: dict[str, Callable[[], Iterator[str]]] = {"dot": self._dot, "mermaid": self._mermaid}
+        if form == "svg":
+            from engagelab_mock.explore.picture import picture  # few explorations are drawn
+
+            return picture(self)
         if form not in forms:
-            raise UnknownName("form", form, forms, where="graph")
+            raise UnknownName("form", form, [*forms, "svg"], where="graph")
         cut = {"dot": "//", "mermaid": "%%"}[form] + f" only the first {_MOST} edges are drawn"
         return "\n".join([*forms[form](), *[cut] * self.cut])
 
     @property
-    def _forks(self) -> dict[Drawn, None]:
+    def forks(self) -> dict[Drawn, None]:
         """Return the ends at which the same events left different states."""
         several = [ends for ends in self.ends.values() if len({text for _, text in ends}) > 1]
         return dict.fromkeys(drawn for ends in several for drawn in ends)
@@ -88,7 +106,7 @@ class StateGraph(msgspec.Struct, eq=False):
     def _dot(self) -> Iterator[str]:
         yield "digraph states {"
         yield "  rankdir=TB; node [shape=box, style=rounded];"
-        forks = self._forks
+        forks = self.forks
         for drawn, place in self.places.items():
             yield f'  s{place} [label="{_escaped(drawn[1])}"{f", color={_quoted(_RED)}" if drawn in forks else ""}];'
         for edge, labels in self.edges.items():
@@ -111,8 +129,56 @@ class StateGraph(msgspec.Struct, eq=False):
         red = [str(place) for place, edge in enumerate(self.edges) if edge in self.backwards]
         if red:
             yield f"  linkStyle {','.join(red)} stroke:{_RED}"
-        for drawn in self._forks:
+        for drawn in self.forks:
             yield f"  style s{self.places[drawn]} stroke:{_RED}"
+
+
+class Passed(msgspec.Struct, frozen=True, eq=False):
+    """Hold one step of a played schedule as it is drawn."""
+
+    before: Drawn
+    after: Drawn
+    label: str
+    backwards: bool
+
+
+def path_of(played: Played) -> list[Passed]:
+    """Return the steps of a played schedule as they are drawn: callbacks at the same time are one step.
+
+    >>> from engagelab_mock import EngageLab
+    >>> with EngageLab() as engagelab:
+    ...     [passed] = path_of(engagelab.play("eg1:plan"))
+    >>> passed.before, passed.label, passed.after
+    ((0, 'None'), 'plan', (1, 'None'))
+    """
+    path: list[Passed] = []
+    depth, text = 0, text_of(played.initial, played)
+    for (index, *_), group in groupby(played.records, key=_step_of(played)):
+        records, step = list(group), played.schedule.steps[index]
+        first, last, start = records[0], records[-1], (depth, text)
+        if last.after is not first.before:
+            text = text_of(last.after, played)
+        label = first.label
+        if first.attempt.number == 1:
+            depth += len(records)
+            if step.beside or step.crash:
+                label = Schedule(played.schedule.lifecycles, (step,)).token.rpartition(":")[2]
+        pairs = [
+            (played.state_of(first.before, n), played.state_of(last.after, n)) for n in range(len(played.messages))
+        ]
+        path.append(Passed(start, (depth, text), label, any(goes_back(*pair) for pair in pairs)))
+    return path
+
+
+def _step_of(played: Played) -> Callable[[Record], tuple[int, int]]:
+    """Return the function that groups the first attempts of callbacks at the same time."""
+    number = count()
+
+    def step(record: Record) -> tuple[int, int]:
+        together = played.schedule.steps[record.step].beside and record.attempt.number == 1
+        return record.step, -1 if together else next(number)
+
+    return step
 
 
 def goes_back(before: Any, after: Any) -> bool:

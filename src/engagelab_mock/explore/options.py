@@ -18,7 +18,7 @@ from engagelab_mock.explore.invariants import (
     never_regresses,
 )
 from engagelab_mock.explore.plan import race_plan, wants_races
-from engagelab_mock.explore.races import Races
+from engagelab_mock.explore.races import PREEMPTIONS, Races
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
 from engagelab_mock.explore.switchpoints import SwitchPoint
@@ -161,6 +161,34 @@ def chosen_schedules(
         together=options.get("together", False),
         limit=options.get("limit"),
     )
+
+
+def plan_in_words(
+    token: str | None, chosen: Sequence[Explored], plan: Sequence[Schedule] | Schedules | Races, options: ExploreOptions
+) -> str:
+    """Say which schedules are played, for a report.
+
+    >>> plan_in_words(None, ["verified"], schedules("verified"), {})
+    'verified: in every order, with up to 1 duplicate'
+    """
+    if token is not None:
+        return f"the schedule {token}"
+    named = [each if isinstance(each, str) else getattr(each, "name", "") for each in chosen]
+    if not all(named):
+        return "the schedules that were given"
+    words = []
+    if isinstance(plan, Races):
+        together = options.get("concurrent")
+        words += [f"{together} handlers at the same time"] if together else []
+        words += ["a crash at each switch point"] if options.get("crashes") else []
+        words += [f"up to {options.get('preemptions', PREEMPTIONS)} preemptions"]
+    else:
+        duplicates, faults = options.get("duplicates", 1), options.get("faults")
+        words += ["in every order" if options.get("orderings", True) else "in order"]
+        words += [f"with up to {duplicates} duplicate{'s' * (duplicates > 1)}"] if duplicates else []
+        words += ["several events in one callback"] if options.get("batchings") else []
+        words += [f"faults: {faults if isinstance(faults, str) else ', '.join(faults)}"] if faults else []
+    return f"{', '.join(map(str, named)) or 'every lifecycle'}: {', '.join(words)}"
 
 
 def check_invariants(given: object) -> list[Invariant]:

@@ -11,7 +11,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.sender import REPLACED
 from engagelab_mock.errors import reduce_struct
 from engagelab_mock.explore.orders import Trace
-from engagelab_mock.explore.schedule import Schedule
+from engagelab_mock.explore.schedule import Schedule, short_fault
 from engagelab_mock.explore.state import plain
 from engagelab_mock.messages.message import Message
 
@@ -33,6 +33,13 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduce_struct(self, "before", "after")
+
+    @property
+    def label(self) -> str:
+        """Return the callback as a token spells it, with the fault of this attempt; a retry is "again"."""
+        again = " again" if self.attempt.number > 1 else ""
+        faults = "".join(f"!{short_fault(fault.name)}" for fault in self.attempt.faults)
+        return f"{'+'.join(self.events)}{faults}{again}"
 
     @property
     def processed(self) -> bool:

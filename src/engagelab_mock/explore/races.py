@@ -222,12 +222,15 @@ def _with(scenario: Scenario, labels: Sequence[str], at: int, count: int, step: 
 # The report.
 
 _WIDTH = 56
+_WAITS, _CRASHES = " (waits)", " <-- crashes before this"
 
 
-def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()) -> str:
-    """Return the steps of handlers side by side, one column for each handler, in the order in which they were made."""
+def side_by_side(
+    trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()
+) -> list[list[str]]:
+    """Return the steps of handlers as rows, the heads first: one column for each handler, one row for each step."""
     heads = [f"{letter(number)}: {'+'.join(events)}" for number, events in enumerate(callbacks)]
-    rows: list[list[str]] = [heads]
+    rows = [heads]
     for moment in trace.moments:
         if not moment.point:
             continue
@@ -235,15 +238,26 @@ def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequen
         for message in messages:
             told = told.replace(message.id, "ID")
         row = [""] * len(heads)
-        told = f"{moment.point} {told}"
-        told = told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…"
         crashes = trace.crashed and moment is trace.moments[-1]
-        row[moment.handler] = told + (" (waits)" * moment.waited) + (" <-- crashes before this" * crashes)
+        row[moment.handler] = f"{moment.point} {told}{_WAITS * moment.waited}{_CRASHES * crashes}"
         rows.append(row)
-    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
+    return rows
+
+
+def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()) -> str:
+    """Return the steps of handlers side by side, one column for each handler, in the order in which they were made."""
+    rows = [[_fitting(cell) for cell in row] for row in side_by_side(trace, callbacks, messages)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _fitting(cell: str) -> str:
+    """Return a step that is short enough for a column; its marks stay."""
+    marks = "".join(mark for mark in (_WAITS, _CRASHES) if mark in cell)
+    told = cell.removesuffix(marks)
+    return (told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…") + marks
 
 
 def interleavings(played: Played) -> list[str]:

@@ -155,7 +155,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rate_made(self) -> float:
         """Return the deliveries a second that were made."""
-        return self.made / max(self.duration, self.elapsed) if self.made else 0.0
+        longest = max(self.duration, self.elapsed)
+        return self.made / longest if longest else 0.0
 
     @property
     def faults_found(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -164,8 +165,37 @@ def _decode_row(raw: msgspec.Raw, index: int) -> Event:
     return UnknownEvent(row=known)
 
 
-#: The shipped schema.
+#: The shipped schema of a body. Next to it are the schemas of the four kinds of row.
 SCHEMA_FILE = Path(__file__).with_name("callback.schema.json")
+
+
+def event_schemas(template: str = "#/$defs/{name}") -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return the reference to the schema of each kind of row, and the definitions that they need.
+
+    >>> event_schemas()[0]["status"]
+    {'$ref': '#/$defs/StatusEvent'}
+    """
+    references, definitions = msgspec.json.schema_components(KINDS.values(), ref_template=template)
+    for definition in definitions.values():
+        # The docstring's first sentence, without its Python example.
+        definition["description"] = definition["description"].partition("\n\n")[0]
+    return dict(zip(KINDS, references, strict=True)), definitions
+
+
+def envelope_schema(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of a body whose rows are one of these.
+
+    >>> envelope_schema([{"type": "object"}])["required"]
+    ['total', 'rows']
+    """
+    return {
+        "type": "object",
+        "properties": {
+            "total": {"type": "integer", "description": "number of rows [S]"},
+            "rows": {"type": "array", "items": {"oneOf": list(rows)}},
+        },
+        "required": ["total", "rows"],
+    }
 
 
 def callback_schema() -> dict[str, Any]:
@@ -174,31 +204,44 @@ def callback_schema() -> dict[str, Any]:
     >>> [row["$ref"] for row in callback_schema()["properties"]["rows"]["items"]["oneOf"]][0]
     '#/$defs/StatusEvent'
     """
-    references, definitions = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
-    for definition in definitions.values():
-        # The docstring's first sentence, without its Python example.
-        definition["description"] = definition["description"].partition("\n\n")[0]
+    references, definitions = event_schemas()
+    envelope = envelope_schema(references.values())
+    return {"$schema": _DIALECT, "title": "EngageLab OTP callback", **envelope, "$defs": definitions}
+
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def row_schema(kind: str) -> dict[str, Any]:
+    """Generate the JSON Schema (2020-12) of one kind of row.
+
+    >>> row_schema("status")["title"], "Notification" in row_schema("status")["$defs"]
+    ('EngageLab OTP status row', False)
+    """
+    references, definitions = event_schemas()
+    wanted: dict[str, Any] = {}
+    pending = [references[kind]]
+    for part in pending:  # it grows while it is read
+        for name in re.findall(r"#/\$defs/(\w+)", json.dumps(part)):
+            if name not in wanted:
+                wanted[name] = definitions[name]
+                pending.append(definitions[name])
+    return {"$schema": _DIALECT, "title": f"EngageLab OTP {kind} row", **references[kind], "$defs": wanted}
+
+
+def schema_files() -> dict[Path, str]:
+    """Return the text of each shipped file.
+
+    >>> all(text == path.read_text(encoding="utf-8") for path, text in schema_files().items())
+    True
+    """
+    schemas = {"callback": callback_schema()} | {kind: row_schema(kind) for kind in KINDS}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "EngageLab OTP callback",
-        "type": "object",
-        "properties": {
-            "total": {"type": "integer", "description": "number of rows [S]"},
-            "rows": {"type": "array", "items": {"oneOf": list(references)}},
-        },
-        "required": ["total", "rows"],
-        "$defs": definitions,
+        SCHEMA_FILE.with_name(f"{name}.schema.json"): json.dumps(each, indent=2, ensure_ascii=False) + "\n"
+        for name, each in schemas.items()
     }
 
 
-def render_schema() -> str:
-    """Return the schema as the text of the shipped file.
-
-    >>> render_schema() == SCHEMA_FILE.read_text(encoding="utf-8")
-    True
-    """
-    return json.dumps(callback_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(render_schema(), encoding="utf-8")
+    for file, text in schema_files().items():
+        file.write_text(text, encoding="utf-8")

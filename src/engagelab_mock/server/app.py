@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import logging
-import re
 import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET
@@ -20,9 +16,9 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.transport.http1 import printable
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, UnknownName
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.server.loopback import is_loopback
+from engagelab_mock.server.guard import Guard
 from engagelab_mock.service.rest.exchange import ApiError, ApiRequest, check_content_type, misfit, read_object
 from engagelab_mock.service.store import StoreError
 
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engagelab_mock.server")
 DOCUMENT = "/openapi.json"
+ASYNCAPI = "/asyncapi.json"
 CONTROL = "/_mock"
 READY = f"{CONTROL}/readyz"
 WEBHOOK = "/v1/sandbox/webhook"
@@ -44,11 +41,13 @@ CONSOLE = "/console/"
 _BODY_LIMIT = 1024 * 1024 + 1
 
 
-def create_app(engagelab: EngageLab, *, token: str = "", console: bool = True) -> ServerApp:
+def create_app(
+    engagelab: EngageLab, *, token: str = "", console: bool = True, allow_hosts: Iterable[str] = ()
+) -> ServerApp:
     """Make a WSGI app that answers as EngageLab's REST API, for any server that takes one.
 
     With a `token`, the control API under /_mock requires it as `Authorization: Bearer …`. Without one, only programs
-    on this machine may use it.
+    on this machine may use it, by the names 127.0.0.1 and localhost, and by those in `allow_hosts`.
 
     >>> from engagelab_mock import EngageLab, Receiver
     >>> api = Receiver.wsgi(create_app(EngageLab()), path="/v1/messages")
@@ -56,16 +55,18 @@ def create_app(engagelab: EngageLab, *, token: str = "", console: bool = True) -
     ...     client.validate_address(check=False).attempts[0].response.status
     401
     """
-    return ServerApp(engagelab, token, console=console)
+    return ServerApp(engagelab, token, console=console, allow_hosts=allow_hosts)
 
 
 class ServerApp:
     """Answer requests to one `EngageLab`; made with `create_app`."""
 
-    def __init__(self, engagelab: EngageLab, token: str = "", *, console: bool = True) -> None:
+    def __init__(
+        self, engagelab: EngageLab, token: str = "", *, console: bool = True, allow_hosts: Iterable[str] = ()
+    ) -> None:
         self.engagelab = engagelab
         self._console = console
-        self._guard = Guard(token)
+        self._guard = Guard(token, allow_hosts)
         self._closing = threading.Lock()
         self.closed = False
         self._endings: list[Callable[[], object]] = []
@@ -77,12 +78,12 @@ class ServerApp:
         request = Request(environ, populate_request=False)
         response = self._answer(request)
         response.headers["Cache-Control"] = "no-store"
-        # The console's requests after each change would hide those of the app.
-        if log.isEnabledFor(logging.DEBUG if request.headers.get(FOR_CONSOLE) else logging.INFO):
+        if log.isEnabledFor(logging.DEBUG if self._is_of_console(request) else logging.INFO):
             what = f"{request.remote_addr or '-'} {printable(request.method)} {printable(request.path)}"
             elapsed = (stopwatch() - started) * 1000
             # The command line formats the request and its answer in its own way.
-            log.info("%s %d %.1f ms", what, response.status_code, elapsed, extra={"exchange": (request, response)})
+            more = {"exchange": (request, response, elapsed)}
+            log.info("%s %d %.1f ms", what, response.status_code, elapsed, extra=more)
         return response(environ, start_response)
 
     def close(self) -> None:
@@ -107,6 +108,11 @@ class ServerApp:
             if end in self._endings:
                 self._endings.remove(end)
 
+    def _is_of_console(self, request: Request) -> bool:
+        """Tell whether the console reads something: these requests, after each change, would hide those of the app."""
+        page = self._console and (request.path == "/" or request.path.startswith(CONSOLE))
+        return request.method == "GET" and (page or FOR_CONSOLE in request.headers)
+
     def _answer(self, request: Request) -> Response:
         try:
             return self._dispatch(request)
@@ -129,6 +135,10 @@ class ServerApp:
             from engagelab_mock.server.openapi import document  # few ask for it
 
             return Response(document(), mimetype="application/json")
+        if path == ASYNCAPI and request.method in {"GET", "HEAD"}:
+            from engagelab_mock.server import asyncapi
+
+            return Response(asyncapi.document(), mimetype="application/json")
         if self._console and (path == "/" or path.startswith(CONSOLE)) and request.method in {"GET", "HEAD"}:
             from engagelab_mock.server.pages import page  # few ask for it
 
@@ -272,69 +282,6 @@ def _checked(given: Mapping[str, Any], kind: type[msgspec.Struct], noun: str) ->
         raise ApiError(3002, misfit(error, given, kind, text=text)) from None
 
 
-class Guard:
-    """Raise `ApiError` for requests that may come from a web page elsewhere.
-
-    With a token, a request to the control API passes if it has the token. Without one, the request must come from this
-    machine, and its Host must be a loopback name: a web page elsewhere can only use another name (DNS rebinding).
-    """
-
-    def __init__(self, token: str = "") -> None:
-        if not (token.isascii() and token.isprintable() and token == token.strip()):
-            hint = "use visible ASCII characters, without a space at either end"
-            raise UsageError("no client can send this token in a header", where="token", hint=hint)
-        self._token = token
-        #: The last Host and client that passed: most requests have the same.
-        self._passed: tuple[str, str | None] | None = None
-
-    def check(self, request: Request) -> None:
-        """Raise `ApiError` for a request to the control API that may not pass."""
-        host, peer = request.headers.get("Host", ""), request.remote_addr
-        _check_origin(request, host)
-        if self._token:
-            self._check_token(request.headers.get("Authorization", ""))
-        elif peer and not is_loopback(peer):
-            hint = "start the server with a token and send it as Authorization: Bearer …"
-            raise ApiError(2004, f"without a token only this machine may use the control API; {hint}", http_status=403)
-        elif not is_loopback(_name(host)):
-            hint = "call it by 127.0.0.1 or localhost, or start the server with a token"
-            raise ApiError(2004, f"{host[:100]!r} is not a name of this machine; {hint}", http_status=403)
-
-    def check_page(self, request: Request) -> None:
-        """Raise `ApiError` for a request to EngageLab's API that a web page elsewhere may have made.
-
-        Without a dev key, any credentials are accepted, also those that a page invents. Other machines may call it if
-        the server listens for them, by an address or by a name that no public site can have.
-        """
-        host, peer = request.headers.get("Host", ""), request.remote_addr
-        _check_origin(request, host)
-        if self._passed == (host, peer):
-            return
-        name = _name(host)
-        if not (is_loopback(name) or _is_local(name) or (peer and not is_loopback(peer) and _is_address(name))):
-            hint = "call it by 127.0.0.1 or localhost, or start the server with a dev key (--dev-key)"
-            raise ApiError(2004, f"{host[:100]!r} may be a name of another machine; {hint}", http_status=403)
-        self._passed = host, peer
-
-    def check_file(self, request: Request) -> None:
-        """Raise `ApiError` for a request for a file of the console that may not pass; it has no data, so no token."""
-        if self._token:
-            _check_origin(request, request.headers.get("Host", ""))
-        else:
-            self.check(request)
-
-    def _check_token(self, authorization: str) -> None:
-        scheme, _, given = authorization.partition(" ")
-        matches = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token.encode())
-        if scheme.lower() != "bearer" or not matches:
-            raise ApiError(
-                2001,
-                "the control API requires its token: Authorization: Bearer …",
-                http_status=401,
-                headers=(("WWW-Authenticate", "Bearer"),),
-            )
-
-
 def json_response(content: object, status: int = 200) -> Response:
     """Return a response with JSON.
 
@@ -359,42 +306,3 @@ def _read_body(request: Request) -> bytes:
         raise ApiError(3002, "the body did not arrive in time", http_status=408) from None
     except OSError as error:
         raise ApiError(3002, f"the body cannot be read: {error}", http_status=400) from None
-
-
-def _check_origin(request: Request, host: str) -> None:
-    origin = request.headers.get("Origin")
-    if origin is not None and not _same(origin, host):
-        raise ApiError(2004, f"a web page of {origin[:100]} may not use this API", http_status=403)
-
-
-#: A name without a dot, or under a domain that is never public: those of containers and of hosts files.
-_LOCAL = re.compile(r"[a-z0-9_-]+|[a-z0-9_.-]+\.(?:internal|localhost)")
-
-
-def _is_local(name: str) -> bool:
-    """Tell whether no public site can have this name."""
-    return _LOCAL.fullmatch(name) is not None
-
-
-def _is_address(name: str) -> bool:
-    """Tell whether this is an IP address, which needs no DNS."""
-    try:
-        return bool(ipaddress.ip_address(name))
-    except ValueError:
-        return False
-
-
-def _same(origin: str, host: str) -> bool:
-    """Tell whether a page came from this server."""
-    try:
-        return bool(host) and urlsplit(origin).netloc == host
-    except ValueError:
-        return False
-
-
-def _name(host: str) -> str:
-    """Return a Host header without its port and brackets; a client of HTTP/1.0 may send none."""
-    try:
-        return urlsplit(f"//{host}").hostname or "localhost"
-    except ValueError:
-        return host

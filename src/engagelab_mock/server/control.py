@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
-from werkzeug import Request, Response
 
 from engagelab_mock import __version__
 from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.faults.catalogue import FAULTS, fault
 from engagelab_mock.delivery.io import SYNC, run_sync
-from engagelab_mock.delivery.journal import Filters, Journal, check_filters, fits
-from engagelab_mock.delivery.model import Attempt, Delivery
-from engagelab_mock.delivery.outcome import Outcome
-from engagelab_mock.delivery.render import attempt_record, records
-from engagelab_mock.errors import EngageLabMockError, IllegalTransition, did_you_mean
+from engagelab_mock.errors import EngageLabMockError, IllegalTransition
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
-from engagelab_mock.server import copying, receivers, schemas, steering, stream, watching  # noqa: F401 - add calls
-from engagelab_mock.server.app import DOCUMENT, Call, json_response, read_body, read_query
+from engagelab_mock.server import copying, journal, receivers, schemas, steering, stream, watching  # noqa: F401 - add calls
+from engagelab_mock.server.app import Call
 from engagelab_mock.server.operations import CONTROL as CONTROL
-from engagelab_mock.server.operations import NO_BODY, answers, fit
+from engagelab_mock.server.operations import NO_BODY, answers
+from engagelab_mock.server.operations import answer_control as answer_control
 from engagelab_mock.service.inbox import Inbox as MessagesOf
 from engagelab_mock.service.rest.exchange import ApiError
 
 if TYPE_CHECKING:
-    from engagelab_mock.server.app import ServerApp
+    pass
 
 _S = TypeVar("_S", bound=msgspec.Struct)
-_LINES = "application/x-ndjson"
-#: How often a client that waits is checked. A follower gets an empty line: only writing shows that it has gone.
+#: How often a client that waits is checked, in seconds.
 _HEARTBEAT = 1.0
 #: The seconds in each unit by which the clock is advanced.
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
@@ -48,53 +41,39 @@ _SEND = {"to": "+6591234567", "scenario": "fallback"}
 _EVENT = {"event": "insufficient_balance", "fields": {"remain_balance": -0.5}}
 
 
-def answer_control(app: ServerApp, request: Request) -> Response:
-    """Answer a call of the control API, or raise `ApiError` for one that does not exist."""
-    method = "GET" if request.method == "HEAD" else request.method
-    fitting = [(each, named) for each in CONTROL if (named := fit(each.path, request.path)) is not None]
-    for operation, named in fitting:
-        if operation.method == method and operation.work is not None:
-            body = None if operation.body is None else read_body(request, operation.body)
-            answer = operation.work(Call(app, request, body, read_query(request, operation.query), named))
-            return answer if isinstance(answer, Response) else json_response(answer, operation.status)
-    if fitting:
-        allowed = ", ".join(sorted({operation.method for operation, _ in fitting}))
-        message = f"{request.path[:100]} takes {allowed}, not {request.method[:20]}"
-        raise ApiError(3002, message, http_status=405, headers=(("Allow", allowed),))
-    safe = list(dict.fromkeys(operation.path for operation in CONTROL if not operation.forgets))
-    # All paths begin alike, so only a high similarity counts. A call that deletes something is never suggested.
-    nearest = did_you_mean(request.path[:100], [operation.path for operation in CONTROL], cutoff=0.8)
-    if method == "DELETE" or not any(f"'{path}'" in nearest for path in safe):
-        nearest = f"there are {', '.join(safe)}; {DOCUMENT} describes all calls"
-    raise ApiError(4001, f"there is no {request.path[:100]!r}; {nearest}", http_status=404)
-
-
-@answers("GET", "/_mock/readyz", "It does.", guarded=False)
+@answers("GET", "/_mock/readyz", "Ask whether the server answers requests", "It does.", guarded=False)
 def ready(call: Call) -> schemas.Ready:
     """Ask whether the server answers requests."""
     return schemas.Ready("ready", __version__)
 
 
-@answers("POST", "/_mock/reset", "Everything is forgotten.", forgets=True, **NO_BODY)
+@answers(
+    "POST",
+    "/_mock/reset",
+    "Forget everything that happened and was set up; receivers and clock stay",
+    "Everything is forgotten.",
+    forgets=True,
+    **NO_BODY,
+)
 def reset(call: Call) -> schemas.Ready:
     """Forget everything that happened and was set up; receivers and clock stay."""
     call.engagelab.reset()
     return ready(call)
 
 
-@answers("GET", "/_mock/scenarios", "Every scenario.")
+@answers("GET", "/_mock/scenarios", "List the built-in scenarios", "Every scenario.")
 def list_scenarios(call: Call) -> list[schemas.Scenario]:
     """List the built-in scenarios."""
     return list(map(schemas.Scenario.of, CATALOGUE.values()))
 
 
-@answers("GET", "/_mock/faults", "Every fault.")
+@answers("GET", "/_mock/faults", "List the faults that a callback can be sent with", "Every fault.")
 def list_faults(call: Call) -> list[schemas.KnownFault]:
     """List the faults that a callback can be sent with."""
     return [schemas.KnownFault(each.name, each.family, each.description) for each in FAULTS.values()]
 
 
-@answers("GET", "/_mock/inbox", "Every message, oldest first.")
+@answers("GET", "/_mock/inbox", "Read the messages of all recipients", "Every message, oldest first.")
 def read_inboxes(call: Call) -> schemas.Inboxes:
     """Read the messages of all recipients."""
     engine = call.engagelab._engine
@@ -102,7 +81,13 @@ def read_inboxes(call: Call) -> schemas.Inboxes:
     return schemas.Inboxes([_as(schemas.InboxMessage, each) for each in MessagesOf(engine, None)])
 
 
-@answers("GET", "/_mock/inbox/{to}", "The latest code, and every message.", query=schemas.InboxQuery)
+@answers(
+    "GET",
+    "/_mock/inbox/{to}",
+    "Read the messages of one recipient; with `wait`, wait that many seconds for the first",
+    "The latest code, and every message.",
+    query=schemas.InboxQuery,
+)
 def read_inbox(call: Call) -> schemas.Inbox:
     """Read the messages of one recipient; with `wait`, wait that many seconds for the first."""
     to, app = call.named["to"], call.app
@@ -132,13 +117,13 @@ def _as(kind: type[_S], given: Any) -> _S:
     return kind(**{name: getattr(given, name) for name in kind.__struct_fields__})
 
 
-@answers("GET", "/_mock/clock", "The clock.")
+@answers("GET", "/_mock/clock", "Read the clock", "The clock.")
 def read_clock(call: Call) -> schemas.Clock:
     """Read the clock."""
     return schemas.Clock.of(call.engagelab.clock)
 
 
-@answers("POST", "/_mock/clock/freeze", _CLOCK, **NO_BODY)
+@answers("POST", "/_mock/clock/freeze", "Stop the clock; a virtual clock does not run anyway", _CLOCK, **NO_BODY)
 def freeze_clock(call: Call) -> schemas.Clock:
     """Stop the clock; a virtual clock does not run anyway."""
     if not _virtual(call):
@@ -146,14 +131,22 @@ def freeze_clock(call: Call) -> schemas.Clock:
     return read_clock(call)
 
 
-@answers("POST", "/_mock/clock/resume", _CLOCK, **NO_BODY, **_LIVE_ONLY)
+@answers("POST", "/_mock/clock/resume", "Let the clock run again", _CLOCK, **NO_BODY, **_LIVE_ONLY)
 def resume_clock(call: Call) -> schemas.Clock:
     """Let the clock run again."""
     _live(call).resume()
     return read_clock(call)
 
 
-@answers("POST", "/_mock/clock/speed", _CLOCK, body=schemas.Speed, example={"speed": 60}, **_LIVE_ONLY)
+@answers(
+    "POST",
+    "/_mock/clock/speed",
+    "Let the clock run faster or slower",
+    _CLOCK,
+    body=schemas.Speed,
+    example={"speed": 60},
+    **_LIVE_ONLY,
+)
 def set_speed(call: Call) -> schemas.Clock:
     """Let the clock run faster or slower."""
     clock = _live(call)
@@ -164,7 +157,14 @@ def set_speed(call: Call) -> schemas.Clock:
     return read_clock(call)
 
 
-@answers("POST", "/_mock/clock/advance", _CLOCK, body=schemas.Advance, example={"minutes": 5})
+@answers(
+    "POST",
+    "/_mock/clock/advance",
+    "Move the clock forward; a virtual clock sends the callbacks that fall due, then answers",
+    _CLOCK,
+    body=schemas.Advance,
+    example={"minutes": 5},
+)
 def advance_clock(call: Call) -> schemas.Clock:
     """Move the clock forward; a virtual clock sends the callbacks that fall due, then answers."""
     given = {name: amount for name, amount in msgspec.structs.asdict(call.body).items() if amount is not UNSET}
@@ -188,13 +188,21 @@ def _live(call: Call) -> Any:
     return call.engagelab.clock
 
 
-@answers("GET", "/_mock/rules", "The rules, oldest first.")
+@answers("GET", "/_mock/rules", "List the rules in force", "The rules, oldest first.")
 def list_rules(call: Call) -> schemas.Rules:
     """List the rules in force."""
     return schemas.Rules([_as(schemas.Rule, rule) for rule in call.engagelab.rules])
 
 
-@answers("POST", "/_mock/rules", "The rule, which is in force.", status=201, body=schemas.NewRule, example=_RULE)
+@answers(
+    "POST",
+    "/_mock/rules",
+    "Add a rule: a scenario or an error for some calls",
+    "The rule, which is in force.",
+    status=201,
+    body=schemas.NewRule,
+    example=_RULE,
+)
 def add_rule(call: Call) -> schemas.Rule:
     """Add a rule: a scenario or an error for some calls."""
     given = call.body
@@ -209,7 +217,7 @@ def add_rule(call: Call) -> schemas.Rule:
         raise call.refused(error) from None
 
 
-@answers("DELETE", "/_mock/rules", "An empty list.", forgets=True, **NO_BODY)
+@answers("DELETE", "/_mock/rules", "Cancel every rule", "An empty list.", forgets=True, **NO_BODY)
 def remove_rules(call: Call) -> schemas.Rules:
     """Cancel every rule."""
     for rule in list(call.engagelab.rules):
@@ -218,7 +226,13 @@ def remove_rules(call: Call) -> schemas.Rules:
 
 
 @answers(
-    "DELETE", "/_mock/rules/{id}", "The rule, which is no longer in force.", refused=_NO_RULE, forgets=True, **NO_BODY
+    "DELETE",
+    "/_mock/rules/{id}",
+    "Cancel one rule",
+    "The rule, which is no longer in force.",
+    refused=_NO_RULE,
+    forgets=True,
+    **NO_BODY,
 )
 def remove_rule(call: Call) -> schemas.Rule:
     """Cancel one rule."""
@@ -232,6 +246,7 @@ def remove_rule(call: Call) -> schemas.Rule:
 @answers(
     "POST",
     "/_mock/send",
+    "Send a message's callbacks, without a call by the app",
     "The message; in virtual time its callbacks have been sent.",
     body=schemas.NewSend,
     body_required=False,
@@ -261,6 +276,7 @@ def play_scenario(call: Call) -> schemas.Sent:
 @answers(
     "POST",
     "/_mock/events",
+    "Send an event that is not about a message: a notification, a user's reply, or a system event",
     "The event; in virtual time its callback has been sent.",
     body=schemas.NewEvent,
     example=_EVENT,
@@ -292,99 +308,3 @@ def _faults(call: Call) -> Any:
 def _illegal(error: IllegalTransition) -> ApiError:
     anyway = 'POST /_mock/send with "any_order": true sends it anyway'
     return ApiError(3002, f"{error.what}; {error.allowed}; {anyway}")
-
-
-@answers(
-    "GET",
-    "/_mock/journal",
-    "JSON Lines; while nothing happens, an empty line each second.",
-    content=schemas.Record,
-    media_type=_LINES,
-    query=schemas.JournalQuery,
-)
-def read_journal(call: Call) -> Response:
-    """Read the journal, and follow it."""
-    given = {name: value for name, value in msgspec.structs.asdict(call.query).items() if value is not UNSET}
-    limit: int | None = given.pop("limit", None)
-    follow: float | str | None = given.pop("follow", None)
-    filters: Any = given
-    call.engagelab._engine.outbox.settle_quietly()
-    journal = call.engagelab._engine.journal
-    try:
-        check_filters(filters, journal.statuses)
-    except EngageLabMockError as error:
-        raise call.refused(error) from None
-    lines: bytes | Iterator[bytes]
-    if follow is None:
-        lines = b"".join(map(_line, _records_of(journal, filters)[-(limit or 0) :]))
-    else:
-        seconds = float(schemas.FOLLOW_LIMIT) if isinstance(follow, str) else follow
-        lines = _Follower(call.app, journal, filters).lines(limit, seconds)
-    return Response(lines, mimetype=_LINES)
-
-
-class _Follower:
-    """Listen to the journal while a client reads."""
-
-    def __init__(self, app: ServerApp, journal: Journal, filters: Filters) -> None:
-        self._app = app
-        self._journal = journal
-        self._filters = filters
-        self._news: SimpleQueue[tuple[Delivery, Attempt] | None] = SimpleQueue()
-
-    def end(self) -> None:
-        """Send nothing more."""
-        self._news.put(None)
-
-    def lines(self, limit: int | None, seconds: float) -> Iterator[bytes]:
-        """Yield the lines so far, and then each new one."""
-        deadline = stopwatch() + seconds
-        self._journal.listeners.append(self._heard)
-        self._app.on_close(self.end)
-        try:
-            seen, past = self._past()
-            yield b"".join(map(_line, past[-(limit or 0) :])) or b"\n"
-            beat = stopwatch() + _HEARTBEAT
-            while (now := stopwatch()) < deadline:
-                line = b"\n"
-                if now < beat:
-                    try:
-                        news = self._news.get(timeout=min(deadline, beat) - now)
-                    except Empty:
-                        continue
-                    if news is None:
-                        return
-                    if news[1] in seen or not fits(news[0], self._filters):
-                        continue
-                    line = _line(attempt_record(*news))
-                yield line
-                beat = stopwatch() + _HEARTBEAT
-        finally:
-            self._journal.listeners.remove(self._heard)
-            self._app.forget(self.end)
-
-    def _heard(self, delivery: Delivery, attempt: Attempt) -> None:
-        self._news.put((delivery, attempt))
-
-    def _past(self) -> tuple[set[Attempt], list[dict[str, Any]]]:
-        """Return the completed attempts, and the records of everything: the listener may still hear of the former."""
-        # The attempts and not their ids: a journal with a limit frees attempts, and ids of those come again.
-        seen: set[Attempt] = set()
-        past: list[dict[str, Any]] = []
-        for entry in self._journal:
-            if not isinstance(entry, Delivery):
-                past.extend([] if self._filters else records(entry))
-            elif fits(entry, self._filters):
-                done = [attempt for attempt in tuple(entry.attempts) if attempt.outcome is not Outcome.PENDING]
-                seen.update(done)
-                past.extend(attempt_record(entry, attempt) for attempt in done)
-        return seen, past
-
-
-def _records_of(journal: Journal, filters: Filters) -> list[dict[str, Any]]:
-    entries = (entry for entry in journal if not filters or (isinstance(entry, Delivery) and fits(entry, filters)))
-    return [record for entry in entries for record in records(entry)]
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(record) + b"\n"

@@ -55,7 +55,14 @@ class Copied(msgspec.Struct):
     text: str
 
 
-@answers("GET", "/_mock/messages/{message_id}/copy", "The text.", query=CopyQuery, refused={**NO_MESSAGE, **_NO_EVENT})
+@answers(
+    "GET",
+    "/_mock/messages/{message_id}/copy",
+    "Copy the callbacks of a message as a test, a command or a token that sends the same again",
+    "The text.",
+    query=CopyQuery,
+    refused={**NO_MESSAGE, **_NO_EVENT},
+)
 def copy_message(call: Call) -> Copied:
     """Copy the callbacks of a message as a test, a command or a token that sends the same again."""
     accepted = find_message(call)
@@ -72,7 +79,14 @@ def copy_message(call: Call) -> Copied:
     return Copied(form, _test(f"message_{accepted.message.id}", schedule, deliveries[0].receiver, ()))
 
 
-@answers("GET", "/_mock/callbacks/{callback}/copy", "The text.", query=CopyQuery, refused={**NO_CALLBACK, **_NO_EVENT})
+@answers(
+    "GET",
+    "/_mock/callbacks/{callback}/copy",
+    "Copy one callback as a test, a command or a token that sends the same again",
+    "The text.",
+    query=CopyQuery,
+    refused={**NO_CALLBACK, **_NO_EVENT},
+)
 def copy_callback(call: Call) -> Copied:
     """Copy one callback as a test, a command or a token that sends the same again."""
     delivery = find_callback(call)

@@ -9,15 +9,20 @@ from typing import Any, cast
 import msgspec
 
 from engagelab_mock import __version__
+from engagelab_mock.protocol.callback import envelope_schema, event_schemas
 from engagelab_mock.server.app import Operation
 from engagelab_mock.server.control import CONTROL
 from engagelab_mock.server.rest import REST, Error
+from engagelab_mock.server.webhooks import AUTHORIZATION, AUTHORIZATION_TEXT, webhooks
 
 _DESCRIPTION = """\
 EngageLab OTP's REST API on your own machine, and a control API that the real service does not have.
 
 `/v1` follows EngageLab's public documentation. If that leaves a behaviour open, this server does the most likely \
 thing: the page "Known and unknown" of its documentation lists these cases. `/_mock` is the control API.
+
+The webhooks are the callbacks that EngageLab sends to your receiver. A tag in brackets names the source of a fact: \
+[S] the callback settings, [D] newer documents, [K] the official SDK, [X] integration guides, [?] inferred.
 """
 _REF = "#/components/schemas/{name}"
 _RECIPIENT = {
@@ -70,9 +75,11 @@ def document() -> bytes:
     types = [type for each in operations for type in (each.content, each.body) if type is not None]
     schemas, components = msgspec.json.schema_components([*types, Error], ref_template=_REF)
     described = dict(zip(map(str, types), schemas, strict=False))
+    rows, events = event_schemas(_REF)
     paths: dict[str, Any] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, described)
+    body = {"description": "The body of a callback.", **envelope_schema(rows.values())}
     whole = {
         "openapi": "3.1.0",
         "info": {
@@ -85,10 +92,12 @@ def document() -> bytes:
         "tags": [
             {"name": "rest", "description": "EngageLab's REST API"},
             {"name": "control", "description": "Control of this server"},
+            {"name": "callback", "description": "Requests that EngageLab sends to your receiver"},
         ],
         "paths": paths,
+        "webhooks": webhooks(rows, {"$ref": _REF.format(name="Body")}),
         "components": {
-            "schemas": {**components, "Recipient": _RECIPIENT},
+            "schemas": {**components, "Recipient": _RECIPIENT, **events, "Body": body},
             "securitySchemes": {
                 "basic": {
                     "type": "http",
@@ -99,6 +108,12 @@ def document() -> bytes:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "The token that the server was started with. Without one, none is needed.",
+                },
+                AUTHORIZATION: {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": AUTHORIZATION_TEXT,
                 },
             },
         },

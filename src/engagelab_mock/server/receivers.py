@@ -55,7 +55,7 @@ class Receivers(msgspec.Struct):
     receivers: list[KnownReceiver]
 
 
-@answers("GET", "/_mock/receivers", "Every receiver.")
+@answers("GET", "/_mock/receivers", "List the receivers, and how they have answered", "Every receiver.")
 def list_receivers(call: Call) -> Receivers:
     """List the receivers, and how they have answered."""
     receivers = call.engagelab.receivers
@@ -76,7 +76,14 @@ class Ping(msgspec.Struct):
     hint: Annotated[str | None, Meta(description="What to try next.")]
 
 
-@answers("POST", "/_mock/receivers/{number}/ping", "How it answered.", refused=_NO_RECEIVER, **NO_BODY)
+@answers(
+    "POST",
+    "/_mock/receivers/{number}/ping",
+    "Validate the address of one receiver again, as EngageLab's console does",
+    "How it answered.",
+    refused=_NO_RECEIVER,
+    **NO_BODY,
+)
 def ping_receiver(call: Call) -> Ping:
     """Validate the address of one receiver again, as EngageLab's console does."""
     number, receivers = call.named["number"], call.engagelab.receivers

@@ -104,6 +104,7 @@ class SentAgain(msgspec.Struct):
 @answers(
     "POST",
     "/_mock/messages/{message_id}/code",
+    "Enter a code as the user does: the app's call of POST /v1/verifications, made for it",
     "Whether it was right.",
     body=EnteredCode,
     body_required=False,
@@ -131,6 +132,7 @@ def enter_user_code(call: Call) -> Verified:
 @answers(
     "POST",
     "/_mock/messages/{message_id}/next",
+    "Send the next status of a message now, or another status in its place",
     "The event; in virtual time its callback has been sent.",
     body=NextStatus,
     body_required=False,
@@ -172,6 +174,7 @@ def send_next(call: Call) -> SentEvent:
 @answers(
     "POST",
     "/_mock/messages/{message_id}/delay",
+    "Send the callbacks of a message that are still to come later; attempts that are repeated keep their time",
     "The message's clock afterwards.",
     body=Delay,
     example={"seconds": 60},
@@ -195,6 +198,7 @@ def delay_callbacks(call: Call) -> Clock:
 @answers(
     "POST",
     "/_mock/callbacks/{callback}/send",
+    "Send a callback again to its receiver, as it was or changed, with a new signature",
     "The callback; in virtual time it has been sent.",
     body=SendAgain,
     body_required=False,
@@ -231,7 +235,13 @@ def send_again(call: Call) -> SentAgain:
     return SentAgain(identify(made[0]), SentDelivery.of(made[0])) if made else SentAgain(None, None)
 
 
-@answers("POST", "/_mock/clock/next", "The clock afterwards.", **NO_BODY)
+@answers(
+    "POST",
+    "/_mock/clock/next",
+    "Move the clock to the next callback or other event that is due later",
+    "The clock afterwards.",
+    **NO_BODY,
+)
 def advance_to_next(call: Call) -> Clock:
     """Move the clock to the next callback or other event that is due later."""
     engine = call.engagelab._engine

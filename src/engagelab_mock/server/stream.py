@@ -179,6 +179,7 @@ _MAKING = threading.Lock()
 @answers(
     "GET",
     "/_mock/stream",
+    "Read the changes after an event, by its id, and follow further changes",
     "Server-sent events: one at once, and then one after each change; in a second without one, an empty comment.",
     content=Event,
     media_type="text/event-stream",

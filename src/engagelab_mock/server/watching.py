@@ -119,7 +119,13 @@ class Callbacks(msgspec.Struct):
     more: Annotated[bool, Meta(description="There are older ones that fit.")]
 
 
-@answers("GET", "/_mock/messages", "The newest messages that fit.", query=MessagesQuery)
+@answers(
+    "GET",
+    "/_mock/messages",
+    "Find messages by their recipient, template, status, or any text",
+    "The newest messages that fit.",
+    query=MessagesQuery,
+)
 def find_messages(call: Call) -> Messages:
     """Find messages by their recipient, template, status, or any text."""
     engine, query = call.engagelab._engine, call.query
@@ -150,7 +156,13 @@ def find_messages(call: Call) -> Messages:
     return Messages(rows, len(found) > len(shown), len(messages))
 
 
-@answers("GET", "/_mock/messages/{message_id}", "The message.", refused=NO_MESSAGE)
+@answers(
+    "GET",
+    "/_mock/messages/{message_id}",
+    "Read one message, its callbacks and its next events",
+    "The message.",
+    refused=NO_MESSAGE,
+)
 def read_message(call: Call) -> MessageDetail:
     """Read one message, its callbacks and its next events."""
     engine = call.engagelab._engine
@@ -168,7 +180,13 @@ def read_message(call: Call) -> MessageDetail:
     )
 
 
-@answers("GET", "/_mock/callbacks", "The newest callbacks that fit.", query=CallbacksQuery)
+@answers(
+    "GET",
+    "/_mock/callbacks",
+    "Find callbacks by their status, recipient, message, outcome, or any text",
+    "The newest callbacks that fit.",
+    query=CallbacksQuery,
+)
 def find_callbacks(call: Call) -> Callbacks:
     """Find callbacks by their status, recipient, message, outcome, or any text."""
     engine, query = call.engagelab._engine, call.query
@@ -195,7 +213,13 @@ def find_callbacks(call: Call) -> Callbacks:
     return Callbacks(found[: query.limit], len(found) > query.limit)
 
 
-@answers("GET", "/_mock/callbacks/{callback}", "The callback.", refused=NO_CALLBACK)
+@answers(
+    "GET",
+    "/_mock/callbacks/{callback}",
+    "Read one callback: each attempt with its request and answer, and its signature part by part",
+    "The callback.",
+    refused=NO_CALLBACK,
+)
 def read_callback(call: Call) -> CallbackDetail:
     """Read one callback: each attempt with its request and answer, and its signature part by part."""
     call.engagelab._engine.outbox.settle_quietly()

@@ -126,6 +126,8 @@ class Contents(msgspec.Struct, frozen=True):
     head: Head | None
     entries: tuple[TapeEntry, ...]
     problems: tuple[TapeProblem, ...]
+    #: The number of each entry's line.
+    lines: tuple[int, ...] = ()
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
@@ -149,18 +151,19 @@ def read(path: str | os.PathLike[str]) -> Contents:
     if head is None:
         what = f'this is not a tape: its first line does not have "{KIND}" and a version'
         problems.append(TapeProblem(1, what))
-    entries = []
+    entries, numbers = [], []
     for number, line in enumerate(lines, 1):
         if (number == 1 and (head is not None or _entry(line)[0] is None)) or not line.strip():
             continue
         entry, what = _entry(line)
         if entry is not None:
             entries.append(entry)
+            numbers.append(number)
         else:
             problems.append(TapeProblem(number, what))
     if torn:
         problems.append(TapeProblem(len(lines) + 1, f"the line is incomplete: it ends after {len(torn)} bytes"))
-    return Contents(head, tuple(entries), tuple(problems))
+    return Contents(head, tuple(entries), tuple(problems), tuple(numbers))
 
 
 def _head(line: bytes, *, where: str) -> Head | None:
@@ -190,6 +193,26 @@ def _entry(line: bytes) -> tuple[TapeEntry | None, str]:
 
 #: The note of an entry whose body was dropped.
 NOT_JSON = "the body was dropped: it is not JSON, so it cannot be sanitised"
+
+
+def sanitised(entry: TapeEntry, sanitiser: Sanitiser) -> TapeEntry:
+    """Return an entry without personal data; one that has none is unchanged.
+
+    >>> entry = TapeEntry(at=0.0, method="POST", path="/x", headers=(), body='{"to": "+6591234567"}')
+    >>> once = sanitised(entry, Sanitiser())
+    >>> "91234567" in once.body, sanitised(once, Sanitiser()) == once
+    (False, True)
+    """
+    content = entry.content
+    body = None if content is None else sanitiser.body(content)
+    return msgspec.structs.replace(
+        entry,
+        path=sanitiser.path(entry.path),
+        headers=sanitiser.headers(Headers(entry.headers)).pairs,
+        body=body,
+        base64=None,
+        note=entry.note or (NOT_JSON if body is None and content is not None else ""),
+    )
 
 
 class TapeWriter:
@@ -233,8 +256,28 @@ class TapeWriter:
         note: str = "",
     ) -> None:
         """Add a request, sanitised if the tape has a sanitiser."""
+        text, encoded = None, None
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            encoded = base64.b64encode(body).decode()
+        self.write(
+            TapeEntry(
+                at=at,
+                method=method,
+                path=path,
+                headers=headers.pairs,
+                body=text,
+                base64=encoded,
+                answer=answer,
+                note=note,
+            )
+        )
+
+    def write(self, entry: TapeEntry) -> None:
+        """Write an entry, sanitised if the tape has a sanitiser."""
         with self._lock:
-            line = written(self._entry(at, method, path, headers, body, answer, note))
+            line = written(entry if self._sanitiser is None else sanitised(entry, self._sanitiser))
             # One write for each line, so that at most the last line of an interrupted tape is incomplete.
             self._file.write(line)
 
@@ -242,31 +285,6 @@ class TapeWriter:
         """Close the file."""
         with self._lock:
             self._file.close()
-
-    def _entry(
-        self, at: float, method: str, path: str, headers: Headers, body: bytes, answer: Answer | None, note: str
-    ) -> TapeEntry:
-        text: str | None
-        encoded: str | None = None
-        if self._sanitiser is not None:
-            headers, path = self._sanitiser.headers(headers), self._sanitiser.path(path)
-            text = self._sanitiser.body(body)
-            note = note or ("" if text is not None else NOT_JSON)
-        else:
-            try:
-                text = body.decode()
-            except UnicodeDecodeError:
-                text, encoded = None, base64.b64encode(body).decode()
-        return TapeEntry(
-            at=at,
-            method=method,
-            path=path,
-            headers=headers.pairs,
-            body=text,
-            base64=encoded,
-            answer=answer,
-            note=note,
-        )
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,7 @@
-"""Remove personal data from a callback: the same person always gets the same pseudonym."""
+"""Remove personal data from a callback: the same person always gets the same pseudonym.
+
+A pseudonym is left as it is, so what was sanitised once does not change again.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,13 @@ _UNASSIGNED = "+999"
 # The three networks that RFC 5737 reserves for documentation.
 _NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
 _TRIES = 200
+#: The pseudonyms of each kind.
+_PSEUDONYMS = {
+    "phone": re.compile(rf"(?:{'|'.join(map(re.escape, _FICTIONAL))})\d{{4}}|\{_OFCOM}\d{{3}}|\{_UNASSIGNED}\d{{9}}"),
+    "email": re.compile(r"user-[0-9a-f]{10}@example\.com"),
+    "ip": re.compile(rf"(?:{'|'.join(map(re.escape, _NETWORKS))})\.\d{{1,3}}|2001:db8::[0-9a-f]{{1,4}}"),
+    "text": re.compile(r"text-[0-9a-f]{8}|dropped"),
+}
 
 
 class Pseudonyms:
@@ -37,8 +47,9 @@ class Pseudonyms:
     Without a key, a random one is used and never stored: with a known key, an attacker could try all phone numbers.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key or secrets.token_bytes(32)
+    def __init__(self, key: bytes | str | None = None) -> None:
+        given = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+        self._key = given or secrets.token_bytes(32)
         self._given: dict[tuple[str, str], str] = {}
         self._taken: dict[str, tuple[str, str]] = {}
 
@@ -73,6 +84,10 @@ class Pseudonyms:
         asked = (kind, original)
         if asked in self._given:
             return self._given[asked]
+        name = f"+{original}" if kind == "phone" else original
+        if _PSEUDONYMS[kind].fullmatch(name):
+            self._taken.setdefault(name, asked)
+            return name
         name = ""
         for attempt in range(_TRIES):
             digest = hmac.digest(self._key, f"{kind}:{attempt}:{original}".encode("utf-8", "surrogatepass"), "sha256")
@@ -221,9 +236,9 @@ class Sanitiser:
             return value
         if _EMAIL.fullmatch(value):
             return self._names.email(value)
-        if _PHONE.fullmatch(value):
-            return self._phone(value)
-        return self._names.ip(value) if _IP.fullmatch(value) else self._names.text(value)
+        if _IP.fullmatch(value):  # before phone numbers: some have dots
+            return self._names.ip(value)
+        return self._phone(value) if _PHONE.fullmatch(value) else self._names.text(value)
 
     def _phone(self, number: str) -> str:
         name = self._names.phone(number)

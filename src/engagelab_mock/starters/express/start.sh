@@ -1,0 +1,2 @@
+[ -d node_modules ] || npm install
+exec node app.mjs

@@ -1,0 +1,2 @@
+go build -o receiver receiver.go
+exec ./receiver
