@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 collect_ignore_glob = [
     # Importing Locust makes all blocking calls of the process cooperative: its doctests have a process of their own.
     "src/engagelab_mock/integrations/locust*.py",
-    # Receivers to copy, with tests: each is a separate project.
-    "src/engagelab_mock/starters/*/*",
 ]
+# Receivers to copy, with tests: each is a separate project. The directories, so that no conftest.py in them is loaded.
+collect_ignore = [str(path) for path in Path(__file__).parent.glob("src/engagelab_mock/starters/*") if path.is_dir()]
 
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook

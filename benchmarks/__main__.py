@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from benchmarks import (
+    console,
     explore,
     fixture,
     generation,
@@ -17,6 +18,7 @@ from benchmarks import (
     inprocess,
     load,
     memory,
+    races,
     retries,
     server,
     session,
@@ -42,9 +44,12 @@ GOALS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "S2": server.endurance,
     "S3": server.stopping,
     "S4": server.starting,
+    "C1": console.measure,
     "T1": retries.measure,
     "E1": explore.measure,
     "E2": explore.merged,
+    "E3": races.measure,
+    "E4": explore.split,
 }
 
 

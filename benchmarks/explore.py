@@ -1,7 +1,8 @@
-"""E1, E2: the cost of exploring a Flask app: compared with the same calls of the app alone, and with states merged."""
+"""E1, E2, E4: the cost of exploring a Flask app: next to its bare calls, with states merged, and in two workers."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from tests.receivers.gallery.flask_stack import FlaskShop
 from tests.receivers.gallery.orders import PATH, SECRET, USERNAME
+from tests.receivers.gallery.sqlite import SqliteLedger
 
 from benchmarks.row import Row
 from benchmarks.timing import Effort, interleaved
@@ -89,15 +91,54 @@ def merged(effort: Effort) -> Iterator[Row]:
     )
 
 
+def split(effort: Effort) -> Iterator[Row]:
+    """Explore a Flask app with SQLite in a file: every order with one duplicate in one process, and in two workers."""
+    with tempfile.TemporaryDirectory() as directory:
+        shop = FlaskShop(database=str(Path(directory, "shop.sqlite")))
+
+        def use_database(number: int) -> None:
+            shop.ledger = shop.orders.ledger = SqliteLedger(str(Path(directory, f"worker-{number}.sqlite")))
+
+        def explore(workers: int) -> None:
+            for path in Path(directory).glob("worker-*"):
+                path.unlink()
+            with EngageLab(shop.receiver) as engagelab:
+                plan = schedules("verified", duplicates=1, limit=2 * effort.calls)
+                found.append(
+                    engagelab.explore(plan, merge=False, reset=shop.reset, workers=workers, in_worker=use_database)
+                )
+
+        found: list[Exploration] = []
+        taken = interleaved(
+            msgspec.structs.replace(effort, calls=1, rounds=min(effort.rounds, 5)),
+            {"one process": lambda: explore(1), "two workers": lambda: explore(2)},
+        )
+        shop.close()
+    callbacks = found[0].deliveries
+    yield Row(
+        goal="E4",
+        what="exploring a Flask app with SQLite in a file: time in one process / with two workers",
+        value=taken["one process"] / taken["two workers"],
+        budget=1.2,
+        sense="at least",
+        context={
+            "cores": float(os.cpu_count() or 1),
+            "callbacks": float(callbacks),
+            "one_process_us": taken["one process"] / callbacks * 1e6,
+            "two_workers_us": taken["two workers"] / callbacks * 1e6,
+        },
+    )
+
+
 def _measured(effort: Effort, where: str, database: str) -> Row:
     shop = FlaskShop(database=database)
     limit = 2 * effort.calls
     calls: list[Call] = []
-    recorded = _explore(_recording(shop.app, calls), _noted(shop.observe, calls), _noted(shop.reset, calls), limit)
+    recorded = _explore(recording(shop.app, calls), noted(shop.observe, calls), noted(shop.reset, calls), limit)
     taken = interleaved(
         _once(effort),
         {
-            "bare": lambda: _make(calls),
+            "bare": lambda: make(calls),
             "explore": lambda: _explore(shop.app, shop.observe, shop.reset, limit),
         },
     )
@@ -127,19 +168,20 @@ def _explore(
         return engagelab.explore(plan, invariants=invariants, reset=reset, merge=merge)
 
 
-def _recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:
+def recording(app: WSGIApplication, calls: list[Call]) -> WSGIApplication:
     """Return the app, wrapped so that `calls` gets a copy of each call."""
 
-    def recording(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def recorded_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].getvalue()
         again = {**environ}
         calls.append(lambda: _call(app, again, body))
         return app(environ, start_response)
 
-    return recording
+    return recorded_app
 
 
-def _make(calls: list[Call]) -> None:
+def make(calls: list[Call]) -> None:
+    """Make the calls of a recorded exploration."""
     for call in calls:
         call()
 
@@ -150,14 +192,14 @@ def _call(app: WSGIApplication, environ: WSGIEnvironment, body: bytes) -> None:
     answer.close()
 
 
-def _noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any]:
+def noted(function: Callable[..., Any], calls: list[Call]) -> Callable[..., Any]:
     """Return the function, wrapped so that `calls` gets a copy of each call."""
 
-    def noted(*arguments: Any) -> Any:
+    def noted_call(*arguments: Any) -> Any:
         calls.append(lambda: function(*arguments))
         return function(*arguments)
 
-    return noted
+    return noted_call
 
 
 def _once(effort: Effort) -> Effort:

@@ -24,7 +24,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
     budget: float
     sense: Sense = "at most"
-    #: "x" for a ratio, "%" for an addition, "ms" if the budget itself is a time, "callbacks" if it is their number.
+    #: "x" for a ratio, "%" for an addition, "ms" or "s" if the budget itself is a time, "callbacks" or "runs" if it is
+    #: their number.
     unit: str = "x"
     context: dict[str, float] = {}
     #: Why it could not be measured.

@@ -24,7 +24,8 @@ from benchmarks.timing import Effort
 
 #: How many clients there are at once.
 CLIENTS = 100
-_SEND = post(
+#: The call that sends a code.
+SEND = post(
     "/v1/messages",
     b'{"to": "+65########", "template": {"id": "tpl"}}',
     Authorization="Basic a2V5OnNlY3JldA==",
@@ -113,9 +114,9 @@ def endurance(effort: Effort) -> Iterator[Row]:
     The system's figure for a process varies by a MiB. Only compared with the requests of a full run is that little.
     """
     with serving("--keep", "1000", "--speed", "1000") as (process, port):
-        warm = load(port, _SEND, clients=CLIENTS, seconds=effort.endurance_seconds / 3)
+        warm = load(port, SEND, clients=CLIENTS, seconds=effort.endurance_seconds / 3)
         halfway = _resident(process.pid)
-        second = load(port, _SEND, clients=CLIENTS, seconds=effort.endurance_seconds * 2 / 3)
+        second = load(port, SEND, clients=CLIENTS, seconds=effort.endurance_seconds * 2 / 3)
         end = _resident(process.pid)
     requests = len(second.taken)
     context = {
@@ -178,7 +179,7 @@ def _load_of(name: str, seconds: float) -> Load:
             if name == "with_callbacks":
                 callbacks = ["--callback-url", stack.enter_context(receiver_on(max(os.sched_getaffinity(0))))]
             _, port = stack.enter_context(serving("--speed", "1000", *callbacks))
-            return load(port, _SEND, clients=CLIENTS, seconds=seconds)
+            return load(port, SEND, clients=CLIENTS, seconds=seconds)
     port = _free_port()
     command = {
         "httpserver": [sys.executable, "-c", _HTTPSERVER, str(port)],
@@ -186,7 +187,7 @@ def _load_of(name: str, seconds: float) -> Load:
     }[name]
     with _process(command) as process:
         _wait_for(port, process)
-        return load(port, _PUBLISH if name == "moto" else _SEND, clients=CLIENTS, seconds=seconds)
+        return load(port, _PUBLISH if name == "moto" else SEND, clients=CLIENTS, seconds=seconds)
 
 
 @contextmanager

@@ -121,6 +121,11 @@ def test_check_shows_the_fix_in_the_languages_that_are_asked_for(capsys: pytest.
     assert [label in python for label in ("Flask ", "Django ", "FastAPI ", "PHP ")] == [True, True, True, False]
 
 
+def test_the_suite_imports_no_file_of_a_starter() -> None:
+    # Their conftest.py would set up Django for every other test of the process.
+    assert [place for place in sys.path if "starters" in place] == []
+
+
 # --- They work
 
 

@@ -373,8 +373,9 @@ def test_a_state_that_changes_on_every_read_is_an_error() -> None:
     def observe(message_id: str) -> Any:
         return {**(books.kept.get(message_id) or {}), "read": next(reads)}
 
-    with pytest.raises(StateNotSettled, match="no callback was sent"):
+    with pytest.raises(StateNotSettled, match="no callback was sent") as raised:
         explore(Receiver.wsgi(books, observe=observe))
+    assert "do not return a value that changes on every read, such as the current time" in raised.value.hint
 
 
 # Reset.

@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, request
 
 from engagelab_mock import EngageLab, NothingObserved, Receiver, ScheduleFailed, UnknownName, UsageError
 from engagelab_mock.explore.crash import can_fork
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.explore.failing import failure, refused
 from tests.receivers import racing
-from tests.receivers.racing import Handle, Store, flask_receiver, folder
+from tests.receivers.racing import Handle, Store, flask_receiver
 
 forked = pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with TemporaryDirectory(dir=folder()) as name:
-        yield Store(Path(name, "shop.sqlite"))
-
-
-def failure(receiver: Receiver, *chosen: Any, **options: Any) -> ScheduleFailed:
-    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed) as caught:
-        engagelab.explore(*(chosen or ("verified",)), **{"crashes": "handler", **options})
-    visible = [entry.path for entry in caught.traceback.filter(caught)]
-    assert visible[-1] == Path(__file__)
-    return caught.value
-
-
-def acknowledges_first(store: Store) -> Receiver:
-    """Do the work after the answer."""
-    app = Flask("hasty")
-
-    @app.post("/")
-    def engagelab_callback() -> Response:
-        rows = [*racing.statuses(request.get_json(force=True))]
-        response = Response("")
-
-        @response.call_on_close
-        def work() -> None:
-            with store.opened() as db:
-                for message_id, status in rows:
-                    racing.correct(db, message_id, status)
-
-        return response
-
-    return Receiver.wsgi(app, observe=store.observe, reset=store.reset)
 
 
 @forked
@@ -65,7 +30,7 @@ def acknowledges_first(store: Store) -> Receiver:
 )
 def test_a_crash_that_changes_the_outcome_is_found_with_its_token(store: Store, handle: Handle, token: str) -> None:
     receiver = flask_receiver(store, handle)
-    error = failure(receiver)
+    error = failure(receiver, crashes="handler")
     assert error.failure.token == token
     assert error.failure.violation.invariant == "crash_safe"
     with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed, match="crash_safe"):
@@ -91,14 +56,47 @@ def test_one_transaction_is_right_at_every_point(store: Store, handle: Handle) -
 def test_work_after_the_answer_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch, forks: bool) -> None:
     if not forks:
         monkeypatch.delattr("os.fork", raising=False)
-    error = failure(acknowledges_first(store), "plan-sent")
+    error = failure(flask_receiver(store, racing.correct, after_answer=True), "plan-sent", crashes="handler")
     assert error.failure.token == "eg1:plan-sent:sent!crash@1"
     assert error.failure.played.acknowledged
 
 
+def works_in_a_task(store: Store) -> Receiver:
+    """Start a task of the event loop, and answer."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        rows = [*racing.statuses(json.loads((await receive())["body"]))]
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            with store.opened() as db:
+                for message_id, status in rows:
+                    racing.correct(db, message_id, status)
+
+        task = asyncio.get_running_loop().create_task(work())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return Receiver.asgi(app, observe=store.observe, reset=store.reset, lifespan=False)
+
+
+@pytest.mark.slow
+@forked
+def test_work_of_a_task_after_the_answer_is_lost(store: Store) -> None:
+    receiver = works_in_a_task(store)
+    error = failure(receiver, "plan-sent")
+    assert error.failure.token == "eg1:plan-sent:sent!crash@2"
+    assert error.failure.repeatable
+    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed, match="crash_safe"):
+        engagelab.replay(error.failure.token)
+
+
 @forked
 def test_the_text_of_a_crash(store: Store) -> None:
-    assert str(failure(flask_receiver(store, racing.mark_commit_effect))).splitlines() == [
+    assert str(failure(flask_receiver(store, racing.mark_commit_effect), crashes="handler")).splitlines() == [
         "crash_safe: after `verified again`, the state is {'credits': 0}, and without the crash it is {'credits': 1} "
         "(sent once) or {'credits': 1} (sent twice)",
         "",
@@ -108,38 +106,15 @@ def test_the_text_of_a_crash(store: Store) -> None:
         "",
         "the steps of the handlers, from switch point to switch point:",
         "a: verified",
-        "1 BEGIN ; INSERT OR IGNORE INTO claims VALUES ('IDverif…",
+        "1 BEGIN ; INSERT INTO claims VALUES ('IDverified') ON C…",
         "2 COMMIT",
-        '3 db.execute("INSERT INTO orders VALUES (?, 1) ON CONFL… <-- crashes before this',
+        "3 db.execute(ADD_CREDIT, (message_id,)) <-- crashes before this",
         "",
         "found by schedule 3 of 6, eg1:plan,sent,delivered,verified!crash@3, and reduced",
         "replay: eg1:verified!crash@3",
         "  pytest --engagelab-replay 'eg1:verified!crash@3'",
         "  engagelab.replay('eg1:verified!crash@3', …)",
     ]
-
-
-@forked
-@pytest.mark.slow
-def test_a_token_fails_every_time_in_a_new_process() -> None:
-    script = """
-import sys
-from engagelab_mock import EngageLab, ScheduleFailed
-from tests.receivers import racing
-store = racing.Store(sys.argv[1])
-failed = 0
-with EngageLab(racing.flask_receiver(store, racing.effect_commit_mark)) as engagelab:
-    for _ in range(15):
-        try:
-            engagelab.replay("eg1:sent!crash@4")
-        except ScheduleFailed:
-            failed += 1
-print(failed)
-"""
-    with TemporaryDirectory(dir=folder()) as name:
-        command = [sys.executable, "-c", script, f"{name}/shop.sqlite"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
-    assert done.stdout.strip() == "15", done.stderr
 
 
 class InMemory(Store):
@@ -170,7 +145,7 @@ def memory() -> Iterator[InMemory]:
 
 
 def test_a_database_in_memory_gets_an_exception_and_the_report_says_so(memory: InMemory) -> None:
-    error = failure(flask_receiver(memory, racing.mark_commit_effect))
+    error = failure(flask_receiver(memory, racing.mark_commit_effect), crashes="handler")
     assert error.failure.token == "eg1:verified!crash@3"
     assert "the crash was an exception at the switch point" in str(error)
     assert "this is weaker" in str(error)
@@ -183,7 +158,7 @@ def test_a_database_in_memory_gets_an_exception_and_the_report_says_so(memory: I
 
 def test_without_fork_an_exception_is_raised(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.fork", raising=False)
-    error = failure(flask_receiver(store, racing.effect_commit_mark))
+    error = failure(flask_receiver(store, racing.effect_commit_mark), crashes="handler")
     assert error.failure.token == "eg1:verified!crash@4"
     assert "this is weaker" in str(error)
 
@@ -197,11 +172,6 @@ def test_races_and_crashes_in_one_exploration(store: Store) -> None:
 # What cannot be explored.
 
 
-def refused(receiver: Receiver, kind: type[Exception], match: str, **options: Any) -> None:
-    with EngageLab(receiver) as engagelab, pytest.raises(kind, match=match):
-        engagelab.explore("plan-sent", **{"crashes": "handler", **options})
-
-
 def test_an_unknown_kind_of_crash_is_refused(store: Store) -> None:
     refused(flask_receiver(store, racing.correct), UnknownName, "unknown kind of crash 'power'", crashes="power")
 
@@ -209,12 +179,17 @@ def test_an_unknown_kind_of_crash_is_refused(store: Store) -> None:
 def test_a_receiver_without_observe_is_refused(store: Store) -> None:
     receiver = flask_receiver(store, racing.correct)
     receiver.observe = None
-    refused(receiver, UsageError, "this receiver has no observe")
+    refused(receiver, UsageError, "this receiver has no observe", crashes="handler")
 
 
 def test_a_receiver_behind_http_is_refused(store: Store) -> None:
     with LoopbackServer(Flask("elsewhere")) as server:
-        refused(Receiver.http(server.url, observe=store.observe), UsageError, "the handlers run in another process")
+        refused(
+            Receiver.http(server.url, observe=store.observe),
+            UsageError,
+            "the handlers run in another process",
+            crashes="handler",
+        )
 
 
 def test_handlers_that_never_come_to_a_switch_point_are_refused() -> None:
@@ -226,7 +201,23 @@ def test_handlers_that_never_come_to_a_switch_point_are_refused() -> None:
         kept.update(racing.statuses(request.get_json(force=True)))
         return ""
 
-    refused(Receiver.wsgi(app, observe=kept.get), NothingObserved, "no handler came to a switch point")
+    refused(
+        Receiver.wsgi(app, observe=kept.get), NothingObserved, "no handler came to a switch point", crashes="handler"
+    )
+
+
+@pytest.mark.parametrize("forks", [pytest.param(True, marks=forked), False])
+def test_a_handler_that_starts_a_thread_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch, forks: bool) -> None:
+    if not forks:
+        monkeypatch.delattr("os.fork", raising=False)
+
+    def handle(db: Any, message_id: str, status: str) -> None:
+        racing.correct(db, message_id, status)
+        threading.Thread(target=list).start()
+
+    receiver = flask_receiver(store, handle)
+    said = r"the handler of `\w+` starts a thread, at test_crash.py:\d+; the steps of that thread"
+    refused(receiver, UsageError, said, crashes="handler")
 
 
 def test_a_point_that_the_handler_does_not_come_to_is_refused(store: Store) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,15 +15,9 @@ from fastapi import FastAPI, Request
 from engagelab_mock import EngageLab, NothingObserved, Receiver, ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork
 from tests.receivers import racing
-from tests.receivers.racing import Handle, Store, folder
+from tests.receivers.racing import Handle, Store
 
 Apply = Callable[[str, str], Coroutine[Any, Any, None]]
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with TemporaryDirectory(dir=folder()) as name:
-        yield Store(Path(name, "shop.sqlite"))
 
 
 class Orders:

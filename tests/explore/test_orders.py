@@ -91,6 +91,11 @@ def test_three_handlers() -> None:
     assert len(found) == len(set(found)) == 90
 
 
+def test_every_order_of_three_handlers_is_followed_to_the_letter() -> None:
+    for order, ran in explored(1, 1, 1, 1):
+        assert run(order, 1, 1, 1, strict=True)[0] == ran
+
+
 @pytest.mark.parametrize("order", [order for order, _ in explored(2, 2, 2)])
 def test_an_order_is_repeatable(order: str) -> None:
     assert len({run(order, 2, 2)[0] for _ in range(3)}) == 1

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -18,35 +12,15 @@ from flask import Flask, request
 
 from engagelab_mock import (
     EngageLab,
-    NothingObserved,
     Played,
-    ProbeFailed,
     Receiver,
     Schedule,
     ScheduleFailed,
-    UsageError,
     exactly_once,
 )
-from engagelab_mock.cli import main
-from engagelab_mock.explore import interleave
-from engagelab_mock.server.loopback import LoopbackServer
+from tests.explore.failing import failure
 from tests.receivers import racing
-from tests.receivers.racing import Handle, Store, flask_receiver, folder
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with TemporaryDirectory(dir=folder()) as name:
-        yield Store(Path(name, "shop.sqlite"))
-
-
-def failure(receiver: Receiver, *chosen: Any, **options: Any) -> ScheduleFailed:
-    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed) as caught:
-        engagelab.explore(*(chosen or ("verified",)), **{"concurrent": 2, **options})
-    visible = [entry.path for entry in caught.traceback.filter(caught)]
-    assert visible[-1] == Path(__file__)
-    return caught.value
-
+from tests.receivers.racing import Handle, Store, flask_receiver
 
 RACES = [
     (racing.select_then_insert, "eg1:verified|verified@a2b"),
@@ -81,28 +55,6 @@ def test_a_correct_receiver_is_clean_in_every_order(store: Store, handle: Handle
     assert found.schedules == found.total > 20
 
 
-@pytest.mark.slow
-def test_a_token_fails_100_of_100_times_in_a_new_process(tmp_path: Path) -> None:
-    script = """
-import sys
-from engagelab_mock import EngageLab, ScheduleFailed
-from tests.receivers import racing
-store = racing.Store(sys.argv[1])
-failed = 0
-with EngageLab(racing.flask_receiver(store, racing.select_then_insert)) as engagelab:
-    for _ in range(100):
-        try:
-            engagelab.replay("eg1:verified|verified@a2b")
-        except ScheduleFailed:
-            failed += 1
-print(failed)
-"""
-    with TemporaryDirectory(dir=folder()) as name:
-        command = [sys.executable, "-c", script, f"{name}/shop.sqlite"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
-    assert done.stdout.strip() == "100", done.stderr
-
-
 def test_the_text_of_a_race(store: Store) -> None:
     assert str(failure(flask_receiver(store, racing.lost_update))).splitlines() == [
         "serializable: after `verified`, the state is {'credits': 1}, and one after the other it is {'credits': 2} "
@@ -116,9 +68,9 @@ def test_the_text_of_a_race(store: Store) -> None:
         "a: verified                                               b: verified",
         "1 SELECT credits FROM orders WHERE id = 'ID'",
         f"{'':58}1 SELECT credits FROM orders WHERE id = 'ID'",
-        f"{'':58}2 BEGIN ; INSERT OR REPLACE INTO orders VALUES ('ID', 1)",
+        f"{'':58}2 BEGIN ; INSERT INTO orders VALUES ('ID', 1) ON CONFLI…",
         f"{'':58}3 COMMIT",
-        "2 BEGIN ; INSERT OR REPLACE INTO orders VALUES ('ID', 1)",
+        "2 BEGIN ; INSERT INTO orders VALUES ('ID', 1) ON CONFLI…",
         "3 COMMIT",
         "",
         "found by schedule 3 of 9, eg1:plan,sent,delivered,verified|verified@a2b, and reduced",
@@ -251,167 +203,6 @@ def test_values_that_differ_in_each_playing_are_not_compared(store: Store) -> No
     assert failure(receiver(loses), "plan-sent").failure.violation.invariant == "serializable"
 
 
-# Handlers that wait.
-
-
-def test_a_handler_that_waits_for_a_lock_of_the_app_is_not_switched_to(store: Store) -> None:
-    lock = threading.Lock()
-
-    def handle(db: Any, message_id: str, status: str) -> None:
-        with lock:
-            racing.select_then_insert(db, message_id, status)
-
-    with EngageLab(flask_receiver(store, handle)) as engagelab:
-        assert engagelab.explore("plan-sent", concurrent=2).ok
-
-
-def test_a_handler_that_sleeps_lets_the_others_run(store: Store) -> None:
-    """A receiver that tries again until it has the lock is right."""
-
-    def handle(db: Any, message_id: str, status: str) -> None:
-        db.isolation_level = None
-        db.execute("PRAGMA busy_timeout = 0")
-        for _ in range(5):
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                break
-            except Exception:
-                time.sleep(0.001)
-        if db.execute("INSERT OR IGNORE INTO claims VALUES (?)", (message_id + status,)).rowcount:
-            racing.add_credit(db, message_id)
-        db.execute("COMMIT")
-
-    with EngageLab(flask_receiver(store, handle)) as engagelab:
-        assert engagelab.explore("plan-sent", concurrent=2, preemptions=1).ok
-
-
-def test_locks_in_two_orders_are_a_deadlock_with_both_stacks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interleave, "PATIENCE", 0.3)
-    one, two = threading.Lock(), threading.Lock()
-
-    def handle(db: Any, message_id: str, status: str) -> None:
-        first, second = (one, two) if status == "plan" else (two, one)
-        with first:
-            racing.is_marked(db, "")
-            with second:
-                racing.select_then_insert(db, message_id, status)
-
-    error = failure(flask_receiver(store, handle), "plan-sent")
-    assert error.failure.violation.invariant == "deadlock"
-    assert error.failure.token == "eg1:plan-sent:plan|sent@a1b"
-    assert "handler a of `plan` waits here:" in str(error)
-    assert "handler b of `sent` waits here:" in str(error)
-    assert str(error).count("with second:") == 2
-
-
-def test_a_lock_that_is_held_across_requests_is_a_deadlock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interleave, "PATIENCE", 0.3)
-    lock = threading.Lock()
-
-    def handle(db: Any, message_id: str, status: str) -> None:
-        lock.acquire()
-        racing.select_then_insert(db, message_id, status)
-
-    error = failure(flask_receiver(store, handle), "plan-sent")
-    assert error.failure.violation.invariant == "deadlock"
-    assert "lock.acquire()" in str(error)
-
-
-# What cannot be explored.
-
-
-def refused(receiver: Receiver, kind: type[Exception], match: str, **options: Any) -> None:
-    with EngageLab(receiver) as engagelab, pytest.raises(kind, match=match):
-        engagelab.explore("plan-sent", **{"concurrent": 2, **options})
-
-
-def test_a_handler_that_sleeps_long_is_refused(store: Store) -> None:
-    naps = iter([2.0])
-
-    def handle(db: Any, message_id: str, status: str) -> None:
-        time.sleep(next(naps, 0.0))
-        racing.correct(db, message_id, status)
-
-    refused(
-        flask_receiver(store, handle),
-        UsageError,
-        r"handler a of `plan`, at test_races.py:\d+, sleeps for more than 1 s",
-    )
-
-
-def test_a_handler_that_starts_a_thread_is_refused(store: Store) -> None:
-    def handle(db: Any, message_id: str, status: str) -> None:
-        thread = threading.Thread(target=list)
-        thread.start()
-        thread.join()
-        racing.correct(db, message_id, status)
-
-    refused(flask_receiver(store, handle), UsageError, r"handler a of `plan` starts a thread, at test_races.py:")
-
-
-def test_handlers_that_never_come_to_a_switch_point_are_refused() -> None:
-    kept: dict[str, int] = {}
-    app = Flask("memory")
-
-    @app.post("/")
-    def engagelab_callback() -> str:
-        for message_id, _ in racing.statuses(request.get_json(force=True)):
-            kept[message_id] = kept.get(message_id, 0) + 1
-        return ""
-
-    receiver = Receiver.wsgi(app, observe=kept.get)
-    refused(receiver, NothingObserved, "no handler came to a switch point")
-
-
-def test_a_receiver_that_shows_no_effect_is_refused(store: Store) -> None:
-    receiver = flask_receiver(store, lambda db, message_id, status: db.commit())
-    refused(receiver, NothingObserved, "the receiver showed no effect")
-
-
-def test_a_receiver_without_observe_is_refused(store: Store) -> None:
-    receiver = flask_receiver(store, racing.correct)
-    receiver.observe = None
-    refused(receiver, UsageError, "this receiver has no observe")
-
-
-def test_a_receiver_behind_http_is_refused(store: Store) -> None:
-    app = Flask("elsewhere")
-    with LoopbackServer(app) as server:
-        receiver = Receiver.http(server.url, observe=store.observe)
-        refused(receiver, UsageError, "the handlers run in another process")
-        with EngageLab(receiver) as engagelab, pytest.raises(UsageError, match="the handlers run in another process"):
-            engagelab.play("eg1:plan|plan")
-
-
-def test_a_connection_of_another_thread_is_named(store: Store) -> None:
-    with store.opened() as db:
-        receiver = flask_receiver(store, lambda _, message_id, status: racing.correct(db, message_id, status))
-        assert "each handler ran in its own thread" in str(failure(receiver, "plan-sent"))
-
-
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"concurrent": 1}, "concurrent is an integer from 2 to 3, not 1"),
-        ({"concurrent": True}, "concurrent is an integer from 2 to 3, not True"),
-        ({"preemptions": -1}, "preemptions is an integer from 0 to 10"),
-        ({"duplicates": 1}, "duplicates makes schedules one delivery at a time"),
-        ({"switch_points": "shop.load"}, "'shop.load' is not a list of names"),
-        ({"switch_points": ["shop.load"]}, "function 'shop.load' not found"),
-        ({"switch_points": [Store]}, "neither a Python function nor one of a C extension"),
-        ({"switch_points": ["json.dumps"]}, "no handler called json.dumps"),
-    ],
-)
-def test_a_wrong_option_is_refused(store: Store, options: dict[str, Any], match: str) -> None:
-    refused(flask_receiver(store, racing.correct), UsageError, match, **{"preemptions": 0, **options})
-
-
-def test_an_order_that_the_app_does_not_follow_is_refused(store: Store) -> None:
-    with EngageLab(flask_receiver(store, racing.correct)) as engagelab, pytest.raises(UsageError) as caught:
-        engagelab.replay("eg1:sent|sent@a9b")
-    assert "the handler a of `sent` ended before its switch point 9" in str(caught.value)
-
-
 # Switch points that the user adds.
 
 
@@ -453,17 +244,6 @@ def test_played_step_by_step(store: Store) -> None:
     assert [(moment.handler, moment.point) for moment in played.traces[0].moments] == [
         *((0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (0, 2), (0, 3), (0, 4))
     ]
-
-
-def test_an_error_of_observe_without_a_race_ends_the_run(store: Store) -> None:
-    def observe(message_id: str) -> int:
-        if store.observe(message_id)["credits"]:
-            raise LookupError("always")
-        return 0
-
-    receiver = flask_receiver(store, racing.correct)
-    receiver.observe = observe
-    refused(receiver, ProbeFailed, "observe raised LookupError: always")
 
 
 def test_races_with_a_snapshot_of_the_database(store: Store) -> None:
@@ -514,9 +294,3 @@ def test_races_of_a_wsgi_app_in_an_event_loop(store: Store) -> None:
         return caught.value.failure.token
 
     assert asyncio.run(test()) == "eg1:plan-sent:sent|sent@a2b"
-
-
-def test_the_command_line_refuses_the_token_of_a_race(capsys: pytest.CaptureFixture[str]) -> None:
-    with LoopbackServer(Flask("elsewhere")) as server:
-        assert main(["send", "--replay", "eg1:sent|sent@a2b", "--url", server.url]) == 2
-    assert "the handlers run in another process" in capsys.readouterr().err

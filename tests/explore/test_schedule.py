@@ -131,6 +131,8 @@ def test_equal_steps_in_a_row_become_one_repeated_step() -> None:
     assert tidy([plan, plan, sent, plan]) == (Step(("plan",), repeat=2), sent, plan)
     late = Step(("plan",), delay=1)
     assert tidy([plan, late]) == (plan, late)
+    together = Step(("plan",), beside=(("plan",),))
+    assert tidy([together, plan, plan]) == (together, Step(("plan",), repeat=2))
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
-"""Receivers on Django's ORM that a race or a crash in the handler breaks, and a correct one, on SQLite in a file."""
+"""Receivers on Django's ORM that a race or a crash in the handler breaks, and correct ones, on any database."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
-from django.db import IntegrityError, connections, models, transaction
+from django.db import IntegrityError, OperationalError, connections, models, transaction
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
@@ -52,8 +53,8 @@ Apply = Callable[[str, str], None]
 
 
 def add_credit(message_id: str) -> None:
-    if not Order.objects.filter(pk=message_id).update(credits=F("credits") + 1):
-        Order.objects.create(pk=message_id, credits=1)
+    Order.objects.get_or_create(pk=message_id)
+    Order.objects.filter(pk=message_id).update(credits=F("credits") + 1)
 
 
 def get_or_create_without_constraint(message_id: str, status: str) -> None:
@@ -67,7 +68,7 @@ def lost_update(message_id: str, status: str) -> None:
     order.save()
 
 
-def exists_then_create(message_id: str, status: str) -> None:
+def select_then_insert(message_id: str, status: str) -> None:
     if not Mark.objects.filter(key=message_id + status).exists():
         Mark.objects.create(key=message_id + status)
         add_credit(message_id)
@@ -87,6 +88,35 @@ def effect_commit_mark(message_id: str, status: str) -> None:
         Claim.objects.create(key=message_id + status)
 
 
+class Cached:
+    """Look into a cache before the transaction begins."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    def __call__(self, message_id: str, status: str) -> None:
+        if message_id + status not in self.keys:
+            add_credit(message_id)
+            self.keys.add(message_id + status)
+
+    def reset(self) -> None:
+        self.keys.clear()
+
+
+def takes_every_conflict_for_a_repetition(message_id: str, status: str) -> None:
+    """Create the order in the same transaction, which fails if another callback has just created it.
+
+    On SQLite, the claim takes the lock for writing, so that this does not happen.
+    """
+    try:
+        with transaction.atomic():
+            Claim.objects.create(key=message_id + status)
+            if not Order.objects.filter(pk=message_id).update(credits=F("credits") + 1):
+                Order.objects.create(pk=message_id, credits=1)
+    except IntegrityError:
+        pass
+
+
 def correct(message_id: str, status: str) -> None:
     """Claim the key first, which takes the lock for writing, and give the credit in the same transaction."""
     try:
@@ -97,32 +127,70 @@ def correct(message_id: str, status: str) -> None:
         pass
 
 
+def locks_the_row(message_id: str, status: str) -> None:
+    """Lock the order before reading what was done to it. SQLite has no such lock."""
+    Order.objects.get_or_create(pk=message_id)
+    with transaction.atomic():
+        Order.objects.select_for_update().get(pk=message_id)
+        select_then_insert(message_id, status)
+
+
+def serializable(message_id: str, status: str) -> None:
+    """Let PostgreSQL find the conflict."""
+    with transaction.atomic():
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        select_then_insert(message_id, status)
+
+
 def observe(message_id: str) -> dict[str, int]:
     order = Order.objects.filter(pk=message_id).first()
     marks = Mark.objects.filter(key__startswith=message_id).count()
     return {"credits": order.credits if order else 0, "marks": marks}
 
 
-def reset() -> None:
-    for model in _MODELS:
-        model._default_manager.all().delete()
+class _Answer(HttpResponse):
+    """Do work after the answer, when the server closes it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__()
+        self.work = work
+
+    def close(self) -> None:
+        super().close()
+        self.work()
+        connections["default"].close()
 
 
 @contextmanager
-def django_receiver(database: Path, apply: Apply) -> Iterator[Receiver]:
-    """Open an app on a database in a file; the database in memory that other tests use comes back afterwards."""
+def django_receiver(database: dict[str, Any], apply: Apply, *, after_answer: bool = False) -> Iterator[Receiver]:
+    """Open an app on a database with these settings; that in memory, of other tests, comes back afterwards."""
+
+    def work(rows: list[tuple[str, str]]) -> None:
+        for message_id, status in rows:
+            apply(message_id, status)
 
     def view(request: HttpRequest) -> HttpResponse:
-        for message_id, status in statuses(json.loads(request.body)):
-            apply(message_id, status)
+        rows = [*statuses(json.loads(request.body))]
+        if after_answer:
+            return _Answer(partial(work, rows))
+        try:
+            work(rows)
+        except OperationalError:
+            return HttpResponse(status=503)
         return HttpResponse()
 
-    settings = connections.settings["default"]
-    in_memory, name = connections["default"], settings["NAME"]
-    settings["NAME"] = str(database)
+    def reset() -> None:
+        for model in _MODELS:
+            model._default_manager.all().delete()
+        getattr(apply, "reset", int)()
+
+    in_memory, settings = connections["default"], connections.settings["default"]
+    connections.settings["default"] = settings | database
     del connections["default"]
     try:
-        connections["default"].cursor().execute("PRAGMA journal_mode = WAL")
+        if connections["default"].vendor == "sqlite":
+            connections["default"].cursor().execute("PRAGMA journal_mode = WAL")
         with connections["default"].schema_editor() as editor:
             for model in _MODELS:
                 editor.create_model(model)
@@ -130,5 +198,5 @@ def django_receiver(database: Path, apply: Apply) -> Iterator[Receiver]:
             yield Receiver.wsgi(get_wsgi_application(), "/engagelab", observe=observe, reset=reset)
     finally:
         connections["default"].close()
-        settings["NAME"] = name
+        connections.settings["default"] = settings
         connections["default"] = in_memory

@@ -115,6 +115,8 @@ def test_it_is_served_without_credentials(talk: Talk) -> None:
         ("GET", "/_mock/callbacks", None, "Callbacks"),
         ("GET", "/_mock/receivers", None, "Receivers"),
         ("POST", "/_mock/receivers/1/ping", None, "Ping"),
+        ("GET", "/_mock/check", None, "CheckRun"),
+        ("GET", "/_mock/explorations", None, "Explorations"),
         ("POST", "/_mock/rules", {"scenario": ["plan", "sent"]}, "Rule"),
         ("POST", "/_mock/send", {"to": "+6591234567"}, "Sent"),
         ("POST", "/v1/messages", {}, "Error"),

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, LiveClock, Receiver
+from engagelab_mock import EngageLab, LiveClock, Receiver, Recorder
 from engagelab_mock.server import ApiServer
+from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.rest.exchange import ApiSettings
+from engagelab_mock.service.store.restore import restore
+from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.server.conftest import PATIENCE, Talk, message
 
 
@@ -173,3 +179,67 @@ def test_every_fault_is_listed(talk: Talk) -> None:
     listed = talk("GET", "/_mock/faults").json
     assert {"name": "duplicate", "family": "exchange"}.items() <= {**listed[-1]}.items()
     assert json.dumps(listed).count('"signature"') > 5
+
+
+def test_headers_are_replaced_added_and_removed_and_the_rest_is_signed_again(talk: Talk, engagelab: EngageLab) -> None:
+    engagelab.send("+6591234567", scenario=["plan"])
+    name = last(talk)
+    given = {"headers": {"X-Request-Id": "7", "content-type": "text/plain", "User-Agent": None}}
+    sent = talk("POST", f"/_mock/callbacks/{name}/send", given).json
+    first, second = (dict(each.callback.headers.pairs) for each in engagelab.journal.attempts)
+    assert {key: second[key] for key in ("X-Request-Id", "content-type")} == {
+        "X-Request-Id": "7",
+        "content-type": "text/plain",
+    }
+    assert not {"User-Agent", "Content-Type"} & second.keys()
+    assert second["X-CALLBACK-ID"] != first["X-CALLBACK-ID"]
+    assert sent["delivery"]["outcome"] == "acknowledged"
+    # A callback that is sent once more keeps its headers.
+    again = talk("POST", f"/_mock/callbacks/{sent['callback']}/send", {"headers": {"X-CALLBACK-ID": "mine"}}).json
+    third = dict(engagelab.journal.attempts[-1].callback.headers.pairs)
+    assert (third["X-Request-Id"], third["X-CALLBACK-ID"]) == ("7", "mine")
+    assert again["delivery"]["http_status"] == 401
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "x"}, {"content-length": "9"}, {"X A": "1"}, {"X": "1\r\nY: 2"}, {"X": "\u20ac"}, {"X": " a"}]
+)
+def test_a_header_that_cannot_be_sent_is_refused(headers: dict[str, str], talk: Talk, engagelab: EngageLab) -> None:
+    engagelab.send("+6591234567", scenario=["plan"])
+    assert talk("POST", f"/_mock/callbacks/{last(talk)}/send", {"headers": headers}).error == (400, 3002)
+    assert len(engagelab.journal.attempts) == 1
+
+
+@pytest.mark.slow
+def test_edited_headers_go_out_again_with_each_attempt_and_after_a_restart(tmp_path: Path) -> None:
+    arrived = threading.Event()
+
+    def count(_: object) -> None:
+        if len(kept.received) == 3:
+            arrived.set()
+
+    kept = Recorder(on_received=count)
+    options: dict[str, Any] = {"defaults": {"check": False}}
+    with LoopbackServer(kept) as listening:
+        receiver = Receiver.http(f"{listening.url}/engagelab")
+        with (
+            SqliteStore(tmp_path / "db") as store,
+            EngageLab(receiver, clock=LiveClock(), store=store, **options) as engagelab,
+            ApiServer(engagelab) as server,
+        ):
+            restore(engagelab, store)
+            talk = Talk(server)
+            engagelab.send("+6591234567", scenario=["plan"])
+            kept.answer = 500
+            talk("POST", f"/_mock/callbacks/{last(talk)}/send", {"headers": {"X-Request-Id": "7"}, "retry": [60]})
+            engagelab.journal.wait_for(outcome="not_200")
+        kept.answer = 200
+        with (
+            SqliteStore(tmp_path / "db") as store,
+            EngageLab(receiver, clock=LiveClock(), store=store, **options) as engagelab,
+            ApiServer(engagelab),
+        ):
+            restore(engagelab, store)
+            engagelab.clock.advance(seconds=61)
+            assert arrived.wait(PATIENCE)
+    assert [each.headers.get("X-Request-Id") for each in kept.received] == [None, "7", "7"]

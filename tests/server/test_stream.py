@@ -14,7 +14,8 @@ from engagelab_mock.server import ApiServer
 from tests.server.conftest import PATIENCE, Talk, message
 
 Event = tuple[str, dict[str, Any]]
-EVERYTHING = {"changed": ["messages", "clock", "rules", "receivers"], "restarted": False}
+KINDS = ["messages", "clock", "rules", "receivers", "check", "explorations"]
+EVERYTHING = {"changed": KINDS, "restarted": False}
 
 
 def events(body: bytes) -> list[Event]:

@@ -79,6 +79,10 @@ class Attempt(msgspec.Struct, eq=False):
         return f"<Attempt {self.number}: {self.outcome}{f', {self.error}' if self.error else ''}>"
 
 
+#: Headers that replace those of a callback, or are added to them; None removes one.
+HeaderChanges = tuple[tuple[str, str | None], ...]
+
+
 class DeliveryOptions(msgspec.Struct, frozen=True):
     """Hold how callbacks are delivered: the `DeliverOptions` of a call, checked and with the defaults filled in."""
 
@@ -96,6 +100,7 @@ class Verbatim(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     signed: bool
     faults: tuple[Fault, ...] = ()
+    headers: HeaderChanges = ()
 
 
 class Delivery(msgspec.Struct, eq=False):
@@ -118,6 +123,8 @@ class Delivery(msgspec.Struct, eq=False):
     #: The key of its record, if there is a store, and when its next attempt is due.
     key: str = ""
     due: float | None = None
+    #: Applied to every attempt, after it is signed.
+    headers: HeaderChanges = ()
 
     @property
     def acknowledged(self) -> bool:

@@ -285,6 +285,7 @@ def _failure(name: str, error: Exception) -> ProbeFailed:
         hints = {
             "observe": "return None for a message that the app does not know",
             "prepare": "it is called once for each message: does reset remove its rows?",
+            "reset": "has a handler left a transaction open?" if "locked" in said else "",
         }
         failure = ProbeFailed(f"{name} raised {said:.300}", where=name, hint=hints.get(name, ""))
     failure.__cause__ = error

@@ -114,8 +114,9 @@ def shown_headers(delivery: Delivery, attempt: Attempt) -> tuple[tuple[str, str]
     ('Authorization', '(as configured)')
     """
     configured = delivery.receiver.settings.authorization
-    # Only checks replace it. Otherwise it was the configured one. The receiver of a restored attempt may have another.
+    # Only checks and edits replace it. Otherwise it was the configured one, and a restored attempt may have another.
     changed = any(fault.stage == "headers" and not fault.needs_signature for fault in attempt.faults)
+    changed = changed or bool(delivery.headers)
     return tuple(
         (name, (_masked(value, configured) if changed else AS_CONFIGURED) if name == "Authorization" else value)
         for name, value in attempt.callback.headers.pairs

@@ -71,9 +71,9 @@ class Sender:
         if transport.name == "asgi":
             self._check(io, delivery)
         number = attempts[-1].number + 1 if attempts else 1
-        if delivery.faults:
+        if delivery.faults or delivery.headers:
             applied = tuple(fault for fault in delivery.faults if fault.applies(delivery.statuses, number))
-            if applied:
+            if applied or delivery.headers:
                 return await self._attempt_with_faults(io, delivery, number, applied)
         # The usual attempt is written out here, because between two calls of a real app, each function call costs
         # several times as much as in a loop.
@@ -186,6 +186,7 @@ class Sender:
             authorization=receiver.settings.authorization,
             random=self._generate.random,
             earlier=earlier.headers.get(HEADER) if earlier is not None else None,
+            changes=delivery.headers,
         )
 
     def _timestamp(self, receiver: Receiver) -> int:

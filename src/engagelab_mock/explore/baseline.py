@@ -204,7 +204,8 @@ def whole(lifecycles: tuple[Scenario, ...]) -> Schedule:
 
 
 def _reset_failed(what: str) -> ProbeFailed:
-    return ProbeFailed(what, where="reset", hint="reset must empty every table that the app writes to")
+    hint = "reset must empty every table that the app writes to; if the app works after its answer, give wait_idle"
+    return ProbeFailed(what, where="reset", hint=hint)
 
 
 def noise(played: Played, message: int, take: Callable[[Any], Any]) -> set[Path]:

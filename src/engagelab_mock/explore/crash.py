@@ -23,8 +23,9 @@ from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import to_thread
+from engagelab_mock.explore.interleave import thread_started
 from engagelab_mock.explore.orders import Moment, Trace
-from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, call_at, sleeps
+from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, call_at, sleeps, starts_thread
 from engagelab_mock.explore.together import check_in_process, reached_by
 from engagelab_mock.protocol.callback import Headers
 
@@ -50,6 +51,8 @@ class _Report(msgspec.Struct):
     answered: int = 0
     #: Why the answer is missing: the outcome and the reason.
     failed: tuple[str, str] = ("", "")
+    #: Where it started a thread, which would end without a trace.
+    thread: str = ""
 
 
 class _Watch:
@@ -59,6 +62,8 @@ class _Watch:
         self.points = points
         self.calls: list[Call] = []
         self.died = False
+        #: Where the handler started a thread.
+        self.thread = ""
         self._at = at
         self._die = die
 
@@ -69,6 +74,8 @@ class _Watch:
             call = self.points.of_c(frame, function)
             if call is None and sleeps(function):
                 call = call_at("sleep", frame)
+            elif call is None and starts_thread(function):
+                self.thread = self.thread or call_at("start", frame).where
         elif event == "call" and self.points.codes.get(frame.f_code, "new"):
             call = self.points.of_python(frame)
         if call is not None and self.reach(call):
@@ -133,7 +140,7 @@ class _Crashing:
                 report.failed = (str(failure.outcome), failure.reason)
             finally:
                 sys.setprofile(before)
-            report.calls, report.died = watch.told, watch.died
+            report.calls, report.died, report.thread = watch.told, watch.died, watch.thread
             if watch.died:
                 report.answered = answered[0] if answered else 0
             return report
@@ -179,10 +186,12 @@ class _Crashing:
         watch: _Watch
         # The loop in which another thread runs the app's lifespan is not in this process.
         vars(self._inner).update({"_hosted": None} if self.name == "asgi" else {})
+        # An object that is collected would end the session of the other process.
+        self._kept = [*_without_connections()]
         with contextlib.suppress(BaseException), _answers(self._inner) as answered:
 
             def die() -> None:
-                report = _Report(watch.told, died=True, answered=answered[0] if answered else 0)
+                report = _Report(watch.told, True, answered[0] if answered else 0, thread=watch.thread)
                 os.write(writer, msgspec.json.encode(report))
                 os._exit(0)
 
@@ -269,6 +278,8 @@ async def deliver_crashing(
     """Make a delivery's next attempt, in a handler that dies at a switch point, and return its actions until then."""
     receiver = delivery.receiver
     check_in_process(receiver, where="crashes")
+    # In a transaction of the test, only this process sees the state.
+    fork = fork and not any(connection.in_atomic_block for connection in _django_connections())
     transport = _Crashing(receiver.transport, points, at, fork=fork)
     delivery.receiver = reached_by(receiver, transport)
     try:
@@ -279,10 +290,26 @@ async def deliver_crashing(
     finally:
         delivery.receiver = receiver
     report = transport.report
+    if report.thread and transport.name == "wsgi":  # an ASGI app may use the worker threads of its event loop
+        raise thread_started(f"the handler of `{'+'.join(delivery.statuses)}`", report.thread)
     moments = tuple(
         Moment(0, number, name, text, where, (0,)) for number, (name, text, where) in enumerate(report.calls, 1)
     )
     return Trace(moments, 1, crashed=report.died, weak=report.died and not fork)
+
+
+def _django_connections() -> list[Any]:
+    """Return the connections of Django that this thread has opened."""
+    django = sys.modules.get("django.db")
+    return django.connections.all(initialized_only=True) if django is not None else []
+
+
+def _without_connections() -> Iterator[Any]:
+    """Yield the connections of Django to servers, and forget them: a session belongs to the process that began it."""
+    for connection in _django_connections():
+        if connection.vendor != "sqlite":
+            del sys.modules["django.db"].connections[connection.alias]
+            yield connection
 
 
 def can_fork() -> bool:

@@ -124,6 +124,8 @@ class Exploration(msgspec.Struct, eq=False):
     states: int = 0
     #: The failures, in the order in which they were found. The first of each invariant is reduced.
     failures: list[Failure] = []
+    #: Whether it has ended.
+    over: bool = False
     #: Why it ended early; empty if every schedule was judged.
     stopped: Literal["", "time_budget", "failure", "interrupted"] = ""
     #: How equal states were merged; None if every schedule was played.
@@ -230,6 +232,7 @@ class Progress:
 
     def end(self, exploration: Exploration) -> None:
         """Report that the exploration is over."""
+        exploration.over = True
         if self._listener is not None:
             self._listener(exploration, True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.clock import VirtualClock, check_delay
@@ -29,8 +30,6 @@ from engagelab_mock.explore.invariants import (
     Invariant,
     causes_of,
     compares,
-    converges,
-    meaning_invariants,
     needs_state,
     recognises,
     unrecognised,
@@ -42,19 +41,20 @@ from engagelab_mock.explore.options import (
     Explored,
     ExploreOptions,
     check_explore_options,
-    check_invariants,
+    chosen_invariants,
     chosen_schedules,
     merges,
     plan_in_words,
 )
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
-from engagelab_mock.explore.races import PREEMPTIONS, Races, reduce
+from engagelab_mock.explore.races import PREEMPTIONS, Races, check_racing, followed, reduce
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
 from engagelab_mock.explore.snapshots import Snapshots
 from engagelab_mock.explore.switchpoints import SwitchPoints
+from engagelab_mock.explore.workers import InOrder, Workers
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import Scenario
 
@@ -73,24 +73,30 @@ async def explore(engine: Engine, io: Io, chosen: Sequence[Explored], options: E
         raise _entered(engine, error) from None
 
 
-async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions) -> Played:
-    """Play the schedule of a token, and raise its failure without reducing it."""
+async def replay(engine: Engine, io: Io, token: str, options: ExploreOptions, *, strict: bool = True) -> Played:
+    """Play the schedule of a token, and raise its failure without reducing it; `strict` as in `Handlers`."""
     __tracebackhide__ = True
     try:
-        explorer = _Explorer(engine, options)
+        explorer = _Explorer(engine, options, strict=strict)
         return await explorer.app_clock.during(io, explorer.play(io, Schedule.parse(token)))
     except EngageLabMockError as error:
         raise _entered(engine, error) from None
 
 
 async def play(
-    engine: Engine, io: Io, schedule: Schedule | str, options: ExploreOptions, events: Mapping[str, Event] | None
+    engine: Engine,
+    io: Io,
+    schedule: Schedule | str,
+    options: ExploreOptions,
+    events: Mapping[str, Event] | None,
+    *,
+    strict: bool = True,
 ) -> Played:
     """Play one schedule, with the caller's events for their labels, and raise its failure."""
     __tracebackhide__ = True
     judge = any(options.get(name) for name in ("invariants", "effects", "terminal"))
     try:
-        explorer = _Explorer(engine, options if judge else {**options, "effects": {}, "terminal": ()})
+        explorer = _Explorer(engine, options if judge else {**options, "effects": {}, "terminal": ()}, strict=strict)
         chosen = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         if not isinstance(chosen, Schedule):
             raise UsageError(f"{schedule!r:.100} is neither a Schedule nor a token", where="play")
@@ -107,17 +113,16 @@ def _entered(engine: Engine, error: EngageLabMockError) -> EngageLabMockError:
 class _Explorer:
     """Hold the objects of one exploration: a player, the invariants, and in-order playings of each set of events."""
 
-    def __init__(self, engine: Engine, options: ExploreOptions) -> None:
+    def __init__(self, engine: Engine, options: ExploreOptions, *, strict: bool = True) -> None:
         check_explore_options(options)
         check_probe(options, where="explore")
         self._engine = engine
         self._options = options
         self._probe = engine.receiver.probe(options)
         self._probe.check_meaning(where="explore")
-        self._default: Invariant | None = None  # taken if none is given; it does not judge races
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
-        self._invariants = self._chosen_invariants(options.get("invariants"))
+        self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
         self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
@@ -126,8 +131,9 @@ class _Explorer:
         #: The number of attempts when a schedule was last judged.
         self._sent = 0
         engine.exploring.count += 1
-        self._player = self._made_player(journal=engine.journal, clock=engine.clock)
+        self._player = self._made_player(journal=engine.journal, clock=engine.clock, strict=strict)
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
+        self._workers = Workers(self._player, engine.receiver, self._points)
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -137,12 +143,15 @@ class _Explorer:
         engine, state = self._engine, self._engine.exploring
         plan = chosen_schedules(state.replaying, chosen, self._options)
         if isinstance(plan, Races):
-            plan.check_receiver(engine.receiver, self._probe)
+            check_racing(engine.receiver, self._probe)
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
         self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
         self._baselines, self._serials = Baselines(self._player), Serials(self._player)
+        number, in_worker = self._options.get("workers", 1), self._options.get("in_worker")
+        self._workers = Workers(self._player, engine.receiver, self._points, number, in_worker)
+        self._workers.check(io)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         exploration.about = plan_in_words(state.replaying, chosen, plan, self._options)
         state.explorations.append(exploration)
@@ -169,6 +178,7 @@ class _Explorer:
             stop.add_note(repr(exploration))
             raise
         finally:
+            self._workers.close()
             progress.end(exploration)
         if exploration.failures:
             failed = exploration.failures[0].played
@@ -203,7 +213,9 @@ class _Explorer:
         __tracebackhide__ = True
         exploration.schedules = judged = 0
         exploration.merging = None if search is None else search.merging
-        for schedule in plan if search is None else search:
+        source = search if search is not None else plan if isinstance(plan, Races) else InOrder(plan)
+        for schedule in source:
+            await self._workers.ahead(io, chain([schedule], source.upcoming()))
             if self._ends is not None and stopwatch() >= self._ends:
                 exploration.stopped = "time_budget"
                 break
@@ -223,7 +235,7 @@ class _Explorer:
             exploration.deliveries += self._sent - sent
             exploration.states = len(self._states)
             progress.step(exploration)
-            if violation is not None:
+            if violation is not None and not (search is not None and search.was_played(schedule)):
                 await self._fail(io, exploration, played, violation)
                 if self._check:
                     exploration.stopped = "failure"
@@ -234,6 +246,8 @@ class _Explorer:
             if exploration.stopped != "failure":
                 exploration.schedules = search.represented
             exploration.notes += search.notes(self._invariants)
+        if self._workers.note and self._workers.note not in exploration.notes:
+            exploration.notes.append(self._workers.note)
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -247,6 +261,7 @@ class _Explorer:
         self._engine.exploring.played = schedule
         if violation is not None and self._check:
             await self._baselines.check_reset(io)
+            schedule = schedule if self._player.handlers.strict else followed(played)
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played).error()
         if judge and violation is None:
             if not played.records and self._check:
@@ -254,29 +269,13 @@ class _Explorer:
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
-    def _made_player(self, *, journal: Journal, clock: Any, strict: bool = True) -> Player:
+    def _made_player(self, *, journal: Journal, clock: Any, strict: bool) -> Player:
         given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
         number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
         snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
         player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
         player.handlers = Handlers(self._points, strict=strict)
         return player
-
-    def _chosen_invariants(self, given: object) -> list[Invariant]:
-        observed = self._probe.observe is not None
-        meant = meaning_invariants(self._probe.meaning)
-        if given is None:
-            self._default = converges()
-            return [self._default, *meant] if observed else []
-        invariants = [*check_invariants(given), *meant]
-        blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
-        if blind:
-            raise UsageError(
-                f"{blind[0]!r} judges the receiver's state, and this receiver has no observe",
-                where="invariants",
-                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
-            )
-        return invariants
 
     async def _check_recognised(self, io: Io, invariants: Sequence[Invariant], *own: Scenario) -> None:
         """Raise `NothingObserved` for an invariant that recognises no state, not even one that it must recognise."""
@@ -300,7 +299,7 @@ class _Explorer:
         Raises `NothingObserved` if the receiver shows no effect of any callback, unless `blind`.
         """
         __tracebackhide__ = True
-        played = await self._player.play(io, schedule)
+        played = await self._workers.play(io, schedule)
         self._sent = self._player.sent
         self._baselines.first = self._baselines.first or played
         if played.observed:
@@ -382,6 +381,7 @@ class _Explorer:
                 return again, wrong is not None
 
             repeatable = (await tried(found))[1]
+            self._player.handlers.strict = False  # a simpler schedule may not come to the same switch points
             if repeatable and self._engine.exploring.replaying is None:
                 await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS))
         failure = Failure(

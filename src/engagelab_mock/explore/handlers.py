@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from engagelab_mock.delivery.io import SYNC
 from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
 from engagelab_mock.explore.interleave import Deadlock
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for.
-
-    With `strict`, an order or a crash that the handlers do not come to is an error.
-    """
+    """Make attempts of deliveries, and stop their handlers at switch points if that is asked for."""
 
     def __init__(self, points: SwitchPoints | None = None, *, strict: bool = True) -> None:
         self._points = points or SwitchPoints()
-        self._strict = strict
+        #: Whether an order or a crash that the handlers do not come to is an error.
+        self.strict = strict
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
+        self._crashes = False
         self._in_forks = False
         #: Whether a handler crashes with a forked process, or else by an exception. None if that is not known yet.
         self.forks: bool | None = None if can_fork() else False
@@ -40,7 +40,8 @@ class Handlers:
         __tracebackhide__ = True
         if self._in_forks:
             await deliver_crashing(io, sender, delivery, self._points, 0, fork=True)
-        elif self.watched:
+        elif self.watched or (self._crashes and io is SYNC and delivery.receiver.transport.name == "asgi"):
+            # After a crash, the tasks that a handler has left running would decide the outcome by chance.
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
         else:
             await sender.attempt(io, delivery)
@@ -48,13 +49,13 @@ class Handlers:
     async def together(self, io: Io, sender: Sender, deliveries: Sequence[tuple[str, Delivery]], order: str) -> Trace:
         """Make the next attempts of deliveries, each with its name, at the same time."""
         __tracebackhide__ = True
-        return await deliver_together(io, sender, deliveries, self._points, order, strict=self._strict)
+        return await deliver_together(io, sender, deliveries, self._points, order, strict=self.strict)
 
     async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:
         """Make the next attempt of a delivery, whose handler crashes at a switch point."""
         __tracebackhide__ = True
         trace = await deliver_crashing(io, sender, delivery, self._points, at, fork=self.forks is not False)
-        if self._strict and not trace.crashed:
+        if self.strict and not trace.crashed:
             raise UsageError(
                 f"the handler of `{'+'.join(delivery.statuses)}` ended before its switch point {at}",
                 where="token",
@@ -69,7 +70,9 @@ class Handlers:
         """
         __tracebackhide__ = True
         self.watched = self.watched or any(step.beside for step in schedule.steps)
-        if self.forks is not None or not any(step.crash for step in schedule.steps):
+        crashes = any(step.crash for step in schedule.steps)
+        self._crashes = self._crashes or crashes
+        if self.forks is not None or not crashes:
             return
         here = await play()
         self._in_forks = True

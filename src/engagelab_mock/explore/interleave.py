@@ -14,6 +14,7 @@ from typing import Any
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.locks import LockWaits, can_see_sleep, is_asleep, stack_of
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
 from engagelab_mock.explore.switchpoints import (
     Call,
@@ -31,10 +32,11 @@ WAITS = 0.02
 #: The same inside of SQLite, which waits for nothing but locks and the disk.
 _WAITS_SQLITE = 0.005
 #: The same, if the lock may be free by now: SQLite looks again after 0.1 s at the latest.
-_LOCK_FREE = 0.25
+LOCK_FREE = 0.25
 #: How many times longer, if the system does not tell whether a thread waits or wants the processor.
 _UNSEEN = 5
-_TASKS = Path("/proc/self/task")
+#: How long a handler sleeps until its database is asked, if that is possible.
+_ASKS = 0.005
 #: How long all handlers may wait for each other, and how long one may sleep, in seconds.
 PATIENCE = 4.0
 _SLEEPS = 1.0
@@ -80,6 +82,10 @@ class Handler:
         """Start the thread. It stops before the job."""
         self.thread.start()
 
+    def has_settled(self) -> bool:
+        """Tell whether it has stopped or ended."""
+        return self.stopped is not None or self.over
+
     def go_on(self) -> None:
         """Let the handler run to its next switch point."""
         self.stopped, self.inside = None, None
@@ -95,8 +101,8 @@ class Handler:
         finally:
             if self._call is not None:
                 self._call.over = True
+            self.over = True
             with self._board.changed:
-                self.over = True
                 self._board.changed.notify_all()
 
     def _stop(self, call: Call, *, yields: bool = False) -> None:
@@ -107,9 +113,10 @@ class Handler:
         self._call = call
         if self._board.free:
             return
+        # Before the lock: on a busy machine, the thread that orders the handlers can have it many times in a row.
+        self.yields = yields
+        self.stopped = call
         with self._board.changed:
-            self.yields = yields
-            self.stopped = call
             self._board.changed.notify_all()
         self._gate.acquire()
 
@@ -149,7 +156,7 @@ class Handler:
         elif sleeps(function):
             self._reach(call_at("sleep", frame), yields=True)
         elif starts_thread(function):
-            self._board.refuse(_starts_thread(self, frame))
+            self._board.refuse(thread_started(self.title, call_at("start", frame).where))
         elif releases_lock(function):
             self.released_lock = True
         elif ends_transaction(function):
@@ -167,7 +174,7 @@ class Handler:
     @property
     def stack(self) -> str:
         """Return the current place of the handler, as a traceback without the frames of this package."""
-        frame = sys._current_frames().get(self.thread.ident or 0)
+        frame = next(stack_of(self.thread), None)
         own = str(Path(__file__).parents[1])
         entries = [entry for entry in traceback.extract_stack(frame) if not entry.filename.startswith(own)]
         inside = [entry for entry in entries if entry.filename != threading.__file__]
@@ -204,13 +211,14 @@ def run_in_threads(
     handlers = [Handler(number, name, job, board) for number, (name, job) in enumerate(jobs)]
     run = _Run(board, handlers, order, strict=strict)
     try:
-        run.to_end()
+        with contextlib.closing(run.locks):
+            run.to_end()
     except BaseException:
         board.free = True
         for handler in handlers:
             handler.go_on()
         for handler in handlers:
-            handler.thread.join(_LOCK_FREE)
+            handler.thread.join(LOCK_FREE)
         raise
     for handler in handlers:
         handler.thread.join()
@@ -229,6 +237,7 @@ class _Run:
         #: The handlers that wait for another one.
         self._waiting: set[int] = set()
         self.steps = Steps()
+        self.locks = LockWaits()
 
     def to_end(self) -> None:
         handlers = self._handlers
@@ -254,22 +263,23 @@ class _Run:
             self._settle(chosen)
             for number in sorted(self._waiting):
                 if chosen.over or chosen.ended_transaction:
-                    self._settle(handlers[number], _LOCK_FREE)
+                    self._settle(handlers[number], LOCK_FREE)
                 elif chosen.released_lock:
                     self._settle(handlers[number])
         self._check_refused()
 
     def _settle(self, handler: Handler, patience: float | None = None) -> None:
         """Wait until a handler has stopped, has ended, or waits for a lock."""
-        board, slept, seen, asleep = self._board, 0.0, stopwatch(), 0.0
+        board, seen = self._board, stopwatch()
+        slept = asleep = answering = 0.0
         with board.changed:
-            while handler.stopped is None and not handler.over:
+            while not handler.has_settled():
                 board.changed.wait(_LOOK)
                 self._check_refused()
                 now = stopwatch()
                 passed, seen = min(now - seen, 4 * _LOOK), now
                 inside = handler.inside
-                if not _sleeping(handler.thread):
+                if not is_asleep(handler.thread):
                     asleep = 0.0
                 elif inside is not None and sleeps(inside):
                     slept += passed
@@ -278,7 +288,16 @@ class _Run:
                 else:
                     asleep += passed
                     least = patience or (_WAITS_SQLITE if in_sqlite(inside) else WAITS)
-                    if asleep >= (least if _TASKS.is_dir() else least * _UNSEEN):
+                    waits = self.locks.waits(stack_of(handler.thread), least) if asleep >= _ASKS else None
+                    if waits is False:
+                        # It waits for an answer of the database, which does not take long.
+                        answering, asleep = answering + asleep, 0.0
+                    if not (
+                        waits or asleep >= (least if can_see_sleep() else least * _UNSEEN) or answering >= PATIENCE
+                    ):
+                        continue
+                    # It may have gone on while the database was asked.
+                    if not handler.has_settled():
                         self._wait(handler)
                         return
         self._waiting.discard(handler.number)
@@ -306,14 +325,6 @@ class _Run:
     def _check_refused(self) -> None:
         if self._board.refusal is not None:
             raise self._board.refusal
-
-
-def _sleeping(thread: threading.Thread) -> bool:
-    """Tell whether a thread waits, as far as the system says. One that waits for a processor or the disk does not."""
-    with contextlib.suppress(OSError, IndexError):
-        stat = (_TASKS / str(thread.native_id) / "stat").read_text()
-        return stat.rpartition(")")[2].split()[0] == "S"
-    return True
 
 
 def _deadlock(handlers: Sequence[Handler]) -> Deadlock:
@@ -345,10 +356,14 @@ def sleeps_long(title: str, seconds: float, function: str) -> UsageError:
     )
 
 
-def _starts_thread(handler: Handler, frame: FrameType) -> UsageError:
-    where = call_at("start", frame).where
+def thread_started(title: str, where: str) -> UsageError:
+    """Return the error for a handler that starts a thread.
+
+    >>> thread_started("handler a of `sent`", "shop.py:12").what
+    'handler a of `sent` starts a thread, at shop.py:12; the steps of that thread cannot be ordered, nor end in a crash'
+    """
     return UsageError(
-        f"{handler.title} starts a thread, at {where}; the steps of that thread cannot be ordered",
-        where="concurrent",
+        f"{title} starts a thread, at {where}; the steps of that thread cannot be ordered, nor end in a crash",
+        where="explore",
         hint="do this work in the handler while the test runs, such as with a job queue that runs each job at once",
     )

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from pathlib import Path
-from types import CoroutineType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.errors import UsageError
-from engagelab_mock.explore.interleave import PATIENCE, Deadlock, deadlock_text, sleeps_long
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.explore.awaits import awaiting, frames_of, stopping_in_drivers
+from engagelab_mock.explore.interleave import LOCK_FREE, PATIENCE, Deadlock, deadlock_text, sleeps_long
+from engagelab_mock.explore.locks import LockWaits, all_others_sleep
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
 from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, is_foreign
 
@@ -30,29 +32,12 @@ if TYPE_CHECKING:
 #: How long a handler waits until it is regarded as one that waits for another, in seconds.
 _WAITS = 0.05
 #: How often a running handler is looked at, in seconds.
-_LOOK = 0.005
+_LOOK = 0.002
+#: How long a thread sleeps inside of SQLite until it is regarded as one that waits for a lock.
+_WAITS_SQLITE = 0.005
 #: The coroutine that waits for a lock, which only another task can release.
 _LOCK = ("asyncio.locks", "acquire")
 _SLEEP = ("asyncio.tasks", "sleep")
-
-#: Packages whose awaits do nothing of the app's: a task that has stopped in no other code goes on at once.
-_FRAMEWORKS = frozenset(
-    (
-        *(
-            "asyncio",
-            "anyio",
-            "sniffio",
-            "contextlib",
-            "starlette",
-            "fastapi",
-            "asgiref",
-            "django",
-            "quart",
-            "litestar",
-        ),
-        *("engagelab_mock", "sentry_sdk", "opentelemetry", "uvicorn", "hypercorn"),
-    )
-)
 
 _JOB: ContextVar[LoopHandler | None] = ContextVar("engagelab_job", default=None)
 _HANDLER: ContextVar[LoopHandler | None] = ContextVar("engagelab_handler", default=None)
@@ -85,6 +70,12 @@ class LoopHandler:
         return [] if self.task is None else frames_of(self.task.get_coro())
 
     @property
+    def waits_at(self) -> list[list[FrameType]]:
+        """Return the frames of all its tasks, from the inside out."""
+        tasks = [task for task in (self.task, *self.tasks) if task is not None]
+        return [frames_of(task.get_coro())[::-1] for task in tasks]
+
+    @property
     def stack(self) -> str:
         """Return the current place of the handler, as a traceback."""
         lines = []
@@ -104,16 +95,6 @@ class LoopHandler:
         """Return the module and the name of the innermost coroutine."""
         frames = self.frames
         return (str(frames[-1].f_globals.get("__name__")), frames[-1].f_code.co_name) if frames else ("", "")
-
-
-def frames_of(program: Any) -> list[FrameType]:
-    """Return the frames of a coroutine and of those that it awaits, from the outside in."""
-    frames = []
-    while isinstance(program, CoroutineType):
-        if program.cr_frame is not None:
-            frames.append(program.cr_frame)
-        program = program.cr_await
-    return frames
 
 
 class _Board:
@@ -154,7 +135,8 @@ class _Board:
                 self._stopping(function), *args, **options
             )
         try:
-            yield
+            with stopping_in_drivers():
+                yield
         finally:
             self.free = True
             del loop.call_soon, loop.run_in_executor, loop.create_task
@@ -167,7 +149,7 @@ class _Board:
         task = getattr(function, "__self__", None)
         call = None
         if handler is not None and not self.free and isinstance(task, asyncio.Task):
-            call = _awaiting(task) if handler.begun else Call("start")
+            call = awaiting(task) if handler.begun else Call("start")
             handler.begun = True
         if handler is None or call is None:
             called: asyncio.Handle = self._call_soon(function, *args, context=context)
@@ -260,17 +242,6 @@ def _run_handle(handle: asyncio.Handle) -> None:
         handle._run()
 
 
-def _awaiting(task: asyncio.Task[Any]) -> Call | None:
-    """Describe the await at which a task has stopped, by the innermost frame of the app; None if there is none."""
-    frames = frames_of(task.get_coro())
-    own = [frame for frame in frames if str(frame.f_globals.get("__name__")).partition(".")[0] not in _FRAMEWORKS]
-    if not own:
-        return None
-    frame = next((frame for frame in reversed(own) if not is_foreign(frame)), own[-1])
-    file, number = frame.f_code.co_filename, frame.f_lineno
-    return Call("await", f"{Path(file).name}:{number}", linecache.getline(file, number).strip())
-
-
 async def run_in_loop(
     transport: Any,
     jobs: Sequence[tuple[str, Callable[[], Coroutine[Any, Any, object]]]],
@@ -288,7 +259,7 @@ async def run_in_loop(
     transport.app = board.watching(app)
     tasks: list[asyncio.Task[object]] = []
     try:
-        with board.holding():
+        with board.holding(), contextlib.closing(run.locks):
             for handler, (_, job) in zip(handlers, jobs, strict=True):
                 context = copy_context()
                 context.run(_JOB.set, handler)
@@ -334,6 +305,9 @@ class _Run:
         self._handlers = handlers
         self._choice = Choice(order, [handler.name for handler in handlers], strict=strict)
         self.steps = Steps()
+        self.locks = LockWaits()
+        #: The handlers that wait for another one.
+        self._waiting: set[int] = set()
 
     async def to_end(self) -> None:
         handlers = self._handlers
@@ -357,21 +331,31 @@ class _Run:
             go_on()
             if not await self._settle([chosen], _WAITS):
                 self.steps.waits(last)
+                self._waiting.add(last)
+            for number in sorted(self._waiting - {last}) if chosen.over or call.releases else ():
+                await self._settle([handlers[number]], LOCK_FREE)
+            self._waiting -= {handler.number for handler in handlers if handler.over or handler.stops}
 
     async def _settle(self, handlers: Sequence[LoopHandler], patience: float) -> bool:
         """Wait until one of these handlers has stopped or ended; return False if it waits for another handler."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + patience
+        idle, seen = 0.0, stopwatch()
+        self.locks.begin()
         # What is ready has run after two rounds of the loop.
         for _ in range(2):
             await asyncio.sleep(0)
         while not any(handler.stops or (handler.over and not handler.tasks) for handler in handlers):
             self._board.changed.clear()
-            left = ends - loop.time()
-            if left <= 0 or (patience == _WAITS and handlers[0].waits_for_lock):
+            least = _WAITS_SQLITE if patience == _WAITS else patience
+            waits = [self.locks.waits(frames, least) for each in handlers for frames in each.waits_at]
+            now = stopwatch()
+            idle += min(now - seen, 2 * _LOOK) if all_others_sleep() else 0.0
+            seen = now
+            if idle >= (PATIENCE if False in waits else patience):
+                return False
+            if patience < PATIENCE and (True in waits or handlers[0].waits_for_lock):
                 return False
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _LOOK)):
+                async with asyncio.timeout(_LOOK):
                     await self._board.changed.wait()
         return True
 

@@ -13,6 +13,7 @@ far, and plays the schedules in which a state would be of a lower rank.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from random import Random
@@ -97,10 +98,16 @@ class Search:
         self._nodes: dict[tuple[tuple[str, ...], Key], _Node] = {}
         #: Whether the graph must be made again, because it compared values that differ by themselves.
         self._stale = False
+        #: The nodes on the way to where the search is, with the steps that are left at each.
+        self._path: list[tuple[_Node, deque[Step], int, _Ranks]] = []
+        self._steps: list[Step] = []
+        self._following: tuple[tuple[Scenario, ...], Following] | None = None
+        self._sampled: deque[Schedule] = deque()
 
     def __iter__(self) -> Iterator[Schedule]:
         while True:
             self._stale, self.represented = False, 0
+            self._path, self._sampled = [], deque()
             self._nodes.clear()
             self._roots.clear()
             self.merging.nodes, self.merging.merged, self.merging.graph = 0, 0, StateGraph()
@@ -131,14 +138,16 @@ class Search:
         if names not in self._roots:
             yield _schedule(lifecycles, _completed(following, ()))
         root, none = self._roots[names], (-1,) * len(self._ranked) * len(names)
-        path: list[tuple[_Node, Iterator[Step], int, _Ranks]] = [(root, iter(following(())), self.represented, none)]
         if not following(()):
             self.represented += 1
             return
+        self._following = (lifecycles, following)
+        path = self._path = [(root, deque(following(())), self.represented, none)]
         steps: list[Step] = []
+        self._steps = steps
         while path:
             node, left, before, ranks = path[-1]
-            step = next(left, None)
+            step = left.popleft() if left else None
             if step is None:
                 node.counts[mark, ranks] = self.represented - before
                 path.pop()
@@ -146,23 +155,41 @@ class Search:
                 continue
             taken = (*steps, step)
             if self._is_new(node.edges.get(step), ranks):
-                yield _schedule(lifecycles, _completed(following, taken))
+                schedule = _schedule(lifecycles, _completed(following, taken))
+                # For a lower rank, it may have been played because of another of its steps.
+                if step not in node.edges or not self.was_played(schedule):
+                    yield schedule
             edge = node.edges[step]
             target, ranks = edge.target, self._after(edge, ranks)
             rest = following(target.delivered)
             if not rest:
-                if self._is_new(target.edges.get(None), ranks):
-                    yield _schedule(lifecycles, taken)
+                schedule = _schedule(lifecycles, taken)
+                if self._is_new(target.edges.get(None), ranks) and not self.was_played(schedule):
+                    yield schedule
                 self.represented += 1
             elif (mark, ranks) in target.counts:
                 self.represented += target.counts[mark, ranks]
             else:
-                path.append((target, iter(rest), self.represented, ranks))
+                path.append((target, deque(rest), self.represented, ranks))
                 steps.append(step)
             if self.represented >= most:
                 return
             if len(self._nodes) > MOST_NODES:
                 self._forget([each for each, *_ in path])
+
+    def upcoming(self) -> Iterator[Schedule]:
+        """Yield schedules that must be played in any case, those that come next first."""
+        yield from self._sampled
+        for depth in range(len(self._path) - 1, -1, -1):
+            node, left, _, ranks = self._path[depth]
+            for step in left:
+                if self._following is not None and self._is_new(node.edges.get(step), ranks):
+                    lifecycles, following = self._following
+                    yield _schedule(lifecycles, _completed(following, (*self._steps[:depth], step)))
+
+    def was_played(self, schedule: Schedule) -> bool:
+        """Tell whether this schedule was played and judged; it is played again if the graph is made again."""
+        return (names_of(schedule.lifecycles), tuple(expand(schedule))) in self._played
 
     def _is_new(self, edge: _Edge | None, ranks: _Ranks) -> bool:
         """Tell whether an edge must be played: it is not known, or leads to a state of a lower rank."""
@@ -194,22 +221,25 @@ class Search:
 
     def _audited(self) -> Iterator[Schedule]:
         """Yield schedules that were predicted and not played, chosen at random with the seed."""
-        for schedule in self._sample() if len(self._plan) > _FEW else self._some_of(self._plan):
-            yield schedule
+        self._sampled = deque(self._sample() if len(self._plan) > _FEW else self._some_of(self._plan))
+        while self._sampled:
+            yield self._sampled.popleft()
             self.merging.audited += 1
 
     def _some_of(self, schedules: Iterable[Schedule]) -> list[Schedule]:
-        left = [each for each in schedules if (names_of(each.lifecycles), tuple(expand(each))) not in self._played]
+        left = [each for each in schedules if not self.was_played(each)]
         return self._random.sample(left, min(self._audit, len(left)))
 
     def _sample(self) -> Iterator[Schedule]:
         """Draw schedules without making all of them."""
+        known = {*self._played}
         for _ in range(self._audit):
             for _ in range(_DRAWS):
                 [family] = self._random.choices(self._plan.families, [each.count for each in self._plan.families])
                 steps = self._drawn_from(family)
                 names = tuple([scenario.name for scenario in family.lifecycles])
-                if (names, steps) not in self._played and self._predicts(names, steps):
+                if (names, steps) not in known and self._predicts(names, steps):
+                    known.add((names, steps))
                     yield _schedule(family.lifecycles, steps)
                     break
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
-from engagelab_mock.delivery.probe import ProbeOptions
+from engagelab_mock.delivery.probe import Probe, ProbeOptions
 from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.invariants import (
@@ -14,14 +14,16 @@ from engagelab_mock.explore.invariants import (
     eventually,
     exactly_once,
     idempotent,
+    meaning_invariants,
     needs_state,
     never_regresses,
 )
 from engagelab_mock.explore.plan import race_plan, wants_races
-from engagelab_mock.explore.races import PREEMPTIONS, Races
+from engagelab_mock.explore.races import PREEMPTIONS, Races, check_number
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, Schedules, schedules, schedules_in
 from engagelab_mock.explore.switchpoints import SwitchPoint
+from engagelab_mock.explore.workers import MOST_WORKERS
 
 #: How many predicted schedules are played as an audit, unless the caller gives a number.
 AUDIT = 20
@@ -73,6 +75,11 @@ class ExploreOptions(ProbeOptions, total=False):
     snapshot: Callable[[], Any] | None
     #: Takes what `snapshot` returned, any number of times, and brings that data back.
     restore: Callable[[Any], Any] | None
+    #: How many processes play the schedules, by copies of this one. Default: 1, this process alone.
+    workers: int
+    #: Called in each worker process with its number, from 1: gives that process data that it shares with no other, such
+    #: as a database. Default: it has a copy of the app's state in memory.
+    in_worker: Callable[[int], object] | None
     #: The maximum time to spend, in seconds. The schedule under way is finished.
     time_budget: float | None
     #: When to send a callback again that was not acknowledged, as in `send`. Default: never.
@@ -95,6 +102,11 @@ def check_explore_options(given: ExploreOptions) -> None:
         raise UsageError(f"merge is True, False or 'auto', not {merge!r:.100}", where="merge")
     if isinstance(audit, bool) or not isinstance(audit, int) or audit < 0:
         raise UsageError(f"audit is a number of schedules, not {audit!r:.100}", where="audit", hint="audit=20")
+    check_number("workers", given.get("workers", 1), 1, MOST_WORKERS)
+    in_worker: object = given.get("in_worker")
+    if in_worker is not None and not callable(in_worker):
+        hint = "in_worker=use_database, which gets the number of the worker"
+        raise UsageError(f"in_worker must be callable, {in_worker!r:.100} is not", where="in_worker", hint=hint)
     for name, other in (("snapshot", "restore"), ("restore", "snapshot")):
         if not callable(given.get(name, print)):
             raise UsageError(f"{name} must be callable, {given.get(name)!r:.100} is not", where=name)
@@ -210,6 +222,28 @@ def check_invariants(given: object) -> list[Invariant]:
                 hint=f"{invariant.__name__}()",
             )
     return list(several)
+
+
+def chosen_invariants(given: object, probe: Probe) -> tuple[list[Invariant], Invariant | None]:
+    """Return the invariants that judge, and the one of them that is a default, which does not judge races.
+
+    >>> chosen_invariants(None, Probe({}.get))
+    ([converges()], converges())
+    """
+    observed = probe.observe is not None
+    meant = meaning_invariants(probe.meaning)
+    if given is None:
+        default = converges()
+        return ([default, *meant] if observed else []), default
+    invariants = [*check_invariants(given), *meant]
+    blind = [invariant for invariant in invariants if not observed and needs_state(invariant)]
+    if blind:
+        raise UsageError(
+            f"{blind[0]!r} judges the receiver's state, and this receiver has no observe",
+            where="invariants",
+            hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+        )
+    return invariants, None
 
 
 _MAKERS = (converges, never_regresses, exactly_once, idempotent, eventually)

@@ -8,7 +8,7 @@ it waits for a lock, is out of the order until it does.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from heapq import heappop, heappush
 from itertools import count
 
@@ -37,18 +37,24 @@ def read_turns(order: str) -> tuple[Turn, ...]:
     return tuple(Turn(ord(name) - ord("a"), int(point) if point else None) for name, point in _TURN.findall(order))
 
 
-def write_turns(choices: Sequence[tuple[int, int]]) -> str:
+def write_turns(choices: Sequence[tuple[int, int]], ended: Collection[int] = ()) -> str:
     """Return the order in which these steps are made, each given by its handler and the point that it starts at.
+
+    The last step of a handler in `ended` leads to its end, and not to another point.
 
     >>> write_turns([(0, 0), (0, 1), (1, 0)])
     'a2b'
+    >>> write_turns([(0, 0), (1, 0), (0, 1), (1, 1)], ended=[0, 1])
+    'a1b1ab'
     """
     turns: list[tuple[int, int]] = []
     for handler, point in choices:
         if turns and turns[-1][0] == handler:
             turns.pop()
         turns.append((handler, point + 1))
-    text = "".join(f"{letter(handler)}{point}" for handler, point in turns)
+    last = {handler: place for place, (handler, _) in enumerate(turns)}
+    ends = {last[handler] for handler in ended if handler in last}
+    text = "".join(f"{letter(handler)}{'' if n in ends else point}" for n, (handler, point) in enumerate(turns))
     return text.rstrip("0123456789")
 
 
@@ -199,7 +205,8 @@ class Orders:
         self._alike = alike
         self._most = preemptions
         self._entered = count()
-        self._next: list[tuple[int, int, tuple[tuple[int, int], ...]]] = [(0, next(self._entered), ())]
+        #: The preemptions, the number in which it was found, the order, and how many choices it says.
+        self._next: list[tuple[int, int, str, int]] = [(0, next(self._entered), "", 0)]
         self._begun: dict[str, tuple[int, int]] = {}
         self._known = {""}
 
@@ -211,11 +218,15 @@ class Orders:
     def __len__(self) -> int:
         return len(self._next)
 
+    @property
+    def known(self) -> list[tuple[int, str]]:
+        """Return the known orders with their preemptions, in the order in which `pop` returns them."""
+        return [(cost, order) for cost, _, order, _ in sorted(self._next)]
+
     def pop(self) -> str:
         """Return the next order."""
-        cost, _, choices = heappop(self._next)
-        order = write_turns(choices)
-        self._begun[order] = (cost, len(choices))
+        cost, _, order, begun = heappop(self._next)
+        self._begun[order] = (cost, begun)
         return order
 
     def learn(self, trace: Trace) -> None:
@@ -232,9 +243,10 @@ class Orders:
                 if other == moment.handler or impatient or cost > self._most or self._is_like_an_earlier(other, at):
                     continue
                 chosen = (*choices[:index], (other, at[other]))
-                if (order := write_turns(chosen)) not in self._known:
+                ended = {*range(trace.handlers)} - {left.handler for left in trace.moments[index:]}
+                if (order := write_turns(chosen, ended)) not in self._known:
                     self._known.add(order)
-                    heappush(self._next, (cost, next(self._entered), chosen))
+                    heappush(self._next, (cost, next(self._entered), order, len(chosen)))
             at[moment.handler] = moment.point + 1
 
     def _is_like_an_earlier(self, handler: int, at: Sequence[int]) -> bool:

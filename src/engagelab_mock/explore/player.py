@@ -71,7 +71,7 @@ class Player:
         self._clock = clock
         self._app_clock = app_clock
         self._generate = Generator.seeded(engine.seed, "explore", number)
-        nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
+        self._nonces = Generator.seeded(engine.seed, "explore", number, "nonces", engine.nonce_seed)
         #: Whether the app reads the clock of the schedules.
         self._clock_moves = app_clock.can_be_set or self._receiver.signature_clock == "virtual"
         # For a receiver with a virtual clock, signatures have the time of the engine's clock, which the app reads.
@@ -80,7 +80,7 @@ class Player:
             journal=journal,
             clock=signs_by,
             generate=self._generate,
-            nonces=nonces,
+            nonces=self._nonces,
             sets_time=app_clock.can_be_set,
         )
         self._retry = retry
@@ -88,6 +88,8 @@ class Player:
         self.handlers = Handlers()
         self._faults: dict[str, tuple[Fault, ...]] = {}
         self._scripts: dict[tuple[str, ...], Script] = {}
+        #: The ids for the next new messages of these lifecycles, if they are not drawn here.
+        self._ids: dict[tuple[str, ...], Sequence[str]] = {}
         # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
         # time at which the schedule continues.
         self._due: list[tuple[float, int, _Placed | None]] = []
@@ -102,7 +104,9 @@ class Player:
     async def play(self, io: Io, schedule: Schedule) -> Played:
         """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
         __tracebackhide__ = True
+        counted = self.sent
         await self.handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
+        self.sent = counted
         await self._app_clock.keep(io, self._clock.time())
         script, snapshots = self._script(schedule), self._snapshots
         steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
@@ -166,6 +170,21 @@ class Player:
         own = {labels.find(label, where="events"): event for label, event in events.items()}
         self._scripts[names_of(schedule.lifecycles)] = self._new_script(schedule, own)
 
+    def ids_of(self, schedule: Schedule) -> list[str]:
+        """Return the ids for the messages of a schedule that another process plays."""
+        if self.new_messages:
+            return [self._generate.message_id() for _ in schedule.lifecycles]
+        return [message.id for message in self._script(schedule).messages]
+
+    def use_ids(self, schedule: Schedule, ids: Sequence[str]) -> None:
+        """Give the messages of a schedule these ids, if they are made for it."""
+        self._ids[names_of(schedule.lifecycles)] = ids
+
+    def branch(self, number: int) -> None:
+        """Draw other ids and nonces from now on than the process that this one is a copy of."""
+        for generate in (self._generate, self._nonces):
+            generate.random.seed(f"{generate.message_id()}:worker:{number}")
+
     def _script(self, schedule: Schedule) -> Script:
         names = names_of(schedule.lifecycles)
         script = self._scripts.get(names)
@@ -177,10 +196,11 @@ class Player:
 
     def _new_script(self, schedule: Schedule, events: Mapping[str, Event], known: Script | None = None) -> Script:
         """Make the messages and events of a schedule; if the script is known, the messages have its ids."""
-        ids = [
-            self._generate.message_id() if known is None else known.messages[n].id
-            for n in range(len(schedule.lifecycles))
-        ]
+        ids = self._ids.pop(names_of(schedule.lifecycles), None)
+        if known is not None:
+            ids = [message.id for message in known.messages]
+        elif ids is None:
+            ids = [self._generate.message_id() for _ in schedule.lifecycles]
         return Script(self._engine, schedule.lifecycles, ids=ids, now=self._now(), events=events)
 
     def _now(self) -> float:
@@ -212,12 +232,15 @@ class Player:
                 return
             await self.probe.pause(io, _LOOK)
         after = "+".join(played.records[-1].events) if played.records else "prepare"
+        hint = "the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)"
+        if await self.look(io, played.messages, now) is not now:
+            hint = f"do not return a value that changes on every read, such as the current time; or {hint}"
+        elif self.probe.wait_idle is not None:
+            hint = "wait_idle returned before the app's work was done"
         raise StateNotSettled(
             f"the state changed from {played.final!r:.200} to {now!r:.200} after {after}, but no callback was sent",
             where="observe",
-            hint="the app works after its answer: give wait_idle, such as Receiver.wsgi(…, wait_idle=jobs.join)"
-            if self.probe.wait_idle is None
-            else "wait_idle returned before the app's work was done",
+            hint=hint,
         )
 
     async def let_pass(self, io: Io, seconds: float) -> None:

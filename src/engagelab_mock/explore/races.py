@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from engagelab_mock.errors import NothingObserved, UsageError
 from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.orders import Orders, Trace, letter
+from engagelab_mock.explore.orders import Orders, Trace, letter, write_turns
 from engagelab_mock.explore.played import Played
-from engagelab_mock.explore.schedule import Schedule, Step
+from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import shrink
 from engagelab_mock.explore.serial import at_point, place_of
 from engagelab_mock.explore.together import check_in_process
@@ -30,6 +33,10 @@ WEAK = (
     "an exception at the switch point, because the app's state is in memory or this system cannot fork; "
     "this is weaker than the end of a process, because finally blocks and rollbacks ran"
 )
+
+
+#: How many switch points further a crash is tried ahead, while it is not known whether the handler comes to them.
+_POINTS_AHEAD = 2
 
 
 class Race:
@@ -55,6 +62,10 @@ class Race:
         """Return the next schedule."""
         return at_point(self._schedule, self._orders.pop())
 
+    def upcoming(self) -> Iterator[tuple[int, Schedule]]:
+        """Yield the known schedules with the number of their preemptions; `next` returns them in this order."""
+        return ((cost, at_point(self._schedule, order)) for cost, order in self._orders.known)
+
     def learn(self, played: Played) -> None:
         """Take the schedules that a played one has shown to be possible."""
         for trace in played.traces:
@@ -79,6 +90,11 @@ class Crashes:
         """Return the schedule with a crash at the next point."""
         self._point += 1
         return at_point(self._schedule, crash=self._point)
+
+    def upcoming(self) -> Iterator[tuple[int, Schedule]]:
+        """Yield the schedules with a crash at the next points, to which the handler may not come."""
+        points = range(self._point + 1, self._point + 1 + (0 if self.cost is None else _POINTS_AHEAD))
+        return ((0, at_point(self._schedule, crash=point)) for point in points)
 
     def learn(self, played: Played) -> None:
         """End the search if the handler has ended before it came to the point."""
@@ -139,11 +155,15 @@ class Races:
             yield self._now.next()
             self._enter(self._now)
 
+    def upcoming(self) -> Iterator[Schedule]:
+        """Yield the known schedules that are not played yet, in the order in which they are played."""
+        searches = [search for _, _, search in self._next] + ([self._now] if self._now is not None else [])
+        found = [(_rank(cost, search), schedule) for search in searches for cost, schedule in search.upcoming()]
+        return (schedule for _, schedule in sorted(found, key=itemgetter(0)))
+
     def _enter(self, search: Search) -> None:
-        cost = search.cost
-        if cost is not None:
-            # Without a preemption there is hardly ever a race, so these orders get no separate turn.
-            heappush(self._next, ((max(cost, 1), *search.rank), next(self._entered), search))
+        if search.cost is not None:
+            heappush(self._next, (_rank(search.cost, search), next(self._entered), search))
 
     def learn(self, played: Played) -> None:
         """Take the schedules that a run has shown to be possible."""
@@ -153,34 +173,59 @@ class Races:
         if self._now is not None:
             self._now.learn(played)
 
-    def check_receiver(self, receiver: Receiver, probe: Probe) -> None:
-        """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
-        check_in_process(receiver)
-        if probe.observe is None:
-            raise UsageError(
-                "races and crashes are judged by the app's state, and this receiver has no observe",
-                where="explore",
-                hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
-            )
-
     def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
         """Raise `NothingObserved` if no handler came to a switch point, or no one called a function that was named."""
         if not self._reached:
-            in_loop = receiver.transport.name == "asgi"
-            raise NothingObserved(
-                "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
-                "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)"
-                + (" in a worker thread, and awaited nothing" if in_loop else ""),
-                where="explore",
-                hint="handlers that do not await meet only if several processes serve the app, not in one event loop"
-                if in_loop
-                else "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]",
-            )
+            raise nothing_reached(receiver)
         missed = [name for name in points.added if name not in points.called]
         if missed and not self._next:
             raise NothingObserved(
                 f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
             )
+
+
+def check_racing(receiver: Receiver, probe: Probe) -> None:
+    """Raise `UsageError` for a receiver whose handlers cannot be stopped, or whose state cannot be read."""
+    check_in_process(receiver)
+    if probe.observe is None:
+        raise UsageError(
+            "races and crashes are judged by the app's state, and this receiver has no observe",
+            where="explore",
+            hint="Receiver.wsgi(app, observe=lambda message_id: Message.get(message_id).status)",
+        )
+
+
+def nothing_reached(receiver: Receiver) -> NothingObserved:
+    """Return the error for handlers that never come to a switch point."""
+    in_loop = receiver.transport.name == "asgi"
+    return NothingObserved(
+        "no handler came to a switch point, so no order and no crash was tried: the app called none of the "
+        "database drivers that are known (sqlite3, psycopg, mysqlclient, redis)"
+        + (" in a worker thread, and awaited nothing" if in_loop else ""),
+        where="explore",
+        hint="handlers that do not await meet only if several processes serve the app, not in one event loop"
+        if in_loop
+        else "name the functions through which the app reads and writes: switch_points=['shop.store.load', …]",
+    )
+
+
+def followed(played: Played) -> Schedule:
+    """Return the schedule with the orders that its handlers followed, and without a crash that did not happen."""
+    traces = iter(played.traces)
+    steps = []
+    for step in played.schedule.steps:
+        trace = next(traces, None) if step.beside or step.crash else None
+        if trace is not None and step.beside:
+            step = msgspec.structs.replace(step, order=write_turns(trace.choices, range(trace.handlers)))
+        elif trace is not None and not trace.crashed:
+            step = msgspec.structs.replace(step, crash=0)
+        steps.append(step)
+    return Schedule(played.schedule.lifecycles, tidy(steps))
+
+
+def _rank(cost: int, search: Search) -> tuple[int, ...]:
+    # Without a preemption there is hardly ever a race, so these orders get no separate turn.
+    return (max(cost, 1), *search.rank)
 
 
 def check_number(name: str, given: object, least: int, most: int) -> int:

@@ -161,8 +161,8 @@ def tidy(steps: Iterable[Step]) -> tuple[Step, ...]:
     tidied: list[Step] = []
     for step in steps:
         last = tidied[-1] if tidied else None
-        alone = not (step.delay or step.beside or step.crash)
-        if alone and last is not None and last.events == step.events and last.fault == step.fault and not last.crash:
+        alone, like = not (step.delay or step.beside or step.crash), (step.events, step.fault, step.beside, step.crash)
+        if alone and last is not None and (last.events, last.fault, last.beside, last.crash) == like:
             tidied[-1] = msgspec.structs.replace(last, repeat=last.repeat + step.repeat)
         else:
             tidied.append(step)

@@ -43,6 +43,7 @@ _ENDING = ("COMMIT", "ROLLBACK", "END")
 _LOCKS, _RELEASES = "_thread", frozenset(("release", "__exit__"))
 #: Functions that open a connection. What they call for it reads and writes nothing of the app's.
 _CONNECTING = frozenset(("get_new_connection", "init_connection_state"))
+_DATABASE = ("django.db.", "django.utils.", "psycopg", "contextlib")
 _SLEEP = "time.sleep"
 _STARTS_THREAD = frozenset(("_thread.start_new_thread", "_thread.start_new", "_thread.start_joinable_thread"))
 #: Folders with code that is not the app's.
@@ -137,13 +138,14 @@ class SwitchPoints:
         if name is None:
             name = self._names.get(f"{frame.f_globals.get('__name__')}.{code.co_qualname}", "")
             self.codes[code] = name
-        if not name:
+        if not name or (name in DRIVERS and _is_connecting(frame)):
             return None
         self.called.add(name)
         call = _call(name.rpartition(".")[2], frame.f_back or frame)
         if name in DRIVERS:
             given = frame.f_locals
-            call.sql += [_plain_sql(given[each]) for each in _SQL if each in given][:1]
+            call.sql += [plain_sql(given[each]) for each in _SQL if each in given][:1]
+            call.releases = call.releases or any(map(sql_releases, call.sql))
         return call
 
     def of_c(self, frame: FrameType, function: Any) -> Call | None:
@@ -189,6 +191,15 @@ def ends_transaction(function: Any) -> bool:
 def in_sqlite(function: Any) -> bool:
     """Tell whether a function of C is a method of SQLite's driver."""
     return any(each.__module__ == "sqlite3" for each in type(getattr(function, "__self__", None)).__mro__)
+
+
+def sql_releases(statement: str) -> bool:
+    """Tell whether another handler may have a lock after a statement.
+
+    >>> sql_releases(" commit"), sql_releases("SELECT pg_advisory_unlock(1)"), sql_releases("SELECT 1")
+    (True, True, False)
+    """
+    return statement.lstrip()[:8].upper().startswith(_ENDING) or "unlock(" in statement
 
 
 def sleeps(function: Any) -> bool:
@@ -257,9 +268,13 @@ def is_foreign(frame: FrameType) -> bool:
 
 
 def _is_connecting(frame: FrameType) -> bool:
-    """Tell whether Django opens a connection in this frame or in the one that called it."""
-    before = frame.f_back
-    return frame.f_code.co_name in _CONNECTING or (before is not None and before.f_code.co_name in _CONNECTING)
+    """Tell whether Django opens a connection in this frame or in one that called it."""
+    each: FrameType | None = frame
+    while each is not None and str(each.f_globals.get("__name__")).startswith(_DATABASE):
+        if each.f_code.co_name in _CONNECTING:
+            return True
+        each = each.f_back
+    return False
 
 
 def _show_sql(used: Any, call: Call) -> None:
@@ -270,12 +285,17 @@ def _show_sql(used: Any, call: Call) -> None:
         if call.over:
             return
         call.sql.append(statement)
-        call.releases = call.releases or statement.lstrip()[:8].upper().startswith(_ENDING)
+        call.releases = call.releases or sql_releases(statement)
 
     connection.set_trace_callback(tell)
 
 
-def _plain_sql(given: object) -> str:
+def plain_sql(given: object) -> str:
+    """Return SQL, or a command, that a driver gets, as text.
+
+    >>> plain_sql(b"COMMIT")
+    'COMMIT'
+    """
     if isinstance(given, tuple):
         return " ".join(map(str, given))
     return given.decode("utf-8", "replace") if isinstance(given, bytes) else str(given)

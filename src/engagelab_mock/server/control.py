@@ -15,7 +15,7 @@ from engagelab_mock.errors import EngageLabMockError, IllegalTransition
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
-from engagelab_mock.server import copying, journal, receivers, schemas, steering, stream, watching  # noqa: F401 - add calls
+from engagelab_mock.server import checking, explored, journal, ordering, receivers, schemas, stream  # noqa: F401 - add calls
 from engagelab_mock.server.app import Call
 from engagelab_mock.server.operations import CONTROL as CONTROL
 from engagelab_mock.server.operations import NO_BODY, answers

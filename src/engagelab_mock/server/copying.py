@@ -21,7 +21,7 @@ from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.catalogue import scenario as find_scenario
 from engagelab_mock.messages.scenario import Scenario, Transition
-from engagelab_mock.protocol.events import StatusEvent
+from engagelab_mock.protocol.events import Event, StatusEvent
 from engagelab_mock.protocol.status import Channel
 from engagelab_mock.server.app import Call
 from engagelab_mock.server.operations import answers
@@ -67,7 +67,7 @@ def copy_message(call: Call) -> Copied:
     """Copy the callbacks of a message as a test, a command or a token that sends the same again."""
     accepted = find_message(call)
     deliveries = deliveries_of(call.engagelab._engine, accepted.message.id)
-    schedule = _schedule(deliveries)
+    schedule = schedule_of(deliveries)
     form = call.query.form
     if form == "token":
         return Copied(form, schedule.token)
@@ -93,7 +93,7 @@ def copy_callback(call: Call) -> Copied:
     form = call.query.form
     if form == "curl":
         return Copied(form, _curl(delivery))
-    schedule = _schedule([delivery])
+    schedule = schedule_of([delivery])
     if form == "token":
         return Copied(form, schedule.token)
     name = f"{'_'.join(delivery.statuses)}_{delivery.message_id}"
@@ -121,11 +121,16 @@ def _statuses(schedule: Schedule) -> list[str]:
     return [re.split(r"[/.]", label)[0] for label in schedule.events]
 
 
-def _schedule(deliveries: Sequence[Delivery]) -> Schedule:
-    """Return the schedule that delivers the same events to one receiver, in the order in which they were sent."""
+def schedule_of(deliveries: Sequence[Delivery], later: Sequence[Sequence[Event]] = ()) -> Schedule:
+    """Return the schedule that delivers the same events to one receiver, in this order, and then the later ones.
+
+    Raises `ApiError` if there is no status of a message among them.
+    """
     mine = [each for each in deliveries if each.receiver is deliveries[0].receiver]
+    sent = [(each.events, [fault.name for fault in each.attempts[0].faults]) for each in mine]
+    callbacks: list[tuple[Sequence[Event], list[str]]] = [*sent, *((each, []) for each in later)]
     events: dict[tuple[str, str, int, int], StatusEvent] = {}
-    for event in (event for delivery in mine for event in delivery.events):
+    for event in (event for carried, _ in callbacks for event in carried):
         if isinstance(event, StatusEvent):
             events.setdefault(_key(event), event)
     if not events:
@@ -134,9 +139,9 @@ def _schedule(deliveries: Sequence[Delivery]) -> Schedule:
     chosen = _lifecycle(ordered)
     labels = dict(zip(map(_key, ordered), labels_of([chosen]).all, strict=False))
     steps = []
-    for delivery in mine:
-        named = tuple(labels[_key(event)] for event in delivery.events if isinstance(event, StatusEvent))
-        fault = next((each.name for each in delivery.attempts[0].faults if each.name in FAULTS), "")
+    for carried, faults in callbacks:
+        named = tuple(labels[_key(event)] for event in carried if isinstance(event, StatusEvent))
+        fault = next((name for name in faults if name in FAULTS), "")
         if named:
             steps.append(Step(named, fault=fault))
     return Schedule((chosen,), tidy(steps))

@@ -49,7 +49,7 @@ _NAMED: dict[str, tuple[str, Any]] = {
     "to": ("A phone number or e-mail address.", {"$ref": _REF.format(name="Recipient")}),
     "message_id": ("The message's id.", {"type": "string", "minLength": 1}),
     "callback": ("The callback's id.", {"type": "string", "minLength": 1}),
-    "number": ("The receiver's place in the list, from 1.", {"type": "string", "pattern": "^[0-9]+$"}),
+    "number": ("Its place in the list, from 1.", {"type": "string", "pattern": "^[0-9]+$"}),
     "id": ("The rule's id.", {"type": "string", "minLength": 1}),
     "templateId": ("The template's id.", {"type": "string", "minLength": 1, "maxLength": 128}),
 }

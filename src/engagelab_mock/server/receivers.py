@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: How many attempts of a receiver are shown.
 _RECENT = 30
 
-_NO_RECEIVER = {404: "4001: there is no such receiver."}
+NO_RECEIVER = {404: "4001: there is no such receiver."}
 
 
 class Answered(msgspec.Struct):
@@ -81,18 +81,23 @@ class Ping(msgspec.Struct):
     "/_mock/receivers/{number}/ping",
     "Validate the address of one receiver again, as EngageLab's console does",
     "How it answered.",
-    refused=_NO_RECEIVER,
+    refused=NO_RECEIVER,
     **NO_BODY,
 )
 def ping_receiver(call: Call) -> Ping:
     """Validate the address of one receiver again, as EngageLab's console does."""
-    number, receivers = call.named["number"], call.engagelab.receivers
-    if not (number.isascii() and number.isdecimal() and 1 <= int(number[:9]) <= len(receivers)):
-        raise ApiError(4001, f"there is no receiver {number[:100]!r}; there are {len(receivers)}", http_status=404)
-    receiver = receivers[int(number) - 1]
+    receiver = find_receiver(call, call.named["number"])
     ping = call.engagelab.validate_address(receiver=receiver, check=False)
     shown = Callback.of(ping)
     return Ping(receiver.state, shown.id, ping.outcome, shown.error, shown.hint)
+
+
+def find_receiver(call: Call, number: str) -> Receiver:
+    """Return the receiver at a place in the list, from 1; raise `ApiError` if there is none."""
+    receivers = call.engagelab.receivers
+    if not (number.isascii() and number.isdecimal() and 1 <= int(number[:9]) <= len(receivers)):
+        raise ApiError(4001, f"there is no receiver {number[:100]!r}; there are {len(receivers)}", http_status=404)
+    return receivers[int(number) - 1]
 
 
 def _receiver(number: int, receiver: Receiver, attempts: list[Attempt]) -> KnownReceiver:

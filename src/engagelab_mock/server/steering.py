@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from engagelab_mock.delivery.faults.catalogue import faults
-from engagelab_mock.delivery.model import Delivery, DeliveryOptions, Verbatim
+from engagelab_mock.delivery.model import Delivery, DeliveryOptions, HeaderChanges, Verbatim
 from engagelab_mock.delivery.retry import retry_policy
 from engagelab_mock.errors import EngageLabMockError, IllegalTransition, InvalidBody
 from engagelab_mock.messages.scenario import INFERRED, START, Transition
@@ -17,6 +18,7 @@ from engagelab_mock.messages.scenario import Scenario as Steps
 from engagelab_mock.protocol.callback import decode
 from engagelab_mock.protocol.errorcodes import ERROR_CODES
 from engagelab_mock.protocol.events import Event, StatusEvent
+from engagelab_mock.protocol.settings import fits_header
 from engagelab_mock.protocol.status import Channel, Status
 from engagelab_mock.server.app import Call
 from engagelab_mock.server.callbacks import identify
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from engagelab_mock.service.messages import Accepted
     from engagelab_mock.service.scheduler import ScheduledCallback
 
+_HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+#: The transport sets these: with other values, the request would have another length or end elsewhere.
+_FRAMING = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 _AFTER = Annotated[Amount, Meta(description="Seconds of the server's clock to wait before.")]
 
 
@@ -87,6 +92,10 @@ class SendAgain(msgspec.Struct, forbid_unknown_fields=True):
     body: Annotated[str | None, Meta(description="Another body.")] = None
     content_type: Annotated[
         Annotated[str, Meta(pattern=r"^[!-~]([ -~]*[!-~])?$")] | None, Meta(description="Another Content-Type.")
+    ] = None
+    headers: Annotated[
+        dict[_HeaderName, str | None] | None,
+        Meta(description="Headers to replace or add; null removes one. A signature given here is sent as it is."),
     ] = None
     signed: Annotated[bool, Meta(description="False: without a signature.")] = True
     after: _AFTER = 0.0
@@ -165,8 +174,8 @@ def send_next(call: Call) -> SentEvent:
             if event.name == Status.VERIFIED and accepted.verifiable and not accepted.verified:
                 sending = enter_code(engine, accepted, verified=True)
             else:
-                _schedule(engine, sending, engine.clock.time(), (event,))
-    _go(engine, sending)
+                schedule(engine, sending, engine.clock.time(), [((event,), None)])
+    go(engine, sending)
     mine = [each for each in tuple(sending.deliveries) if event.name in each.statuses]
     return SentEvent.of(event.name, mine, pending=sending.remaining > 0)
 
@@ -227,10 +236,11 @@ def send_again(call: Call) -> SentAgain:
         body=content,
         content_type=before.content_type if body.content_type is None else body.content_type,
         signed=before.signed and body.signed,
+        headers=_changes(before, body.headers or {}),
     )
     with engine.scheduler.lock, engine.store.transaction():
-        _schedule(engine, sending, engine.clock.time() + body.after, events, verbatim)
-    _go(engine, sending, now=not body.after)
+        schedule(engine, sending, engine.clock.time() + body.after, [(events, verbatim)])
+    go(engine, sending, now=not body.after)
     made = [each for each in tuple(sending.deliveries) if each.attempts]
     return SentAgain(identify(made[0]), SentDelivery.of(made[0])) if made else SentAgain(None, None)
 
@@ -296,22 +306,34 @@ def _replaced(event: StatusEvent, pending: list[ScheduledCallback], *, all: bool
     return [each for each in pending if not (each.kind == "expiry" and expires)]
 
 
-def _schedule(
-    engine: Engine, sending: Sending, at: float, events: tuple[Event, ...], verbatim: Verbatim | None = None
+def schedule(
+    engine: Engine, sending: Sending, at: float, callbacks: Sequence[tuple[tuple[Event, ...], Verbatim | None]]
 ) -> None:
-    """Accept a sending of one callback, which goes out when it is released."""
-    sending.schedule_callback(at, events, verbatim=verbatim, held=True)
+    """Accept a sending of callbacks, which go out in this order when it is released."""
+    for events, verbatim in callbacks:
+        sending.schedule_callback(at, events, verbatim=verbatim, held=True)
     engine.outbox.accept(sending)
     engine.messages.adopt_sending(f"event {id(sending)}", sending)
 
 
-def _go(engine: Engine, sending: Sending, *, now: bool = True) -> None:
+def go(engine: Engine, sending: Sending, *, now: bool = True) -> None:
     """Release a sending; if it is due now, wait a moment for the first answer, so that it can be shown."""
     engine.outbox.release([sending])
     if now and engine.scheduler.virtual:
         engine.outbox.settle_quietly()
     elif now:
         engine.outbox.send_now([sending])
+
+
+def _changes(before: Delivery, given: Mapping[str, str | None]) -> HeaderChanges:
+    """Return the changes of headers: those of the callback before, and then those given; raise `ApiError`."""
+    for name, value in given.items():
+        if name.lower() in _FRAMING:
+            raise ApiError(3002, f"headers: {name} is set by the connection; a fault may change it: GET /_mock/faults")
+        if value is not None and not (value == value.strip() and fits_header(value)):
+            raise ApiError(3002, f"headers: {value[:100]!r} cannot stand in a header")
+    changed = {name.lower() for name in given}
+    return (*[each for each in before.headers if each[0].lower() not in changed], *given.items())
 
 
 def _events(body: bytes, before: Delivery) -> tuple[Event, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -16,11 +16,11 @@ from engagelab_mock.clock import VirtualClock
 from engagelab_mock.delivery.model import Attempt, Delivery
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.app import Call
+from engagelab_mock.server.checking import run_of
 from engagelab_mock.server.operations import answers
 from engagelab_mock.server.schemas import FOLLOW_LIMIT
 
 if TYPE_CHECKING:
-    from engagelab_mock.engagelab import EngageLab
     from engagelab_mock.server.app import ServerApp
 
 #: How often a client gets a line, in seconds. Only writing shows that it has gone.
@@ -28,8 +28,8 @@ _HEARTBEAT = 1.0
 #: The shortest time between two events, in seconds: a thousand callbacks a second are not a thousand events.
 _PAUSE = 0.2
 
-Kind = Literal["messages", "clock", "rules", "receivers"]
-KINDS: tuple[Kind, ...] = ("messages", "clock", "rules", "receivers")
+Kind = Literal["messages", "clock", "rules", "receivers", "check", "explorations"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class StreamQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,10 +76,11 @@ class Event(msgspec.Struct):
 
 
 class Changes:
-    """Number the changes of one engine, for all who follow them."""
+    """Number the changes of one app, for all who follow them."""
 
-    def __init__(self, engagelab: EngageLab) -> None:
-        self._engagelab = engagelab
+    def __init__(self, app: ServerApp) -> None:
+        self._engagelab = engagelab = app.engagelab
+        self._run = run_of(app)
         self._scheduler = engagelab._engine.scheduler
         #: Ids of another server begin with something else.
         self._server = secrets.token_hex(4)
@@ -168,6 +169,8 @@ class Changes:
             "clock": time,
             "rules": [(rule.id, rule.used) for rule in engagelab.rules],
             "receivers": [(receiver, receiver.state) for receiver in engagelab.receivers],
+            "check": self._run.progress,
+            "explorations": [(each.schedules, each.over) for each in tuple(engine.exploring.explorations)],
         }
 
 
@@ -190,7 +193,7 @@ def follow_changes(call: Call) -> Response:
     with _MAKING:
         changes = _CHANGES.get(call.app)
         if changes is None:
-            changes = _CHANGES[call.app] = Changes(call.engagelab)
+            changes = _CHANGES[call.app] = Changes(call.app)
             changes.listen(call.app)
     after, follow = call.query.after, call.query.follow
     after = call.request.headers.get("Last-Event-ID", "") if after is UNSET else after

@@ -175,7 +175,7 @@ def read_message(call: Call) -> MessageDetail:
         **_fields(engine, accepted, deliveries),
         custom_args=message.custom_args,
         callbacks=list(map(Callback.of, deliveries)),
-        due=[_due(entry) for entry in pending_of(engine, message.id)],
+        due=[due_of(entry) for entry in pending_of(engine, message.id)],
         may_follow=INFERRED.next_after(statuses[-1] if statuses else START),
     )
 
@@ -326,7 +326,8 @@ def _fields(engine: Engine, accepted: Accepted, deliveries: list[Delivery]) -> d
     }
 
 
-def _due(callback: ScheduledCallback) -> Due:
+def due_of(callback: ScheduledCallback) -> Due:
+    """Return the description of a callback that is sent later."""
     made = callback.delivery.attempts[-1].number if callback.delivery and callback.delivery.attempts else 0
     return Due(callback.at, [event.name for event in callback.events], callback.kind, made + 1)
 

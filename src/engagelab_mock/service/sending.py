@@ -327,6 +327,7 @@ class Sending:
             faults = (*options.faults, *verbatim.faults)
             delivery = Delivery(receiver, events, body, self.message_id, options.retry, faults)
             delivery.content_type, delivery.signed = verbatim.content_type, verbatim.signed
+            delivery.headers = verbatim.headers
         delivery.due = callback.at
         return delivery
 

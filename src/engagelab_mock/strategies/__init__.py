@@ -6,7 +6,6 @@ They need Hypothesis: `pip install engagelab-mock[hypothesis]`.
 from __future__ import annotations
 
 from engagelab_mock.strategies.callback import (
-    ReceiverMachine,
     bodies,
     callbacks,
     faults,
@@ -16,6 +15,7 @@ from engagelab_mock.strategies.callback import (
     schedules,
     signature_headers,
 )
+from engagelab_mock.strategies.machine import ReceiverMachine
 from engagelab_mock.strategies.message import (
     channels,
     custom_args,

@@ -1,33 +1,23 @@
-"""Strategies for scenarios, faults, schedules and whole callbacks, and the state machine."""
+"""Strategies for scenarios, faults, schedules and whole callbacks."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from engagelab_mock.clock import Clock
 from engagelab_mock.delivery.faults.catalogue import FAULTS
 from engagelab_mock.delivery.faults.fault import Fault
-from engagelab_mock.delivery.receiver import Receiver
-from engagelab_mock.delivery.retry import RetryPolicy
-from engagelab_mock.engagelab import EngageLab
-from engagelab_mock.errors import NothingObserved, ProbeFailed, ScheduleFailed, StateNotSettled, UsageError
-from engagelab_mock.explore.exploration import Failure
-from engagelab_mock.explore.invariants import Invariant, converges
 from engagelab_mock.explore.lifecycle import labels_of, lifecycle
-from engagelab_mock.explore.options import ExploreOptions
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import FaultsChoice, LifecycleChoice, check_faults
 from engagelab_mock.messages.catalogue import CATALOGUE
 from engagelab_mock.messages.scenario import INFERRED, START, Scenario, TransitionGraph
 from engagelab_mock.protocol.callback import Callback, Headers, decode, encode
 from engagelab_mock.protocol.signature import HEADER, sign, verify
-from engagelab_mock.protocol.status import Channel, Effects, Statuses
+from engagelab_mock.protocol.status import Channel
 from engagelab_mock.strategies.message import channels, events, statuses, unknown_events
 
 #: Delays in seconds.
@@ -122,129 +112,6 @@ def steps(
     return st.builds(
         Step, events=carried, fault=st.sampled_from(["", *faults]), delay=_DELAYS if delays else st.just(0.0)
     )
-
-
-class ReceiverMachine(RuleBasedStateMachine):
-    """Deliver events of several messages in any order, repeated, batched and with faults, and check the invariants.
-
-    Write a subclass with its `receiver`, and assign its `TestCase` to a name that pytest collects.
-
-    >>> from hypothesis import settings
-    >>> class Recording(ReceiverMachine):
-    ...     lifecycles = ("verified", "fallback")
-    ...     must_hold = ()
-    ...
-    ...     def receiver(self):
-    ...         return Receiver.recording()
-    >>> TestRecording = Recording.TestCase
-    >>> TestRecording.settings = settings(max_examples=5, derandomize=True, deadline=None)
-
-    The rules of an example make a schedule, which is played when the example ends. A schedule that fails is reduced as
-    `explore` does it, and the error has its token. Hypothesis shrinks the list of rules in addition. Without a `reset`,
-    every example is about messages that the app has not seen.
-    """
-
-    #: One lifecycle for each message.
-    lifecycles: ClassVar[Sequence[LifecycleChoice]] = ("verified",)
-    #: The faults that strike single deliveries: "at-least-once", or a list of names; None: no fault.
-    faults: ClassVar[FaultsChoice] = None
-    #: Whether a callback may carry several events.
-    batches: ClassVar[bool] = True
-    #: Whether there are delays between deliveries.
-    delays: ClassVar[bool] = False
-    #: The invariants.
-    must_hold: ClassVar[Sequence[Invariant]] = (converges(),)
-    #: The statuses that have an effect, and those that end a message, as `Receiver` takes them; None: the receiver's.
-    effects: ClassVar[Effects | None] = None
-    terminal: ClassVar[Statuses | None] = None
-    #: When a callback that was not acknowledged is sent again, as `send` takes it.
-    retry: ClassVar[RetryPolicy | Sequence[float] | None] = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lifecycles = tuple(lifecycle(each, where="lifecycles") for each in self.lifecycles)
-        self._faults = check_faults(self.faults)
-        self._steps: list[Step] = []
-
-    def receiver(self) -> Receiver:
-        """Return the receiver under test, with its `observe`; called once for each example.
-
-        Its `prepare`, `reset`, `wait_idle` and `set_time` are used as `explore` uses them.
-        """
-        raise NotImplementedError(f"{type(self).__name__}.receiver must return the receiver under test")
-
-    def clock(self) -> Clock | None:
-        """Return the clock that the app reads; default: a new virtual clock for each example."""
-        return None
-
-    def reset(self) -> None:
-        """Reset the receiver's app before each playing; by default, the receiver's own `reset` does."""
-
-    @property
-    def schedule(self) -> Schedule:
-        """Return the deliveries so far as a schedule."""
-        return Schedule(self._lifecycles, tidy(self._steps))
-
-    @rule(event=st.runner().flatmap(lambda machine: st.sampled_from(machine.labels)))
-    def deliver(self, event: str) -> None:
-        """Deliver one event, for the first time or again."""
-        self._steps.append(Step((event,)))
-
-    @precondition(lambda machine: machine.batches or machine.delays or machine.faults)
-    @rule(step=st.runner().flatmap(lambda machine: machine.drawn_steps()))
-    def deliver_unusually(self, step: Step) -> None:
-        """Deliver several events in one callback, with a fault, or after a delay."""
-        self._steps.append(step)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Return the label of every event of every message."""
-        return labels_of(self._lifecycles).all
-
-    def drawn_steps(self) -> st.SearchStrategy[Step]:
-        """Return the strategy for a delivery with a batch, a fault or a delay."""
-        return steps(self._lifecycles, self._faults, batches=self.batches, delays=self.delays)
-
-    def teardown(self) -> None:
-        """Play the schedule, and check the invariants."""
-        if not self._steps:
-            return
-        if type(self) in _UNUSABLE:
-            raise _UNUSABLE[type(self)]
-        options: ExploreOptions = {
-            "invariants": list(self.must_hold),
-            "effects": self.effects,
-            "terminal": self.terminal,
-            "retry": self.retry,
-        }
-        receiver = self.receiver()
-        if type(self).reset is not ReceiverMachine.reset:
-            options["reset"] = self.reset
-        # Without a reset, the app still knows the messages of the examples before, and of earlier runs.
-        seed = 0 if receiver.reset or "reset" in options else os.urandom(8).hex()
-        with EngageLab(receiver, clock=self.clock(), seed=seed) as engagelab:
-            try:
-                engagelab.replay(self.schedule.token, **options)
-            except ScheduleFailed as error:
-                raise self._smallest(engagelab, error, options) from None
-            except (NothingObserved, StateNotSettled, ProbeFailed) as error:
-                _UNUSABLE[type(self)] = error
-                raise
-
-    def _smallest(self, engagelab: EngageLab, error: ScheduleFailed, options: ExploreOptions) -> ScheduleFailed:
-        """Return the error with the smallest schedule that fails in the same way, reduced once for all examples."""
-        key = (type(self), error.failure.violation.invariant)
-        if key not in _REDUCED:
-            quietly: ExploreOptions = {**options, "check": False}
-            found = engagelab.explore([self.schedule], **quietly).failures
-            _REDUCED[key] = found[0] if found else error.failure
-        return _REDUCED[key].error()
-
-
-#: The first failure of each machine and invariant, reduced: Hypothesis runs a failing example many times.
-_REDUCED: dict[tuple[type[ReceiverMachine], str], Failure] = {}
-#: Why the receiver of a machine cannot be judged: no other example would show more, and finding it out takes a while.
-_UNUSABLE: dict[type[ReceiverMachine], UsageError] = {}
 
 
 _NONCES = st.integers(0, 10**12 - 1).map(lambda number: f"{number:012d}")

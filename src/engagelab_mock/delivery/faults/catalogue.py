@@ -81,4 +81,6 @@ def _headers(draft: Draft) -> list[tuple[str, str]]:
         pairs.append((HEADER, signature.header))
     if draft.authorization:
         pairs.append(("Authorization", draft.authorization))
-    return pairs
+    changed = {name.lower() for name, _ in draft.changes}
+    pairs = [pair for pair in pairs if pair[0].lower() not in changed]
+    return pairs + [(name, value) for name, value in draft.changes if value is not None]

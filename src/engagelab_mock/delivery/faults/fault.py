@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from engagelab_mock.delivery.model import HeaderChanges
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import UnknownName, UsageError, reduce_struct
 from engagelab_mock.protocol.events import DIALECTS
@@ -39,6 +40,7 @@ class Draft:
         authorization: str,
         random: Random,
         earlier: str | None,
+        changes: HeaderChanges = (),
     ) -> None:
         self.body = body
         #: The body's rows and total as plain data, for faults of the stage "rows"; encoded after that stage.
@@ -62,6 +64,8 @@ class Draft:
         self.random = random
         #: The last genuine signature header that this receiver acknowledged, to replay; None before the first.
         self.earlier = earlier
+        #: Made to the headers once they are complete, before the faults of the stage "headers".
+        self.changes = changes
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

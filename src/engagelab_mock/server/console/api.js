@@ -1,25 +1,19 @@
 // The control API: one call, and the stream of changes.
 
 const KEY = "engagelab-mock token";
-let stored = "";
-try { stored = sessionStorage.getItem(KEY) ?? ""; } catch { /* without storage it is asked for again */ }
-
-export function keep(token) {
-  stored = token;
-  try { sessionStorage.setItem(KEY, token); } catch { /* the same */ }
-}
+const storage = (use) => { try { return use(sessionStorage) ?? ""; } catch { return ""; } };  // without it, the page asks again
+let stored = storage((kept) => kept.getItem(KEY));
+export function keep(token) { stored = token; storage((kept) => kept.setItem(KEY, token)); }
 
 export class Refused extends Error {
   constructor(status, said) { super(said); this.status = status; }
 }
 
 async function request(method, path, body, signal) {
-  const headers = { Accept: "*/*" };
-  if (method === "GET") headers["X-Engagelab-Console"] = "1";
-  if (stored) headers.Authorization = `Bearer ${stored}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  const given = { method, headers, signal, cache: "no-store", credentials: "omit", redirect: "error" };
-  const answer = await fetch(path, body === undefined ? given : { ...given, body: JSON.stringify(body) });
+  const headers = { Accept: "*/*", ...method === "GET" && { "X-Engagelab-Console": "1" },
+    ...stored && { Authorization: `Bearer ${stored}` }, ...body && { "Content-Type": "application/json" } };
+  const given = { method, headers, signal, body: body && JSON.stringify(body) };
+  const answer = await fetch(path, { ...given, cache: "no-store", credentials: "omit", redirect: "error" });
   if (answer.ok) return answer;
   let said = `${answer.status} ${answer.statusText}`;
   try { said = (await answer.json()).message ?? said; } catch { /* not JSON */ }
@@ -30,9 +24,7 @@ export const read = async (path, query = {}) => {
   const given = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== undefined));
   return (await request("GET", given.size ? `${path}?${given}` : path)).json();
 };
-
 export const call = async (method, path, body) => (await request(method, path, body)).json();
-
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 // Follow the stream for ever. It goes on after the last event; a server that is silent for 4 seconds has gone.
@@ -55,10 +47,10 @@ export async function follow(changed, state) {
         const events = (text + value).split("\n\n");
         text = events.pop();
         for (const event of events) {
-          const lines = Object.fromEntries(event.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
-          if (!lines.data) continue;
-          last = lines.id;
-          changed(JSON.parse(lines.data));
+          const [, id, data] = /^id: (.*)\ndata: (.*)$/.exec(event) ?? [];
+          if (!data) continue;
+          last = id;
+          changed(JSON.parse(data));
         }
       }
     } catch (error) {

@@ -1,24 +1,27 @@
 // The console itself: the view on the screen, when it is read again, the keys, and the result of the last action.
 import { call, follow, keep, read, Refused } from "/console/api.js";
-import { button, copy, el, form, input, span, swap } from "/console/dom.js";
-import * as views from "/console/views.js";
+import { button, el, form, span, stamp, swap } from "/console/dom.js";
+import * as judging from "/console/judging.js";
+import * as shown from "/console/views.js";
 
+const views = { ...shown, ...judging };
 const VIEWS = { phones: ["messages"], messages: ["messages"], callbacks: ["messages"], receivers: ["messages", "receivers"],
-  clock: ["messages", "clock"], rules: ["rules"] };
-const KEYS = [["j / k", "the next, the one before"], ["Enter", "open it"], ["u", "back to the list"], ["/", "search"], ["c", "copy the code"],
-  ["r", "resend the callback"], ["1 … 6", "the views"], ["Escape", "leave a field, close this"], ["?", "this list"]];
+  clock: ["messages", "clock"], rules: ["rules"], check: ["check", "receivers"], explored: ["explorations"] };
 const $ = (id) => document.getElementById(id);
 const PAGE = 50, MOST = 500;
 const page = {
   view: "phones", id: "", given: new URLSearchParams(), limit: PAGE,
-  query(...names) {
-    return { ...Object.fromEntries(names.map((name) => [name, this.given.get(name) ?? ""])), limit: this.limit };
-  },
+  orders: new Map(),  // by message, the order in which to send its callbacks again
+  query(...names) { return Object.fromEntries(names.map((name) => [name, this.given.get(name) ?? ""])); },
+  listed(...names) { return { ...this.query(...names), limit: this.limit }; },
   now: () => now() ?? Date.now() / 1000,
   filtered() { return this.given.size > 0; },
   go(hash) { if (location.hash === hash) show(); else location.hash = hash; },
   more() { this.limit = Math.min(this.limit + PAGE, MOST); refresh(); },
-  async copy(text) { await copy(text); say(["copied: ", el("code", {}, text)]); },
+  async copy(text) {
+    const done = await navigator.clipboard?.writeText(text).then(() => "copied: ", () => "");
+    say([done || "copy this: ", el("code", {}, text)]);
+  },
   async try(work) { try { return await work(); } catch (error) { failed(error); } },
   // Do something, and show the call that it stands for.
   act(method, path, body, then) {
@@ -27,7 +30,8 @@ const page = {
       const shown = [el("code", {}, command), " ", button("copy", () => page.copy(command))];
       try {
         const answer = await call(method, path, body);
-        say([span("good", "✔ "), shown, problem(answer)]);
+        const token = answer.token ? [" ", el("code", {}, answer.token), " ", button("copy the token", () => page.copy(answer.token))] : "";
+        say([span("good", "✔ "), shown, token, problem(answer)]);
         await refresh();
         if (then) then(answer);
       } catch (error) {
@@ -37,17 +41,14 @@ const page = {
     });
   },
 };
-
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-const problem = (answer) => (answer.problem ?? answer.error ?? answer.delivery?.error) ? span("bad", ` ${answer.problem ?? answer.error ?? answer.delivery.error}`) : "";
-
+const problem = (answer) => span("bad", ` ${answer.problem ?? answer.error ?? answer.delivery?.error ?? ""}`);
 function say(what, bad = false) {
   const said = $("said");
   said.replaceChildren(...[what, " ", button("close", () => { said.hidden = true; })].flat(Infinity));
   said.hidden = false;
   said.toggleAttribute("data-bad", bad);
 }
-
 function failed(error) {
   if (error instanceof Refused && error.status === 401) state("locked");
   else if (error instanceof Refused) say([`✘ ${error.message}`], true);
@@ -68,39 +69,33 @@ function show() {
   window.scrollTo(0, 0);
   refresh();
 }
-
 function filters() {
-  const fields = page.id ? [] : views.FILTERS[page.view]?.() ?? [];
-  const bar = $("filters");
-  bar.hidden = !fields.length;
+  const bar = $("filters"), name = `${page.view}-filters`;
+  bar.hidden = Boolean(page.id) || !$(name);
   if (bar.hidden || bar.dataset.view !== page.view) {
     bar.dataset.view = page.view;
-    bar.replaceChildren(...fields.length ? [input("search", "search", { id: "search", type: "search" }), ...fields] : []);
+    bar.replaceChildren(...bar.hidden ? [] : [el("input", { id: "search", name: "search", type: "search", "aria-label": "search", placeholder: "search" }), stamp(name)]);
   }
   for (const field of bar.elements) if (field !== document.activeElement) field.value = page.given.get(field.name) ?? "";
 }
 
 let typing;
-function filter() {
+$("filters").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => {
     const given = new URLSearchParams([...new FormData($("filters"))].filter(([, value]) => value));
-    history.replaceState(null, "", `#/${page.view}${given.size ? `?${given}` : ""}`);
-    page.given = given;
-    refresh();
+    location.replace(`#/${page.view}${given.size ? `?${given}` : ""}`);
   }, 150);
-}
-$("filters").addEventListener("input", filter);
+});
 $("filters").addEventListener("submit", (event) => event.preventDefault());
-
 // Read the view again. While one reading is under way, the changes that follow wait for it, and are read at once.
 let reading = null, again = false, last = "";
 function refresh() {
-  if (reading) again = true;
+  if (document.querySelector(".dragged")) setTimeout(refresh, 200);
+  else if (reading) again = true;
   else reading = readView();
   return reading;
 }
-
 const place = () => `${page.view}/${page.id}?${page.given}`;
 async function readView() {
   do {
@@ -129,7 +124,6 @@ async function readClock() {
   try { [clock, readAt] = [await read("/_mock/clock"), performance.now()]; } catch { /* the stream shows it */ }
   tick();
 }
-
 function tick() {
   if (!clock) return;
   const pace = clock.frozen ? " stands still" : clock.speed === 1 ? "" : ` × ${clock.speed}`;
@@ -150,50 +144,34 @@ function state(name) {
   link.dataset.state = name;
   link.textContent = name === "stale" ? `stale since ${new Date().toLocaleTimeString()}` : name;
 }
-
 function changed({ changed: kinds, restarted }) {
   if (restarted) say(["The server was restarted. Everything was read again."]);
   if (restarted || kinds.includes("clock")) readClock();
   if (restarted || VIEWS[page.view].some((kind) => kinds.includes(kind))) refresh();
 }
-
 function ask() {
   if ($("token")) return;
-  swap($("view"), el("section", { class: "card" }, el("h2", {}, "This server needs its token"),
-    el("p", {}, "engagelab-mock serve prints it when it starts. It is kept until this tab is closed."),
-    form(({ token }) => { keep(token); last = ""; $("view").replaceChildren(); start(); },
-      input("token", "token", { id: "token", type: "password", required: true }), el("button", { "data-key": "unlock" }, "unlock"))));
+  swap($("view"), form("locked", ({ token }) => { keep(token); last = ""; $("view").replaceChildren(); start(); }));
   $("token").focus();
 }
-
-function start() {
-  readClock();
-  show();
-  follow(changed, state);
-}
-
+function start() { readClock(); show(); follow(changed, state); }
 // Keys
-function items() { return [...$("view").querySelectorAll(".item")]; }
-
 function step(by) {
-  const all = items(), at = all.indexOf(document.activeElement);
+  const all = [...$("view").querySelectorAll(".item")], at = all.indexOf(document.activeElement);
   all[Math.max(0, Math.min(all.length - 1, at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by))]?.focus();
 }
-
+const near = (selector, all = selector) => document.activeElement.closest(selector) ?? $("view").querySelector(all);
 const ACTS = {
   j: () => step(1), k: () => step(-1), "/": () => $("search")?.focus(), "?": () => $("help").showModal(),
   u: () => { if (page.id) page.go(`#/${page.view}`); },
-  c() {
-    const code = (document.activeElement.closest("[data-code]") ?? $("view").querySelector("[data-code]"))?.dataset.code;
-    if (code) page.copy(code);
-  },
+  c: () => { if (near("[data-code]")) page.copy(near("[data-code]").dataset.code); },
+  e: () => near("[data-code]")?.querySelector("input[name=code]")?.focus(),
   r() {
-    const id = (document.activeElement.closest("[data-resend]") ?? $("view").querySelector("div[data-resend]"))?.dataset.resend;
+    const id = near("[data-resend]", "div[data-resend]")?.dataset.resend;
     if (id) page.act("POST", `/_mock/callbacks/${encodeURIComponent(id)}/send`, {}, (sent) => page.id && page.go(`#/callbacks/${sent.callback}`));
   },
 };
 Object.keys(VIEWS).forEach((name, at) => { ACTS[String(at + 1)] = () => page.go(`#/${name}`); });
-
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
   if (event.target.matches("input, select, textarea")) {
@@ -204,7 +182,5 @@ document.addEventListener("keydown", (event) => {
   }
 });
 $("keys").addEventListener("click", () => $("help").showModal());
-$("help").append(el("h2", {}, "Keyboard"), el("table", {}, el("tbody", {}, KEYS.map(([key, what]) => el("tr", {}, el("td", {}, el("kbd", {}, key)), el("td", {}, what))))),
-  form(() => $("help").close(), el("button", {}, "close")));
 window.addEventListener("hashchange", show);
 start();

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from engagelab_mock.delivery.model import Attempt, Delivery, Refusal, Response
+from engagelab_mock.delivery.model import Attempt, Delivery, HeaderChanges, Refusal, Response
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import RetryPolicy
@@ -173,6 +173,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: float | None = None
     #: When the next attempt is due. If an attempt is under way: when that attempt was due.
     due: float | None = None
+    headers: HeaderChanges = ()
 
     @classmethod
     def of(cls, delivery: Delivery, *, ended: float | None = None) -> StoredDelivery:
@@ -190,6 +191,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
             attempts=tuple(StoredAttempt.of(attempt, delivery.body) for attempt in tuple(delivery.attempts)),
             ended=ended,
             due=delivery.due,
+            headers=delivery.headers,
         )
 
     def restored(self, receiver: Receiver) -> Delivery:
@@ -205,6 +207,7 @@ class StoredDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
             self.signed,
             given_up=self.given_up,
             key=self.key,
+            headers=self.headers,
         )
         delivery.attempts = [attempt.restored(delivery) for attempt in self.attempts]
         # In the sender's order: of several copies sent at once, the failed ones come last.

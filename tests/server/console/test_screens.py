@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,13 @@ import pytest
 from engagelab_mock import EngageLab, LiveClock, Receiver, fault
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.callbacks import identify
-from tests.browser import open_browser
 from tests.server.conftest import Talk, message
-from tests.server.test_console_browser import Page
+from tests.server.console.page import Page
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-SCREENS = Path(__file__).parents[2] / "docs" / "screens"
+SCREENS = Path(__file__).parents[3] / "docs" / "screens"
 WRITES = bool(os.environ.get("ENGAGELAB_MOCK_WRITE_SCREENS"))
 #: Each picture: its view, its colours, its size, and a text that it shows.
 PICTURES = {
@@ -36,13 +34,6 @@ def test_every_picture_is_in_the_documentation() -> None:
     assert sorted(name for _, name in shown) == sorted(PICTURES) == sorted(path.stem for path in SCREENS.iterdir())
     assert [name for alt, name in shown if len(alt.split()) < 5] == []
     assert sum(path.stat().st_size for path in SCREENS.iterdir()) < 300_000
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chrome = open_browser(tmp_path_factory.mktemp("profile"))
-    yield chrome
-    chrome.quit()
 
 
 @pytest.mark.slow

@@ -7,141 +7,34 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from engagelab_otp import OTPClient
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
-from engagelab_mock import EngageLab, LiveClock, Receiver
+from engagelab_mock import EngageLab, LiveClock
 from engagelab_mock.messages.template import Template
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.callbacks import identify
-from tests.browser import open_browser
 from tests.server.conftest import Talk, message
+from tests.server.console.page import PATIENCE, Page, logged
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-    from selenium.webdriver.remote.webelement import WebElement
-
-T = TypeVar("T")
-#: How long the page may take to show something before the test is called stuck, in seconds.
-PATIENCE = 20.0
 
 #: Returns the width of the narrowest part of a row that has any text.
 NARROWEST = """
 const parts = [...document.querySelectorAll(".row > *")].filter((each) => each.textContent);
 return Math.min(400, ...parts.map((each) => each.getBoundingClientRect().width));
 """
+VIEWS = ("phones", "messages", "callbacks", "receivers", "clock", "rules", "check", "explored")
 #: The file axe.min.js of npm's axe-core; without it, its test is skipped.
 AXE = os.environ.get("ENGAGELAB_MOCK_TEST_AXE", "")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chrome = open_browser(tmp_path_factory.mktemp("profile"))
-    yield chrome
-    chrome.quit()
-
-
-class Page:
-    """The console, as a user sees it."""
-
-    def __init__(self, browser: Chrome, url: str) -> None:
-        self.browser = browser
-        self.url = url
-
-    def open(self, view: str = "") -> None:
-        """Open a view in a new document."""
-        self.browser.get("about:blank")
-        self.browser.get(f"{self.url}/{view}")
-
-    def until(self, ask: Callable[[], T], what: str = "") -> T:
-        """Wait for something to be there, and return it."""
-        wait = WebDriverWait(self.browser, PATIENCE, poll_frequency=0.05, ignored_exceptions=[Exception])
-        return wait.until(lambda _: ask(), what or self.text)
-
-    @property
-    def text(self) -> str:
-        return self.browser.find_element(By.TAG_NAME, "body").text
-
-    def shows(self, text: str) -> None:
-        """Wait for a text."""
-        self.until(lambda: text in self.text, f"the page never showed {text!r}")
-
-    def one(self, selector: str) -> WebElement:
-        return self.until(lambda: self.browser.find_element(By.CSS_SELECTOR, selector), f"there is no {selector}")
-
-    def press(self, selector: str) -> None:
-        """Click on the first that fits, which a change may replace in the meantime."""
-
-        def click() -> bool:
-            self.browser.find_element(By.CSS_SELECTOR, selector).click()
-            return True
-
-        self.until(click, f"there is no {selector}")
-
-    def click(self, label: str) -> None:
-        """Press a button, which a change may replace in the meantime."""
-
-        def press() -> bool:
-            buttons = self.browser.find_elements(By.TAG_NAME, "button")
-            next(each for each in buttons if each.text == label and each.is_displayed()).click()
-            return True
-
-        self.until(press, f"there is no button {label!r}")
-
-    def type(self, *keys: str) -> None:
-        """Press keys wherever the focus is, in an element that a change may replace in the meantime."""
-        ActionChains(self.browser).send_keys(*keys).perform()
-
-    def state(self, name: str) -> None:
-        self.until(lambda: self.one("#link").get_attribute("data-state") == name, f"it never was {name}")
-
-
-@pytest.fixture
-def engagelab() -> Iterator[EngageLab]:
-    with EngageLab(Receiver.recording(), clock=LiveClock(speed=10), defaults={"check": False}) as engagelab:
-        yield engagelab
-
-
-@pytest.fixture
-def server(engagelab: EngageLab) -> Iterator[ApiServer]:
-    with ApiServer(engagelab) as server:
-        yield server
-
-
-@pytest.fixture
-def page(browser: Chrome, server: ApiServer) -> Iterator[Page]:
-    browser.get("about:blank")  # the page of the test before misses its server
-    logged(browser, "browser")
-    logged(browser, "performance")
-    page = Page(browser, server.url)
-    page.open()
-    page.state("connected")
-    yield page
-    trouble = [entry["message"] for entry in logged(browser, "browser") if entry["level"] in {"SEVERE", "WARNING"}]
-    assert trouble == []
-    assert {url for url in requested(browser) if not url.startswith((server.url, "data:", "about:", "chrome"))} == set()
-
-
-def logged(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    """Return the entries of a log of the browser, and forget them."""
-    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries
-
-
-def requested(browser: Chrome) -> list[str]:
-    """Return the address of each request that the browser made."""
-    told = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
-    return [each["params"]["request"]["url"] for each in told if each["method"] == "Network.requestWillBeSent"]
 
 
 def test_a_code_appears_is_entered_and_verified_arrives(page: Page, server: ApiServer, engagelab: EngageLab) -> None:
@@ -330,7 +223,7 @@ def test_it_is_usable_on_a_narrow_screen(scheme: str, page: Page, engagelab: Eng
         "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     )
     try:
-        for view in ("phones", "messages", f"messages/{run.message_id}", "callbacks", "receivers", "clock", "rules"):
+        for view in (*VIEWS, f"messages/{run.message_id}"):
             page.open(f"#/{view}")
             page.state("connected")
             page.until(lambda: page.one("main").text)
@@ -409,15 +302,7 @@ def test_everybody_can_use_it(scheme: str, page: Page, engagelab: EngageLab) -> 
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     callback = identify(run.deliveries[0])
-    for view in (
-        "phones",
-        "messages",
-        f"messages/{run.message_id}",
-        f"callbacks/{callback}",
-        "receivers",
-        "clock",
-        "rules",
-    ):
+    for view in (*VIEWS, f"messages/{run.message_id}", f"callbacks/{callback}"):
         page.open(f"#/{view}")
         page.state("connected")
         page.until(lambda: page.one("main").text)
