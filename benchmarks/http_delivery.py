@@ -29,7 +29,7 @@ def measure(effort: Effort) -> Iterator[Row]:
     all clients look alike. The context has the rates on one core as well, where none of them waits.
     wrk and `requests` send one fixed callback; ours makes and signs a new one each time, and keeps it in its journal.
     """
-    client_core, receiver_core = _cores()
+    client_core, receiver_core = cores()
     rates = _rates(effort, client_core, receiver_core)
     shared = _rates(effort, client_core, client_core)
     context = {f"{name}_per_second": statistics.median(figures) for name, figures in rates.items()}
@@ -37,7 +37,7 @@ def measure(effort: Effort) -> Iterator[Row]:
     yield Row(
         goal="G8",
         what="signed callbacks per second over HTTP / requests.Session",
-        value=_median_ratio(rates["engagelab_mock"], rates["requests"]) if "requests" in rates else None,
+        value=median_ratio(rates["engagelab_mock"], rates["requests"]) if "requests" in rates else None,
         budget=3,
         sense="at least",
         context=context,
@@ -46,7 +46,7 @@ def measure(effort: Effort) -> Iterator[Row]:
     yield Row(
         goal="G8",
         what="signed callbacks per second over HTTP / wrk -t1 -c1",
-        value=_median_ratio(rates["engagelab_mock"], rates["wrk"]) if "wrk" in rates else None,
+        value=median_ratio(rates["engagelab_mock"], rates["wrk"]) if "wrk" in rates else None,
         budget=0.35,
         sense="at least",
         context=context,
@@ -55,7 +55,7 @@ def measure(effort: Effort) -> Iterator[Row]:
 
 
 def _rates(effort: Effort, client_core: int, receiver_core: int) -> dict[str, list[float]]:
-    with receiver_on(receiver_core) as url, _pinned(client_core), collector_off():
+    with receiver_on(receiver_core) as url, pinned(client_core), collector_off():
         return _rates_of_clients(effort, url)
 
 
@@ -79,7 +79,7 @@ def _rates_of_clients(effort: Effort, url: str) -> dict[str, list[float]]:
             )
         if shutil.which("wrk"):
             script = Path(directory) / "callback.lua"
-            script.write_text(_lua(callback), encoding="utf-8")
+            script.write_text(lua(callback), encoding="utf-8")
             clients["wrk"] = lambda: _wrk(effort.seconds, url, script)
         rates: dict[str, list[float]] = {name: [] for name in clients}
         for _ in range(effort.http_rounds):
@@ -91,7 +91,7 @@ def _rates_of_clients(effort: Effort, url: str) -> dict[str, list[float]]:
     return rates
 
 
-def _median_ratio(measured: Sequence[float], reference: Sequence[float]) -> float:
+def median_ratio(measured: Sequence[float], reference: Sequence[float]) -> float:
     """Return the median of the ratios of rates taken in the same round."""
     return statistics.median(one / other for one, other in zip(measured, reference, strict=True))
 
@@ -115,15 +115,16 @@ def _wrk(seconds: float, url: str, script: Path) -> float:
     return float(counted[1])
 
 
-def _lua(callback: Callback) -> str:
+def lua(callback: Callback) -> str:
+    """Return wrk's script that sends a callback."""
     headers = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in callback.headers.pairs)
     return f'wrk.method = "POST"\nwrk.body = [[{callback.body.decode()}]]\n{headers}'
 
 
 @contextmanager
-def receiver_on(core: int) -> Iterator[str]:
-    """Run a receiver that acknowledges everything, and give its URL."""
-    command = [sys.executable, "-m", "benchmarks.http_receiver", str(core)]
+def receiver_on(core: int, *, many: bool = False) -> Iterator[str]:
+    """Run a receiver that acknowledges everything, and give its URL; with `many`, it is made for many connections."""
+    command = [sys.executable, "-m", "benchmarks.http_receiver", str(core), *(["many"] if many else [])]
     root = Path(__file__).parent.parent
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -132,13 +133,14 @@ def receiver_on(core: int) -> Iterator[str]:
         process.stdin.close()
 
 
-def _cores() -> tuple[int, int]:
+def cores() -> tuple[int, int]:
+    """Return a core for the client and one for the receiver; the same if there is only one."""
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     return available[0], available[-1]
 
 
 @contextmanager
-def _pinned(core: int) -> Iterator[None]:
+def pinned(core: int) -> Iterator[None]:
     """Keep this process and its children on one core."""
     if not hasattr(os, "sched_setaffinity"):
         yield

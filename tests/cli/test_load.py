@@ -92,6 +92,17 @@ def test_the_parts_of_two_machines_are_merged_and_a_missing_one_is_incomplete(co
 
 
 @pytest.mark.slow
+def test_a_load_that_was_not_observed_has_nothing_to_compare_states_with(command: Command) -> None:
+    with target(shop.Shop()) as arguments:
+        assert command("load", *arguments[:5], *RATE, "--ledger", "a").code == 0
+        blind = command("load", "report", "a", *arguments[5:])
+        judged = command("load", "report", "a", *arguments[5:], "--effect", "credits=verified")
+    assert (blind.code, judged.code) == (2, 0)
+    assert "the states have nothing to be compared with" in blind.out
+    assert "only the effects are judged" in judged.out
+
+
+@pytest.mark.slow
 def test_a_sender_that_was_killed_leaves_an_incomplete_ledger(spawn: Spawn, command: Command) -> None:
     with target(shop.Shop()) as arguments:
         sender = spawn("load", *arguments, "--rate", "100", "--duration", "30", "--ledger", "a")

@@ -1,6 +1,6 @@
-"""A receiver for loads: Flask in front, SQLite behind, as gunicorn serves it. `LOAD_BUG` gives it a bug.
+"""A receiver for loads: Flask in front, SQLite behind, as gunicorn serves it.
 
-With the bug "drops" it forgets `verified` of one message in a thousand, after its 200, and writes the id to a file.
+With `LOAD_DROPS`, it forgets `verified` of one message in so many, after its 200, and writes the id to a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flask import Flask, Response, abort, jsonify, request
 from engagelab_mock import StatusEvent, decode, verify
 
 DATABASE = Path(os.environ.get("LOAD_DATABASE", "load.sqlite"))
-BUG = os.environ.get("LOAD_BUG", "")
+DROPS = int(os.environ.get("LOAD_DROPS", "0"))
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (message_id, status, itime, UNIQUE (message_id, status, itime));
 CREATE TABLE IF NOT EXISTS messages (message_id PRIMARY KEY, status, itime, credits);
@@ -55,7 +55,7 @@ def callback() -> str:
 
 def apply(db: sqlite3.Connection, event: StatusEvent) -> None:
     """Have the effect of an event, once; the latest by its `itime` is the status."""
-    if BUG == "drops" and event.name == "verified" and int(event.message_id) // 2 % 250 == 0:
+    if DROPS and event.name == "verified" and int(event.message_id) // 2 % DROPS == 0:
         with DATABASE.with_name("dropped").open("a") as file:
             file.write(f"{event.message_id}\n")
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engagelab_mock import EngageLabMockError, UsageError
-from engagelab_mock.load.ledger import Baseline, Entry, Header, LedgerReader, LedgerWriter
+from engagelab_mock.load.ledger import Baseline, Entry, Header, LedgerReader, LedgerWriter, Reason
 
 HEADER = Header(run="a", url="http://127.0.0.1:5000/", started=0.0)
 
@@ -66,6 +66,17 @@ def test_a_ledger_that_lacks_a_line_is_incomplete(tmp_path: Path) -> None:
     reader = LedgerReader(path)
     assert len(list(reader)) == 2
     assert reader.problem == "it has 2 deliveries, and its end marker counts 3"
+
+
+@pytest.mark.parametrize(
+    ("reason", "problem"), [("interrupted", "it was interrupted"), ("failed", "its worker failed: no memory")]
+)
+def test_a_ledger_that_ended_early_is_incomplete(tmp_path: Path, reason: Reason, problem: str) -> None:
+    with LedgerWriter(tmp_path / "a", HEADER) as ledger:
+        ledger.end(reason, asked=0, error="no memory")
+    reader = LedgerReader(tmp_path / "a")
+    assert list(reader) == []
+    assert reader.problem == problem
 
 
 def test_two_ledgers_in_one_file_are_refused(tmp_path: Path) -> None:

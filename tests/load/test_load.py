@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from engagelab_mock import EngageLab, LoadSummary, NothingObserved, Receiver, ReceiverFellShort, UsageError
@@ -99,6 +101,37 @@ def test_the_same_seed_makes_the_same_messages() -> None:
         made.append({key[:2] for key in app.applied if len(app.states) and key[0]})
     # The messages that were delivered before the load differ.
     assert len(made[0] & made[1]) >= 90
+
+
+def test_messages_are_prepared_before_they_are_sent() -> None:
+    app, known = shop.Shop(), set()
+    served = shop.serving(app, prepare=lambda message: known.add(message.id))
+    with served as receiver, EngageLab(receiver) as engagelab:
+        summary = engagelab.load(rate=100, duration=0.5)
+    assert {key[0] for key in app.applied} == known
+    assert summary.messages < len(known)
+
+
+def test_a_receiver_in_process_is_refused() -> None:
+    with EngageLab() as engagelab, pytest.raises(UsageError, match="a load needs a receiver with a URL"):
+        engagelab.load(rate=10, duration=1)
+
+
+def test_a_misspelt_option_is_named() -> None:
+    with EngageLab(Receiver.http("http://127.0.0.1:1/")) as engagelab, pytest.raises(UsageError, match="'duplicates'"):
+        engagelab.load(rate=10, duration=1, duplicate=1)  # type: ignore[call-arg]
+
+
+async def aload(receiver: Receiver) -> LoadSummary:
+    with EngageLab(receiver) as engagelab:
+        with pytest.raises(UsageError, match="an event loop runs here already"):
+            engagelab.load(rate=100, duration=0.3)
+        return await engagelab.aload(rate=100, duration=0.3)
+
+
+def test_a_load_can_be_awaited() -> None:
+    with shop.serving(shop.Shop()) as receiver:
+        assert asyncio.run(aload(receiver)).effects_judged
 
 
 def test_a_receiver_that_is_not_there_is_unreachable() -> None:

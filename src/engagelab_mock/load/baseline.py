@@ -97,7 +97,7 @@ class Learner:
         after = [plain(await probe.look(ASYNC, message.id))]
         accepted, cost = int(time.time()) - lifecycle.age, self._generate.cost()
         for step, (body, offset) in enumerate(zip(lifecycle.bodies, lifecycle.offsets, strict=True)):
-            filled = body.fill(message.id, message.to, accepted, accepted + offset, cost)
+            filled = body.fill(message.id, message.to, accepted, accepted + offset, cost).encode("latin-1")
             attempt = await self._sender.attempt(ASYNC, Delivery(self._receiver, (), filled, message.id))
             if not attempt.acknowledged:
                 answer = attempt.response.status if attempt.response is not None else 0

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from engagelab_mock.clock import check_delay
 from engagelab_mock.errors import UsageError
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.template import BodyTemplate
@@ -180,7 +181,8 @@ class Plan:
         self.parts = tuple(Segment(each.seconds, each.first / workers, each.last / workers) for each in parts)
         self.duration = sum(part.seconds for part in parts)
         self.messages = messages
-        self._seed, self._worker, self._workers, self._spacing = seed, worker, workers, spacing
+        self._seed, self._worker, self._workers = seed, worker, workers
+        self._spacing = check_delay(spacing, where="spacing")
         self._begun = messages
         share = worker / workers
         #: How many deliveries fit into its times. A few of the last may stay unused, because they hold no message.
@@ -230,7 +232,8 @@ class Plan:
         """Yield messages with at least one callback, with the shares of the mix."""
         share = _IDS // self._workers
         # Half of the worker's share is left for the messages after the first.
-        base = share * self._worker + generate.random.randrange(share // 2)
+        drawn = Generator.seeded("load ids", self._seed, self._worker).random.randrange(share // 2)
+        base = share * self._worker + drawn
         number = self.messages
         chosen = [each for each in self.lifecycles if each.statuses]
         bounds = [*accumulate(each.share for each in chosen)]
@@ -239,8 +242,8 @@ class Plan:
         random = generate.random.random
         duplicates, reorder = self.duplicates, self.reorder
         while True:
-            drawn = min(bisect(bounds, random() * whole), last)
-            lifecycle, order = chosen[drawn], orders[drawn].copy()
+            place = min(bisect(bounds, random() * whole), last)
+            lifecycle, order = chosen[place], orders[place].copy()
             if reorder:
                 for place in range(len(order) - 1):
                     if random() < reorder:

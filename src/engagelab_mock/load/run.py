@@ -15,6 +15,7 @@ from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.io import ASYNC
 from engagelab_mock.delivery.probe import ProbeOptions
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.transport.http import HttpTransport
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
 from engagelab_mock.eventloop import in_loop, in_trio, stopwatch
 from engagelab_mock.generate import Generator
@@ -96,7 +97,11 @@ class LoadRun:
         for name in ("rate", "duration"):
             if name not in options:
                 raise UsageError(f"a load needs its {name}", where="load", hint="load(rate=200, duration=5)")
+        if not isinstance(receiver.transport, HttpTransport):
+            hint = "a call in process has no rate that a server could have: start the app, and use Receiver.http(url)"
+            raise UsageError(f"a load needs a receiver with a URL, not {receiver!r}", where="load", hint=hint)
         self._receiver = receiver
+        self._transport = receiver.transport
         self._options = options
         self._dialect = dialect(spelling)
         self._progress: Progress | None = progress
@@ -191,10 +196,9 @@ class LoadRun:
                     ledger.add(unreached.entry)
                     ledger.end("finished", asked=1, reasons={unreached.entry.outcome: str(unreached)})
                     return
-            await self._prepare()
-            offset = stopwatch() - started
             sender = self._sender = LoadSender(
                 self._receiver,
+                self._transport,
                 ledger,
                 nonces=nonces,
                 started=started,
@@ -204,7 +208,7 @@ class LoadRun:
             if self._stopped:
                 sender.stop()
             try:
-                asked = await self._send_all(sender, ledger, offset)
+                asked = await self._send_all(sender, ledger, started)
             finally:
                 await sender.close()
             if sender.error is not None:
@@ -217,13 +221,14 @@ class LoadRun:
             elapsed = round(stopwatch() - started, 6)
             ledger.end(reason, asked=asked, elapsed=elapsed, reasons=sender.reasons)
 
-    async def _send_all(self, sender: LoadSender, ledger: LedgerWriter, start: float) -> int:
+    async def _send_all(self, sender: LoadSender, ledger: LedgerWriter, started: float) -> int:
+        await self._prepare(self._plan)
         if not self._options.get("until_it_breaks"):
-            return await sender.send(self._plan, start=start, progress=self._progress)
-        first, asked, plan = stopwatch() - start, 0, self._plan
+            return await sender.send(self._plan, start=stopwatch() - started, progress=self._progress)
+        asked, plan = 0, self._plan
         for _ in range(_DOUBLINGS):
             [part] = plan.parts
-            begun = stopwatch() - first
+            begun = stopwatch() - started
             before, failed, late = sender.counts.ended, sender.counts.failed, sender.counts.too_late
             planned = await sender.send(plan, start=begun, progress=self._progress)
             asked += planned
@@ -243,6 +248,7 @@ class LoadRun:
                 break
             doubled = tuple(Segment(each.seconds, each.first * 2, each.last * 2) for each in self._doubled(plan))
             plan = self._planned(doubled, plan.begun)
+            await self._prepare(plan)
         return asked
 
     def _doubled(self, plan: Plan) -> tuple[Segment, ...]:
@@ -250,12 +256,12 @@ class LoadRun:
         share = self._workers
         return tuple(Segment(each.seconds, each.first * share, each.last * share) for each in plan.parts)
 
-    async def _prepare(self) -> None:
-        """Enter the messages in the app, before the load: the plan is the same each time."""
+    async def _prepare(self, plan: Plan) -> None:
+        """Enter the messages in the app, before they are sent: the plan is the same each time."""
         if self._probe.prepare is None:
             return
         seen: set[str] = set()
-        for planned in self._plan:
+        for planned in plan:
             if planned.message.id not in seen:
                 seen.add(planned.message.id)
                 await self._probe.prepare_message(ASYNC, planned.message.message)

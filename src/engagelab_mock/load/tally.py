@@ -179,12 +179,50 @@ class _Run:
                 found.append(f"run {run}: of its {total} workers, {', '.join(lacking)} have no ledger here")
         return found
 
+    def summary(self, max_lateness: float) -> LoadSummary:
+        """Return the numbers, and whether the generator kept the rate. Iterate over the messages before."""
+        summary = self.tally.summary()
+        ends = [reader.end for reader in self.readers if reader.end is not None]
+        asked = sum(end.asked for end in ends) or summary.made
+        stages = tuple(stage for reader in self.readers for stage in reader.stages)
+        late = summary.lateness.p99 > max_lateness or summary.made < asked
+        problems: tuple[str, ...] = ()
+        # A worker that was killed has not told how many callbacks it had planned.
+        if late and len(ends) == len(self.readers) and not any(stage.generator for stage in stages):
+            problems = (
+                f"the generator could not keep the rate: {summary.made} of {asked} callbacks were started, "
+                f"p99 of their lateness is {summary.lateness.p99:.3g} s, and {max_lateness:g} s are allowed",
+            )
+        return msgspec.structs.replace(
+            summary,
+            asked=max(asked, summary.made),
+            reasons={name: reason for end in ends for name, reason in end.reasons.items()},
+            max_lateness=max_lateness,
+            stages=stages,
+            problems=problems,
+            interrupted=any(end.reason == "interrupted" for end in ends),
+        )
+
     def _workers(self) -> Mapping[tuple[str, int], Counter[int]]:
         """Count the ledgers of each worker, by run."""
         workers: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
         for header in self.headers:
             workers[header.run, header.workers][header.worker] += 1
         return workers
+
+
+class _Cases:
+    """Count cases by kind, and keep the first of each kind."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Kind] = Counter()
+        self.kept: dict[Kind, list[Case]] = {kind: [] for kind in KINDS}
+
+    def add(self, case: Case) -> None:
+        """Count a case."""
+        self.counts[case.kind] += 1
+        if len(self.kept[case.kind]) < _KEPT:
+            self.kept[case.kind].append(case)
 
 
 async def summarise(
@@ -199,62 +237,35 @@ async def summarise(
     With `whole`, the ledgers must be those of all workers, or the run is incomplete.
     Raises `UsageError` for a file that is not a ledger, and `ProbeFailed` if a state cannot be read.
     """
-    run = _Run(paths)
+    run, cases = _Run(paths), _Cases()
     if judge is not None:
         judge.expect(LedgerReader(path) for path in paths)
-    counts: Counter[Kind] = Counter()
-    cases: dict[Kind, list[Case]] = {kind: [] for kind in KINDS}
-
-    def count(case: Case) -> None:
-        counts[case.kind] += 1
-        if len(cases[case.kind]) < _KEPT:
-            cases[case.kind].append(case)
-
     messages = 0
     for entries in run:
         messages += 1
         answered = answer_case(entries)
         if answered is not None:
-            count(answered)
+            cases.add(answered)
         if judge is not None:
             await judge.judge(entries)
-    problems = run.problems()
-    absent = run.absent()
-    remarks = []
-    if whole:
-        problems += absent
-    else:
-        remarks += absent
-    if judge is not None:
-        for case in await judge.cases():
-            count(case)
-        problems += judge.problems
-    summary = run.tally.summary()
-    ends = [reader.end for reader in run.readers]
-    asked = sum(end.asked for end in ends if end is not None) or summary.made
-    stages = [stage for reader in run.readers for stage in reader.stages]
-    late = summary.lateness.p99 > max_lateness or summary.made < asked
-    if late and not any(stage.generator for stage in stages) and not any(end is None for end in ends):
-        problems.append(
-            f"the generator could not keep the rate: {summary.made} of {asked} callbacks were started, "
-            f"p99 of their lateness is {summary.lateness.p99:.3g} s, and {max_lateness:g} s are allowed"
-        )
+    problems, absent = run.problems(), run.absent()
+    remarks = [] if whole else absent
+    problems += absent if whole else []
     if judge is None:
         remarks.append("effects are not judged: nothing read the state of the messages after the load")
     else:
+        for case in await judge.cases():
+            cases.add(case)
+        problems += judge.problems
         remarks += judge.remarks
+    summary = run.summary(max_lateness)
     return msgspec.structs.replace(
         summary,
-        asked=max(asked, summary.made),
         messages=messages,
-        reasons={name: reason for end in ends if end is not None for name, reason in end.reasons.items()},
-        max_lateness=max_lateness,
-        stages=tuple(stages),
         observed=None if judge is None else judge.observed,
         effects={} if judge is None else judge.effects,
-        counts={kind: counts[kind] for kind in KINDS if counts[kind]},
-        cases=tuple(case for kind in KINDS for case in cases[kind]),
-        problems=tuple(problems),
+        counts={kind: cases.counts[kind] for kind in KINDS if cases.counts[kind]},
+        cases=tuple(case for kind in KINDS for case in cases.kept[kind]),
+        problems=(*problems, *summary.problems),
         remarks=tuple(remarks),
-        interrupted=any(end is not None and end.reason == "interrupted" for end in ends),
     )

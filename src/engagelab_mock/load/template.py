@@ -9,7 +9,7 @@ from engagelab_mock.messages.scenario import Scenario, timeline
 from engagelab_mock.protocol.callback import encode
 from engagelab_mock.protocol.events import Dialect
 
-#: The data of a message that occurs nowhere else in a body.
+#: The data of a message that occurs nowhere else in a body. A body has them in the order of `BodyTemplate.fill`.
 _ID, _TO, _ACCEPTED = "1111111111111111111", "+12222222222", 3_333_333_333
 
 
@@ -20,8 +20,12 @@ class BodyTemplate:
     >>> account = Account(Generator.seeded(0))
     >>> body = BodyTemplate(CATALOGUE["verified"], 3, account, DIALECTS["2023-03"])
     >>> body.fill("17", "+6591234567", 1000, 1020, 0.05)[:60]
-    b'{"total":1,"rows":[{"message_id":"17","to":"+6591234567","se'
+    '{"total":1,"rows":[{"message_id":"17","to":"+6591234567","se'
+
+    The body is a text with one character for each of its bytes: encode it as latin-1.
     """
+
+    __slots__ = ("_constant", "_text")
 
     def __init__(self, scenario: Scenario, step: int, account: Account, dialect: Dialect) -> None:
         message = Message(
@@ -33,15 +37,15 @@ class BodyTemplate:
             msg_time=dialect.msg_time,
         )
         at, event = timeline(message, scenario, str(message.default_channel), Generator.seeded(0))[step]
-        text = encode([dialect.spell(event)]).decode().replace("%", "%%")
-        text = text.replace(_ID, "%(id)s").replace(_TO, "%(to)s").replace(str(int(at)), "%(at)d")
-        text = text.replace(str(_ACCEPTED), "%(accepted)d")
+        #: Whether `msg_time` is the time of acceptance, and not that of the event.
+        self._constant = dialect.msg_time == "message"
+        text = encode([dialect.spell(event)]).decode("latin-1").replace("%", "%%")
+        for known in (_ID, _TO, str(int(at)), str(_ACCEPTED)):
+            text = text.replace(known, "%s")
         billing = event.status.billing
-        if billing:
-            text = text.replace(f'"cost":{billing.cost}', '"cost":%(cost)s')
-        self._text = text
+        # "%.0s" takes a value and shows nothing of it.
+        self._text = text.replace(f'"cost":{billing.cost}', '"cost":%s') if billing else f"{text}%.0s"
 
-    def fill(self, message_id: str, to: str, accepted: int, at: int, cost: float) -> bytes:
+    def fill(self, message_id: str, to: str, accepted: int, at: int, cost: float) -> str:
         """Return the body for a message accepted at a Unix time, and an event at a Unix time."""
-        fields = {"id": message_id, "to": to, "accepted": accepted, "at": at, "cost": cost}
-        return (self._text % fields).encode()
+        return self._text % (message_id, to, at, accepted if self._constant else at, message_id, cost)

@@ -239,8 +239,13 @@ class Judge:
                         f"{dotted(path)} cannot be judged: it was {shown} for messages of {name} that had the same "
                         f"callbacks; declare it as an effect, or leave it out of what observe returns"
                     )
-        if not self._expected:
-            self.remarks.append("the ledgers have no expected states, so only the effects are judged")
+        if self._expected:
+            return
+        lacks = "the ledgers have no expected states, because the load was not observed"
+        if self.effects:
+            self.remarks.append(f"{lacks}: only the effects are judged")
+        else:
+            self.problems.append(f"{lacks}, and no effect is declared: the states have nothing to be compared with")
 
     async def judge(self, entries: list[Entry]) -> None:
         """Read the state of a message, if it belongs to the sample, and keep it as a suspect if it is wrong."""
