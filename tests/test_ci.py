@@ -67,7 +67,7 @@ def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
 
 def steps_of(calls: list[str]) -> list[str]:
     """Return the calls made in virtual environments, without the arguments that hold paths."""
-    made = [call for call in calls if not call.startswith("python3")]
+    made = [call for call in calls if not call.startswith(("python3", "npm"))]
     return [call.partition(" -c ")[0] + " -c" if " -c " in call else call.partition(" -W ")[0] for call in made]
 
 

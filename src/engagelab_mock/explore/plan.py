@@ -48,7 +48,7 @@ def rounds_of(options: ExploreOptions, receiver: Receiver) -> int:
             raise UsageError("rounds are for a receiver over HTTP", where="rounds", hint=hint)
         return 0
     for name in ("preemptions", "switch_points"):
-        if name in options:
+        if options.get(name):
             hint = "rounds says how often callbacks are sent at the same time"
             raise UsageError(f"{name} is for an app in this process, not over HTTP", where=name, hint=hint)
     given = options.get("rounds")

@@ -264,6 +264,7 @@ def read_check(call: Call) -> CheckRun:
     "/_mock/check",
     "End the run of the checks that is under way; its findings so far stay",
     "The run.",
+    forgets=True,
     **NO_BODY,
 )
 def cancel_check(call: Call) -> CheckRun:

@@ -161,8 +161,7 @@ class ReceiverMachine(RuleBasedStateMachine):
         """Play the schedule, and check the invariants."""
         if not self._steps:
             return
-        if type(self) in _UNUSABLE:
-            raise _UNUSABLE[type(self)]
+        self._check_usable()
         if self.concurrent or self.crashes:
             self.points()
         with self._opened() as (engagelab, options):
@@ -173,15 +172,27 @@ class ReceiverMachine(RuleBasedStateMachine):
                 raise self._smallest(engagelab, error, options) from None
             except (NothingObserved, StateNotSettled, ProbeFailed) as error:
                 _UNUSABLE[type(self)] = error
-                raise
+        self._check_usable()
+
+    def _check_usable(self) -> None:
+        """Raise the error of an earlier example that showed that nothing can be judged.
+
+        Hypothesis takes errors from other places, or during other errors, for other failures: so it is always raised
+        here, without a context.
+        """
+        error = _UNUSABLE.get(type(self))
+        if error is not None:
+            try:
+                raise error.with_traceback(None)
+            finally:
+                error.__context__ = None
 
     def points(self) -> int:
         """Return to how many switch points a handler comes; raise `NothingObserved` if no handler comes to one.
 
         Then no race and no crash would ever be tried.
         """
-        if type(self) in _UNUSABLE:
-            raise _UNUSABLE[type(self)]
+        self._check_usable()
         if type(self) not in _POINTS:
             # No handler has so many points. So each runs to its end.
             alone = [Step((label,), crash=9999) for label in self.labels]
@@ -195,7 +206,7 @@ class ReceiverMachine(RuleBasedStateMachine):
             found = max([moment.point for trace in played.traces for moment in trace.moments], default=0)
             if not found:
                 _UNUSABLE[type(self)] = nothing_reached(receiver)
-                raise _UNUSABLE[type(self)]
+                self._check_usable()
             _POINTS[type(self)] = found
         return _POINTS[type(self)]
 
