@@ -215,4 +215,5 @@ def watch(capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
     logger = logging.getLogger("engagelab_mock.server")
     before = list(logger.handlers), logger.level, logger.propagate
     yield partial(Watched, capsys)
-    logger.handlers, logger.level, logger.propagate = before
+    logger.handlers, _, logger.propagate = before
+    logger.setLevel(before[1])

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,10 @@ class Log:
         self._quiet = quiet
         self._verbose = verbose
         self._error = ""
+        self._undo: list[Callable[[], None]] = []
 
     def follow(self, engagelab: EngageLab, *, token: str = "") -> None:
-        """Log everything from now on; the secrets of the engine and the token are not shown."""
+        """Log everything from now on, until `close`; the secrets of the engine and the token are not shown."""
         secrets = Secrets(engagelab, token)
         handler = logging.StreamHandler(sys.stderr)
         handler.addFilter(_Entries(engagelab, quiet=self._quiet))
@@ -55,10 +57,23 @@ class Log:
             if self._output.json
             else TextFormatter(self._output.stderr, secrets, verbose=self._verbose)
         )
+        before = _LOG.level, _LOG.propagate
         _LOG.addHandler(handler)
         _LOG.setLevel(logging.INFO)
         _LOG.propagate = False
         engagelab._engine.journal.listeners.append(self._attempted)
+
+        def undo() -> None:
+            _LOG.removeHandler(handler)
+            _LOG.setLevel(before[0])
+            _LOG.propagate = before[1]
+
+        self._undo.append(undo)
+
+    def close(self) -> None:
+        """Log nothing more: the program that called the command may go on."""
+        while self._undo:
+            self._undo.pop()()
 
     def notice(self, text: str) -> None:
         """Print a warning."""

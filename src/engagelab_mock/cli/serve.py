@@ -202,6 +202,7 @@ def serve(**given: Any) -> int:
             app = create_app(engagelab, token=token, console=not options.no_console, allow_hosts=options.allow_host)
         server = LoopbackServer(app, options.host, options.port)
         stack.callback(server.stop)
+        stack.callback(log.close)
         stack.callback(log.summarise)
         if not server.loopback:
             log.notice("anyone who reaches this port can use the API")
