@@ -21,10 +21,8 @@ from engagelab_mock.explore.state import MISSING, Path, Snapshot, State, differi
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
-#: How many callbacks the burst has.
-BURST = 50
-#: How often the events of one message are sent at once.
-ROUNDS = 20
+#: How many callbacks the burst has, and how often the events of one message are sent at once.
+BURST, ROUNDS = 50, 20
 #: How many messages opposite batches are about, and how often they are sent at once.
 BATCH, BATCHES = 8, 8
 #: How many callbacks change the account at once, and how often.
@@ -361,8 +359,7 @@ $ok""",
         name="opposite-batches",
         title="Batches about the same messages in opposite order do not block each other",
         why=_TIMES + "A handler that locks the rows of a batch one after another waits for a row that the other worker "
-        "has locked, while that one waits for its row. The database ends one of them with an error, or both wait until "
-        "the time limit.",
+        "has locked, while that one waits for its row. The database ends one with an error, or both wait for long.",
         stimulus=f"Batches about {BATCH} messages, every second one in opposite order, at once; {BATCHES} times. Those "
         "that are refused are sent again.",
         expected="The state that the same events lead to one after another, in some order. No 5xx except 503, no "

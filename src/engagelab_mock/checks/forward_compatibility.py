@@ -23,8 +23,7 @@ from engagelab_mock.explore.state import MISSING, State, differing, dotted, name
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
-UNKNOWN = "queued_x"
-NEW_FIELD = "new_field"
+UNKNOWN, NEW_FIELD = "queued_x", "new_field"
 _OPTIONAL = ("custom_args", "billing", "error_detail")
 _NEW_KIND = {"server": "otp", "survey": {"event": "unheard_of", "survey_data": {}}}
 
@@ -192,8 +191,7 @@ FORWARD_COMPATIBILITY = (
         id="D09",
         name="unknown-status",
         title="An unknown status is acknowledged and replaces nothing",
-        why=f"{_NEW} The document's list of statuses ends in “etc.”, and it mentions `read` without saying when it "
-        "comes.",
+        why=f"{_NEW} The document's list of statuses ends in “etc.”. It does not say when `read` comes.",
         stimulus=f"Valid callbacks with the statuses `read` and `{UNKNOWN}`; `{UNKNOWN}` also after a known status.",
         expected="Acknowledged; the known status of the message is still there.",
         severity=Severity.BLOCKER,
@@ -205,8 +203,7 @@ FORWARD_COMPATIBILITY = (
         id="D10",
         name="alias",
         title="`sent_fail` means `sent_failed`",
-        why="One of the newer examples has the status `sent_fail`, the tables have `sent_failed`, and the official SDK "
-        "accepts both. It is not known which one is really sent.",
+        why="A newer example has the status `sent_fail`, the tables have `sent_failed`; the SDK accepts both.",
         stimulus="The same failure of two messages, once with each spelling.",
         expected="The same state.",
         severity=Severity.MAJOR,
@@ -366,8 +363,7 @@ def _early_race(trial: Trial) -> None:
 
 
 _KNOWN = Fix(
-    "Store the callback's data under its message id, whether or not you know that id, and acknowledge. The code that "
-    "sends messages must then add to a row that already exists.",
+    "Store the callback under its message id, known or not, and acknowledge. The code that sends adds to that row.",
     """\
 with database.transaction():
     row = database.get_or_create_locked(message_id)  # both here and where the message is sent
@@ -383,8 +379,7 @@ UNKNOWN_MESSAGES = (
         name="unknown-id",
         title="A callback about an unknown message is acknowledged",
         why="One account can serve several apps, and staging as well as production, so callbacks come about messages "
-        "that another system sent. A callback that is not acknowledged is sent again for days, and may turn the "
-        "address abnormal.",
+        "that another system sent. A callback that is not acknowledged is sent again for days.",
         stimulus="A valid callback about a message id that was never issued.",
         expected="A success, no 5xx.",
         need="http",
@@ -395,10 +390,9 @@ UNKNOWN_MESSAGES = (
         id="C13",
         name="early-race",
         title="A callback that is faster than the API's answer is not lost",
-        why="EngageLab may report on a message before the app has read and stored the id that the API returned. A "
-        "receiver that updates a row by its id then updates nothing and acknowledges, and the event never comes again.",
-        stimulus="A valid callback about a message; then `prepare`, which does what the app does when it has sent a "
-        "message; and the callback once more if it was refused.",
+        why="EngageLab may report on a message before the app has stored the id that the API returned. An UPDATE by "
+        "this id then changes nothing, the receiver acknowledges, and the event never comes again.",
+        stimulus="A valid callback; then `prepare`, as the app enters a message; and a refused callback once more.",
         expected="The state as if the callback had come afterwards.",
         need="probe",
         work=_early_race,

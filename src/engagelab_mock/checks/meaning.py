@@ -80,11 +80,8 @@ def prove(context: Context) -> None:
         message = _later_message(context)
         before = run_sync(context.probe.look(SYNC, message.id))
         if count := count_of(_part(before, effect), effect):
-            raise ProbeFailed(
-                f"{effect} is {count} for a message that had no callback",
-                where="observe",
-                hint=f"return how often {effect} happened for the message whose id is given",
-            )
+            hint = f"return how often {effect} happened for the message whose id is given"
+            raise ProbeFailed(f"{effect} is {count} for a message that had no callback", where="observe", hint=hint)
         for status in way_to(causes[0]):
             context.send_valid(message, status)
         context.settle()
@@ -303,9 +300,7 @@ _KEYED = Fix(
     _CODE,
     section="Status",
 )
-_WHOLE = Fix(
-    "Look the effect up by the whole name of the status. Let no other status have it.", _CODE, section="Status"
-)
+_WHOLE = Fix("Look the effect up by the whole name of the status. No other has it.", _CODE, section="Status")
 _ALWAYS = Fix(
     "Let only the effect's own key decide if it has happened. Ignore the message's status. Do not undo the effect.",
     _CODE,

@@ -36,12 +36,10 @@ _LONGEST_PAUSE = 0.5
 #: How long one connection is watched while the app is restarted, in seconds. A server that handles one connection at a
 #: time can do nothing else meanwhile.
 _WATCHED = 0.5
-#: How many callbacks are sent before the app is killed.
-QUEUED = 20
 #: How many copies are sent in a round, how many at most, and how many rounds until each worker has had a copy.
 COPIES, _MOST_COPIES, _ROUNDS = 12, 36, 4
-#: How many messages get two statuses over new connections.
-_MESSAGES = 24
+#: How many callbacks are sent before the app is killed, and how many messages get two statuses over new connections.
+QUEUED, _MESSAGES = 20, 24
 #: Each callback has its own connection, and pauses in the middle of its body. A worker that handles one request at a
 #: time waits for the rest, so the other workers get the other connections.
 _HELD = (fault("new_connection"), fault("slow_body", pieces=2, pause=0.03))
@@ -318,8 +316,7 @@ _QUEUE = Fix(
     section="Store",
 )
 _NONCES = Fix(
-    f"Keep the nonces for {2 * TOLERANCE} seconds in the database or in Redis, so that a restart does not delete them, "
-    "and the keys of events in the database.",
+    f"Keep the nonces for {2 * TOLERANCE} seconds in the database or in Redis, and the keys of events in the database.",
     """\
 digest = hashlib.sha256($body).hexdigest()
 if redis.set(f"nonce:{nonce}", digest, nx=True, get=True, ex=600) not in (None, digest):

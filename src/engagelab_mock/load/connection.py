@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure, outcome_of
-from engagelab_mock.delivery.transport.http import HttpTransport, broken_off, not_connected, read_to_end
-from engagelab_mock.delivery.transport.http1 import BadMessage
+from engagelab_mock.delivery.transport.http import HttpTransport, not_connected, read_to_end
+from engagelab_mock.delivery.transport.http1 import BadMessage, broken_off
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
 

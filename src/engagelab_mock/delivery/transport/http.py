@@ -14,12 +14,11 @@ from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address
 from engagelab_mock.delivery.transport.http1 import (
-    BadBody,
     BadMessage,
     Body,
     CutOff,
-    NoAnswer,
     answer_body,
+    broken_off,
     read_answer_head,
 )
 from engagelab_mock.delivery.transport.wire import Wire, wait_for
@@ -304,22 +303,6 @@ def _converse(
         raise TransportFailure(Outcome.TIMEOUT, reason) from None
     except (BadMessage, OSError) as error:
         raise broken_off(error, channel.refused) from error
-
-
-def broken_off(error: BadMessage | OSError, refused: OSError | None = None) -> TransportFailure:
-    """Return the failure of an exchange that an error ended; `refused` is the error of sending the request, if any.
-
-    >>> broken_off(NoAnswer("the connection was closed without an answer")).outcome
-    <Outcome.CLOSED: 'closed'>
-    """
-    if isinstance(error, (BadMessage, BadBody)):
-        return TransportFailure(Outcome.MALFORMED, f"the answer is not HTTP: {error}")
-    # If a receiver has refused the request and does not answer, it has broken the connection.
-    cause = refused if isinstance(error, NoAnswer) and refused else error
-    if isinstance(cause, CutOff):
-        outcome = Outcome.CLOSED if isinstance(cause, NoAnswer) else Outcome.INCOMPLETE
-        return TransportFailure(outcome, str(cause))
-    return TransportFailure(Outcome.RESET, f"the connection broke: {cause.strerror or cause}")
 
 
 def read_to_end(received: bytes) -> Response:

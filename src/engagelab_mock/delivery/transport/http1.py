@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.errors import reduce_error
 
 if TYPE_CHECKING:
@@ -320,3 +321,19 @@ def printable(text: str) -> str:
     'red: \\\\x1b[31m'
     """
     return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])[:200]
+
+
+def broken_off(error: BadMessage | OSError, refused: OSError | None = None) -> TransportFailure:
+    """Return the failure of an exchange that an error ended; `refused` is the error of sending the request, if any.
+
+    >>> broken_off(NoAnswer("the connection was closed without an answer")).outcome
+    <Outcome.CLOSED: 'closed'>
+    """
+    if isinstance(error, (BadMessage, BadBody)):
+        return TransportFailure(Outcome.MALFORMED, f"the answer is not HTTP: {error}")
+    # If a receiver has refused the request and does not answer, it has broken the connection.
+    cause = refused if isinstance(error, NoAnswer) and refused else error
+    if isinstance(cause, CutOff):
+        outcome = Outcome.CLOSED if isinstance(cause, NoAnswer) else Outcome.INCOMPLETE
+        return TransportFailure(outcome, str(cause))
+    return TransportFailure(Outcome.RESET, f"the connection broke: {cause.strerror or cause}")
