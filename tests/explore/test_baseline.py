@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from queue import Queue
@@ -28,7 +27,6 @@ from engagelab_mock import (
     idempotent,
     never_regresses,
 )
-from engagelab_mock.explore import explorer
 from tests.explore.books import Books, LastWriteWins, NeverDedupes
 
 INVARIANTS = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
@@ -208,18 +206,6 @@ def test_an_app_that_fails_for_another_lifecycle_is_blind_all_the_same() -> None
         explore(Receiver.wsgi(books, observe=books.kept.get), invariants=[])
 
 
-def test_a_reset_that_forgets_is_named_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.0, 0.0, 0.0, 5.0])
-    monkeypatch.setattr(explorer, "stopwatch", lambda: next(times, 5.0))
-    books = Books()
-    with pytest.raises(ProbeFailed, match="reset must empty every table"):
-        explore(
-            Receiver.wsgi(books, observe=books.kept.get, reset=books.kept.clear),
-            invariants=[idempotent()],
-            time_budget=1,
-        )
-
-
 def test_a_part_of_a_text_is_a_clear_error() -> None:
     books = Books()
     receiver = Receiver.wsgi(books, observe=lambda message_id: books.kept.get(message_id, {}).get("status"))
@@ -378,22 +364,6 @@ def test_a_state_that_changes_on_every_read_is_an_error() -> None:
     assert "do not return a value that changes on every read, such as the current time" in raised.value.hint
 
 
-# Reset.
-
-
-def test_a_reset_that_leaves_the_state_is_named() -> None:
-    books = Books()
-    with pytest.raises(ProbeFailed, match=r"reset: .*before the first callback, the state was None at first"):
-        explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.seen.clear), invariants=INVARIANTS)
-
-
-@pytest.mark.parametrize("invariants", [INVARIANTS, [never_regresses()], [idempotent()]])
-def test_a_reset_that_forgets_a_table_is_named(invariants: Any) -> None:
-    books = Books()
-    with pytest.raises(ProbeFailed, match="reset must empty every table"):
-        explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.kept.clear), invariants=invariants)
-
-
 # What is not compared.
 
 
@@ -424,25 +394,6 @@ def test_row_numbers_times_and_versions_are_not_compared(with_reset: bool) -> No
     books = Unusual()
     options: dict[str, Any] = {"reset": books.reset} if with_reset else {}
     assert explore(Receiver.wsgi(books, observe=books.kept.get, **options), invariants=INVARIANTS).ok
-
-
-def test_a_time_of_arrival_in_an_unknown_form_is_not_taken_for_what_reset_left() -> None:
-    class Dated(Books):
-        """Note the second of arrival: it is one later from the second playing on, and then stays."""
-
-        seconds = 11
-
-        def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
-            super().handle(book, row)
-            book["parts"] = [2026, 11, 28, self.seconds + (int(time.time()) - began)]
-
-        def reset(self) -> None:
-            super().reset()
-            self.seconds = min(self.seconds + 1, 12)
-
-    began = int(time.time())
-    books = Dated()
-    assert explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.reset), invariants=[idempotent()]).ok
 
 
 def test_they_do_not_hide_what_is_wrong() -> None:

@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 from flask import Flask, request
 
-from engagelab_mock import EngageLab, NothingObserved, ProbeFailed, Receiver, ScheduleFailed, UsageError, exactly_once
+from engagelab_mock import (
+    EngageLab,
+    Message,
+    NothingObserved,
+    ProbeFailed,
+    Receiver,
+    ScheduleFailed,
+    UsageError,
+    exactly_once,
+)
 from engagelab_mock.explore.parallel import Starts
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.peers import PATIENCE
@@ -166,6 +175,20 @@ def test_data_that_reset_leaves_are_found_in_races_too() -> None:
             self.credits: dict[str, int] = getattr(self, "credits", {})
 
     with serving(KeepsData()) as engagelab, pytest.raises(ProbeFailed, match="after reset"):
+        engagelab.explore("plan-sent", concurrent=2, rounds=2)
+
+
+def test_a_value_that_reset_leaves_and_that_grows_is_no_noise_in_races(meeting: Meeting) -> None:
+    class KeepsCredits(LooksBeforeTheLock):
+        def reset(self) -> None:
+            self.seen: set[tuple[str, str]] = set()
+            self.credits: dict[str, int] = getattr(self, "credits", {})
+
+        def prepare(self, message: Message) -> None:
+            """Have the message's row, so that its number may differ in each playing."""
+
+    shop = KeepsCredits(meeting)
+    with serving(shop, prepare=shop.prepare) as engagelab, pytest.raises(ProbeFailed, match="after reset, as the call"):
         engagelab.explore("plan-sent", concurrent=2, rounds=2)
 
 

@@ -175,6 +175,7 @@ class _Explorer:
             if not exploration.failures:
                 await self._player.check_settled(io)
                 await self._baselines.check_reset(io)
+                exploration.notes += [self._baselines.note] * bool(self._baselines.note)
                 if isinstance(plan, Races) and exploration.schedules:
                     plan.check_reached(self._points, engine.receiver)
         except KeyboardInterrupt as stop:
@@ -274,6 +275,7 @@ class _Explorer:
         if judge and violation is None:
             if not played.records and self._check:
                 raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
+            await self._baselines.check_reset(io)
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
