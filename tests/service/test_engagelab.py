@@ -18,6 +18,7 @@ from engagelab_mock import (
     Scenario,
     StatusEvent,
     SystemClock,
+    UsageError,
     VirtualClock,
 )
 
@@ -169,6 +170,20 @@ def test_a_run_without_deliveries_is_not_acknowledged(receivers: list[Receiver],
         run = engagelab.send("+6591234567", scenario=scenario)
     assert run.deliveries == []
     assert run.acknowledged is False
+
+
+@pytest.mark.parametrize(
+    ("defaults", "match"),
+    [
+        ({"retry": "vendor"}, "retry is a RetryPolicy or a list of seconds, not 'vendor'"),
+        ({"fault": "ackloss"}, "unknown fault 'ackloss'"),
+        ({"total": "two"}, "a total is an integer"),
+        ({"scenario": "verifed"}, "unknown scenario 'verifed'"),
+    ],
+)
+def test_defaults_that_cannot_be_used_are_named_when_the_engine_is_made(defaults: Any, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        EngageLab(defaults=defaults)
 
 
 def test_defaults_fill_in_the_missing_options_of_a_send() -> None:

@@ -26,6 +26,7 @@ from engagelab_mock.service.accept import (
     Request,
     SendOptions,
     accept,
+    check,
     check_deliver_options,
     check_events,
     check_joins_batch,
@@ -127,9 +128,13 @@ class Engine:
         if abnormal not in {"deliver", "skip"}:
             raise UnknownName("way with abnormal receivers", abnormal, ["deliver", "skip"], where="abnormal")
         self.abnormal = abnormal
+        self.batching: Batching | None = None
         self.defaults = dict(defaults or {})
         if self.defaults:
             check_options({name: value for name, value in self.defaults.items() if name != "to"}, where="defaults")
+            # An error in them is raised here, and is not the answer to an API call.
+            self._delivery_options(self.defaults)
+            check(self, self.request(None, {}))
         #: How many messages and journal entries are kept at most; None keeps all.
         self.keep = journal.limit if keep is None and journal is not None else keep
         self.journal = Journal(keep) if journal is None else journal
@@ -137,7 +142,6 @@ class Engine:
         self.store: Store = MemoryStore() if store is None else store
         #: Keeps callbacks in the store for another process; None without a store.
         self.ledger: Ledger | None = None
-        self.batching: Batching | None = None
         self.scheduler = Scheduler(clock)
         #: Messages and events that are accepted and not sent yet. Made at once: it must know every move of the clock.
         self.outbox = Outbox(self.scheduler, self.open_receivers)
@@ -234,12 +238,9 @@ class Engine:
         """Return the request that arguments of `send` make, with the defaults filled in."""
         __tracebackhide__ = True
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        if given:
-            check_options(given, where="send")
-            if self.batching is not None:
-                check_joins_batch(given, where="send")
-        elif options:
-            check_options(options, where="send")
+        check_options(options, where="send")
+        if self.batching is not None:
+            check_joins_batch(given, where="send")
         if self.defaults:
             given = {**self.defaults, **given}
             to = given.pop("to", None) if to is None else to
@@ -292,15 +293,17 @@ class Engine:
         given: Mapping[str, Any] = options
         if self.defaults:
             given = {**self.defaults, **{name: value for name, value in given.items() if value is not None}}
-        chosen = _PLAIN
-        if not given.keys().isdisjoint(_DELIVER_OPTIONS):
-            chosen = DeliveryOptions(
-                check=given.get("check"),
-                retry=retry_policy(given.get("retry")),
-                faults=self._faults(given.get("fault")),
-                total=check_total(given.get("total")),
-            )
-        return self.sending_with(chosen, message_id)
+        return self.sending_with(self._delivery_options(given), message_id)
+
+    def _delivery_options(self, given: Mapping[str, Any]) -> DeliveryOptions:
+        if given.keys().isdisjoint(_DELIVER_OPTIONS):
+            return _PLAIN
+        return DeliveryOptions(
+            check=given.get("check"),
+            retry=retry_policy(given.get("retry")),
+            faults=self._faults(given.get("fault")),
+            total=check_total(given.get("total")),
+        )
 
     def sending_with(self, options: DeliveryOptions, message_id: str = "") -> Sending:
         """Return a sending with delivery options that were checked before."""
