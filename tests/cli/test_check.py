@@ -249,9 +249,10 @@ def test_bad_input_exits_2(arguments: tuple[str, ...], error: str, message: str,
     assert message.split("'")[0].strip()[:10] in result.err or result.err
 
 
-def test_ctrl_c_ends_the_run_with_a_summary(spawn: Spawn, correct: Served) -> None:
+def test_ctrl_c_ends_the_run_with_a_summary_and_reports(spawn: Spawn, correct: Served, tmp_path: Path) -> None:
     told, looked, go_on = threading.Event(), threading.Event(), threading.Event()
     store = Store(correct.database)
+    reports = [f"--report={kind}={tmp_path / kind}" for kind in ("junit", "html", "sarif")]
 
     def state(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Once the first finding is out, a look at the state takes until the command has ended.
@@ -263,7 +264,7 @@ def test_ctrl_c_ends_the_run_with_a_summary(spawn: Spawn, correct: Served) -> No
 
     with LoopbackServer(state) as server:
         look = ("--observe", f"{server.url}/{{message_id}}", "--patience", "0.1")
-        process = spawn("check", correct.url, *FULLY, *look, "--only", "A01,B0*", "--format", "json")
+        process = spawn("check", correct.url, *FULLY, *look, "--only", "A01,B0*", "--format", "json", *reports)
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         told.set()
@@ -276,3 +277,7 @@ def test_ctrl_c_ends_the_run_with_a_summary(spawn: Spawn, correct: Served) -> No
     summary = json.loads(said[-1])
     assert (summary["type"], summary["interrupted"], summary["ok"]) == ("summary", True, False)
     assert summary["passed"] >= 1
+    for kind in ("junit", "html", "sarif"):
+        text = (tmp_path / kind).read_text()
+        assert "A01" in text
+        assert "the run ended early: it was interrupted" in text

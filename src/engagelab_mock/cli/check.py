@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.progress import TextColumn
 
 from engagelab_mock.checks.check import DEPTHS, LANGUAGES, Severity
@@ -233,7 +234,9 @@ def check(**given: Any) -> int:
             if not unreachable:
                 found = runner.run()
     except KeyboardInterrupt:
-        end(runner.report(), interrupted=True)
+        found = msgspec.structs.replace(runner.report(), ended="it was interrupted")
+        end(found, interrupted=True)
+        write_reports(found, files, fail_on=options.fail_on)
         raise
     except (ProbeFailed, StateNotSettled, NothingObserved) as error:
         if error.report is not None and error.report.findings:
