@@ -124,6 +124,7 @@ class Comparison:
         if any(differences):
             # A state that changes by itself, later than the answer, differs as well, and would not be compared.
             await player.check_settled(io, SETTLES)
+            await player.check_each_settled(io, lifecycles)
         if self._judged is not None:
             back = await player.play(io, Schedule(lifecycles, schedule.steps[::-1]))
             found = [counters(first, back, message) for message in range(len(lifecycles))]

@@ -124,6 +124,7 @@ class _Explorer:
         self._probe.check_meaning(where="explore")
         #: How often callbacks are sent at the same time; 0 for an app in this process.
         self._rounds = rounds_of(options, engine.receiver)
+        self._over_http = engine.receiver.transport.name == "http"
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
@@ -173,7 +174,7 @@ class _Explorer:
                 exploration.failures.clear()
                 await self._judge_all(io, exploration, plan, None, progress)
             if not exploration.failures:
-                await self._player.check_settled(io)
+                await self._player.check_settled(io, SETTLES if self._over_http else 0)
                 await self._baselines.check_reset(io)
                 exploration.notes += [self._baselines.note] * bool(self._baselines.note)
                 if isinstance(plan, Races) and exploration.schedules:
@@ -365,6 +366,8 @@ class _Explorer:
         if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
+            if self._over_http:
+                await self._player.check_each_settled(io, found.lifecycles)
             await self._baselines.check_reset(io)
 
             async def tried(candidate: Schedule) -> tuple[Played, bool]:

@@ -26,6 +26,7 @@ from engagelab_mock.explore.schedule import Schedule, Step
 from engagelab_mock.explore.snapshots import Sent, Snapshots, not_restored
 from engagelab_mock.generate import Generator
 from engagelab_mock.messages.message import Message
+from engagelab_mock.messages.scenario import Scenario
 from engagelab_mock.protocol.events import Event
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ RETRY_AFTER = RetryPolicy((60.0,))
 
 #: How often the state is read while it does not change, in seconds.
 _LOOK = 0.005
+
+#: How long a state is watched after each attempt, to see whether the app works after its answer, in seconds.
+_WATCHED = 0.02
 
 #: The place of a delivery in its schedule: the step, counted from 0, the labels of its events, and the delivery.
 _Placed = tuple[int, tuple[str, ...], Delivery]
@@ -95,6 +99,8 @@ class Player:
         self._due: list[tuple[float, int, _Placed | None]] = []
         self._entered = count()
         self._last: Played | None = None
+        #: How long the state is watched after each attempt, in seconds; whether it was, for a whole schedule.
+        self._patience, self._watched = 0.0, False
         #: How many attempts were made.
         self.sent = 0
         self._snapshots = snapshots
@@ -243,6 +249,22 @@ class Player:
             hint=hint,
         )
 
+    async def check_each_settled(self, io: Io, lifecycles: tuple[Scenario, ...]) -> None:
+        """Raise `StateNotSettled` if the state changes later than the answer to any callback of these lifecycles.
+
+        They are played in order and in the opposite order. Only the first call does so.
+        """
+        __tracebackhide__ = True
+        if self._watched or self._snapshots is not None:
+            return
+        self._patience, self._watched = _WATCHED, True
+        steps = tuple([Step((label,)) for label in labels_of(lifecycles).all])
+        try:
+            for order in (steps, steps[::-1]):
+                await self.play(io, Schedule(lifecycles, order))
+        finally:
+            self._patience = 0.0
+
     async def let_pass(self, io: Io, seconds: float) -> None:
         """Run a virtual clock that the app reads by some seconds; the times of later playings differ by as much."""
         if self._clock_moves:
@@ -269,6 +291,8 @@ class Player:
         except Deadlock as error:
             raise deadlock_failed(played, [placed], "", error) from None
         self._record(played, placed, before, await self._state_after(io, played, before))
+        if self._patience:
+            await self.check_settled(io, self._patience)
 
     def _record(self, played: Played, placed: _Placed, before: Any, after: Any) -> None:
         index, labels, delivery = placed

@@ -116,6 +116,8 @@ class Serials:
         if key not in self._noise:
             again = await self._serial(io, key, serial[0].name)
             self._noise[key] = [differing(*pair) for pair in zip(serial[0].states(), again.states(), strict=True)]
+            if any(self._noise[key]):
+                await self._player.check_each_settled(io, schedule.lifecycles)
         if any(_equal(got, each, self._noise[key]) for each in serial):
             return None
         return Violation(
