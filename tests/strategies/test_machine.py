@@ -12,10 +12,11 @@ from flask import Flask, request
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from engagelab_mock import EngageLab, NothingObserved, Receiver, ScheduleFailed, UsageError, converges
+from engagelab_mock import EngageLab, NothingObserved, ProbeFailed, Receiver, ScheduleFailed, UsageError, converges
 from engagelab_mock.explore.crash import can_fork
 from engagelab_mock.strategies import ReceiverMachine
 from tests.explore.books import Books
+from tests.explore.test_baseline_reset import KeepsCredits
 from tests.receivers import racing
 from tests.receivers.racing import Handle, Store, flask_receiver, folder
 from tests.strategies.test_schedule import BOUNDED
@@ -164,3 +165,10 @@ def test_wrong_options_are_refused() -> None:
         machine_for(receiver, concurrent=4)()
     with pytest.raises(UsageError, match="unknown kind of crash 'power'"):
         machine_for(receiver, crashes="power")()
+
+
+@pytest.mark.slow
+def test_a_reset_that_leaves_a_value_that_grows_is_an_error() -> None:
+    app = KeepsCredits()
+    with pytest.raises(ProbeFailed, match="as the callbacks before left it"):
+        passes(app.prepared())

@@ -16,6 +16,7 @@ from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.retry import RetryPolicy
 from engagelab_mock.engagelab import EngageLab
 from engagelab_mock.errors import NothingObserved, ProbeFailed, ScheduleFailed, StateNotSettled, UnknownName, UsageError
+from engagelab_mock.explore.baseline import whole
 from engagelab_mock.explore.exploration import Failure
 from engagelab_mock.explore.explorer import play, replay
 from engagelab_mock.explore.invariants import Invariant, converges
@@ -164,6 +165,7 @@ class ReceiverMachine(RuleBasedStateMachine):
         self._check_usable()
         if self.concurrent or self.crashes:
             self.points()
+        self._check_reset()
         with self._opened() as (engagelab, options):
             try:
                 # A handler may have fewer switch points than were drawn.
@@ -186,6 +188,18 @@ class ReceiverMachine(RuleBasedStateMachine):
                 raise error.with_traceback(None)
             finally:
                 error.__context__ = None
+
+    def _check_reset(self) -> None:
+        """Play all events in order, once for all examples; raise `ProbeFailed` if `reset` leaves data in the app."""
+        if type(self) in _CHECKED:
+            return
+        _CHECKED.add(type(self))
+        with self._opened() as (engagelab, options):
+            try:
+                run_sync(replay(engagelab._engine, SYNC, whole(self._lifecycles).token, {**options, "check": False}))
+            except (NothingObserved, StateNotSettled, ProbeFailed) as error:
+                _UNUSABLE[type(self)] = error
+        self._check_usable()
 
     def points(self) -> int:
         """Return to how many switch points a handler comes; raise `NothingObserved` if no handler comes to one.
@@ -244,6 +258,8 @@ class ReceiverMachine(RuleBasedStateMachine):
 _REDUCED: dict[tuple[type[ReceiverMachine], str], Failure] = {}
 #: Why the receiver of a machine cannot be judged: no other example would show more, and finding it out takes a while.
 _UNUSABLE: dict[type[ReceiverMachine], UsageError] = {}
+#: The machines of whose receiver it was checked that `reset` leaves no data.
+_CHECKED: set[type[ReceiverMachine]] = set()
 #: To how many switch points a handler of a machine's receiver comes, at most.
 _POINTS: dict[type[ReceiverMachine], int] = {}
 
