@@ -182,6 +182,8 @@ def test_nothing_that_listens_exits_3(command: Command, closed_url: str) -> None
     ("arguments", "error"),
     [
         (("http://192.0.2.1/", "--rate", "1"), "URL: 192.0.2.1 is not this machine, and a load can make it unusable"),
+        (("http://127.0.0.1.example.com/", "--rate", "1"), "URL: 127.0.0.1.example.com is not this machine"),
+        (("http://localhost.example.com/", "--rate", "1"), "URL: localhost.example.com is not this machine"),
         ((), "URL: the address of the receiver is missing"),
         (("http://127.0.0.1:1/",), "--rate: a load needs its rate"),
         (("http://127.0.0.1:1/", "--rate", "0"), "--rate: it is a number above 0, not 0"),
@@ -190,7 +192,8 @@ def test_nothing_that_listens_exits_3(command: Command, closed_url: str) -> None
         (("http://127.0.0.1:1/", "--rate", "9", "--mix", "verfied=1"), "--mix: unknown scenario 'verfied'"),
         (("http://127.0.0.1:1/", "--rate", "9", "--faults", "ackloss=1"), "unknown fault 'ackloss'"),
         (("http://127.0.0.1:1/", "--rate", "9", "--part", "3/2"), "--part: '3/2' is not I/N"),
-        (("http://127.0.0.1:1/", "--rate", "9", "--report", "pdf=x"), "--report: unknown report 'pdf'"),
+        (("http://127.0.0.1:1/", "--rate", "9", "--report", "pdf=x"), "--report: unknown kind of report 'pdf'"),
+        (("http://127.0.0.1:1/", "--rate", "9", "--report", "json=none/x"), "--report: directory not found"),
         (("http://127.0.0.1:1/", "--rate", "9", "--ramp", "2", "--duration", "1"), "--ramp: it is a number of seconds"),
         (("http://127.0.0.1:1/", "--rate", "9", "--effect", "credits=verified"), "effects, but no observe"),
         (("report",), "no ledger was given"),

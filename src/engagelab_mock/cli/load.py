@@ -16,7 +16,7 @@ import click
 from rich.progress import TextColumn
 
 from engagelab_mock.cli.load_distributed import distributes, locust_load
-from engagelab_mock.cli.load_report import LoadCase, LoadResult, report_file, write_reports
+from engagelab_mock.cli.load_report import REPORTS, LoadCase, LoadResult, write_reports
 from engagelab_mock.cli.observing import observer
 from engagelab_mock.cli.options import (
     above_zero,
@@ -28,6 +28,7 @@ from engagelab_mock.cli.options import (
     tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
+from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import UsageError
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from engagelab_mock.load.run import LoadOptions, LoadRun
     from engagelab_mock.load.sender import Counts
     from engagelab_mock.load.summary import LoadSummary
-
-#: The hosts that are this machine.
-_LOOPBACK = ("localhost", "127.", "[::1]", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +166,7 @@ def load(**given: Any) -> int:
     """Send callbacks at a rate, and find the messages that the receiver lost, doubled or regressed."""
     options = Options(**given)
     output = Output(options.format)
-    files = [report_file(each) for each in options.report]
+    files = [report_file(each, REPORTS) for each in options.report]
     if options.target[:1] == ("report",):
         summary, stopped = _judged(options, [Path(each) for each in options.target[1:]]), None
     elif distributes(options):
@@ -263,6 +261,8 @@ def _load_options(options: Options) -> LoadOptions:
 
 def _receiver_of(options: Options) -> Receiver:
     """Return the receiver, or raise `UsageError` if its address is missing, or is that of another machine."""
+    from engagelab_mock.server.loopback import is_loopback  # `load report` needs no server
+
     if len(options.target) > 1:
         raise UsageError(f"a load has one URL, not {len(options.target)}", where="URL", hint="start one load for each")
     url = options.target[0] if options.target else options.url
@@ -278,7 +278,7 @@ def _receiver_of(options: Options) -> Receiver:
         tls_verify=tls_verify(options.insecure, options.ca),
     )
     host: str = getattr(receiver.transport, "host", "")
-    if not options.i_own_this_host and not host.startswith(_LOOPBACK):
+    if not options.i_own_this_host and not is_loopback(host.strip("[]")):
         raise UsageError(
             f"{host} is not this machine, and a load can make it unusable",
             where="URL",

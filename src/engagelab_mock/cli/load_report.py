@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.text import Text
 
 from engagelab_mock.cli.output import Screen
+from engagelab_mock.cli.report_files import Files, write_files
 from engagelab_mock.delivery.render import counted
-from engagelab_mock.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from engagelab_mock.load.summary import Case, Latency, LoadSummary
 
-_REPORTS = ("html", "json")
+#: The kinds of reports.
+REPORTS = ("html", "json")
 #: How many cases of each kind text shows; JSON has all that were kept.
 _SHOWN = 10
 
@@ -98,35 +97,16 @@ def summary_record(summary: LoadSummary) -> dict[str, Any]:
     return plain | {name: getattr(summary, name) for name in derived}
 
 
-def report_file(given: str) -> tuple[str, Path]:
-    """Return the kind and the path of a --report option, or raise `UsageError`.
+def write_reports(summary: LoadSummary, files: Files) -> None:
+    """Write the summary, with its cases, to files, each of its kind, or raise `UsageError` if that fails."""
+    from engagelab_mock.load.report_html import load_html  # the command can run without it
 
-    >>> report_file("json=load.json")[0]
-    'json'
-    """
-    kind, equals, path = given.partition("=")
-    if kind not in _REPORTS:
-        raise UnknownName("report", kind, _REPORTS, where="--report")
-    if not equals or not path:
-        raise UsageError("it has no file", where="--report", hint=f"--report {kind}=load.{kind}")
-    return kind, Path(path)
+    write_files(files, {"html": lambda: f"{load_html(summary)}\n", "json": lambda: _json(summary)})
 
 
-def write_reports(summary: LoadSummary, files: Sequence[tuple[str, Path]]) -> None:
-    """Write the summary, with its cases, to each file."""
-    for kind, path in files:
-        if kind == "html":
-            from engagelab_mock.load.report_html import load_html  # the command can run without it
-
-            text = load_html(summary)
-        else:
-            cases = [msgspec.to_builtins(case) for case in summary.cases]
-            text = json.dumps({**summary_record(summary), "cases": cases}, indent=1)
-        try:
-            path.write_text(f"{text}\n", encoding="utf-8")
-        except OSError as error:
-            hint = "give a file in a directory that exists and can be written"
-            raise UsageError(f"{path} cannot be written: {error.strerror}", where="--report", hint=hint) from None
+def _json(summary: LoadSummary) -> str:
+    cases = [msgspec.to_builtins(case) for case in summary.cases]
+    return json.dumps({**summary_record(summary), "cases": cases}, indent=1) + "\n"
 
 
 def _line(screen: Screen, label: str, text: str) -> None:
