@@ -397,6 +397,13 @@ def test_the_time_can_be_up(explore: Explore) -> None:
     assert "✓" not in result.out
 
 
+def test_no_time_at_all_is_no_success(explore: Explore) -> None:
+    with served(Shop()) as base:
+        result = explore(base, "--no-merge", "--time-budget", "0.000001")
+    assert result.code == 2
+    assert "no callback was sent, so nothing was judged: the time was up" in result.err
+
+
 @pytest.mark.parametrize(
     ("shop", "options", "kind", "message", "hint"),
     [

@@ -49,8 +49,8 @@ empties the app's tables before each schedule.
 With --concurrent 2, callbacks are sent at the same time instead, each with its duplicate and with its neighbour, many
 times. That is a search, and not a proof.
 
-Exits 0 when every schedule passed, 1 when one failed, 2 when nothing could be judged or the state could not be read,
-and 3 when the receiver could not be reached.
+Exits 0 when every schedule that was judged passed, 1 when one failed, 2 when nothing could be judged or the state could
+not be read, and 3 when the receiver could not be reached. With --time-budget, the report says how many were judged.
 """
 
 
