@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engagelab_mock import EngageLab
+from engagelab_mock import EngageLab, ProbeFailed, Receiver, idempotent
 from engagelab_mock.server import ApiServer
 from tests.explore.books import Books, LastWriteWins
 from tests.server.conftest import Talk
@@ -51,3 +51,15 @@ def test_an_exploration_that_ended_early_did_not_pass(talk: Talk, engagelab: Eng
     engagelab.explore("delivered", time_budget=0, check=False)
     assert talk("GET", "/_mock/explorations").json["explorations"][0]["verdict"] == "stopped"
     assert talk("GET", "/_mock/explorations/1").json["picture"] is None
+
+
+def test_an_exploration_that_an_error_ended_did_not_pass() -> None:
+    books = Books()
+    receiver = Receiver.wsgi(books, observe=books.kept.get, reset=books.kept.clear)  # it forgets a table
+    with EngageLab(receiver) as engagelab, ApiServer(engagelab) as server:
+        with pytest.raises(ProbeFailed, match="reset must empty"):
+            engagelab.explore("delivered", invariants=[idempotent()], duplicates=0)
+        [exploration] = engagelab._engine.exploring.explorations
+        assert not exploration.ok
+        assert repr(exploration).endswith("no failure, ended by an error>")
+        assert Talk(server)("GET", "/_mock/explorations/1").json["verdict"] == "stopped"

@@ -130,7 +130,7 @@ class Exploration(msgspec.Struct, eq=False):
     #: Whether it has ended.
     over: bool = False
     #: Why it ended early; empty if every schedule was judged.
-    stopped: Literal["", "time_budget", "failure", "interrupted"] = ""
+    stopped: Literal["", "time_budget", "failure", "interrupted", "error"] = ""
     #: How equal states were merged; None if every schedule was played.
     merging: Merging | None = None
     #: What one must know of the result, such as why no states were merged.
@@ -142,8 +142,8 @@ class Exploration(msgspec.Struct, eq=False):
 
     @property
     def ok(self) -> bool:
-        """Tell whether callbacks were sent and every schedule passed."""
-        return not self.failures and self.deliveries > 0
+        """Tell whether callbacks were sent, every schedule that was judged passed, and no error ended it."""
+        return not self.failures and self.deliveries > 0 and self.stopped != "error"
 
     def assert_ok(self) -> None:
         """Raise `ScheduleFailed` for the first failure, or `NothingObserved` if no callback was sent.
@@ -182,7 +182,7 @@ class Exploration(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         found = f"{len(self.failures)} failures" if len(self.failures) > 1 else "1 failure"
-        ended = {"": "", "time_budget": ", out of time", "failure": "", "interrupted": ", interrupted"}[self.stopped]
+        ended = {"time_budget": ", out of time", "interrupted": ", interrupted", "error": ", ended by an error"}
         basis = f"{self.states} states" if self.observed else "acknowledgements only"
         merged = ""
         if self.merging is not None:
@@ -190,7 +190,7 @@ class Exploration(msgspec.Struct, eq=False):
         notes = "".join(f"; {note}" for note in self.notes)
         return (
             f"<Exploration: {self.schedules} of {self.total} schedules{merged}, {self.deliveries} deliveries, {basis}, "
-            f"{found if self.failures else 'no failure'}{ended}{notes}>"
+            f"{found if self.failures else 'no failure'}{ended.get(self.stopped, '')}{notes}>"
         )
 
 

@@ -124,7 +124,6 @@ class _Explorer:
         self._probe.check_meaning(where="explore")
         #: How often callbacks are sent at the same time; 0 for an app in this process.
         self._rounds = rounds_of(options, engine.receiver)
-        self._over_http = engine.receiver.transport.name == "http"
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
@@ -174,14 +173,19 @@ class _Explorer:
                 exploration.failures.clear()
                 await self._judge_all(io, exploration, plan, None, progress)
             if not exploration.failures:
-                await self._player.check_settled(io, SETTLES if self._over_http else 0)
+                await self._player.check_settled(io, SETTLES if self._rounds else 0)
                 await self._baselines.check_reset(io)
                 exploration.notes += [self._baselines.note] * bool(self._baselines.note)
                 if isinstance(plan, Races) and exploration.schedules:
                     plan.check_reached(self._points, engine.receiver)
+                if exploration.deliveries:
+                    await self._check_recognised(io, self._unused)
         except KeyboardInterrupt as stop:
             exploration.stopped = "interrupted"
             stop.add_note(repr(exploration))
+            raise
+        except BaseException:
+            exploration.stopped = "error"
             raise
         finally:
             self._workers.close()
@@ -191,8 +195,6 @@ class _Explorer:
             state.played = failed.schedule
             for delivery in failed.deliveries:
                 engine.journal.open(delivery)
-        elif exploration.deliveries:
-            await self._check_recognised(io, self._unused)
         if self._check:
             exploration.assert_ok()
         return exploration
@@ -367,7 +369,7 @@ class _Explorer:
         if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
-            if self._over_http:
+            if self._rounds:
                 await self._player.check_each_settled(io, found.lifecycles)
             await self._baselines.check_reset(io)
 

@@ -17,7 +17,7 @@ from engagelab_mock.explore.races import WEAK, side_by_side
 
 #: How many failures are shown in full, and how many more by their tokens.
 _IN_FULL, _BY_TOKEN = 5, 100
-_ENDED = {"time_budget": "out of time", "interrupted": "interrupted", "failure": "", "": ""}
+_ENDED = {"time_budget": "out of time", "interrupted": "interrupted", "error": "ended by an error"}
 
 
 def exploration_html(exploration: Exploration, *, receiver: str = "") -> str:
@@ -89,7 +89,7 @@ def _counts(exploration: Exploration) -> Iterator[tuple[str, object, str]]:
 
 
 def _notes(exploration: Exploration) -> Iterator[str]:
-    ended = _ENDED[exploration.stopped]
+    ended = _ENDED.get(exploration.stopped)
     if ended:
         yield f"{ended}: {exploration.total - exploration.schedules} schedules were not judged"
     yield from exploration.notes
