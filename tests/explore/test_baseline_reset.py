@@ -131,6 +131,24 @@ def test_such_a_value_that_shows_later_is_named_in_a_note() -> None:
     assert note.startswith("not compared: credits, which goes on from the schedule before")
 
 
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_value_that_all_messages_share_is_named_in_a_note(merge: bool) -> None:
+    class Total(NeverDedupes):
+        total = 0
+
+        def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+            super().handle(book, row)
+            self.total += row.name == "verified"
+
+        def look(self, message_id: str) -> dict[str, Any]:
+            return {"status": self.kept.get(message_id, {}).get("status"), "total": self.total}
+
+    app = Total()
+    found = explore(Receiver.wsgi(app, observe=app.look), duplicates=0, merge=merge)
+    note = "not compared: total, which goes on from the schedule before: give reset, or show only what belongs to"
+    assert [each for each in found.notes if each.startswith(note)]
+
+
 def test_numbers_of_rows_are_neither_left_nor_noted() -> None:
     class Numbers(Books):
         """Give each message and each of its events a number that no other ever had, as a database does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from engagelab_mock.delivery.io import Io
@@ -36,6 +36,7 @@ _TICK = 0.02
 _LOOKED_INTO = 3
 #: How many events a leaf must have counted to be regarded as a counter of updates.
 _COUNTED = 3
+_EMPTY = "reset must empty every table that the app writes to"
 #: The lifecycles to try if the explored one has no effect.
 _TRIED = ("verified", "fallback_exhausted")
 
@@ -84,7 +85,7 @@ class Baselines:
                     hint="return the status by itself, such as {'status': …}",
                 )
             every = whole(first.schedule.lifecycles)
-            if any(_differ(first, *states) for states in zip(first.states, again.states, strict=False)):
+            if _unequal(first, again):
                 # Of an app that works after its answer, any state can differ, and then none would be compared.
                 await self._player.check_each_settled(io, every.lifecycles)
             baseline.whole = await self._player.play(io, every)
@@ -100,11 +101,14 @@ class Baselines:
         """
         __tracebackhide__ = True
         first, probe = self.first, self._player.probe
-        if first is None or self._reset_checked or probe.reset is None or not first.observed:
+        if first is None or self._reset_checked or not first.observed:
+            return
+        if probe.reset is None:
+            await self._note_shared(io, first)
             return
         self._reset_checked = True
         again = await self._player.play(io, first.schedule)
-        if not any(_differ(first, *states) for states in zip(first.states, again.states, strict=False)):
+        if not _unequal(first, again):
             return
         third = await self._player.play(io, first.schedule)
         if taken := _taken_over(again, third):
@@ -122,10 +126,16 @@ class Baselines:
         new = _differ(first, first.final, again.final) & _differ(again, again.final, third.final)
         counted = {dotted(path) for message, path in new if _moves(third, message, path)}
         if counted:
-            self.note = (
-                f"not compared: {', '.join(sorted(counted))}, which goes on from the schedule before. "
-                "If it is not a number that the database gives, reset must empty its table"
-            )
+            self.note = f"{_not_compared(counted)}. If it is not a number that the database gives, {_EMPTY}"
+
+    async def _note_shared(self, io: Io, first: Played) -> None:
+        """Note the values that new messages share with earlier ones, if values were not compared."""
+        if not any(each.again is not None and _unequal(each.played, each.again) for each in self._known.values()):
+            return
+        self._reset_checked = True
+        before, after = [await self._player.play(io, first.schedule) for _ in range(2)]
+        if shared := {dotted(path) for _, path in _taken_over(before, after)}:
+            self.note = f"{_not_compared(shared)}: give reset, or show only what belongs to the message"
 
     async def _by_time(self, io: Io, before: Played, number: int) -> set[tuple[int, Path]]:
         """Return the leaves that differ if the same schedule is played in another second of the wall clock."""
@@ -225,7 +235,21 @@ def _differ(played: Played, one: Any, other: Any) -> set[tuple[int, Path]]:
 
 def _taken_over(before: Played, after: Played) -> set[tuple[int, Path]]:
     """Return the leaves that one playing changed, and with which the next one began."""
-    return _differ(before, before.initial, after.initial) - _differ(before, before.final, after.initial)
+    found = set()
+    for message in range(len(before.messages)):
+        states = (before, before.initial), (before, before.final), (after, after.initial)
+        one, two, three = [_leaves_of(each, each.state_of(state, message), message) for each, state in states]
+        found |= {(message, path) for path in differing(one, two) - differing(two, three)}
+    return found
+
+
+def _unequal(first: Played, again: Played) -> bool:
+    """Tell whether two playings of the same schedule have different values."""
+    return any(_differ(first, *states) for states in zip(first.states, again.states, strict=False))
+
+
+def _not_compared(names: Collection[str]) -> str:
+    return f"not compared: {', '.join(sorted(names))}, which goes on from the schedule before"
 
 
 def _moves(played: Played, message: int, path: Path) -> bool:
@@ -245,7 +269,7 @@ def whole(lifecycles: tuple[Scenario, ...]) -> Schedule:
 
 
 def _reset_failed(what: str) -> ProbeFailed:
-    hint = "reset must empty every table that the app writes to; if the app works after its answer, give wait_idle"
+    hint = f"{_EMPTY}; if the app works after its answer, give wait_idle"
     return ProbeFailed(what, where="reset", hint=hint)
 
 
