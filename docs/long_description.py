@@ -1,4 +1,4 @@
-"""The README as a package index can show it: a terminal's picture as text, and links into the project as plain text."""
+"""The README as a package index can show it: a terminal's picture as text, other pictures and links left out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def long_description(root: Path) -> str:
 
 
 def _as_text(picture: Path) -> str:
-    """Return the lines of a terminal's picture, without the buttons of its window."""
+    """Return the lines of a terminal's picture, without the buttons of its window; "" for another picture."""
+    if picture.suffix != ".svg":
+        return ""
     texts = ElementTree.parse(picture).iterfind("{http://www.w3.org/2000/svg}text")
     lines = [line for text in texts if (line := text.text or "") != "●"]
     return "\n".join(["```text", *lines, "```"])

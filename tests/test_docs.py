@@ -87,7 +87,7 @@ def test_the_two_commands_are_on_the_first_screen() -> None:
     # As a code host shows it: text of 14 pixels and a picture, on a screen of 1080.
     lines = README.splitlines()
     last = max(lines.index(command) for command in THE_TWO_COMMANDS)
-    [picture] = re.findall(r"!\[[^\]]*\]\((.+?)\)", README)
+    picture = re.findall(r"!\[[^\]]*\]\((.+?)\)", "\n".join(lines[:last]))[0]
     height = re.search(r' height="(\d+)"', (ROOT / picture).read_text(encoding="utf-8"))
     assert height is not None
     assert int(height[1]) + 22 * last < 1000
