@@ -100,8 +100,8 @@ def test_headers_and_body_are_edited_before_a_callback_is_sent_again(page: Page,
     kept = [line for line in headers.splitlines() if not line.startswith("User-Agent")]
     assert [line.partition(":")[0] for line in kept] == ["Content-Type", "X-CALLBACK-ID"]
     page.write("textarea[name=headers]", "\n".join([*kept, "X-Request-Id: 7"]), anew=True)
-    body = page.value("textarea[name=body]")
-    page.write("textarea[name=body]", body.replace('"plan"', '"sent"'), anew=True)
+    edited = page.value("textarea[name=body]").replace('"plan"', '"sent"')
+    page.write("textarea[name=body]", edited, anew=True)
     old = page.browser.current_url
     page.click("sign and send")
     page.until(lambda: page.browser.current_url != old)
