@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -116,6 +117,25 @@ def test_the_wheel_shows_itself_well_on_a_package_index(wheel: zipfile.ZipFile) 
     # An index shows no file of the project: no link or picture may lead into it.
     assert re.findall(r"\]\((?!https://)[^)]*\)", shown) == []
     assert "your first test, the first five minutes" in shown
+
+
+def test_a_package_index_takes_both(built: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(built.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
+
+
+@pytest.mark.parametrize("runner", ["uvx --from", "pipx run --spec"])
+def test_the_wheel_runs_without_being_installed(runner: str, built: Path) -> None:
+    program, *options = runner.split()
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not here")
+    (path,) = built.glob("*.whl")
+    command = [program, *options, str(path), "engagelab-mock", "demo", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["signatures_valid"] is True
 
 
 def test_the_sdist_holds_everything_the_project_lists(sdist_names: set[str]) -> None:
