@@ -12,6 +12,7 @@ from rich.progress import TextColumn
 
 from engagelab_mock.checks.check import DEPTHS, LANGUAGES, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
+from engagelab_mock.cli.calling import hint_for_unreachable
 from engagelab_mock.cli.observing import account_observer, observer, states_at_their_address
 from engagelab_mock.cli.options import (
     Decorated,
@@ -242,7 +243,7 @@ def check(**given: Any) -> int:
         with states_at_their_address():
             raise
     if unreachable:
-        hint = "start it, or give --wait 10 if it is about to come up"
+        hint = hint_for_unreachable(unreachable)
         output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
         return ExitCode.UNREACHABLE
     end(found)
