@@ -119,7 +119,9 @@ def test_without_a_meaning_the_family_is_skipped_and_the_report_says_what_was_in
     with EngageLab(receiver) as engagelab:
         report = engagelab.check(only=["F*", "C06"], patience=0.1)
         assert verdicts(report) == {"C06": "pass", **dict.fromkeys(FAMILY, "skipped")}
-        assert report.finding("F04").reason == "`terminal` must name the meanings of the statuses"
+        assert report.finding("F04").reason == (
+            "`terminal` must name the meanings of statuses, such as --effect credits=verified --terminal verified"
+        )
         assert "any change of the state was taken for an effect, such as that of status by `delivered`" in (
             report.inferred
         )

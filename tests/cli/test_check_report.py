@@ -61,8 +61,16 @@ def test_the_command_for_more_runs(command: Command, forgetful: Served) -> None:
     export, line = [line.strip() for line in out.splitlines()[-2:]]
     variables = "ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=… ENGAGELAB_MOCK_AUTHORIZATION=…"
     assert export == f"export {variables}"
+    said = "the fix as code for Flask, Django, FastAPI (--language has others: node, express, php, go, java, ruby):"
+    assert said in " ".join(out.split())
     assert line == f"engagelab-mock check {forgetful.url} {shlex.join(look[:2])} --patience 3.0 --only B17 -v"
     assert "again     " in run_in_a_shell(line, check=False)
+
+
+def test_a_receiver_with_another_secret_gets_a_hint(command: Command, forgetful: Served) -> None:
+    result = command("check", forgetful.url, "--username", "acme", "--secret", "other", "--only", "B05,D01")
+    assert result.code == 2
+    assert "does the receiver use the same username and secret?" in " ".join(result.out.split())
 
 
 @pytest.mark.parametrize("columns", [60, 80])

@@ -216,6 +216,17 @@ def test_a_failure_has_the_shortest_schedule_and_a_command_that_plays_it_again(e
         assert (result.code, result.objects[-1]["schedules"]) == (0, 1)
 
 
+def test_a_receiver_with_another_secret_gets_a_hint(explore: Explore) -> None:
+    class Refuses(Shop):
+        def engagelab(self) -> Any:
+            return "", 401
+
+    with served(Refuses()) as base:
+        result = explore(base, "--username", "acme", "--secret", "other", form="text")
+    assert result.code == 1
+    assert "  hint: it was signed as 'acme': does the receiver use the same username and secret?" in result.out
+
+
 def test_the_report_for_people(explore: Explore, tmp_path: Path) -> None:
     with served(GivesTwice()) as base:
         result = explore(

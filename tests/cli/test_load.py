@@ -74,6 +74,18 @@ def test_the_text_names_the_first_lost_messages(command: Command) -> None:
 
 
 @pytest.mark.slow
+def test_a_wrong_secret_and_a_wrong_address_of_the_state_get_a_hint(command: Command) -> None:
+    with target(shop.Shop()) as (url, *_, observe, _settle, _seconds):
+        other = ("--username", shop.USERNAME, "--secret", "other")
+        refused = command("load", url, *other, "--rate", "5", "--duration", "1")
+        unseen = command("load", url, *SIGNED, "--rate", "5", "--duration", "1", "--observe", f"{observe}/no")
+    assert refused.code == 1
+    assert "hint: does the receiver use the same username and secret?" in refused.out
+    assert unseen.code == 2
+    assert "hint: no message has a state there: is this the address that shows states?" in unseen.err
+
+
+@pytest.mark.slow
 def test_the_parts_of_two_machines_are_merged_and_a_missing_one_is_incomplete(command: Command) -> None:
     with target(shop.Shop()) as arguments:
         for part in ("1", "2"):

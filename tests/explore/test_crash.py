@@ -87,7 +87,7 @@ def works_in_a_task(store: Store) -> Receiver:
 @forked
 def test_work_of_a_task_after_the_answer_is_lost(store: Store) -> None:
     receiver = works_in_a_task(store)
-    error = failure(receiver, "plan-sent")
+    error = failure(receiver, "plan-sent", crashes="handler")
     assert error.failure.token == "eg1:plan-sent:sent!crash@2"
     assert error.failure.repeatable
     with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed, match="crash_safe"):

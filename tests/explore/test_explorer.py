@@ -329,11 +329,14 @@ def test_the_line_that_replays_over_http_runs(monkeypatch: pytest.MonkeyPatch) -
         receiver = Receiver.http(f"{server.url}/shop", username="acme", secret="s3cret", authorization="Bearer x")
         with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed) as caught:
             engagelab.explore("verified", invariants=[never_regresses("status")], observe=books.kept.get)
-        export, line = [line.strip() for line in str(caught.value).splitlines() if "export" in line or "--url" in line]
+        lines = [line.strip() for line in str(caught.value).splitlines()]
+        export, line = [line for line in lines if line.startswith(("export", "engagelab-mock"))]
         for variable in shlex.split(export)[1:]:
             monkeypatch.setenv(variable.partition("=")[0], {"USERNAME": "acme"}.get(variable[18:26], "s3cret"))
         books.reset()
-        assert main(shlex.split(line)[1:]) == 0
+        command = shlex.split(line.replace(" --observe 'http://…/{message_id}'", ""))
+        assert command == ["engagelab-mock", "explore", f"{server.url}/shop", "--replay", caught.value.failure.token]
+        assert main(command[1:]) == 0  # judged by the answers alone
 
     assert {status for _, status, _ in books.seen} == {"verified", "delivered"}
     assert export == (

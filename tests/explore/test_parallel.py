@@ -125,6 +125,9 @@ def test_a_race_is_found_reduced_and_replayed(meeting: Meeting) -> None:
         assert "the state is {'credits': 2}, and one after the other it is {'credits': 1} (a, b)" in said
         assert "failed in 5 of 5 more rounds of real requests at the same time" in said
         assert "the steps of the requests, as they were sent and answered:" in said
+        address = failure.played.receiver.address
+        observe = "--observe 'http://…/{message_id}'"
+        assert f"  engagelab-mock explore {address} {observe} --replay 'eg1:plan-sent:sent|sent'\n" in said
         with pytest.raises(ScheduleFailed, match="failed in 4 of 4 rounds of real requests"):
             engagelab.replay(failure.token, rounds=4)
 

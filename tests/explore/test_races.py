@@ -17,6 +17,7 @@ from engagelab_mock import (
     Schedule,
     ScheduleFailed,
     exactly_once,
+    idempotent,
 )
 from tests.explore.failing import failure
 from tests.receivers import racing
@@ -108,6 +109,32 @@ def test_the_invariants_of_the_user_hold_as_well(store: Store) -> None:
         assert engagelab.explore("plan-sent", concurrent=2, preemptions=1).ok
     error = failure(flask_receiver(store, handle), "plan-sent", invariants=[exactly_once("credits", when="sent")])
     assert error.failure.violation.invariant == "exactly_once"
+
+
+def credit_for_sent(db: Any, message_id: str, status: str) -> None:
+    """Keep a mark for each status, and give a credit for `sent` alone, once."""
+    if db.execute("INSERT OR IGNORE INTO claims VALUES (?)", (message_id + status,)).rowcount:
+        racing.mark(db, message_id + status)
+        if status == "sent":
+            racing.add_credit(db, message_id)
+    db.commit()
+
+
+def credit_for_plan(db: Any, message_id: str, status: str) -> None:
+    credit_for_sent(db, message_id, "sent" if status == "plan" else "plan")
+
+
+def test_an_effect_counts_for_all_callbacks_at_the_same_time(store: Store) -> None:
+    """The state is read once for `plan` and `sent` together, and has the effect of both."""
+    once = [exactly_once("credits", when="sent"), idempotent()]
+    with EngageLab(flask_receiver(store, credit_for_sent)) as engagelab:
+        for token in ("plan|sent", "sent|plan", "sent,sent|plan", "plan,plan|sent"):
+            engagelab.play(f"eg1:plan-sent:{token}", once)
+    with EngageLab(flask_receiver(store, credit_for_plan)) as engagelab:
+        with pytest.raises(ScheduleFailed, match="after `plan`, credits happened 1 time, expected 0"):
+            engagelab.play("eg1:plan-sent:plan,plan|sent", once)
+        with pytest.raises(ScheduleFailed, match="exactly_once"):
+            engagelab.play("eg1:plan-sent:plan|plan,sent", once)
 
 
 def test_a_race_that_makes_observe_fail_is_a_failure(store: Store) -> None:

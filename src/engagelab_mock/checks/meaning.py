@@ -319,8 +319,8 @@ _RANK = Fix(
     "Rank the statuses, the terminal ones highest, and never replace a status by one of lower rank. `read` and "
     "`verified_timeout` come below `verified`.",
     """\
-RANK = {"plan": 0, "target_valid": 1, "sent_failed": 2, "sent": 3, "delivered_failed": 4, "delivered": 5,
-        "read": 6, "verified_timeout": 7, "verified_failed": 8, "verified": 9}
+RANK = {"plan": 0, "target_valid": 1, "target_invalid": 2, "sent_failed": 3, "sent": 4, "delivered_failed": 5,
+        "delivered": 6, "read": 7, "verified_timeout": 8, "verified_failed": 9, "verified": 10}
 with database.transaction():
     row = database.get_or_create_locked(message_id)  # SELECT … FOR UPDATE
     if RANK.get(status, -1) > RANK.get(row.status, -1):

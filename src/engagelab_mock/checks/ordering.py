@@ -224,8 +224,8 @@ _RANK = Fix(
     "Rank the statuses by their place in a message's life. Never replace a status by one of lower rank. Lock the "
     "message's row while you compare.",
     """\
-RANK = {"plan": 0, "target_valid": 1, "sent_failed": 2, "sent": 3, "delivered_failed": 4, "delivered": 5,
-        "verified_timeout": 6, "verified_failed": 7, "verified": 8}
+RANK = {"plan": 0, "target_valid": 1, "target_invalid": 2, "sent_failed": 3, "sent": 4, "delivered_failed": 5,
+        "delivered": 6, "verified_timeout": 7, "verified_failed": 8, "verified": 9}
 with database.transaction():
     row = database.get_or_create_locked(message_id)  # SELECT … FOR UPDATE
     if RANK.get(status, -1) > RANK.get(row.status, -1):

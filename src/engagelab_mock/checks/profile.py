@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engagelab_mock.delivery.model import Attempt
-from engagelab_mock.delivery.outcome import Outcome
+from engagelab_mock.delivery.outcome import Outcome, hint_for
 from engagelab_mock.errors import StateNotSettled
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.explore.lifecycle import lifecycle
@@ -191,7 +191,8 @@ class _Finder:
                 if seen := self._see(tried, 0.0):
                     return tried, seen
                 continue
-            profile.refuses = profile.refuses or describe(attempt)
+            hint = hint_for(self._context.engagelab.journal.deliveries[-1], python=False)
+            profile.refuses = profile.refuses or describe(attempt) + (hint and f" ({hint})")
             response = attempt.response
             if response is None or attempt.outcome is Outcome.TIMEOUT or response.status in _IDENTITY:
                 break

@@ -268,7 +268,7 @@ class Runner:
         meaning = self.context.probe.meaning
         if check.meanings and not any(getattr(meaning, name) for name in check.meanings):
             names = " or ".join(f"`{name}`" for name in check.meanings)
-            return f"{names} must name the meanings of the statuses"
+            return f"{names} must name the meanings of statuses, such as --effect credits=verified --terminal verified"
         if check.moves_time and not self.context.moves_time:
             return FIXED_TIME
         if check.needs_signature and not receiver.settings.signs:

@@ -152,3 +152,16 @@ def first_line(text: str) -> str:
     'no such table'
     """
     return next((line.strip()[:300] for line in text.splitlines() if line.strip()), "")
+
+
+def hint_for_unreachable(why: str) -> str:
+    """Return a hint for a receiver that no request reaches.
+
+    >>> hint_for_unreachable("connection refused: nothing listens on 127.0.0.1:5000")
+    'start it, or give --wait 10 if it is about to come up'
+    >>> hint_for_unreachable("the host 'app' cannot be resolved: Name or service not known").partition(":")[0]
+    'a service of Compose has its name inside its network alone'
+    """
+    if "cannot be resolved" in why:
+        return "a service of Compose has its name inside its network alone: run the command there, or use an address"
+    return "start it, or give --wait 10 if it is about to come up"

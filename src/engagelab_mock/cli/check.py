@@ -13,7 +13,8 @@ from rich.progress import TextColumn
 
 from engagelab_mock.checks.check import DEPTHS, LANGUAGES, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
-from engagelab_mock.cli.observing import NoSuchState, account_observer, observer
+from engagelab_mock.cli.calling import hint_for_unreachable
+from engagelab_mock.cli.observing import account_observer, observer, states_at_their_address
 from engagelab_mock.cli.options import (
     Decorated,
     above_zero,
@@ -242,12 +243,10 @@ def check(**given: Any) -> int:
         if error.report is not None and error.report.findings:
             end(error.report)
             write_reports(error.report, files, fail_on=options.fail_on)
-        if isinstance(error.__cause__, NoSuchState):
-            hint = "no message has a state there: is this the address that shows states?"
-            raise ProbeFailed(str(error.__cause__), where="--observe", hint=hint) from None
-        raise
+        with states_at_their_address():
+            raise
     if unreachable:
-        hint = "start it, or give --wait 10 if it is about to come up"
+        hint = hint_for_unreachable(unreachable)
         output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
         return ExitCode.UNREACHABLE
     end(found)

@@ -229,7 +229,10 @@ class _ReportText:
         worst = self._report.worst_first
         if worst:
             self._screen.line()
-            self._screen.note(Text("For the requests, the answers, and a command that sends them again:"))
+            shown = ", ".join(LANGUAGES[each] for each in self._languages)
+            others = ", ".join(each for each in LANGUAGES if each not in self._languages)
+            text = f"For the requests, the answers, a command that sends them again, and the fix as code for {shown}"
+            self._screen.note(Text(f"{text} (--language has others: {others}):" if others else f"{text}:"))
             for line in (*again[:-1], f"{again[-1]} --only {worst[0].only} -v"):
                 self._screen.line(f"  {line}")
 

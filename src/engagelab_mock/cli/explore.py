@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import TextColumn
 
-from engagelab_mock.cli.calling import Caller
+from engagelab_mock.cli.calling import Caller, hint_for_unreachable
 from engagelab_mock.cli.options import (
     Decorated,
     above_zero,
@@ -204,8 +204,8 @@ def explore(**given: Any) -> int:
         stack.enter_context(closing(receiver))
         why = why_unreachable(lambda: engagelab.validate_address(check=False).attempts[-1], options.wait)
         if why:
-            hint = "start it, or give --wait 10 if it is about to come up"
-            output.error("Unreachable", EngageLabMockError(why, where=receiver.address, hint=hint))
+            error = EngageLabMockError(why, where=receiver.address, hint=hint_for_unreachable(why))
+            output.error("Unreachable", error)
             return ExitCode.UNREACHABLE
         state = engagelab._engine.exploring
         state.progress, state.replaying = progress.step, options.replay

@@ -81,7 +81,7 @@ class FailureFound:
         title = Text.assemble(screen.mark(False), " ", (in_words(printable(what_failed(self.failure))), "bold"))
         screen.note(title, hang=2)
         screen.line()
-        for line in failure_lines(self.failure):
+        for line in failure_lines(self.failure, python=False):
             screen.line(Text(f"  {line}".rstrip()))
         screen.line()
         screen.line(Text.assemble(("  replay  ", "dim"), (self.failure.token, "bold")))

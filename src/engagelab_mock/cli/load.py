@@ -17,7 +17,7 @@ from rich.progress import TextColumn
 
 from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import REPORTS, LoadCase, LoadResult, write_reports
-from engagelab_mock.cli.observing import observer
+from engagelab_mock.cli.observing import observer, states_at_their_address
 from engagelab_mock.cli.options import (
     above_zero,
     effects,
@@ -194,6 +194,7 @@ def load(**given: Any) -> int:
     return codes[summary.state]
 
 
+@states_at_their_address()
 def _judged(options: Options, paths: list[Path]) -> LoadSummary:
     """Return the summary of ledgers."""
     from engagelab_mock.delivery.probe import Probe
@@ -210,6 +211,7 @@ def _judged(options: Options, paths: list[Path]) -> LoadSummary:
     return asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness))
 
 
+@states_at_their_address()
 def _loaded(options: Options, output: Output) -> tuple[LoadSummary, int | None]:
     """Run the load; return its summary, and the signal that ended it early."""
     from engagelab_mock.load.run import LoadRun, run_load

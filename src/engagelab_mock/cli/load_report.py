@@ -58,6 +58,8 @@ class LoadResult:
             _line(screen, "outcomes", ", ".join(f"{name} {count}" for name, count in summary.outcomes.items()))
         for name, reason in summary.reasons.items():
             _line(screen, "", f"{name}: {reason}")
+        if summary.answers.keys() & {401, 403}:
+            _line(screen, "", "hint: does the receiver use the same username and secret?")
         if summary.faults:
             _line(screen, "faults", ", ".join(f"{name} {count}" for name, count in summary.faults.items()))
         for stage in summary.stages:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from engagelab_mock.cli.calling import Caller, check_url, described, first_line, one_of, run_command, words_of
-from engagelab_mock.errors import EngageLabMockError, UsageError
+from engagelab_mock.errors import EngageLabMockError, ProbeFailed, UsageError
 
 #: The part of --observe and --observe-command that is replaced by a message's id.
 PLACE = "{message_id}"
@@ -57,6 +58,18 @@ class NoSuchState(LookupError):
     >>> issubclass(NoSuchState, LookupError)
     True
     """
+
+
+@contextmanager
+def states_at_their_address() -> Iterator[None]:
+    """Report with the name of the option that the address of the state answered 404 for every message."""
+    try:
+        yield
+    except ProbeFailed as error:
+        if not isinstance(error.__cause__, NoSuchState):
+            raise
+        hint = "no message has a state there: is this the address that shows states?"
+        raise ProbeFailed(str(error.__cause__), where="--observe", hint=hint) from None
 
 
 def _fetch(url: str, option: str = "--observe", caller: Caller | None = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from engagelab_mock.delivery.outcome import hint_for
 from engagelab_mock.delivery.render import printable
 from engagelab_mock.errors import NothingObserved, ScheduleFailed, UsageError, reduce_struct
 from engagelab_mock.eventloop import stopwatch
@@ -278,12 +279,16 @@ def schedule_failed(failure: Failure) -> ScheduleFailed:
     return error
 
 
-def failure_lines(failure: Failure) -> list[str]:
-    """Return the lines that show a failure: a table of the attempts, the steps of a race, and how it was found."""
+def failure_lines(failure: Failure, *, python: bool = True) -> list[str]:
+    """Return the lines that show a failure: a table of the attempts, a hint, the steps of a race, and its origin."""
     from engagelab_mock.explore.races import interleavings  # only races need it
 
-    table = attempts_table(failure.played, failure.violation.record)
-    return [*table.splitlines(), "", *interleavings(failure.played), *origin(failure)]
+    violation = failure.violation
+    table = attempts_table(failure.played, violation.record)
+    refused = violation.record if violation.invariant == ACKNOWLEDGED else None
+    hint = "" if refused is None else hint_for(refused.delivery, python=python)
+    hints = [f"hint: {hint}", ""] * bool(hint)
+    return [*table.splitlines(), "", *hints, *interleavings(failure.played), *origin(failure)]
 
 
 def how_to_replay(failure: Failure) -> list[str]:
@@ -292,14 +297,17 @@ def how_to_replay(failure: Failure) -> list[str]:
     quoted = shlex.quote(token)
     lines = [f"replay: {token}", f"  pytest --engagelab-replay {quoted}"]
     receiver = failure.played.deliveries[0].receiver if failure.played.deliveries else None
-    # In another process, a handler cannot be stopped.
-    if receiver is not None and not any(step.beside or step.crash for step in failure.schedule.steps):
+    remote = receiver is not None and receiver.transport.name == "http"
+    # `send` sends one callback after the other.
+    if receiver is not None and (remote or not any(step.beside or step.crash for step in failure.schedule.steps)):
         # The address of an app that was called in process is not known, so the command has Flask's usual port.
-        address = receiver.address.replace("http://testserver", "http://127.0.0.1:5000", 1)
+        address = shlex.quote(receiver.address.replace("http://testserver", "http://127.0.0.1:5000", 1))
         settings = receiver.settings
         export = credentials_export(settings.username, authorization=bool(settings.authorization))
         lines += [f"  {export}"] if export else []
-        lines += [f"  engagelab-mock send --replay {quoted} --url {shlex.quote(address)}"]
+        observe = " --observe 'http://…/{message_id}'" if failure.played.observed else ""
+        again = f"explore {address}{observe} --replay {quoted}" if remote else f"send --replay {quoted} --url {address}"
+        lines += [f"  engagelab-mock {again}"]
     return [*lines, f"  engagelab.replay({token!r}, …)"]
 
 

@@ -196,8 +196,10 @@ def idempotent(part: Part = None) -> Invariant:
     def judge(played: Played) -> Violation | None:
         sent: set[str] = set()
         for index, record in enumerate(played.records):
+            # Of callbacks at the same time, the first has the change by all of them.
+            events = [label for labels in played.schedule.steps[record.step].callbacks for label in labels]
             changed = record.after is not record.before
-            if changed and sent.issuperset(record.events) and _were_processed(record.events, played.records[:index]):
+            if changed and sent.issuperset(events) and _were_processed(events, played.records[:index]):
                 for message in range(len(played.messages)):
                     before, after = (take(played.state_of(state, message)) for state in (record.before, record.after))
                     if before != after and differing_leaves(played, before, after, message) - noise(
@@ -359,7 +361,8 @@ def _miscounted(
         known, value = count, take(after)
         count = count_of(value, name)
         if causes is not None:
-            most = times(causes, _delivered(played, message, sent=index + 1))
+            # The state after the first of several callbacks at the same time is the state after all of them.
+            most = times(causes, _delivered(played, message, sent=index + _together(played, index)))
             if count < known:
                 return violation(f"{_times(known)}, and is undone", record, before)
         if count > most and (causes is None or count > known):
@@ -374,6 +377,12 @@ def _miscounted(
     if not min(least, 1 if isinstance(value, bool) else least) <= count <= most:
         return violation(f"{_times(count)}, expected {least if count < least else most}", _last(played))
     return None
+
+
+def _together(played: Played, index: int) -> int:
+    """Return how many attempts of the same step follow each other from an index on."""
+    step = played.records[index].step
+    return next((n for n, each in enumerate(played.records[index:]) if each.step != step), len(played.records) - index)
 
 
 def _delivered(played: Played, message: int, *, last: bool = False, sent: int | None = None) -> Iterator[str]:

@@ -16,7 +16,7 @@ from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.sender import Sender
-from engagelab_mock.errors import NothingObserved
+from engagelab_mock.errors import NothingObserved, reduce_error
 from engagelab_mock.eventloop import sleep, stopwatch
 from engagelab_mock.explore.state import plain
 from engagelab_mock.generate import Generator
@@ -39,6 +39,8 @@ class Unreached(Exception):
     >>> Unreached(entry, "connection refused").entry.outcome
     'refused'
     """
+
+    __reduce__ = reduce_error
 
     def __init__(self, entry: Entry, reason: str) -> None:
         super().__init__(reason)

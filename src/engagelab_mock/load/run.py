@@ -313,4 +313,4 @@ def run_load(run: LoadRun) -> LoadSummary:
         with asyncio.Runner(debug=False, loop_factory=factory) as runner:
             return runner.run(run.run())
     except EngageLabMockError as error:
-        raise error.with_traceback(None) from None
+        raise error.with_traceback(None) from error.__cause__

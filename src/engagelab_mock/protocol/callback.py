@@ -178,7 +178,7 @@ def event_schemas(template: str = "#/$defs/{name}") -> tuple[dict[str, dict[str,
     references, definitions = msgspec.json.schema_components(KINDS.values(), ref_template=template)
     for definition in definitions.values():
         # The docstring's first sentence, without its Python example.
-        definition["description"] = definition["description"].partition("\n\n")[0]
+        definition["description"] = definition.get("description", "").partition("\n\n")[0]
     return dict(zip(KINDS, references, strict=True)), definitions
 
 

@@ -52,6 +52,23 @@ class Page:
     def one(self, selector: str) -> WebElement:
         return self.until(lambda: self.browser.find_element(By.CSS_SELECTOR, selector), f"there is no {selector}")
 
+    def write(self, selector: str, *keys: str, anew: bool = False) -> None:
+        """Type into the first that fits, which a change may replace in the meantime; `anew` empties it before."""
+
+        def write() -> bool:
+            field = self.browser.find_element(By.CSS_SELECTOR, selector)
+            if anew:
+                field.clear()
+            field.send_keys(*keys)
+            return True
+
+        self.until(write, f"there is no {selector}")
+
+    def value(self, selector: str) -> str:
+        """Return what a field holds."""
+        ask = f"return document.querySelector({selector!r}).value"
+        return self.until(lambda: str(self.browser.execute_script(ask)), f"there is no {selector}")
+
     def press(self, selector: str) -> None:
         """Click on the first that fits, which a change may replace in the meantime."""
 

@@ -67,7 +67,7 @@ def test_what_is_to_come_is_put_in_order_by_dragging(page: Page, server: ApiServ
     page.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", first)
     ActionChains(page.browser).click_and_hold(first).move_to_element(second).move_by_offset(2, 0).perform()
     # A change does not take it out of the user's hand.
-    shown = page.one("#now").text
+    shown = page.until(lambda: page.one("#now").text)
     Talk(server)("POST", f"/_mock/messages/{name}/delay", {"seconds": 60})
     Talk(server)("POST", "/_mock/clock/advance", {"seconds": 30})
     page.until(lambda: page.one("#now").text != shown)
@@ -96,15 +96,12 @@ def test_headers_and_body_are_edited_before_a_callback_is_sent_again(page: Page,
     run = engagelab.send("+6591234567", scenario=["plan"])
     page.open(f"#/callbacks/{identify(run.deliveries[0])}")
     page.press("summary")
-    headers = page.one("textarea[name=headers]")
-    kept = [line for line in str(headers.get_property("value")).splitlines() if not line.startswith("User-Agent")]
+    headers = page.value("textarea[name=headers]")
+    kept = [line for line in headers.splitlines() if not line.startswith("User-Agent")]
     assert [line.partition(":")[0] for line in kept] == ["Content-Type", "X-CALLBACK-ID"]
-    headers.clear()
-    headers.send_keys("\n".join([*kept, "X-Request-Id: 7"]))
-    body = page.one("textarea[name=body]")
-    edited = str(body.get_property("value")).replace('"plan"', '"sent"')
-    body.clear()
-    body.send_keys(edited)
+    page.write("textarea[name=headers]", "\n".join([*kept, "X-Request-Id: 7"]), anew=True)
+    edited = page.value("textarea[name=body]").replace('"plan"', '"sent"')
+    page.write("textarea[name=body]", edited, anew=True)
     old = page.browser.current_url
     page.click("sign and send")
     page.until(lambda: page.browser.current_url != old)
@@ -132,7 +129,7 @@ def test_a_fault_is_chosen_by_its_name(page: Page, engagelab: EngageLab) -> None
     run = engagelab.send("+6591234567", scenario=["plan"])
     page.open(f"#/callbacks/{identify(run.deliveries[0])}")
     page.until(lambda: len(page.browser.find_elements(By.CSS_SELECTOR, "select[name=fault] option")) > 40)
-    page.one("select[name=fault]").send_keys("stale", Keys.TAB)
+    page.write("select[name=fault]", "stale", Keys.TAB)
     page.click("sign and send")
     page.until(lambda: len(engagelab.journal.attempts) == 2)
     assert next(iter(engagelab.journal.attempts[-1].faults)).name == "stale"

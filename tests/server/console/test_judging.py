@@ -51,10 +51,10 @@ def test_a_receiver_is_checked_with_one_click_and_the_findings_say_what_to_chang
     page.until(lambda: page.browser.current_url.endswith("#/check"))
     page.shows("/_mock/check")
     page.shows("done")
-    page.one("select[name=verdict]").send_keys("fail")
+    page.write("select[name=verdict]", "fail")
     page.until(lambda: page.browser.current_url.endswith("#/check?verdict=fail"))
     page.type(Keys.ESCAPE)
-    page.one("#search").send_keys("b01")
+    page.write("#search", "b01")
     page.until(lambda: len(page.browser.find_elements(By.CSS_SELECTOR, "main details")) == 1)
     page.type(Keys.ESCAPE, "j", Keys.ENTER)
     page.shows("fix:")
@@ -68,15 +68,15 @@ def test_the_progress_is_shown_and_a_run_is_cancelled(page: Page, gate: Gate) ->
     page.open("#/check")
     page.shows("Nothing was checked yet")
     gate.opened.clear()
-    page.one("input[name=only]").send_keys("A*, B01", Keys.ENTER)
+    page.write("input[name=only]", "A*, B01", Keys.ENTER)
     page.shows('"only":["A*","B01"]')
     page.one("progress")
     # A change of the run does not take what the user types meanwhile.
-    page.one("input[name=only]").send_keys(" C04")
+    page.write("input[name=only]", " C04")
     page.click("cancel")
     page.shows("cancelled")
     gate.opened.set()
-    assert page.one("input[name=only]").get_property("value") == "A*, B01 C04"
+    page.until(lambda: page.value("input[name=only]") == "A*, B01 C04")
 
 
 def test_an_exploration_of_this_process_is_shown_with_its_token_and_its_states(
