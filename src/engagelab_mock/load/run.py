@@ -143,6 +143,8 @@ class LoadRun:
             hint = "use engagelab.load(…) in a thread, such as await trio.to_thread.run_sync(…)"
             raise UsageError("a load runs on asyncio", where="load", hint=hint)
         with ExitStack() as stack:
+            # Faults and the first messages go over the connections of the receiver's transport.
+            stack.callback(self._receiver.close)
             path = self._options.get("ledger")
             if path is None:
                 path = Path(stack.enter_context(tempfile.TemporaryDirectory()), "load.ledger")
