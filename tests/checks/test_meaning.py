@@ -50,6 +50,7 @@ def test_the_right_receiver_passes_over_a_socket(tmp_path: Path) -> None:
     assert verdicts(check_over_a_socket(RIGHT, tmp_path, only=["F*"])) == PASSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "observe"),
     [

@@ -205,6 +205,7 @@ def test_a_receiver_that_only_ticks_verified_is_judged_by_verified(tmp_path: Pat
 EVERY_ORDER = ["C06", "C07", "C09", "C11", "C15"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "msg_time", "fails"),
     [

@@ -382,6 +382,7 @@ class TakesLongAndAppendsEach(TakesLongForCopiesAtOnce, AppendsTwice):
 LIMIT = 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "verdict"),
     [(TakesLongForCopiesAtOnce, Judgement.PASS), (TakesLongAndAppendsEach, Judgement.FAIL)],

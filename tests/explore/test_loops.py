@@ -182,6 +182,7 @@ def test_a_correct_receiver_is_clean_in_every_order(name: str) -> None:
     assert found.schedules == found.total > 10
 
 
+@pytest.mark.slow
 def test_a_task_that_never_ends_is_not_waited_for() -> None:
     orders = Orders()
     with EngageLab(orders.receiver(orders.with_a_task_that_never_ends)) as engagelab:

@@ -91,6 +91,7 @@ def test_a_correct_receiver_passes_every_schedule_with_fewer_deliveries(options:
     assert (found.merging.audited, found.notes) == (20, [])
 
 
+@pytest.mark.slow
 def test_every_order_of_every_lifecycle_with_one_duplicate_takes_less_than_20_000_deliveries() -> None:
     books = Books()
     found = explore(books, *CATALOGUE, invariants=[converges()], duplicates=1)

@@ -81,6 +81,7 @@ def test_the_text_of_a_race(store: Store) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_neighbours_race_as_well(store: Store) -> None:
     """The two rows of one message are counted in one place, and only different callbacks collide."""
 
@@ -152,6 +153,7 @@ def test_a_race_that_makes_observe_fail_is_a_failure(store: Store) -> None:
     assert error.failure.token == "eg1:plan-sent:sent|sent@a2b"
 
 
+@pytest.mark.slow
 def test_the_loser_of_a_race_may_be_refused_if_the_callback_comes_again(store: Store) -> None:
     receiver = flask_receiver(store, racing.refuses_the_loser)
     error = failure(receiver, "plan-sent")

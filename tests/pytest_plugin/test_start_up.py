@@ -45,6 +45,7 @@ def test_the_engine_is_loaded_by_the_first_test_that_uses_it(
     pytester.runpytest_subprocess(*STRICT, *QUICK).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_turned_off_it_is_gone(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(THREE_LINES)
     result = pytester.runpytest_subprocess(*STRICT, *QUICK, *OFF)

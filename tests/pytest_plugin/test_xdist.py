@@ -14,6 +14,7 @@ FAILING = """
 """
 
 
+@pytest.mark.slow
 def test_the_workers_draw_the_same_data_and_send_the_same_report(run: Run, pytester: pytest.Pytester) -> None:
     alone = run(FAILING, "-rA", given=DRAWING)
     workers = pytester.runpytest_subprocess(*STRICT, *QUICK, "-rA", "-n2", "--dist=loadgroup")
