@@ -41,7 +41,7 @@ class Starter(NamedTuple):
     def text(self, name: str) -> str:
         """Return the text of a file.
 
-        >>> STARTERS["flask"].text("requirements.txt").splitlines()[0]
+        >>> STARTERS["flask"].text("requirements.txt").splitlines()[1]
         'engagelab-mock'
         """
         return (_FOLDER / self.files[name]).read_text(encoding="utf-8")
