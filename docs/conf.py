@@ -73,6 +73,7 @@ nitpick_ignore_regex = [
         r"engagelab_mock\.(delivery\.(io\.Io|faults\.fault\.Draft|journal\.Keeper|probe\.Probe|transport\.wire\.Wire"
         r"|outcome\.TransportFailure)|messages\.template\.Rendered|clock\.(base\.(Agenda|Condition)|real\.Setting"
         r"|virtual\.Companion)|explore\.(families\.Family|graph\.StateGraph|played\.Baseline|orders\.Trace|tape\.file\.(Head|Answer))"
+        r"|load\.(summary\.(Latency|Second|Case)|ledger\.Stage)"
         r"|checks\.(check\.Fix|finding\.(Change|Sent)|trial\.Trial))",
     ),
     # Names of types in the options' annotations. The text of each option explains its type.
