@@ -252,6 +252,7 @@ def test_a_long_run_is_cut_and_says_so(run: Run, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.slow
 def test_a_browser_shows_the_run_without_a_request_and_without_scrolling(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("selenium")  # it is not there with the lowest versions
     from selenium.webdriver.common.by import By
 
     path = tmp_path / "run.html"
