@@ -7,6 +7,7 @@ from pathlib import Path
 import architecture
 import failing
 import failure
+import knee
 import login
 import orders
 import race
@@ -14,7 +15,7 @@ import statuses
 
 HERE = Path(__file__).parent
 #: Each has `draw()`, and `ALT`, which is the picture in words.
-PICTURES = {module.__name__: module for module in (architecture, failing, failure, login, orders, race, statuses)}
+PICTURES = {module.__name__: module for module in (architecture, failing, failure, knee, login, orders, race, statuses)}
 
 if __name__ == "__main__":
     for name, module in PICTURES.items():
