@@ -117,8 +117,9 @@ async def test_errors_tell_the_agent_what_to_do() -> None:
         assert "use_receiver" in await client.refused("send")
         await client.call("use_receiver", url="http://127.0.0.1:1/engagelab")
         assert "did you mean 'verified'" in await client.refused("send", scenario="verfied")
-        assert "character" in await client.refused("replay", token="eg1:plan,delivred")
         assert "http" in await client.refused("use_receiver", url="nowhere")
+        for tool, arguments in (("explore", {}), ("replay", {"token": "eg1:verified,delivered"})):
+            assert "give use_receiver the URL of a message's state" in await client.refused(tool, **arguments)
         # An unreachable receiver is an answer, not an error.
         sent = await client.call("send")
         assert sent["acknowledged"] is False
@@ -152,6 +153,7 @@ async def test_an_agent_takes_the_guide_s_receiver_from_findings_to_a_clean_chec
             explored = await client.call("explore", scenarios="verified", duplicates=0)
             assert not explored["ok"]
             token = explored["failures"][0]["token"]
+            assert "character" in await client.refused("replay", token="eg1:plan,delivred")
             assert (await client.call("replay", token=token))["ok"] is False
 
         skill = await client.session.read_resource("engagelab://skill")

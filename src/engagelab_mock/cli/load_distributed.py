@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from engagelab_mock.cli.output import Output
 from engagelab_mock.errors import UsageError
+from engagelab_mock.load import ATTRIBUTES
 
 #: The options of `load` that Locust's user class has as attributes, and those that are not for a part of the load.
 _ATTRIBUTES = ("rate", "duration")
@@ -55,7 +56,7 @@ def locust_load(options: Any, url: str, mix: dict[str, float], output: Output) -
         attributes = {name: getattr(options, name) for name in _ATTRIBUTES}
         attributes |= {"host": url, "mix": mix, "ledgers": str(folder), "options": _passed(options)}
         given = {
-            "ENGAGELAB_MOCK_LOAD": json.dumps(attributes),
+            ATTRIBUTES: json.dumps(attributes),
             "ENGAGELAB_WEBHOOK_USERNAME": options.username,
             "ENGAGELAB_WEBHOOK_SECRET": options.secret,
             "ENGAGELAB_MOCK_AUTHORIZATION": options.authorization,

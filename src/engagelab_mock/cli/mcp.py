@@ -179,13 +179,14 @@ class Tools:
 
     def explore(self, scenarios: str = "verified", duplicates: int = 1, concurrent: bool = False) -> dict[str, Any]:
         """Send the callbacks of scenarios in every order, with duplicates, or at the same time."""
-        self._check_receiver()
+        self._check_receiver(observed=True)
         options: ExploreOptions = {"check": False, "time_budget": _TOTAL}
         options |= {"concurrent": 2} if concurrent else {"duplicates": duplicates}
         exploration = self._engagelab.explore(*_parts(scenarios), **options)
         return {
             "ok": exploration.ok,
             "result": repr(exploration),
+            "stopped": exploration.stopped or None,
             "failed": len(exploration.failures),
             "failures": [
                 {"token": each.token, "report": str(each.error())} for each in exploration.failures[:_FAILURES]
@@ -194,7 +195,7 @@ class Tools:
 
     def replay(self, token: str) -> dict[str, Any]:
         """Send the schedule of a token again."""
-        self._check_receiver()
+        self._check_receiver(observed=True)
         try:
             played = self._engagelab.replay(token, check=True)
         except ScheduleFailed as error:
@@ -213,10 +214,15 @@ class Tools:
         self._engagelab.clock.advance(seconds=check_delay(advance, where="advance"))
         return {"clock": self._engagelab.clock.time()}
 
-    def _check_receiver(self) -> None:
+    def _check_receiver(self, *, observed: bool = False) -> None:
+        """Raise `UsageError` without a receiver, and if it must be `observed`, without the URL of its states."""
         if not self._engagelab.receivers:
             hint = "call use_receiver with its address, username and secret"
             raise UsageError("no receiver is named", where="url", hint=hint)
+        if observed and self._engagelab.receiver.observe is None:
+            # An agent would take "every callback was acknowledged" for "every order is right".
+            hint = "give use_receiver the URL of a message's state as `observe`: http://…/state/{message_id}"
+            raise UsageError("only acknowledgements could be judged, not states", where="observe", hint=hint)
 
 
 def _parts(text: str) -> list[str]:

@@ -6,8 +6,6 @@ import json
 import os
 
 from engagelab_mock.integrations.locust import EngageLabUser
+from engagelab_mock.load import ATTRIBUTES
 
-#: The environment variable with the options, as JSON: the attributes of the user class.
-VARIABLE = "ENGAGELAB_MOCK_LOAD"
-
-Callbacks = type("Callbacks", (EngageLabUser,), json.loads(os.environ.get(VARIABLE, "{}")))
+Callbacks = type("Callbacks", (EngageLabUser,), json.loads(os.environ.get(ATTRIBUTES, "{}")))
