@@ -30,9 +30,9 @@ from engagelab_mock import (
 from engagelab_mock.explore import workers as workers_module
 from engagelab_mock.explore.crash import can_fork
 from engagelab_mock.explore.snapshots import sqlite_snapshots
-from tests.explore.books import Books, LastWriteWins
+from tests.explore.books import AtRandom, Books, CountsInSecret, LastWriteWins
+from tests.explore.merging import ALL
 from tests.explore.test_gallery import CASES, Case, name
-from tests.explore.test_merge import ALL, AtRandom, CountsInSecret
 from tests.receivers import racing
 from tests.receivers.gallery.stacks import STACKS, shop
 from tests.receivers.racing import Handle, Store, flask_receiver, folder
