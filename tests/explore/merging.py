@@ -8,7 +8,6 @@ from engagelab_mock import EngageLab, Exploration, Receiver, converges, exactly_
 from tests.explore.books import Books
 
 ALL = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
-
 EVERYTHING: dict[str, Any] = {"duplicates": 1, "batchings": True, "faults": "at-least-once"}
 
 
