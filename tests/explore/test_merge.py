@@ -31,15 +31,13 @@ from engagelab_mock import (
     schedules,
 )
 from engagelab_mock.explore import merge as merge_module
-from tests.explore.books import Books, LastWriteWins, NeverDedupes, RefusesWhatIsEarly
+from tests.explore.books import AtRandom, Books, LastWriteWins, NeverDedupes, RefusesWhatIsEarly
+from tests.explore.merging import ALL, EVERYTHING, explore
 from tests.explore.test_gallery import CASES, Case, name
 from tests.receivers.gallery.stacks import shop
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-from tests.explore.books import AtRandom
-from tests.explore.merging import ALL, EVERYTHING, explore
-
 
 # The same verdict as by playing every schedule.
 
