@@ -440,7 +440,7 @@ def truth_blind() -> str:
 
 
 def truth_right() -> str:
-    from tests.truth.receivers import PAIRS
+    from tests.truth.receivers.pairs import PAIRS
 
     rows = ([name, pair.right.__doc__ or "", pair.wrong.__doc__ or ""] for name, pair in PAIRS.items())
     return _table(["built on", "the right receiver, which nothing reports", "its mutant, which is found"], rows)

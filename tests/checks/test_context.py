@@ -25,11 +25,10 @@ from engagelab_mock import (
     StateNotSettled,
 )
 from engagelab_mock.delivery import probe
-from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, Refused, observe
+from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver, Incoming, Refused, observe
 from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.checks.receivers.reading import KeepsFloats
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS
 
 
 @pytest.fixture

@@ -16,15 +16,16 @@ from engagelab_mock import (
     Judgement,
     NothingObserved,
     ProbeFailed,
-    Receiver,
     Report,
     SystemClock,
     VirtualClock,
 )
 from engagelab_mock.integrations.time_travel import freezegun_clock, time_machine_clock
-from tests.checks.receivers.correct import ALONG, PATH, Refused
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, AppendOnlyLog, ByRank, InMemory, NoncesForTenMinutes, TotalsOnly
+from tests.checks.receivers.correct import ALONG, Refused
+from tests.checks.serving import check_in_memory, verdicts
+from tests.truth.receivers.in_memory import AppendOnlyLog, InMemory, receiver_of
+from tests.truth.receivers.states import TotalsOnly
+from tests.truth.receivers.times import ByRank, NoncesForTenMinutes
 
 if TYPE_CHECKING:
     from engagelab_mock import Clock, Message
@@ -180,18 +181,9 @@ class CountsEachReply(CountsReplies):
     ttl = -DAY
 
 
-def receiver_of(app: InMemory, **options: Any) -> Receiver:
-    return Receiver.wsgi(on_flask(app), PATH, **{**SETTINGS, "observe": app.observe, **options})
-
-
 def check(app: InMemory, *only: str, set_time: Any = None, **options: Any) -> Report:
     moving = {"set_time": set_time or time_machine_clock()}
-    with EngageLab(receiver_of(app, **{**moving, **options})) as engagelab:
-        return engagelab.check(only=[*(only or TIME)], patience=0.3)
-
-
-def verdicts(report: Report) -> dict[str, Judgement]:
-    return {finding.id: finding.verdict for finding in report.findings if not finding.left_out}
+    return check_in_memory(app, *(only or TIME), **{**moving, **options})
 
 
 def passes(*ids: str) -> dict[str, Judgement]:

@@ -14,7 +14,7 @@ import pytest
 
 from engagelab_mock import EngageLab, Finding, Judgement, ProbeFailed, Receiver, Report
 from engagelab_mock.checks import processes
-from tests.checks.receivers.correct import ALONG, PATH, CorrectReceiver, Incoming, observe
+from tests.checks.receivers.correct import ALONG, PATH, SETTINGS, CorrectReceiver, Incoming, observe
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.processes import (
     Answer,
@@ -25,7 +25,7 @@ from tests.checks.receivers.processes import (
     by_workers,
 )
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS, check_over_a_socket
+from tests.checks.serving import check_over_a_socket, verdicts
 
 RESTARTS = ["B27", "C25", "C26"]
 ALL = [*RESTARTS, "C27"]
@@ -36,10 +36,6 @@ def check(
 ) -> Report:
     only = options.pop("only", ALL)
     return check_over_a_socket(Mutant("", kind, serve=by_workers(workers, process)), directory, only=only, **options)
-
-
-def verdicts(report: Report) -> dict[str, str]:
-    return {finding.id: str(finding.verdict) for finding in report.findings if not finding.left_out}
 
 
 def reasons(report: Report, *ids: str) -> set[str]:

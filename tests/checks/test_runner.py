@@ -33,13 +33,13 @@ from engagelab_mock.checks import runner
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
 from engagelab_mock.checks.trial import Trial
-from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, observe
+from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver, Incoming, observe
 from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.servers import on_werkzeug
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.verifying import ComparesNothing, NeverLooksWhetherItWasThereBefore, VerifiesWhatIsThere
-from tests.checks.serving import CORRECT, SETTINGS, check, check_in_process
+from tests.checks.serving import CORRECT, check, check_in_process
 
 Answer = tuple[int, str, dict[str, str]]
 
