@@ -318,11 +318,7 @@ def _printable(value: Any) -> Any:
 
 
 def _rule(check: Check) -> dict[str, Any]:
-    code = "\n\n".join(
-        f"{name}:\n\n```python\n{text}\n```"
-        for name, text in (("Flask", check.fix.flask), ("Django", check.fix.django), ("FastAPI", check.fix.fastapi))
-        if text
-    )
+    code = "\n\n".join(f"{each.title}:\n\n```{each.language}\n{each.text}\n```" for each in check.fix.codes)
     return {
         "id": check.id,
         "name": "".join(part.capitalize() for part in check.name.split("-")),

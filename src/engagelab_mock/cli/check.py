@@ -168,7 +168,7 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     "language",
     multiple=True,
     type=click.Choice([*LANGUAGES]),
-    help="Show the fix in this language with -v; can be repeated. Default: flask, django and fastapi.",
+    help="Show the fix in this language, with -v and in HTML; can be repeated. Default: flask, django, fastapi.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show every request of a failure, and the fix as code.")
 @output_options
@@ -183,6 +183,7 @@ def check(**given: Any) -> int:
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
     receiver = receiver_at("check", options)
+    languages = options.language or PYTHON
     again = again_lines(click.get_current_context(), KEPT)
     columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
     progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
@@ -201,11 +202,12 @@ def check(**given: Any) -> int:
                 receiver=receiver,
                 fail_on=options.fail_on,
                 verbose=options.verbose,
-                languages=options.language or PYTHON,
+                languages=languages,
                 again=again,
                 interrupted=interrupted,
             )
         )
+        write_reports(report, files, fail_on=options.fail_on, language=languages[0])
 
     runner = Runner(
         receiver,
@@ -237,12 +239,10 @@ def check(**given: Any) -> int:
     except KeyboardInterrupt:
         found = msgspec.structs.replace(runner.report(), ended="it was interrupted")
         end(found, interrupted=True)
-        write_reports(found, files, fail_on=options.fail_on)
         raise
     except (ProbeFailed, StateNotSettled, NothingObserved) as error:
         if error.report is not None and error.report.findings:
             end(error.report)
-            write_reports(error.report, files, fail_on=options.fail_on)
         with states_at_their_address():
             raise
     if unreachable:
@@ -250,7 +250,6 @@ def check(**given: Any) -> int:
         output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
         return ExitCode.UNREACHABLE
     end(found)
-    write_reports(found, files, fail_on=options.fail_on)
     if found.at_least(options.fail_on):
         return ExitCode.FELL_SHORT
     return ExitCode.USAGE if found.doubt else ExitCode.OK

@@ -270,13 +270,13 @@ def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:
     return [(" ".join(ids), reason) for reason, ids in reasons.items()]
 
 
-def write_reports(report: Report, files: Files, *, fail_on: str) -> None:
+def write_reports(report: Report, files: Files, *, fail_on: str, language: str) -> None:
     """Write a report to files, each of its kind, or raise `UsageError` if that fails."""
     from engagelab_mock.checks.reports_html import html
 
     texts = {
         "junit": lambda: junit(report),
         "sarif": lambda: sarif(report),
-        "html": lambda: html(report, fail_on=fail_on),
+        "html": lambda: html(report, fail_on=fail_on, language=language),
     }
     write_files(files, texts)
