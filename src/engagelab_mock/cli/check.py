@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,29 +15,22 @@ from engagelab_mock.checks.check import DEPTHS, LANGUAGES, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
 from engagelab_mock.cli.calling import hint_for_unreachable
 from engagelab_mock.cli.observing import account_observer, observer, states_at_their_address
+from engagelab_mock.cli.option_values import ReceiverOptions, again_lines, effects, receiver_at, split, taken
 from engagelab_mock.cli.options import (
-    Decorated,
     above_zero,
-    again_lines,
-    effects,
     from_zero,
+    meaning_options,
+    observe_options,
     output_options,
-    receiver_at,
     receiver_options,
     setting,
-    split,
+    wait_option,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.cli.restarting import restarter
 from engagelab_mock.config import COMMAND_SETTINGS
-from engagelab_mock.errors import (
-    EngageLabMockError,
-    NothingObserved,
-    ProbeFailed,
-    StateNotSettled,
-    UsageError,
-)
+from engagelab_mock.errors import EngageLabMockError, NothingObserved, ProbeFailed, StateNotSettled, UsageError
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.check import Check
@@ -53,13 +46,7 @@ class CheckOptions:
     """Hold the options of the command."""
 
     address: str | None
-    url: str | None
-    username: str
-    secret: str
-    authorization: str
-    timeout: float
-    insecure: bool
-    ca: str | None
+    receiver: ReceiverOptions
     observe: str | None
     observe_command: str | None
     observe_account: str | None
@@ -81,9 +68,8 @@ class CheckOptions:
     format: str
 
 
-def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    return setting(name, settings=COMMAND_SETTINGS["check"], **attributes)
-
+_SETTINGS = COMMAND_SETTINGS["check"]
+_setting = partial(setting, settings=_SETTINGS)
 
 _HELP = """Run the checks against a receiver, and report what fails.
 
@@ -99,20 +85,11 @@ that was asked for, and when the state could not be read; 3 when the receiver co
 @click.command(help=_HELP)
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
-@_setting(
-    "observe", metavar="URL", help="Read the state of a message from this URL, such as http://…/state/{message_id}."
-)
-@_setting("observe_command", metavar="COMMAND", help="Read it from this command's output; {message_id} is replaced.")
+@observe_options(_SETTINGS)
 @_setting(
     "observe_account", metavar="URL", help="Read totals of the whole account from this URL, such as http://…/totals."
 )
-@_setting(
-    "effect",
-    multiple=True,
-    metavar="NAME=STATUSES",
-    help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
-)
-@_setting("terminal", multiple=True, metavar="STATUSES", help="The statuses that no other status replaces.")
+@meaning_options(_SETTINGS)
 @_setting("restart_command", metavar="COMMAND", help="Kill the app and start it again with this command.")
 @_setting(
     "patience",
@@ -141,14 +118,7 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     show_default=True,
     help="Exit 1 on failures of at least this severity.",
 )
-@_setting(
-    "wait",
-    type=float,
-    callback=from_zero,
-    default=0.0,
-    metavar="SECONDS",
-    help="Wait up to so long until the receiver is up.",
-)
+@wait_option(_SETTINGS)
 @_setting(
     "total",
     type=float,
@@ -179,10 +149,10 @@ def check(**given: Any) -> int:
     from engagelab_mock.checks.runner import Runner
     from engagelab_mock.cli.check_report import KEPT, REPORTS, CheckFinished, CheckSummary, write_reports
 
-    options = CheckOptions(**given)
+    options = CheckOptions(receiver=taken(ReceiverOptions, given), **given)
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
-    receiver = receiver_at("check", options)
+    receiver = receiver_at("check", options.address, options.receiver)
     languages = options.language or PYTHON
     again = again_lines(click.get_current_context(), KEPT)
     columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")

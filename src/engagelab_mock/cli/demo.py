@@ -11,7 +11,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from engagelab_mock.cli.options import clock_for, output_options, seed_option, speed_option
+from engagelab_mock.cli.option_values import clock_for
+from engagelab_mock.cli.options import output_options, seed_option, speed_option
 from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.cli.render import DETAIL, AttemptMade, Section
 from engagelab_mock.delivery.journal import Journal

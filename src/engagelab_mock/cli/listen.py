@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from engagelab_mock.cli.option_values import tls_verify
 from engagelab_mock.cli.options import (
     authorization_option,
     credential_options,
@@ -19,7 +20,6 @@ from engagelab_mock.cli.options import (
     output_options,
     setting,
     tls_options,
-    tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output
 from engagelab_mock.cli.render import CallbackReceived, RequestRecorded, Serving

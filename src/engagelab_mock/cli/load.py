@@ -18,15 +18,8 @@ from rich.progress import TextColumn
 from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import REPORTS, LoadCase, LoadResult, write_reports
 from engagelab_mock.cli.observing import observer, states_at_their_address
-from engagelab_mock.cli.options import (
-    above_zero,
-    effects,
-    from_zero,
-    output_options,
-    receiver_options,
-    seed_option,
-    tls_verify,
-)
+from engagelab_mock.cli.option_values import effects, tls_verify
+from engagelab_mock.cli.options import above_zero, from_zero, output_options, receiver_options, seed_option
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.delivery.receiver import Receiver

@@ -13,7 +13,8 @@ import click
 
 from engagelab_mock import __version__
 from engagelab_mock.cli.observing import observer
-from engagelab_mock.cli.options import receiver_options, setting, tls_verify
+from engagelab_mock.cli.option_values import tls_verify
+from engagelab_mock.cli.options import receiver_options, setting
 from engagelab_mock.cli.output import ExitCode
 from engagelab_mock.clock import VirtualClock, check_delay
 from engagelab_mock.config import COMMAND_SETTINGS

@@ -7,21 +7,19 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 from rich.progress import TextColumn
 
+from engagelab_mock.cli.option_values import MessageOptions, ReceiverOptions, clock_for, naming, taken
 from engagelab_mock.cli.options import (
-    clock_for,
     message_options,
-    naming,
     output_options,
     receiver_options,
     seed_option,
     setting,
     speed_option,
-    tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.render import AttemptMade, Section, SendSummary, signing
@@ -58,22 +56,17 @@ class SendOptions:
     replay: str | None
     any_order: bool
     field: tuple[str, ...]
-    url: str | None
-    username: str
-    secret: str
-    authorization: str
-    timeout: float
-    insecure: bool
-    ca: str | None
-    to: str | None
-    template: str | None
-    channel: str | None
-    custom_arg: tuple[str, ...]
-    dialect: str
+    receiver: ReceiverOptions
+    message: MessageOptions
     seed: str | None
     speed: float
     validate: bool
     format: str
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Return the options that click collected."""
+        return cls(receiver=taken(ReceiverOptions, given), message=taken(MessageOptions, given), **given)
 
 
 _HELP = """Send a scenario's callbacks, or one event, to a receiver.
@@ -110,7 +103,7 @@ Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when
 @output_options
 def send(**given: Any) -> int:
     """Send the callbacks of one scenario to a receiver."""
-    options = SendOptions(**given)
+    options = SendOptions.of(given)
     # A receiver that remembers messages would take a second run with the same seed for duplicates, so each has its own.
     seed = options.seed or secrets.token_hex(4)
     source = source_of(options)
@@ -122,9 +115,9 @@ def send(**given: Any) -> int:
         receiver,
         clock=waiting.clock,
         seed=seed,
-        dialect=options.dialect,
+        dialect=options.message.dialect,
         code_ttl=None,
-        defaults=message_of(options),
+        defaults=options.message.defaults,
         journal=journal,
     )
     output = Output(options.format)
@@ -246,7 +239,7 @@ def event_fields(known: KnownEvent, options: SendOptions) -> dict[str, Any]:
     """Return the --field options of an event: JSON, or text. The sender of an uplink can also be given by --to."""
     fields: dict[str, Any] = {}
     if known.kind == "response":
-        fields = {"body": "STOP"} | ({"sender": options.to} if options.to else {})
+        fields = {"body": "STOP"} | ({"sender": options.message.to} if options.message.to else {})
     for pair in options.field:
         name, equals, value = pair.partition("=")
         if not equals or not name:
@@ -267,46 +260,14 @@ def _value(text: str) -> object:
 
 def receiver_of(options: SendOptions) -> Receiver:
     """Return the receiver, or raise `UsageError` without an address."""
-    if not options.url:
+    if not options.receiver.url:
         raise UsageError(
             "the address of the receiver is missing",
             where="--url",
             hint=f"give --url http://127.0.0.1:5000/engagelab, or set {SETTINGS['url'].environment}, or put url = '…'"
             " under [tool.engagelab-mock] in pyproject.toml",
         )
-    return Receiver.http(
-        options.url,
-        username=options.username,
-        secret=options.secret,
-        authorization=options.authorization,
-        limit=options.timeout,
-        tls_verify=tls_verify(options.insecure, options.ca),
-    )
-
-
-def message_of(options: SendOptions) -> dict[str, Any]:
-    """Return the engine's defaults for the message."""
-    return {
-        "to": options.to,
-        "template": options.template,
-        "channel": options.channel,
-        "custom_args": custom_args(options.custom_arg),
-    }
-
-
-def custom_args(pairs: tuple[str, ...]) -> dict[str, str] | None:
-    """Return the --custom-arg options as a dict, or raise `UsageError` for one without `=`.
-
-    >>> custom_args(("order=42", "note=a=b"))
-    {'order': '42', 'note': 'a=b'}
-    """
-    args: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"{pair!r} is not KEY=VALUE", where="--custom-arg", hint="such as --custom-arg order=42")
-        args[key] = value
-    return args or None
+    return options.receiver.receiver(options.receiver.url)
 
 
 def deliver(engagelab: EngageLab, source: Source) -> tuple[Sequence[Message], Sequence[Delivery]]:
