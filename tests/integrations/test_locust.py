@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -131,6 +132,17 @@ def test_the_command_sends_from_several_processes_and_judges_all_ledgers(tmp_pat
     assert "200 of 200" in said
     assert "2 workers" in said
     assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_the_command_shows_the_page_of_locust_and_ends_by_itself(tmp_path: Path, receiver: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    arguments = ("--duration", "2", "--processes", "2", "--web-port", str(port))
+    with load(receiver, *arguments, directory=tmp_path) as program:
+        said, _ = program.communicate(timeout=120)
+    assert program.returncode == 0, said
+    assert f"127.0.0.1:{port}" in said
+    assert "200 of 200" in said
 
 
 def test_the_states_are_judged_when_all_parts_have_ended(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ from engagelab_mock.explore.parallel import count_failures
 from engagelab_mock.explore.plan import check_racing, rounds_of
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
-from engagelab_mock.explore.races import PREEMPTIONS, Races, followed, reduce
+from engagelab_mock.explore.races import PREEMPTIONS, Races, followed, nothing_met, reduce
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
@@ -176,8 +176,8 @@ class _Explorer:
                 await self._player.check_settled(io, SETTLES if self._rounds else 0)
                 await self._baselines.check_reset(io)
                 exploration.notes += [self._baselines.note] * bool(self._baselines.note)
-                if isinstance(plan, Races) and exploration.schedules:
-                    plan.check_reached(self._points, engine.receiver)
+                if isinstance(plan, Races):
+                    plan.check_met(self._points, engine.receiver)
                 if exploration.deliveries:
                     await self._check_recognised(io, self._unused)
         except KeyboardInterrupt as stop:
@@ -191,9 +191,8 @@ class _Explorer:
             self._workers.close()
             progress.end(exploration)
         if exploration.failures:
-            failed = exploration.failures[0].played
-            state.played = failed.schedule
-            for delivery in failed.deliveries:
+            state.played = exploration.failures[0].played.schedule
+            for delivery in exploration.failures[0].played.deliveries:
                 engine.journal.open(delivery)
         if self._check:
             exploration.assert_ok()
@@ -238,7 +237,7 @@ class _Explorer:
                 exploration.seen.enter(played)
             if isinstance(plan, Races):
                 plan.learn(played)
-                exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
+                exploration.total, exploration.notes = len(plan), plan.notes
             exploration.schedules = min(judged, exploration.total)
             exploration.deliveries += self._sent - sent
             exploration.states = len(self._states)
@@ -250,12 +249,12 @@ class _Explorer:
                     break
             if search is not None:
                 await search.learn(io, played)
+        exploration.schedules -= plan.unjudged if isinstance(plan, Races) else 0
         if search is not None:
             if exploration.stopped != "failure":
                 exploration.schedules = search.represented
             exploration.notes += search.notes(self._invariants)
-        if self._workers.note and self._workers.note not in exploration.notes:
-            exploration.notes.append(self._workers.note)
+        exploration.notes += [note for note in [self._workers.note] if note and note not in exploration.notes]
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -276,6 +275,8 @@ class _Explorer:
             counts: Any = {"rounds": rounds, "failed": len(failed) * bool(rounds)}
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played, **counts).error()
         if judge and violation is None:
+            if rounds and not any(trace.met for each, _ in judged for trace in each.traces):
+                raise nothing_met()
             if not played.records and self._check:
                 raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
             if self._player.handlers.strict:  # else it is one of many examples of a state machine, which has checked it
@@ -284,10 +285,9 @@ class _Explorer:
         return played
 
     def _made_player(self, *, journal: Journal, clock: Any, strict: bool) -> Player:
-        given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
-        number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
-        snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
-        player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
+        own: Any = {"number": self._engine.exploring.count, "retry": retry_policy(self._options.get("retry"))}
+        own["snapshots"] = Snapshots.by(self._options.get("snapshot"), self._options.get("restore"))
+        player = Player(self._engine, self._probe, self.app_clock, journal=journal, clock=clock, **own)
         player.handlers = Handlers(self._points, strict=strict, seed=self._engine.seed)
         return player
 

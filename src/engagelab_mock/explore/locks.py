@@ -14,6 +14,8 @@ from engagelab_mock.eventloop import stopwatch
 _TASKS = Path("/proc/self/task")
 #: Modules between a driver and the wait for its socket.
 _BETWEEN = frozenset(("asyncio", "selectors", "contextlib", "engagelab_mock"))
+#: How long a server may take to let another connection in, in seconds; libpq waits for no fewer than 2.
+_CONNECTS = 2
 #: A connection that executes nothing, or that a pool lends to others, is not waiting as far as the server knows.
 _BLOCKED = "SELECT cardinality(pg_blocking_pids(pid)) > 0 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
 
@@ -68,7 +70,8 @@ class LockWaits:
             server = info.dsn
             if server not in self._connections:
                 self._connections[server] = None
-                self._connections[server] = driver.connect(server, password=info.password or None, autocommit=True)
+                own = {"password": info.password or None, "connect_timeout": _CONNECTS}
+                self._connections[server] = driver.connect(server, autocommit=True, **own)
             connection = self._connections[server]
             row = connection and connection.execute(_BLOCKED, (info.backend_pid,)).fetchone()
         except driver.Error:

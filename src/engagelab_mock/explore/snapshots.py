@@ -166,6 +166,11 @@ class Snapshots:
         self._restore = restore
         self._first: list[Any] = []
 
+    @classmethod
+    def by(cls, snapshot: Callable[[], Any] | None, restore: Callable[[Any], Any] | None) -> Snapshots | None:
+        """Return the snapshots that two functions make, if both are given."""
+        return None if snapshot is None or restore is None else cls(snapshot, restore)
+
     async def save(self, io: Io, sent: Sequence[Sent], initial: Any, records: Sequence[Record]) -> None:
         """Save the data after these callbacks were sent."""
         data = await _call(io, "snapshot", self._snapshot)

@@ -93,7 +93,7 @@ class HttpTransport:
             response.reason,
             response.headers,
             response.body,
-            max(0.0, stopwatch() - started),
+            max(0.0, stopwatch() - started - wire.held_back),
         )
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -232,6 +232,11 @@ class Channel(io.RawIOBase):
         if self.gives_up:
             self._deadline = moment
 
+    def allow(self, seconds: float) -> None:
+        """Wait that much longer than until the deadline."""
+        if self._deadline is not None:
+            self._deadline += seconds
+
     def readable(self) -> bool:
         """Return True."""
         return True
@@ -325,6 +330,7 @@ def _send(channel: Channel, connection: socket.socket, wire: Wire, head: bytes, 
             wire.put(connection, head, body)
         except ConnectionError as error:
             channel.refused = error  # the receiver may have answered before
+        channel.allow(wire.held_back)
     if _QUICK_ACK is not None:
         connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
