@@ -35,6 +35,8 @@ from engagelab_mock.errors import EngageLabMockError, NothingObserved, ProbeFail
 if TYPE_CHECKING:
     from engagelab_mock.checks.check import Check
     from engagelab_mock.checks.finding import Finding, Report
+    from engagelab_mock.checks.runner import Runner
+    from engagelab_mock.delivery.receiver import Receiver
 
 #: The frameworks in which a fix is shown by default.
 PYTHON = ("flask", "django", "fastapi")
@@ -145,64 +147,22 @@ that was asked for, and when the state could not be read; 3 when the receiver co
 def check(**given: Any) -> int:
     """Run the checks against a receiver, and report what fails."""
     # The checks are imported here, as the other commands do not need them.
-    from engagelab_mock.checks.catalogue import CHECKS, Selection
-    from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import KEPT, REPORTS, CheckFinished, CheckSummary, write_reports
+    from engagelab_mock.cli.check_report import KEPT, REPORTS, write_reports
 
     options = CheckOptions(receiver=taken(ReceiverOptions, given), **given)
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
     receiver = receiver_at("check", options.address, options.receiver)
-    languages = options.language or PYTHON
-    again = again_lines(click.get_current_context(), KEPT)
-    columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
-    progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
-
-    def started(check: Check) -> None:
-        progress.update(text=f"{check.id} {check.title}")
-
-    def finished(finding: Finding) -> None:
-        progress.update(advance=1)
-        output.show(CheckFinished(finding))
+    shown = _Shown(output, options, receiver, again_lines(click.get_current_context(), KEPT))
+    runner = _runner(options, receiver, shown)
 
     def end(report: Report, *, interrupted: bool = False) -> None:
-        output.show(
-            CheckSummary(
-                report=report,
-                receiver=receiver,
-                fail_on=options.fail_on,
-                verbose=options.verbose,
-                languages=languages,
-                again=again,
-                interrupted=interrupted,
-            )
-        )
-        write_reports(report, files, fail_on=options.fail_on, language=languages[0])
+        shown.end(report, interrupted=interrupted)
+        write_reports(report, files, fail_on=options.fail_on, language=shown.languages[0])
 
-    runner = Runner(
-        receiver,
-        {
-            "observe": observer(options.observe, options.observe_command),
-            "observe_account": account_observer(options.observe_account),
-            "effects": effects(options.effect) or None,
-            "terminal": split(options.terminal) or None,
-            "restart": restarter(options.restart_command),
-        },
-        patience=options.patience,
-        selection=Selection(
-            only=split(options.only),
-            skip=split(options.skip),
-            severity=options.severity,
-            depth=options.depth,
-            suppress=suppressed(options.suppress),
-        ),
-        timeout=options.total,
-        on_start=started,
-        on_finding=finished,
-    )
     try:
         # The progress line is removed before the report is printed: both may go to one terminal.
-        with progress.visible(), closing(receiver):
+        with shown.progress.visible(), closing(receiver):
             unreachable = runner.unreachable(options.wait)
             if not unreachable:
                 found = runner.run()
@@ -223,6 +183,73 @@ def check(**given: Any) -> int:
     if found.at_least(options.fail_on):
         return ExitCode.FELL_SHORT
     return ExitCode.USAGE if found.doubt else ExitCode.OK
+
+
+class _Shown:
+    """Show which check runs, each finding, and the summary."""
+
+    def __init__(self, output: Output, options: CheckOptions, receiver: Receiver, again: list[str]) -> None:
+        from engagelab_mock.checks.catalogue import CHECKS
+
+        columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
+        self.progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
+        self.languages = options.language or PYTHON
+        self._output = output
+        self._options = options
+        self._receiver = receiver
+        self._again = again
+
+    def started(self, check: Check) -> None:
+        self.progress.update(text=f"{check.id} {check.title}")
+
+    def finished(self, finding: Finding) -> None:
+        from engagelab_mock.cli.check_report import CheckFinished
+
+        self.progress.update(advance=1)
+        self._output.show(CheckFinished(finding))
+
+    def end(self, report: Report, *, interrupted: bool) -> None:
+        from engagelab_mock.cli.check_report import CheckSummary
+
+        self._output.show(
+            CheckSummary(
+                report=report,
+                receiver=self._receiver,
+                fail_on=self._options.fail_on,
+                verbose=self._options.verbose,
+                languages=self.languages,
+                again=self._again,
+                interrupted=interrupted,
+            )
+        )
+
+
+def _runner(options: CheckOptions, receiver: Receiver, shown: _Shown) -> Runner:
+    """Return the runner of the checks that the options select."""
+    from engagelab_mock.checks.catalogue import Selection
+    from engagelab_mock.checks.runner import Runner
+
+    return Runner(
+        receiver,
+        {
+            "observe": observer(options.observe, options.observe_command),
+            "observe_account": account_observer(options.observe_account),
+            "effects": effects(options.effect) or None,
+            "terminal": split(options.terminal) or None,
+            "restart": restarter(options.restart_command),
+        },
+        patience=options.patience,
+        selection=Selection(
+            only=split(options.only),
+            skip=split(options.skip),
+            severity=options.severity,
+            depth=options.depth,
+            suppress=suppressed(options.suppress),
+        ),
+        timeout=options.total,
+        on_start=shown.started,
+        on_finding=shown.finished,
+    )
 
 
 def suppressed(given: tuple[str, ...]) -> dict[str, str]:

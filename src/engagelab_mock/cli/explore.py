@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from engagelab_mock.service.addresses import why_unreachable
 
 if TYPE_CHECKING:
     from engagelab_mock.explore.exploration import Exploration
+    from engagelab_mock.messages.scenario import Scenario
 
 
 _SETTINGS = COMMAND_SETTINGS["explore"]
@@ -154,33 +155,25 @@ not be read, and 3 when the receiver could not be reached. With --time-budget, t
 def explore(**given: Any) -> int:
     """Play schedules of callbacks until one fails, and report it."""
     # Modules that the other commands do not need are imported here.
+    from engagelab_mock.cli import explore_report as reporting
     from engagelab_mock.cli.explore_options import ExploreOptions, arguments_of, scenarios_of
-    from engagelab_mock.cli.explore_report import (
-        KEPT,
-        REPORTS,
-        ExploreProgress,
-        ExploreSummary,
-        FailureFound,
-        in_options,
-        write_reports,
-    )
 
     options = ExploreOptions.of(given)
     output = Output(options.format)
-    files = [report_file(each, REPORTS) for each in options.report]
+    files = [report_file(each, reporting.REPORTS) for each in options.report]
     receiver, scenarios = receiver_at("explore", options.address, options.receiver), scenarios_of(options)
-    again = again_lines(click.get_current_context(), KEPT)
+    again = again_lines(click.get_current_context(), reporting.KEPT)
     seed = options.seed or secrets.token_hex(4)
-    progress = _Progress(output, ExploreProgress)
+    progress = _Progress(output, reporting.ExploreProgress)
     started = stopwatch()
 
     def end(exploration: Exploration) -> None:
         elapsed = stopwatch() - started
         output.show(Section(receiver.address, signing(receiver.settings)))
         for failure in exploration.failures:
-            output.show(FailureFound(failure, again))
-        output.show(ExploreSummary(exploration, receiver.address, seed, elapsed))
-        write_reports(exploration, receiver.address, files, elapsed=elapsed)
+            output.show(reporting.FailureFound(failure, again))
+        output.show(reporting.ExploreSummary(exploration, receiver.address, seed, elapsed))
+        reporting.write_reports(exploration, receiver.address, files, elapsed=elapsed)
 
     with ExitStack() as stack:
         callers = [stack.enter_context(closing(Caller(option))) for option in ("--observe", "--prepare", "--reset")]
@@ -189,25 +182,33 @@ def explore(**given: Any) -> int:
         stack.enter_context(closing(receiver))
         why = why_unreachable(lambda: engagelab.validate_address(check=False).attempts[-1], options.wait)
         if why:
-            error = EngageLabMockError(why, where=receiver.address, hint=hint_for_unreachable(why))
-            output.error("Unreachable", error)
+            output.error("Unreachable", EngageLabMockError(why, where=receiver.address, hint=hint_for_unreachable(why)))
             return ExitCode.UNREACHABLE
         state = engagelab._engine.exploring
         state.progress, state.replaying = progress.step, options.replay
         try:
             # The progress line is removed before the report is printed: both may go to one terminal.
             with progress.line.visible():
-                exploration = engagelab.explore(*scenarios, **chosen)
-        except ScheduleFailed:
-            exploration = state.explorations[-1]
+                exploration = _explored(engagelab, scenarios, chosen)
         except KeyboardInterrupt:
             if state.explorations:
                 end(state.explorations[-1])
             raise
-        except EngageLabMockError as error:
-            raise in_options(error) from None
     end(exploration)
     return exit_code_of(exploration)
+
+
+def _explored(engagelab: EngageLab, scenarios: Sequence[Scenario], chosen: Any) -> Exploration:
+    """Explore, and return the exploration even if a schedule failed; an error names the option."""
+    from engagelab_mock.cli.explore_report import in_options
+
+    try:
+        found: Exploration = engagelab.explore(*scenarios, **chosen)
+    except ScheduleFailed:
+        found = engagelab._engine.exploring.explorations[-1]
+    except EngageLabMockError as error:
+        raise in_options(error) from None
+    return found
 
 
 def exit_code_of(exploration: Exploration) -> ExitCode:

@@ -108,7 +108,6 @@ def send(**given: Any) -> int:
     seed = options.seed or secrets.token_hex(4)
     source = source_of(options)
     receiver = receiver_of(options)
-    again = "" if isinstance(source.what, Tape) else seed  # a tape has all its data
     waiting = Waiting(clock_for(options.speed), source)
     journal = Journal()
     engagelab = EngageLab(
@@ -120,23 +119,10 @@ def send(**given: Any) -> int:
         defaults=options.message.defaults,
         journal=journal,
     )
-    output = Output(options.format)
-    # Shown with the first result. An error about an option comes before it, without this heading.
-    section = Section(source.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})")
-    started = engagelab.clock.time()
-
-    def attempted(delivery: Delivery, attempt: Attempt) -> None:
-        with waiting.hidden():
-            output.show(section)
-            output.show(AttemptMade(delivery, attempt, started))
-        if delivery.events:
-            waiting.next()
-
-    def sum_up(deliveries: Sequence[Delivery], ids: Iterable[str], to: Iterable[str], *, interrupted: bool) -> None:
-        output.show(section)
-        output.show(SendSummary(source.name, deliveries, ", ".join(ids), ", ".join(to), again, interrupted))
-
-    journal.listeners.append(attempted)
+    shown = Shown(
+        Output(options.format), receiver, source, waiting, again="" if isinstance(source.what, Tape) else seed
+    )
+    journal.listeners.append(shown.attempted)
     with engagelab:
         try:
             # The line on the terminal is removed before the summary is printed.
@@ -145,15 +131,49 @@ def send(**given: Any) -> int:
                     engagelab.validate_address(check=False)
                 messages, deliveries = deliver(engagelab, source)
         except KeyboardInterrupt:
-            ended = [each for each in journal.deliveries if each.events]
-            answered = [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
-            ids = dict.fromkeys(delivery.message_id for delivery in answered)
-            to = recipients(event for delivery in answered for event in delivery.events)
-            sum_up(answered, ids, to, interrupted=True)
+            answered = answered_deliveries(journal)
+            ids = [*dict.fromkeys(delivery.message_id for delivery in answered)]
+            to = [*recipients(event for delivery in answered for event in delivery.events)]
+            shown.sum_up(answered, ids, to, interrupted=True)
             raise
     # A tape has no messages of this engine; its recipients are pseudonyms, and there may be thousands.
-    sum_up(deliveries, [message.id for message in messages], [message.to for message in messages], interrupted=False)
+    ids, to = [message.id for message in messages], [message.to for message in messages]
+    shown.sum_up(deliveries, ids, to, interrupted=False)
     return exit_code_of(last_attempts(journal) if isinstance(source.what, Schedule) else journal.attempts)
+
+
+class Shown:
+    """Show each attempt and the summary, under a heading.
+
+    The heading comes with the first result: an error about an option comes before it, without a heading. `again` is the
+    seed that sends the same again, or empty for a tape, which has all its data.
+    """
+
+    def __init__(self, output: Output, receiver: Receiver, source: Source, waiting: Waiting, *, again: str) -> None:
+        self._output = output
+        self._section = Section(
+            source.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})"
+        )
+        self._source = source
+        self._waiting = waiting
+        self._again = again
+        self._started = waiting.clock.time()
+
+    def attempted(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Show an attempt."""
+        with self._waiting.hidden():
+            self._output.show(self._section)
+            self._output.show(AttemptMade(delivery, attempt, self._started))
+        if delivery.events:
+            self._waiting.next()
+
+    def sum_up(
+        self, deliveries: Sequence[Delivery], ids: Iterable[str], to: Iterable[str], *, interrupted: bool
+    ) -> None:
+        """Show the summary."""
+        self._output.show(self._section)
+        joined = ", ".join(ids), ", ".join(to)
+        self._output.show(SendSummary(self._source.name, deliveries, *joined, self._again, interrupted))
 
 
 @dataclass(frozen=True)
@@ -291,6 +311,12 @@ def _deliver_event(engagelab: EngageLab, event: AccountEvent) -> list[Delivery]:
     if known.kind == "response" and not fields.get("sender"):
         fields["sender"] = account.generate.recipient()
     return engagelab.deliver([account.event(known.name, fields, at=engagelab.clock.time())], check=False)
+
+
+def answered_deliveries(journal: Journal) -> list[Delivery]:
+    """Return the deliveries of events, without one that an interrupt of this command ended."""
+    ended = [each for each in journal.deliveries if each.events]
+    return [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
 
 
 def last_attempts(journal: Journal) -> list[Attempt]:
