@@ -215,7 +215,7 @@ def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSu
                 raise UsageError(
                     "nothing reads the effects", where="--effect", hint="give --observe, or --observe-command"
                 )
-            return asyncio.run(summarise(paths, max_lateness=options.max_lateness)), None
+            return asyncio.run(summarise(paths, max_lateness=options.max_lateness), debug=False), None
         judge = Observation(
             Probe(observe, effects=effects(options.effect) or None),
             sample=options.observe_sample,
@@ -224,7 +224,8 @@ def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSu
             progress=partial(_show_observed, progress),
         )
         with _stopping(judge) as signals:
-            summary = asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness))
+            # Between two messages, the loop can be busy for longer than its debugging allows.
+            summary = asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness), debug=False)
         return summary, signals[0] if signals else None
 
 
