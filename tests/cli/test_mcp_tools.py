@@ -250,7 +250,6 @@ def test_an_exploration_that_judged_little_or_nothing_is_not_ok(monkeypatch: pyt
 
 
 def test_a_forged_callback_that_was_acknowledged_is_not_ok() -> None:
-    signed = {"username": "acme", "secret": "s3cret"}
     trusting, _ = guide_app()
     careful = flask.Flask("careful")
 
@@ -258,11 +257,13 @@ def test_a_forged_callback_that_was_acknowledged_is_not_ok() -> None:
     def callback() -> tuple[str, int]:
         from engagelab_mock import verify
 
-        return "", 200 if verify(flask.request.headers.get("X-CALLBACK-ID"), **signed, now=time.time()) else 401
+        return "", 200 if verify(
+            flask.request.headers.get("X-CALLBACK-ID"), username="acme", secret="s3cret", now=time.time()
+        ) else 401
 
     for app, ok in ((trusting, False), (careful, True)):
         with LoopbackServer(app) as server, tools_for() as tools:
-            tools.use_receiver(f"{server.url}/engagelab", **signed)
+            tools.use_receiver(f"{server.url}/engagelab", username="acme", secret="s3cret")
             sent = tools.send("delivered", fault="wrong_secret")
             assert (sent["ok"], sent["acknowledged"]) == (ok, True)
             assert ok or "verify X-CALLBACK-ID" in sent["next"]
