@@ -177,7 +177,7 @@ def check(**given: Any) -> int:
     # The checks are imported here, as the other commands do not need them.
     from engagelab_mock.checks.catalogue import CHECKS, Selection
     from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import KEPT, REPORTS, CheckFinished, CheckSummary, write_reports
+    from engagelab_mock.cli.check_report import KEPT, REPORTS, CheckFinished, CheckSummary, plain, write_reports
 
     options = CheckOptions(**given)
     output = Output(options.format)
@@ -243,6 +243,8 @@ def check(**given: Any) -> int:
     except (ProbeFailed, StateNotSettled, NothingObserved) as error:
         if error.report is not None and error.report.findings:
             end(error.report)
+        if isinstance(error, NothingObserved):
+            raise NothingObserved(plain(error.what), where=error.where, hint=plain(error.hint)) from None
         with states_at_their_address():
             raise
     if unreachable:
