@@ -226,6 +226,28 @@ def test_the_script_of_the_express_starter_starts_it_and_it_passes_the_checks(tm
     assert "✓ 6 of 6 callbacks acknowledged" in said
 
 
+#: It waits until the receiver has ended, and reports that a receiver is right.
+ENGAGELAB_MOCK = """#!/bin/sh
+until [ -s pid ]; do :; done
+while ps -o stat= -p "$(cat pid)" | grep -q '^[^Z]'; do :; done
+"""
+
+
+@pytest.mark.slow
+def test_the_script_fails_if_another_program_has_passed_in_place_of_the_receiver(tmp_path: Path) -> None:
+    assert main(["init", "node", str(tmp_path)]) == 0
+    (tmp_path / "start.sh").write_text("echo $$ > pid", encoding="utf-8")  # as if the port was in use
+    program = tmp_path / "bin" / "engagelab-mock"
+    program.parent.mkdir()
+    program.write_text(ENGAGELAB_MOCK, encoding="utf-8")
+    program.chmod(0o755)
+    given = environment() | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(program.parent)}
+    done = subprocess.run(["sh", "test.sh"], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The receiver has ended. Is port 8080 in use?" in done.stderr
+    assert [each.name for each in program.parent.iterdir()] == ["engagelab-mock"], "the callbacks were left behind"
+
+
 #: It kills the program with all its processes, waits until that has closed the connections, and starts it again.
 RESTART = """
 cd "$(dirname "$0")"
