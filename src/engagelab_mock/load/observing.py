@@ -68,8 +68,6 @@ class Observation(Judge):
         await self._free.acquire()
         if self._error is not None:
             raise self._error
-        if self._stopped:
-            return
         task = asyncio.ensure_future(super().judge(entries))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
