@@ -174,7 +174,7 @@ def call_in_time(function: Callable[[], T], seconds: float) -> T:
     >>> call_in_time(lambda: 7, 1.0)
     7
 
-    In the main thread, the call is interrupted, unless a timer runs that is not this package's, such as that of a test's
+    In the main thread, the call is interrupted, unless another timer runs than this package's, such as that of a test's
     time limit. The call stays in its thread, because a database connection may belong to it. Other threads cannot be
     interrupted, so they call the function in a new thread, and abandon that thread if the function does not return.
     """
