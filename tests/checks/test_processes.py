@@ -228,6 +228,19 @@ def test_a_receiver_that_keeps_its_states_in_memory_fails(tmp_path: Path) -> Non
     assert report.finding("C26").reason.startswith("20 of 20 acknowledged callbacks were lost")
 
 
+@pytest.mark.slow
+def test_a_state_that_is_gone_is_shown_next_to_the_one_before(tmp_path: Path) -> None:
+    def status(store: Store, message_id: str) -> Any:
+        known = observe(store, message_id)["status"]
+        return known and {"status": known}
+
+    with by_workers(1)(app := ForgetsEverything(Store(tmp_path / "receiver.sqlite"))) as url:
+        receiver = Receiver.http(url + PATH, **SETTINGS, observe=partial(status, app.store), restart=app.restart)
+        with EngageLab(receiver) as engagelab:
+            reason = engagelab.check(only=["C25"], patience=0.3).finding("C25").reason
+    assert reason == "after a restart, the state is None; before it was {'status': 'delivered'}"
+
+
 # --- Restarts that fail
 
 

@@ -244,6 +244,31 @@ def test_when_a_receiver_stops_answering_the_next_checks_say_so(tmp_path: Path) 
         assert str(report.finding(id)).endswith("inconclusive, the receiver has not answered since B01")
 
 
+class DiesOfAPing(DiesOfIt):
+    """Answer no request after an empty one, and show no state any more."""
+
+    def answer(self, incoming: Incoming) -> Answer:
+        self.dead = self.dead or not incoming.body
+        return super().answer(incoming)
+
+    def show(self, message_id: str) -> Any:
+        if self.dead:
+            raise ConnectionRefusedError
+        return observe(self.store, message_id)
+
+
+@pytest.mark.slow
+def test_a_receiver_that_has_ended_fails_although_its_state_cannot_be_read(tmp_path: Path) -> None:
+    app = DiesOfAPing(Store(tmp_path / "receiver.sqlite"))
+    with on_werkzeug(app) as url:
+        receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
+        report = Runner(receiver, recovery=0.1, selection=Selection(only=["A01", "E11"])).run()
+        app.buried.set()
+        receiver.close()
+    assert [finding.id for finding in report.of(Judgement.FAIL)] == ["A01", "E11"]
+    assert report.finding("E11").reason.startswith("a valid callback was accepted before the checks, and after them")
+
+
 def test_checks_without_time_left_are_inconclusive(tmp_path: Path) -> None:
     store = Store(tmp_path / "receiver.sqlite")
     receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)

@@ -147,7 +147,7 @@ that was asked for, and when the state could not be read; 3 when the receiver co
 def check(**given: Any) -> int:
     """Run the checks against a receiver, and report what fails."""
     # The checks are imported here, as the other commands do not need them.
-    from engagelab_mock.cli.check_report import KEPT, REPORTS, write_reports
+    from engagelab_mock.cli.check_report import KEPT, REPORTS, plain, write_reports
 
     options = CheckOptions(receiver=taken(ReceiverOptions, given), **given)
     output = Output(options.format)
@@ -173,6 +173,8 @@ def check(**given: Any) -> int:
     except (ProbeFailed, StateNotSettled, NothingObserved) as error:
         if error.report is not None and error.report.findings:
             end(error.report)
+        if isinstance(error, NothingObserved):
+            raise NothingObserved(plain(error.what), where=error.where, hint=plain(error.hint)) from None
         with states_at_their_address():
             raise
     if unreachable:

@@ -65,23 +65,26 @@ class Written:
     folder: Path
 
     def record(self) -> dict[str, Any]:
-        """Return the files and the commands."""
+        """Return the files, the commands and the guide."""
         return {
             "type": "starter",
             "name": self.name,
             "folder": str(self.folder),
             "files": list(self.starter.files),
             "next": self._next,
+            "guide": self.starter.guide,
         }
 
     def write(self, screen: Screen) -> None:
-        """Print the files, then the commands."""
+        """Print the files, then the commands, then the guide."""
         for name in self.starter.files:
             screen.line(Text.assemble(screen.mark(True), f" {self.folder / name}"))
         screen.line()
         screen.line("Next:")
         for command in self._next:
             screen.line(f"  {command}")
+        screen.line()
+        screen.line(f"Guide: {self.starter.guide} of engagelab-mock")
 
     @property
     def _next(self) -> list[str]:

@@ -127,7 +127,6 @@ class _Explorer:
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
-        self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
@@ -331,7 +330,7 @@ class _Explorer:
                 await self._baselines.check_effect(io, played)
             if self._unused:
                 self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
-        if self._compares:
+        if any(map(compares, self._invariants)):
             played.baseline = await self._baselines.of(io, played)
         return played, await self._violation(io, played, only)
 
@@ -369,9 +368,7 @@ class _Explorer:
         if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
-            if self._rounds:
-                await self._player.check_each_settled(io, found.lifecycles)
-            await self._baselines.check_reset(io)
+            self._player.forget_snapshots()
 
             async def tried(candidate: Schedule) -> tuple[Played, bool]:
                 nonlocal smallest
@@ -382,6 +379,9 @@ class _Explorer:
 
             rounds = self._rounds if place_of(found) >= 0 else 0
             repeatable = rounds > 0 or (await tried(found))[1]
+            if self._rounds or not repeatable:
+                await self._player.check_each_settled(io, found.lifecycles)
+            await self._baselines.check_reset(io)
             self._player.handlers.strict = False  # a simpler schedule may not come to the same switch points
             if repeatable and self._engine.exploring.replaying is None:
                 await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS), rounds)

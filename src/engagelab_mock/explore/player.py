@@ -107,9 +107,10 @@ class Player:
         #: The script whose messages the snapshots are about.
         self._saved_for: Script | None = None
 
-    async def play(self, io: Io, schedule: Schedule) -> Played:
-        """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
+    async def play(self, io: Io, schedule: Schedule, *, afresh: bool = False) -> Played:
+        """Reset the app, prepare the messages, deliver every step, then each retry; `afresh`: without a snapshot."""
         __tracebackhide__ = True
+        self._saved_for = None if afresh else self._saved_for
         counted = self.sent
         await self.handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
         self.sent = counted
@@ -170,6 +171,10 @@ class Player:
         if snapshots is not None:
             await snapshots.save(io, (), initial, ())
         return played, 0
+
+    def forget_snapshots(self) -> None:
+        """Send every callback of the next playing, so that values differ in it that differ in each playing."""
+        self._saved_for = None
 
     def use_events(self, schedule: Schedule, events: Mapping[str, Event]) -> None:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
@@ -256,13 +261,13 @@ class Player:
         They are played in order and in the opposite order. Only the first call does so.
         """
         __tracebackhide__ = True
-        if self._watched or self._snapshots is not None:
+        if self._watched:
             return
         self._patience, self._watched = _WATCHED, True
         steps = tuple([Step((label,)) for label in labels_of(lifecycles).all])
         try:
             for order in (steps, steps[::-1]):
-                await self.play(io, Schedule(lifecycles, order))
+                await self.play(io, Schedule(lifecycles, order), afresh=True)
         finally:
             self._patience = 0.0
 

@@ -219,5 +219,6 @@ def not_restored(state: Any, found: Any) -> ProbeFailed:
     return ProbeFailed(
         f"the state was {state!r:.200} when snapshot was called, and {found!r:.200} after restore",
         where="restore",
-        hint="snapshot must save all data of the app, also the data in memory",
+        hint="snapshot must save all data of the app, also the data in memory; if the app works after its answer, give "
+        "wait_idle",
     )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.io import ASYNC
@@ -21,11 +21,13 @@ from engagelab_mock.eventloop import in_loop, in_trio, stopwatch
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.baseline import Learner, Unreached
 from engagelab_mock.load.ledger import Header, LedgerWriter, Reason, Stage
+from engagelab_mock.load.observing import Observation
+from engagelab_mock.load.observing import Progress as ObservingProgress
 from engagelab_mock.load.plan import SPACING, Plan, Segment, segments
 from engagelab_mock.load.sender import CONNECTIONS, Counts, LoadSender
 from engagelab_mock.load.summary import LoadSummary
 from engagelab_mock.load.tally import MAX_LATENESS, summarise
-from engagelab_mock.load.verdict import SETTLE, Judge
+from engagelab_mock.load.verdict import SETTLE
 from engagelab_mock.protocol.events import Dialect, dialect
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ class LoadOptions(ProbeOptions, total=False):
 class LoadRun:
     """Run one load. `stop` ends it early: what was started is completed, and the ledger says that it was interrupted.
 
+    `progress` is called while callbacks are sent, and `observing` while the messages are observed afterwards, `at_once`
+    at the same time: more than one needs an asynchronous `observe`.
+
     >>> from engagelab_mock import Receiver
     >>> run = LoadRun(Receiver.http("http://127.0.0.1:9/engagelab"), {"rate": 10, "duration": 1})
     >>> asyncio.run(run.run()).state
@@ -89,7 +94,14 @@ class LoadRun:
     """
 
     def __init__(
-        self, receiver: Receiver, options: LoadOptions, *, spelling: str | Dialect = "2023-03", progress: Any = None
+        self,
+        receiver: Receiver,
+        options: LoadOptions,
+        *,
+        spelling: str | Dialect = "2023-03",
+        progress: Progress | None = None,
+        observing: ObservingProgress | None = None,
+        at_once: int = 1,
     ) -> None:
         for name in options:
             if name not in LoadOptions.__annotations__:
@@ -104,7 +116,7 @@ class LoadRun:
         self._transport = receiver.transport
         self._options = options
         self._dialect = dialect(spelling)
-        self._progress: Progress | None = progress
+        self._progress = progress
         for name in options.get("faults", {}):
             fault(name).check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
         self._worker, self._workers = options.get("part", (0, 1))
@@ -121,14 +133,21 @@ class LoadRun:
         self._probe.check_meaning(where="load")
         self._judge = None
         if self._probe.observe is not None:
-            self._judge = Judge(
-                self._probe, sample=options.get("observe_sample", 1.0), settle=options.get("settle", SETTLE)
+            self._judge = Observation(
+                self._probe,
+                sample=options.get("observe_sample", 1.0),
+                settle=options.get("settle", SETTLE),
+                at_once=at_once,
+                progress=observing,
             )
         self._sender: LoadSender | None = None
-        self._stopped = False
+        self._stopped = self._sent = False
 
     def stop(self) -> None:
-        """End the load early."""
+        """End the load early, or, once all is sent, the observation of the messages."""
+        if self._sent and self._judge is not None:
+            self._judge.stop()
+            return
         self._stopped = True
         if self._sender is not None:
             self._sender.stop()
@@ -149,6 +168,7 @@ class LoadRun:
             if path is None:
                 path = Path(stack.enter_context(tempfile.TemporaryDirectory()), "load.ledger")
             await self._send(Path(path))
+            self._sent = True
             return await summarise([path], judge=self._judge, max_lateness=self._max_lateness, whole=False)
 
     def _planned(self, parts: tuple[Segment, ...], messages: int = 0) -> Plan:
