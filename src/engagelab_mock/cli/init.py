@@ -52,7 +52,8 @@ def write(chosen: Starter, folder: Path) -> None:
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(chosen.text(name))
     except OSError as error:
-        raise UsageError(f"{str(error.filename)!r} cannot be written: {error.strerror}", where="DIR") from None
+        what = f"{str(error.filename)!r} cannot be written: {error.strerror}"
+        raise UsageError(what, where="DIR", hint="give a directory that you may write to") from None
 
 
 @dataclass(frozen=True)

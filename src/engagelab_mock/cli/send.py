@@ -265,7 +265,8 @@ def event_fields(known: KnownEvent, options: SendOptions) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError(f"{pair!r} is not NAME=VALUE", where="--field", hint="such as --field remain_balance=-0.5")
         if name in DeliverOptions.__annotations__:
-            raise UsageError(f"{name!r} is not a field of an event", where="--field")
+            hint = "such as --field remain_balance=-0.5"
+            raise UsageError(f"{name!r} is not a field of an event", where="--field", hint=hint)
         field = known.field(name)
         fields[name] = value if field is not None and field.type == "string" else _value(value)
     return fields
