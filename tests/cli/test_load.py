@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,42 @@ def test_a_signal_ends_the_load_well(spawn: Spawn, command: Command, number: int
     assert (summary["interrupted"], summary["state"], summary["counts"]) == (True, "incomplete", {})
     assert later.code == 2
     assert "it was interrupted" in later.out
+
+
+class Slow(shop.Shop):
+    """Answer a question about a message late, if it is told to, and count the questions."""
+
+    late = False
+    questions = 0
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: shop.Send) -> None:
+        if scope.get("method") == "GET":
+            self.questions += 1
+            await asyncio.sleep(0.1 if self.late else 0)
+        await super().__call__(scope, receive, send)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [True, False])
+def test_a_signal_ends_the_observation_well(spawn: Spawn, command: Command, again: bool) -> None:
+    app = Slow()
+    with target(app) as arguments:
+        observe = (*arguments[5:], "--format", "json")
+        if again:
+            assert command("load", *arguments[:-2], "--rate", "800", "--duration", "2", "--ledger", "a").code == 0
+        asked, app.late = app.questions, True
+        options = ("report", "a", *observe) if again else (*arguments, "--rate", "800", "--duration", "2", *observe)
+        sender = spawn("load", *options)
+        # The states that are expected are learned with fewer questions.
+        while app.questions < asked + (40 if again else 80):
+            pass
+        sender.send_signal(signal.SIGINT)
+        out, err = sender.communicate()
+    summary = summary_of(out)
+    assert (sender.returncode, err.strip()) == (130, "")
+    assert summary["state"] == "incomplete"
+    assert 0 < summary["observed"] < summary["messages"]
+    assert f"it was stopped after {summary['observed']} messages were observed" in summary["problems"]
 
 
 def wait_for_entries(path: Path) -> None:

@@ -123,11 +123,20 @@ def test_a_tape_that_cannot_be_used(command: Command, taped: Path, arguments: tu
     assert Path("notes.jsonl").read_text() == '{"note": 1}\n'
 
 
-def test_files_that_are_not_tapes_can_be_passed(command: Command, taped: Path) -> None:
+def test_files_that_are_not_tapes_can_be_left_out_but_are_not_a_pass(command: Command, taped: Path) -> None:
     Path("notes.jsonl").write_text('{"note": 1}\n')
-    result = command("tape", "scan", "--skip-others", "notes.jsonl", "--format", "json")
-    assert (result.code, result.objects) == (0, [{"type": "summary", "tapes": 0, "found": 0, "ok": True}])
-    assert command("tape", "scan", "--skip-others", "notes.jsonl", "day.jsonl").code == 1
+    others = ("tape", "scan", "--skip-others", "notes.jsonl")
+    result = command(*others, "--format", "json")
+    # A hook gets only the files that changed, so the exit code is 0.
+    assert (result.code, result.objects) == (
+        0,
+        [{"type": "summary", "files": 1, "tapes": 0, "found": 0, "ok": None}],
+    )
+    assert command(*others).out == "no tape among 1 file\n"
+    assert command("tape", "scan", "notes.jsonl").code == 2
+    assert command(*others, "day.jsonl").code == 1
+    assert command("tape", "scrub", "day.jsonl", "--out", "clean.jsonl").code == 0
+    assert "✓ 1 tape, 0 places" in command(*others, "clean.jsonl").out
 
 
 def test_a_tape_is_sent_again(command: Command, taped: Path, sdk_app: SdkApp) -> None:

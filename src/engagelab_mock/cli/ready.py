@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from engagelab_mock.cli.options import from_zero, output_options, setting, tls_options, tls_verify
+from engagelab_mock.cli.option_values import tls_verify
+from engagelab_mock.cli.options import from_zero, output_options, setting, tls_options
 from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.cli.serve import PORT
 from engagelab_mock.delivery.outcome import TransportFailure

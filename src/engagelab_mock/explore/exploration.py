@@ -281,7 +281,7 @@ def schedule_failed(failure: Failure) -> ScheduleFailed:
 
 def failure_lines(failure: Failure, *, python: bool = True) -> list[str]:
     """Return the lines that show a failure: a table of the attempts, a hint, the steps of a race, and its origin."""
-    from engagelab_mock.explore.races import interleavings  # only races need it
+    from engagelab_mock.explore.columns import interleavings  # only races need it
 
     violation = failure.violation
     table = attempts_table(failure.played, violation.record)

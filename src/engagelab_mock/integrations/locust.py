@@ -19,38 +19,26 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
-import locust.stats
 import msgspec
 from gevent import subprocess
 from locust import FastHttpUser, User, events, task
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.integrations.locust_stats import entry_of, use_histograms
 from engagelab_mock.load.ledger import Entry
 
 _LOG = logging.getLogger(__name__)
 
 #: The messages of the master to its workers, and back.
 _PART, _ENDED = "engagelab-part", "engagelab-ended"
+#: What Locust shows as the method of callbacks.
+_METHOD = "CALLBACK"
 #: How often the ledger is read, in seconds.
 _INTERVAL = 0.2
-_DIGITS = 3
-
-
-def bucket(response_time: float) -> int:
-    """Round a response time in milliseconds to three digits, so that 2,960 ms and 3,040 ms differ; Locust keeps two.
-
-    >>> bucket(2_964.2), bucket(3_049), bucket(87.6)
-    (2960, 3050, 88)
-    """
-    whole = round(response_time)
-    return round(whole, _DIGITS - len(str(whole))) if whole >= 10**_DIGITS else whole
-
-
-# Locust's documentation names this function as the one to replace. The percentiles of all its users are made from it.
-locust.stats.bucket_response_time = bucket
 
 
 class EngageLabUser(User):
@@ -164,10 +152,12 @@ class Part:
 
     def _fire(self, entry: Entry) -> None:
         good = entry.outcome == Outcome.ACKNOWLEDGED
+        entry_of(self._environment.stats, entry.status, _METHOD)
         self._environment.events.request.fire(
-            request_type="CALLBACK",
+            request_type=_METHOD,
             name=entry.status,
-            response_time=entry.latency * 1000,
+            # The time of a delivery with a fault is our doing. Locust counts a request without a time.
+            response_time=None if entry.fault else max(0.0, entry.latency) * 1000,
             response_length=0,
             exception=None if good or entry.fault else RuntimeError(f"{entry.outcome} {entry.answer or ''}".strip()),
             context={"fault": entry.fault},
@@ -191,6 +181,7 @@ class _Load:
         self._open = 0
         runner = environment.runner
         assert runner is not None, "Locust makes the runner before it fires `init`"
+        use_histograms(environment)
         if isinstance(runner, MasterRunner):
             environment.events.test_start.add_listener(self._distribute)
         elif not isinstance(runner, WorkerRunner):
@@ -239,7 +230,20 @@ class _Load:
         runner = self._environment.runner
         if runner is not None and not self._open and len(self._users) == len(self._environment.user_classes):
             # From another greenlet: the runner waits for its users, and this one may be among them.
-            gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+            gevent.spawn(self._finish, runner)
+
+    def _finish(self, runner: Runner) -> None:
+        """End the test as Locust does at its --run-time, of which a load has none."""
+        page, options = self._environment.web_ui, self._environment.parsed_options
+        if page is None:
+            runner.quit()
+            return
+        runner.stop()
+        seconds = getattr(options, "autoquit", -1)
+        if seconds >= 0:
+            gevent.sleep(seconds)
+            runner.quit()
+            page.stop()
 
     def _stop(self, **_: Any) -> None:
         for part in self._parts:
@@ -253,8 +257,10 @@ def _set_up(environment: Environment, **_: Any) -> None:
         _Load(environment)
 
 
-#: Numbers for the recipients of logins, different in each process: Singapore's range [?] of 8 digits.
-_NUMBERS = itertools.count(secrets.randbelow(10_000_000))
+#: How many recipients each of a hundred workers has: together Singapore's numbers that begin with 8 [?].
+_RECIPIENTS = 100_000
+#: A second run begins at another one.
+_NUMBERS = itertools.count(secrets.randbelow(_RECIPIENTS))
 
 
 class OtpLogin(FastHttpUser):
@@ -283,11 +289,28 @@ class OtpLogin(FastHttpUser):
 
     @task
     def log_in(self) -> None:
-        """Log one user in."""
-        to = f"+658{next(_NUMBERS) % 10_000_000:07d}"
-        with self.environment.events.request.measure("LOGIN", "login"):
+        """Log one user in. A login that Locust ends, because the test is over, is not counted."""
+        to, error = self._recipient(), None
+        started = stopwatch()
+        try:
             asked = self.ask(to)
             self.enter(to, self.read_code(to), asked)
+        except Exception as raised:
+            error = raised
+        self.environment.events.request.fire(
+            request_type="LOGIN",
+            name="login",
+            response_time=(stopwatch() - started) * 1000,
+            response_length=0,
+            exception=error,
+            context=self.context(),
+        )
+
+    def _recipient(self) -> str:
+        # A second message to a number within the validity of its code would be refused. Processes are forked after the
+        # import of this module, so all count from the same number.
+        worker = max(0, getattr(self.environment.runner, "worker_index", 0)) % 100
+        return f"+658{worker:02d}{next(_NUMBERS) % _RECIPIENTS:05d}"
 
     def ask(self, to: str) -> Any:
         """Let the app send a code to a number; the result is given to `enter`."""

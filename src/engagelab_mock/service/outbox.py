@@ -153,7 +153,9 @@ class Outbox:
                 if not required:
                     return False
                 raise UsageError(
-                    f"another thread is sending, but delivered nothing for {_SETTLE_PATIENCE:g} s", where="settle"
+                    f"another thread is sending, but delivered nothing for {_SETTLE_PATIENCE:g} s",
+                    where="settle",
+                    hint="a handler of your app seems to hang: look at the stack of that thread",
                 )
             try:
                 await self._send_open(io)
