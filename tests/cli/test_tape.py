@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,24 +154,57 @@ def test_a_refused_tape_exits_1_and_an_unreachable_receiver_3(
     assert command("send", "--replay", "day.jsonl", "--url", closed_url).code == 3
 
 
-HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_the_hook_before_a_commit_refuses_a_tape_with_personal_data(command: Command, taped: Path) -> None:
     """Run the hook's command as pre-commit does: its entry and arguments, then the files that match."""
-    [hook] = yaml.safe_load(HOOKS.read_text())
-    assert (hook["language"], hook["types_or"]) == ("python", ["jsonl", "json"])
+    [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     command("tape", "scrub", "day.jsonl", "--out", "clean.jsonl")
-    Path("notes.jsonl").write_text('{"note": 1}\n')
+    Path("notes.json").write_text('{"note": 1}\n')
+    Path("day.txt").write_text(taped.read_text())
 
     def commit(*files: str) -> Any:
-        program = [*hook["entry"].split(), *hook["args"], *files]
+        matching = [file for file in files if re.search(hook["files"], file)]
+        program = [*hook["entry"].split(), *hook["args"], *matching]
         return subprocess.run(program, capture_output=True, text=True, timeout=60)
 
-    refused = commit("notes.jsonl", "day.jsonl", "clean.jsonl")
+    refused = commit("notes.json", "day.jsonl", "clean.jsonl", "day.txt")
     assert refused.returncode == 1
     assert "day.jsonl:2: body.rows[0].to: a phone number" in refused.stdout
     assert "clean.jsonl" not in refused.stdout
-    assert commit("notes.jsonl", "clean.jsonl").returncode == 0
-    assert json.loads(Path("notes.jsonl").read_text()) == {"note": 1}
+    assert "day.txt" not in refused.stdout
+    assert commit("notes.json", "clean.jsonl").returncode == 0
+    assert json.loads(Path("notes.json").read_text()) == {"note": 1}
+
+
+@pytest.mark.slow
+def test_pre_commit_itself_runs_the_hook(command: Command, taped: Path) -> None:
+    program = shutil.which("pre-commit", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not (program and shutil.which("git")):
+        pytest.skip("pre-commit or git is not here: python -m pip install pre-commit")
+    command("tape", "scrub", "day.jsonl", "--out", "clean.jsonl")
+    hooks = Path("hooks")
+    hooks.mkdir()
+    # The hook of this project, without the project: its environment has the command already.
+    manifest = (ROOT / ".pre-commit-hooks.yaml").read_text()
+    assert "language: python" in manifest
+    (hooks / ".pre-commit-hooks.yaml").write_text(manifest.replace("language: python", "language: system"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    author = {f"GIT_{who}_{what}": "a@b.example" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    given = {**os.environ, **author, "PATH": path, "PRE_COMMIT_HOME": str(Path("cache").resolve())}
+
+    def run(*words: str, cwd: Path = Path()) -> Any:
+        return subprocess.run(words, cwd=cwd, env=given, capture_output=True, text=True, timeout=120)
+
+    for words in (["init"], ["add", "."], ["commit", "-m", "hooks"]):
+        assert run("git", *words, cwd=hooks).returncode == 0
+    assert run("git", "init").returncode == 0
+    run("git", "add", "day.jsonl", "clean.jsonl")
+    refused = run(program, "try-repo", str(hooks), "engagelab-tapes", "--files", "day.jsonl", "clean.jsonl")
+    assert refused.returncode == 1, refused.stdout + refused.stderr
+    assert "day.jsonl:2: body.rows[0].to: a phone number" in refused.stdout
+    passed = run(program, "try-repo", str(hooks), "engagelab-tapes", "--files", "clean.jsonl")
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert "Passed" in passed.stdout

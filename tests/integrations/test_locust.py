@@ -40,12 +40,13 @@ CALLBACKS = """
         rate, duration = 100, 2
 """
 LOGIN = """
+    from locust import constant_throughput
     from engagelab_mock.integrations.locust import OtpLogin
 
     class Login(OtpLogin):
         host = "{app}"
         mock = "{mock}"
-        logins = 0
+        wait_time = constant_throughput(10)
 
         def ask(self, to):
             return self.client.post("/login", json={{"to": to}}).json()["message_id"]
@@ -53,9 +54,6 @@ LOGIN = """
         def enter(self, to, code, asked):
             answer = self.client.post("/login/code", json={{"message_id": asked, "code": code}})
             assert answer.json()["in"] is True
-            Login.logins += 1
-            if Login.logins == 5:
-                self.environment.runner.quit()
 """
 
 
@@ -220,7 +218,9 @@ def test_options_that_contradict_each_other(tmp_path: Path, receiver: str, argum
     assert said in out
 
 
-def test_users_log_in_through_the_app(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_users_log_in_through_the_app(tmp_path: Path, processes: int) -> None:
+    """No number is used twice, or the second message to it would be refused."""
     app = flask.Flask("shop")
     with (
         EngageLab(Receiver.recording(), seed=1) as engagelab,
@@ -242,11 +242,29 @@ def test_users_log_in_through_the_app(tmp_path: Path) -> None:
             answer = http.post(f"{mock.base_url}/verifications", json=body, auth=("key", "secret"), timeout=10)
             return {"in": answer.json()["verified"]}
 
-        done = locust(tmp_path, LOGIN.format(app=server.url, mock=mock.url))
+        arguments = ["--run-time", "4s", "--users", str(processes)]
+        arguments += ["--processes", str(processes)] if processes > 1 else []
+        done = locust(tmp_path, LOGIN.format(app=server.url, mock=mock.url), *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = requests(done.stdout + done.stderr)
     assert set(counted) == {"login", "/login", "/login/code", "/_mock/inbox"}
-    assert all(count >= 4 and not failed for count, failed in counted.values())
+    assert all(count and not failed for count, failed in counted.values())
+
+
+def test_a_login_that_the_end_of_the_test_cuts_off_is_not_counted(tmp_path: Path) -> None:
+    file = """
+        import gevent
+        from engagelab_mock.integrations.locust import OtpLogin
+
+        class Login(OtpLogin):
+            host = "http://127.0.0.1:1"
+
+            def ask(self, to):
+                gevent.sleep(1000)
+    """
+    done = locust(tmp_path, file, "--run-time", "2s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert requests(done.stdout + done.stderr) == {}
 
 
 def test_a_login_without_its_methods_says_what_to_override(tmp_path: Path) -> None:

@@ -95,10 +95,9 @@ def test_a_right_app_on_node_is_clean() -> None:
 def test_messages_dropped_after_the_200_are_named(tmp_path: Path) -> None:
     pytest.importorskip("gunicorn")
     with served(GUNICORN, tmp_path, drops=8) as (base, _):
-        summary = loaded(base, ledger=tmp_path / "ledger")
-    sent = {entry.message_id for entry in LedgerReader(tmp_path / "ledger")}
-    # Messages that were delivered before the load can be dropped, too.
-    dropped = sent & {*(tmp_path / "dropped").read_text().split()}
+        summary = loaded(base)
+    # Some of them were delivered before the load.
+    dropped = {*(tmp_path / "dropped").read_text().split()}
     assert {case.message_id for case in summary.cases} == dropped
     assert summary.counts == {"lost": len(dropped)}
 
@@ -178,9 +177,11 @@ def test_the_view_of_the_sdk_loses_the_callbacks_whose_handler_raised(tmp_path: 
         summary = loaded(base, effects=TERMINAL, ledger=tmp_path / "ledger")
     verified = {entry.message_id for entry in LedgerReader(tmp_path / "ledger") if entry.status == "verified"}
     raised = {name for name in verified if int(name) // 2 % 8 == 0}
+    found = {case.message_id for case in summary.cases}
     assert raised
-    assert {case.message_id for case in summary.cases} == raised
-    assert summary.counts == {"lost": len(raised)}
+    assert found & verified == raised
+    assert all(int(name) // 2 % 8 == 0 for name in found)  # some came before the load
+    assert summary.counts == {"lost": len(found)}
     assert summary.failed == 0
 
 
@@ -203,5 +204,6 @@ def test_a_receiver_that_stood_still_shows_in_the_latencies(tmp_path: Path) -> N
     summary.assert_clean()
     # A closed model would have waited, and counted one slow callback.
     assert summary.latency.p90 > 0.3
+    assert summary.latency.p99 > 1
     assert summary.latency.maximum > 1.4
     assert max(second.waiting for second in summary.seconds) > 30

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.locks import LockWaits, can_see_sleep, is_asleep, stack_of
+from engagelab_mock.explore.locks import LockWaits, can_see_sleep, is_asleep, stack_of, written_stack
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
 from engagelab_mock.explore.switchpoints import (
     Call,
@@ -175,10 +173,7 @@ class Handler:
     def stack(self) -> str:
         """Return the current place of the handler, as a traceback without the frames of this package."""
         frame = next(stack_of(self.thread), None)
-        own = str(Path(__file__).parents[1])
-        entries = [entry for entry in traceback.extract_stack(frame) if not entry.filename.startswith(own)]
-        inside = [entry for entry in entries if entry.filename != threading.__file__]
-        return "".join(traceback.format_list(inside[-8:])).rstrip()
+        return "" if frame is None else written_stack(frame)
 
 
 class _Board:

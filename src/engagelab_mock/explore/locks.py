@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -12,6 +13,8 @@ from typing import Any
 from engagelab_mock.eventloop import stopwatch
 
 _TASKS = Path("/proc/self/task")
+#: The folder of this package, and how many calls of others are shown.
+_OWN, _SHOWN = str(Path(__file__).parents[1]), 8
 #: Modules between a driver and the wait for its socket.
 _BETWEEN = frozenset(("asyncio", "selectors", "contextlib", "engagelab_mock"))
 #: How long a server may take to let another connection in, in seconds; libpq waits for no fewer than 2.
@@ -96,6 +99,20 @@ def stack_of(thread: threading.Thread) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def written_stack(frame: FrameType) -> str:
+    """Return the current place of a call as a traceback, from the app's first frame on.
+
+    >>> "in <module>" in written_stack(sys._getframe())
+    True
+    """
+    entries = traceback.extract_stack(frame)
+    own = [entry.filename.startswith(_OWN) for entry in entries]
+    # The app is called by this package, which the test has called.
+    called = entries[own.index(True) if True in own else 0 :]
+    inside = [entry for entry in called if not entry.filename.startswith((_OWN, threading.__file__))]
+    return "".join(traceback.format_list(inside[-_SHOWN:])).rstrip()
 
 
 def can_see_sleep() -> bool:

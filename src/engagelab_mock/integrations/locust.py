@@ -27,6 +27,7 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.integrations.locust_stats import entry_of, use_histograms
 from engagelab_mock.load.ledger import Entry
 
@@ -256,8 +257,10 @@ def _set_up(environment: Environment, **_: Any) -> None:
         _Load(environment)
 
 
-#: Numbers for the recipients of logins, different in each process: Singapore's range [?] of 8 digits.
-_NUMBERS = itertools.count(secrets.randbelow(10_000_000))
+#: How many recipients each of a hundred workers has: together Singapore's numbers that begin with 8 [?].
+_RECIPIENTS = 100_000
+#: A second run begins at another one.
+_NUMBERS = itertools.count(secrets.randbelow(_RECIPIENTS))
 
 
 class OtpLogin(FastHttpUser):
@@ -286,11 +289,28 @@ class OtpLogin(FastHttpUser):
 
     @task
     def log_in(self) -> None:
-        """Log one user in."""
-        to = f"+658{next(_NUMBERS) % 10_000_000:07d}"
-        with self.environment.events.request.measure("LOGIN", "login"):
+        """Log one user in. A login that Locust ends, because the test is over, is not counted."""
+        to, error = self._recipient(), None
+        started = stopwatch()
+        try:
             asked = self.ask(to)
             self.enter(to, self.read_code(to), asked)
+        except Exception as raised:
+            error = raised
+        self.environment.events.request.fire(
+            request_type="LOGIN",
+            name="login",
+            response_time=(stopwatch() - started) * 1000,
+            response_length=0,
+            exception=error,
+            context=self.context(),
+        )
+
+    def _recipient(self) -> str:
+        # A second message to a number within the validity of its code would be refused. Processes are forked after the
+        # import of this module, so all count from the same number.
+        worker = max(0, getattr(self.environment.runner, "worker_index", 0)) % 100
+        return f"+658{worker:02d}{next(_NUMBERS) % _RECIPIENTS:05d}"
 
     def ask(self, to: str) -> Any:
         """Let the app send a code to a number; the result is given to `enter`."""

@@ -254,7 +254,11 @@ async def summarise(
     if judge is None:
         remarks.append("effects are not judged: nothing read the state of the messages after the load")
     else:
-        for case in await judge.cases():
+        await judge.settle()
+        if judge.late:
+            for entries in _Run(paths):
+                await judge.judge_again(entries)
+        for case in judge.cases():
             cases.add(case)
         problems += judge.problems
         remarks += judge.remarks
@@ -263,6 +267,7 @@ async def summarise(
         summary,
         messages=messages,
         observed=None if judge is None else judge.observed,
+        first=0 if judge is None else judge.first,
         effects={} if judge is None else judge.effects,
         counts={kind: cases.counts[kind] for kind in KINDS if cases.counts[kind]},
         cases=tuple(case for kind in KINDS for case in cases.kept[kind]),
