@@ -289,6 +289,7 @@ class Outbox:
         __tracebackhide__ = True
 
         async def moved() -> float:
+            __tracebackhide__ = True
             return move()
 
         return run_sync(self._around(SYNC, moved))
