@@ -94,8 +94,8 @@ class LoadSender:
         self._faulty = Sender(journal=Journal(1), clock=SystemClock(), generate=nonces)
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = Counts()
-        #: The error that ends the run: the ledger cannot be written, or a fault cannot be sent.
-        self.error: EngageLabMockError | None = None
+        #: The error that ends the run: the ledger cannot be written, a fault cannot be sent, or `progress` raised it.
+        self.error: BaseException | None = None
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -117,7 +117,7 @@ class LoadSender:
     ) -> int:
         """Send a plan that begins `start` seconds after the ledger's start, and wait for its last answer.
 
-        Returns how many deliveries the plan had until now.
+        Returns how many deliveries the plan had until now. If `progress` raises, that is the `error` that ends the run.
         """
         ticker = asyncio.ensure_future(self._tick(progress))
         asked = 0
@@ -241,7 +241,7 @@ class LoadSender:
         except EngageLabMockError as error:
             self._fail(error)
 
-    def _fail(self, error: EngageLabMockError) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.error = self.error or error
         self.stop()
 
@@ -256,8 +256,11 @@ class LoadSender:
             await asyncio.sleep(_TICK)
             self._pool.expire()
             self._flush()
-            if progress is not None:
-                progress(stopwatch() - self._started, self.counts)
+            if progress is not None and self.error is None:
+                try:
+                    progress(stopwatch() - self._started, self.counts)
+                except BaseException as error:  # not only `Exception`: pytest's own are none
+                    self._fail(error)
 
     async def _drain(self) -> None:
         """Wait until all that was started has ended."""
