@@ -97,7 +97,7 @@ class Learner:
         """Deliver the callbacks of a message; return its state before the first of them and after each."""
         probe = self._probe
         after = [plain(await probe.look(ASYNC, message.id))]
-        accepted, cost = int(time.time()) - lifecycle.age, self._generate.cost()
+        accepted, cost = int(time.time()) - lifecycle.age, str(self._generate.cost())
         for step, (body, offset) in enumerate(zip(lifecycle.bodies, lifecycle.offsets, strict=True)):
             filled = body.fill(message.id, message.to, accepted, accepted + offset, cost).encode("latin-1")
             attempt = await self._sender.attempt(ASYNC, Delivery(self._receiver, (), filled, message.id))
