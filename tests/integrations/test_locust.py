@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engagelab_mock import EngageLab, Receiver, Recorder
 from engagelab_mock.load.ledger import LedgerReader
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.docs.pages import blocks
 from tests.integrations.locust_process import environment, free_port
 
 pytestmark = [
@@ -241,9 +243,9 @@ def test_options_that_contradict_each_other(tmp_path: Path, receiver: str, argum
     assert said in out
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_users_log_in_through_the_app(tmp_path: Path, processes: int) -> None:
-    """No number is used twice, or the second message to it would be refused."""
+@contextmanager
+def login_app() -> Iterator[tuple[str, str]]:
+    """Serve an app with a login, and the API that it uses; yield the addresses of both."""
     app = flask.Flask("shop")
     with (
         EngageLab(Receiver.recording(), seed=1) as engagelab,
@@ -265,13 +267,29 @@ def test_users_log_in_through_the_app(tmp_path: Path, processes: int) -> None:
             answer = http.post(f"{mock.base_url}/verifications", json=body, auth=("key", "secret"), timeout=10)
             return {"in": answer.json()["verified"]}
 
-        arguments = ["--run-time", "4s", "--users", str(processes)]
-        arguments += ["--processes", str(processes)] if processes > 1 else []
-        done = locust(tmp_path, LOGIN.format(app=server.url, mock=mock.url), *arguments)
+        yield server.url, mock.url
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_users_log_in_through_the_app(tmp_path: Path, processes: int) -> None:
+    """No number is used twice, or the second message to it would be refused."""
+    arguments = ["--run-time", "4s", "--users", str(processes)]
+    arguments += ["--processes", str(processes)] if processes > 1 else []
+    with login_app() as (app, mock):
+        done = locust(tmp_path, LOGIN.format(app=app, mock=mock), *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = requests(done.stdout + done.stderr)
     assert set(counted) == {"login", "/login", "/login/code", "/_mock/inbox"}
     assert all(count and not failed for count, failed in counted.values())
+
+
+def test_the_logins_of_the_guide_are_right(tmp_path: Path) -> None:
+    [file] = [block for block in blocks("docs/howto/load", "python") if block.startswith("# login.py")]
+    with login_app() as (app, mock):
+        file = file.replace("http://127.0.0.1:5000", app).replace("http://127.0.0.1:8420", mock)
+        done = locust(tmp_path, file, "--run-time", "3s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert requests(done.stdout + done.stderr)["login"][1] == 0
 
 
 def test_a_login_that_the_end_of_the_test_cuts_off_is_not_counted(tmp_path: Path) -> None:
