@@ -102,7 +102,7 @@ def fell_short(report: Report, found: Sequence[Finding], least: str) -> Receiver
     if others := found[len(whole) :]:
         lines = [textwrap.shorten(_heading(each), _WIDTH, placeholder=" …") for each in others]
         parts.append("\n".join([f"{counted(len(others), 'more failure')}:", *(f"  {line}" for line in lines)]))
-        parts.append(f'all in full: print(report.in_full("{least}")); `report` is the result of `check`')
+        parts.append(f'all in full: report = engagelab.check(…); print(report.in_full("{least}"))')
     what = f"{report.address} failed {counted(len(found), 'check')} of severity {least} or worse"
     error = ReceiverFellShort(what, "\n\n".join(parts))
     error.report = report
