@@ -268,16 +268,16 @@ def test_every_known_source_tag_is_explained() -> None:
 
 
 def test_the_tables_are_current() -> None:
-    tables = runpy.run_path(str(DOCS / "tables.py"))
+    tables = runpy.run_path(str(DOCS / "tables"))
     pages = tables["pages"]()
     assert len(pages) >= 4
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        assert tables["render"](text) == text, f"run `python docs/tables.py`: {page.name} is out of date"
+        assert tables["render"](text) == text, f"run `python docs/tables`: {page.name} is out of date"
 
 
 def test_a_table_out_of_date_is_noticed() -> None:
-    tables = runpy.run_path(str(DOCS / "tables.py"))
+    tables = runpy.run_path(str(DOCS / "tables"))
     text = reference("scenarios")
     assert tables["render"](text.replace("| `lost` |", "| `found` |")) == text
 

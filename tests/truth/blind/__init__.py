@@ -1,7 +1,7 @@
 """Cases in which nothing can be judged, or the visible state misleads: none of them may be green.
 
 Each is a function that runs one judge, and the error that must come of it. The page `docs/explanation/truth.md` lists
-them; `python docs/tables.py` writes it.
+them; `python docs/tables` writes it.
 """
 
 from __future__ import annotations

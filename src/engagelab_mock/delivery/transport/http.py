@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address, target_of
-from engagelab_mock.delivery.transport.http1 import (
-    BadMessage,
-    Body,
-    CutOff,
-    answer_body,
-    broken_off,
-    read_answer_head,
-)
+from engagelab_mock.delivery.transport.http1 import BadMessage, Body, CutOff, answer_body, broken_off, read_answer_head
 from engagelab_mock.delivery.transport.wire import Wire, wait_for
 from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.eventloop import stopwatch
