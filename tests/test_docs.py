@@ -96,7 +96,8 @@ def check_command(words: list[str]) -> None:
             command = command.commands[name]
         context = command.make_context(name, arguments)
         if name == "send" and not (context.params["replay"] or "").endswith(".jsonl"):
-            source_of(SendOptions.of(context.params))
+            with context:
+                source_of(SendOptions.of(context.params))
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)

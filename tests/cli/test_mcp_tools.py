@@ -25,7 +25,7 @@ from tests.cli.agent import agent, guide_app
 
 pytestmark = pytest.mark.slow
 
-RANK = ["plan", "sent", "delivered", "verified"]
+RANK = ["plan", "sent_failed", "sent", "delivered_failed", "delivered", "verified_timeout", "verified"]
 
 
 def table_app(*, keeps: bool = True) -> tuple[flask.Flask, dict[str, Any], list[str]]:
@@ -236,13 +236,14 @@ def test_an_exploration_that_judged_little_or_nothing_is_not_ok(monkeypatch: pyt
                     tool()
             tools.use_receiver(url, observe=observe, prepare=f"{server.url}/messages/{{message_id}}")
             assert tools.replay("eg1:verified,delivered")["ok"]
-            monkeypatch.setattr(mcp_tools, "_TOTAL", 0.3)
+            monkeypatch.setattr(mcp_tools, "_TOTAL", 1.0)
             late = tools.explore(["fallback_exhausted", "verified"], duplicates=2)
             assert (late["ok"], late["stopped"], late["failures"]) == (False, "time_budget", [])
             assert "the time was up" in late["next"]
         # Its settings tick none of the events.
         with tools_for(Receiver.http(url, events=["uplink_message"], observe=lambda message_id: 1)) as tools:
-            assert tools.explore()["ok"] is False
+            with pytest.raises(NothingObserved, match="no callback was sent"):
+                tools.explore()
             sent = tools.send()
             assert (sent["ok"], sent["acknowledged"], "no callback was sent" in sent["next"]) == (False, False, True)
             with pytest.raises((NothingObserved, ScheduleFailed)):

@@ -107,6 +107,9 @@ def test_the_same_key_gives_the_same_pseudonyms(command: Command, taped: Path) -
         (("send", "--replay", "notes.jsonl", "--url", "http://127.0.0.1:1/"), "this is not a tape"),
         (("send", "--replay", "torn.jsonl", "--url", "http://127.0.0.1:1/"), "tape scrub torn.jsonl --out clean.jsonl"),
         (("send", "--replay", "empty.jsonl", "--url", "http://127.0.0.1:1/"), "the tape has no callbacks"),
+        (("send", "--replay", "notes.jsonl", "--url", "http://127.0.0.1:1/"), "engagelab-mock record makes a tape"),
+        (("send", "--replay", "day.jsonl", "--to", "+6512345678", "--url", "http://127.0.0.1:1/"), "leave --to out"),
+        (("send", "--replay", "eg1:plan,sent", "--any-order", "--url", "http://127.0.0.1:1/"), "leave --any-order out"),
         (("send", "sent", "--replay", "day.jsonl", "--url", "http://127.0.0.1:1/"), "leave 'sent' out"),
     ],
 )

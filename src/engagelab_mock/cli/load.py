@@ -199,6 +199,7 @@ def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSu
     from engagelab_mock.delivery.probe import Probe
     from engagelab_mock.load.observing import Observation
     from engagelab_mock.load.tally import summarise
+    from engagelab_mock.load.verdict import Judge
 
     progress = _progress(output, None)
     with closing(Caller("--observe")) as caller, progress.visible():
@@ -209,16 +210,14 @@ def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSu
                     "nothing reads the effects", where="--effect", hint="give --observe, or --observe-command"
                 )
             return asyncio.run(summarise(paths, max_lateness=options.max_lateness), debug=False), None
-        judge = Observation(
-            Probe(observe, effects=effects(options.effect) or None),
-            sample=options.observe_sample,
-            settle=options.settle,
-            at_once=_at_once(options),
-            progress=partial(_show_observed, progress),
-        )
-        with _stopping(judge) as signals:
+        probe = Probe(observe, effects=effects(options.effect) or None)
+        judge = Judge(probe, sample=options.observe_sample, settle=options.settle)
+        shown = partial(_show_observed, progress)
+        observation = Observation(judge, at_once=_at_once(options), progress=shown)
+        summarising = summarise(paths, observation=observation, max_lateness=options.max_lateness)
+        with _stopping(observation) as signals:
             # Between two messages, the loop can be busy for longer than its debugging allows.
-            summary = asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness), debug=False)
+            summary = asyncio.run(summarising, debug=False)
         return summary, signals[0] if signals else None
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: The most entries of the journal that one call returns, and the time of one call of check or explore, in seconds.
 _ENTRIES, _TOTAL = 50, 120.0
-#: The most failures of an exploration; only the first of each invariant is reduced.
-_FAILURES = 3
 #: A callback that a fault has broken comes once more, after this time, in virtual seconds.
 _AGAIN = [5.0]
 #: Several names: a list, or text with commas between them.
@@ -190,15 +188,20 @@ class Tools:
         if not chosen:
             raise UsageError("no scenario is named", where="scenarios", hint="such as verified; status lists them")
         self._check_receiver(observed=True, reachable=True)
-        options: ExploreOptions = {"check": False, "time_budget": _TOTAL}
+        options: ExploreOptions = {"check": True, "time_budget": _TOTAL}
         options |= {"concurrent": 2} if concurrent else {"duplicates": duplicates}
-        exploration = self._engagelab.explore(*chosen, **options)
+        try:
+            exploration = self._engagelab.explore(*chosen, **options)
+        except ScheduleFailed as error:
+            if error.exploration is None:
+                raise
+            exploration = error.exploration
         return _result(
             _after_exploring(exploration),
             result=repr(exploration),
             stopped=exploration.stopped or None,
             failed=len(exploration.failures),
-            failures=[{"token": each.token, "report": str(each.error())} for each in exploration.failures[:_FAILURES]],
+            failures=[{"token": each.token, "report": str(each.error())} for each in exploration.failures],
         )
 
     def replay(self, token: str) -> dict[str, Any]:
@@ -306,8 +309,6 @@ def _after_exploring(exploration: Exploration) -> str:
     if exploration.stopped:
         left = f"{exploration.schedules} of {exploration.total} schedules were judged"
         return f"the time was up, and only {left}: explore fewer scenarios in a call, or with duplicates=0"
-    if not exploration.deliveries:
-        return "no callback was sent, so nothing was judged: the receiver's settings tick none of these events"
     return ""
 
 

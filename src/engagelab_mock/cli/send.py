@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import click
+from click.core import ParameterSource
 from rich.progress import TextColumn
 
 from engagelab_mock.cli.option_values import MessageOptions, ReceiverOptions, clock_for, naming, taken
@@ -44,6 +45,9 @@ from engagelab_mock.service.accept import DeliverOptions
 
 #: How often the progress line moves while a delay passes, in seconds of the machine's clock.
 _STEP = 0.1
+#: The options that have no effect on a schedule, or on a tape, which has its own recipients and texts.
+_NOT_FOR_TOKENS = ("any_order", "field")
+_NOT_FOR_TAPES = (*_NOT_FOR_TOKENS, "to", "template", "channel", "custom_arg", "dialect", "seed")
 #: The events that are not about a message: notifications, the uplink, system events.
 _ACCOUNT_EVENTS = [name for names in ACCOUNT_EVENTS.values() for name in names]
 
@@ -200,7 +204,13 @@ def source_of(options: SendOptions) -> Source:
         if options.scenario is not None:
             hint = f"leave {options.scenario!r} out"
             raise UsageError("a token or a tape contains the whole schedule", where="--replay", hint=hint)
-        return _replayed(options.replay)
+        source = _replayed(options.replay)
+        unused = _NOT_FOR_TAPES if isinstance(source.what, Tape) else _NOT_FOR_TOKENS
+        came_from = click.get_current_context().get_parameter_source
+        if given := [name for name in unused if came_from(name) is ParameterSource.COMMANDLINE]:
+            option = f"--{given[0].replace('_', '-')}"
+            raise UsageError("a token or a tape contains the whole schedule", where=option, hint=f"leave {option} out")
+        return source
     if options.scenario is None:
         raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'SCENARIO'", param_type="argument")
     if options.scenario in _ACCOUNT_EVENTS:
@@ -222,6 +232,8 @@ def _replayed(given: str) -> Source:
     tape = Tape(None, read(given))
     if tape.problems:
         hint = f"engagelab-mock tape scrub {given} --out clean.jsonl keeps the lines that are good"
+        if tape.problems[0].line == 1:
+            hint = "engagelab-mock record makes a tape"
         raise UsageError(tape.problems[0].what, where=f"{given}, line {tape.problems[0].line}", hint=hint)
     if not tape.callbacks:
         raise UsageError("the tape has no callbacks", where=given, hint=f"see engagelab-mock tape show {given}")

@@ -114,8 +114,8 @@ class Expected:
         return bool(self.leaves.keys() - self.unclear.keys())
 
     def take_counters(self, counters: Iterable[Path]) -> None:
-        """Take the leaves that count callbacks in longer scenarios for counters, if they count those of this one."""
-        self.counters |= _counters(self._after, 1) & {*counters}
+        """Take the leaves that count callbacks in other scenarios for counters, unless they do not count here."""
+        self.counters |= {*counters} & (_counters(self._after, 1) if self._after else self.leaves.keys())
 
     def differences(self, state: Any, entries: Sequence[Entry]) -> Iterator[Difference]:
         """Yield the differences of a state from the expected one that the order of the callbacks does not explain."""

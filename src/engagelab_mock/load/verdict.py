@@ -120,10 +120,12 @@ class Judge:
             raise UsageError(f"it is a number above 0, up to 1, not {sample!r}", where="observe_sample", hint="0.1")
         self._probe = probe
         self._sample = int(sample * (1 << 32))
-        self._settle = settle
+        #: How long the app may still work after the last answer, in seconds. It can be shortened meanwhile.
+        self.patience = settle
         self._expected: dict[str, Expected] = {}
         self._suspects: list[tuple[list[Entry], Case]] = []
-        self._cases: list[Case] = []
+        #: The cases of messages that are not suspects any more, each with its place in the order of the load.
+        self._cases: list[tuple[tuple[float, str], Case]] = []
         #: The ids of the messages that had a case when the app had settled.
         self._named: set[str] = set()
         self._recognised: set[str] = set()
@@ -156,7 +158,7 @@ class Judge:
         for expected in self._expected.values():
             self._check(expected)
         for baseline in baselines:
-            self._cases += self._first_cases(baseline)
+            self._cases += [((-1.0, case.message_id), case) for case in self._first_cases(baseline)]
         self._say_unjudged(duplicates=duplicates)
         if self._expected:
             return
@@ -234,7 +236,7 @@ class Judge:
         if len(self._suspects) < _SUSPECTS:
             self._suspects.append((entries, case))
         else:
-            self._cases.append(case)
+            self._cases.append((_place(entries), case))
 
     async def judge_again(self, entries: list[Entry]) -> None:
         """Read the state of a message again that was right: an app that works late can have an effect a second time."""
@@ -242,7 +244,7 @@ class Judge:
             return
         case = await self._case(entries)
         if case is not None:
-            self._cases.append(case)
+            self._cases.append((_place(entries), case))
 
     def _sampled(self, entries: Sequence[Entry]) -> bool:
         return zlib.crc32(entries[0].message_id.encode()) < self._sample
@@ -250,7 +252,7 @@ class Judge:
     async def settle(self) -> None:
         """Give the app time to end its work: read the states of suspects again."""
         started = stopwatch()
-        while self._suspects and stopwatch() < started + self._settle:
+        while self._suspects and stopwatch() < started + self.patience:
             await sleep(_LOOK)
             again = [(entries, await self._case(entries)) for entries, _ in self._suspects]
             healed = [1 for (_, before), (_, case) in zip(self._suspects, again, strict=True) if case is None]
@@ -258,14 +260,16 @@ class Judge:
             self._suspects = [(entries, case) for entries, case in again if case is not None]
         if self.late:
             # Work that comes twice may need as long again.
-            await sleep(min(self._settle, stopwatch() - started))
-        self._cases += [case for _, case in self._suspects]
-        self._named = {case.message_id for case in self._cases}
+            await sleep(min(self.patience, stopwatch() - started))
+        self._cases += [(_place(entries), case) for entries, case in self._suspects]
+        self._named = {case.message_id for _, case in self._cases}
 
     def cases(self) -> list[Case]:
-        """Return the cases, and complete the problems and remarks."""
+        """Return the cases in the order of the load, and complete the problems and remarks."""
         self._check_recognised()
-        unclear = [case for case in self._cases if case.kind == "unclear"]
+        # The same ledgers give the same report, whichever state was read first.
+        cases = [case for _, case in sorted(self._cases, key=lambda each: each[0])]
+        unclear = [case for case in cases if case.kind == "unclear"]
         if unclear:
             example = f"{unclear[0].message_id}: {unclear[0].what}"
             self.problems.append(f"{_messages(len(unclear))} cannot be judged, such as {example}")
@@ -277,7 +281,7 @@ class Judge:
         if self._expected and self._unlearned:
             what = f"the ledgers have no expected states for messages of {', '.join(sorted(self._unlearned))}"
             (self.remarks if self.effects else self.problems).append(what)
-        return self._cases
+        return cases
 
     async def _case(self, entries: Sequence[Entry]) -> Case | None:
         first = entries[0]
@@ -305,6 +309,10 @@ class Judge:
                 hint = f"{meant} Name it as it is in the state that observe returns".strip()
                 what = f"no state had {effect!r}, but for example {self._last!r:.100}"
                 raise UsageError(what, where="effects", hint=hint)
+
+
+def _place(entries: Sequence[Entry]) -> tuple[float, str]:
+    return entries[0].intended, entries[0].message_id
 
 
 def _messages(count: int) -> str:
