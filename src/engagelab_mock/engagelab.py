@@ -629,6 +629,7 @@ class EngageLab:
         Traceback (most recent call last):
         ...
         engagelab_mock.errors.UsageError: day.jsonl: the tape cannot be read: No such file or directory
+          hint: give the file that `engagelab-mock record` wrote
         """
         __tracebackhide__ = True
         from engagelab_mock.explore.tape import open_tape
