@@ -16,9 +16,8 @@ from engagelab_mock.checks import wire
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.certificates import Authority
-from tests.checks.receivers.correct import PATH, CorrectReceiver
+from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS
 
 
 @pytest.fixture(scope="module")

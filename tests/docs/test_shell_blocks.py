@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, blocks, environment, folder
-from tests.runtimes import RUNTIMES, skip_without_runtime
+from tests.runtimes import PATIENCE, RUNTIMES, skip_without_runtime
 
 #: The commands that run until Ctrl-C: each is alone in its block.
 SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh|node shop\.mjs")
@@ -118,7 +118,7 @@ class Terminal:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         assert done.returncode == int(expected[1] if expected else 0), f"{block}\n{done.stdout}\n{done.stderr}"
 
@@ -146,7 +146,7 @@ class Terminal:
         """Press Ctrl-C."""
         with self._servers.pop(port) as server:
             server.send_signal(signal.SIGINT)
-            server.communicate(timeout=10)
+            server.communicate(timeout=PATIENCE)
 
     def _substituted(self, text: str) -> str:
         return re.sub(r"\b\d{4,5}\b", lambda port: self._ports.get(port[0], port[0]), text)

@@ -14,6 +14,7 @@ from engagelab_mock.delivery.probe import Probe
 from engagelab_mock.load.ledger import Baseline, Entry, Header, LedgerWriter
 from engagelab_mock.load.observing import Observation
 from engagelab_mock.load.tally import summarise
+from engagelab_mock.load.verdict import Judge
 
 DONE = {"status": "delivered"}
 MESSAGES = 40
@@ -54,13 +55,13 @@ class App:
 
 
 def judged(ledger: Path, observation: Observation) -> LoadSummary:
-    return asyncio.run(summarise([ledger], judge=observation))
+    return asyncio.run(summarise([ledger], observation=observation))
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_no_more_messages_are_read_at_once_than_that(ledger: Path, at_once: int) -> None:
     app = App()
-    summary = judged(ledger, Observation(Probe(app.observe), at_once=at_once))
+    summary = judged(ledger, Observation(Judge(Probe(app.observe)), at_once=at_once))
     assert app.most == at_once
     assert sorted(app.asked, key=int) == [str(number) for number in range(MESSAGES)]
     assert (summary.state, summary.observed) == ("clean", MESSAGES)
@@ -69,39 +70,53 @@ def test_no_more_messages_are_read_at_once_than_that(ledger: Path, at_once: int)
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_lost_messages_are_named_in_the_order_of_the_load(ledger: Path, at_once: int) -> None:
     lost = ("3", "4", "5", "30", "39")
-    summary = judged(ledger, Observation(Probe(App(lost).observe), settle=0, at_once=at_once))
+    summary = judged(ledger, Observation(Judge(Probe(App(lost).observe), settle=0), at_once=at_once))
     assert tuple(case.message_id for case in summary.cases) == lost
     assert summary.state == "fell_short"
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 100])
-def test_a_state_that_cannot_be_read_ends_the_run(ledger: Path, at_once: int) -> None:
+def test_a_state_that_cannot_be_read_makes_the_run_incomplete(ledger: Path, at_once: int) -> None:
     async def observe(message_id: str) -> Any:
         await asyncio.sleep(0)
         if message_id == "39":
             raise ProbeFailed("the app is gone", where="--observe")
         return DONE
 
-    with pytest.raises(ProbeFailed, match="the app is gone"):
-        judged(ledger, Observation(Probe(observe), at_once=at_once))
+    summary = judged(ledger, Observation(Judge(Probe(observe), settle=0), at_once=at_once))
+    assert summary.state == "incomplete"
+    assert [(case.message_id, case.kind) for case in summary.cases] == [("39", "unclear")]
 
 
-def test_no_message_is_begun_after_a_failure(ledger: Path) -> None:
+def test_an_app_that_cannot_be_read_is_left_alone(ledger: Path) -> None:
     asked = []
 
     async def observe(message_id: str) -> Any:
         asked.append(message_id)
         raise ProbeFailed("the app is gone", where="--observe")
 
-    with pytest.raises(ProbeFailed):
-        judged(ledger, Observation(Probe(observe), at_once=4))
-    assert len(asked) <= 5
+    summary = judged(ledger, Observation(Judge(Probe(observe), settle=0), at_once=4))
+    assert len(asked) < MESSAGES / 2
+    assert summary.state == "incomplete"
+    assert any("more were not observed" in problem for problem in summary.problems)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_a_cancelled_observation_of_a_message_is_not_lost(ledger: Path, at_once: int) -> None:
+    async def observe(message_id: str) -> Any:
+        await asyncio.sleep(0)
+        if message_id == "39":
+            raise asyncio.CancelledError
+        return DONE
+
+    with pytest.raises(asyncio.CancelledError):
+        judged(ledger, Observation(Judge(Probe(observe)), at_once=at_once))
 
 
 @pytest.mark.parametrize("lost", [(), ("0",), ("39",)])
 def test_a_stopped_observation_is_incomplete_unless_it_has_found_a_fault(ledger: Path, lost: tuple[str, ...]) -> None:
     app = App(lost)
-    observation = Observation(Probe(app.observe), settle=60, at_once=4)
+    observation = Observation(Judge(Probe(app.observe), settle=60), at_once=4)
 
     def stop_at_the_tenth() -> None:
         if len(app.asked) == 10:
@@ -117,7 +132,7 @@ def test_a_stopped_observation_is_incomplete_unless_it_has_found_a_fault(ledger:
 
 def test_the_progress_ends_at_the_deliveries_of_the_ledgers(ledger: Path) -> None:
     told: list[tuple[int, int, int | None]] = []
-    judged(ledger, Observation(Probe(App().observe), at_once=4, progress=lambda *each: told.append(each)))
+    judged(ledger, Observation(Judge(Probe(App().observe)), at_once=4, progress=lambda *each: told.append(each)))
     assert told[0] == (0, 1, MESSAGES)
     assert all(observed <= deliveries <= MESSAGES for observed, deliveries, _ in told)
 
@@ -125,6 +140,6 @@ def test_the_progress_ends_at_the_deliveries_of_the_ledgers(ledger: Path) -> Non
 def test_a_ledger_without_its_end_has_no_total(ledger: Path) -> None:
     ledger.write_bytes(ledger.read_bytes().rpartition(b'{"type":"end"')[0])
     told: list[int | None] = []
-    summary = judged(ledger, Observation(Probe(App().observe), progress=lambda *each: told.append(each[2])))
+    summary = judged(ledger, Observation(Judge(Probe(App().observe)), progress=lambda *each: told.append(each[2])))
     assert told[0] is None
     assert summary.state == "incomplete"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab
+from engagelab_mock import EngageLab, LiveClock
 from engagelab_mock.server import ApiServer
 
 #: How long anything here may take before the test is called stuck, in seconds.
@@ -68,6 +68,14 @@ class Talk:
 def talk(engagelab: EngageLab) -> Iterator[Talk]:
     with ApiServer(engagelab) as server:
         yield Talk(server)
+
+
+@pytest.fixture
+def frozen_clock() -> LiveClock:
+    """Return a live clock that stands still until it is moved."""
+    clock = LiveClock()
+    clock.freeze()
+    return clock
 
 
 def message(to: str = "+6591234567", template: str = "my-template") -> dict[str, Any]:

@@ -14,10 +14,8 @@ from tests.server.conftest import PATIENCE, Talk, message
 
 
 @pytest.fixture
-def engagelab() -> Iterator[EngageLab]:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(Receiver.recording(), clock=clock, defaults={"check": False}) as engagelab:
+def engagelab(frozen_clock: LiveClock) -> Iterator[EngageLab]:
+    with EngageLab(Receiver.recording(), clock=frozen_clock, defaults={"check": False}) as engagelab:
         yield engagelab
 
 

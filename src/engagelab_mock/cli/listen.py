@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from engagelab_mock.cli.option_values import tls_verify
 from engagelab_mock.cli.options import (
     authorization_option,
     credential_options,
@@ -19,7 +20,6 @@ from engagelab_mock.cli.options import (
     output_options,
     setting,
     tls_options,
-    tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output
 from engagelab_mock.cli.render import CallbackReceived, RequestRecorded, Serving
@@ -33,7 +33,7 @@ from engagelab_mock.protocol.settings import CallbackSettings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from engagelab_mock.server.proxy import Passed
+    from engagelab_mock.server.proxy import Passed, RecordingProxy
 
 #: How long an answer may take to be handed to the socket, in seconds.
 _LIMIT = 1.0
@@ -192,12 +192,7 @@ def record(
         stack.callback(proxy.stop)
         tape = TapeWriter(out, started=time.time(), sanitiser=None if no_sanitise else sanitiser)
         recording.tape = stack.enter_context(tape)
-        fields = {"forward": forward, "out": out, "sanitised": not no_sanitise}
-        output.show(Serving("listening", "Recording", proxy.url, fields))
-        if not output.json:
-            output.say(f"to {forward}, on {out}; Ctrl-C ends it", "dim")
-        if no_sanitise:
-            output.notice("the tape will hold phone numbers, e-mail addresses and secrets: do not pass it on")
+        _announce(output, proxy, forward, out, sanitised=not no_sanitise)
         if not proxy.loopback:
             output.notice(f"{host} is not only this machine: anyone who reaches this port reaches the receiver")
         try:
@@ -209,6 +204,15 @@ def record(
             if recording.lost:
                 output.notice(f"{counted(recording.lost, 'request')} passed on and not on the tape")
     return ExitCode.FELL_SHORT if recording.lost else ExitCode.OK
+
+
+def _announce(output: Output, proxy: RecordingProxy, forward: str, out: str, *, sanitised: bool) -> None:
+    """Say where requests are taken, where they go, and what the tape will hold."""
+    output.show(Serving("listening", "Recording", proxy.url, {"forward": forward, "out": out, "sanitised": sanitised}))
+    if not output.json:
+        output.say(f"to {forward}, on {out}; Ctrl-C ends it", "dim")
+    if not sanitised:
+        output.notice("the tape will hold phone numbers, e-mail addresses and secrets: do not pass it on")
 
 
 class Recording:

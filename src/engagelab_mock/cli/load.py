@@ -20,15 +20,8 @@ from engagelab_mock.cli.calling import Caller
 from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import REPORTS, LoadCase, LoadResult, write_reports
 from engagelab_mock.cli.observing import observer, observer_in_threads, states_at_their_address
-from engagelab_mock.cli.options import (
-    above_zero,
-    effects,
-    from_zero,
-    output_options,
-    receiver_options,
-    seed_option,
-    tls_verify,
-)
+from engagelab_mock.cli.option_values import effects, tls_verify
+from engagelab_mock.cli.options import above_zero, from_zero, output_options, receiver_options, seed_option
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.delivery.receiver import Receiver
@@ -210,6 +203,7 @@ def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSu
     from engagelab_mock.delivery.probe import Probe
     from engagelab_mock.load.observing import Observation
     from engagelab_mock.load.tally import summarise
+    from engagelab_mock.load.verdict import Judge
 
     progress = _progress(output, None)
     with closing(Caller("--observe")) as caller, progress.visible():
@@ -220,16 +214,14 @@ def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSu
                     "nothing reads the effects", where="--effect", hint="give --observe, or --observe-command"
                 )
             return asyncio.run(summarise(paths, max_lateness=options.max_lateness), debug=False), None
-        judge = Observation(
-            Probe(observe, effects=effects(options.effect) or None),
-            sample=options.observe_sample,
-            settle=options.settle,
-            at_once=_at_once(options),
-            progress=partial(_show_observed, progress),
-        )
-        with _stopping(judge) as signals:
+        probe = Probe(observe, effects=effects(options.effect) or None)
+        judge = Judge(probe, sample=options.observe_sample, settle=options.settle)
+        shown = partial(_show_observed, progress)
+        observation = Observation(judge, at_once=_at_once(options), progress=shown)
+        summarising = summarise(paths, observation=observation, max_lateness=options.max_lateness)
+        with _stopping(observation) as signals:
             # Between two messages, the loop can be busy for longer than its debugging allows.
-            summary = asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness), debug=False)
+            summary = asyncio.run(summarising, debug=False)
         return summary, signals[0] if signals else None
 
 

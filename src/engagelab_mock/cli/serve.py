@@ -17,16 +17,8 @@ import click
 from rich.text import Text
 
 from engagelab_mock.cli.log import Log
-from engagelab_mock.cli.options import (
-    authorization_option,
-    credential_options,
-    naming,
-    output_options,
-    retry_policy,
-    seed_option,
-    setting,
-    tls_verify,
-)
+from engagelab_mock.cli.option_values import naming, retry_policy, tls_verify
+from engagelab_mock.cli.options import authorization_option, credential_options, output_options, seed_option, setting
 from engagelab_mock.cli.output import Output
 from engagelab_mock.cli.render import Serving, signing
 from engagelab_mock.clock.real import LiveClock

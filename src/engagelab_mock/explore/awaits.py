@@ -11,7 +11,7 @@ import contextlib
 import gc
 import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
@@ -62,6 +62,16 @@ def frames_of(program: Any) -> list[FrameType]:
         else:
             break
     return [frame for frame in frames if frame is not None]
+
+
+def written_frames(frames: Sequence[FrameType]) -> str:
+    """Return the place of a coroutine as a traceback: the frames of the app, or all if none is the app's."""
+    lines = []
+    for frame in [frame for frame in frames if not is_foreign(frame)] or frames:
+        code = frame.f_code
+        source = linecache.getline(code.co_filename, frame.f_lineno).strip()
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n    {source}')
+    return "\n".join(lines)
 
 
 def awaiting(task: asyncio.Task[Any]) -> Call | None:

@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address, target_of
-from engagelab_mock.delivery.transport.http1 import (
-    BadMessage,
-    Body,
-    CutOff,
-    answer_body,
-    broken_off,
-    read_answer_head,
-)
+from engagelab_mock.delivery.transport.http1 import BadMessage, Body, CutOff, answer_body, broken_off, read_answer_head
 from engagelab_mock.delivery.transport.wire import Wire, wait_for
 from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.eventloop import stopwatch
@@ -95,7 +88,7 @@ class HttpTransport:
             response.reason,
             response.headers,
             response.body,
-            max(0.0, stopwatch() - started),
+            max(0.0, stopwatch() - started - wire.held_back),
         )
 
     async def aexchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -235,6 +228,11 @@ class Channel(io.RawIOBase):
         if self.gives_up:
             self._deadline = moment
 
+    def allow(self, seconds: float) -> None:
+        """Wait that much longer than until the deadline."""
+        if self._deadline is not None:
+            self._deadline += seconds
+
     def readable(self) -> bool:
         """Return True."""
         return True
@@ -328,6 +326,7 @@ def _send(channel: Channel, connection: socket.socket, wire: Wire, head: bytes, 
             wire.put(connection, head, body)
         except ConnectionError as error:
             channel.refused = error  # the receiver may have answered before
+        channel.allow(wire.held_back)
     if _QUICK_ACK is not None:
         connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
