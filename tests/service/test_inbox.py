@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from engagelab_mock import ApiServer, EngageLab, InvalidRecipient, Journal, LiveClock, NothingReceived, UsageError
-from tests.service.app import PATIENCE
+from tests.patience import PATIENCE
 from tests.service.rest.client import TO, Client
 
 

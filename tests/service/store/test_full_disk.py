@@ -18,14 +18,13 @@ from engagelab_mock.service.store.records import StoredRefusal
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
 from engagelab_mock.service.worker import DeliveryWorker
+from tests.patience import PATIENCE
 from tests.service.rest.client import Client, Said, said
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 resource = pytest.importorskip("resource", reason="the system has no limits of this kind")
-
-PATIENCE = 10.0
 
 
 @contextmanager
