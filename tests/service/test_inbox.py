@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
 
-from engagelab_mock import ApiServer, EngageLab, InvalidRecipient, Journal, LiveClock, NothingReceived, UsageError
+from engagelab_mock import (
+    ApiServer,
+    EngageLab,
+    InvalidRecipient,
+    Journal,
+    LiveClock,
+    NotAcknowledged,
+    NothingReceived,
+    Receiver,
+    Recorder,
+    UsageError,
+)
+from engagelab_mock.delivery.io import SYNC, run_sync
+from engagelab_mock.service.inbox import InboxMessage
+from engagelab_mock.service.worker import DeliveryWorker
 from tests.patience import PATIENCE
+from tests.receivers.refusing import refusing
 from tests.service.rest.client import TO, Client
 
 
@@ -196,3 +212,104 @@ def test_keep_limits_the_inbox_too() -> None:
     with EngageLab(journal=Journal(limit=2)) as engagelab:
         sent = [engagelab.send(TO, scenario="delivered").message_id for _ in range(5)]
         assert [message.message_id for message in engagelab.inbox(TO)] == sent[-2:]
+
+
+class Waiting:
+    """Wait for a message to a recipient as the server does for its clients, and count the looks into the inbox."""
+
+    def __init__(self, engagelab: EngageLab, to: str = TO, *, quietly: bool = True) -> None:
+        self._quietly = quietly
+        self.looks = 0
+        self.looked = threading.Event()
+        self._inbox = engagelab.inbox(to)
+
+    def __call__(self) -> list[InboxMessage]:
+        return run_sync(self._inbox.arrived(SYNC, 2 * PATIENCE, stopped=self._look, quietly=self._quietly))
+
+    def _look(self) -> bool:
+        self.looks += 1
+        self.looked.set()
+        return False
+
+
+def test_a_client_that_waits_does_not_look_again_when_others_get_messages() -> None:
+    with (
+        EngageLab(clock=LiveClock(speed=1000)) as engagelab,
+        DeliveryWorker(engagelab),
+        ThreadPoolExecutor() as threads,
+    ):
+        waiting, client = Waiting(engagelab), Client(engagelab)
+        result = threads.submit(waiting)
+        assert waiting.looked.wait(PATIENCE)
+        sent = [engagelab._engine.messages.sending_of(client.sent(f"+659123466{number}")) for number in range(5)]
+        finished = engagelab.clock.condition.wait_for(lambda: not any(e and e.remaining for e in sent), PATIENCE)
+        assert (finished, waiting.looks) == (True, 1)
+        client.sent()
+        assert [message.to for message in result.result(PATIENCE)] == [TO]
+
+
+@pytest.mark.parametrize("quietly", [True, False])
+def test_on_a_virtual_clock_a_caller_that_waits_sends_the_messages_of_others(quietly: bool) -> None:
+    called = threading.Event()
+    with (
+        EngageLab(Receiver.wsgi(Recorder(on_received=lambda received: called.set()))) as engagelab,
+        ThreadPoolExecutor() as threads,
+    ):
+        waiting = Waiting(engagelab, quietly=quietly)
+        result = threads.submit(waiting)
+        assert waiting.looked.wait(PATIENCE)
+        Client(engagelab).sent("+6591234660")
+        assert called.wait(PATIENCE)
+        Client(engagelab).sent()
+        assert [message.to for message in result.result(PATIENCE)] == [TO]
+
+
+def test_a_test_that_waits_gets_the_failures_of_others() -> None:
+    clock, receiver = LiveClock(speed=1000), Receiver.wsgi(refusing("delivered"))
+    with EngageLab(receiver, clock=clock) as engagelab, DeliveryWorker(engagelab), ThreadPoolExecutor() as threads:
+        waiting = Waiting(engagelab, quietly=False)
+        result = threads.submit(waiting)
+        assert waiting.looked.wait(PATIENCE)
+        Client(engagelab).sent("+6591234660")
+        with pytest.raises(NotAcknowledged):
+            result.result(PATIENCE)
+
+
+def test_a_client_that_waits_looks_again_when_the_clock_is_moved() -> None:
+    clock = LiveClock()
+    clock.freeze()
+    with EngageLab(clock=clock) as engagelab, ThreadPoolExecutor() as threads:
+        Client(engagelab).sent()
+        waiting = Waiting(engagelab)
+        result = threads.submit(waiting)
+        assert waiting.looked.wait(PATIENCE)
+        clock.advance(60)
+        assert [message.to for message in result.result(PATIENCE)] == [TO]
+
+
+def test_a_client_that_waits_looks_again_when_its_message_is_made_to_arrive() -> None:
+    clock = LiveClock()
+    clock.freeze()
+    with EngageLab(clock=clock) as engagelab, ThreadPoolExecutor() as threads:
+        accepted = engagelab._engine.messages.find(Client(engagelab).sent())
+        waiting = Waiting(engagelab)
+        result = threads.submit(waiting)
+        assert waiting.looked.wait(PATIENCE)
+        assert accepted is not None
+        engagelab._engine.messages.arrive(accepted, at=clock.time(), channel="sms")
+        assert [message.message_id for message in result.result(PATIENCE)] == [accepted.message.id]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("switch_often")
+def test_each_of_many_clients_that_wait_gets_its_message() -> None:
+    recipients = [f"+65912345{number:02d}" for number in range(20)]
+    with (
+        EngageLab(clock=LiveClock(speed=1000)) as engagelab,
+        DeliveryWorker(engagelab),
+        ThreadPoolExecutor(80) as threads,
+    ):
+        results = [threads.submit(Waiting(engagelab, to)) for to in recipients * 3]
+        for to in reversed(recipients):
+            threads.submit(Client(engagelab).sent, to)
+        assert [each.result(PATIENCE)[0].to for each in results] == recipients * 3

@@ -8,8 +8,8 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
+from engagelab_mock.clock.condition import Condition
 from engagelab_mock.errors import InvalidDelay
-from engagelab_mock.eventloop import Condition
 
 
 def check_delay(seconds: float, *, where: str) -> float:
@@ -187,7 +187,7 @@ class Agenda:
                 entry.agenda = self
                 heapq.heappush(heap, (entry.at, next(self._numbers), entry))
             if heap and heap[0][2] is not earliest:
-                self.condition.notify()
+                self.condition.notify(self)
 
     def count_cancelled(self) -> None:
         """Count a cancelled entry, and remove all cancelled entries once they are the majority."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from engagelab_mock.clock import Clock, Entry
+    from engagelab_mock.clock.condition import Condition
     from engagelab_mock.delivery.transport import Transport
     from engagelab_mock.delivery.transport.wire import Wire
-    from engagelab_mock.eventloop import Condition
 
 T = TypeVar("T")
 

@@ -153,7 +153,7 @@ class Changes:
         return b"id: %s-%d\ndata: %s\n\n" % (self._server.encode(), number, data)
 
     def _attempted(self, delivery: Delivery, attempt: Attempt) -> None:
-        self._scheduler.notify()
+        self._scheduler.notify(self)
 
     def _state(self) -> dict[Kind, Any]:
         """Return values that differ if something has changed."""

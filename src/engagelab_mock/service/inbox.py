@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engagelab_mock.clock import check_delay
+from engagelab_mock.clock.condition import Condition
 from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
 from engagelab_mock.errors import EngageLabMockError, InvalidRecipient, NothingReceived, UsageError
-from engagelab_mock.eventloop import Condition, stopwatch
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.messages.message import check_recipient
 
 if TYPE_CHECKING:
@@ -118,20 +120,22 @@ class Inbox(Sequence[InboxMessage]):
         With `quietly`, the next caller that settles raises the failures of callbacks, not this function.
         """
         __tracebackhide__ = True
-        engine = self._engine
-        condition = engine.scheduler.condition
+        engine, scheduler = self._engine, self._engine.scheduler
         deadline = stopwatch() + timeout
-        while True:
-            seen = condition.changes
-            if quietly:
-                engine.outbox.settle_quietly()
-            else:
-                await engine.outbox.settle(io)
-            messages = self._arrived()
-            left = deadline - stopwatch()
-            if len(messages) >= count or left <= 0 or stopped():
-                return messages
-            await io.wait_for(condition, partial(_changed, condition, seen), min(left, self._wait_for_next()))
+        # A caller that sends, or that gets the failures, must look after every change.
+        concerns_one = quietly and self._to is not None and not scheduler.virtual
+        with scheduler.condition.narrow(self._to) if concerns_one else nullcontext(scheduler.condition) as condition:
+            while True:
+                seen = condition.changes
+                if quietly:
+                    engine.outbox.settle_quietly()
+                else:
+                    await engine.outbox.settle(io)
+                messages = self._arrived()
+                left = deadline - stopwatch()
+                if len(messages) >= count or left <= 0 or stopped():
+                    return messages
+                await io.wait_for(condition, partial(_changed, condition, seen), min(left, self._wait_for_next()))
 
     def _wait_for_next(self) -> float:
         """Return how many real seconds to wait, at most, until the next message arrives."""

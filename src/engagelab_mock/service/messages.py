@@ -90,6 +90,7 @@ class Messages:
     def add(self, acceptance: Acceptance, *, keep: bool = False) -> None:
         """Add an accepted message; `keep` writes it to the store."""
         self._sent.append(acceptance)
+        self._engine.scheduler.notify(acceptance.message.to)
         if keep:
             self._read_sent(keep=True)
 
@@ -143,6 +144,7 @@ class Messages:
             rendered = template.render(channel, "default", accepted.code, {})
             accepted.text, accepted.subject, accepted.sender = rendered.text, rendered.subject, rendered.sender
         accepted.delivered, accepted.delivered_over = at, channel
+        self._engine.scheduler.notify(accepted.message.to)
         self.keep(accepted)
 
     def find(self, message_id: str) -> Accepted | None:

@@ -105,7 +105,7 @@ class Outbox:
         def written() -> None:
             with self._scheduler.lock:
                 self._unwritten.pop(response, None)
-                self._scheduler.condition.notify()
+                self._scheduler.condition.notify(response)
             self.release(sendings)
 
         return written
@@ -114,8 +114,7 @@ class Outbox:
         """Schedule the callbacks that were held."""
         for sending in sendings:
             sending.release()
-        with self._scheduler.lock:
-            self._scheduler.condition.notify()
+        self._scheduler.notify(self)
         for tell in tuple(self.on_release):
             tell()
 

@@ -15,6 +15,11 @@ One condition: `clock.condition`. All waiting is done on it. Threads block on it
 event loop. It is notified when the earliest entry changes, when a callback is finished or withdrawn, when the right to
 advance is given back, when an API response was written, and when a message is accepted. Nothing polls.
 
+A change may name its object: the agenda, a sending, or the recipient of a message. A caller that waits for nothing else
+than one recipient's messages waits on `condition.narrow(recipient)`, and is woken by changes of that recipient and by
+those without an object, such as a move of the clock. Hundreds may wait, and each would look into its inbox after every
+change. A caller that also sends, or gets failures, waits on the whole condition.
+
 The right to advance belongs to one thread at a time (`_owner`). That thread may take it again (`_depth`), and all tasks
 of an event loop share the right of their thread.
 
@@ -43,15 +48,16 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextvars import ContextVar, Token
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from engagelab_mock.clock import Clock, Entry, VirtualClock
 from engagelab_mock.clock.base import Agenda
+from engagelab_mock.clock.condition import Condition
 from engagelab_mock.delivery.io import ASYNC, SYNC, Io, run_sync
-from engagelab_mock.eventloop import Condition, raise_own_cancellation
+from engagelab_mock.eventloop import raise_own_cancellation
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Delivery, Verbatim
@@ -348,10 +354,10 @@ class Scheduler:
         with contextlib.suppress(ValueError):  # a coroutine that never ended is closed in another context
             _ADVANCING.reset(token)
 
-    def notify(self) -> None:
-        """Wake all waiters."""
+    def notify(self, about: Hashable = None) -> None:
+        """Wake all waiters, or those that a change of one object concerns."""
         with self.lock:
-            self.condition.notify()
+            self.condition.notify(about)
 
     def use_worker(self, post: Post | None, take_back: TakeBack = lambda message_id, deliveries: ()) -> None:
         """Let a worker make the attempts; with None, the threads that advance make them again."""

@@ -156,7 +156,7 @@ class Sending:
                     self.remaining -= 1
                 if callback.agenda is not None:
                     callback.agenda.count_cancelled()
-            self._scheduler.condition.notify()
+            self._scheduler.condition.notify(self)
 
     def _put_back(self, callbacks: Sequence[ScheduledCallback]) -> None:
         """Schedule again the callbacks that the store could not withdraw or open."""
@@ -263,7 +263,7 @@ class Sending:
             callback.state = _DELIVERED
             if callback.kind != "expiry":
                 self.remaining -= 1
-            self._scheduler.condition.notify()
+            self._scheduler.condition.notify(self)
 
     def _schedule(self, callbacks: list[ScheduledCallback], *, held: bool) -> None:
         """Keep callbacks in the store, if there is one, and put them on the agenda, or hold them."""
