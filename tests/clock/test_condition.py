@@ -12,7 +12,7 @@ from contextlib import nullcontext
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagelab_mock.clock.condition import Condition
@@ -145,6 +145,7 @@ def _changed(condition: Condition, seen: int) -> Callable[[], bool]:
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(OBJECTS), max_size=30))
 def test_no_thread_misses_the_last_change_that_concerns_it(changes: list[str | None]) -> None:
     counts = Counts(changes)
