@@ -14,7 +14,7 @@ from engagelab_mock import (
     LiveClock,
     __version__,
 )
-from engagelab_mock.server import ApiServer
+from engagelab_mock.server import ApiServer, loopback
 from tests.patience import PATIENCE
 from tests.server.conftest import Talk, message
 
@@ -56,9 +56,12 @@ def test_the_inbox_can_be_waited_for(talk: Talk, engagelab: EngageLab, monkeypat
         looked.set()
 
     monkeypatch.setattr(engine.outbox, "settle_quietly", look)
+    # Otherwise the server would answer others as soon as this request has proved slow.
+    monkeypatch.setattr(loopback, "_STALL", 10 * PATIENCE)
     with ThreadPoolExecutor() as clients:
         waiting = clients.submit(talk, "GET", "/_mock/inbox/+6591234567?wait=9")
         assert looked.wait(PATIENCE)
+        assert talk("GET", "/_mock/clock").status == 200
         engagelab.send("+6591234567")
         assert waiting.result(PATIENCE).json["code"]
 

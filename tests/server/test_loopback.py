@@ -6,13 +6,16 @@ import logging.handlers
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engagelab_mock.errors import UsageError
-from engagelab_mock.server.loopback import LoopbackServer, is_loopback
+from engagelab_mock.server import loopback
+from engagelab_mock.server.listening import is_loopback
+from engagelab_mock.server.loopback import LoopbackServer
 from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
@@ -72,6 +75,20 @@ def test_requests_are_answered_side_by_side() -> None:
             thread.join(PATIENCE)
 
     assert statuses == [200, 200]
+
+
+def test_a_request_that_steps_aside_does_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "_STALL", 10 * PATIENCE)
+    both = threading.Barrier(2, timeout=PATIENCE)
+
+    def meet(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["engagelab_mock.step_aside"]()
+        both.wait()
+        return echo(environ, start_response)
+
+    with LoopbackServer(meet) as server, ThreadPoolExecutor() as clients:
+        answers = [clients.submit(post, server) for _ in range(2)]
+        assert [each.result(PATIENCE).status for each in answers] == [200, 200]
 
 
 def test_a_stopped_server_frees_its_port() -> None:

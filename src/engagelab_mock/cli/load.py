@@ -299,7 +299,7 @@ def _load_options(options: Options, observe: Callable[[str], Any] | None) -> Loa
 
 def _receiver_of(options: Options) -> Receiver:
     """Return the receiver, or raise `UsageError` if its address is missing, or is that of another machine."""
-    from engagelab_mock.server.loopback import is_loopback  # `load report` needs no server
+    from engagelab_mock.server.listening import is_loopback  # `load report` needs no server
 
     if len(options.target) > 1:
         raise UsageError(f"a load has one URL, not {len(options.target)}", where="URL", hint="start one load for each")

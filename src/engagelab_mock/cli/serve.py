@@ -173,7 +173,8 @@ messages that it sends under /_mock/inbox. Ends with Ctrl-C.
 def serve(**given: Any) -> int:
     """Serve EngageLab's REST API, and send callbacks to your receiver."""
     from engagelab_mock.server.app import create_app  # Werkzeug is not needed for --help
-    from engagelab_mock.server.loopback import LoopbackServer, is_loopback
+    from engagelab_mock.server.listening import is_loopback
+    from engagelab_mock.server.loopback import LoopbackServer
     from engagelab_mock.service.worker import DeliveryWorker
 
     options = ServeOptions(**given)

@@ -205,6 +205,10 @@ class Call:
         """Return the engine."""
         return self.app.engagelab
 
+    def step_aside(self) -> None:
+        """Tell the server that this call will wait, so that it answers others at once."""
+        self.request.environ.get("engagelab_mock.step_aside", lambda: None)()
+
     def client_has_gone(self) -> bool:
         """Tell whether the client has closed its connection; False if the server does not give the connection."""
         connection = self.request.environ.get("werkzeug.socket")

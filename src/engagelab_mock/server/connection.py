@@ -52,6 +52,7 @@ class Connection:
         request_limit: float = REQUEST_LIMIT,
         bounds: Bounds = SERVER_BOUNDS,
         may_keep: Callable[[], bool],
+        step_aside: Callable[[], object] = lambda: None,
     ) -> None:
         self._respond = respond
         self.socket = connection
@@ -60,6 +61,8 @@ class Connection:
         self._limit = request_limit
         self._bounds = bounds
         self._may_keep = may_keep
+        #: To be called by a request that will wait, so that the server can answer others.
+        self.step_aside = step_aside
         self._arriving = _Arriving(connection, request_limit)
         self._stream = io.BufferedReader(self._arriving)
         #: Whether the connection stays open after the answer to this request.
@@ -184,6 +187,7 @@ class WsgiResponder:
             "REMOTE_ADDR": connection.peer[0],
             "REMOTE_PORT": connection.peer[1],
             "werkzeug.socket": connection.socket,  # the name that Werkzeug's own server gives it
+            "engagelab_mock.step_aside": connection.step_aside,
         }
         if body.chunked:
             environ["wsgi.input_terminated"] = True

@@ -97,6 +97,8 @@ def read_inbox(call: Call) -> schemas.Inbox:
     except EngageLabMockError as error:
         raise call.refused(error) from None
     deadline = stopwatch() + call.query.wait
+    if call.query.wait:
+        call.step_aside()
     app.on_close(notify)
     try:
         while True:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from werkzeug import Request
 
 from engagelab_mock.errors import UsageError
-from engagelab_mock.server.loopback import is_loopback
+from engagelab_mock.server.listening import is_loopback
 from engagelab_mock.service.rest.exchange import ApiError
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import math
 import selectors
 import socket
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.server.connection import REQUEST_LIMIT, Connection, WsgiResponder, log
+from engagelab_mock.server.listening import is_loopback, listening_socket
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -30,8 +29,6 @@ _STANDBYS = 2
 _STALL = 0.01
 #: A standby sleeps until a request begins, once it has found none under way this many times in a row.
 _QUIET = 10
-#: Connections that may wait to be accepted.
-_BACKLOG = 128
 #: Seconds that `stop` waits for the thread that leads.
 _JOIN = 5.0
 
@@ -49,7 +46,8 @@ class Listener:
     """Accept connections, and serve their requests, until it is stopped.
 
     One thread leads: it waits for connections and requests, and serves each request itself, because handing one over to
-    another thread costs more than most answers. When a request is slow, a standby thread takes the lead.
+    another thread costs more than most answers. When a request is slow, a standby thread takes the lead. A request that
+    will wait calls `step_aside`, so that the others need not wait until it has proved slow.
 
     `connect` makes a connection of a socket and the client's address. A new connection may wait `first_limit` seconds
     for its first request, and `idle_limit` seconds for each that follows.
@@ -129,6 +127,15 @@ class Listener:
         for end in (self._waker, self._woken, self._listening):
             end.close()
 
+    def step_aside(self) -> None:
+        """Let another thread lead, if the caller leads: the request that it serves will take long."""
+        with self._changed:
+            if self._leader is threading.current_thread():
+                if self._serving is not None:
+                    self._idle.remove(self._serving[0])
+                self._leader = self._serving = None
+                self._changed.notify()
+
     def _add_thread(self) -> None:
         threading.Thread(target=self._run, name=f"{self._name}:{self.port}", daemon=True).start()
 
@@ -139,10 +146,7 @@ class Listener:
             except Exception:
                 log.exception("a connection could not be served")
             finally:
-                with self._changed:
-                    if self._leader is threading.current_thread():
-                        self._leader = None
-                        self._changed.notify()
+                self.step_aside()
 
     def _take_lead(self) -> bool:
         """Wait until no thread leads, or the leader is stuck; return False if this thread is not needed any more."""
@@ -342,8 +346,14 @@ class LoopbackServer:
         self._listener.stop()
 
     def _connect(self, connection: socket.socket, peer: Any) -> Connection:
-        limit, may_keep = self._request_limit, self._listener.may_keep
-        return Connection(self._respond, connection, peer, request_limit=limit, may_keep=may_keep)
+        return Connection(
+            self._respond,
+            connection,
+            peer,
+            request_limit=self._request_limit,
+            may_keep=self._listener.may_keep,
+            step_aside=self._listener.step_aside,
+        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -353,48 +363,3 @@ class LoopbackServer:
 
     def __repr__(self) -> str:
         return f"<LoopbackServer {self.url}>"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is a loopback one.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket, or raise `UsageError` with the reason.
-
-    >>> with listening_socket("127.0.0.1", 0) as listening:
-    ...     listening.getsockname()[0]
-    '127.0.0.1'
-    """
-    where = f"{host}:{port}"
-    if not 0 <= port <= 65535:
-        raise UsageError(f"{port} is not a port", where=where, hint="ports go from 0 (any free one) to 65535")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, UnicodeError) as error:
-        what, hint = _explain(error, host, port)
-        raise UsageError(what, where=where, hint=hint) from error
-
-
-def _explain(error: OSError | UnicodeError, host: str, port: int) -> tuple[str, str]:
-    number = error.errno if isinstance(error, OSError) else socket.EAI_NONAME
-    if number in {socket.EAI_NONAME, socket.EAI_AGAIN}:
-        return f"the host {host!r} cannot be resolved", "127.0.0.1 is this machine, for itself alone"
-    if number == errno.EADDRINUSE:
-        return f"port {port} is in use", "stop the program that listens there, or take port 0, which is any free one"
-    if number == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine", "127.0.0.1 is, for itself alone; 0.0.0.0 is for all"
-    if number == errno.EACCES:
-        return f"port {port} is not for this user", "take one above 1023, or port 0, which is any free one"
-    return f"the port cannot be opened: {error}", "take port 0, which is any free one"

@@ -36,7 +36,8 @@ from engagelab_mock.errors import reduce_error
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Headers
 from engagelab_mock.server.connection import Connection
-from engagelab_mock.server.loopback import Listener, is_loopback, listening_socket
+from engagelab_mock.server.listening import is_loopback, listening_socket
+from engagelab_mock.server.loopback import Listener
 
 #: Seconds that the receiver may take for its answer, and a sender for its request: more than any of them waits.
 LIMIT = 60.0
