@@ -21,6 +21,7 @@ from engagelab_mock import (
     Recorder,
     UsageError,
 )
+from engagelab_mock.clock import real
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.service.inbox import InboxMessage
 from engagelab_mock.service.worker import DeliveryWorker
@@ -275,7 +276,8 @@ def test_a_test_that_waits_gets_the_failures_of_others() -> None:
             result.result(PATIENCE)
 
 
-def test_a_client_that_waits_looks_again_when_the_clock_is_moved() -> None:
+def test_a_client_that_waits_looks_again_when_the_clock_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real, "_LONGEST_WAIT", 10 * PATIENCE)
     clock = LiveClock()
     clock.freeze()
     with EngageLab(clock=clock) as engagelab, ThreadPoolExecutor() as threads:
@@ -287,7 +289,8 @@ def test_a_client_that_waits_looks_again_when_the_clock_is_moved() -> None:
         assert [message.to for message in result.result(PATIENCE)] == [TO]
 
 
-def test_a_client_that_waits_looks_again_when_its_message_is_made_to_arrive() -> None:
+def test_a_client_that_waits_looks_again_when_its_message_is_made_to_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real, "_LONGEST_WAIT", 10 * PATIENCE)
     clock = LiveClock()
     clock.freeze()
     with EngageLab(clock=clock) as engagelab, ThreadPoolExecutor() as threads:
