@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Receiver, ScheduleFailed, StateNotSettled, StatusEvent, converges
+from engagelab_mock import EngageLab, ProbeFailed, Receiver, ScheduleFailed, StateNotSettled, StatusEvent, converges
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.explore.books import Books, LastWriteWins
+from tests.explore.books import Books, LastWriteWins, in_memory
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +47,16 @@ def test_a_wrong_app_that_works_soon_after_its_answer_does_not_pass(every: int, 
     receiver = Receiver.wsgi(books, observe=books.look)
     with EngageLab(receiver) as engagelab, pytest.raises((StateNotSettled, ScheduleFailed)):
         engagelab.explore("verified", invariants=[converges()], merge=merge)
+
+
+@pytest.mark.parametrize("every", [3, 6, 7, 8])
+@pytest.mark.parametrize("merge", [False, True])
+def test_nor_does_it_pass_with_snapshots(every: int, merge: bool) -> None:
+    books = WrongAndSoon(every)
+    receiver = Receiver.wsgi(books, observe=books.look)
+    with EngageLab(receiver) as engagelab, pytest.raises((StateNotSettled, ScheduleFailed, ProbeFailed)) as caught:
+        engagelab.explore("verified", invariants=[converges()], merge=merge, **in_memory(books))
+    assert not isinstance(caught.value, ProbeFailed) or "if the app works after its answer" in str(caught.value)
 
 
 @pytest.mark.parametrize("every", [2, 3, 4, 5])

@@ -25,7 +25,7 @@ from engagelab_mock import (
 )
 from engagelab_mock.explore.parallel import Starts
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 from tests.receivers.meeting import Meeting
 from tests.receivers.racing import statuses
 
@@ -222,6 +222,30 @@ def test_requests_that_never_meet_are_an_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Starts, "draw", lambda self, requests: [0.2 * number for number in range(requests)])
     with serving(Shop()) as engagelab, pytest.raises(NothingObserved, match="no two requests were under way"):
         engagelab.explore("plan-sent", concurrent=2, rounds=1)
+
+
+def test_a_request_has_its_whole_time_from_its_last_byte_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then, it waits for the others, on a busy machine for longer than a receiver may take."""
+    monkeypatch.setattr(Starts, "draw", lambda self, requests: [0.0, 1.5])
+    with serving(Shop(), limit=1.0) as engagelab:
+        played = engagelab.play("eg1:plan|plan")
+    assert [record.attempt.outcome for record in played.records] == ["acknowledged", "acknowledged"]
+    assert all(record.attempt.elapsed < 1.0 for record in played.records)
+
+
+def test_a_receiver_that_answers_too_late_is_given_up(meeting: Meeting) -> None:
+    class Stands(Shop):
+        def answer(self) -> tuple[str, int]:
+            over.wait(PATIENCE)
+            return super().answer()
+
+    over = threading.Event()
+    with serving(Stands(), limit=0.2) as engagelab:
+        try:
+            played = engagelab.play("eg1:plan|plan", check=False)
+        finally:
+            over.set()
+    assert [record.attempt.outcome for record in played.records] == ["timeout", "timeout"]
 
 
 def test_a_receiver_that_cannot_be_reached_ends_each_round() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,7 +15,7 @@ from engagelab_mock import (
     Exploration,
     ProbeFailed,
     ScheduleFailed,
-    SnapshotOptions,
+    StatusEvent,
     UsageError,
     converges,
     django_savepoints,
@@ -25,24 +25,10 @@ from engagelab_mock import (
     sqlalchemy_savepoints,
     sqlite_snapshots,
 )
-from tests.explore.books import Books, LastWriteWins, NeverDedupes
+from tests.explore.books import EVERYTHING, Books, LastWriteWins, NeverDedupes, in_memory
 from tests.receivers.gallery.flask_stack import FlaskShop
 
 ALL = [converges(), never_regresses("status"), exactly_once("credits"), idempotent()]
-EVERYTHING: dict[str, Any] = {"duplicates": 1, "batchings": True, "faults": "at-least-once"}
-
-
-def in_memory(books: Books) -> SnapshotOptions:
-    def snapshot() -> object:
-        return copy.deepcopy((books.kept, books.seen))
-
-    def restore(saved: Any) -> None:
-        kept, seen = copy.deepcopy(saved)
-        books.reset()
-        books.kept.update(kept)
-        books.seen.update(seen)
-
-    return {"snapshot": snapshot, "restore": restore}
 
 
 @pytest.mark.parametrize("merge", [True, False])
@@ -75,6 +61,31 @@ def test_a_failure_is_the_same(kind: type[Books], minimal: str) -> None:
         assert failure.token == minimal
         found.append((failure.found, failure.number, str(caught.value).splitlines()[2:5]))
     assert found[0] == found[1]
+
+
+class Refers(Books):
+    """Make a new reference for each order."""
+
+    def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+        super().handle(book, row)
+        book.setdefault("reference", uuid4().hex)
+
+
+class RefersAndTakesTheLast(Refers, LastWriteWins):
+    """Take the last status."""
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("resetting", [True, False])
+def test_values_that_differ_in_each_playing_are_not_compared(merge: bool, resetting: bool) -> None:
+    """They are equal after `restore`, which must not be taken for a playing."""
+    right, wrong = Refers(), RefersAndTakesTheLast()
+    with EngageLab(right.receiver) as engagelab:
+        reset: dict[str, Any] = {"reset": right.reset} if resetting else {}
+        assert engagelab.explore("verified", invariants=ALL, merge=merge, **in_memory(right), **reset).ok
+    with EngageLab(wrong.receiver) as engagelab, pytest.raises(ScheduleFailed, match="'delivered'") as caught:
+        engagelab.explore("verified", invariants=[converges()], merge=merge, **in_memory(wrong))
+    assert caught.value.failure.token == "eg1:verified,delivered"
 
 
 @pytest.mark.parametrize("where", ["file", "memory"])

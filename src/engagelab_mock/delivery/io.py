@@ -174,13 +174,16 @@ def call_in_time(function: Callable[[], T], seconds: float) -> T:
     >>> call_in_time(lambda: 7, 1.0)
     7
 
-    In the main thread, the call is interrupted if no other timer runs, such as that of a test's time limit. The call
-    stays in its thread, because a database connection may belong to it. Other threads cannot be interrupted, so they
-    call the function in a new thread, and abandon that thread if the function does not return.
+    In the main thread, the call is interrupted, unless another timer runs than this package's, such as that of a test's
+    time limit. The call stays in its thread, because a database connection may belong to it. Other threads cannot be
+    interrupted, so they call the function in a new thread, and abandon that thread if the function does not return.
     """
     if threading.current_thread() is not threading.main_thread():
         return _call_in_a_thread(function, seconds)
-    if not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
+    if not hasattr(signal, "setitimer"):
+        return function()
+    timer, handler = signal.getitimer(signal.ITIMER_REAL), signal.getsignal(signal.SIGALRM)
+    if timer[0] and not str(getattr(handler, "__module__", "")).startswith(f"{__package__.partition('.')[0]}."):
         return function()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -195,6 +198,7 @@ def call_in_time(function: Callable[[], T], seconds: float) -> T:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def _call_in_a_thread(function: Callable[[], T], seconds: float) -> T:

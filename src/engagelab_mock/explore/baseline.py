@@ -75,7 +75,7 @@ class Baselines:
         baseline = await self.of(io, played)
         if baseline.again is None:
             first = baseline.played
-            baseline.again = again = await self._player.play(io, first.schedule)
+            baseline.again = again = await self._player.play(io, first.schedule, afresh=True)
             known = leaves(first, first.final, 0)
             if known and {*known} <= differing(known, leaves(again, again.final, 0)):
                 raise ProbeFailed(
@@ -107,13 +107,13 @@ class Baselines:
             await self._note_shared(io, first)
             return
         self._reset_checked = True
-        again = await self._player.play(io, first.schedule)
+        again = await self._player.play(io, first.schedule, afresh=True)
         if not _unequal(first, again):
             return
-        third = await self._player.play(io, first.schedule)
+        third = await self._player.play(io, first.schedule, afresh=True)
         if taken := _taken_over(again, third):
             await next_second(io)  # a value that shows the time can be the same by chance, but not twice
-            if taken & _taken_over(third, await self._player.play(io, first.schedule)):
+            if taken & _taken_over(third, await self._player.play(io, first.schedule, afresh=True)):
                 what = f"before the first callback, the state was {first.initial!r:.200} at first"
                 raise _reset_failed(f"{what}, and {third.initial!r:.200} after reset, as the callbacks before left it")
         for number, (one, two, three) in enumerate(zip(first.states, again.states, third.states, strict=False)):
@@ -133,14 +133,14 @@ class Baselines:
         if not any(each.again is not None and _unequal(each.played, each.again) for each in self._known.values()):
             return
         self._reset_checked = True
-        before, after = [await self._player.play(io, first.schedule) for _ in range(2)]
+        before, after = [await self._player.play(io, first.schedule, afresh=True) for _ in range(2)]
         if shared := {dotted(path) for _, path in _taken_over(before, after)}:
             self.note = f"{_not_compared(shared)}: give reset, or show only what belongs to the message"
 
     async def _by_time(self, io: Io, before: Played, number: int) -> set[tuple[int, Path]]:
         """Return the leaves that differ if the same schedule is played in another second of the wall clock."""
         await next_second(io)
-        again = await self._player.play(io, before.schedule)
+        again = await self._player.play(io, before.schedule, afresh=True)
         return _differ(before, before.states[number], again.states[number])
 
     async def check_effect(self, io: Io, played: Played) -> None:

@@ -25,6 +25,7 @@ from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import to_thread
 from engagelab_mock.explore.interleave import thread_started
 from engagelab_mock.explore.orders import Moment, Trace
+from engagelab_mock.explore.stuck import Watch, place_of_program, stuck
 from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, call_at, sleeps, starts_thread
 from engagelab_mock.explore.together import check_in_process, reached_by
 from engagelab_mock.protocol.callback import Headers
@@ -53,6 +54,8 @@ class _Report(msgspec.Struct):
     failed: tuple[str, str] = ("", "")
     #: Where it started a thread, which would end without a trace.
     thread: str = ""
+    #: Where it waits, if it did not end.
+    waits: str = ""
 
 
 class _Watch:
@@ -62,8 +65,8 @@ class _Watch:
         self.points = points
         self.calls: list[Call] = []
         self.died = False
-        #: Where the handler started a thread.
-        self.thread = ""
+        #: Where the handler started a thread, and where it waits if it does not end.
+        self.thread = self.waits = ""
         self._at = at
         self._die = die
 
@@ -102,13 +105,17 @@ class _Watch:
 class _Crashing:
     """Call the app as its transport does, and let its handler die at a switch point; 0 lets it live."""
 
-    def __init__(self, inner: Transport, points: SwitchPoints, at: int, *, fork: bool) -> None:
+    def __init__(
+        self, inner: Transport, points: SwitchPoints, at: int, *, fork: bool, limit: float | None = None
+    ) -> None:
         self.name = inner.name
         self.address = inner.address
         self._inner = inner
         self._points = points
         self._at = at
         self._fork = fork
+        #: How long the receiver may take. A handler that takes much longer is stuck.
+        self._limit = limit
         self.report = _Report([])
 
     def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
@@ -140,7 +147,7 @@ class _Crashing:
                 report.failed = (str(failure.outcome), failure.reason)
             finally:
                 sys.setprofile(before)
-            report.calls, report.died, report.thread = watch.told, watch.died, watch.thread
+            report.calls, report.died, report.thread, report.waits = watch.told, watch.died, watch.thread, watch.waits
             if watch.died:
                 report.answered = answered[0] if answered else 0
             return report
@@ -151,7 +158,14 @@ class _Crashing:
         from engagelab_mock.explore.loops import exchange_in_loop  # only ASGI apps need it
 
         transport: Any = self._inner
-        answer: Response = transport.run(exchange_in_loop(transport, callback, watch.points, watch.reach))
+        limit = None if self._limit is None else 2 * self._limit
+        program = exchange_in_loop(transport, callback, watch.points, watch.reach, limit)
+        try:
+            answer: Response = transport.run(program)
+        except TransportFailure as failure:
+            if failure.outcome is Outcome.TIMEOUT:
+                watch.waits = place_of_program(transport.given_up[-1]) if transport.given_up else ""
+            raise
         return answer
 
     def _forked(self, callback: Callback) -> _Report:
@@ -167,7 +181,7 @@ class _Crashing:
             self._run_child(callback, writer)
         os.close(writer)
         try:
-            told = _read(reader)
+            told = _read(reader, max(_LIMIT, 5 * (self._limit or 0)))
         finally:
             os.close(reader)
             # It has told everything, or takes too long.
@@ -196,17 +210,19 @@ class _Crashing:
                 os._exit(0)
 
             watch = _Watch(self._points, self._at, die)
-            report = self._called(callback, watch)
+            with Watch(self._limit) as stuck_here:
+                report = self._called(callback, watch)
+            report.waits = report.waits or stuck_here.stack
             os.write(writer, msgspec.json.encode(report))
         os._exit(0)
 
 
-def _read(reader: int) -> bytes:
+def _read(reader: int, limit: float) -> bytes:
     """Return the output of the other process; nothing if it takes too long."""
     parts: list[bytes] = []
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
-        while selector.select(_LIMIT):
+        while selector.select(limit):
             part = os.read(reader, 65536)
             if not part:
                 return b"".join(parts)
@@ -280,7 +296,7 @@ async def deliver_crashing(
     check_in_process(receiver, where="crashes")
     # In a transaction of the test, only this process sees the state.
     fork = fork and not any(connection.in_atomic_block for connection in _django_connections())
-    transport = _Crashing(receiver.transport, points, at, fork=fork)
+    transport = _Crashing(receiver.transport, points, at, fork=fork, limit=receiver.limit)
     delivery.receiver = reached_by(receiver, transport)
     try:
         if io is SYNC:
@@ -290,6 +306,8 @@ async def deliver_crashing(
     finally:
         delivery.receiver = receiver
     report = transport.report
+    if report.waits:
+        raise stuck(report.waits, "here, in a forked process, which has no copies of other threads" if fork else "here")
     if report.thread and transport.name == "wsgi":  # an ASGI app may use the worker threads of its event loop
         raise thread_started(f"the handler of `{'+'.join(delivery.statuses)}`", report.thread)
     moments = tuple(

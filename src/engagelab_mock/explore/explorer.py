@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ from engagelab_mock.explore.options import (
     AUDIT,
     Explored,
     ExploreOptions,
+    Plan,
     check_explore_options,
     chosen_invariants,
     chosen_schedules,
@@ -50,7 +51,7 @@ from engagelab_mock.explore.parallel import count_failures
 from engagelab_mock.explore.plan import check_racing, rounds_of
 from engagelab_mock.explore.played import Played, text_of
 from engagelab_mock.explore.player import Player
-from engagelab_mock.explore.races import PREEMPTIONS, Races, followed, reduce
+from engagelab_mock.explore.races import PREEMPTIONS, Races, followed, nothing_met, reduce
 from engagelab_mock.explore.schedule import Schedule
 from engagelab_mock.explore.schedules import Schedules
 from engagelab_mock.explore.serial import CRASH_SAFE, SERIALIZABLE, Serials, place_of
@@ -127,7 +128,6 @@ class _Explorer:
         self._points = SwitchPoints(options.get("switch_points") or ())
         self.app_clock = AppClock(self._probe)
         self._invariants, self._default = chosen_invariants(options.get("invariants"), self._probe)
-        self._compares = any(map(compares, self._invariants))
         self._check = engine.is_checked(options.get("check"))
         budget = options.get("time_budget")
         self._budget = None if budget is None else check_delay(budget, where="time_budget")
@@ -135,9 +135,7 @@ class _Explorer:
         #: The number of attempts when a schedule was last judged.
         self._sent = 0
         engine.exploring.count += 1
-        self._player = self._made_player(journal=engine.journal, clock=engine.clock, strict=strict)
-        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
-        self._workers = Workers(self._player, engine.receiver, self._points)
+        self._use(self._made_player(journal=engine.journal, clock=engine.clock, strict=strict))
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -151,35 +149,16 @@ class _Explorer:
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
-        self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
-        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
-        number, in_worker = self._options.get("workers", 1), self._options.get("in_worker")
-        self._workers = Workers(self._player, engine.receiver, self._points, number, in_worker)
+        player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
+        self._use(player, self._options.get("workers", 1), self._options.get("in_worker"))
         self._workers.check(io)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         exploration.about = plan_in_words(state.replaying, chosen, plan, self._options)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
         self._ends = None if self._budget is None else stopwatch() + self._budget
-        search = self._search(plan)
         try:
-            try:
-                await self._judge_all(io, exploration, plan, search, progress)
-            except (CannotMerge, HiddenState) as error:
-                await self._baselines.check_reset(io)
-                if isinstance(error, HiddenState) and self._options.get("merge") is True:
-                    raise
-                exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
-                exploration.failures.clear()
-                await self._judge_all(io, exploration, plan, None, progress)
-            if not exploration.failures:
-                await self._player.check_settled(io, SETTLES if self._rounds else 0)
-                await self._baselines.check_reset(io)
-                exploration.notes += [self._baselines.note] * bool(self._baselines.note)
-                if isinstance(plan, Races) and exploration.schedules:
-                    plan.check_reached(self._points, engine.receiver)
-                if exploration.deliveries:
-                    await self._check_recognised(io, self._unused)
+            await self._judge(io, exploration, plan, progress)
         except KeyboardInterrupt as stop:
             exploration.stopped = "interrupted"
             stop.add_note(repr(exploration))
@@ -191,15 +170,35 @@ class _Explorer:
             self._workers.close()
             progress.end(exploration)
         if exploration.failures:
-            failed = exploration.failures[0].played
-            state.played = failed.schedule
-            for delivery in failed.deliveries:
+            state.played = exploration.failures[0].played.schedule
+            for delivery in exploration.failures[0].played.deliveries:
                 engine.journal.open(delivery)
         if self._check:
             exploration.assert_ok()
         return exploration
 
-    def _search(self, plan: Sequence[Schedule] | Schedules | Races) -> Search | None:
+    async def _judge(self, io: Io, exploration: Exploration, plan: Plan, progress: Progress) -> None:
+        """Judge every schedule, and what the whole exploration must have shown."""
+        __tracebackhide__ = True
+        try:
+            await self._judge_all(io, exploration, plan, self._search(plan), progress)
+        except (CannotMerge, HiddenState) as error:
+            await self._baselines.check_reset(io)
+            if isinstance(error, HiddenState) and self._options.get("merge") is True:
+                raise
+            exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
+            exploration.failures.clear()
+            await self._judge_all(io, exploration, plan, None, progress)
+        if not exploration.failures:
+            await self._player.check_settled(io, SETTLES if self._rounds else 0)
+            await self._baselines.check_reset(io)
+            exploration.notes += [self._baselines.note] * bool(self._baselines.note)
+            if isinstance(plan, Races):
+                plan.check_met(self._points, self._engine.receiver)
+            if exploration.deliveries:
+                await self._check_recognised(io, self._unused)
+
+    def _search(self, plan: Plan) -> Search | None:
         """Return the search that merges equal states; None if every schedule is to be played."""
         observed = self._probe.observe is not None
         if not isinstance(plan, Schedules) or not merges(
@@ -210,12 +209,7 @@ class _Explorer:
         return Search(plan, self._player, self._invariants, audit=audit, seed=seed)
 
     async def _judge_all(
-        self,
-        io: Io,
-        exploration: Exploration,
-        plan: Sequence[Schedule] | Schedules | Races,
-        search: Search | None,
-        progress: Progress,
+        self, io: Io, exploration: Exploration, plan: Plan, search: Search | None, progress: Progress
     ) -> None:
         """Judge every schedule: play it, or let the search predict it; stop at a failure, or when the time is up."""
         __tracebackhide__ = True
@@ -238,7 +232,7 @@ class _Explorer:
                 exploration.seen.enter(played)
             if isinstance(plan, Races):
                 plan.learn(played)
-                exploration.total, exploration.notes = len(plan), [plan.note] if plan.note else []
+                exploration.total, exploration.notes = len(plan), plan.notes
             exploration.schedules = min(judged, exploration.total)
             exploration.deliveries += self._sent - sent
             exploration.states = len(self._states)
@@ -250,12 +244,12 @@ class _Explorer:
                     break
             if search is not None:
                 await search.learn(io, played)
+        exploration.schedules -= plan.unjudged if isinstance(plan, Races) else 0
         if search is not None:
             if exploration.stopped != "failure":
                 exploration.schedules = search.represented
             exploration.notes += search.notes(self._invariants)
-        if self._workers.note and self._workers.note not in exploration.notes:
-            exploration.notes.append(self._workers.note)
+        exploration.notes += [note for note in [self._workers.note] if note and note not in exploration.notes]
 
     async def play(
         self, io: Io, schedule: Schedule, events: Mapping[str, Event] | None = None, *, judge: bool = True
@@ -276,6 +270,8 @@ class _Explorer:
             counts: Any = {"rounds": rounds, "failed": len(failed) * bool(rounds)}
             raise Failure(schedule=schedule, found=schedule, violation=violation, played=played, **counts).error()
         if judge and violation is None:
+            if rounds and not any(trace.met for each, _ in judged for trace in each.traces):
+                raise nothing_met()
             if not played.records and self._check:
                 raise no_callback("the schedule has no event that the receiver's settings tick", where="play")
             if self._player.handlers.strict:  # else it is one of many examples of a state machine, which has checked it
@@ -283,11 +279,14 @@ class _Explorer:
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
 
+    def _use(self, player: Player, workers: int = 1, in_worker: Callable[[int], object] | None = None) -> None:
+        self._player, self._baselines, self._serials = player, Baselines(player), Serials(player)
+        self._workers = Workers(player, self._engine.receiver, self._points, workers, in_worker)
+
     def _made_player(self, *, journal: Journal, clock: Any, strict: bool) -> Player:
-        given, retry = (self._engine, self._probe, self.app_clock), retry_policy(self._options.get("retry"))
-        number, pair = self._engine.exploring.count, (self._options.get("snapshot"), self._options.get("restore"))
-        snapshots = None if pair[0] is None or pair[1] is None else Snapshots(pair[0], pair[1])
-        player = Player(*given, journal=journal, clock=clock, number=number, retry=retry, snapshots=snapshots)
+        own: Any = {"number": self._engine.exploring.count, "retry": retry_policy(self._options.get("retry"))}
+        own["snapshots"] = Snapshots.by(self._options.get("snapshot"), self._options.get("restore"))
+        player = Player(self._engine, self._probe, self.app_clock, journal=journal, clock=clock, **own)
         player.handlers = Handlers(self._points, strict=strict, seed=self._engine.seed)
         return player
 
@@ -331,7 +330,7 @@ class _Explorer:
                 await self._baselines.check_effect(io, played)
             if self._unused:
                 self._unused = [invariant for invariant in self._unused if not recognises(invariant, played)]
-        if self._compares:
+        if any(map(compares, self._invariants)):
             played.baseline = await self._baselines.of(io, played)
         return played, await self._violation(io, played, only)
 
@@ -369,9 +368,7 @@ class _Explorer:
         if all(violation.invariant != failure.violation.invariant for failure in exploration.failures):
             # If a state changes by itself, any schedule would fail.
             await self._player.check_settled(io, SETTLES)
-            if self._rounds:
-                await self._player.check_each_settled(io, found.lifecycles)
-            await self._baselines.check_reset(io)
+            self._player.forget_snapshots()
 
             async def tried(candidate: Schedule) -> tuple[Played, bool]:
                 nonlocal smallest
@@ -382,6 +379,9 @@ class _Explorer:
 
             rounds = self._rounds if place_of(found) >= 0 else 0
             repeatable = rounds > 0 or (await tried(found))[1]
+            if self._rounds or not repeatable:
+                await self._player.check_each_settled(io, found.lifecycles)
+            await self._baselines.check_reset(io)
             self._player.handlers.strict = False  # a simpler schedule may not come to the same switch points
             if repeatable and self._engine.exploring.replaying is None:
                 await reduce(found, tried, self._options.get("preemptions", PREEMPTIONS), rounds)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from engagelab_mock.delivery.io import SYNC
+from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.errors import ScheduleFailed, UsageError
 from engagelab_mock.explore.crash import can_fork, deliver_crashing
 from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.orders import Trace
 from engagelab_mock.explore.parallel import Starts, deliver_in_parallel
+from engagelab_mock.explore.stuck import OneThread, Watch, check_given_up
 from engagelab_mock.explore.switchpoints import SwitchPoints
 from engagelab_mock.explore.together import check_no_order, deliver_together
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.io import Io
     from engagelab_mock.delivery.model import Delivery
+    from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.delivery.sender import Sender
     from engagelab_mock.explore.played import Played
     from engagelab_mock.explore.schedule import Schedule
@@ -34,6 +36,7 @@ class Handlers:
         #: Whether an order or a crash that the handlers do not come to is an error.
         self.strict = strict
         self._starts = Starts(seed)
+        self._thread, self._watch = OneThread(), Watch(None)
         #: Whether each handler runs as those at the same time do, also if it is alone, so that a deadlock is seen.
         self.watched = False
         self._crashes = False
@@ -50,8 +53,14 @@ class Handlers:
         elif (self.watched and name != "http") or (self._crashes and io is SYNC and name == "asgi"):
             # After a crash, the tasks that a handler has left running would decide the outcome by chance.
             await self.together(io, sender, [("+".join(delivery.statuses), delivery)], "")
+        elif io is not SYNC and name == "wsgi":
+            await self._thread.call(lambda: run_sync(sender.attempt(SYNC, delivery)), delivery.receiver.limit)
         else:
             await sender.attempt(io, delivery)
+            if name == "asgi":
+                receiver = delivery.receiver
+                await check_given_up(io, receiver.transport, delivery.attempts[-1], receiver.limit)
+        self._watch.check()
 
     async def together(self, io: Io, sender: Sender, deliveries: Sequence[tuple[str, Delivery]], order: str) -> Trace:
         """Make the next attempts of deliveries, each with its name, at the same time."""
@@ -61,10 +70,16 @@ class Handlers:
             return await deliver_in_parallel(io, sender, [delivery for _, delivery in deliveries], self._starts)
         return await deliver_together(io, sender, deliveries, self._points, order, strict=self.strict)
 
+    def watching(self, receiver: Receiver) -> Watch:
+        """Return the watch that interrupts a call of an app in this process that never returns."""
+        self._watch = Watch(receiver.limit if receiver.transport.name != "http" else None)
+        return self._watch
+
     async def crashing(self, io: Io, sender: Sender, delivery: Delivery, at: int) -> Trace:
         """Make the next attempt of a delivery, whose handler crashes at a switch point."""
         __tracebackhide__ = True
         trace = await deliver_crashing(io, sender, delivery, self._points, at, fork=self.forks is not False)
+        self._watch.check()
         if self.strict and not trace.crashed:
             raise UsageError(
                 f"the handler of `{'+'.join(delivery.statuses)}` ended before its switch point {at}",

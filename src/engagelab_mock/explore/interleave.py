@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.locks import LockWaits, can_see_sleep, is_asleep, stack_of
+from engagelab_mock.explore.locks import LockWaits, can_see_sleep, is_asleep, stack_of, written_stack
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
 from engagelab_mock.explore.switchpoints import (
     Call,
@@ -175,10 +173,7 @@ class Handler:
     def stack(self) -> str:
         """Return the current place of the handler, as a traceback without the frames of this package."""
         frame = next(stack_of(self.thread), None)
-        own = str(Path(__file__).parents[1])
-        entries = [entry for entry in traceback.extract_stack(frame) if not entry.filename.startswith(own)]
-        inside = [entry for entry in entries if entry.filename != threading.__file__]
-        return "".join(traceback.format_list(inside[-8:])).rstrip()
+        return "" if frame is None else written_stack(frame)
 
 
 class _Board:
@@ -257,7 +252,9 @@ class _Run:
             last = self._choice.next(enabled, yielding, last, at)
             chosen = handlers[last]
             if chosen.stopped is None or len(self.steps) >= _STEPS:
-                raise UsageError(f"the handlers have made {_STEPS:,} steps, and did not end", where="concurrent")
+                hint = "look for a handler that asks the database again and again until something changes"
+                what = f"the handlers have made {_STEPS:,} steps, and did not end"
+                raise UsageError(what, where="concurrent", hint=hint)
             self.steps.add(last, chosen.point, chosen.stopped, enabled, yielding)
             chosen.go_on()
             self._settle(chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -12,8 +13,12 @@ from typing import Any
 from engagelab_mock.eventloop import stopwatch
 
 _TASKS = Path("/proc/self/task")
+#: The folder of this package, and how many calls of others are shown.
+_OWN, _SHOWN = str(Path(__file__).parents[1]), 8
 #: Modules between a driver and the wait for its socket.
 _BETWEEN = frozenset(("asyncio", "selectors", "contextlib", "engagelab_mock"))
+#: How long a server may take to let another connection in, in seconds; libpq waits for no fewer than 2.
+_CONNECTS = 2
 #: A connection that executes nothing, or that a pool lends to others, is not waiting as far as the server knows.
 _BLOCKED = "SELECT cardinality(pg_blocking_pids(pid)) > 0 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
 
@@ -68,7 +73,8 @@ class LockWaits:
             server = info.dsn
             if server not in self._connections:
                 self._connections[server] = None
-                self._connections[server] = driver.connect(server, password=info.password or None, autocommit=True)
+                own = {"password": info.password or None, "connect_timeout": _CONNECTS}
+                self._connections[server] = driver.connect(server, autocommit=True, **own)
             connection = self._connections[server]
             row = connection and connection.execute(_BLOCKED, (info.backend_pid,)).fetchone()
         except driver.Error:
@@ -93,6 +99,20 @@ def stack_of(thread: threading.Thread) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def written_stack(frame: FrameType) -> str:
+    """Return the current place of a call as a traceback, from the app's first frame on.
+
+    >>> "in <module>" in written_stack(sys._getframe())
+    True
+    """
+    entries = traceback.extract_stack(frame)
+    own = [entry.filename.startswith(_OWN) for entry in entries]
+    # The app is called by this package, which the test has called.
+    called = entries[own.index(True) if True in own else 0 :]
+    inside = [entry for entry in called if not entry.filename.startswith((_OWN, threading.__file__))]
+    return "".join(traceback.format_list(inside[-_SHOWN:])).rstrip()
 
 
 def can_see_sleep() -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import linecache
 import sys
 import threading
 from collections import deque
@@ -19,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.awaits import awaiting, frames_of, stopping_in_drivers
+from engagelab_mock.explore.awaits import awaiting, frames_of, stopping_in_drivers, waits_for_lock, written_frames
 from engagelab_mock.explore.interleave import LOCK_FREE, PATIENCE, Deadlock, deadlock_text, sleeps_long
 from engagelab_mock.explore.locks import LockWaits, all_others_sleep
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
-from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints, is_foreign
+from engagelab_mock.explore.switchpoints import Call, Died, SwitchPoints
 
 if TYPE_CHECKING:
     from engagelab_mock.delivery.model import Response
@@ -35,8 +34,6 @@ _WAITS = 0.05
 _LOOK = 0.002
 #: How long a thread sleeps inside of SQLite until it is regarded as one that waits for a lock.
 _WAITS_SQLITE = 0.005
-#: The coroutine that waits for a lock, which only another task can release.
-_LOCK = ("asyncio.locks", "acquire")
 _SLEEP = ("asyncio.tasks", "sleep")
 
 _JOB: ContextVar[LoopHandler | None] = ContextVar("engagelab_job", default=None)
@@ -78,17 +75,12 @@ class LoopHandler:
     @property
     def stack(self) -> str:
         """Return the current place of the handler, as a traceback."""
-        lines = []
-        for frame in [frame for frame in self.frames if not is_foreign(frame)] or self.frames:
-            code = frame.f_code
-            source = linecache.getline(code.co_filename, frame.f_lineno).strip()
-            lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n    {source}')
-        return "\n".join(lines)
+        return written_frames(self.frames)
 
     @property
     def waits_for_lock(self) -> bool:
         """Tell whether it waits for a lock, which another task holds."""
-        return self.inside == _LOCK
+        return waits_for_lock(self.frames)
 
     @property
     def inside(self) -> tuple[str, str]:
@@ -280,7 +272,7 @@ async def run_in_loop(
 
 
 async def exchange_in_loop(
-    transport: Any, callback: Callback, points: SwitchPoints, reach: Callable[[Call], bool]
+    transport: Any, callback: Callback, points: SwitchPoints, reach: Callable[[Call], bool], limit: float | None
 ) -> Response:
     """Call the transport's app in the running loop; `reach` gets each call, and tells whether the app crashes there."""
     board, app = _Board(asyncio.get_running_loop(), points, reach), transport.app
@@ -289,7 +281,7 @@ async def exchange_in_loop(
     _JOB.set(handler)
     try:
         with board.holding():
-            answer: Response = await transport.aexchange(callback, None)
+            answer: Response = await transport.aexchange(callback, limit)
             if handler.tasks:
                 await asyncio.wait(handler.tasks, timeout=PATIENCE)
             return answer

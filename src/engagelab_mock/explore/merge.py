@@ -355,7 +355,7 @@ class Search:
         """
         __tracebackhide__ = True
         one, other = _schedule(lifecycles, edge.via), _schedule(lifecycles, steps)
-        first, again, second = [await self._player.play(io, each) for each in (one, one, other)]
+        first, again, second = [await self._player.play(io, each, afresh=True) for each in (one, one, other)]
         await self._player.check_settled(io, SETTLES)
         ends = [self._comparison.passed(each)[: None if ended else len(steps) + 1] for each in (first, again, second)]
         expected, same, found = [[state for each in passed for state in each.states][-1] for passed in ends]

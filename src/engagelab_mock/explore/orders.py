@@ -103,8 +103,10 @@ class Trace(msgspec.Struct, frozen=True):
 
     @property
     def met(self) -> bool:
-        """Tell whether every request was sent before the first was answered."""
-        return all(moment.point == 1 for moment in self.moments[: self.handlers])
+        """Tell whether a handler could run inside of another, or crashed; or all were sent before the first answer."""
+        if self.requests:
+            return all(moment.point == 1 for moment in self.moments[: self.handlers])
+        return self.crashed or any(moment.point > 0 and len(moment.enabled) > 1 for moment in self.moments)
 
     @property
     def reached(self) -> int:

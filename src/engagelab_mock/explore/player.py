@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from engagelab_mock.delivery.journal import Journal
     from engagelab_mock.service.engine import Engine
 
-
 #: Seconds until a callback with a fault is sent again: the first wait of the vendor's ladder [X].
 RETRY_AFTER = RetryPolicy((60.0,))
 
@@ -94,8 +93,7 @@ class Player:
         self._scripts: dict[tuple[str, ...], Script] = {}
         #: The ids for the next new messages of these lifecycles, if they are not drawn here.
         self._ids: dict[tuple[str, ...], Sequence[str]] = {}
-        # Pending retries, by time and then in the order in which they were entered. An entry without a delivery is the
-        # time at which the schedule continues.
+        # Pending retries, by time and then as they were entered; without a delivery, when the schedule continues.
         self._due: list[tuple[float, int, _Placed | None]] = []
         self._entered = count()
         self._last: Played | None = None
@@ -107,12 +105,18 @@ class Player:
         #: The script whose messages the snapshots are about.
         self._saved_for: Script | None = None
 
-    async def play(self, io: Io, schedule: Schedule) -> Played:
-        """Reset the app, prepare the messages, deliver every step, then send every pending retry."""
+    async def play(self, io: Io, schedule: Schedule, *, afresh: bool = False) -> Played:
+        """Reset the app, prepare the messages, deliver every step, then each retry; `afresh`: without a snapshot."""
         __tracebackhide__ = True
+        self._saved_for = None if afresh else self._saved_for
         counted = self.sent
         await self.handlers.prepare(schedule, partial(self.play, io, schedule.in_order))
-        self.sent = counted
+        self.sent = counted  # without those playings
+        with self.handlers.watching(self._receiver):
+            return await self._played(io, schedule)
+
+    async def _played(self, io: Io, schedule: Schedule) -> Played:
+        __tracebackhide__ = True
         await self._app_clock.keep(io, self._clock.time())
         script, snapshots = self._script(schedule), self._snapshots
         steps = [(index, step) for index, step in enumerate(schedule.steps) for _ in range(step.repeat)]
@@ -140,8 +144,7 @@ class Player:
                 and not any(each.delay or each.beside or each.crash for _, each in steps[: place + 1])
             ):
                 await snapshots.save(io, sent[: place + 1], played.initial, played.records)
-        if self._due:
-            await self._run_due(io, played)
+        await self._run_due(io, played)
         if any(record.processed for record in played.records):
             self.probe.check_seen()  # an app that refuses all of them has no state to see
         return played
@@ -152,8 +155,7 @@ class Player:
         Return the playing, and the number of these callbacks.
         """
         __tracebackhide__ = True
-        probe, snapshots, messages = self.probe, self._snapshots, script.messages
-        seen = probe.observe is not None
+        probe, snapshots, messages, seen = self.probe, self._snapshots, script.messages, self.probe.observe is not None
         if snapshots is not None and script is self._saved_for and (saved := await snapshots.go_back(io, sent)):
             self._last = played = Played(schedule, self._receiver, messages, saved.initial, list(saved.records), seen)
             if seen and (state := await self.look(io, messages, played.final)) is not played.final:
@@ -170,6 +172,10 @@ class Player:
         if snapshots is not None:
             await snapshots.save(io, (), initial, ())
         return played, 0
+
+    def forget_snapshots(self) -> None:
+        """Send every callback of the next playing, so that values differ in it that differ in each playing."""
+        self._saved_for = None
 
     def use_events(self, schedule: Schedule, events: Mapping[str, Event]) -> None:
         """Replace the events made for these labels, in every schedule of the same lifecycles."""
@@ -256,13 +262,13 @@ class Player:
         They are played in order and in the opposite order. Only the first call does so.
         """
         __tracebackhide__ = True
-        if self._watched or self._snapshots is not None:
+        if self._watched:
             return
         self._patience, self._watched = _WATCHED, True
         steps = tuple([Step((label,)) for label in labels_of(lifecycles).all])
         try:
             for order in (steps, steps[::-1]):
-                await self.play(io, Schedule(lifecycles, order))
+                await self.play(io, Schedule(lifecycles, order), afresh=True)
         finally:
             self._patience = 0.0
 

@@ -12,8 +12,9 @@ import msgspec
 
 from engagelab_mock.delivery.render import counted
 from engagelab_mock.errors import NothingObserved, UsageError
-from engagelab_mock.explore.lifecycle import labels_of
-from engagelab_mock.explore.orders import Orders, Trace, letter, write_turns
+from engagelab_mock.explore.columns import WEAK
+from engagelab_mock.explore.lifecycle import labels_of, names_of
+from engagelab_mock.explore.orders import Orders, write_turns
 from engagelab_mock.explore.played import Played
 from engagelab_mock.explore.schedule import Schedule, Step, tidy
 from engagelab_mock.explore.schedules import shrink
@@ -23,16 +24,9 @@ from engagelab_mock.messages.scenario import Scenario
 if TYPE_CHECKING:
     from engagelab_mock.delivery.receiver import Receiver
     from engagelab_mock.explore.switchpoints import SwitchPoints
-    from engagelab_mock.messages.message import Message
 
 #: The default of `preemptions`. Most races need one, and few need three.
 PREEMPTIONS = 2
-#: Why a crash was not that of a process.
-WEAK = (
-    "an exception at the switch point, because the app's state is in memory or this system cannot fork; "
-    "this is weaker than the end of a process, because finally blocks and rollbacks ran"
-)
-
 #: What the result of a search over HTTP rests on.
 SEARCHED = "real requests at the same time, up to {} rounds of {}: a search, and not a proof"
 
@@ -47,7 +41,7 @@ class Race:
     def __init__(self, schedule: Schedule, preemptions: int, rank: tuple[int, ...] = ()) -> None:
         #: A search with a lower rank goes first, if its next schedule has as few preemptions.
         self.rank = rank
-        self._schedule = schedule
+        self.schedule = schedule
         self._orders = Orders(schedule.steps[place_of(schedule)].callbacks, preemptions)
 
     @property
@@ -62,11 +56,11 @@ class Race:
 
     def next(self) -> Schedule:
         """Return the next schedule."""
-        return at_point(self._schedule, self._orders.pop())
+        return at_point(self.schedule, self._orders.pop())
 
     def upcoming(self) -> Iterator[tuple[int, Schedule]]:
         """Yield the known schedules with the number of their preemptions; `next` returns them in this order."""
-        return ((cost, at_point(self._schedule, order)) for cost, order in self._orders.known)
+        return ((cost, at_point(self.schedule, order)) for cost, order in self._orders.known)
 
     def learn(self, played: Played) -> None:
         """Take the schedules that a played one has shown to be possible."""
@@ -80,7 +74,7 @@ class Crashes:
     def __init__(self, schedule: Schedule, rank: tuple[int, ...] = ()) -> None:
         self.rank = rank
         self.cost: int | None = 0
-        self._schedule = schedule
+        self.schedule = schedule
         self._point = 0
 
     @property
@@ -91,12 +85,12 @@ class Crashes:
     def next(self) -> Schedule:
         """Return the schedule with a crash at the next point."""
         self._point += 1
-        return at_point(self._schedule, crash=self._point)
+        return at_point(self.schedule, crash=self._point)
 
     def upcoming(self) -> Iterator[tuple[int, Schedule]]:
         """Yield the schedules with a crash at the next points, to which the handler may not come."""
         points = range(self._point + 1, self._point + 1 + (0 if self.cost is None else _POINTS_AHEAD))
-        return ((0, at_point(self._schedule, crash=point)) for point in points)
+        return ((0, at_point(self.schedule, crash=point)) for point in points)
 
     def learn(self, played: Played) -> None:
         """End the search if the handler has ended before it came to the point."""
@@ -111,7 +105,7 @@ class Rounds:
         self.rank = rank
         self.left = rounds
         self._rounds = rounds
-        self._schedule = schedule
+        self.schedule = schedule
 
     @property
     def cost(self) -> int | None:
@@ -121,7 +115,7 @@ class Rounds:
     def next(self) -> Schedule:
         """Return the schedule."""
         self.left -= 1
-        return at_point(self._schedule)
+        return at_point(self.schedule)
 
     def upcoming(self) -> Iterator[tuple[int, Schedule]]:
         """Yield nothing: rounds are played one after the other, because they are about one receiver."""
@@ -169,7 +163,8 @@ class Races:
         self._now: Search | None = None
         self._limit = limit
         self._played = 0
-        self._reached = 0
+        #: The searches, each with the number of schedules that were played, and of those in which handlers met.
+        self._met: dict[Search, list[int]] = {}
         #: How often callbacks at the same time are sent over HTTP; 0 for an app in this process.
         self.rounds = rounds
         self._crashes = crashes
@@ -210,9 +205,11 @@ class Races:
     def learn(self, played: Played) -> None:
         """Take the schedules that a run has shown to be possible."""
         for trace in played.traces:
-            self._reached += trace.met if trace.requests else trace.reached
             self.note = self.note or (f"each crash was {WEAK}" if trace.weak else "")
         if self._now is not None:
+            counts = self._met.setdefault(self._now, [0, 0])
+            counts[0] += 1
+            counts[1] += any(trace.met for trace in played.traces)
             self._now.learn(played)
 
     @property
@@ -220,21 +217,68 @@ class Races:
         """Tell whether handlers are stopped, which they can be only in this process."""
         return self._crashes or not self.rounds
 
-    def check_reached(self, points: SwitchPoints, receiver: Receiver) -> None:
+    @property
+    def unjudged(self) -> int:
+        """Return how many schedules were played of handlers that never met, which proves nothing about them."""
+        return sum(played for played, met in self._met.values() if not met)
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what weakens the judgement, and the handlers that never met."""
+        several = len({names_of(search.schedule.lifecycles) for search in self._met}) > 1
+        apart: dict[str, list[str]] = {}
+        for search, (_, met) in self._met.items():
+            if not met:
+                apart.setdefault(_APART[type(search)], []).append(_name(search.schedule, with_lifecycle=several))
+        return [self.note] * bool(self.note) + [f"not judged: {listed(names)}: {why}" for why, names in apart.items()]
+
+    def check_met(self, points: SwitchPoints, receiver: Receiver) -> None:
         """Raise `NothingObserved` if no handlers met, or no one called a function that was named."""
-        if self.rounds and not self._reached:
-            raise NothingObserved(
-                "no two requests were under way at the same time: each was answered before the next was sent",
-                where="explore",
-                hint="give more rounds, on a machine with less other work",
-            )
-        if not self._reached:
-            raise nothing_reached(receiver)
+        for kind in (Rounds, Race, Crashes):
+            counts = [each for search, each in self._met.items() if isinstance(search, kind)]
+            if counts and not any(met for _, met in counts):
+                raise nothing_met() if kind is Rounds else nothing_reached(receiver)
         missed = [name for name in points.added if name not in points.called]
-        if missed and not self._next:
+        if missed and self._met and not self._next:
             raise NothingObserved(
                 f"no handler called {' or '.join(missed)}", where="switch_points", hint="is this the name that it uses?"
             )
+
+
+#: Why handlers were not judged.
+_APART: dict[type[Search], str] = {
+    Race: "there was no switch point at which one handler could run inside of the other",
+    Crashes: "the handler came to no switch point",
+    Rounds: "its requests were never under way at the same time",
+}
+#: How many of several names are written out.
+_NAMED = 6
+
+
+def _name(schedule: Schedule, *, with_lifecycle: bool) -> str:
+    """Return the callbacks that are at the same time, or the one whose handler crashes."""
+    step = schedule.steps[place_of(schedule)]
+    name = "|".join(map("+".join, step.callbacks)) + "!crash" * bool(step.crash)
+    return f"{'+'.join(names_of(schedule.lifecycles))} {name}" if with_lifecycle else name
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in one line, with the number of those for which there is no space.
+
+    >>> listed(["plan|plan", "plan|sent"])
+    'plan|plan, plan|sent'
+    """
+    shown, more = names[:_NAMED], len(names) - _NAMED
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def nothing_met() -> NothingObserved:
+    """Return the error for requests that were never under way at the same time."""
+    return NothingObserved(
+        "no two requests were under way at the same time: each was answered before the next was sent",
+        where="explore",
+        hint="give more rounds, on a machine with less other work",
+    )
 
 
 def nothing_reached(receiver: Receiver) -> NothingObserved:
@@ -304,61 +348,6 @@ def _with(scenario: Scenario, labels: Sequence[str], at: int, count: int, step: 
     steps = [Step((label,)) for label in labels]
     steps[at : at + count] = [step]
     return Schedule((scenario,), tuple(steps))
-
-
-# The report.
-
-_WIDTH = 56
-_WAITS, _CRASHES = " (waits)", " <-- crashes before this"
-
-
-def side_by_side(
-    trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()
-) -> list[list[str]]:
-    """Return the steps of handlers as rows, the heads first: one column for each handler, one row for each step."""
-    heads = [f"{letter(number)}: {'+'.join(events)}" for number, events in enumerate(callbacks)]
-    rows = [heads]
-    for moment in trace.moments:
-        if not moment.point:
-            continue
-        told = moment.text or moment.call
-        for message in messages:
-            told = told.replace(message.id, "ID")
-        row = [""] * len(heads)
-        told = told if trace.requests else f"{moment.point} {told}"
-        crashes = trace.crashed and moment is trace.moments[-1]
-        row[moment.handler] = f"{told}{_WAITS * moment.waited}{_CRASHES * crashes}"
-        rows.append(row)
-    return rows
-
-
-def columns(trace: Trace, callbacks: Sequence[tuple[str, ...]], messages: Sequence[Message] = ()) -> str:
-    """Return the steps of handlers side by side, one column for each handler, in the order in which they were made."""
-    rows = [[_fitting(cell) for cell in row] for row in side_by_side(trace, callbacks, messages)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _fitting(cell: str) -> str:
-    """Return a step that is short enough for a column; its marks stay."""
-    marks = "".join(mark for mark in (_WAITS, _CRASHES) if mark in cell)
-    told = cell.removesuffix(marks)
-    return (told if len(told) <= _WIDTH else f"{told[: _WIDTH - 1]}…") + marks
-
-
-def interleavings(played: Played) -> list[str]:
-    """Return the lines that show the steps of handlers that ran at the same time, or crashed."""
-    steps = [step for step in played.schedule.steps if step.beside or step.crash]
-    lines: list[str] = []
-    for step, trace in zip(steps, played.traces, strict=False):
-        handlers, sent = "handlers, from switch point to switch point", "requests, as they were sent and answered"
-        lines += [f"the steps of the {sent if trace.requests else handlers}:"]
-        lines += [*columns(trace, step.callbacks, played.messages).splitlines()]
-        lines += [f"the crash was {WEAK}"] if trace.weak else []
-        lines += [""]
-    return lines
 
 
 # The reduction.

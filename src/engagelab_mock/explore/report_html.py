@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engagelab_mock.delivery.page import block, page, prose, table, text, tiles, wide
+from engagelab_mock.explore.columns import WEAK, side_by_side
 from engagelab_mock.explore.exploration import (
     Exploration,
     Failure,
@@ -13,7 +14,6 @@ from engagelab_mock.explore.exploration import (
     origin,
     what_failed,
 )
-from engagelab_mock.explore.races import WEAK, side_by_side
 
 #: How many failures are shown in full, and how many more by their tokens.
 _IN_FULL, _BY_TOKEN = 5, 100

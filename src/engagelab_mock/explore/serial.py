@@ -114,7 +114,7 @@ class Serials:
         if any(_equal(got, each) for each in serial):
             return None
         if key not in self._noise:
-            again = await self._serial(io, key, serial[0].name)
+            again = await self._serial(io, key, serial[0].name, afresh=True)
             self._noise[key] = [differing(*pair) for pair in zip(serial[0].states(), again.states(), strict=True)]
             if any(self._noise[key]):
                 await self._player.check_each_settled(io, schedule.lifecycles)
@@ -133,10 +133,10 @@ class Serials:
         known = self._known.get(at_point(played.schedule))
         return known is not None and known[0].played.acknowledged
 
-    async def _serial(self, io: Io, schedule: Schedule, name: str) -> Outcome:
+    async def _serial(self, io: Io, schedule: Schedule, name: str, *, afresh: bool = False) -> Outcome:
         at = place_of(schedule)
         steps = serial_steps(schedule.steps[at])[name]
-        played = await self._player.play(io, replaced(schedule, *steps))
+        played = await self._player.play(io, replaced(schedule, *steps), afresh=afresh)
         return _outcome(played, at, at + len(steps) - 1, name)
 
 

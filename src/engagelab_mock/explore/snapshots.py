@@ -166,6 +166,11 @@ class Snapshots:
         self._restore = restore
         self._first: list[Any] = []
 
+    @classmethod
+    def by(cls, snapshot: Callable[[], Any] | None, restore: Callable[[Any], Any] | None) -> Snapshots | None:
+        """Return the snapshots that two functions make, if both are given."""
+        return None if snapshot is None or restore is None else cls(snapshot, restore)
+
     async def save(self, io: Io, sent: Sequence[Sent], initial: Any, records: Sequence[Record]) -> None:
         """Save the data after these callbacks were sent."""
         data = await _call(io, "snapshot", self._snapshot)
@@ -214,5 +219,6 @@ def not_restored(state: Any, found: Any) -> ProbeFailed:
     return ProbeFailed(
         f"the state was {state!r:.200} when snapshot was called, and {found!r:.200} after restore",
         where="restore",
-        hint="snapshot must save all data of the app, also the data in memory",
+        hint="snapshot must save all data of the app, also the data in memory; if the app works after its answer, give "
+        "wait_idle",
     )

@@ -124,6 +124,11 @@ class AsgiTransport:
 
         return self._call(gather(one() for _ in range(copies)))
 
+    @property
+    def given_up(self) -> list[Coroutine[Any, Any, None]]:
+        """Return the requests that were given up and have not ended."""
+        return [exchange.program for exchange, _ in self._late if not exchange.ended]
+
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
         """Start the app in the running loop, and stop it at the end of the `async with` block."""
@@ -200,6 +205,7 @@ class _Exchange:
         "_started",
         "cancel",
         "ended",
+        "program",
         "raised",
     )
 
@@ -222,8 +228,9 @@ class _Exchange:
 
         The limit does not apply to the app's work after its answer.
         """
-        #: Cancels the app.
-        self.cancel = _start(self._serve(app, scope))
+        #: The call of the app, and a function that cancels it.
+        self.program = self._serve(app, scope)
+        self.cancel = _start(self.program)
         try:
             # Many apps never wait, and setting a time limit costs more than calling them.
             await _checkpoint()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
+from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.protocol.callback import Callback
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Wire(msgspec.Struct):
     #: Gets a function that sends the last byte, once all others are sent, and returns when that function was called. So
     #: several requests can reach their receivers at the same time.
     hold: Callable[[Callable[[], None]], object] | None = None
+    #: How long `hold` took. The receiver did not have the request then, so this is not its time.
+    held_back: float = 0.0
     #: "alive" uses a kept connection that is still open, "kept" uses one unchecked, "new" opens and closes one.
     connection: Literal["alive", "kept", "new"] = "alive"
 
@@ -100,7 +103,9 @@ class Wire(msgspec.Struct):
         if self.hold is not None:
             whole = head + body
             connection.sendall(whole[:-1])
+            begun = stopwatch()
             self.hold(lambda: connection.sendall(whole[-1:]))
+            self.held_back = stopwatch() - begun
             return
         _send(connection, head, self.head_pieces, self.head_pause)
         if self.expect is not None and not _may_continue(connection, self.expect):
