@@ -19,7 +19,7 @@ import yaml
 from engagelab_mock import Recorder
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.docs.pages import blocks, environment
-from tests.docs.test_shell_blocks import free_ports
+from tests.docs.ports import free_ports
 from tests.runtimes import PATIENCE
 
 ROOT = Path(__file__).parent.parent

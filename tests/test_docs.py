@@ -41,6 +41,7 @@ from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.docs.pages import folder
+from tests.docs.reference import check_fields, missing, reference, section
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -57,17 +58,6 @@ PAGES = [
 def blocks(text: str, *languages: str) -> list[str]:
     """Return the fenced blocks of these languages."""
     return re.findall(rf"^```(?:{'|'.join(languages)})\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-
-
-def reference(name: str) -> str:
-    return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
-
-
-def section(text: str, heading: str) -> str:
-    """Return what stands under a heading, up to the next of its rank or above."""
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found, f"no section {heading!r}"
-    return found[1]
 
 
 def test_links_out_of_the_top_level_pages_lead_somewhere() -> None:
@@ -137,12 +127,6 @@ def test_documented_pytest_options_exist(pytestconfig: pytest.Config) -> None:
 
 
 # --- Every name has its place
-
-
-def missing(names: list[str], text: str) -> list[str]:
-    """Return the names that do not stand in a text between backticks."""
-    return [name for name in names if f"`{name}`" not in text]
-
 
 DOCUMENTED = re.compile(r"^\.\. (autoclass|autofunction|automethod|autoproperty|py:data):: ([\w.]+)", re.MULTILINE)
 API_PAGES = [
@@ -319,17 +303,6 @@ def test_the_reference_has_the_fields_that_listen_prints() -> None:
         assert process.wait(timeout=10) == 0
     check_fields("listen", listening)
     check_fields("listen", callback)
-
-
-def check_fields(command: str, printed: dict[str, object]) -> None:
-    """Compare an object's fields with what its command's section says, in a table or in a sentence."""
-    kind = printed.pop("type", None)
-    text = section(reference("cli"), "Errors" if kind == "error" else command)
-    row = re.search(rf"^\| `{kind}`[^|]*\| (.+) \|$", text, re.MULTILINE)
-    if row:
-        assert re.findall(r"`(\w+)`", row[1]) == list(printed)
-    else:
-        assert missing(list(printed), text) == []
 
 
 # --- The other pages

@@ -23,7 +23,7 @@ from engagelab_mock.cli.init import init
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.starters import STARTERS, section
 from tests.docs.pages import environment
-from tests.docs.test_shell_blocks import is_free
+from tests.docs.ports import is_free
 from tests.runtimes import PATIENCE, RUNTIMES, await_listening, npm_install, skip_without_runtime
 
 ROOT = Path(__file__).parent.parent

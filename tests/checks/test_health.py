@@ -9,6 +9,7 @@ import pytest
 
 from engagelab_mock import CHECKS, EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks.catalogue import Selection
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.correct import Incoming, Refused
 from tests.checks.serving import failed
@@ -23,7 +24,7 @@ PATIENT = 20.0
 
 def check(app: InMemory, *, recovery: float = 0.05, **choice: Any) -> Report:
     receiver = receiver_of(app)
-    return Runner(receiver, patience=0.3, recovery=recovery, selection=Selection(**choice)).run()
+    return Runner(Context(receiver, patience=0.3), recovery=recovery, selection=Selection(**choice)).run()
 
 
 def unclear(report: Report) -> list[str]:
@@ -128,7 +129,7 @@ def test_if_its_check_is_skipped_the_check_that_caused_it_fails() -> None:
 def test_a_check_that_runs_alone_fails_by_itself() -> None:
     app = LeaksConnections()
     receiver = receiver_of(app)
-    [finding] = Runner(receiver, patience=0.3, recovery=0.05).run([CHECKS["A11"]]).findings
+    [finding] = Runner(Context(receiver, patience=0.3), recovery=0.05).run([CHECKS["A11"]]).findings
     assert finding.verdict is Judgement.FAIL
     assert finding.check.fix.text.startswith("Take connections, locks and files")
 

@@ -29,6 +29,7 @@ from engagelab_mock import (
     UsageError,
 )
 from engagelab_mock.checks.catalogue import Selection
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.runner import Runner
 from engagelab_mock.checks.trial import Trial
 from tests.checks.receivers.afterwards import WorksAfterwards
@@ -233,7 +234,7 @@ def test_a_run_with_the_same_seed_sends_the_same(tmp_path: Path) -> None:
     def run(name: str) -> Report:
         # The nonces are the same, too, so that a receiver of the first run would refuse those of the second.
         receiver = Receiver.wsgi(on_flask(CorrectReceiver(Store(tmp_path / name))), PATH, **SETTINGS)
-        return Runner(receiver, seed="7", selection=Selection(only=["B02"])).run()
+        return Runner(Context(receiver, seed="7"), selection=Selection(only=["B02"])).run()
 
     one, other = run("one"), run("other")
     assert one.sent.message_ids == other.sent.message_ids
@@ -272,7 +273,7 @@ def faulty(id: str) -> Check:
 def test_a_fault_in_one_check_is_its_own_verdict_and_the_others_run(tmp_path: Path) -> None:
     store = Store(tmp_path / "receiver.sqlite")
     receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
-    report = Runner(receiver).run([CHECKS["A01"], faulty("A04"), CHECKS["B02"]])
+    report = Runner(Context(receiver)).run([CHECKS["A01"], faulty("A04"), CHECKS["B02"]])
     assert verdicts(report) == {"A01": "pass", "A04": "error", "B02": "pass"}
     reason = report.finding("A04").reason
     assert reason.startswith("KeyError: 'learned' (test_runner.py, line ")
@@ -284,6 +285,6 @@ def test_a_fault_in_one_check_is_its_own_verdict_and_the_others_run(tmp_path: Pa
 def test_a_failure_goes_over_a_fault(tmp_path: Path) -> None:
     store = Store(tmp_path / "receiver.sqlite")
     receiver = Receiver.wsgi(on_flask(ComparesNothing(store)), PATH, **SETTINGS)
-    report = Runner(receiver).run([faulty("A04"), CHECKS["B02"]])
+    report = Runner(Context(receiver)).run([faulty("A04"), CHECKS["B02"]])
     with pytest.raises(ReceiverFellShort, match="B02"):
         report.assert_none("major")

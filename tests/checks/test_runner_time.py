@@ -12,7 +12,8 @@ import pytest
 from engagelab_mock import Judgement, NothingObserved, ProbeFailed, Receiver
 from engagelab_mock.checks import runner
 from engagelab_mock.checks.catalogue import Selection
-from engagelab_mock.checks.runner import Runner
+from engagelab_mock.checks.context import Context
+from engagelab_mock.checks.runner import Runner, context_of
 from tests.checks.receivers.afterwards import WorksAfterwards
 from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver, Incoming, observe
 from tests.checks.receivers.frameworks import on_flask
@@ -42,7 +43,7 @@ def test_when_a_receiver_stops_answering_the_next_checks_say_so(tmp_path: Path) 
     app = DiesOfIt(Store(tmp_path / "receiver.sqlite"))
     with on_werkzeug(app) as url:
         receiver = Receiver.http(url + PATH, limit=1.0, **SETTINGS)
-        report = Runner(receiver, recovery=0.1, selection=Selection(only=["A04", "B01", "B02", "B03"])).run()
+        report = Runner(Context(receiver), recovery=0.1, selection=Selection(only=["A04", "B01", "B02", "B03"])).run()
         app.buried.set()
         receiver.close()
     assert report.finding("A04").verdict is Judgement.PASS
@@ -69,7 +70,7 @@ def test_a_receiver_that_has_ended_fails_although_its_state_cannot_be_read(tmp_p
     app = DiesOfAPing(Store(tmp_path / "receiver.sqlite"))
     with on_werkzeug(app) as url:
         receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
-        report = Runner(receiver, recovery=0.1, selection=Selection(only=["A01", "E11"])).run()
+        report = Runner(Context(receiver), recovery=0.1, selection=Selection(only=["A01", "E11"])).run()
         app.buried.set()
         receiver.close()
     assert [finding.id for finding in report.of(Judgement.FAIL)] == ["A01", "E11"]
@@ -92,7 +93,7 @@ def test_a_check_that_ends_the_receiver_fails_although_the_state_cannot_be_read(
     app = DiesAfterARefusal(Store(tmp_path / "receiver.sqlite"))
     with on_werkzeug(app) as url:
         receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
-        report = Runner(receiver, recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
+        report = Runner(context_of(receiver, {}), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
         app.buried.set()
         receiver.close()
     assert [finding.id for finding in report.of(Judgement.FAIL)] == ["B01", "E11"]
@@ -107,7 +108,7 @@ def test_a_state_that_cannot_be_read_ends_the_run_if_the_receiver_answers(tmp_pa
     with on_werkzeug(app) as url:
         receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
         with pytest.raises(ProbeFailed, match=r"in B01 \(sig-missing\)"):
-            Runner(receiver, recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
+            Runner(context_of(receiver, {}), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
         receiver.close()
 
 

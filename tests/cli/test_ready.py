@@ -13,7 +13,7 @@ from engagelab_mock import EngageLab
 from engagelab_mock.server import create_app
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.cli.conftest import Command
-from tests.test_docs import check_fields
+from tests.docs.reference import check_fields
 
 
 def test_a_server_is_ready(command: Command) -> None:

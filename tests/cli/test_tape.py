@@ -16,8 +16,8 @@ import yaml
 
 from engagelab_mock import EngageLab
 from tests.cli.conftest import Command, SdkApp
+from tests.docs.reference import check_fields
 from tests.explore.tape.recorded import receiver, write
-from tests.test_docs import check_fields
 
 SIGNED = ("--username", "acme", "--secret", "s3cret")
 

@@ -27,9 +27,6 @@ from tests.receivers.refusing import refusing
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
-
 
 def test_an_entry_is_there_and_pending_while_the_receiver_works() -> None:
     journal = Journal()

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import Attempt, Delivery, EngageLab, InvalidDelay, Journal
-
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
+from tests.patience import PATIENCE
 
 
 def test_waiting_ends_when_another_thread_sends() -> None:

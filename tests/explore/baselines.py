@@ -6,18 +6,7 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import (
-    EngageLab,
-    EngageLabMockError,
-    Receiver,
-    UsageError,
-    converges,
-    exactly_once,
-    idempotent,
-    never_regresses,
-)
-
-INVARIANTS = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
+from engagelab_mock import EngageLab, EngageLabMockError, Receiver, UsageError
 
 
 def explore(receiver: Receiver, **options: Any) -> Any:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from engagelab_mock import Receiver, StatusEvent, decode, verify
+from engagelab_mock import (
+    Message,
+    Receiver,
+    SnapshotOptions,
+    StatusEvent,
+    converges,
+    decode,
+    exactly_once,
+    idempotent,
+    never_regresses,
+    verify,
+)
 from engagelab_mock.protocol.status import PROGRESS
 
 if TYPE_CHECKING:
@@ -14,6 +26,10 @@ if TYPE_CHECKING:
 
     from engagelab_mock import Clock
 
+#: What must hold for a correct receiver.
+ALL = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
+#: Schedules of every kind.
+EVERYTHING: dict[str, Any] = {"duplicates": 1, "batchings": True, "faults": "at-least-once"}
 #: When the tests' virtual clocks start.
 START = 1_700_000_000
 STATUSES = ["plan", "sent", "delivered", "verified", "checking", None]
@@ -175,3 +191,44 @@ class AtRandom(Books):
         status = row.name if bug < 0.05 else self.later(book["status"], row.name)
         book["status"] = random.choice(STATUSES) if 0.05 < bug < 0.08 else status
         book["credits"] += row.name == "verified" and (not book["credits"] or random.random() < 0.1)
+
+
+def in_memory(books: Books) -> SnapshotOptions:
+    def snapshot() -> object:
+        return copy.deepcopy((books.kept, books.seen))
+
+    def restore(saved: Any) -> None:
+        kept, seen = copy.deepcopy(saved)
+        books.reset()
+        books.kept.update(kept)
+        books.seen.update(seen)
+
+    return {"snapshot": snapshot, "restore": restore}
+
+
+# What each playing takes over from the one before.
+
+
+class KeepsCredits(NeverDedupes):
+    """Give a credit for each callback, and let `reset` forget the table of the credits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+        self.credits: dict[str, int] = {}
+
+    def send(self, message: Message) -> None:
+        self.rows += 1
+        self.kept[message.id] = {"row": self.rows, "status": None}
+        self.credits.setdefault(message.id, 0)
+
+    def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
+        book["status"] = self.later(book["status"], row.name)
+        self.credits[row.message_id] = self.credits.get(row.message_id, 0) + 1
+
+    def look(self, message_id: str) -> dict[str, Any] | None:
+        book = self.kept.get(message_id)
+        return None if book is None else {**book, "credits": self.credits.get(message_id, 0)}
+
+    def prepared(self, **options: Any) -> Receiver:
+        return Receiver.wsgi(self, observe=self.look, reset=self.kept.clear, prepare=self.send, **options)

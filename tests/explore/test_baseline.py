@@ -23,8 +23,8 @@ from engagelab_mock import (
     exactly_once,
     never_regresses,
 )
-from tests.explore.baselines import INVARIANTS, explore
-from tests.explore.books import Books, LastWriteWins, NeverDedupes
+from tests.explore.baselines import explore
+from tests.explore.books import ALL, Books, LastWriteWins, NeverDedupes
 
 
 class OwnRowsOnly(NeverDedupes, LastWriteWins):
@@ -41,7 +41,7 @@ class OwnRowsOnly(NeverDedupes, LastWriteWins):
 # Blind.
 
 
-@pytest.mark.parametrize("invariants", [None, [], INVARIANTS, [lambda played: None]])
+@pytest.mark.parametrize("invariants", [None, [], ALL, [lambda played: None]])
 def test_an_app_that_shows_nothing_is_unusable_whatever_the_invariants(invariants: Any) -> None:
     books = OwnRowsOnly()
     with pytest.raises(NothingObserved, match="observe returned None before the first callback") as raised:
@@ -51,7 +51,7 @@ def test_an_app_that_shows_nothing_is_unusable_whatever_the_invariants(invariant
     assert "wait_idle, if the app works after its answer" in raised.value.hint
 
 
-@pytest.mark.parametrize("invariant", INVARIANTS[1:])
+@pytest.mark.parametrize("invariant", ALL[1:])
 @pytest.mark.parametrize("with_reset", [False, True])
 def test_prepare_makes_it_usable(invariant: Any, with_reset: bool) -> None:
     books = OwnRowsOnly()
@@ -286,7 +286,7 @@ class Unusual(Books):
 def test_row_numbers_times_and_versions_are_not_compared(with_reset: bool) -> None:
     books = Unusual()
     options: dict[str, Any] = {"reset": books.reset} if with_reset else {}
-    assert explore(Receiver.wsgi(books, observe=books.kept.get, **options), invariants=INVARIANTS).ok
+    assert explore(Receiver.wsgi(books, observe=books.kept.get, **options), invariants=ALL).ok
 
 
 def test_they_do_not_hide_what_is_wrong() -> None:

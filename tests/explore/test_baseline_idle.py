@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engagelab_mock import Receiver, ScheduleFailed, StateNotSettled
-from tests.explore.baselines import INVARIANTS, explore
-from tests.explore.books import Books, LastWriteWins
+from tests.explore.baselines import explore
+from tests.explore.books import ALL, Books, LastWriteWins
 
 
 class Works:
@@ -52,7 +52,7 @@ def test_wait_idle_sees_the_finished_work_and_the_bug() -> None:
 def test_wait_idle_passes_a_right_app() -> None:
     works = Works(Books())
     works.receiver.wait_idle = works.jobs.join
-    assert explore(works.receiver, invariants=INVARIANTS, duplicates=0).states == 4
+    assert explore(works.receiver, invariants=ALL, duplicates=0).states == 4
     works.stop()
 
 

@@ -17,8 +17,8 @@ from engagelab_mock import (
     exactly_once,
     never_regresses,
 )
-from tests.explore.books import START, Books, OnTheClock
-from tests.explore.merging import ALL, explore
+from tests.explore.books import ALL, START, Books, OnTheClock
+from tests.explore.merging import explore
 
 
 class Bookkeeper(Books):

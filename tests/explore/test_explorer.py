@@ -31,6 +31,8 @@ from engagelab_mock.cli import main
 from engagelab_mock.explore.exploration import how_to_replay
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.explore.books import (
+    ALL,
+    EVERYTHING,
     Books,
     KeepsHalfBodies,
     LastWriteWins,
@@ -38,9 +40,6 @@ from tests.explore.books import (
     ReadsTheFirstRow,
     RefusesWhatIsEarly,
 )
-
-ALL = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
-EVERYTHING: dict[str, Any] = {"duplicates": 1, "batchings": True, "faults": "at-least-once"}
 
 
 def failure(books: Books, *chosen: Any, **options: Any) -> ScheduleFailed:

@@ -8,8 +8,8 @@ import pytest
 
 from engagelab_mock import EngageLab, Receiver, UsageError, never_regresses
 from engagelab_mock.explore import graph as graph_module
-from tests.explore.books import Books, LastWriteWins, NeverDedupes
-from tests.explore.merging import ALL, explore
+from tests.explore.books import ALL, Books, LastWriteWins, NeverDedupes
+from tests.explore.merging import explore
 
 
 def test_the_graph_as_text() -> None:

@@ -31,9 +31,9 @@ from engagelab_mock import (
     schedules,
 )
 from engagelab_mock.explore import merge as merge_module
-from tests.explore.books import AtRandom, Books, LastWriteWins, NeverDedupes, RefusesWhatIsEarly
-from tests.explore.merging import ALL, EVERYTHING, explore
-from tests.explore.test_gallery import CASES, Case, name
+from tests.explore.books import ALL, EVERYTHING, AtRandom, Books, LastWriteWins, NeverDedupes, RefusesWhatIsEarly
+from tests.explore.gallery import CASES, Case, name
+from tests.explore.merging import explore
 from tests.receivers.gallery.stacks import shop
 
 if TYPE_CHECKING:

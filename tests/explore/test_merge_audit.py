@@ -12,7 +12,8 @@ from tests.explore.books import Books, CountsInSecret
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-from tests.explore.merging import ALL, explore
+from tests.explore.books import ALL
+from tests.explore.merging import explore
 
 
 class ShowsIt(CountsInSecret):

@@ -9,9 +9,8 @@ import pytest
 
 from engagelab_mock import EngageLab, HiddenState, Played, Receiver, decode, eventually
 from engagelab_mock.explore.snapshots import sqlite_snapshots
-from tests.explore.books import AtRandom, Books, CountsInSecret
-from tests.explore.merging import ALL
-from tests.explore.test_gallery import CASES, Case, name
+from tests.explore.books import ALL, AtRandom, Books, CountsInSecret
+from tests.explore.gallery import CASES, Case, name
 from tests.explore.working import NUMBERS, explored, forked, result, stores
 from tests.receivers import racing
 from tests.receivers.gallery.stacks import STACKS, shop

@@ -13,9 +13,8 @@ import pytest
 
 from engagelab_mock import EngageLab, LiveClock
 from engagelab_mock.server import ApiServer
+from tests.patience import PATIENCE
 
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
 BASIC = "Basic " + base64.b64encode(b"key:secret").decode()
 
 

@@ -11,12 +11,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
 
 
 def count(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -14,7 +14,8 @@ from engagelab_mock.server.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-from tests.server.connecting import GET, HI, PATIENCE, Client, assert_alive, client, count, exchange, status_and_body
+from tests.patience import PATIENCE
+from tests.server.connecting import GET, HI, Client, assert_alive, client, count, exchange, status_and_body
 
 
 def test_a_connection_carries_requests_one_after_the_other() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.server.connecting import PATIENCE, assert_alive, count, exchange, status_and_body
+from tests.patience import PATIENCE
+from tests.server.connecting import assert_alive, count, exchange, status_and_body
 
 
 @pytest.fixture

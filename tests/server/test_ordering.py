@@ -10,7 +10,8 @@ import pytest
 from engagelab_mock import EngageLab, LiveClock, Receiver, Recorder
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.rest.exchange import ApiSettings
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 def delivered(talk: Talk) -> str:

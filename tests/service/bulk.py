@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-PATIENCE = 10.0
 #: More than the default number of an event loop's threads on a small machine.
 MANY = 40
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from engagelab_mock import EngageLab, LiveClock, Receiver, Recorder
 from engagelab_mock.server.loopback import LoopbackServer
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-PATIENCE = 10.0
 #: So fast that no scenario takes a second, and so slow that one message's callbacks are not all due at once.
 SPEED = 1000.0
 

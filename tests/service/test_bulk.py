@@ -16,7 +16,8 @@ from engagelab_mock.server.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-from tests.service.bulk import MANY, PATIENCE, AsyncGate, Gate
+from tests.patience import PATIENCE
+from tests.service.bulk import MANY, AsyncGate, Gate
 
 
 def content(runs: list[Run]) -> list[tuple[str, str, list[str]]]:

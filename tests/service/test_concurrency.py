@@ -12,8 +12,9 @@ import pytest
 from engagelab_mock import ApiServer, EngageLab, LiveClock, NotAcknowledged, Receiver, Run, Scenario, VirtualClock
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.scheduler import Scheduler
+from tests.patience import PATIENCE
 from tests.receivers.refusing import refusing
-from tests.service.app import PATIENCE, SENT, App, in_threads
+from tests.service.app import SENT, App, in_threads
 from tests.service.at_once import complete, numbers
 from tests.service.rest.client import Client
 

@@ -10,7 +10,8 @@ import pytest
 
 from engagelab_mock import EngageLab, Receiver, Run, VirtualClock
 from tests.eventloops import answering
-from tests.service.app import PATIENCE, SENT
+from tests.patience import PATIENCE
+from tests.service.app import SENT
 from tests.service.at_once import complete, numbers
 from tests.service.rest.client import Client
 

@@ -25,7 +25,8 @@ from engagelab_mock.service.worker import DeliveryWorker as Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-from tests.service.endpoints import PATIENCE, SPEED, Make, accept, live
+from tests.patience import PATIENCE
+from tests.service.endpoints import SPEED, Make, accept, live
 
 
 def test_due_callbacks_go_out_by_themselves_in_order(endpoint: Make) -> None:

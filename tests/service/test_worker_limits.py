@@ -10,7 +10,8 @@ import pytest
 
 from engagelab_mock import Delivery, EngageLab, LiveClock
 from engagelab_mock.service.worker import DeliveryWorker as Worker
-from tests.service.endpoints import PATIENCE, SPEED, Make, live
+from tests.patience import PATIENCE
+from tests.service.endpoints import SPEED, Make, live
 
 #: How many messages may wait.
 LIMIT = 10

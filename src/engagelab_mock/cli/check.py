@@ -229,9 +229,10 @@ class _Shown:
 def _runner(options: CheckOptions, receiver: Receiver, shown: _Shown) -> Runner:
     """Return the runner of the checks that the options select."""
     from engagelab_mock.checks.catalogue import Selection
+    from engagelab_mock.checks.context import Context
     from engagelab_mock.checks.runner import Runner
 
-    return Runner(
+    context = Context(
         receiver,
         {
             "observe": observer(options.observe, options.observe_command),
@@ -241,6 +242,9 @@ def _runner(options: CheckOptions, receiver: Receiver, shown: _Shown) -> Runner:
             "restart": restarter(options.restart_command),
         },
         patience=options.patience,
+    )
+    return Runner(
+        context,
         selection=Selection(
             only=split(options.only),
             skip=split(options.skip),

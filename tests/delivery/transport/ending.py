@@ -12,7 +12,6 @@ from engagelab_mock import Receiver
 
 START = {"type": "http.response.start", "status": 200}
 BODY = {"type": "http.response.body"}
-PATIENCE = 10
 
 
 def asgi(app: Any, **options: Any) -> Receiver:

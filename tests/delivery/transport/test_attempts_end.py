@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from engagelab_mock import Attempt, EngageLab, EngageLabMockError, NotAcknowledged, Outcome, Receiver
-from tests.delivery.transport.ending import BODY, PATIENCE, START, asgi, raising
+from tests.delivery.transport.ending import BODY, START, asgi, raising
 from tests.failures import failure_of
+from tests.patience import PATIENCE
 
 
 class Odd(BaseException):

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from engagelab_mock import EngageLab, NotAcknowledged, Outcome
-from tests.delivery.transport.ending import PATIENCE, asgi, raising
+from tests.delivery.transport.ending import asgi, raising
+from tests.patience import PATIENCE
 
 
 class Waiting:
