@@ -8,8 +8,6 @@ from typing import Any
 from engagelab_mock import Receiver
 
 START = 1_700_000_000
-#: Long enough for anything here, in seconds; then a test is stuck.
-PATIENCE = 10
 
 #: An ASGI app.
 App = Callable[[Any, Any, Any], Any]

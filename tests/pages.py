@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-_VOID = {"meta", "br"}
+_VOID = {"meta", "br", "input"}
 SVG = "{http://www.w3.org/2000/svg}"
 #: Text that breaks HTML, pictures and terminals: markup, quotes, control characters, half a surrogate pair, emoji.
 NASTY = "<script>alert(1)</script>&\"' \x00\x1b[31m\ud800 \u202e שלום 😀"

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
+from tests.patience import PATIENCE
 
 
 class Conversation:

@@ -19,7 +19,8 @@ import yaml
 from engagelab_mock import Recorder
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.docs.pages import blocks, environment
-from tests.docs.test_shell_blocks import free_ports
+from tests.docs.ports import free_ports
+from tests.runtimes import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -34,6 +35,8 @@ class Runner:
     def __init__(self, directory: Path, **inputs: str) -> None:
         self.outputs: dict[str, dict[str, str]] = {}
         self.ran: list[str] = []
+        #: The folders that the steps put on the PATH of later steps, the last one first.
+        self.path: list[str] = []
         self._directory = directory
         self._inputs = {name: str(known["default"]) for name, known in ACTION["inputs"].items()} | inputs
         assert set(self._inputs) == set(ACTION["inputs"]), "an input that the action does not have"
@@ -51,20 +54,28 @@ class Runner:
                 continue
             self.ran.append(step["name"])
             output = self._directory / "output"
-            output.write_text("")
+            path = self._directory / "path"
+            for file in (output, path):
+                file.write_text("")
             given = {name: self.resolved(text) for name, text in step.get("env", {}).items()}
             done = subprocess.run(
                 ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-                env=environment() | given | {"GITHUB_OUTPUT": str(output)},
+                env=self.environment() | given | {"GITHUB_OUTPUT": str(output), "GITHUB_PATH": str(path)},
                 cwd=self._directory,
                 stdout=subprocess.DEVNULL,
-                timeout=300,
+                timeout=PATIENCE,
             )
+            self.path[:0] = reversed(path.read_text().splitlines())
             if "id" in step:
                 self.outputs[step["id"]] = dict(line.split("=", 1) for line in output.read_text().splitlines())
             if done.returncode:
                 return done.returncode
         return 0
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the next step."""
+        given = environment()
+        return given | {"PATH": os.pathsep.join([*self.path, given["PATH"]])}
 
     def resolved(self, text: str) -> str:
         """Return a text with its expressions replaced."""
@@ -95,6 +106,7 @@ def receiver(answer: int = 200) -> Iterator[str]:
         yield f"{server.url}/engagelab"
 
 
+ON_PATH = "Put engagelab-mock on the PATH of later steps"
 SIGNED = {"username": "acme", "secret": "s3cret"}
 
 
@@ -104,13 +116,36 @@ def test_the_server_is_started_and_its_address_is_an_output(tmp_path: Path) -> N
         runner = Runner(tmp_path, url=url, port=port, arguments="--speed 1000 --seed 7", **SIGNED)
         try:
             assert runner.run() == 0
-            assert runner.ran == ["Start the mock server"]
+            assert runner.ran == [ON_PATH, "Start the mock server"]
             assert runner.output("url") == f"http://127.0.0.1:{port}"
             ready = [sys.executable, "-m", "engagelab_mock", "ready", runner.output("url")]
-            assert subprocess.run(ready, capture_output=True, timeout=60).returncode == 0
+            assert subprocess.run(ready, capture_output=True, timeout=PATIENCE).returncode == 0
         finally:
             with suppress(ProcessLookupError):
                 os.kill(int(runner.outputs["serve"]["pid"]), signal.SIGTERM)
+
+
+def test_a_later_step_finds_the_command_and_the_python_of_the_job(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    for name in ("python", "python3", "pip"):
+        (tmp_path / "job" / name).write_text("#!/bin/sh\necho the job\n")
+        (tmp_path / "job" / name).chmod(0o755)
+    with receiver() as url:
+        runner = Runner(tmp_path, command="check", url=url, arguments="--only A01", **SIGNED)
+        assert runner.run() == 0
+    # The PATH of the job has neither this project nor its Python.
+    path = os.pathsep.join([*runner.path, str(tmp_path / "job"), "/usr/bin", "/bin"])
+    step = "python; python3; pip; engagelab-mock --version; engagelab-mock scenarios > /dev/null"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", step],
+        env=environment() | {"PATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("the job\n" * 3 + "engagelab-mock")
 
 
 def test_a_server_that_cannot_start_fails_the_job(tmp_path: Path) -> None:
@@ -123,7 +158,7 @@ def test_a_receiver_is_checked_and_the_reports_are_outputs(tmp_path: Path) -> No
     with receiver() as url:
         runner = Runner(tmp_path, command="check", url=url, arguments="--only A01,B01", **SIGNED)
         assert runner.run() == 0
-    assert runner.ran == ["Check the receiver"]
+    assert runner.ran == [ON_PATH, "Check the receiver"]
     suite = ElementTree.parse(runner.output("junit")).getroot()
     judged = [case for case in suite.iter("testcase") if case.find("skipped") is None]
     assert {case.get("name", "").split()[0] for case in judged} == {"A01", "B01"}
@@ -178,7 +213,7 @@ def test_the_gitlab_job_runs_as_shell(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / job["artifacts"]["reports"]["junit"]).exists()

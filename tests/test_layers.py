@@ -142,6 +142,18 @@ def test_every_module_has_its_place() -> None:
     assert {module_name(path) for path in MODULES if part_of(module_name(path)) not in known} == set()
 
 
+def test_no_module_is_longer_than_a_reader_holds_at_once() -> None:
+    root = Path(__file__).parent.parent
+    lines = {
+        str(path.relative_to(root)): len(path.read_text(encoding="utf-8").splitlines())
+        for folder in ("src", "tests", "benchmarks", "docs")
+        for path in (root / folder).rglob("*.py")
+    }
+    # `EngageLab` is everything that a user can say.
+    facade = {str(Path("src", PACKAGE, f"{FACADE}.py")): 750}
+    assert {path: count for path, count in lines.items() if count > facade.get(path, 400)} == {}
+
+
 BAD = [
     ("protocol.events", "from engagelab_mock.messages.message import Message", "messages.message.Message"),
     ("protocol.events", "import engagelab_mock.delivery.sender", "delivery.sender"),

@@ -9,24 +9,28 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from engagelab_mock import CHECKS, Recorder
+from engagelab_mock.checks import processes
 from engagelab_mock.checks.check import LANGUAGES
-from engagelab_mock.cli import main
+from engagelab_mock.cli import main, restarting
 from engagelab_mock.cli.init import init
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.starters import STARTERS, section
 from tests.docs.pages import environment
-from tests.docs.test_shell_blocks import is_free
-from tests.runtimes import RUNTIMES, npm_install, skip_without_runtime
+from tests.docs.ports import is_free
+from tests.runtimes import PATIENCE, RUNTIMES, await_listening, npm_install, skip_without_runtime
 
+ROOT = Path(__file__).parent.parent
 PYTHON = ("flask", "django", "fastapi")
 PROGRAMS = [name for name in STARTERS if name not in PYTHON]
+#: Runs checks with settings and options, and returns the verdict of each.
+Checks = Callable[..., dict[str, str]]
 SECTIONS = ("Receive", "Signature", "Body", "Status", "Store", "Serve")
 
 # --- init
@@ -47,6 +51,10 @@ def test_init_writes_the_files_and_names_the_next_commands(
     assert all(f"- run: {command}\n" in workflow for command in STARTERS[name].commands)
     assert init.help is not None
     assert name in init.help
+    # The guide exists, and the receiver names it.
+    assert STARTERS[name].title in (ROOT / said["guide"]).read_text(encoding="utf-8").partition("\n")[0]
+    texts = [(folder / file).read_text(encoding="utf-8") for file in said["files"]]
+    assert [f"guide is {said['guide']} of engagelab-mock" in text for text in texts].count(True) == 1
 
 
 def test_init_never_replaces_a_file(
@@ -61,7 +69,8 @@ def test_init_never_replaces_a_file(
     assert Path("test_receiver.py").read_text(encoding="utf-8") == "mine"
     # Other files in the folder are no obstacle.
     assert main(["init", "php"]) == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == ["Next:", "  sh test.sh"]
+    guide = "Guide: docs/howto/php.md of engagelab-mock"
+    assert capsys.readouterr().out.splitlines()[-4:] == ["Next:", "  sh test.sh", "", guide]
 
 
 def test_init_says_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +161,7 @@ def test_the_tests_of_a_python_starter_pass(name: str, tmp_path: Path) -> None:
         env=environment() | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout
     assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE), done.stdout
@@ -184,29 +193,64 @@ def session(command: list[str], folder: Path, setting: dict[str, str]) -> Iterat
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def findings(folder: Path, setting: dict[str, str], *options: str) -> dict[str, str]:
-    """Run checks against a program that is starting, and return the verdict of each."""
-    url = f"http://127.0.0.1:{setting['PORT']}"
-    command = ["engagelab-mock", "check", f"{url}/engagelab", "--observe", f"{url}/messages/{{message_id}}"]
-    command += ["--wait", "60", "--patience", "0.1", "--format", "json", *options]
-    done = subprocess.run(command, cwd=folder, env=setting | SIGNER, capture_output=True, text=True, timeout=120)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return {line["id"]: line["verdict"] for line in lines if line["type"] == "finding"}
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Checks:
+    """Return a function that runs checks against a program, and returns the verdict of each.
+
+    The program may take as long as it needs to start again: other tests may keep the machine busy.
+    """
+    monkeypatch.setattr(restarting, "LIMIT", PATIENCE)
+    monkeypatch.setattr(processes, "RESTART_LIMIT", PATIENCE)
+
+    def run(setting: dict[str, str], *options: str) -> dict[str, str]:
+        for name, value in setting.items():
+            monkeypatch.setenv(name, value)
+        url = f"http://127.0.0.1:{setting['PORT']}"
+        command = ["check", f"{url}/engagelab", "--observe", f"{url}/messages/{{message_id}}"]
+        capsys.readouterr()  # `init` has printed the files
+        main([*command, "--patience", "0.1", "--total", str(PATIENCE), "--format", "json", *options])
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return {line["id"]: line["verdict"] for line in lines if line["type"] == "finding"}
+
+    return run
 
 
 # The pages run the scripts of the other programs.
 @pytest.mark.slow
 def test_the_script_of_the_express_starter_starts_it_and_it_passes_the_checks(tmp_path: Path) -> None:
     with session(["sh", "test.sh"], copied("express", tmp_path / "shop"), settings()) as script:
-        script.wait(timeout=180)
+        script.wait(PATIENCE)
     said = (tmp_path / "shop" / "output").read_text(encoding="utf-8")
     assert script.returncode == 0, said
     assert re.search(r"^✓ 0 failed, [89]\d passed", said, re.MULTILINE), said
     assert "✓ 6 of 6 callbacks acknowledged" in said
 
 
+#: It waits until the receiver has ended, and reports that a receiver is right.
+ENGAGELAB_MOCK = """#!/bin/sh
+until [ -s pid ]; do :; done
+while ps -o stat= -p "$(cat pid)" | grep -q '^[^Z]'; do :; done
+"""
+
+
+@pytest.mark.slow
+def test_the_script_fails_if_another_program_has_passed_in_place_of_the_receiver(tmp_path: Path) -> None:
+    assert main(["init", "node", str(tmp_path)]) == 0
+    (tmp_path / "start.sh").write_text("echo $$ > pid", encoding="utf-8")  # as if the port was in use
+    program = tmp_path / "bin" / "engagelab-mock"
+    program.parent.mkdir()
+    program.write_text(ENGAGELAB_MOCK, encoding="utf-8")
+    program.chmod(0o755)
+    given = environment() | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(program.parent)}
+    done = subprocess.run(["sh", "test.sh"], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The receiver has ended. Is port 8080 in use?" in done.stderr
+    assert [each.name for each in program.parent.iterdir()] == ["engagelab-mock"], "the callbacks were left behind"
+
+
 #: It kills the program with all its processes, waits until that has closed the connections, and starts it again.
 RESTART = """
+cd "$(dirname "$0")"
 kill -s KILL -- -$(cat pid)
 while ps -o stat= -p "$(cat pid)" | grep -q '^[^Z]'; do sleep 0.05; done
 setsid sh start.sh > /dev/null 2>&1 &
@@ -216,15 +260,14 @@ echo $! > pid
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_remembers_everything_after_it_was_killed(name: str, tmp_path: Path) -> None:
+def test_a_program_remembers_everything_after_it_was_killed(name: str, tmp_path: Path, checks: Checks) -> None:
     folder, setting = copied(name, tmp_path / "shop"), settings() | SIGNER
     (folder / "restart.sh").write_text(RESTART, encoding="utf-8")
     with session(["sh", "start.sh"], folder, setting) as program:
         (folder / "pid").write_text(str(program.pid), encoding="utf-8")
+        await_listening(program, int(setting["PORT"]))
         try:
-            found = findings(
-                folder, setting, "--only", "B27,C25,C26", "--restart-command", f"sh {folder / 'restart.sh'}"
-            )
+            found = checks(setting, "--only", "B27,C25,C26", "--restart-command", f"sh {folder / 'restart.sh'}")
         finally:
             subprocess.run(["sh", "-c", f"kill -s KILL -- -$(cat {folder / 'pid'})"], capture_output=True, timeout=10)
     assert [verdict for id, verdict in found.items() if id in {"B27", "C25", "C26"}] == ["pass"] * 3, found
@@ -243,11 +286,12 @@ MUTANTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_program_without_a_line_that_makes_it_safe_fails(name: str, tmp_path: Path) -> None:
+def test_a_program_without_a_line_that_makes_it_safe_fails(name: str, tmp_path: Path, checks: Checks) -> None:
     file, line, instead, check = MUTANTS[name]
     folder, setting = copied(name, tmp_path / "shop"), settings() | SIGNER
     text = (folder / file).read_text(encoding="utf-8")
     assert line in text
     (folder / file).write_text(text.replace(line, instead), encoding="utf-8")
-    with session(["sh", "start.sh"], folder, setting):
-        assert findings(folder, setting, "--only", check)[check] == "fail"
+    with session(["sh", "start.sh"], folder, setting) as program:
+        await_listening(program, int(setting["PORT"]))
+        assert checks(setting, "--only", check)[check] == "fail"

@@ -40,5 +40,5 @@ def test_every_order(engagelab):
 def draw() -> str:
     lines = run_test(TEST)
     first = lines.index(find(lines, "    def test_every_order"))
-    last = lines.index(find(lines, "E         engagelab-mock send"))
+    last = lines.index(find(lines, "E         engagelab.replay"))
     return draw_terminal(["$ pytest test_shop.py", "", *lines[first : last + 1]], alt=ALT)

@@ -297,5 +297,6 @@ def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     """
     import difflib  # needed only for an error
 
-    nearest = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
-    return f"did you mean '{nearest[0]}'?" if nearest else ""
+    options = {option.lower(): option for option in known}
+    nearest = difflib.get_close_matches(name.lower(), options, n=1, cutoff=cutoff)
+    return f"did you mean '{options[nearest[0]]}'?" if nearest else ""

@@ -15,8 +15,8 @@ import pytest
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Check, Judgement
 from engagelab_mock.checks.finding import Finding
-from engagelab_mock.checks.reports import in_full
-from engagelab_mock.checks.runner import Runner
+from engagelab_mock.checks.findings_text import in_full
+from engagelab_mock.checks.runner import Runner, context_of
 from engagelab_mock.delivery.probe import PROBE_OPTIONS
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.errors import NothingObserved, ProbeFailed, StateNotSettled, UnknownName, UsageError
@@ -58,12 +58,11 @@ def test_receiver(
 
 def _run(check: Check, receiver: Receiver, selection: Selection, options: Mapping[str, Any]) -> Finding:
     """Run one check; asynchronous functions are awaited in the loop of an ASGI app, or in a new loop."""
-    probe: Any = {name: options[name] for name in PROBE_OPTIONS if name in options}
-    others = {name: value for name, value in options.items() if name not in PROBE_OPTIONS}
     loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     app: Any = receiver.transport if receiver.transport.name == "asgi" else loop
     try:
-        runner = Runner(receiver, probe, selection=selection, wait_for=lambda value: app.run(_awaited(value)), **others)
+        context = context_of(receiver, options, wait_for=lambda value: app.run(_awaited(value)))
+        runner = Runner(context, selection=selection)
         [finding] = runner.run([check]).findings
     except (ProbeFailed, StateNotSettled, NothingObserved) as error:
         pytest.fail(str(error), pytrace=False)

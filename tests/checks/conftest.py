@@ -1,12 +1,15 @@
-"""A report with one finding of every kind, and text that every format must escape."""
+"""A store, and a report with one finding of every kind, and text that every format must escape."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from engagelab_mock import CHECKS, Exchange, Finding, Headers, Judgement, Report, Response
 from engagelab_mock.checks.finding import Change, Sent
 from engagelab_mock.explore.state import Snapshot
+from tests.checks.receivers.store import Store
 
 #: Text that breaks XML, HTML and terminals: markup, quotes, control characters, half a surrogate pair.
 NASTY = "<b>&\"' ]]> \x00\x1b[31m \ud800 é 密 \u202e </script>"
@@ -66,3 +69,8 @@ def report() -> Report:
     return Report(
         address="http://127.0.0.1:5000/engagelab?a=1&b=<2>", findings=findings, sent=sent, seed="0", elapsed=1.5
     )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "receiver.sqlite")

@@ -6,13 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engagelab_mock import Dialect, EngageLab, Receiver, Report
+from engagelab_mock import Dialect, EngageLab, Judgement, Receiver, Report
 from tests.checks.receivers import downstream
 from tests.checks.receivers.correct import (
-    AUTHORIZATION,
     PATH,
-    SECRET,
-    USERNAME,
+    SETTINGS,
     CorrectReceiver,
     observe,
     observe_account,
@@ -20,8 +18,8 @@ from tests.checks.receivers.correct import (
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.servers import on_werkzeug
 from tests.checks.receivers.store import Store
+from tests.truth.receivers.in_memory import InMemory, receiver_of
 
-SETTINGS: Any = {"username": USERNAME, "secret": SECRET, "authorization": AUTHORIZATION}
 CORRECT = Mutant("", CorrectReceiver)
 
 
@@ -29,6 +27,21 @@ def check(receiver: Receiver, *, dialect: Dialect | str = "2023-03", **options: 
     """Check a receiver and close it."""
     with EngageLab(receiver, dialect=dialect) as engagelab:
         return engagelab.check(**options)
+
+
+def check_in_memory(app: InMemory, *only: str, patience: float = 0.3, **options: Any) -> Report:
+    """Check a receiver that has its effects before it answers, or a few milliseconds after it."""
+    return check(receiver_of(app, **options), only=[*only], patience=patience)
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    """Return the verdict of each check that ran."""
+    return {finding.id: str(finding.verdict) for finding in report.findings if not finding.left_out}
+
+
+def failed(report: Report) -> list[str]:
+    """Return the checks that failed."""
+    return [finding.id for finding in report.of(Judgement.FAIL)]
 
 
 def check_in_process(mutant: Mutant, directory: Path, *, hooks: dict[str, Any] | None = None, **choice: Any) -> Report:

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Receiver
-from tests.checks.receivers.correct import PATH, Incoming, Refused
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, InMemory, PlainStatus, WorksInQueue
+from engagelab_mock import Judgement
+from tests.checks.receivers.correct import Incoming, Refused
+from tests.checks.serving import check_in_memory
+from tests.truth.receivers.in_memory import InMemory, PlainStatus
+from tests.truth.receivers.work import WorksInQueue
 
 
 def judged(app: InMemory, **options: Any) -> tuple[Judgement, str]:
-    settings = {**SETTINGS, "observe": app.observe, **options}
-    with EngageLab(Receiver.wsgi(on_flask(app), PATH, **settings)) as engagelab:
-        finding = engagelab.check(only=["A11"], patience=0.3).finding("A11")
+    finding = check_in_memory(app, "A11", **options).finding("A11")
     return finding.verdict, finding.reason
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Finding, Judgement, Receiver
-from tests.checks.receivers.correct import PATH, Refused
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, InMemory, PlainStatus
+from engagelab_mock import Finding, Judgement
+from tests.checks.receivers.correct import Refused
+from tests.checks.serving import check_in_memory
+from tests.truth.receivers.in_memory import InMemory, PlainStatus
 
 
 class HandlesTexts(PlainStatus):
@@ -43,8 +43,7 @@ class HandlesTexts(PlainStatus):
 
 
 def finding_of(app: InMemory, id: str) -> Finding:
-    with EngageLab(Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe)) as engagelab:
-        return engagelab.check(only=[id], patience=0.3).finding(id)
+    return check_in_memory(app, id).finding(id)
 
 
 def in_sql(text: str) -> None:

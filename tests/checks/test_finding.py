@@ -11,12 +11,12 @@ import pytest
 
 from engagelab_mock import EngageLab, Finding, Receiver, Schedule, ScheduleFailed, StatusEvent, decode, never_regresses
 from engagelab_mock.explore.played import Played
-from tests.checks.receivers.correct import ALONG, PATH
+from tests.checks.receivers.correct import ALONG, PATH, SETTINGS
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
 from tests.checks.receivers.ordering import KeepsWhatCameLast
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS, check_in_process, check_over_a_socket
+from tests.checks.serving import check_in_process, check_over_a_socket
 
 #: A schedule cannot have copies at once, a disconnect at a certain moment, or `prepare` between callbacks.
 NO_SCHEDULE = {"C02", "C04", "C13"}

@@ -7,20 +7,12 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Finding, Judgement, Receiver
+from engagelab_mock import EngageLab, Finding, Judgement
 from engagelab_mock.checks import freshness
 from engagelab_mock.checks.trial import Trial
-from tests.checks.receivers.correct import PATH
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import (
-    SETTINGS,
-    AppendOnlyLog,
-    InMemory,
-    PlainStatus,
-    StatusAndTotals,
-    TotalsOnly,
-    WorksInQueue,
-)
+from tests.truth.receivers.in_memory import AppendOnlyLog, InMemory, PlainStatus, receiver_of
+from tests.truth.receivers.states import StatusAndTotals, TotalsOnly
+from tests.truth.receivers.work import WorksInQueue
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +21,7 @@ def few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def finding_of(app: InMemory, **options: Any) -> Finding:
-    with EngageLab(Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe)) as engagelab:
+    with EngageLab(receiver_of(app)) as engagelab:
         return engagelab.check(only=["C18"], patience=0.3, **options).finding("C18")
 
 

@@ -12,7 +12,7 @@ from tests.checks.receivers.concurrent import let_them_meet
 from tests.checks.receivers.correct import CorrectReceiver
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
-from tests.checks.serving import CORRECT, check_in_process, check_over_a_socket
+from tests.checks.serving import CORRECT, check_in_process, check_over_a_socket, failed
 
 #: The checks of the meanings that a receiver declares; the correct one declares nothing.
 MEANING = {"F01", "F02", "F03", "F04", "F05"}
@@ -62,10 +62,6 @@ def skipped(mutant: Mutant, fails: list[str]) -> list[str]:
     if mutant.slow:
         left_out = {*CHECKS} - SAMPLE
     return sorted((left_out | {*mutant.not_asked}) - {*fails})
-
-
-def failed(report: Report) -> list[str]:
-    return [finding.id for finding in report.findings if finding.verdict is Judgement.FAIL]
 
 
 def not_passed(report: Report) -> dict[str, str]:

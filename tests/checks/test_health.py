@@ -9,10 +9,11 @@ import pytest
 
 from engagelab_mock import CHECKS, EngageLab, Judgement, Receiver, Report
 from engagelab_mock.checks.catalogue import Selection
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.runner import Runner
-from tests.checks.receivers.correct import PATH, Incoming, Refused
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, InMemory, PlainStatus
+from tests.checks.receivers.correct import Incoming, Refused
+from tests.checks.serving import failed
+from tests.truth.receivers.in_memory import InMemory, PlainStatus, receiver_of
 
 Answer = tuple[int, str, dict[str, str]]
 
@@ -22,12 +23,8 @@ PATIENT = 20.0
 
 
 def check(app: InMemory, *, recovery: float = 0.05, **choice: Any) -> Report:
-    receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe)
-    return Runner(receiver, patience=0.3, recovery=recovery, selection=Selection(**choice)).run()
-
-
-def failed(report: Report) -> list[str]:
-    return [finding.id for finding in report.of(Judgement.FAIL)]
+    receiver = receiver_of(app)
+    return Runner(Context(receiver, patience=0.3), recovery=recovery, selection=Selection(**choice)).run()
 
 
 def unclear(report: Report) -> list[str]:
@@ -131,8 +128,8 @@ def test_if_its_check_is_skipped_the_check_that_caused_it_fails() -> None:
 
 def test_a_check_that_runs_alone_fails_by_itself() -> None:
     app = LeaksConnections()
-    receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe)
-    [finding] = Runner(receiver, patience=0.3, recovery=0.05).run([CHECKS["A11"]]).findings
+    receiver = receiver_of(app)
+    [finding] = Runner(Context(receiver, patience=0.3), recovery=0.05).run([CHECKS["A11"]]).findings
     assert finding.verdict is Judgement.FAIL
     assert finding.check.fix.text.startswith("Take connections, locks and files")
 
@@ -257,7 +254,7 @@ def test_only_a_check_that_does_not_prove_it_is_followed_by_a_valid_callback() -
 
     def sent(id: str) -> int:
         app = PlainStatus()
-        return callbacks(id, Receiver.wsgi(on_flask(app), PATH, **SETTINGS))
+        return callbacks(id, receiver_of(app, observe=None))
 
     # One of the check and one to know the receiver; after a forged one, also a valid one.
     assert (sent("A05"), sent("B02")) == (2, 3)

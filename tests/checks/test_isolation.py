@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Receiver
-from tests.checks.receivers.correct import PATH, Refused
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, InMemory, PlainStatus
+from engagelab_mock import EngageLab, Judgement
+from tests.checks.receivers.correct import Refused
+from tests.truth.receivers.in_memory import InMemory, PlainStatus, receiver_of
 
 
 class KnowsEventsByTheirSecond(PlainStatus):
@@ -30,10 +29,6 @@ class CountsTheEventsOfASecond(KnowsEventsByTheirSecond):
 
     def observe(self, message_id: str) -> Any:
         return {"progress": len(self.statuses.get(message_id, ""))}
-
-
-def receiver_of(app: InMemory, **options: Any) -> Receiver:
-    return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe, **options)
 
 
 @pytest.mark.parametrize("kind", [KnowsEventsByTheirSecond, CountsTheEventsOfASecond])

@@ -12,11 +12,11 @@ import pytest
 
 from engagelab_mock import EngageLab, Judgement, NothingObserved, ProbeFailed, Receiver, Report, UsageError
 from engagelab_mock.checks.meaning import way_to
-from tests.checks.receivers.correct import PATH
+from tests.checks.receivers.correct import PATH, SETTINGS
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.meaning import MEANING, RIGHT, Accounts, account
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS, check_in_process, check_over_a_socket
+from tests.checks.serving import check_in_process, check_over_a_socket, verdicts
 
 FAMILY = ["F01", "F02", "F03", "F04", "F05"]
 
@@ -29,10 +29,6 @@ def check(
     receiver = Receiver.wsgi(on_flask(kind(store)), PATH, observe=lambda id: observe(account(store, id)), **given)
     with EngageLab(receiver) as engagelab:
         return engagelab.check(only=["F*"], patience=0.1)
-
-
-def verdicts(report: Report) -> dict[str, str]:
-    return {finding.id: str(finding.verdict) for finding in report.findings if not finding.left_out}
 
 
 def failures(report: Report) -> list[str]:

@@ -8,13 +8,12 @@ import pytest
 
 from engagelab_mock import Receiver
 from engagelab_mock.checks import freshness
-from tests.checks.receivers.correct import PATH
+from tests.checks.receivers.correct import PATH, SETTINGS
 from tests.checks.receivers.frameworks import on_flask
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.mutants import MUTANTS
 from tests.checks.receivers.stacks import store_of
-from tests.checks.serving import SETTINGS, check, hooks_of
-from tests.checks.test_gallery import failed
+from tests.checks.serving import check, failed, hooks_of
 from tests.real.stacks.process import PATIENCE, await_answer, serving
 
 #: The checks that came with the second edition of the catalogue.

@@ -15,7 +15,7 @@ import pytest
 from engagelab_mock import CHECKS, Dialect, Judgement, Receiver, Report
 from engagelab_mock.protocol.events import MsgTime
 from tests.checks import serving
-from tests.checks.receivers.correct import ALONG, PATH, CorrectReceiver, Refused, observe
+from tests.checks.receivers.correct import ALONG, PATH, SETTINGS, CorrectReceiver, Refused, observe
 from tests.checks.receivers.duplicating import KnowsARequestByItsNonce
 from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.checks.receivers.mutant import Mutant
@@ -23,7 +23,7 @@ from tests.checks.receivers.ordering import KeepsOneStatus, KeepsWhatCameLast, O
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.styles import STYLES, arrived
 from tests.checks.receivers.unknown_messages import RefusesWhatItHasNotSent
-from tests.checks.serving import SETTINGS, check_in_process, check_over_a_socket, hooks_of
+from tests.checks.serving import check_in_process, check_over_a_socket, failed, hooks_of
 
 
 def numbered(store: Store, message_id: str) -> int | None:
@@ -65,10 +65,6 @@ def not_passed(report: Report) -> dict[str, str]:
         for finding in report.findings
         if finding.id in ALL and (finding.verdict is not Judgement.PASS or finding.warnings)
     }
-
-
-def failed(report: Report) -> list[str]:
-    return [finding.id for finding in report.findings if finding.verdict is Judgement.FAIL]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from engagelab_mock import EngageLab, Finding, Judgement, ProbeFailed, Receiver, Report
 from engagelab_mock.checks import processes
-from tests.checks.receivers.correct import ALONG, PATH, CorrectReceiver, Incoming, observe
+from tests.checks.receivers.correct import ALONG, PATH, SETTINGS, CorrectReceiver, Incoming, observe
 from tests.checks.receivers.mutant import Mutant
 from tests.checks.receivers.processes import (
     Answer,
@@ -25,7 +25,7 @@ from tests.checks.receivers.processes import (
     by_workers,
 )
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS, check_over_a_socket
+from tests.checks.serving import check_over_a_socket, verdicts
 
 RESTARTS = ["B27", "C25", "C26"]
 ALL = [*RESTARTS, "C27"]
@@ -36,10 +36,6 @@ def check(
 ) -> Report:
     only = options.pop("only", ALL)
     return check_over_a_socket(Mutant("", kind, serve=by_workers(workers, process)), directory, only=only, **options)
-
-
-def verdicts(report: Report) -> dict[str, str]:
-    return {finding.id: str(finding.verdict) for finding in report.findings if not finding.left_out}
 
 
 def reasons(report: Report, *ids: str) -> set[str]:
@@ -230,6 +226,19 @@ def test_a_receiver_that_keeps_its_states_in_memory_fails(tmp_path: Path) -> Non
     assert [finding.id for finding in report.of(Judgement.FAIL)] == ["C25", "C26"]
     assert report.finding("C25").reason.startswith("after a restart, effects.")
     assert report.finding("C26").reason.startswith("20 of 20 acknowledged callbacks were lost")
+
+
+@pytest.mark.slow
+def test_a_state_that_is_gone_is_shown_next_to_the_one_before(tmp_path: Path) -> None:
+    def status(store: Store, message_id: str) -> Any:
+        known = observe(store, message_id)["status"]
+        return known and {"status": known}
+
+    with by_workers(1)(app := ForgetsEverything(Store(tmp_path / "receiver.sqlite"))) as url:
+        receiver = Receiver.http(url + PATH, **SETTINGS, observe=partial(status, app.store), restart=app.restart)
+        with EngageLab(receiver) as engagelab:
+            reason = engagelab.check(only=["C25"], patience=0.3).finding("C25").reason
+    assert reason == "after a restart, the state is None; before it was {'status': 'delivered'}"
 
 
 # --- Restarts that fail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,12 @@ import msgspec
 import pytest
 
 from engagelab_mock import CHECKS, Finding, Judgement, Report
+from engagelab_mock.checks.check import Fix
 from engagelab_mock.checks.finding import Change, Sent
 from engagelab_mock.checks.reports import finding_record, junit, sarif, summary_record
 from engagelab_mock.checks.reports_html import html
 from engagelab_mock.explore.state import Snapshot
+from engagelab_mock.starters import STARTERS, section
 from tests.checks.conftest import UNANSWERED
 
 # --- JSON
@@ -316,6 +319,25 @@ def test_the_last_exchange_is_there(report: Report) -> None:
     assert results["B01"]["webResponse"]["statusCode"] == 500
     assert results["B01"]["webRequest"]["headers"]["X-CALLBACK-ID"].endswith(", two")
     assert results["B03"]["webResponse"] == {"noResponseReceived": True}
+
+
+def test_the_help_of_a_rule_has_its_fix_in_every_language(report: Report) -> None:
+    rules = {rule["id"]: rule for rule in log_of(report)["runs"][0]["tool"]["driver"]["rules"]}
+    help = rules["B01"]["help"]["markdown"]
+    titles = ["Flask", "Django", "FastAPI", "Node, Express", "PHP", "Go", "Java", "Ruby"]
+    assert re.findall(r"^([\w, ]+):\n\n```", help, re.MULTILINE) == titles
+    for name in ("node", "php", "go"):
+        code = f"```{STARTERS[name].language}\n{section(name, 'Signature')}\n```"
+        assert code in help
+    assert all(rule["help"]["text"] in rule["help"]["markdown"] for rule in rules.values())
+
+
+def test_a_fix_without_code_has_no_choices() -> None:
+    check = msgspec.structs.replace(CHECKS["B01"], fix=Fix("Ask the vendor."))
+    finding = Finding(check=check, verdict=Judgement.FAIL)
+    report = Report(address="http://127.0.0.1/", findings=(finding,), sent=Sent())
+    assert "```" not in log_of(report)["runs"][0]["tool"]["driver"]["rules"][0]["help"]["markdown"]
+    assert "radio" not in html(report)
 
 
 # --- The token of a finding

@@ -73,6 +73,20 @@ def test_its_counts_are_those_of_the_report_as_text(report: Report) -> None:
     assert sum(parts) == len(report.findings)
 
 
+def test_a_fix_is_shown_in_the_language_that_is_asked_for_and_can_be_in_another(report: Report) -> None:
+    def chosen(page: str) -> list[str]:
+        return re.findall(r'name="(?:B01|B03)" id="[^"]+" checked><label for="[^"]+">([^<]+)</label>', page)
+
+    assert chosen(html(report)) == ["Flask", "Flask"]
+    assert chosen(html(report, language="express")) == ["Node, Express", "Node, Express"]
+    reader = read(html(report, language="php"))
+    ids = [attributes["id"] for tag, attributes in reader.seen if tag == "input"]
+    assert len(ids) == len({*ids})
+    for title, fact in (("Node, Express", "timingSafeEqual"), ("PHP", "hash_equals"), ("Go", "hmac.Equal")):
+        assert title in reader.text
+        assert fact in reader.text
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     chrome = open_browser(tmp_path_factory.mktemp("profile"))
@@ -138,5 +152,12 @@ def test_a_finding_opens_to_its_evidence_in_a_browser(browser: Chrome, report: R
     assert evidence.is_displayed()
     assert "no complete answer within 3 s" in evidence.text
     assert "hmac.compare_digest" in evidence.text
+    # One language at a time; the choice of another finding stays.
+    labels = {each.text: each for each in finding.find_elements(By.TAG_NAME, "label")}
+    labels["PHP"].click()
+    assert "hash_equals" in evidence.text
+    assert "hmac.compare_digest" not in evidence.text
+    chosen = browser.execute_script("return [...document.querySelectorAll('input:checked')].map(each => each.id)")
+    assert chosen[:2] == ["B01-0", "B03-4"]
     # Long lines of evidence do not make the page wider than the window.
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")

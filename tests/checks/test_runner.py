@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,75 +28,23 @@ from engagelab_mock import (
     Report,
     UsageError,
 )
-from engagelab_mock.checks import runner
 from engagelab_mock.checks.catalogue import Selection
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.runner import Runner
 from engagelab_mock.checks.trial import Trial
-from tests.checks.receivers.correct import PATH, CorrectReceiver, Incoming, observe
+from tests.checks.receivers.afterwards import WorksAfterwards
+from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver, observe
 from tests.checks.receivers.frameworks import on_fastapi, on_flask
 from tests.checks.receivers.mutant import Mutant
-from tests.checks.receivers.servers import on_werkzeug
 from tests.checks.receivers.store import Store
 from tests.checks.receivers.verifying import ComparesNothing, NeverLooksWhetherItWasThereBefore, VerifiesWhatIsThere
-from tests.checks.serving import CORRECT, SETTINGS, check, check_in_process
+from tests.checks.serving import check_in_process
 
 Answer = tuple[int, str, dict[str, str]]
 
 
 def verdicts(report: Report) -> dict[str, str]:
     return {finding.id: str(finding.verdict) for finding in report.findings}
-
-
-# --- Without a way to see the state
-
-
-def test_without_observe_nothing_about_effects_passes(tmp_path: Path) -> None:
-    report = check_in_process(CORRECT, tmp_path, hooks={})
-    for finding in report.findings:
-        if finding.check.need in {"probe", "both"} and finding.verdict is not Judgement.SKIPPED:
-            assert finding.verdict is Judgement.INCONCLUSIVE
-            assert "give `observe`" in finding.reason
-    assert not report.observed
-    assert report.worst_first == []
-
-
-def test_without_observe_a_forgery_is_judged_by_its_answer(tmp_path: Path) -> None:
-    finding = check_in_process(Mutant("", ComparesNothing), tmp_path, only=["B02"], hooks={}).finding("B02")
-    assert finding.verdict is Judgement.FAIL
-    assert "was answered like a genuine callback" in finding.reason
-
-
-class SaysYesToEverything(CorrectReceiver):
-    """Answer 200 to forged callbacks, without an effect."""
-
-    def answer(self, incoming: Incoming) -> Answer:
-        super().answer(incoming)
-        return 200, "", {}
-
-
-def test_a_receiver_that_answers_200_to_forgeries_and_ignores_them_is_warned(tmp_path: Path) -> None:
-    report = check_in_process(Mutant("", SaysYesToEverything), tmp_path, only=["B*"])
-    assert report.worst_first == []
-    assert "had no effect, but was answered 200 like a genuine callback" in report.finding("B02").warnings[0]
-
-
-def test_an_observe_that_reads_the_wrong_place_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(NothingObserved) as caught:
-        check_in_process(CORRECT, tmp_path, only=["A01"], hooks={"observe": lambda message_id: "?", "patience": 0.1})
-    text = str(caught.value)
-    assert "valid callbacks were acknowledged, but `observe` still returned '?'" in text
-    assert [name for name in ("prepare", "observe", "wait_idle") if f"`{name}`" in text.partition("hint:")[2]] == [
-        *("prepare", "observe", "wait_idle")
-    ]
-    assert caught.value.report is not None
-    assert caught.value.report.findings == ()
-
-
-def test_the_observe_of_a_receiver_is_used(tmp_path: Path) -> None:
-    store = Store(tmp_path / "receiver.sqlite")
-    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, observe=partial(observe, store), **SETTINGS)
-    with EngageLab(receiver) as engagelab:
-        assert engagelab.check(only=["B16"]).finding("B16").verdict is Judgement.PASS
 
 
 # --- Unusual apps
@@ -128,29 +75,6 @@ def test_prepare_lets_an_app_know_the_messages(tmp_path: Path) -> None:
             engagelab.check(observe=watch, patience=0.1, only=["B16"])
         prepared = engagelab.check(observe=watch, prepare=app.prepare, only=["B16"]).finding("B16")
     assert prepared.verdict is Judgement.PASS
-
-
-class WorksAfterwards:
-    """Acknowledge at once, and apply the callback later in a thread, like a job queue."""
-
-    def __init__(self, store: Store, kind: type[CorrectReceiver], delay: float) -> None:
-        self.threads: list[threading.Thread] = []
-        later = self._later
-
-        class Receiving(kind):  # type: ignore[misc,valid-type]
-            def commit(self, nonce: str, body: bytes, envelope: dict[str, Any]) -> None:
-                later(lambda: kind.commit(self, nonce, body, envelope), delay)
-
-        self.receiver = Receiving(store)
-
-    def _later(self, work: Callable[[], object], delay: float) -> None:
-        def run() -> None:
-            threading.Event().wait(delay)
-            work()
-
-        thread = threading.Thread(target=run)
-        self.threads.append(thread)
-        thread.start()
 
 
 @pytest.mark.parametrize(
@@ -265,48 +189,6 @@ async def test_in_an_event_loop_an_asgi_app_is_checked_from_a_thread(tmp_path: P
     assert report.worst_first == []
 
 
-# --- Time, and receivers that stop answering
-
-
-class DiesOfIt(CorrectReceiver):
-    """Answer no request after a callback without a signature."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self.dead = False
-        self.buried = threading.Event()
-
-    def answer(self, incoming: Incoming) -> Answer:
-        self.dead = self.dead or (bool(incoming.body) and not incoming.signatures)
-        if self.dead:
-            self.buried.wait(20)
-        return super().answer(incoming)
-
-
-def test_when_a_receiver_stops_answering_the_next_checks_say_so(tmp_path: Path) -> None:
-    app = DiesOfIt(Store(tmp_path / "receiver.sqlite"))
-    with on_werkzeug(app) as url:
-        receiver = Receiver.http(url + PATH, limit=1.0, **SETTINGS)
-        report = Runner(receiver, recovery=0.1, selection=Selection(only=["A04", "B01", "B02", "B03"])).run()
-        app.buried.set()
-        receiver.close()
-    assert report.finding("A04").verdict is Judgement.PASS
-    assert report.finding("B01").reason == "a callback without a signature: no complete answer within 1 s"
-    for id in ("B02", "B03"):
-        assert str(report.finding(id)).endswith("inconclusive, the receiver has not answered since B01")
-
-
-def test_checks_without_time_left_are_inconclusive(tmp_path: Path) -> None:
-    store = Store(tmp_path / "receiver.sqlite")
-    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
-    report = check(receiver, timeout=0.0, only=["A01", "B01"])
-    assert {finding.reason for finding in report.findings if finding.id in {"A01", "B01"}} == {
-        "there was no time left for this check: give more, with `timeout=` or --total"
-    }
-    with pytest.raises(NothingObserved, match=r"nothing was judged: there was no time left .* --total"):
-        report.assert_none("blocker")
-
-
 # --- The report
 
 
@@ -352,7 +234,7 @@ def test_a_run_with_the_same_seed_sends_the_same(tmp_path: Path) -> None:
     def run(name: str) -> Report:
         # The nonces are the same, too, so that a receiver of the first run would refuse those of the second.
         receiver = Receiver.wsgi(on_flask(CorrectReceiver(Store(tmp_path / name))), PATH, **SETTINGS)
-        return Runner(receiver, seed="7", selection=Selection(only=["B02"])).run()
+        return Runner(Context(receiver, seed="7"), selection=Selection(only=["B02"])).run()
 
     one, other = run("one"), run("other")
     assert one.sent.message_ids == other.sent.message_ids
@@ -391,7 +273,7 @@ def faulty(id: str) -> Check:
 def test_a_fault_in_one_check_is_its_own_verdict_and_the_others_run(tmp_path: Path) -> None:
     store = Store(tmp_path / "receiver.sqlite")
     receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, **SETTINGS)
-    report = Runner(receiver).run([CHECKS["A01"], faulty("A04"), CHECKS["B02"]])
+    report = Runner(Context(receiver)).run([CHECKS["A01"], faulty("A04"), CHECKS["B02"]])
     assert verdicts(report) == {"A01": "pass", "A04": "error", "B02": "pass"}
     reason = report.finding("A04").reason
     assert reason.startswith("KeyError: 'learned' (test_runner.py, line ")
@@ -403,95 +285,6 @@ def test_a_fault_in_one_check_is_its_own_verdict_and_the_others_run(tmp_path: Pa
 def test_a_failure_goes_over_a_fault(tmp_path: Path) -> None:
     store = Store(tmp_path / "receiver.sqlite")
     receiver = Receiver.wsgi(on_flask(ComparesNothing(store)), PATH, **SETTINGS)
-    report = Runner(receiver).run([faulty("A04"), CHECKS["B02"]])
+    report = Runner(Context(receiver)).run([faulty("A04"), CHECKS["B02"]])
     with pytest.raises(ReceiverFellShort, match="B02"):
         report.assert_none("major")
-
-
-# --- What a verdict rests on
-
-
-def test_a_verdict_rests_on_the_answer_the_state_or_both(tmp_path: Path) -> None:
-    seen = check_in_process(CORRECT, tmp_path, only=["A01", "B01", "B16", "D01"])
-    assert [seen.finding(id).basis for id in ("A01", "B01", "B16", "D01")] == ["answer", "both", "state", "both"]
-    assert seen.summary()["pass_by_answer"] == 1
-    unseen = check_in_process(CORRECT, tmp_path, only=["A01", "B01", "B02"], hooks={})
-    assert {unseen.finding(id).basis for id in ("A01", "B01", "B02")} == {"answer"}
-    assert (unseen.summary()["pass"], unseen.summary()["pass_by_answer"]) == (3, 3)
-    unseen.assert_none("info")
-
-
-class CrashesOnBatches(CorrectReceiver):
-    def answer(self, incoming: Incoming) -> Answer:
-        return (500, "", {}) if incoming.body.count(b'"message_status"') > 1 else super().answer(incoming)
-
-
-def test_a_failure_rests_on_what_showed_it(tmp_path: Path) -> None:
-    # The check looks at both, but the answer showed this failure.
-    crashed = check_in_process(Mutant("", CrashesOnBatches), tmp_path, only=["D01"]).finding("D01")
-    believed = check_in_process(Mutant("", ComparesNothing), tmp_path, only=["B02"]).finding("B02")
-    assert (crashed.verdict, crashed.basis) == (Judgement.FAIL, "answer")
-    assert (believed.verdict, believed.basis, believed.reason[-13:]) == (Judgement.FAIL, "state", "had an effect")
-
-
-# --- Nothing judged
-
-
-def test_a_report_in_which_nothing_was_judged_is_no_success(tmp_path: Path) -> None:
-    report = check_in_process(CORRECT, tmp_path, only=["C06"], hooks={})
-    assert report.worst_first == []
-    with pytest.raises(NothingObserved, match="nothing was judged: the state of the app cannot be seen"):
-        report.assert_none("blocker")
-
-
-def test_a_family_that_was_asked_for_must_be_judged(tmp_path: Path) -> None:
-    report = check_in_process(CORRECT, tmp_path, only=["A01", "C06"], hooks={})
-    with pytest.raises(NothingObserved, match=r"nothing was judged of Duplicates and order \(C\)"):
-        report.assert_none("blocker")
-    # Nobody asked for it.
-    rest = check_in_process(CORRECT, tmp_path, skip=["A06", "B*", "C12", "D*"], hooks={})
-    assert rest.unjudged == ()
-    rest.assert_none("blocker")
-
-
-def test_with_observe_every_family_that_is_possible_must_be_judged(tmp_path: Path) -> None:
-    hooks = {"observe": partial(ShowsNoOrder.observe, Store(tmp_path / "receiver.sqlite")), "patience": 0.05}
-    report = check_in_process(Mutant("", ShowsNoOrder), tmp_path, skip=["A06", "B*", "C12", "D*", "E*"], hooks=hooks)
-    assert report.worst_first == []
-    with pytest.raises(NothingObserved, match=r"\(C\): no single callback has an effect that can be seen"):
-        report.assert_none("blocker")
-
-
-class ShowsNoOrder(CorrectReceiver):
-    """Show a message once it has three effects."""
-
-    @staticmethod
-    def observe(store: Store, message_id: str) -> Any:
-        return len(store.effects(message_id)) >= 3
-
-
-# --- Slow receivers
-
-
-@pytest.mark.parametrize(("delay", "verdict"), [(0.0, Judgement.INCONCLUSIVE), (0.2, Judgement.PASS)])
-def test_a_check_of_an_app_that_works_after_its_answer_has_more_time(
-    delay: float, verdict: Judgement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A check that has less time than the receiver's limit is not made.
-    monkeypatch.setattr(runner, "EACH", 1.0)
-    monkeypatch.setattr(runner, "SHARE", 0.0)
-    store = Store(tmp_path / "receiver.sqlite")
-    app = WorksAfterwards(store, CorrectReceiver, delay)
-    receiver = Receiver.wsgi(on_flask(app.receiver if delay else CorrectReceiver(store)), PATH, limit=1.5, **SETTINGS)
-    report = check(receiver, observe=partial(observe, store), only=["A04"])
-    for thread in app.threads:
-        thread.join()
-    assert report.finding("A04").verdict is verdict
-
-
-def test_a_longer_run_gives_each_check_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "EACH", 0.0)
-    store = Store(tmp_path / "receiver.sqlite")
-    receiver = Receiver.wsgi(on_flask(CorrectReceiver(store)), PATH, limit=10.0, **SETTINGS)
-    assert check(receiver, only=["A04"], timeout=30.0).finding("A04").verdict is Judgement.INCONCLUSIVE
-    assert check(receiver, only=["A04"], timeout=300.0).finding("A04").verdict is Judgement.PASS

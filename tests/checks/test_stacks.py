@@ -11,9 +11,9 @@ import pytest
 from engagelab_mock import Judgement, Receiver, Report
 from engagelab_mock.checks import wire
 from engagelab_mock.checks.catalogue import STACK_LIMITS
-from tests.checks.receivers.correct import PATH, observe
+from tests.checks.receivers.correct import PATH, SETTINGS, observe
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS, check, hooks_of
+from tests.checks.serving import check, hooks_of
 from tests.real.stacks.process import PATIENCE, await_answer, serving
 
 #: The checks that are not possible for an app in another process that has one worker and is not restarted, at an

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Finding, Judgement, Receiver
-from tests.checks.receivers.correct import PATH
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, InMemory, OneStatus
+from engagelab_mock import Finding, Judgement
+from tests.checks.serving import check_in_memory
+from tests.truth.receivers.in_memory import InMemory, OneStatus
 
 
 class KeepsNotes(OneStatus):
@@ -38,8 +37,7 @@ class KeepsNotes(OneStatus):
 
 
 def finding_of(app: InMemory) -> Finding:
-    with EngageLab(Receiver.wsgi(on_flask(app), PATH, **SETTINGS, observe=app.observe)) as engagelab:
-        return engagelab.check(only=["D29"], patience=0.3).finding("D29")
+    return check_in_memory(app, "D29").finding("D29")
 
 
 @pytest.mark.parametrize("form", [str, json.dumps, lambda text: json.dumps({"note": text}), repr])

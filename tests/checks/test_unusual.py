@@ -5,149 +5,29 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Receiver, Report, ScheduleFailed, exactly_once
+from engagelab_mock import EngageLab, Judgement, Receiver, ScheduleFailed, exactly_once
 from engagelab_mock.checks import context as contexts
 from engagelab_mock.checks import duplicates, ordering, trial
-from engagelab_mock.checks.context import Context
-from engagelab_mock.checks.profile import ReceiverProfile
 from engagelab_mock.checks.trial import Trial
-from tests.checks.receivers.correct import PATH, Refused
-from tests.checks.receivers.frameworks import on_fastapi, on_flask
-from tests.truth.receivers import (
-    SETTINGS,
-    AppendOnlyLog,
-    AppendsTwice,
-    InMemory,
-    KeepsReplies,
-    LastWins,
-    OneStatus,
-    PlainStatus,
-    RemovedWhenDone,
-    StatusAndTotals,
-    TotalsOnly,
-    WorksInQueue,
-)
-
-#: The receivers of this file work before they answer, or a few milliseconds after it.
-PATIENCE = 0.3
-
-
-def receiver_of(app: InMemory, **options: Any) -> Receiver:
-    return Receiver.wsgi(on_flask(app), PATH, **{**SETTINGS, "observe": app.observe, **options})
-
-
-def context_of(app: InMemory, **options: Any) -> Context:
-    return Context(receiver_of(app, **options), patience=PATIENCE)
-
-
-def check(app: InMemory, *only: str, **options: Any) -> Report:
-    with EngageLab(receiver_of(app, **options)) as engagelab:
-        return engagelab.check(only=[*only], patience=PATIENCE)
-
-
-# --- The profile
-
-
-def test_one_callback_shows_how_a_receiver_works_that_works_before_it_answers() -> None:
-    context = context_of(PlainStatus())
-    assert (context.profile.status, context.profile.lag, context.profile.own) == ("delivered", 0.0, True)
-    assert context.callbacks == 1
-    context.settle()
-    assert context.callbacks == 1
-
-
-def test_after_settling_the_work_of_every_callback_in_a_queue_is_done() -> None:
-    app = WorksInQueue()
-    context = context_of(app)
-    assert context.profile.lag > 0
-    messages = [context.new_message() for _ in range(5)]
-    for message in messages:
-        context.send_valid(message, "sent")
-    context.settle()
-    assert [bool(app.observe(message.id)) for message in messages] == [True] * 5
-
-
-class RefusesDelivered(PlainStatus):
-    """Answer 409 to `delivered`, until `sent` has come."""
-
-    status = 409
-
-    def event(self, message_id: str, status: str, channel: str) -> None:
-        if status == "delivered" and message_id not in self.statuses:
-            self.known_events.discard((message_id, status, channel))
-            raise Refused(self.status)
-        super().event(message_id, status, channel)
-
-
-def test_other_statuses_are_tried_if_the_first_is_refused() -> None:
-    profile = context_of(RefusesDelivered()).profile
-    assert (profile.refuses, profile.blind, profile.status) == ("", "", "verified")
-
-
-def test_no_other_status_is_tried_if_the_sender_is_refused() -> None:
-    context = context_of(PlainStatus(), secret="another")
-    assert context.profile.refuses.startswith("answered 401 UNAUTHORIZED (it was signed as")
-    assert context.callbacks == 1
-
-
-def test_a_row_that_is_removed_when_the_message_is_done_is_seen_by_another_status() -> None:
-    profile = context_of(RemovedWhenDone()).profile
-    assert (profile.status, profile.lag, profile.blind) == ("sent", 0.0, "")
-
-
-def test_what_all_messages_share_is_told_from_the_state_of_one() -> None:
-    totals, beside = context_of(TotalsOnly()).profile, context_of(StatusAndTotals()).profile
-    assert (totals.own, beside.own) == (False, True)
-    assert beside.shared == {("known",)}
-
-
-class ShowsItForAMoment(PlainStatus):
-    """Return the state of each message once."""
-
-    def observe(self, message_id: str) -> Any:
-        return self.statuses.pop(message_id, None)
-
-
-def test_an_effect_that_is_gone_at_the_second_look_is_not_judged() -> None:
-    assert "for a short time only" in context_of(ShowsItForAMoment()).profile.blind
-
-
-class ShowsItAtTheFourthLook(PlainStatus):
-    """Work in the background, a little after the answer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.looks: Counter[str] = Counter()
-
-    def observe(self, message_id: str) -> Any:
-        self.looks[message_id] += 1
-        return super().observe(message_id) if self.looks[message_id] > 3 else None
-
-
-def test_a_message_is_known_when_its_status_is_seen() -> None:
-    context = context_of(ShowsItAtTheFourthLook())
-    context._profile = ReceiverProfile()
-    message = context.make_known(context.new_message())
-    assert context.look(message).value == "delivered"
-
-
-def test_every_message_has_another_recipient() -> None:
-    context = Context(Receiver.recording())
-    assert len({context.new_message().to for _ in range(500)}) == 500
-
+from tests.checks.observing import context_of
+from tests.checks.receivers.correct import PATH, SETTINGS, Refused
+from tests.checks.receivers.frameworks import on_fastapi
+from tests.checks.serving import check_in_memory
+from tests.truth.receivers.accounts import KeepsReplies
+from tests.truth.receivers.in_memory import AppendOnlyLog, AppendsTwice, InMemory, LastWins, OneStatus, PlainStatus
+from tests.truth.receivers.states import TotalsOnly
 
 # --- What cannot be compared is not green
 
 
 def test_totals_are_not_compared() -> None:
-    report = check(TotalsOnly(), "C02", "C06", "C08", "D01", "D02", "D05", "D08", "D09", "D14")
+    report = check_in_memory(TotalsOnly(), "C02", "C06", "C08", "D01", "D02", "D05", "D08", "D09", "D14")
     found = {(finding.verdict, finding.reason) for finding in report.findings if finding.verdict != "skipped"}
     [(verdict, reason)] = found
     assert verdict is Judgement.INCONCLUSIVE
@@ -163,7 +43,7 @@ class NothingIsTheSame(OneStatus):
 
 
 def test_states_that_differ_for_every_message_are_inconclusive() -> None:
-    report = check(NothingIsTheSame(), "C01", "C06", "C07", "C09")
+    report = check_in_memory(NothingIsTheSame(), "C01", "C06", "C07", "C09")
     assert {finding.verdict for finding in report.findings if finding.id[0] == "C"} == {
         Judgement.INCONCLUSIVE,
         Judgement.SKIPPED,
@@ -183,7 +63,7 @@ class OnlyVerified(OneStatus):
 
 @pytest.mark.parametrize("id", ["C06", "C14", "D10", "D15", "D20"])
 def test_what_an_app_makes_nothing_of_is_not_applicable(id: str) -> None:
-    finding = check(OnlyVerified(), id).finding(id)
+    finding = check_in_memory(OnlyVerified(), id).finding(id)
     assert finding.verdict is Judgement.NOT_APPLICABLE
     assert finding.reason.startswith("`observe`")
 
@@ -193,8 +73,8 @@ class OnlyVerifiedLastWins(LastWins, OnlyVerified):
 
 
 def test_the_second_trace_is_tried_if_the_first_shows_nothing() -> None:
-    assert check(OnlyVerified(), "C07").finding("C07").verdict is Judgement.PASS
-    finding = check(OnlyVerifiedLastWins(), "C07").finding("C07")
+    assert check_in_memory(OnlyVerified(), "C07").finding("C07").verdict is Judgement.PASS
+    finding = check_in_memory(OnlyVerifiedLastWins(), "C07").finding("C07")
     assert finding.verdict is Judgement.FAIL
     assert "verified is False after verified" in finding.reason
 
@@ -213,7 +93,7 @@ class WantsDeliveredFirst(PlainStatus):
 
 
 def test_a_receiver_that_asks_for_a_retry_of_an_early_event_loses_nothing() -> None:
-    report = check(WantsDeliveredFirst(), "C06", "C07", "C09", "C10", "C15", "C08")
+    report = check_in_memory(WantsDeliveredFirst(), "C06", "C07", "C09", "C10", "C15", "C08")
     assert {finding.id: finding.reason for finding in report.of(Judgement.FAIL)} == {
         "C08": "verified without the statuses before it: answered 409 CONFLICT"
     }
@@ -241,7 +121,7 @@ class RefusesVerified(LosesVerified):
 
 @pytest.mark.parametrize(("kind", "came_to"), [(LosesVerified, "had no effect"), (RefusesVerified, "was refused")])
 def test_the_reason_says_what_happened_to_an_event_that_does_not_count(kind: type[InMemory], came_to: str) -> None:
-    finding = check(kind(), "C09").finding("C09")
+    finding = check_in_memory(kind(), "C09").finding("C09")
     assert finding.reason == (
         f"sent, delivered, verified, in this order, left the same state as sent, delivered: verified {came_to}"
     )
@@ -261,7 +141,7 @@ class LastReplyText(LastReply):
 
 @pytest.mark.parametrize("kind", [LastReplyText, PlainStatus])
 def test_replies_that_are_not_counted_are_not_compared(kind: type[InMemory]) -> None:
-    finding = check(kind(), "C17").finding("C17")
+    finding = check_in_memory(kind(), "C17").finding("C17")
     assert finding.verdict is Judgement.NOT_APPLICABLE
     assert finding.reason == "`observe` shows no number of users' replies or of notifications"
 
@@ -276,7 +156,7 @@ class ShowsNoReplies(KeepsReplies):
 
 
 def test_a_state_that_cannot_be_read_for_replies_is_one_that_does_not_show_them() -> None:
-    report = check(ShowsNoReplies(), "B24", "C17", "D15", "D26", "D27", "D29")
+    report = check_in_memory(ShowsNoReplies(), "B24", "C17", "D15", "D26", "D27", "D29")
     verdicts = {finding.id: finding.verdict for finding in report.findings if not finding.left_out}
     assert verdicts == {
         **dict.fromkeys(("B24", "D26", "D27"), Judgement.PASS),
@@ -295,7 +175,7 @@ class RefusesWhatItKnows(AppendOnlyLog):
 
 
 def test_a_known_event_has_to_be_acknowledged_in_any_callback() -> None:
-    report = check(RefusesWhatItKnows(), "C01", "D03", "D28")
+    report = check_in_memory(RefusesWhatItKnows(), "C01", "D03", "D28")
     failed = {finding.id: finding.reason.partition(":")[0] for finding in report.of(Judgement.FAIL)}
     assert failed == {"C01": "delivered sent a second time, newly signed", "D28": "a callback with 1 rows"}
 
@@ -323,7 +203,7 @@ def test_orders_for_which_there_is_no_time_are_not_judged(seconds: float, passin
             passing(seconds)
             super().commit(nonce, body, envelope)
 
-    finding = check(TakesTime(), "C07").finding("C07")
+    finding = check_in_memory(TakesTime(), "C07").finding("C07")
     said = f"{finding.reason} {finding.warnings}"
     assert finding.verdict in {Judgement.PASS, Judgement.INCONCLUSIVE}
     assert "give more, with `timeout=` or --total" in said
@@ -348,7 +228,7 @@ class AnswersTwiceAtOnce(AppendOnlyLog):
 
 
 def test_copies_at_once_are_compared_with_one_callback_of_the_same_time() -> None:
-    finding = check(AnswersTwiceAtOnce(), "C02").finding("C02")
+    finding = check_in_memory(AnswersTwiceAtOnce(), "C02").finding("C02")
     assert finding.verdict is Judgement.FAIL
     assert "after one callback it is 1" in finding.reason
 
@@ -356,7 +236,7 @@ def test_copies_at_once_are_compared_with_one_callback_of_the_same_time() -> Non
 def test_no_time_for_a_single_order_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     # The time runs out when the references are known and no other order is.
     monkeypatch.setattr(Trial, "time_left", lambda trial: 0.0)
-    [finding] = [finding for finding in check(PlainStatus(), "C07").findings if finding.id == "C07"]
+    [finding] = [finding for finding in check_in_memory(PlainStatus(), "C07").findings if finding.id == "C07"]
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert "timeout=" in finding.reason
 
@@ -391,7 +271,7 @@ def test_copies_at_once_that_are_answered_late_are_judged_by_their_effect(
     kind: type[InMemory], verdict: Judgement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicates, "_ROUNDS", 1)
-    finding = check(kind(), "C02", events=["delivered"], limit=LIMIT).finding("C02")
+    finding = check_in_memory(kind(), "C02", events=["delivered"], limit=LIMIT).finding("C02")
     assert finding.verdict is verdict
     assert finding.warnings[0].startswith("one of 8 copies of delivered at once: answered 200 after")
     assert not finding.reason or "after one callback it is 1" in finding.reason

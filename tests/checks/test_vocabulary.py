@@ -7,28 +7,19 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Judgement, Message, Receiver, Report
-from tests.checks.receivers.correct import PATH, Incoming, Refused
-from tests.checks.receivers.frameworks import on_flask
-from tests.truth.receivers import SETTINGS, InMemory, OneStatus, WorksInQueue
+from engagelab_mock import Judgement, Message
+from tests.checks.receivers.correct import Incoming, Refused
+from tests.checks.serving import check_in_memory, verdicts
+from tests.truth.receivers.in_memory import InMemory, OneStatus
+from tests.truth.receivers.work import WorksInQueue
 
 VOCABULARY = ("D22", "D23", "D24", "D25", "D26", "D27")
 
 
-def check(app: InMemory, *only: str, **options: Any) -> Report:
-    options = {"observe": app.observe, **options}
-    with EngageLab(Receiver.wsgi(on_flask(app), PATH, **{**SETTINGS, **options})) as engagelab:
-        return engagelab.check(only=[*only], patience=0.3)
-
-
-def judged(report: Report) -> dict[str, str]:
-    return {finding.id: finding.verdict for finding in report.findings if not finding.left_out}
-
-
 @pytest.mark.parametrize("kind", [OneStatus, WorksInQueue])
 def test_a_receiver_that_keeps_one_status_passes(kind: type[InMemory]) -> None:
-    report = check(kind(), *VOCABULARY)
-    assert judged(report) == dict.fromkeys(VOCABULARY, "pass"), report.findings
+    report = check_in_memory(kind(), *VOCABULARY)
+    assert verdicts(report) == dict.fromkeys(VOCABULARY, "pass"), report.findings
     assert {finding.basis for finding in report.of(Judgement.PASS)} == {"both"}
 
 
@@ -49,7 +40,7 @@ class NoVoice(OneStatus):
 
 @pytest.mark.parametrize(("kind", "id", "says"), [(OnlyBlocked, "D22", "code 5012"), (NoVoice, "D23", "channel voice")])
 def test_what_is_ignored_on_purpose_cannot_be_told_from_what_is_lost(kind: type[InMemory], id: str, says: str) -> None:
-    finding = check(kind(), id).finding(id)
+    finding = check_in_memory(kind(), id).finding(id)
     assert finding.verdict is Judgement.INCONCLUSIVE
     assert f"the {'error ' if id == 'D22' else ''}{says}" in finding.reason
     assert "on purpose" in finding.reason
@@ -73,8 +64,8 @@ class StoresAndThenFails(OneStatus):
 
 
 def test_a_message_that_is_stored_without_its_status_is_lost() -> None:
-    report = check(StoresAndThenFails(), "D24", "D25", "D26")
-    assert judged(report) == {"D24": "fail", "D25": "pass", "D26": "pass"}
+    report = check_in_memory(StoresAndThenFails(), "D24", "D25", "D26")
+    assert verdicts(report) == {"D24": "fail", "D25": "pass", "D26": "pass"}
     assert (
         report.finding("D24").reason
         == "an e-mail address as the recipient was acknowledged and had no effect on status"
@@ -96,7 +87,7 @@ class NamesBlocked(OneStatus):
 
 
 def test_some_codes_may_lead_to_another_status() -> None:
-    assert check(NamesBlocked(), "D22").finding("D22").verdict is Judgement.PASS
+    assert check_in_memory(NamesBlocked(), "D22").finding("D22").verdict is Judgement.PASS
 
 
 class UpToAKilobyte(OneStatus):
@@ -109,22 +100,22 @@ class UpToAKilobyte(OneStatus):
 
 
 def test_a_very_long_text_may_be_refused() -> None:
-    finding = check(UpToAKilobyte(), "D25").finding("D25")
+    finding = check_in_memory(UpToAKilobyte(), "D25").finding("D25")
     assert finding.verdict is Judgement.PASS
     assert "a text of 4000 characters in custom_args was answered 413" in finding.warnings[0]
 
 
 def test_without_observe_nothing_is_known_to_be_kept() -> None:
-    report = check(OneStatus(), *VOCABULARY, observe=None)
-    assert judged(report) == dict.fromkeys(VOCABULARY, "inconclusive")
+    report = check_in_memory(OneStatus(), *VOCABULARY, observe=None)
+    assert verdicts(report) == dict.fromkeys(VOCABULARY, "inconclusive")
 
 
 @pytest.mark.parametrize(
     ("events", "skipped"), [(["delivered"], {"D22", "D27"}), (["delivered", "notification"], {"D22"})]
 )
 def test_only_what_is_ticked_is_sent(events: list[str], skipped: set[str]) -> None:
-    report = check(OneStatus(), *VOCABULARY, events=events)
-    assert {id for id, verdict in judged(report).items() if verdict == "skipped"} == skipped
+    report = check_in_memory(OneStatus(), *VOCABULARY, events=events)
+    assert {id for id, verdict in verdicts(report).items() if verdict == "skipped"} == skipped
     assert report.of(Judgement.FAIL) == []
 
 
@@ -132,8 +123,8 @@ def test_an_app_that_sends_no_email_is_not_judged_by_email() -> None:
     def prepare(message: Message) -> None:
         int(message.to)
 
-    report = check(OneStatus(), "D24", "D25", "D26", prepare=prepare)
-    assert judged(report) == {"D24": "inconclusive", "D25": "pass", "D26": "pass"}
+    report = check_in_memory(OneStatus(), "D24", "D25", "D26", prepare=prepare)
+    assert verdicts(report) == {"D24": "inconclusive", "D25": "pass", "D26": "pass"}
     assert "for a message with an e-mail address as the recipient" in report.finding("D24").reason
 
 
@@ -145,7 +136,7 @@ class FailsOnFailures(OneStatus):
 
 
 def test_a_status_that_is_never_accepted_says_nothing_about_codes() -> None:
-    report = check(FailsOnFailures(), "D19", "D22")
-    assert judged(report) == {"D19": "fail", "D22": "inconclusive"}
+    report = check_in_memory(FailsOnFailures(), "D19", "D22")
+    assert verdicts(report) == {"D19": "fail", "D22": "inconclusive"}
     assert "the status delivered_failed" in report.finding("D19").reason
     assert report.finding("D22").reason.endswith("D19 checks that")

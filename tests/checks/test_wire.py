@@ -14,11 +14,11 @@ import pytest
 from engagelab_mock import Finding, Judgement, Receiver
 from engagelab_mock.checks import wire
 from engagelab_mock.checks.catalogue import Selection
+from engagelab_mock.checks.context import Context
 from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.certificates import Authority
-from tests.checks.receivers.correct import PATH, CorrectReceiver
+from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver
 from tests.checks.receivers.store import Store
-from tests.checks.serving import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def receiver(tmp_path: Path) -> CorrectReceiver:
 def check(id: str, url: str, **options: Any) -> Finding:
     receiver = Receiver.http(url + PATH, **SETTINGS | options)
     try:
-        return Runner(receiver, selection=Selection(only=[id]), recovery=0).run().finding(id)
+        return Runner(Context(receiver), selection=Selection(only=[id]), recovery=0).run().finding(id)
     finally:
         receiver.close()
 

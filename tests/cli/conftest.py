@@ -151,6 +151,20 @@ def closed_url() -> str:
     return f"{server.url}/"
 
 
+Explore = Callable[..., Any]
+
+
+@pytest.fixture
+def explore(command: Command) -> Explore:
+    """Explore a shop that shows its state and can be reset."""
+
+    def run(base: str, *options: str, look: bool = True, reset: bool = True, form: str = "json") -> Any:
+        looks = ["--observe", f"{base}/state/{{message_id}}"] * look + ["--reset", f"{base}/reset"] * reset
+        return command("explore", f"{base}/engagelab", *looks, "--format", form, *options)
+
+    return run
+
+
 @pytest.fixture
 def receiver() -> Iterator[tuple[Inbound, str]]:
     recorder = Inbound(username="acme", secret="s3cret")

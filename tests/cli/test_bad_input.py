@@ -2,434 +2,232 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Command
 
-URL = ("--url", "http://127.0.0.1:9/")
+URL = "--url http://127.0.0.1:9/"
 
-BAD = [
-    pytest.param(
-        ["send", "verified", "--url", "htps://example.com/"],
+#: Command lines, and the class of the error, a part of its message and a part of its hint.
+BAD = {
+    "send verified --url htps://example.com/": (
         "InvalidSettings",
         "--url: 'htps://example.com/' has the scheme 'htps', not http or https",
         "did you mean 'https'?",
-        id="wrong scheme",
     ),
-    pytest.param(
-        ["send", "verified", "--url", "http:///engagelab"],
+    "send verified --url http:///engagelab": (
         "InvalidSettings",
         "url: 'http:///engagelab' has no host",
         "an address looks like",
-        id="no host",
     ),
-    pytest.param(
-        ["send", "verified"],
-        "UsageError",
-        "--url: the address of the receiver is missing",
-        "ENGAGELAB_MOCK_URL",
-        id="no url",
-    ),
-    pytest.param(
-        ["send", "verified", *URL, "--username", "acme"],
+    "send verified": ("UsageError", "--url: the address of the receiver is missing", "ENGAGELAB_MOCK_URL"),
+    f"send verified {URL} --username acme": (
         "InvalidSettings",
         "username 'acme' has no secret",
         "give both or neither",
-        id="username without secret",
     ),
-    pytest.param(
-        ["send", "verified", *URL, "--to", "+65 9123 4567"],
+    f"send verified {URL} --to '+65 9123 4567'": (
         "InvalidRecipient",
         "'+65 9123 4567' is not an E.164 phone number",
         "did you mean '+6591234567'?",
-        id="invalid number",
     ),
-    pytest.param(
-        ["send", "verified", *URL, "--to", "someone@nowhere"],
+    f"send verified {URL} --to someone@nowhere": (
         "InvalidRecipient",
         "'someone@nowhere' is not an e-mail address",
         "user@example.com",
-        id="invalid address",
     ),
-    pytest.param(
-        ["send", "verfied", *URL],
-        "UnknownName",
-        "scenario: unknown scenario 'verfied'",
-        "did you mean 'verified'?",
-        id="unknown scenario",
-    ),
-    pytest.param(
-        ["send", "plan,snet", *URL], "UnknownName", "unknown status 'snet'", "did you mean 'sent'?", id="unknown status"
-    ),
-    pytest.param(
-        ["send", "verified,plan", *URL],
+    f"send verfied {URL}": ("UnknownName", "scenario: unknown scenario 'verfied'", "did you mean 'verified'?"),
+    f"send plan,snet {URL}": ("UnknownName", "unknown status 'snet'", "did you mean 'sent'?"),
+    f"send verified,plan {URL}": (
         "IllegalTransition",
         "'verified' cannot follow 'start'",
         "a scenario starts with plan",
-        id="illegal transition",
     ),
-    pytest.param(
-        ["send", "verified", *URL, "--dialect", "newr"],
-        "UnknownName",
-        "unknown dialect 'newr'",
-        "did you mean 'newer'?",
-        id="unknown dialect",
-    ),
-    pytest.param(
-        ["send", "verified", *URL, "--channel", "smss"],
-        "UnknownName",
-        "--channel: unknown channel 'smss'",
-        "did you mean 'sms'?",
-        id="unknown channel",
-    ),
-    pytest.param(
-        ["send", "verified", *URL, "--speed", "-1"],
+    f"send verified {URL} --dialect newr": ("UnknownName", "unknown dialect 'newr'", "did you mean 'newer'?"),
+    f"send verified {URL} --channel smss": ("UnknownName", "--channel: unknown channel 'smss'", "did you mean 'sms'?"),
+    f"send verified {URL} --speed -1": (
         "InvalidDelay",
         "--speed: a clock cannot run -1.0 times as fast",
         "give a speed above 0",
-        id="negative speed",
     ),
-    pytest.param(
-        ["send", "verified", *URL, "--speed", "nan"],
+    f"send verified {URL} --speed nan": (
         "InvalidDelay",
         "a clock cannot run nan times as fast",
         "give a speed above 0",
-        id="no number for speed",
     ),
-    pytest.param(
-        ["demo", "--speed", "inf"],
-        "InvalidDelay",
-        "a clock cannot run inf times as fast",
-        "give a speed above 0",
-        id="infinite speed",
-    ),
-    pytest.param(
-        ["send", "verified", *URL, "--timeout", "-3"],
+    f"send verified {URL} --timeout -3": (
         "InvalidDelay",
         "--timeout: -3 is not a number of seconds above 0",
         "such as --timeout 3",
-        id="negative timeout",
     ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--timeout", "0"],
-        "InvalidDelay",
-        "--timeout: 0 is not a number of seconds above 0",
-        "such as --timeout 3",
-        id="no time at all",
-    ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--total", "nan"],
-        "InvalidDelay",
-        "--total: nan is not a number of seconds above 0",
-        "such as --total 3",
-        id="not a total",
-    ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--patience", "inf"],
-        "InvalidDelay",
-        "--patience: inf is not a number of seconds from 0",
-        "such as --patience 3",
-        id="infinite patience",
-    ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--wait", "-1"],
-        "InvalidDelay",
-        "--wait: -1 is not a number of seconds from 0",
-        "such as --wait 3",
-        id="negative wait",
-    ),
-    pytest.param(
-        ["serve", "--speed", "0"],
-        "InvalidDelay",
-        "--speed: a clock cannot run 0.0 times as fast",
-        "give a speed above 0",
-        id="no speed",
-    ),
-    pytest.param(
-        ["serve", "--retry", "5,-1"],
-        "InvalidDelay",
-        "--retry: a delay of -1.0 s cannot pass",
-        "zero or more",
-        id="negative retry",
-    ),
-    pytest.param(
-        ["serve", "--callback-url", "htp://x/"],
-        "InvalidSettings",
-        "--callback-url: 'htp://x/' has the scheme 'htp'",
-        "did you mean 'http'?",
-        id="wrong scheme of a callback address",
-    ),
-    pytest.param(
-        ["send", "plan,sent,sent,delivered", *URL],
+    f"send plan,sent,sent,delivered {URL}": (
         "IllegalTransition",
         "'sent' cannot follow 'sent'",
         "--any-order on the command line",
-        id="a second channel",
     ),
-    pytest.param(
-        ["send", "plan,sent,delivered_failed,sent", *URL],
+    f"send plan,sent,delivered_failed,sent {URL}": (
         "IllegalTransition",
         "a fallback takes another channel",
         "sent:sms on the command line",
-        id="a fallback without a channel",
     ),
-    pytest.param(
-        ["send", "insufficient_balance", *URL, "--field", "remain_balance=low"],
+    f"send insufficient_balance {URL} --field remain_balance=low": (
         "UsageError",
         "--field: remain_balance is a number, not 'low'",
         "",
-        id="a field of another type",
     ),
-    pytest.param(
-        ["send", "insufficient_balance", *URL, "--field", "remain_balanc=1"],
+    f"send insufficient_balance {URL} --field remain_balanc=1": (
         "UnknownName",
         "--field: unknown field 'remain_balanc'",
         "did you mean 'remain_balance'?",
-        id="a misspelt field",
     ),
-    pytest.param(
-        ["send", "insufficient_balance", *URL, "--field", "check=1"],
+    f"send insufficient_balance {URL} --field check=1": (
         "UsageError",
         "--field: 'check' is not a field of an event",
         "",
-        id="an argument that is not a field",
     ),
-    pytest.param(
-        ["send", "insufficient_balance", *URL, "--field", "event=x"],
+    f"send insufficient_balance {URL} --field event=x": (
         "UsageError",
         "--field: it has no event",
         "its name and its time are not fields",
-        id="the name of the event as a field",
     ),
-    pytest.param(
-        ["send", "insufficient_balance", *URL, "--field", "remain_balance"],
+    f"send insufficient_balance {URL} --field remain_balance": (
         "UsageError",
         "--field: 'remain_balance' is not NAME=VALUE",
         "such as --field remain_balance=-0.5",
-        id="a field without a value",
     ),
-    pytest.param(
-        ["send", "verified", *URL, "--field", "a=1"],
-        "UsageError",
-        "--field: 'verified' is not an event",
-        "insufficient_balance",
-        id="a field of a scenario",
-    ),
-    pytest.param(
-        ["send", "insuficient_balance", *URL],
+    f"send verified {URL} --field a=1": ("UsageError", "--field: 'verified' is not an event", "insufficient_balance"),
+    f"send insuficient_balance {URL}": (
         "UnknownName",
         "unknown scenario 'insuficient_balance'",
         "did you mean 'insufficient_balance'?",
-        id="a misspelt event",
     ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--only", "A01", "--skip", "A01"],
-        "UsageError",
-        "--only: no check is left: A01 is skipped by 'A01'",
-        "select at least one check",
-        id="no check is left",
-    ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--only", "A07", "--severity", "blocker"],
-        "UsageError",
-        "--only: no check is left: A07 is less severe than blocker",
-        "select at least one check",
-        id="no check is as severe",
-    ),
-    pytest.param(
-        ["check", "http://127.0.0.1:9/", "--skip", "*"],
-        "UsageError",
-        "--skip: no check is left: A01 is skipped by '*'",
-        "select at least one check",
-        id="all checks are skipped",
-    ),
-    pytest.param(
-        ["send", "verified", *URL, "--custom-arg", "order"],
-        "UsageError",
-        "--custom-arg: 'order' is not KEY=VALUE",
-        "order=42",
-        id="custom arg without value",
-    ),
-    pytest.param(
-        ["send", "verified", *URL, "--insecure", "--ca", __file__],
+    f"send verified {URL} --custom-arg order": ("UsageError", "--custom-arg: 'order' is not KEY=VALUE", "order=42"),
+    f"send verified {URL} --insecure --ca THIS_FILE": (
         "UsageError",
         "--insecure trusts any certificate",
         "give one of the two",
-        id="insecure and ca",
     ),
-    pytest.param(
-        ["send", "verified", "--url", "https://127.0.0.1:9/", "--ca", __file__],
-        "InvalidSettings",
-        "cannot be used",
-        "PEM",
-        id="a ca that is not one",
+    "send verified --url https://127.0.0.1:9/ --ca THIS_FILE": ("InvalidSettings", "cannot be used", "PEM"),
+    "send verified --ulr x": ("UsageError", "No such option", "see 'engagelab-mock send --help'"),
+    "send": ("UsageError", "Missing argument 'SCENARIO'", "see 'engagelab-mock send --help'"),
+    "demo --speed inf": ("InvalidDelay", "a clock cannot run inf times as fast", "give a speed above 0"),
+    "check http://127.0.0.1:9/ --timeout 0": (
+        "InvalidDelay",
+        "--timeout: 0 is not a number of seconds above 0",
+        "such as --timeout 3",
     ),
-    pytest.param(
-        ["listen", "--secret", "s3cret"],
-        "InvalidSettings",
-        "the secret has no username",
-        "give both or neither",
-        id="secret without username",
+    "check http://127.0.0.1:9/ --total nan": (
+        "InvalidDelay",
+        "--total: nan is not a number of seconds above 0",
+        "such as --total 3",
     ),
-    pytest.param(
-        ["listen", "--host", "192.0.2.1"],
+    "check http://127.0.0.1:9/ --patience inf": (
+        "InvalidDelay",
+        "--patience: inf is not a number of seconds from 0",
+        "such as --patience 3",
+    ),
+    "check http://127.0.0.1:9/ --wait -1": (
+        "InvalidDelay",
+        "--wait: -1 is not a number of seconds from 0",
+        "such as --wait 3",
+    ),
+    "check http://127.0.0.1:9/ --only A01 --skip A01": (
         "UsageError",
-        "192.0.2.1 is not an address of this machine",
-        "127.0.0.1",
-        id="a host of another machine",
+        "--only: no check is left: A01 is skipped by 'A01'",
+        "select at least one check",
     ),
-    pytest.param(
-        ["sign", "--username", "acme"],
+    "check http://127.0.0.1:9/ --only A07 --severity blocker": (
+        "UsageError",
+        "--only: no check is left: A07 is less severe than blocker",
+        "select at least one check",
+    ),
+    "check http://127.0.0.1:9/ --skip '*'": (
+        "UsageError",
+        "--skip: no check is left: A01 is skipped by '*'",
+        "select at least one check",
+    ),
+    "serve --speed 0": ("InvalidDelay", "--speed: a clock cannot run 0.0 times as fast", "give a speed above 0"),
+    "serve --retry 5,-1": ("InvalidDelay", "--retry: a delay of -1.0 s cannot pass", "zero or more"),
+    "serve --callback-url htp://x/": (
         "InvalidSettings",
-        "username 'acme' has no secret",
-        "both",
-        id="sign without a secret",
+        "--callback-url: 'htp://x/' has the scheme 'htp'",
+        "did you mean 'http'?",
     ),
-    pytest.param(
-        ["sign"],
-        "InvalidSettings",
-        "a username and a secret are needed",
-        "ENGAGELAB_WEBHOOK_SECRET",
-        id="sign without credentials",
-    ),
-    pytest.param(
-        ["sign", "--username", "acme", "--secret", "s3cret", "--nonce", "a;b"],
+    "listen --secret s3cret": ("InvalidSettings", "the secret has no username", "give both or neither"),
+    "listen --host 192.0.2.1": ("UsageError", "192.0.2.1 is not an address of this machine", "127.0.0.1"),
+    "listen --port 65536": ("UsageError", "65536", "see 'engagelab-mock listen --help'"),
+    "sign --username acme": ("InvalidSettings", "username 'acme' has no secret", "both"),
+    "sign": ("InvalidSettings", "a username and a secret are needed", "ENGAGELAB_WEBHOOK_SECRET"),
+    "sign --username acme --secret s3cret --nonce 'a;b'": (
         "UsageError",
         "nonce 'a;b' make no readable header",
         "without ';'",
-        id="a nonce that ends the header",
     ),
-    pytest.param(
-        ["sign", "--username", "acme", "--secret", "s3cret", "--timestamp", "-1"],
-        "UsageError",
-        "timestamp -1",
-        "Unix seconds",
-        id="a negative time",
-    ),
-    pytest.param(
-        ["verify", "timestamp=1", "--username", "acme", "--secret", "s3cret", "--now", "nan"],
+    "sign --username acme --secret s3cret --timestamp -1": ("UsageError", "timestamp -1", "Unix seconds"),
+    "verify timestamp=1 --username acme --secret s3cret --now nan": (
         "UsageError",
         "--now: nan is not a time",
         "1681991058",
-        id="not a time",
     ),
-    pytest.param(
-        ["verify", "timestamp=1", "--username", "acme", "--secret", "s3cret", "--tolerance", "nan"],
+    "verify timestamp=1 --username acme --secret s3cret --tolerance nan": (
         "InvalidDelay",
         "--tolerance: nan is not a number of seconds from 0",
         "such as --tolerance 3",
-        id="not a tolerance",
     ),
-    pytest.param(["sned"], "UnknownName", "unknown command 'sned'", "did you mean 'send'?", id="unknown command"),
-    pytest.param(
-        ["send", "verified", "--ulr", "x"],
-        "UsageError",
-        "No such option",
-        "see 'engagelab-mock send --help'",
-        id="unknown option",
-    ),
-    pytest.param(
-        ["send"], "UsageError", "Missing argument 'SCENARIO'", "see 'engagelab-mock send --help'", id="no scenario"
-    ),
-    pytest.param(
-        ["listen", "--port", "65536"], "UsageError", "65536", "see 'engagelab-mock listen --help'", id="no such port"
-    ),
-]
-#: The same for `explore`: what is wrong before anything is sent.
-EXPLORE = [
-    pytest.param(
-        ["explore", *URL, *["--scenario", "verfied"]],
+    "sned": ("UnknownName", "unknown command 'sned'", "did you mean 'send'?"),
+    f"explore {URL} --scenario verfied": (
         "UnknownName",
         "--scenario: unknown scenario 'verfied'",
         "did you mean 'verified'?",
-        id="explore --scenario verfied",
     ),
-    pytest.param(
-        ["explore", *URL, *["--invariant", "convergs"]],
+    f"explore {URL} --invariant convergs": (
         "UnknownName",
         "--invariant: unknown invariant 'convergs'",
         "did you mean 'converges'?",
-        id="explore --invariant convergs",
     ),
-    pytest.param(
-        ["explore", *URL, *["--invariant", "exactly_once"]],
+    f"explore {URL} --invariant exactly_once": (
         "UsageError",
         "--invariant: exactly_once needs the name of an effect",
         "exactly_once=credits",
-        id="explore --invariant exactly_once",
     ),
-    pytest.param(
-        ["explore", *URL, *["--effect", "credits"]],
-        "UsageError",
-        "--effect: 'credits' is not NAME=STATUSES",
-        "credits=verified",
-        id="explore --effect credits",
-    ),
-    pytest.param(
-        ["explore", *URL, *["--prepare", "http://127.0.0.1/{id}"]],
+    f"explore {URL} --effect credits": ("UsageError", "--effect: 'credits' is not NAME=STATUSES", "credits=verified"),
+    f"explore {URL} --prepare 'http://127.0.0.1/{{id}}'": (
         "UnknownName",
         "--prepare: unknown part in braces 'id'",
         "message_id",
-        id="explore --prepare http://127.0.0.1/{id}",
     ),
-    pytest.param(
-        ["explore", *URL, *["--prepare", "htp://127.0.0.1/"]],
-        "InvalidSettings",
-        "--prepare: ",
-        "did you mean 'http'?",
-        id="explore --prepare htp://127.0.0.1/",
-    ),
-    pytest.param(
-        ["explore", *URL, *["--reset", "http://a/", "--reset-command", "true"]],
+    f"explore {URL} --prepare htp://127.0.0.1/": ("InvalidSettings", "--prepare: ", "did you mean 'http'?"),
+    f"explore {URL} --reset http://a/ --reset-command true": (
         "UsageError",
         "--reset and --reset-command do the same",
         "give one of them",
-        id="explore --reset http://a/",
     ),
-    pytest.param(
-        ["explore", *URL, *["--reset-command", "'true"]],
+    f"explore {URL} --reset-command ''\"'\"'true'": (
         "UsageError",
         '--reset-command: "\'true" is not a command line',
         "",
-        id="explore --reset-command 'true",
     ),
-    pytest.param(
-        ["explore", *URL, *["--observe", "http://127.0.0.1/state"]],
+    f"explore {URL} --observe http://127.0.0.1/state": (
         "UsageError",
         "has no place for the message's id",
         "{message_id}",
-        id="explore --observe http://127.0.0.1/state",
     ),
-    pytest.param(
-        ["explore", *URL, *["--concurrent", "2", "--duplicates", "2"]],
+    f"explore {URL} --concurrent 2 --duplicates 2": (
         "UsageError",
         "--duplicates makes schedules one delivery at a time",
         "explore twice",
-        id="explore --concurrent 2",
     ),
-    pytest.param(
-        ["explore", *URL, *["--report", "pdf=out.pdf"]],
-        "UnknownName",
-        "--report: unknown kind of report 'pdf'",
-        "junit",
-        id="explore --report pdf=out.pdf",
-    ),
-    pytest.param(
-        ["explore", *URL, *["--retry", "vendr"]],
-        "UsageError",
-        "--retry: 'vendr' is not a policy",
-        "did you mean 'vendor'?",
-        id="explore --retry vendr",
-    ),
-]
+    f"explore {URL} --report pdf=out.pdf": ("UnknownName", "--report: unknown kind of report 'pdf'", "junit"),
+    f"explore {URL} --retry vendr": ("UsageError", "--retry: 'vendr' is not a policy", "did you mean 'vendor'?"),
+}
 
 
-@pytest.mark.parametrize(("arguments", "error", "message", "hint"), [*BAD, *EXPLORE])
-def test_an_error_comes_with_a_hint(
-    command: Command, arguments: list[str], error: str, message: str, hint: str
-) -> None:
+@pytest.mark.parametrize(("line", "error", "message", "hint"), [(line, *said) for line, said in BAD.items()], ids=BAD)
+def test_an_error_comes_with_a_hint(command: Command, line: str, error: str, message: str, hint: str) -> None:
+    arguments = shlex.split(line.replace("THIS_FILE", __file__))
     text = command(*arguments)
     json = command(*arguments, "--format", "json")
 

@@ -144,7 +144,8 @@ def test_a_page_that_never_changes_ends_the_run(command: Command, correct: Serve
         result = command("check", correct.url, *FULLY, *look, "--only", "A*", "--format", "json")
         [error] = result.objects
         assert (result.code, error["error"]) == (2, "NothingObserved")
-        assert "`observe` still returned 'please log in'" in error["message"]
+        assert "--observe still returned 'please log in'" in error["message"]
+        assert "an app that answers 200 to everything hides its errors" in error["hint"]
 
 
 def test_a_page_can_answer_404_for_a_message_that_it_does_not_know(command: Command, tmp_path: Path) -> None:

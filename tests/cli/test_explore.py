@@ -7,9 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,151 +15,11 @@ from xml.etree import ElementTree as ET
 import flask
 import pytest
 
-from engagelab_mock import EngageLab, Receiver
-from engagelab_mock.cli import main
-from engagelab_mock.cli.explore import exit_code_of
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.cli.conftest import PATIENCE, Command, Spawn
+from tests.cli.conftest import PATIENCE, Command, Explore, Spawn
+from tests.cli.exploring import GivesTwice, LastWins, LooksFirst, OnlyPrepared, RefusesUntilReset, Shop, served
 from tests.receivers.meeting import Meeting
 from tests.receivers.racing import statuses
-
-RANK = ["plan", "sent", "delivered", "verified"]
-
-
-class Shop:
-    """Keep the status of each message, and give one credit for a verification."""
-
-    def __init__(self) -> None:
-        self.orders: dict[str, dict[str, Any]] = {}
-        self.seen: set[tuple[str, str]] = set()
-        self.prepared: list[tuple[str, dict[str, Any]]] = []
-        self.resets = 0
-
-    def apply(self, message_id: str, status: str) -> None:
-        order = self.order(message_id)
-        if order["status"] is None or RANK.index(status) > RANK.index(order["status"]):
-            order["status"] = status
-        if status == "verified" and (message_id, status) not in self.seen:
-            order["credits"] += 1
-        self.seen.add((message_id, status))
-
-    def order(self, message_id: str) -> dict[str, Any]:
-        return self.orders.setdefault(message_id, {"status": None, "credits": 0})
-
-    def empty(self) -> None:
-        self.resets += 1
-        self.orders.clear()
-        self.seen.clear()
-
-    # The addresses of the app.
-
-    def engagelab(self) -> str:
-        for message_id, status in statuses(flask.request.get_json(force=True, silent=True) or {"rows": []}):
-            self.apply(message_id, status)
-        return ""
-
-    def state(self, message_id: str) -> Any:
-        return self.orders.get(message_id) or ("", 404)
-
-    def message(self, message_id: str) -> tuple[str, int]:
-        self.prepared.append((flask.request.full_path, flask.request.get_json()))
-        self.order(message_id)
-        return "", 201
-
-    def reset(self) -> str:
-        self.empty()
-        return ""
-
-
-class LastWins(Shop):
-    def apply(self, message_id: str, status: str) -> None:
-        self.order(message_id)["status"] = status
-
-
-class GivesTwice(Shop):
-    def apply(self, message_id: str, status: str) -> None:
-        super().apply(message_id, status)
-        self.seen.clear()
-
-
-class OnlyPrepared(Shop):
-    def apply(self, message_id: str, status: str) -> None:
-        if message_id in self.orders:
-            super().apply(message_id, status)
-
-
-class Forgets(Shop):
-    def apply(self, message_id: str, status: str) -> None:
-        self.order(message_id)
-
-    def state(self, message_id: str) -> Any:
-        return {"status": None}
-
-
-class KeepsData(Shop):
-    """Reset nothing."""
-
-    def empty(self) -> None:
-        self.resets += 1
-
-
-class LooksFirst(Shop):
-    """Look, wait for the handlers that look at the same time, and then give the credit."""
-
-    def __init__(self, meeting: Meeting) -> None:
-        super().__init__()
-        self.meeting = meeting
-        self.lock = threading.Lock()
-
-    def apply(self, message_id: str, status: str) -> None:
-        known = (message_id, status) in self.seen
-        self.meeting.wait()
-        with self.lock:
-            if not known:
-                self.seen.discard((message_id, status))
-                super().apply(message_id, status)
-
-
-class RefusesUntilReset(Shop):
-    """Hold each callback until the test lets it go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.arrived, self.go_on = threading.Event(), threading.Event()
-
-    def apply(self, message_id: str, status: str) -> None:
-        if self.resets > 3:
-            self.arrived.set()
-            self.go_on.wait(PATIENCE)
-        super().apply(message_id, status)
-
-
-@contextmanager
-def served(shop: Shop) -> Iterator[str]:
-    """Serve a shop, and yield its address without a path."""
-    app = flask.Flask("shop")
-    app.add_url_rule("/engagelab", "engagelab", shop.engagelab, methods=["POST"])
-    app.add_url_rule("/state/<message_id>", "state", shop.state)
-    app.add_url_rule("/messages/<message_id>", "message", shop.message, methods=["POST"])
-    app.add_url_rule("/reset", "reset", shop.reset, methods=["POST"])
-    app.add_url_rule("/broken", "broken", lambda: ("no such table\n", 500), methods=["POST"])
-    with LoopbackServer(app) as server:
-        yield server.url
-
-
-Explore = Callable[..., Any]
-
-
-@pytest.fixture
-def explore(command: Command) -> Explore:
-    """Explore a shop that shows its state and can be reset."""
-
-    def run(base: str, *options: str, look: bool = True, reset: bool = True, form: str = "json") -> Any:
-        looks = ["--observe", f"{base}/state/{{message_id}}"] * look + ["--reset", f"{base}/reset"] * reset
-        return command("explore", f"{base}/engagelab", *looks, "--format", form, *options)
-
-    return run
-
 
 pytestmark = pytest.mark.slow
 
@@ -365,14 +222,6 @@ def test_races_are_searched_with_real_requests(explore: Explore, monkeypatch: py
         assert (result.code, result.objects[-1]["schedules"]) == (0, 6)
 
 
-def test_without_observe_only_answers_are_judged(explore: Explore) -> None:
-    with served(Shop()) as base:
-        result = explore(base, "--scenario", "plan-sent", look=False, form="text")
-    assert result.code == 0
-    assert "judged by the answers alone" in result.out
-    assert "--observe would judge the state of the app" in result.out
-
-
 def test_progress_is_told(explore: Explore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("engagelab_mock.cli.explore"), "_INTERVAL", 0.0)
     with served(Shop()) as base:
@@ -398,114 +247,3 @@ def test_an_interrupted_run_says_how_far_it_got(spawn: Spawn, number: int, code:
     assert (summary["type"], summary["interrupted"], summary["ok"]) == ("summary", True, False)
     assert (summary["stopped"], summary["total"]) == ("interrupted", 264)
     assert 0 < summary["schedules"] < 5
-
-
-def test_the_time_can_be_up(explore: Explore) -> None:
-    with served(Shop()) as base:
-        result = explore(base, "--no-merge", "--time-budget", "0.2", form="text")
-    assert result.code == 0
-    assert "· Out of time after " in result.out
-    assert "✓" not in result.out
-
-
-def test_no_time_at_all_is_no_success(explore: Explore) -> None:
-    with served(Shop()) as base:
-        result = explore(base, "--no-merge", "--time-budget", "0.000001")
-    assert result.code == 2
-    assert "no callback was sent, so nothing was judged: the time was up" in result.err
-
-
-@pytest.mark.parametrize(
-    ("shop", "options", "kind", "message", "hint"),
-    [
-        (OnlyPrepared, (), "ProbeFailed", "answered 404", "give --prepare, if the app ignores messages"),
-        (Forgets, (), "NothingObserved", "--observe: the receiver showed no effect", "give --prepare, if"),
-        (KeepsData, (), "ProbeFailed", "--reset: ", "--reset must empty every table"),
-        (
-            Shop,
-            ("--prepare", "BASE/broken"),
-            "ProbeFailed",
-            "--prepare: BASE/broken answered 500",
-            "it must answer 200",
-        ),
-        (Shop, ("--reset", "BASE/nowhere"), "ProbeFailed", "--reset: BASE/nowhere answered 404", "the right address"),
-        (Shop, ("--reset", "http://127.0.0.1:1/"), "ProbeFailed", "--reset: http://127.0.0.1:1/: connection", "does"),
-        (Shop, ("--observe", "BASE/nowhere/{message_id}"), "ProbeFailed", "answered 404", "is this the address"),
-        (Shop, ("--effect", "credts=verified"), "NothingObserved", "no state had 'credts'", "did you mean 'credits'?"),
-        (Shop, ("--replay", "eg1:sent|sent@a2b"), "UsageError", "--replay: the order 'a2b' cannot", "leave the order"),
-    ],
-)
-def test_what_cannot_be_judged_exits_2(
-    shop: type[Shop], options: tuple[str, ...], kind: str, message: str, hint: str, explore: Explore
-) -> None:
-    with served(shop()) as base:
-        result = explore(base, *[each.replace("BASE", base) for each in options])
-    error = result.objects[-1]
-    assert (result.code, error["type"], error["error"]) == (2, "error", kind)
-    assert message.replace("BASE", base) in error["message"]
-    assert hint in error["hint"]
-
-
-def test_a_receiver_that_works_after_its_answer(explore: Explore) -> None:
-    class Later(Shop):
-        """Work once the state was looked at: each look without waiting comes too early."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.left: list[tuple[str, str]] = []
-
-        def engagelab(self) -> str:
-            self.left += statuses(flask.request.get_json(force=True, silent=True) or {"rows": []})
-            return ""
-
-        def state(self, message_id: str) -> Any:
-            seen = json.dumps(self.orders.get(message_id))
-            while self.left:
-                self.apply(*self.left.pop(0))
-            return seen
-
-        def empty(self) -> None:
-            super().empty()
-            self.left.clear()
-
-    with served(Later()) as base:
-        assert explore(base, "--scenario", "plan-sent").code in {1, 2}
-        assert explore(base, "--scenario", "plan-sent", "--wait-idle", "0.05").code == 0
-
-
-def test_a_receiver_that_is_not_there_is_unreachable(closed_url: str, command: Command) -> None:
-    result = command("explore", closed_url, "--format", "json")
-    assert (result.code, result.objects[-1]["error"]) == (3, "Unreachable")
-    assert "give --wait 10" in result.objects[-1]["hint"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message", "hint"),
-    [
-        (("--invariant", "never_regresses"), "--invariant: never_regresses() judges the", "--observe 'http://"),
-        (("--merge",), "--merge: merge compares the states", "--observe 'http://"),
-        (("--effect", "credits=verified"), "this receiver has effects, but no --observe", "--observe 'http://"),
-        (("--concurrent", "2"), "judged by the app's state, and this receiver has no --observe", "--observe 'http://"),
-        (("--concurrent", "4"), "--concurrent: concurrent is an integer from 2 to 3, not 4", ""),
-        (("--duplicates", "-1"), "duplicates is an integer from 0, not -1", ""),
-        (("--replay", "eg0:plan"), "--replay, at character 1: 'eg0:plan' does not", "this version of engagelab-mock"),
-        (("--replay", "eg1:plan,delivred"), "unknown event 'delivred'", "did you mean 'delivered'?"),
-        (("--faults", "acklos"), "unknown fault 'acklos'", "did you mean 'ackloss'?"),
-    ],
-)
-def test_bad_input_that_needs_no_state(options: tuple[str, ...], message: str, hint: str, explore: Explore) -> None:
-    with served(Shop()) as base:
-        result = explore(base, *options, look=False)
-    assert result.code == 2
-    assert message in result.objects[-1]["message"]
-    assert hint in result.objects[-1]["hint"]
-
-
-def test_a_receiver_that_goes_away_while_it_is_explored_is_unreachable(closed_url: str) -> None:
-    with EngageLab(Receiver.http(closed_url)) as engagelab:
-        assert exit_code_of(engagelab.explore("plan-sent", check=False)) == 3
-
-
-def test_the_address_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["explore"]) == 2
-    assert "the address of the receiver to explore is missing" in capsys.readouterr().err

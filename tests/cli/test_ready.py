@@ -13,7 +13,7 @@ from engagelab_mock import EngageLab
 from engagelab_mock.server import create_app
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.cli.conftest import Command
-from tests.test_docs import check_fields
+from tests.docs.reference import check_fields
 
 
 def test_a_server_is_ready(command: Command) -> None:
@@ -31,7 +31,11 @@ def test_a_closed_port_is_unreachable(command: Command, closed_url: str) -> None
     result = command("ready", closed_url)
     assert (result.code, result.out) == (3, "")
     assert "connection refused" in result.err
-    assert "engagelab-mock serve" in result.err
+    assert "or give --wait 30" in result.err
+    waited = command("ready", closed_url, "--wait", "0.05")
+    assert waited.code == 3
+    assert "no answer within 0.05 s" in waited.err
+    assert "--wait 30" not in waited.err
 
 
 @pytest.mark.parametrize("answer", ['{"status": "ok"}', "ready", "[]"])

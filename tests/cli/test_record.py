@@ -13,7 +13,7 @@ import pytest
 from engagelab_mock import CATALOGUE, EngageLab, Receiver
 from engagelab_mock.explore.tape.sanitise import Pseudonyms
 from tests.cli.conftest import Command, Program, Result, SdkApp, Spawn
-from tests.test_docs import check_fields
+from tests.docs.reference import check_fields
 
 SIGNED: Any = {"username": "acme", "secret": "s3cret", "authorization": "Bearer 5f3a-hush"}
 

@@ -88,6 +88,7 @@ def stalled() -> Iterator[tuple[str, threading.Semaphore, threading.Event]]:
 Stalled = tuple[str, threading.Semaphore, threading.Event]
 
 
+@pytest.mark.slow
 def test_an_attempt_under_way_when_the_server_ends_stays_pending_and_is_sent_again(
     serving: Serving, stalled: Stalled, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_attempt_under_way_when_the_server_ends_stays_pending_and_is_sent_aga
     assert [(attempt["number"], attempt["outcome"]) for attempt in attempts] == [(1, "pending"), (2, "acknowledged")]
 
 
+@pytest.mark.slow
 def test_a_webhook_set_by_the_app_stays_until_another_is_configured(
     serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_webhook_set_by_the_app_stays_until_another_is_configured(
     end(program)
 
 
+@pytest.mark.slow
 def test_a_webhook_set_by_the_app_does_not_outlive_a_start_with_a_callback_url(
     serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
 ) -> None:
@@ -161,6 +164,7 @@ def limit_files(program: Program, size: int) -> None:
 
 
 @needs_limits
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_a_while_loses_nothing(
     serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path
 ) -> None:
@@ -200,6 +204,7 @@ def test_a_disk_that_is_full_at_the_start_is_an_error_of_one_line(command: Comma
     assert "mock.sqlite: the file cannot be used" in line
 
 
+@pytest.mark.slow
 def test_a_file_that_is_deleted_while_it_is_in_use_is_noticed(serving: Serving, tmp_path: Path) -> None:
     db = tmp_path / "mock.sqlite"
     program, client = serving("--db", str(db))
@@ -213,6 +218,7 @@ def test_a_file_that_is_deleted_while_it_is_in_use_is_noticed(serving: Serving, 
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 def test_the_waiting_messages_are_bounded(serving: Serving, tmp_path: Path) -> None:
     db = ("--db", str(tmp_path / "mock.sqlite"))
     limits = ("--keep", "5", "--pending", "10")
@@ -255,6 +261,7 @@ def test_a_file_of_another_program_is_an_error(command: Command, tmp_path: Path)
     assert "the file cannot be used as a store: file is not a database" in result.err
 
 
+@pytest.mark.slow
 def test_the_newest_are_kept(serving: Serving, receiver: tuple[Inbound, str], tmp_path: Path) -> None:
     given = ("--db", str(tmp_path / "mock.sqlite"), *towards(receiver[1]))
     program, client = serving(*given, "--keep", "10")
@@ -275,6 +282,7 @@ def test_the_newest_are_kept(serving: Serving, receiver: tuple[Inbound, str], tm
     end(program)
 
 
+@pytest.mark.slow
 def test_a_callback_that_is_not_finished_is_kept_in_addition(
     serving: Serving, stalled: Stalled, tmp_path: Path
 ) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,8 @@ import yaml
 
 from engagelab_mock import EngageLab
 from tests.cli.conftest import Command, SdkApp
+from tests.docs.reference import check_fields
 from tests.explore.tape.recorded import receiver, write
-from tests.test_docs import check_fields
 
 SIGNED = ("--username", "acme", "--secret", "s3cret")
 
@@ -103,6 +107,9 @@ def test_the_same_key_gives_the_same_pseudonyms(command: Command, taped: Path) -
         (("send", "--replay", "notes.jsonl", "--url", "http://127.0.0.1:1/"), "this is not a tape"),
         (("send", "--replay", "torn.jsonl", "--url", "http://127.0.0.1:1/"), "tape scrub torn.jsonl --out clean.jsonl"),
         (("send", "--replay", "empty.jsonl", "--url", "http://127.0.0.1:1/"), "the tape has no callbacks"),
+        (("send", "--replay", "notes.jsonl", "--url", "http://127.0.0.1:1/"), "engagelab-mock record makes a tape"),
+        (("send", "--replay", "day.jsonl", "--to", "+6512345678", "--url", "http://127.0.0.1:1/"), "leave --to out"),
+        (("send", "--replay", "eg1:plan,sent", "--any-order", "--url", "http://127.0.0.1:1/"), "leave --any-order out"),
         (("send", "sent", "--replay", "day.jsonl", "--url", "http://127.0.0.1:1/"), "leave 'sent' out"),
     ],
 )
@@ -116,11 +123,20 @@ def test_a_tape_that_cannot_be_used(command: Command, taped: Path, arguments: tu
     assert Path("notes.jsonl").read_text() == '{"note": 1}\n'
 
 
-def test_files_that_are_not_tapes_can_be_passed(command: Command, taped: Path) -> None:
+def test_files_that_are_not_tapes_can_be_left_out_but_are_not_a_pass(command: Command, taped: Path) -> None:
     Path("notes.jsonl").write_text('{"note": 1}\n')
-    result = command("tape", "scan", "--skip-others", "notes.jsonl", "--format", "json")
-    assert (result.code, result.objects) == (0, [{"type": "summary", "tapes": 0, "found": 0, "ok": True}])
-    assert command("tape", "scan", "--skip-others", "notes.jsonl", "day.jsonl").code == 1
+    others = ("tape", "scan", "--skip-others", "notes.jsonl")
+    result = command(*others, "--format", "json")
+    # A hook gets only the files that changed, so the exit code is 0.
+    assert (result.code, result.objects) == (
+        0,
+        [{"type": "summary", "files": 1, "tapes": 0, "found": 0, "ok": None}],
+    )
+    assert command(*others).out == "no tape among 1 file\n"
+    assert command("tape", "scan", "notes.jsonl").code == 2
+    assert command(*others, "day.jsonl").code == 1
+    assert command("tape", "scrub", "day.jsonl", "--out", "clean.jsonl").code == 0
+    assert "✓ 1 tape, 0 places" in command(*others, "clean.jsonl").out
 
 
 def test_a_tape_is_sent_again(command: Command, taped: Path, sdk_app: SdkApp) -> None:
@@ -141,24 +157,57 @@ def test_a_refused_tape_exits_1_and_an_unreachable_receiver_3(
     assert command("send", "--replay", "day.jsonl", "--url", closed_url).code == 3
 
 
-HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_the_hook_before_a_commit_refuses_a_tape_with_personal_data(command: Command, taped: Path) -> None:
     """Run the hook's command as pre-commit does: its entry and arguments, then the files that match."""
-    [hook] = yaml.safe_load(HOOKS.read_text())
-    assert (hook["language"], hook["types_or"]) == ("python", ["jsonl", "json"])
+    [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     command("tape", "scrub", "day.jsonl", "--out", "clean.jsonl")
-    Path("notes.jsonl").write_text('{"note": 1}\n')
+    Path("notes.json").write_text('{"note": 1}\n')
+    Path("day.txt").write_text(taped.read_text())
 
     def commit(*files: str) -> Any:
-        program = [*hook["entry"].split(), *hook["args"], *files]
+        matching = [file for file in files if re.search(hook["files"], file)]
+        program = [*hook["entry"].split(), *hook["args"], *matching]
         return subprocess.run(program, capture_output=True, text=True, timeout=60)
 
-    refused = commit("notes.jsonl", "day.jsonl", "clean.jsonl")
+    refused = commit("notes.json", "day.jsonl", "clean.jsonl", "day.txt")
     assert refused.returncode == 1
     assert "day.jsonl:2: body.rows[0].to: a phone number" in refused.stdout
     assert "clean.jsonl" not in refused.stdout
-    assert commit("notes.jsonl", "clean.jsonl").returncode == 0
-    assert json.loads(Path("notes.jsonl").read_text()) == {"note": 1}
+    assert "day.txt" not in refused.stdout
+    assert commit("notes.json", "clean.jsonl").returncode == 0
+    assert json.loads(Path("notes.json").read_text()) == {"note": 1}
+
+
+@pytest.mark.slow
+def test_pre_commit_itself_runs_the_hook(command: Command, taped: Path) -> None:
+    program = shutil.which("pre-commit", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not (program and shutil.which("git")):
+        pytest.skip("pre-commit or git is not here: python -m pip install pre-commit")
+    command("tape", "scrub", "day.jsonl", "--out", "clean.jsonl")
+    hooks = Path("hooks")
+    hooks.mkdir()
+    # The hook of this project, without the project: its environment has the command already.
+    manifest = (ROOT / ".pre-commit-hooks.yaml").read_text()
+    assert "language: python" in manifest
+    (hooks / ".pre-commit-hooks.yaml").write_text(manifest.replace("language: python", "language: system"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    author = {f"GIT_{who}_{what}": "a@b.example" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    given = {**os.environ, **author, "PATH": path, "PRE_COMMIT_HOME": str(Path("cache").resolve())}
+
+    def run(*words: str, cwd: Path = Path()) -> Any:
+        return subprocess.run(words, cwd=cwd, env=given, capture_output=True, text=True, timeout=120)
+
+    for words in (["init"], ["add", "."], ["commit", "-m", "hooks"]):
+        assert run("git", *words, cwd=hooks).returncode == 0
+    assert run("git", "init").returncode == 0
+    run("git", "add", "day.jsonl", "clean.jsonl")
+    refused = run(program, "try-repo", str(hooks), "engagelab-tapes", "--files", "day.jsonl", "clean.jsonl")
+    assert refused.returncode == 1, refused.stdout + refused.stderr
+    assert "day.jsonl:2: body.rows[0].to: a phone number" in refused.stdout
+    passed = run(program, "try-repo", str(hooks), "engagelab-tapes", "--files", "clean.jsonl")
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert "Passed" in passed.stdout

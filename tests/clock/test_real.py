@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import InvalidDelay, LiveClock, SystemClock
-
-#: How long a test waits at most, in seconds. A test that passes takes much less.
-PATIENCE = 10.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture

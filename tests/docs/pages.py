@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
+#: How long a test suite of a page may take before it is called stuck, in seconds.
+PATIENCE = 600.0
 #: Every page, by its path without suffix.
 PAGES = {
     path.relative_to(ROOT).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
@@ -65,7 +67,7 @@ def run_pytest(directory: Path, *options: str) -> subprocess.CompletedProcess[st
         env=environment() | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -17,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, blocks, environment, folder
-from tests.runtimes import RUNTIMES, skip_without_runtime
+from tests.docs.ports import DEFAULT_PORT, free_ports
+from tests.runtimes import PATIENCE, RUNTIMES, skip_without_runtime
 
 #: The commands that run until Ctrl-C: each is alone in its block.
 SERVER = re.compile(r"engagelab-mock (?:serve|listen|record)\b|python receiver\.py|env .* sh start\.sh|node shop\.mjs")
-#: The port of `serve`, which the pages do not name in the command.
-DEFAULT_PORT = "8420"
 #: The packages are there already.
 INSTALL = re.compile(r"^python -m pip install [^&\n]*(?:&& )?", re.MULTILINE)
 #: The pages whose commands run, and those whose files are needed as well.
@@ -71,24 +68,6 @@ def test_each_block_can_be_copied_into_one_terminal() -> None:
             assert len(commands) == 1 or not servers, f"{page}: a server blocks the next"
 
 
-def free_ports(page: str) -> dict[str, str]:
-    """Return a free port for each that the page names: others may be in use.
-
-    They are below those that systems give to outgoing connections, so that they stay free.
-    """
-    named = {
-        DEFAULT_PORT,
-        *re.findall(r"(?:127\.0\.0\.1:|--port |receiver\.py |PORT=|shop\.mjs )(\d{4,5})\b", PAGES[page]),
-    }
-    candidates = itertools.count(20_000 + os.getpid() % 10_000)
-    return {port: str(next(filter(is_free, candidates))) for port in sorted(named)}
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return bool(probe.connect_ex(("127.0.0.1", port)))
-
-
 class Terminal:
     """Run the blocks in one folder, the servers in the background until another needs the port, or the page ends."""
 
@@ -118,7 +97,7 @@ class Terminal:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         assert done.returncode == int(expected[1] if expected else 0), f"{block}\n{done.stdout}\n{done.stderr}"
 
@@ -146,7 +125,7 @@ class Terminal:
         """Press Ctrl-C."""
         with self._servers.pop(port) as server:
             server.send_signal(signal.SIGINT)
-            server.communicate(timeout=10)
+            server.communicate(timeout=PATIENCE)
 
     def _substituted(self, text: str) -> str:
         return re.sub(r"\b\d{4,5}\b", lambda port: self._ports.get(port[0], port[0]), text)

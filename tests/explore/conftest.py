@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,3 +24,9 @@ def postgres() -> Iterator[str]:
 
     with running_postgres() as connection:
         yield connection
+
+
+@pytest.fixture
+def no_worker_is_left() -> Iterator[None]:
+    yield
+    assert multiprocessing.active_children() == []

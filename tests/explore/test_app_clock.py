@@ -23,8 +23,7 @@ from engagelab_mock import (
 )
 from engagelab_mock.eventloop import in_trio
 from engagelab_mock.strategies import ReceiverMachine
-from tests.explore.books import Books, NeverDedupes
-from tests.explore.test_clock import START, OnTheClock
+from tests.explore.books import START, Books, NeverDedupes, OnTheClock
 
 LATER = "eg1:plan,verified@3600,verified@86400"
 

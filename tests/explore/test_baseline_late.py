@@ -8,8 +8,7 @@ import pytest
 
 from engagelab_mock import EngageLab, ProbeFailed, Receiver, ScheduleFailed, StateNotSettled, StatusEvent, converges
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.explore.books import Books, LastWriteWins
-from tests.explore.test_snapshots import in_memory
+from tests.explore.books import Books, LastWriteWins, in_memory
 
 pytestmark = pytest.mark.slow
 

@@ -14,15 +14,11 @@ from engagelab_mock import (
     ProbeFailed,
     Receiver,
     StatusEvent,
-    converges,
-    exactly_once,
     idempotent,
     never_regresses,
 )
 from engagelab_mock.explore import explorer
-from tests.explore.books import Books, NeverDedupes
-
-INVARIANTS = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
+from tests.explore.books import ALL, Books, KeepsCredits, NeverDedupes
 
 
 def explore(receiver: Receiver, **options: Any) -> Exploration:
@@ -33,10 +29,10 @@ def explore(receiver: Receiver, **options: Any) -> Exploration:
 def test_a_reset_that_leaves_the_state_is_named() -> None:
     books = Books()
     with pytest.raises(ProbeFailed, match=r"reset: .*before the first callback, the state was None at first"):
-        explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.seen.clear), invariants=INVARIANTS)
+        explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.seen.clear), invariants=ALL)
 
 
-@pytest.mark.parametrize("invariants", [INVARIANTS, [never_regresses()], [idempotent()]])
+@pytest.mark.parametrize("invariants", [ALL, [never_regresses()], [idempotent()]])
 def test_a_reset_that_forgets_a_table_is_named(invariants: Any) -> None:
     books = Books()
     with pytest.raises(ProbeFailed, match="reset must empty every table"):
@@ -72,34 +68,6 @@ def test_a_time_of_arrival_in_an_unknown_form_is_not_taken_for_what_reset_left()
     began = int(time.time())
     books = Dated()
     assert explore(Receiver.wsgi(books, observe=books.kept.get, reset=books.reset), invariants=[idempotent()]).ok
-
-
-# What each playing takes over from the one before.
-
-
-class KeepsCredits(NeverDedupes):
-    """Give a credit for each callback, and let `reset` forget the table of the credits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows = 0
-        self.credits: dict[str, int] = {}
-
-    def send(self, message: Message) -> None:
-        self.rows += 1
-        self.kept[message.id] = {"row": self.rows, "status": None}
-        self.credits.setdefault(message.id, 0)
-
-    def handle(self, book: dict[str, Any], row: StatusEvent) -> None:
-        book["status"] = self.later(book["status"], row.name)
-        self.credits[row.message_id] = self.credits.get(row.message_id, 0) + 1
-
-    def look(self, message_id: str) -> dict[str, Any] | None:
-        book = self.kept.get(message_id)
-        return None if book is None else {**book, "credits": self.credits.get(message_id, 0)}
-
-    def prepared(self, **options: Any) -> Receiver:
-        return Receiver.wsgi(self, observe=self.look, reset=self.kept.clear, prepare=self.send, **options)
 
 
 @pytest.mark.slow

@@ -2,48 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab, Receiver, SystemClock, VirtualClock, verify
-from tests.explore.books import Books
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-    from engagelab_mock import Clock
-
-START = 1_700_000_000
-
-
-class OnTheClock(Books):
-    """Refuse signatures and events that are old by the clock that the app is given."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock = clock
-        self.ages: list[float] = []
-
-    def reached_by(self, **options: Any) -> Receiver:
-        given: dict[str, Any] = {"username": "acme", "secret": "s3cret", "signature_clock": "virtual", **options}
-        return Receiver.wsgi(self, observe=self.kept.get, **given)
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        header, now = environ.get("HTTP_X_CALLBACK_ID", ""), self.clock.time()
-        length = int(environ["CONTENT_LENGTH"])
-        if length and not verify(header, username="acme", secret="s3cret", now=now):
-            start_response("401 Unauthorized", [])
-            return [b""]
-        if not length:
-            start_response("200 OK", [])
-            return [b""]
-        return super().__call__(environ, start_response)
-
-    def apply(self, rows: list[Any]) -> None:
-        self.ages += [self.clock.time() - row.itime for row in rows]
-        super().apply(rows)
+from engagelab_mock import EngageLab, SystemClock, VirtualClock
+from tests.explore.books import START, OnTheClock
 
 
 @pytest.mark.parametrize("reset", [True, False])

@@ -113,7 +113,7 @@ def test_the_text_of_a_crash(store: Store) -> None:
         "found by schedule 3 of 6, eg1:plan,sent,delivered,verified!crash@3, and reduced",
         "replay: eg1:verified!crash@3",
         "  pytest --engagelab-replay 'eg1:verified!crash@3'",
-        "  engagelab.replay('eg1:verified!crash@3', …)",
+        "  engagelab.replay('eg1:verified!crash@3')  # with the same invariants",
     ]
 
 

@@ -28,8 +28,11 @@ from engagelab_mock import (
     schedules,
 )
 from engagelab_mock.cli import main
+from engagelab_mock.explore.exploration import how_to_replay
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.explore.books import (
+    ALL,
+    EVERYTHING,
     Books,
     KeepsHalfBodies,
     LastWriteWins,
@@ -37,9 +40,6 @@ from tests.explore.books import (
     ReadsTheFirstRow,
     RefusesWhatIsEarly,
 )
-
-ALL = [converges(), never_regresses(), exactly_once("credits"), idempotent()]
-EVERYTHING: dict[str, Any] = {"duplicates": 1, "batchings": True, "faults": "at-least-once"}
 
 
 def failure(books: Books, *chosen: Any, **options: Any) -> ScheduleFailed:
@@ -112,9 +112,25 @@ def test_the_text_of_a_failure() -> None:
         "found by schedule 2 of 264, eg1:plan,sent,verified,delivered, and reduced",
         "replay: eg1:verified,delivered",
         "  pytest --engagelab-replay eg1:verified,delivered",
-        "  engagelab-mock send --replay eg1:verified,delivered --url http://127.0.0.1:5000/",
-        "  engagelab.replay('eg1:verified,delivered', …)",
+        "  engagelab.replay('eg1:verified,delivered')  # with the same invariants",
     ]
+
+
+def test_the_lines_that_play_a_failure_again_work_for_its_receiver() -> None:
+    """A command reaches a receiver at a URL, and not an app in the test's process."""
+    with EngageLab(LastWriteWins().receiver) as engagelab:
+        failed = engagelab.explore("verified", check=False, limit=2).failures[0]
+    in_process = how_to_replay(failed)
+    assert not any("engagelab-mock " in line for line in in_process)
+    with EngageLab(LastWriteWins().receiver) as engagelab, pytest.raises(ScheduleFailed):
+        eval(in_process[-1])
+
+    receiver = Receiver.http("http://127.0.0.1:9/engagelab", username="acme", secret="s3cret")
+    with EngageLab(receiver) as engagelab, pytest.raises(ScheduleFailed) as caught:
+        engagelab.play("eg1:plan")
+    lines = how_to_replay(caught.value.failure)
+    assert "  engagelab-mock explore http://127.0.0.1:9/engagelab --replay eg1:plan" in lines
+    assert "  export ENGAGELAB_WEBHOOK_USERNAME=acme ENGAGELAB_WEBHOOK_SECRET=…" in lines
 
 
 def test_the_journal_has_the_deliveries_of_the_smallest_schedule() -> None:

@@ -25,7 +25,7 @@ from engagelab_mock import (
 )
 from engagelab_mock.explore.parallel import Starts
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 from tests.receivers.meeting import Meeting
 from tests.receivers.racing import statuses
 

@@ -77,7 +77,7 @@ def test_the_text_of_a_race(store: Store) -> None:
         "found by schedule 3 of 9, eg1:plan,sent,delivered,verified|verified@a2b, and reduced",
         "replay: eg1:verified|verified@a2b",
         "  pytest --engagelab-replay 'eg1:verified|verified@a2b'",
-        "  engagelab.replay('eg1:verified|verified@a2b', …)",
+        "  engagelab.replay('eg1:verified|verified@a2b')  # with the same invariants",
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from engagelab_mock import (
     Exploration,
     ProbeFailed,
     ScheduleFailed,
-    SnapshotOptions,
     StatusEvent,
     UsageError,
     converges,
@@ -27,24 +25,10 @@ from engagelab_mock import (
     sqlalchemy_savepoints,
     sqlite_snapshots,
 )
-from tests.explore.books import Books, LastWriteWins, NeverDedupes
+from tests.explore.books import EVERYTHING, Books, LastWriteWins, NeverDedupes, in_memory
 from tests.receivers.gallery.flask_stack import FlaskShop
 
 ALL = [converges(), never_regresses("status"), exactly_once("credits"), idempotent()]
-EVERYTHING: dict[str, Any] = {"duplicates": 1, "batchings": True, "faults": "at-least-once"}
-
-
-def in_memory(books: Books) -> SnapshotOptions:
-    def snapshot() -> object:
-        return copy.deepcopy((books.kept, books.seen))
-
-    def restore(saved: Any) -> None:
-        kept, seen = copy.deepcopy(saved)
-        books.reset()
-        books.kept.update(kept)
-        books.seen.update(seen)
-
-    return {"snapshot": snapshot, "restore": restore}
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -45,6 +45,7 @@ def points(plot: ElementTree.Element, colour: str) -> list[list[tuple[float, flo
     [
         ({}, "pass", "Nothing was lost on the way. Effects were not judged."),
         ({"observed": 2}, "pass", "Nothing was lost, doubled or regressed."),
+        ({"observed": 2, "messages": 20}, "pass", "Nothing was lost, doubled or regressed in 2 of 20 messages."),
         ({"problems": ("it has no end marker",)}, "warn", "The run is incomplete, so it proves nothing."),
         ({"outcomes": {}}, "warn", "The run is incomplete, so it proves nothing."),
         ({"outcomes": {"refused": 8}}, "fail", "The receiver could not be reached."),

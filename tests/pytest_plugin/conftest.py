@@ -39,6 +39,24 @@ QUICK = (
 #: What a frame of this package would show in a traceback.
 OWN_FRAME = f"{Path(engagelab_mock.__file__).parent.name}/"
 
+#: A receiver in which the last write wins, for the test files.
+LAST_WINS = """
+    import pytest
+    from engagelab_mock import Receiver, converges, decode, schedules
+
+    kept = {}
+
+    def app(environ, start_response):
+        for row in decode(environ["wsgi.input"].read()).rows:
+            kept[row.message_id] = row.name
+        start_response("200 OK", [])
+        return [b""]
+
+    @pytest.fixture
+    def engagelab_receiver():
+        return Receiver.wsgi(app, username="acme", secret="s3cret", observe=kept.get)
+"""
+
 Run = Callable[..., pytest.RunResult]
 
 

@@ -69,6 +69,7 @@ def test_it(broken):
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["http", "asgi"])
 @pytest.mark.parametrize("ending", TESTS)
 def test_nothing_is_left_open_however_a_test_ends(run: Run, httpserver: HTTPServer, kind: str, ending: str) -> None:

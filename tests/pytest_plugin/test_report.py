@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.pytest_plugin.conftest import Run
+from tests.pytest_plugin.conftest import LAST_WINS, Run
 
 TITLE = "EngageLab deliveries"
 
@@ -193,23 +193,6 @@ def test_it_tells_how_to_have_the_same_data_again(run: Run, marker: str, option:
 
 # ---- explorations and checks, whose deliveries are not in the journal ----
 
-APP = """
-    import pytest
-    from engagelab_mock import Receiver, converges, decode
-
-    kept = {}
-
-    def app(environ, start_response):
-        for row in decode(environ["wsgi.input"].read()).rows:
-            kept[row.message_id] = row.name
-        start_response("200 OK", [])
-        return [b""]
-
-    @pytest.fixture
-    def engagelab_receiver():
-        return Receiver.wsgi(app, username="acme", secret="s3cret", observe=kept.get)
-"""
-
 
 def events(lines: list[str]) -> list[str]:
     """Return the events of the rows of a table."""
@@ -226,7 +209,7 @@ def events(lines: list[str]) -> list[str]:
     ids=["explore", "replay", "play"],
 )
 def test_the_deliveries_of_the_schedule_that_failed_are_shown(run: Run, call: str, sent: list[str]) -> None:
-    shown = section(run(f"def test_it(engagelab): {call}", given=APP))
+    shown = section(run(f"def test_it(engagelab): {call}", given=LAST_WINS))
     # `play` and `replay` then enter the same events in order, to compare with.
     assert events(shown)[:2] == sent
     assert any(line.startswith("schedule: eg1:delivered,sent ") for line in shown)
@@ -241,7 +224,7 @@ def test_a_test_that_fails_after_a_green_exploration_says_how_much_was_played(ru
             {verb}("verified", duplicates=0, invariants=[])
             assert False
     """
-    shown = section(run(text, given=APP))
+    shown = section(run(text, given=LAST_WINS))
     assert shown[1:-1] == [
         "Exploration: 6 of 6 schedules, 18 deliveries, 3 states, no failure",
         "Exploration: 24 of 24 schedules, 96 deliveries, 4 states, no failure",
@@ -255,7 +238,7 @@ def test_callbacks_sent_next_to_an_exploration_are_shown_too(run: Run) -> None:
             engagelab.explore("delivered", duplicates=0, invariants=[])
             assert False
     """
-    shown = section(run(text, given=APP))
+    shown = section(run(text, given=LAST_WINS))
     assert events(shown) == ["plan"]
     assert shown[-2] == "Exploration: 6 of 6 schedules, 18 deliveries, 3 states, no failure"
 
@@ -268,7 +251,7 @@ def test_the_exchanges_of_the_checks_that_failed_are_shown(run: Run, verb: str) 
             report = {verb}(only=["B01", "A01", "A03"])
             report.assert_none("major")
     """
-    app = APP.replace("in decode(environ[", "in [] if environ['CONTENT_LENGTH'] == '0' else decode(environ[")
+    app = LAST_WINS.replace("in decode(environ[", "in [] if environ['CONTENT_LENGTH'] == '0' else decode(environ[")
     shown = section(run(text, given=app))
     assert "nothing was sent" not in shown
     [head] = [number for number, line in enumerate(shown) if line.startswith("check of http://testserver/: ")]

@@ -8,25 +8,8 @@ import sys
 
 import pytest
 
-from tests.pytest_plugin.conftest import QUICK, STRICT, Run
+from tests.pytest_plugin.conftest import LAST_WINS, QUICK, STRICT, Run
 
-#: A receiver in which the last write wins, and tests that find it.
-GIVEN = """
-    import pytest
-    from engagelab_mock import Receiver, converges, decode, schedules
-
-    kept = {}
-
-    def app(environ, start_response):
-        for row in decode(environ["wsgi.input"].read()).rows:
-            kept[row.message_id] = row.name
-        start_response("200 OK", [])
-        return [b""]
-
-    @pytest.fixture
-    def engagelab_receiver():
-        return Receiver.wsgi(app, observe=kept.get)
-"""
 EXPLORING = """
     def test_exploring(engagelab):
         engagelab.explore("delivered", invariants=[converges()])
@@ -43,7 +26,7 @@ def failed(result: pytest.RunResult) -> list[str]:
 
 
 def test_a_failure_shows_its_token(run: Run) -> None:
-    result = run(EXPLORING, given=GIVEN)
+    result = run(EXPLORING, given=LAST_WINS)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -61,7 +44,7 @@ def test_a_failure_shows_its_token(run: Run) -> None:
 
 
 def test_tests_are_named_after_their_schedules_and_say_which_failed(run: Run) -> None:
-    result = run(LISTING, given=GIVEN)
+    result = run(LISTING, given=LAST_WINS)
     result.assert_outcomes(passed=2, failed=4)
     assert failed(result)[0] == "test_listing[eg1:delivered:plan,delivered,sent]"
     result.stdout.fnmatch_lines(["schedule: eg1:delivered:plan,delivered,sent (this one again: *"])
@@ -76,7 +59,7 @@ def test_tests_are_named_after_their_schedules_and_say_which_failed(run: Run) ->
     ],
 )
 def test_a_token_is_all_that_is_played(run: Run, token: str, outcomes: dict[str, int]) -> None:
-    run(EXPLORING + LISTING, "--engagelab-replay", token, given=GIVEN).assert_outcomes(**outcomes)
+    run(EXPLORING + LISTING, "--engagelab-replay", token, given=LAST_WINS).assert_outcomes(**outcomes)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +70,7 @@ def test_a_token_is_all_that_is_played(run: Run, token: str, outcomes: dict[str,
     ],
 )
 def test_an_invalid_token_ends_the_run(run: Run, token: str, said: str) -> None:
-    result = run(LISTING, "--engagelab-replay", token, given=GIVEN)
+    result = run(LISTING, "--engagelab-replay", token, given=LAST_WINS)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert said in result.stderr.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
@@ -95,7 +78,7 @@ def test_an_invalid_token_ends_the_run(run: Run, token: str, said: str) -> None:
 
 @pytest.mark.slow
 def test_an_invalid_token_ends_the_run_of_workers(run: Run, pytester: pytest.Pytester) -> None:
-    run(LISTING, "--collect-only", given=GIVEN)
+    run(LISTING, "--collect-only", given=LAST_WINS)
     result = pytester.runpytest_subprocess(*STRICT, *QUICK, "-n2", "--engagelab-replay", "eg1:plam")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "did you mean 'plan'?" in result.stderr.str()
@@ -104,7 +87,7 @@ def test_an_invalid_token_ends_the_run_of_workers(run: Run, pytester: pytest.Pyt
 
 @pytest.mark.slow
 def test_workers_find_the_same(run: Run, pytester: pytest.Pytester) -> None:
-    alone = run(EXPLORING + LISTING, given=GIVEN)
+    alone = run(EXPLORING + LISTING, given=LAST_WINS)
     workers = pytester.runpytest_subprocess(*STRICT, *QUICK, "-n2")
     for result in (alone, workers):
         result.assert_outcomes(passed=2, failed=5)
@@ -135,7 +118,7 @@ print(len(failures), len(set(failures)), failures[0].splitlines()[0])
 
 
 def test_a_token_fails_100_times_of_100_in_a_new_process(run: Run) -> None:
-    [token] = set(re.findall(r"replay: (\S+)", run(EXPLORING, given=GIVEN).stdout.str()))
+    [token] = set(re.findall(r"replay: (\S+)", run(EXPLORING, given=LAST_WINS).stdout.str()))
     done = subprocess.run([sys.executable, "-c", AGAIN, token], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == (
         "100 1 converges: after `sent`, expected 'delivered' (the result of in-order delivery), got 'sent'\n"
@@ -143,7 +126,7 @@ def test_a_token_fails_100_times_of_100_in_a_new_process(run: Run) -> None:
 
 
 def test_progress_is_not_shown_without_a_terminal(run: Run) -> None:
-    given = GIVEN.replace("kept[row.message_id] = row.name", "kept[row.message_id] = 'fine'")
+    given = LAST_WINS.replace("kept[row.message_id] = row.name", "kept[row.message_id] = 'fine'")
     result = run(EXPLORING, "-v", given=given)
     result.assert_outcomes(passed=1)
     assert "schedules" not in result.stdout.str() + result.stderr.str()

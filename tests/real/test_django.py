@@ -11,7 +11,7 @@ from django.core.wsgi import get_wsgi_application
 
 from engagelab_mock import EngageLab, NotAcknowledged, Outcome, Receiver
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 from tests.real import django_receiver
 from tests.real.conftest import SCENARIOS
 from tests.real.refusals import assert_refused_as_unsigned

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from engagelab_mock import Delivery, EngageLab, Receiver, Run, Status, VirtualClock
 from engagelab_mock.protocol.event_table import EVENTS, Field, KnownEvent, Made
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 from tests.real.flask_receiver import FlaskReceiver
 
 #: What the SDK makes of each kind.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from engagelab_mock import EngageLab, Receiver
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 from tests.real.conftest import SCENARIOS
 from tests.real.fastapi_receiver import FastAPIReceiver
 from tests.real.refusals import assert_refused_as_unsigned

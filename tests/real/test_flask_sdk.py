@@ -7,7 +7,7 @@ from engagelab_otp import MessageStatusEvent, WebhookSignatureError, WebhookVeri
 
 from engagelab_mock import CATALOGUE, EngageLab, NotAcknowledged, Receiver
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 from tests.real.conftest import SCENARIOS
 from tests.real.flask_receiver import FlaskReceiver
 from tests.real.refusals import assert_refused_as_unsigned

@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 
 from engagelab_mock.cli import main
+from tests.runtimes import PATIENCE
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent / "languages"
 NODE = pytest.mark.skipif(not shutil.which("node"), reason="Node is not installed")
-#: How long a compiler, or the package manager, may take, in seconds.
-PATIENCE = 300.0
 
 
 def start_node(directory: Path) -> list[str]:

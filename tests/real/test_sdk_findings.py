@@ -19,7 +19,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from engagelab_mock import EngageLab, Judgement, Receiver
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 
 _ids = count(1_700_000_000_000_000_001)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock.explore import handlers
-from tests.peers import PATIENCE
+from tests.patience import PATIENCE
 
 
 class Meeting:

@@ -12,7 +12,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from engagelab_mock import Receiver
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.peers import PATIENCE, Conversation, Peer, Script, answer
+from tests.patience import PATIENCE
+from tests.peers import Conversation, Peer, Script, answer
 from tests.receivers.correct import PATH, SECRET, USERNAME
 
 if TYPE_CHECKING:

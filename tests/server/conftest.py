@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import EngageLab
+from engagelab_mock import EngageLab, LiveClock
 from engagelab_mock.server import ApiServer
+from tests.patience import PATIENCE
 
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
 BASIC = "Basic " + base64.b64encode(b"key:secret").decode()
 
 
@@ -68,6 +67,14 @@ class Talk:
 def talk(engagelab: EngageLab) -> Iterator[Talk]:
     with ApiServer(engagelab) as server:
         yield Talk(server)
+
+
+@pytest.fixture
+def frozen_clock() -> LiveClock:
+    """Return a live clock that stands still until it is moved."""
+    clock = LiveClock()
+    clock.freeze()
+    return clock
 
 
 def message(to: str = "+6591234567", template: str = "my-template") -> dict[str, Any]:

@@ -12,7 +12,8 @@ from engagelab_mock import EngageLab, Judgement, LiveClock, Receiver, Recorder
 from engagelab_mock.checks.check import Severity
 from engagelab_mock.server import ApiServer, checking
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.server.conftest import PATIENCE, Talk
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk
 
 SECRET = "s3cret-of-acme"
 

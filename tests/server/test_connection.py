@@ -1,186 +1,21 @@
-"""One connection after another request: kept open, framed exactly, refused with an error object, bounded, closed."""
+"""One connection carries one request after another: kept open, framed exactly, bounded, closed."""
 
 from __future__ import annotations
 
-import http.client
-import io
-import json
 import socket
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
 
 import pytest
 
 from engagelab_mock.server.loopback import LoopbackServer
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
-
-
-def count(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with the number of bytes that arrived."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    answer = str(len(body)).encode()
-    start_response("200 OK", [("Content-Length", str(len(answer)))])
-    return [answer]
-
-
-@pytest.fixture
-def hasty() -> Iterator[LoopbackServer]:
-    """Serve with next to no patience."""
-    with LoopbackServer(count, request_limit=0.2) as server:
-        yield server
-
-
-def exchange(server: LoopbackServer, request: bytes, *, end: bool = False) -> bytes:
-    """Send bytes, with `end` as the last ones; return all that comes back until the server closes."""
-    with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
-        connection.sendall(request)
-        if end:
-            connection.shutdown(socket.SHUT_WR)
-        with connection.makefile("rb") as answer:
-            return answer.read()
-
-
-def status_and_body(answer: bytes) -> tuple[int, dict[str, object]]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)
-
-
-def assert_alive(server: LoopbackServer) -> None:
-    request = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
-    assert exchange(server, request).endswith(b"\r\n\r\n2")
-
-
-def test_a_head_that_does_not_end_is_answered_408(hasty: LoopbackServer) -> None:
-    status, error = status_and_body(exchange(hasty, b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "))
-    assert (status, error["code"]) == (408, 3002)
-    assert error["message"] == "the request did not arrive within 0.2 seconds"
-    assert_alive(hasty)
-
-
-def test_a_client_that_sends_drop_by_drop_has_no_more_time_than_others(hasty: LoopbackServer) -> None:
-    drops = 0
-    with socket.create_connection((hasty.host, hasty.port), timeout=0.05) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
-        answer = b""
-        while not answer and drops < 100:
-            connection.sendall(b"X: y\r\n")
-            drops += 1
-            try:
-                answer = connection.recv(65536)
-            except TimeoutError:
-                continue
-        connection.settimeout(PATIENCE)
-        with connection.makefile("rb") as rest:
-            answer += rest.read()
-    assert status_and_body(answer)[0] == 408
-    assert 1 < drops < 100
-    assert_alive(hasty)
-
-
-@pytest.mark.parametrize("said", [b"", b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"])
-def test_an_idle_connection_is_closed(said: bytes) -> None:
-    with LoopbackServer(count, request_limit=0.1, idle_limit=0.05) as server:
-        assert exchange(server, said).count(b"HTTP/1.1 200 OK") == bool(said)
-        assert_alive(server)
-
-
-@pytest.mark.parametrize(
-    ("request_line", "status"),
-    [
-        pytest.param(b"POST / HTTP/1.1 what\r\n\r\n", 400, id="too many words"),
-        pytest.param(b"POST\r\n\r\n", 400, id="one word"),
-        pytest.param(b"POST / HTTP/9.9\r\n\r\n", 400, id="another version"),
-        pytest.param(b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, id="a long path"),
-        pytest.param(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, id="many headers"),
-        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431, id="a long header"),
-        pytest.param(b"GET / HTTP/1.1\r\nX y: z\r\n\r\n", 400, id="a header with a blank in its name"),
-        pytest.param(b"GET / HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc", 400, id="a blank before the colon"),
-        pytest.param(b"GET / HTTP/1.1\r\nX\r\n\r\n", 400, id="a header without a colon"),
-        pytest.param(b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, id="a negative length"),
-        pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, id="two lengths"),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            *(400,),
-            id="a length and chunks",
-        ),
-        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400, id="another coding"),
-    ],
-)
-def test_a_malformed_request_is_answered_with_an_error_object_and_closes(request_line: bytes, status: int) -> None:
-    with LoopbackServer(count) as server:
-        answer = exchange(server, request_line + b"GET / HTTP/1.1\r\n\r\n")
-        assert_alive(server)
-    assert answer.count(b"\r\nServer: ") == 1
-    assert status_and_body(answer)[0] == status
-    assert b"Traceback" not in answer
-
-
-def test_a_head_that_is_cut_off_is_refused() -> None:
-    with LoopbackServer(count) as server:
-        answer = exchange(server, b"POST / HTTP/1.1\r\nHost: x", end=True)
-    assert status_and_body(answer)[0] == 400
-
-
-def test_an_error_quotes_no_control_characters() -> None:
-    with LoopbackServer(count) as server:
-        answer = exchange(server, b"\x1b[31mPOST / a b c\r\n\r\n")
-    assert b"\x1b" not in answer
-
-
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-HI = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
-
-
-class Reader(io.BufferedReader):
-    """Read from a connection, also after the answer that was read has been closed."""
-
-    def close(self) -> None:
-        pass
-
-
-class Client:
-    """Talk to a server over one connection."""
-
-    def __init__(self, server: LoopbackServer) -> None:
-        self._socket = socket.create_connection((server.host, server.port), timeout=PATIENCE)
-        self._reader = Reader(socket.SocketIO(self._socket, "r"))
-
-    def makefile(self, mode: str) -> Reader:
-        return self._reader
-
-    def send(self, request: bytes) -> None:
-        self._socket.sendall(request)
-
-    def answer(self, method: str = "POST") -> tuple[int, dict[str, str], bytes]:
-        """Read one answer, and leave the bytes after it unread."""
-        response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
-        response.begin()
-        return response.status, dict(response.getheaders()), response.read()
-
-    def receive(self, size: int) -> bytes:
-        """Read so many bytes."""
-        return self._reader.read(size)
-
-    def ended(self) -> bool:
-        """Wait for the server to close the connection or to send something; tell whether it closed."""
-        return self._reader.read(1) == b""
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextmanager
-def client(app: WSGIApplication, **limits: Any) -> Iterator[Client]:
-    """Serve an app, and connect to it."""
-    with LoopbackServer(app, **limits) as server, closing(Client(server)) as connected:
-        yield connected
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+from tests.patience import PATIENCE
+from tests.server.connecting import GET, HI, Client, assert_alive, client, count, exchange, status_and_body
 
 
 def test_a_connection_carries_requests_one_after_the_other() -> None:

@@ -15,7 +15,8 @@ from engagelab_mock import (
     __version__,
 )
 from engagelab_mock.server import ApiServer
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 def test_it_is_ready(talk: Talk) -> None:

@@ -17,7 +17,8 @@ from engagelab_mock import (
 from engagelab_mock.delivery.model import Delivery
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.schemas import SentDelivery
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 def test_a_rule_is_added_applies_is_listed_and_removed(talk: Talk, engagelab: EngageLab) -> None:

@@ -27,7 +27,8 @@ from engagelab_mock.server.control import CONTROL
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.server.rest import REST
 from engagelab_mock.service.worker import DeliveryWorker
-from tests.server.conftest import BASIC, PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import BASIC, Talk, message
 
 DEEP = b"[" * 200_000 + b"]" * 200_000
 HUGE = b'{"to": "' + b"9" * 10_000_000 + b'"}'

@@ -23,7 +23,8 @@ from engagelab_mock.server import ApiServer, create_app
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
-from tests.server.conftest import PATIENCE, Talk
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk
 
 
 def lines(body: bytes) -> list[dict[str, Any]]:

@@ -13,12 +13,10 @@ import pytest
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.server.loopback import LoopbackServer, is_loopback
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-#: How long anything here may take before the test is called stuck, in seconds.
-PATIENCE = 10.0
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -10,14 +10,13 @@ import pytest
 from engagelab_mock import EngageLab, LiveClock, Receiver, Recorder
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 @pytest.fixture
-def engagelab() -> Iterator[EngageLab]:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(Receiver.recording(), clock=clock, defaults={"check": False}) as engagelab:
+def engagelab(frozen_clock: LiveClock) -> Iterator[EngageLab]:
+    with EngageLab(Receiver.recording(), clock=frozen_clock, defaults={"check": False}) as engagelab:
         yield engagelab
 
 

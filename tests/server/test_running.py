@@ -19,7 +19,8 @@ from engagelab_mock import ApiServer, ApiSettings, EngageLab, LiveClock, Receive
 from engagelab_mock.delivery.recorder import Received
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.worker import DeliveryWorker
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 def postmen() -> list[threading.Thread]:

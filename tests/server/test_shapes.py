@@ -17,7 +17,8 @@ from engagelab_mock import EngageLab
 from engagelab_mock.server import create_app
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.server.proxy import Passed, RecordingProxy
-from tests.peers import PATIENCE, Conversation, Peer, answer
+from tests.patience import PATIENCE
+from tests.peers import Conversation, Peer, answer
 
 HOST = b"Host: 127.0.0.1\r\n"
 

@@ -15,7 +15,8 @@ from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.rest.exchange import ApiSettings
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 
 def delivered(talk: Talk) -> str:
@@ -46,10 +47,8 @@ def test_a_code_is_entered_also_where_the_app_needs_credentials() -> None:
         assert Talk(server)("POST", f"/_mock/messages/{run.message_id}/code").json["verified"] is True
 
 
-def test_the_next_status_is_sent_before_its_time() -> None:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(clock=clock) as engagelab, ApiServer(engagelab) as server:
+def test_the_next_status_is_sent_before_its_time(frozen_clock: LiveClock) -> None:
+    with EngageLab(clock=frozen_clock) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         name = delivered(talk)
         engagelab.journal.wait_for(status="plan")
@@ -61,13 +60,11 @@ def test_the_next_status_is_sent_before_its_time() -> None:
         assert engagelab.inbox("+6591234567").code
         assert talk("POST", f"/_mock/messages/{name}/next").error == (409, 3003)
         moments = {delivery.events[0].itime for delivery in engagelab.journal.deliveries}  # type: ignore[attr-defined]
-        assert moments == {int(clock.time())}
+        assert moments == {int(frozen_clock.time())}
 
 
-def test_another_status_takes_the_place_of_what_was_to_come() -> None:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(clock=clock) as engagelab, ApiServer(engagelab) as server:
+def test_another_status_takes_the_place_of_what_was_to_come(frozen_clock: LiveClock) -> None:
+    with EngageLab(clock=frozen_clock) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         name = delivered(talk)
         engagelab.journal.wait_for(status="plan")
@@ -85,20 +82,18 @@ def test_a_status_that_may_not_follow_is_refused_unless_any_order_is_asked_for(t
     assert talk("POST", f"/_mock/messages/{name}/next", {"status": "plan", "any_order": True}).json["event"] == "plan"
 
 
-def test_what_is_to_come_is_delayed() -> None:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(clock=clock) as engagelab, ApiServer(engagelab) as server:
+def test_what_is_to_come_is_delayed(frozen_clock: LiveClock) -> None:
+    with EngageLab(clock=frozen_clock) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         name = delivered(talk)
         engagelab.journal.wait_for(status="plan")
         before = [each["at"] for each in talk("GET", f"/_mock/messages/{name}").json["due"]]
         assert talk("POST", f"/_mock/messages/{name}/delay", {"seconds": 60}).json["pending"] == len(before)
         assert [each["at"] for each in talk("GET", f"/_mock/messages/{name}").json["due"]] == [at + 60 for at in before]
-        clock.advance(30)
+        frozen_clock.advance(30)
         assert engagelab.journal.statuses == ["plan"]
         assert talk("GET", f"/_mock/messages/{name}").json["arrived"] is None
-        clock.advance(40)
+        frozen_clock.advance(40)
         engagelab.journal.wait_for(status="delivered")
         assert engagelab.inbox("+6591234567").code
 
@@ -134,10 +129,8 @@ def test_an_edited_body_is_signed_and_sent(talk: Talk, engagelab: EngageLab) -> 
     assert refused.error == (400, 3002)
 
 
-def test_a_callback_is_sent_again_later() -> None:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(clock=clock) as engagelab, ApiServer(engagelab) as server:
+def test_a_callback_is_sent_again_later(frozen_clock: LiveClock) -> None:
+    with EngageLab(clock=frozen_clock) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         engagelab.send("+6591234567", scenario=["plan"])
         sent = talk("POST", f"/_mock/callbacks/{last(talk)}/send", {"after": 60}).json
@@ -145,7 +138,7 @@ def test_a_callback_is_sent_again_later() -> None:
         assert len(engagelab.journal.attempts) == 1
         name = engagelab.journal.deliveries[0].message_id
         [due, *_] = talk("GET", f"/_mock/messages/{name}").json["due"]
-        assert due["at"] == clock.time() + 60
+        assert due["at"] == frozen_clock.time() + 60
         before = len(engagelab.journal)
         talk("POST", "/_mock/clock/advance", {"seconds": 60})
         engagelab.clock.condition.wait_for(lambda: len(engagelab.journal) > before, PATIENCE)

@@ -11,7 +11,8 @@ from typing import Any
 
 from engagelab_mock import EngageLab, LiveClock, Receiver
 from engagelab_mock.server import ApiServer
-from tests.server.conftest import PATIENCE, Talk, message
+from tests.patience import PATIENCE
+from tests.server.conftest import Talk, message
 
 Event = tuple[str, dict[str, Any]]
 KINDS = ["messages", "clock", "rules", "receivers", "check", "explorations"]

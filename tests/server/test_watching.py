@@ -37,10 +37,8 @@ def test_a_message_shows_its_code_once_it_has_arrived(talk: Talk, engagelab: Eng
     assert shown["code"] == engagelab.inbox("+6591234567").code
 
 
-def test_before_it_arrives_its_text_is_not_shown() -> None:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(clock=clock) as engagelab, ApiServer(engagelab) as server:
+def test_before_it_arrives_its_text_is_not_shown(frozen_clock: LiveClock) -> None:
+    with EngageLab(clock=frozen_clock) as engagelab, ApiServer(engagelab) as server:
         talk = Talk(server)
         name = talk("POST", "/v1/messages", message()).json["message_id"]
         shown = talk("GET", f"/_mock/messages/{name}").json
@@ -128,10 +126,8 @@ def test_a_refused_call_is_among_the_callbacks(talk: Talk) -> None:
     assert talk("GET", "/_mock/callbacks?outcome=acknowledged").json["callbacks"] == []
 
 
-def test_a_retry_to_come_is_shown_with_its_time(engagelab: EngageLab) -> None:
-    clock = LiveClock()
-    clock.freeze()
-    with EngageLab(clock=clock, defaults={"retry": [60], "check": False}) as engagelab:
+def test_a_retry_to_come_is_shown_with_its_time(engagelab: EngageLab, frozen_clock: LiveClock) -> None:
+    with EngageLab(clock=frozen_clock, defaults={"retry": [60], "check": False}) as engagelab:
         assert engagelab.receiver.recorder is not None
         engagelab.receiver.recorder.answer = 500
         with ApiServer(engagelab) as server:
@@ -139,8 +135,10 @@ def test_a_retry_to_come_is_shown_with_its_time(engagelab: EngageLab) -> None:
             engagelab.journal.wait_for(outcome="not_200")
             shown: Any = Talk(server)("GET", f"/_mock/messages/{run.message_id}").json
     [callback] = shown["callbacks"]
-    assert callback["retry_at"] == clock.time() + 60
-    assert [(each["kind"], each["number"], each["at"]) for each in shown["due"]] == [("retry", 2, clock.time() + 60)]
+    assert callback["retry_at"] == frozen_clock.time() + 60
+    assert [(each["kind"], each["number"], each["at"]) for each in shown["due"]] == [
+        ("retry", 2, frozen_clock.time() + 60)
+    ]
     assert "500" in callback["error"]
     assert callback["hint"]
 

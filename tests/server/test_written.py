@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from engagelab_mock import ApiRequest, EngageLab
-from tests.server.conftest import BASIC, PATIENCE, message
+from tests.patience import PATIENCE
+from tests.server.conftest import BASIC, message
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 #: The callbacks of a message that is accepted by the REST API.
 SENT = ["plan", "sent", "delivered"]
-#: Longer than anything here takes, in seconds, unless it is stuck.
-PATIENCE = 10.0
 
 
 class App:

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from engagelab_mock import EngageLab, InvalidDelay, NotAcknowledged, Receiver, VirtualClock
-from tests.eventloops import PATIENCE, answering
+from tests.eventloops import answering
+from tests.patience import PATIENCE
 from tests.service.app import SENT, App, in_threads
 from tests.service.rest.client import TO, Client
 

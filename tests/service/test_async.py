@@ -20,7 +20,8 @@ from engagelab_mock import (
     VirtualClock,
 )
 from tests.eventloops import START, answering, asgi
-from tests.peers import PATIENCE, Peer, answer
+from tests.patience import PATIENCE
+from tests.peers import Peer, answer
 from tests.peers import answering as wire_answering
 from tests.real.conftest import SCENARIOS
 from tests.real.fastapi_receiver import FastAPIReceiver

@@ -20,7 +20,8 @@ from engagelab_mock import (
     VirtualClock,
 )
 from engagelab_mock.errors import InvalidDelay
-from tests.eventloops import PATIENCE, START, answering, asgi
+from tests.eventloops import START, answering, asgi
+from tests.patience import PATIENCE
 from tests.peers import Peer
 from tests.real.conftest import SCENARIOS
 

@@ -17,7 +17,8 @@ from engagelab_mock import (
     SystemClock,
     fault,
 )
-from tests.eventloops import PATIENCE, answering, asgi
+from tests.eventloops import answering, asgi
+from tests.patience import PATIENCE
 from tests.peers import Peer, answer
 
 if TYPE_CHECKING:

@@ -6,89 +6,18 @@ import asyncio
 import socketserver
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engagelab_mock import (
-    EngageLab,
-    Journal,
-    NotAcknowledged,
-    Outcome,
-    Receiver,
-    Run,
-    SystemClock,
-    UsageError,
-    decode,
-)
+from engagelab_mock import EngageLab, Journal, Receiver, Run, SystemClock, UsageError, decode
 from engagelab_mock.server.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-PATIENCE = 10.0
-#: More than the default number of an event loop's threads on a small machine.
-MANY = 40
-
-
-class Gate:
-    """A WSGI app that answers only once it is called by `parties` requests at the same time."""
-
-    def __init__(self, parties: int) -> None:
-        self._barrier = threading.Barrier(parties)
-        self._lock = threading.Lock()
-        self._inside = 0
-        self.most = 0
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        with self._lock:
-            self._inside += 1
-            self.most = max(self.most, self._inside)
-        try:
-            self._barrier.wait(PATIENCE)
-        finally:
-            with self._lock:
-                self._inside -= 1
-        start_response("200 OK", [("Content-Length", "0")])
-        return []
-
-
-class AsyncGate:
-    """The same as an ASGI app; it also records its lifespan."""
-
-    def __init__(self, parties: int) -> None:
-        self._parties = parties
-        self._barrier: asyncio.Barrier | None = None
-        self._inside = 0
-        self.most = 0
-        self.lifespan: list[str] = []
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for stage in ("startup", "shutdown"):
-                await receive()
-                self.lifespan.append(stage)
-                await send({"type": f"lifespan.{stage}.complete"})
-            return
-        self._barrier = self._barrier or asyncio.Barrier(self._parties)
-        self._inside += 1
-        self.most = max(self.most, self._inside)
-        await self._barrier.wait()
-        self._inside -= 1
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body"})
-
-
-def refusing(*refused: str) -> Callable[..., Iterable[bytes]]:
-    """Make a WSGI app that answers 500 to callbacks about these recipients."""
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
-        start_response("500 Broken" if any(to in body for to in refused) else "200 OK", [])
-        return []
-
-    return app
+from tests.patience import PATIENCE
+from tests.service.bulk import MANY, AsyncGate, Gate
 
 
 def content(runs: list[Run]) -> list[tuple[str, str, list[str]]]:
@@ -242,40 +171,6 @@ def test_two_asgi_apps_are_refused_if_they_cannot_share_a_loop() -> None:
         assert [len(run.deliveries) for run in runs] == [2, 2]
 
 
-def test_the_first_failed_message_is_raised_without_starting_another() -> None:
-    numbers = [f"+65910000{number:02d}" for number in range(100)]
-    app = refusing("+6591000007", "+6591000009")
-    for concurrency in (1, 8):
-        with EngageLab(Receiver.wsgi(app)) as engagelab:
-            with pytest.raises(NotAcknowledged) as caught:
-                engagelab.send_many(100, to=numbers, scenario="delivered", concurrency=concurrency)
-            assert caught.value.delivery.events[0].to == "+6591000007"  # type: ignore[attr-defined]
-            assert caught.value.__notes__ == ["in message 8 of 100"]
-            begun = {delivery.events[0].to for delivery in engagelab.journal.deliveries}  # type: ignore[attr-defined]
-            assert set(numbers[:8]) <= begun
-            assert len(begun) < 100
-            assert all(attempt.outcome is not Outcome.PENDING for attempt in engagelab.journal.attempts)
-            # The delivered messages still have the expiries of their codes.
-            engagelab.clock.advance(minutes=5)
-            assert engagelab.journal.statuses.count("verified_timeout") == engagelab.journal.statuses.count("delivered")
-
-
-@pytest.mark.asyncio
-async def test_the_first_failed_message_is_raised_in_an_event_loop_too() -> None:
-    numbers = [f"+65910000{number:02d}" for number in range(20)]
-    with EngageLab(Receiver.wsgi(refusing("+6591000003"))) as engagelab:
-        with pytest.raises(NotAcknowledged) as caught:
-            await engagelab.asend_many(20, to=numbers, scenario="delivered", concurrency=4)
-        assert caught.value.__notes__ == ["in message 4 of 20"]
-
-
-def test_without_a_check_every_message_is_sent() -> None:
-    with EngageLab(Receiver.wsgi(refusing("+6591000001"))) as engagelab:
-        runs = engagelab.send_many(6, to=["+6591000000", "+6591000001"], check=False, concurrency=3)
-        assert [run.acknowledged for run in runs] == [True, False] * 3
-        assert len(engagelab.journal.where(outcome="not_200", to="+6591000001")) == 12
-
-
 def test_the_clock_ends_at_the_last_message_with_all_expiries_pending() -> None:
     with EngageLab() as engagelab:
         start = engagelab.clock.time()
@@ -363,20 +258,6 @@ def test_connections_are_kept_alive_and_closed_at_the_end() -> None:
         serving.join(PATIENCE)
 
 
-def test_no_message_is_started_after_a_cancellation() -> None:
-    async def main() -> Journal:
-        with EngageLab(Receiver.asgi(AsyncGate(5), limit=None)) as engagelab:
-            sending = asyncio.create_task(engagelab.asend_many(50, scenario=["plan"], concurrency=4))
-            while len(engagelab.journal) < 4:
-                await asyncio.sleep(0)
-            sending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await sending
-            return engagelab.journal
-
-    assert [attempt.outcome for attempt in asyncio.run(main()).attempts] == [Outcome.ABANDONED] * 4
-
-
 def test_the_bodies_are_those_of_the_runs() -> None:
     with EngageLab() as engagelab:
         runs = engagelab.send_many(10, concurrency=5, batch="all", custom_args={"flow": "signup"})
@@ -384,40 +265,3 @@ def test_the_bodies_are_those_of_the_runs() -> None:
         assert recorder is not None
         sent = [list(decode(received.body).rows) for received in recorder.received]
         assert sorted(sent, key=str) == sorted((run.events for run in runs), key=str)
-
-
-@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError, BaseException])
-@pytest.mark.parametrize("way", ["threads", "an ASGI app", "tasks"])
-def test_an_app_that_raises_any_exception_fails_the_bulk_send(kind: type[BaseException], way: str) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        raise kind("why")
-
-    async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0)
-        raise kind("why")
-
-    def send() -> None:
-        if way == "tasks":
-            asyncio.run(engagelab.asend_many(10, scenario=["plan"], concurrency=3))
-        else:
-            engagelab.send_many(10, scenario=["plan"], concurrency=3)
-
-    receiver = Receiver.wsgi(app) if way == "threads" else Receiver.asgi(asynchronous, lifespan=False)
-    with EngageLab(receiver) as engagelab:
-        # In the main thread, it may be Ctrl-C: it goes on.
-        goes_on = kind is KeyboardInterrupt and way != "threads"
-        with pytest.raises(KeyboardInterrupt if goes_on else NotAcknowledged):
-            send()
-        outcomes = {attempt.outcome for attempt in engagelab.journal.attempts}
-        assert outcomes - {Outcome.ABANDONED} == {Outcome.APP_RAISED}
-        assert engagelab.pending == []
-
-
-@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError])
-def test_a_bulk_send_that_is_not_checked_goes_on_after_any_exception_of_the_app(kind: type[BaseException]) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        raise kind("why")
-
-    with EngageLab(Receiver.asgi(app, lifespan=False)) as engagelab:
-        runs = engagelab.send_many(10, scenario=["plan"], concurrency=3, check=False)
-    assert [run.deliveries[0].outcome for run in runs] == [Outcome.APP_RAISED] * 10

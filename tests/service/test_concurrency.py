@@ -1,27 +1,26 @@
-"""Several threads, or several tasks, use one EngageLab at once: each callback goes out once and in order."""
+"""Several threads use one EngageLab at once: each callback goes out once and in order."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
-import anyio
-import anyio.to_thread
 import pytest
 
 from engagelab_mock import ApiServer, EngageLab, LiveClock, NotAcknowledged, Receiver, Run, Scenario, VirtualClock
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.scheduler import Scheduler
-from tests.eventloops import answering
-from tests.service.app import PATIENCE, SENT, App, in_threads
+from tests.patience import PATIENCE
+from tests.receivers.refusing import refusing
+from tests.service.app import SENT, App, in_threads
+from tests.service.at_once import complete, numbers
 from tests.service.rest.client import Client
 
 THREADS = 4
+
+pytestmark = pytest.mark.usefixtures("switch_often")
 
 
 class Overlap:
@@ -41,15 +40,6 @@ class Overlap:
             self._inside -= 1
 
 
-@pytest.fixture(autouse=True)
-def _switch_often() -> Iterator[None]:
-    """Have threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 @pytest.fixture
 def overlap() -> Overlap:
     return Overlap()
@@ -64,15 +54,6 @@ def app(overlap: Overlap) -> App:
 def engagelab(app: App) -> Iterator[EngageLab]:
     with EngageLab(Receiver.wsgi(app), clock=VirtualClock(0), code_ttl=None) as engagelab:
         yield engagelab
-
-
-def numbers() -> Callable[[], str]:
-    counter = count()
-    return lambda: f"+6591{next(counter):06d}"
-
-
-def complete(run: Run) -> None:
-    assert (run.statuses, run.acknowledged) == (SENT, True)
 
 
 @pytest.mark.parametrize(
@@ -305,15 +286,6 @@ def test_each_thread_that_sends_has_its_own_failure() -> None:
         in_threads(fail, succeed, fail, succeed)
 
 
-def refusing(to: str) -> Any:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        start_response("500 Oops" if to.encode() in body else "200 OK", [])
-        return []
-
-    return app
-
-
 def test_rules_and_receivers_change_while_others_send(app: App, engagelab: EngageLab) -> None:
     client = Client(engagelab)
     to = numbers()
@@ -356,91 +328,3 @@ def test_on_a_live_clock_threads_send_at_once_and_each_waits_for_its_own(app: Ap
         in_threads(*[work] * THREADS)
         assert {tuple(app.of(run.message_id)) for run in runs} == {tuple(SENT)}
         assert len(runs) == 3 * THREADS
-
-
-# ---- tasks ----
-
-
-@pytest.mark.anyio
-async def test_tasks_that_send_settle_and_look_deliver_everything_once_and_in_order() -> None:
-    to = numbers()
-    with EngageLab(Receiver.asgi(answering(before=lambda: anyio.sleep(0))), code_ttl=None) as engagelab:
-        client = Client(engagelab)
-        runs: list[Run] = []
-
-        async def work() -> None:
-            mine = to()
-            client.sent(mine)
-            await engagelab.asettle()
-            assert (await engagelab.ainbox(mine)).code
-            run = await engagelab.asend(mine, scenario="delivered")
-            complete(run)
-            runs.append(run)
-
-        with anyio.fail_after(PATIENCE):
-            async with anyio.create_task_group() as group:
-                for _ in range(10):
-                    group.start_soon(work)
-        assert engagelab.journal.statuses.count("delivered") == 20
-        assert len(engagelab.journal) == 60
-        for run in runs:
-            assert engagelab.journal.where(message_id=run.message_id).statuses == SENT
-
-
-@pytest.mark.anyio
-async def test_a_task_that_is_cancelled_while_it_settles_leaves_the_rest_to_the_next() -> None:
-    reached, go_on = anyio.Event(), anyio.Event()
-
-    async def before() -> None:
-        reached.set()
-        await go_on.wait()
-
-    with EngageLab(Receiver.asgi(answering(before=before), limit=None), code_ttl=None) as engagelab:
-        first, second = engagelab.begin_send(scenario="delivered"), engagelab.begin_send(scenario="delivered")
-        scope = anyio.CancelScope()
-
-        async def settle() -> None:
-            with scope:
-                await engagelab.asettle()
-
-        with anyio.fail_after(PATIENCE):
-            async with anyio.create_task_group() as group:
-                group.start_soon(settle)
-                await reached.wait()
-                scope.cancel()
-            go_on.set()
-            await engagelab.asettle()
-        complete(second)
-        assert first.statuses == SENT
-        assert [delivery.outcome for delivery in first.deliveries] == ["abandoned", "acknowledged", "acknowledged"]
-
-
-@pytest.mark.anyio
-async def test_a_thread_calls_the_api_while_a_task_settles() -> None:
-    to = numbers()
-    with EngageLab(Receiver.asgi(answering(before=lambda: anyio.sleep(0))), code_ttl=None) as engagelab:
-        client = Client(engagelab)
-
-        def call() -> None:
-            for _ in range(20):
-                client.sent(to())
-
-        async def settle() -> None:
-            for _ in range(20):
-                await engagelab.asettle()
-
-        with anyio.fail_after(PATIENCE):
-            async with anyio.create_task_group() as group:
-                group.start_soon(anyio.to_thread.run_sync, call)
-                group.start_soon(settle)
-            await engagelab.asettle()
-        assert engagelab.journal.statuses.count("delivered") == 20
-
-
-@pytest.mark.asyncio
-async def test_many_sends_at_once_pass_time_once() -> None:
-    with EngageLab(Receiver.asgi(answering(before=lambda: asyncio.sleep(0))), clock=VirtualClock(0)) as engagelab:
-        runs = await asyncio.gather(*(engagelab.asend(scenario="delivered") for _ in range(50)))
-        assert engagelab.clock.time() == 5
-    for run in runs:
-        complete(run)

@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from engagelab_mock.service.worker import KeyedExecutor as Executor
+from tests.patience import PATIENCE
 
-PATIENCE = 10.0
 #: The name of an executor's threads, so that a test can count them.
 NAME = "counted"
 

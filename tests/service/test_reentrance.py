@@ -14,7 +14,8 @@ import pytest
 from engagelab_mock import ApiServer, EngageLab, Journal, LiveClock, NotAcknowledged, Receiver, Run
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.eventloops import answering
-from tests.service.app import PATIENCE, SENT, App, in_thread
+from tests.patience import PATIENCE
+from tests.service.app import SENT, App, in_thread
 from tests.service.rest.client import TO, Client
 
 OTHER = "+6591234568"

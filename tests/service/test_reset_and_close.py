@@ -26,7 +26,8 @@ from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.store.restore import restore
 from engagelab_mock.service.store.sqlite import SqliteStore
 from tests.eventloops import answering
-from tests.service.app import PATIENCE, SENT, App, in_thread, in_threads
+from tests.patience import PATIENCE
+from tests.service.app import SENT, App, in_thread, in_threads
 from tests.service.rest.client import TO, Client
 
 OTHER = "+6591234568"

@@ -23,7 +23,8 @@ from engagelab_mock import (
     VirtualClock,
 )
 from engagelab_mock.server.loopback import LoopbackServer
-from tests.service.app import PATIENCE, SENT, App, in_thread, in_threads
+from tests.patience import PATIENCE
+from tests.service.app import SENT, App, in_thread, in_threads
 from tests.service.rest.client import TO, Client, control
 
 MESSAGE = json.dumps({"to": TO, "template": {"id": "login"}}).encode()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engagelab_mock import (
-    Delivery,
     EngageLab,
     Journal,
     LiveClock,
@@ -25,68 +21,12 @@ from engagelab_mock import (
     UsageError,
     VirtualClock,
 )
-from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.service.worker import DeliveryWorker as Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-PATIENCE = 10.0
-#: So fast that no scenario takes a second, and so slow that one message's callbacks are not all due at once.
-SPEED = 1000.0
-#: How many messages may wait.
-LIMIT = 10
-
-
-class Endpoint:
-    """A receiver on a socket that can be made to hold its answers back."""
-
-    def __init__(self, name: str, *, status: int = 200) -> None:
-        self.recorder = Recorder(answer=status)
-        self.go_on = threading.Event()
-        self.go_on.set()
-        #: Set by the first request.
-        self.asked = threading.Event()
-        self.handle: Callable[[], object] = str
-        self.server = LoopbackServer(self._app)
-        self.receiver = Receiver.http(f"{self.server.url}/{name}", description=name, limit=PATIENCE)
-
-    def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self.asked.set()
-        self.go_on.wait(PATIENCE)
-        self.handle()
-        return self.recorder(environ, start_response)
-
-    @property
-    def statuses(self) -> list[str]:
-        return [event.name for received in self.recorder.received for event in received.events]
-
-
-Make = Callable[..., Endpoint]
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Make]:
-    with ExitStack() as stack:
-
-        def make(name: str, *, status: int = 200) -> Endpoint:
-            made = Endpoint(name, status=status)
-            stack.enter_context(made.server)
-            stack.callback(made.receiver.close)
-            stack.callback(made.go_on.set)
-            return made
-
-        yield make
-
-
-def live(*endpoints: Endpoint, **options: object) -> EngageLab:
-    receivers = [endpoint.receiver for endpoint in endpoints]
-    return EngageLab(receivers, clock=LiveClock(SPEED), code_ttl=None, defaults={"check": False} | options)
-
-
-def accept(engagelab: EngageLab, to: str = "+6591234567") -> None:
-    """Have a message accepted, and wait for none of its callbacks."""
-    engagelab.begin_send(to, scenario="delivered")
+from tests.patience import PATIENCE
+from tests.service.endpoints import SPEED, Make, accept, live
 
 
 def test_due_callbacks_go_out_by_themselves_in_order(endpoint: Make) -> None:
@@ -184,125 +124,6 @@ def test_many_messages_each_arrive_once_and_in_order(endpoint: Make) -> None:
     for run in runs:
         assert (run.statuses, run.acknowledged) == (["plan", "sent", "delivered"], True)
     assert len(mine.statuses) == 150
-
-
-@pytest.mark.parametrize("abreast", [1, 3])
-def test_no_more_callbacks_are_under_way_to_a_receiver_than_said(endpoint: Make, abreast: int) -> None:
-    """While the first are held back, no other has begun; each that is answered lets in one more."""
-    mine = endpoint("mine")
-    inside, most, lock = 0, 0, threading.Lock()
-    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
-
-    def handle() -> None:
-        nonlocal inside, most
-        with lock:
-            inside += 1
-            most = max(most, inside)
-        begun.release()
-        assert go_on.acquire(timeout=PATIENCE)
-        with lock:
-            inside -= 1
-
-    mine.handle = handle
-    with live(mine) as engagelab, Worker(engagelab, concurrency=abreast):
-        runs = [engagelab.begin_send(scenario=["plan"]) for _ in range(10)]
-        for number in range(10):
-            assert begun.acquire(timeout=PATIENCE)
-            if number >= abreast - 1:
-                go_on.release()
-        for _ in range(abreast - 1):
-            go_on.release()
-        for run in runs:
-            engagelab.journal.wait_for(message_id=run.message_id, outcome="acknowledged", timeout=PATIENCE)
-    assert most == abreast
-
-
-def test_of_too_many_messages_that_wait_the_oldest_are_given_up(endpoint: Make) -> None:
-    slow, fast = endpoint("slow"), endpoint("fast")
-    slow.go_on.clear()
-    given_up: list[int] = []
-    clock = LiveClock(SPEED)
-    with (
-        EngageLab([slow.receiver, fast.receiver], clock=clock, code_ttl=None, defaults={"check": False}) as engagelab,
-        Worker(engagelab, concurrency=1, on_given_up=given_up.append),
-    ):
-        runs = [engagelab.begin_send(scenario=["plan"]) for _ in range(4)]
-        for run in runs:  # once the second receiver has it, it waits for the first
-            engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id)
-        assert slow.asked.wait(PATIENCE)
-        engagelab._engine.messages.most_pending = 2
-        runs.append(engagelab.begin_send(scenario=["plan"]))
-        assert given_up == [3]
-        slow.go_on.set()
-        for each in (slow, fast):
-            engagelab.journal.wait_for(timeout=PATIENCE, message_id=runs[4].message_id, receiver=each.receiver)
-    told = [event.message_id for received in slow.recorder.received for event in received.events]  # type: ignore[attr-defined]
-    assert told == [runs[0].message_id, runs[3].message_id, runs[4].message_id]
-    assert all(delivery.closed for run in runs for delivery in run.deliveries)
-
-
-def test_a_caller_does_not_wait_for_callbacks_that_are_given_up(endpoint: Make) -> None:
-    slow, fast = endpoint("slow"), endpoint("fast")
-    slow.go_on.clear()
-    with ThreadPoolExecutor() as callers, live(slow, fast) as engagelab, Worker(engagelab, concurrency=1):
-        engagelab.begin_send(scenario=["plan"])
-        assert slow.asked.wait(PATIENCE)
-        waiting = callers.submit(engagelab.send, "+6591234567", scenario=["plan"])
-        engagelab.journal.wait_for(timeout=PATIENCE, to="+6591234567", receiver=fast.receiver)
-        engagelab._engine.messages.most_pending = 1
-        engagelab.begin_send(scenario=["plan"])
-        run = waiting.result(PATIENCE)
-        assert [delivery.receiver for delivery in run.deliveries if not delivery.attempts] == [slow.receiver]
-        slow.go_on.set()
-
-
-def test_after_a_reset_nothing_goes_out_that_waited_for_a_receiver(endpoint: Make) -> None:
-    slow, fast = endpoint("slow"), endpoint("fast")
-    slow.go_on.clear()
-    options = {"check": False, "retry": [0.0]}
-    with (
-        EngageLab([slow.receiver, fast.receiver], clock=LiveClock(SPEED), code_ttl=None, defaults=options) as engagelab,
-        Worker(engagelab, concurrency=1),
-    ):
-        for _ in range(3):
-            run = engagelab.begin_send(scenario=["plan"])
-            engagelab.journal.wait_for(timeout=PATIENCE, message_id=run.message_id, receiver=fast.receiver)
-        engagelab.reset()
-        slow.recorder.answer = 500  # to the attempt under way: it is not tried again
-        slow.go_on.set()
-        after = engagelab.begin_send(scenario=["plan", "sent"])
-        engagelab.journal.wait_for(
-            timeout=PATIENCE, message_id=after.message_id, status="sent", receiver=slow.receiver, outcome="not_200"
-        )
-    told = [event.message_id for received in slow.recorder.received for event in received.events]  # type: ignore[attr-defined]
-    assert told[1:] == [after.message_id] * len(told[1:])
-
-
-def test_the_callbacks_that_wait_for_a_silent_receiver_are_bounded(endpoint: Make) -> None:
-    slow, fast = endpoint("slow"), endpoint("fast")
-    slow.go_on.clear()
-    with (
-        EngageLab(
-            [slow.receiver, fast.receiver],
-            clock=LiveClock(SPEED),
-            code_ttl=None,
-            keep=LIMIT,
-            defaults={"check": False},
-        ) as engagelab,
-        Worker(engagelab, concurrency=1),
-    ):
-        engagelab._engine.messages.most_pending = LIMIT
-        for _ in range(10 * LIMIT):
-            message_id = engagelab.begin_send(scenario=["plan"]).message_id
-            # Once the second receiver has it, it waits for the first.
-            engagelab.journal.wait_for(timeout=PATIENCE, message_id=message_id, receiver=fast.receiver)
-        gc.collect()
-        kept = [each for each in gc.get_objects() if type(each) is Delivery and each.receiver is slow.receiver]
-        # Those of the newest messages, a tenth more, and the one at the receiver.
-        assert LIMIT <= len(kept) <= LIMIT + LIMIT // 10 + 1
-        slow.go_on.set()
-        engagelab.journal.wait_for(timeout=PATIENCE, message_id=message_id, receiver=slow.receiver)
-    assert len(slow.statuses) == len(kept)
 
 
 def test_messages_accepted_before_its_start_go_out(endpoint: Make) -> None:

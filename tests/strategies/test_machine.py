@@ -15,8 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from engagelab_mock import EngageLab, NothingObserved, ProbeFailed, Receiver, ScheduleFailed, UsageError, converges
 from engagelab_mock.explore.crash import can_fork
 from engagelab_mock.strategies import ReceiverMachine
-from tests.explore.books import Books
-from tests.explore.test_baseline_reset import KeepsCredits
+from tests.explore.books import Books, KeepsCredits
 from tests.receivers import racing
 from tests.receivers.racing import Handle, Store, flask_receiver, folder
 from tests.strategies.test_schedule import BOUNDED

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engagelab_mock.delivery import probe
-from tests.truth.blind import CASES, Blind, in_process, over_a_socket
+from tests.truth.blind import CASES
+from tests.truth.blind.case import Blind, in_process, over_a_socket
 
 LEAST = 25
 

@@ -31,19 +31,15 @@ from engagelab_mock import (
 )
 from engagelab_mock.server.loopback import LoopbackServer
 from engagelab_mock.strategies import ReceiverMachine
-from tests.checks.receivers.correct import PATH
+from tests.checks.receivers.correct import PATH, SETTINGS
 from tests.checks.receivers.frameworks import on_flask
 from tests.django_settings import configure
 from tests.explore.books import Books, LastWriteWins
 from tests.receivers.correct import SECRET, USERNAME
-from tests.truth import receivers
-from tests.truth.receivers import PAIRS, SETTINGS, InMemory
+from tests.truth.receivers.in_memory import InMemory, receiver_of
+from tests.truth.receivers.pairs import PAIRS
+from tests.truth.receivers.work import WorksInQueue
 
-#: What the exploration of a receiver needs, or why it is not explored.
-KINDS: dict[str, tuple[type[InMemory], type[InMemory]]] = {
-    name: (getattr(receivers, pair.right.__name__), getattr(receivers, pair.wrong.__name__))
-    for name, pair in PAIRS.items()
-}
 #: These are wrong in what explorations do not send: costs, account events, two messages to one recipient, late events.
 NOT_EXPLORED = {
     *("costs in another currency", "users' replies", "alerts of the account"),
@@ -57,7 +53,7 @@ NOT_ACKNOWLEDGED = {"work after the answer"}
 TELLS_THE_ORDER = {"one text of all events", "lateness in seconds"}
 #: What shows the bug of the mutant, where `verified` does not.
 LIFECYCLES = {"failures only": "delivered_failed"}
-EXPLORED = [name for name in KINDS if name not in NOT_EXPLORED | NOT_ACKNOWLEDGED]
+EXPLORED = [name for name in PAIRS if name not in NOT_EXPLORED | NOT_ACKNOWLEDGED]
 QUICK = settings(max_examples=5, derandomize=True, deadline=None, database=None, stateful_step_count=4)
 
 
@@ -69,7 +65,7 @@ def probe(app: InMemory, name: str, *, reset: bool) -> dict[str, Any]:
     given: dict[str, Any] = {"observe": app.observe}
     if reset or name == "totals over all messages":
         given["reset"] = app.__init__  # type: ignore[misc]  # it empties everything
-    if isinstance(app, receivers.WorksInQueue):
+    if isinstance(app, WorksInQueue):
         given |= {"wait_idle": lambda: app.jobs.join()}
     return given
 
@@ -83,14 +79,14 @@ def explore(receiver: Receiver, name: str) -> Exploration:
 @pytest.mark.parametrize("reset", [False, True], ids=["fresh messages", "reset"])
 @pytest.mark.parametrize("name", EXPLORED)
 def test_a_right_receiver_passes_every_schedule(name: str, reset: bool) -> None:
-    app = KINDS[name][0]()
-    receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS, **probe(app, name, reset=reset))
+    app = PAIRS[name].right()
+    receiver = receiver_of(app, **probe(app, name, reset=reset))
     assert explore(receiver, name).ok
 
 
 @pytest.mark.parametrize("name", EXPLORED)
 def test_a_right_receiver_passes_over_a_socket(name: str) -> None:
-    app = KINDS[name][0]()
+    app = PAIRS[name].right()
     with LoopbackServer(on_flask(app)) as server:
         receiver = Receiver.http(f"{server.url}{PATH}", **SETTINGS, **probe(app, name, reset=False))
         assert explore(receiver, name).ok
@@ -98,8 +94,8 @@ def test_a_right_receiver_passes_over_a_socket(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in EXPLORED if name not in TELLS_THE_ORDER])
 def test_its_mutant_is_found(name: str) -> None:
-    app = KINDS[name][1]()
-    receiver = Receiver.wsgi(on_flask(app), PATH, **SETTINGS, **probe(app, name, reset=False))
+    app = PAIRS[name].wrong()
+    receiver = receiver_of(app, **probe(app, name, reset=False))
     with pytest.raises(ScheduleFailed):
         explore(receiver, name)
 
@@ -111,8 +107,8 @@ def test_a_right_receiver_passes_the_state_machine(name: str) -> None:
         lifecycles = (LIFECYCLES.get(name, "verified"),)
 
         def receiver(self) -> Receiver:
-            app = KINDS[name][0]()
-            return Receiver.wsgi(on_flask(app), PATH, **SETTINGS, **probe(app, name, reset=True))
+            app = PAIRS[name].right()
+            return receiver_of(app, **probe(app, name, reset=True))
 
     run_state_machine_as_test(Machine, settings=QUICK)
 

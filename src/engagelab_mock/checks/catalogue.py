@@ -119,11 +119,13 @@ class Selection:
 
 def _known(pattern: str, where: str) -> str:
     if not _matching(pattern):
-        names = [name for check in CHECKS.values() for name in (check.id, check.name)]
+        names = {name.lower(): name for check in CHECKS.values() for name in (check.id, check.name)}
+        # People write A1 for A01.
+        padded = f"{pattern[:1]}{pattern[1:]:0>2}".lower()
+        near = [padded] if padded in names else get_close_matches(pattern.lower(), names, n=1)
         # All ids would fill the screen: name only the nearest one, and where each family ends.
         families: dict[str, str] = {id[0]: f"{id[0]}01 to {id}" for id in CHECKS}
-        nearest = get_close_matches(pattern, names, n=1)
-        raise UnknownName("check", pattern, [*nearest, *families.values()], where=where)
+        raise UnknownName("check", pattern, [*(names[each] for each in near), *families.values()], where=where)
     return pattern
 
 

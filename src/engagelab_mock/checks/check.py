@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from string import Template
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -166,6 +166,22 @@ _WORDS["flask"]["refuse"] = 'return "", {status}'
 LANGUAGES = {name: known.title for name, known in STARTERS.items()}
 
 
+class Code(NamedTuple):
+    """Hold the code of a fix, for one framework or language, or for several that share it.
+
+    >>> Fix("Compare in constant time.", section="Signature").codes[0].names
+    ('node', 'express')
+    """
+
+    #: The names of the frameworks and languages, for people.
+    title: str
+    #: The name of the language, as highlighters of code know it.
+    language: str
+    #: Their names in `LANGUAGES`.
+    names: tuple[str, ...]
+    text: str
+
+
 class Fix(msgspec.Struct, frozen=True):
     """Say how to fix a receiver: in sentences, in code for Flask, Django and FastAPI, and by a section of the starters.
 
@@ -209,6 +225,22 @@ class Fix(msgspec.Struct, frozen=True):
             code: str = getattr(self, language)
             return code
         return section(language, self.section) if self.section else ""
+
+    @property
+    def codes(self) -> list[Code]:
+        """Return the code in each framework and language that has some, in the order of `LANGUAGES`.
+
+        >>> [code.title for code in Fix("Compare in constant time.", section="Signature").codes]
+        ['Node, Express', 'PHP', 'Go', 'Java', 'Ruby']
+        """
+        found: dict[str, list[str]] = {}
+        for name in LANGUAGES:
+            if text := self.code_in(name):
+                found.setdefault(text, []).append(name)
+        return [
+            Code(", ".join(LANGUAGES[name] for name in names), STARTERS[names[0]].language, tuple(names), text)
+            for text, names in found.items()
+        ]
 
     def _spelt(self, framework: str) -> str:
         words = dict(_WORDS[framework])

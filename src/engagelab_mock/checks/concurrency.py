@@ -17,7 +17,7 @@ from engagelab_mock.checks.trial import Trial
 from engagelab_mock.delivery.io import SYNC, run_sync
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import MISSING, Path, Snapshot, State, differing, dotted, state_of
+from engagelab_mock.explore.state import MISSING, Path, Snapshot, State, differing, dotted, state_of, told_at
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -137,8 +137,8 @@ class _OneByOne:
         self.trial.show(message)
         self.trial.glance(message)
         self.trial.fail(
-            f"{what}: {dotted(path)} is {state.get(path, MISSING)!r:.60}; "
-            f"one after another, in any order, they lead to another state, such as {nearest.get(path, MISSING)!r:.60}"
+            f"{what}: {dotted(path)} is {told_at(state, path)}; "
+            f"one after another, in any order, they lead to another state, such as {told_at(nearest, path)}"
         )
 
 

@@ -19,7 +19,7 @@ from engagelab_mock.delivery.faults.fault import Fault
 from engagelab_mock.delivery.model import Attempt
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.explore.schedule import Schedule, Step
-from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
+from engagelab_mock.explore.state import Path, Snapshot, differing, dotted, state_of, told_at
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
 
@@ -126,8 +126,7 @@ class Once:
             state = state_of(now, message)
             self.trial.show(message, Change(first or now, now))
             self.trial.fail(
-                f"{what}: {dotted(path)} is {state.get(path, MISSING)!r:.60}; "
-                f"after one callback it is {known.get(path, MISSING)!r:.60}",
+                f"{what}: {dotted(path)} is {told_at(state, path)}; after one callback it is {told_at(known, path)}",
                 schedule,
             )
 

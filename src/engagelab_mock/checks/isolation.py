@@ -8,7 +8,7 @@ from engagelab_mock.checks.check import Check, Fix, Severity
 from engagelab_mock.checks.orderings import Order, Orderings
 from engagelab_mock.checks.profile import describe
 from engagelab_mock.checks.trial import Trial
-from engagelab_mock.explore.state import MISSING, Path, State, differing, dotted, names, state_of
+from engagelab_mock.explore.state import MISSING, Path, State, differing, dotted, names, state_of, told_at
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.status import Status
 
@@ -66,7 +66,7 @@ def _expect_kept(orderings: Orderings, order: Order, before: Order) -> None:
         first, *_, other = orderings.states(order)
         orderings.fail(
             f"of two messages that had {', '.join(order)} in the same second, the second has not its own state: "
-            f"{dotted(path)} is {other.get(path, MISSING)!r:.60}; it should be {first.get(path, MISSING)!r:.60}",
+            f"{dotted(path)} is {told_at(other, path)}; it should be {told_at(first, path)}",
             order,
         )
 

@@ -28,6 +28,7 @@ from engagelab_mock.explore.state import (
     names,
     part_of,
     state_of,
+    told_at,
 )
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.events import Event
@@ -147,9 +148,9 @@ def _late_event(trial: Trial) -> None:
         if _missing(effect, late.effect(status), status):
             late.look_again(status)
         for missing in _missing(effect, late.effect(status), status):
-            now = state_of(late.after[status], messages[status]).get(missing, MISSING)
             trial.show(messages[status], Change(late.before[status], late.after[status]))
-            told = f"{dotted(missing)} is {now!r:.60}; after a new one it is {effect[missing]!r:.60}"
+            now, usual = (each.told(status, missing) for each in (late, new))
+            told = f"{dotted(missing)} is {now}; after a new one it is {usual}"
             trial.fail(f"{status} {what}, was acknowledged, and {told}{_older_than_its_message(trial)}")
 
 
@@ -185,6 +186,10 @@ class _Sent:
     def look_again(self, status: str) -> None:
         """Read the state after an event again, when the app had time to work after its answer."""
         self.after[status] = self._context.look_for_change(self.after[status], self._messages[status])
+
+    def told(self, status: str, path: Path) -> str:
+        """Return the value at a path after the event, as text."""
+        return told_at(state_of(self.after[status], self._messages[status]), path)
 
     def effect(self, status: str) -> State:
         """Return the leaves that the event has changed, and their values after it."""

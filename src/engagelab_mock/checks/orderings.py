@@ -27,6 +27,7 @@ from engagelab_mock.explore.state import (
     names,
     single,
     state_of,
+    told_at,
     values,
 )
 from engagelab_mock.messages.message import Message
@@ -60,8 +61,9 @@ class Miss(msgspec.Struct, frozen=True):
 
     order: Order
     path: Path
-    got: object
-    wanted: object
+    #: The value, and the right one, as text.
+    got: str
+    wanted: str
     #: Whether another leaf names the right status. Then the app does not decide by this leaf.
     excused: bool = False
 
@@ -283,7 +285,7 @@ class Convergence:
             self._fail(misses[0])
         for miss in misses:
             orderings.trial.warn(
-                f"{dotted(miss.path)} depends on the order of arrival: it is {miss.got!r:.60} after "
+                f"{dotted(miss.path)} depends on the order of arrival: it is {miss.got} after "
                 f"{', '.join(miss.order)}; make sure that the app does not decide by it"
             )
 
@@ -302,12 +304,13 @@ class Convergence:
                 got, due = state.get(path, MISSING), wanted.get(path, MISSING)
                 explained = path not in decisive and any(each.get(path, MISSING) == got for each in known)
                 if got != due and not explained:
-                    found.append(Miss(order, path, got, due, excused=right))
+                    miss = Miss(order, path, told_at(state, path), told_at(wanted, path), excused=right)
+                    found.append(miss)
         return sorted(found, key=lambda miss: (miss.excused, miss.path not in decisive, miss.path))
 
     def _fail(self, miss: Miss) -> None:
         wrong, right = map(self._told, (miss.order, self._orderings.in_order))
-        reason = f"{dotted(miss.path)} is {miss.got!r:.60} after {wrong}; after {right} it is {miss.wanted!r:.60}"
+        reason = f"{dotted(miss.path)} is {miss.got} after {wrong}; after {right} it is {miss.wanted}"
         self._orderings.fail(reason, miss.order)
 
     def _told(self, order: Order) -> str:
@@ -373,9 +376,9 @@ class StateBaseline:
         treated = self._trial.context.messages[-1]
         self._states += self._treated(self._treat)
         for path in sorted(self.differing(state)):
-            got, wanted = state.get(path, MISSING), self.state.get(path, MISSING)
+            got, wanted = told_at(state, path), told_at(self.state, path)
             self._trial.show(treated)
-            self._trial.fail(f"after {what}, {dotted(path)} is {got!r:.80}; it should be {wanted!r:.80}", schedule)
+            self._trial.fail(f"after {what}, {dotted(path)} is {got}; it should be {wanted}", schedule)
 
     def _noise(self) -> set[Path]:
         first, *others = self._states

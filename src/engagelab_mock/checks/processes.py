@@ -24,7 +24,7 @@ from engagelab_mock.delivery.outcome import Outcome, TransportFailure
 from engagelab_mock.delivery.transport.wire import wait_for
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.state import MISSING, Path, Snapshot, differing, dotted, state_of
+from engagelab_mock.explore.state import Path, Snapshot, differing, dotted, state_of, told_at
 from engagelab_mock.messages.message import Message
 from engagelab_mock.protocol.signature import TOLERANCE
 from engagelab_mock.protocol.status import Status
@@ -141,8 +141,8 @@ def _duplicate_after_restart(trial: Trial) -> None:
         kept, now = state_of(first[status], message), state_of(_await_state(trial, first[status], message), message)
         for path in sorted(differing(kept, now) - trial.context.profile.shared):
             trial.show(message)
-            was, is_now = kept.get(path, MISSING), now.get(path, MISSING)
-            trial.fail(f"after a restart, {dotted(path)} is {is_now!r:.60}; before it was {was!r:.60}")
+            was, is_now = told_at(kept, path), told_at(now, path)
+            trial.fail(f"after a restart, {dotted(path)} is {is_now}; before it was {was}")
     for status, message in messages.items():
         once.again(message, _AGAIN.format(status), status=status)
     trial.context.settle()

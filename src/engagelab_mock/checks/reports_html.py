@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from engagelab_mock import __version__
 from engagelab_mock.checks.check import Judgement, Severity
 from engagelab_mock.checks.finding import Change, Exchange, Finding, Report, verdict_counts
+from engagelab_mock.checks.findings_text import BASES
 from engagelab_mock.checks.profile import WORKER
-from engagelab_mock.checks.reports import BASES
-from engagelab_mock.delivery.page import page, prose, text, tiles, utc
+from engagelab_mock.delivery.page import choices, page, prose, text, tiles, utc
 from engagelab_mock.delivery.render import counted
 
 #: The largest number of exchanges of a finding that are shown: the last ones.
@@ -18,14 +18,14 @@ _SHOWN = 8
 _STYLES = {"failed": "fail", "ended with an error": "fail", "passed": "pass", "inconclusive": "warn"}
 
 
-def html(report: Report, *, fail_on: str = "major") -> str:
-    """Return a report as an HTML page.
+def html(report: Report, *, fail_on: str = "major", language: str = "flask") -> str:
+    """Return a report as an HTML page. The fixes are shown in this language first; the reader can choose another one.
 
     >>> from engagelab_mock.checks.finding import Sent
     >>> html(Report(address="http://127.0.0.1/", findings=(), sent=Sent()))[:15]
     '<!doctype html>'
     """
-    parts = [*_head(report, fail_on), *_failures(report), *_warnings(report), *_others(report)]
+    parts = [*_head(report, fail_on), *_failures(report, language), *_warnings(report), *_others(report)]
     return page(f"engagelab-mock check: {report.address}", parts)
 
 
@@ -63,15 +63,15 @@ def _about(report: Report) -> Iterable[str]:
         yield prose(report.inferred)
 
 
-def _failures(report: Report) -> Iterable[str]:
+def _failures(report: Report, language: str) -> Iterable[str]:
     for severity in Severity:
         findings = [finding for finding in report.worst_first if finding.severity is severity]
         if findings:
             yield f"<h2>{severity.capitalize()} ({len(findings)})</h2>"
-            yield from map(_failure, findings)
+            yield from (_failure(finding, language) for finding in findings)
 
 
-def _failure(finding: Finding) -> str:
+def _failure(finding: Finding, language: str) -> str:
     check = finding.check
     parts = [
         f'<details><summary><span class="badge fail">{finding.severity}</span><b>{finding.id}</b>'
@@ -83,9 +83,10 @@ def _failure(finding: Finding) -> str:
         *map(_change, finding.evidence),
         f"<dt>Fix</dt><dd>{prose(check.fix.text)}</dd>",
     ]
-    for name, code in (("Flask", check.fix.flask), ("Django", check.fix.django), ("FastAPI", check.fix.fastapi)):
-        if code:
-            parts.append(f"<dt>{name}</dt><dd><pre>{text(code)}</pre></dd>")
+    if codes := check.fix.codes:
+        first = next((number for number, code in enumerate(codes) if language in code.names), 0)
+        shown = choices(finding.id, "The fix as code", [(code.title, code.text) for code in codes], first)
+        parts.append(f"<dt>As code</dt><dd>{shown}</dd>")
     parts.append(f"<dt>Again</dt><dd><pre>{text(finding.repro)}</pre></dd></dl></div></details>")
     return "\n".join(parts)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Check, Ended, Judgement, fault_of
-from engagelab_mock.checks.context import EACH, PATIENCE, RECOVERY, SHARE, TOTAL, Context, Stall
+from engagelab_mock.checks.context import EACH, RECOVERY, SHARE, TOTAL, Context, Stall
 from engagelab_mock.checks.finding import Exchange, Finding, Report, Sent
 from engagelab_mock.checks.health import ALIVE_AFTER, Health
 from engagelab_mock.checks.meaning import prove
@@ -34,7 +34,6 @@ from engagelab_mock.errors import (
 from engagelab_mock.eventloop import from_thread, in_loop, stopwatch, to_thread
 from engagelab_mock.explore.state import COUNT, dotted
 from engagelab_mock.explore.state import EACH as EACH_ENTRY
-from engagelab_mock.protocol.events import Dialect
 from engagelab_mock.service.addresses import why_unreachable
 from engagelab_mock.service.engine import Engine
 
@@ -53,34 +52,24 @@ class Runner:
     """Run the selected checks against one receiver.
 
     >>> from engagelab_mock import Receiver
-    >>> Runner(Receiver.recording(), selection=Selection(only=["A01"])).run().summary()["pass"]
+    >>> Runner(Context(Receiver.recording()), selection=Selection(only=["A01"])).run().summary()["pass"]
     1
 
-    `probe` overrides the receiver's probe. `Context` explains `stall`, `patience` and `wait_for`. `timeout` is the time
-    limit of the whole run. `recovery` is how long to wait, before the next check, for a receiver that did not answer.
-    Both are in seconds. `on_start` is called with each check, `on_finding` with each finding.
+    `timeout` is the time limit of the whole run. `recovery` is how long to wait, before the next check, for a receiver
+    that did not answer. Both are in seconds. `on_start` is called with each check, `on_finding` with each finding.
     """
 
     def __init__(
         self,
-        receiver: Receiver,
-        probe: ProbeOptions | None = None,
+        context: Context,
         *,
-        stall: Stall | None = None,
-        patience: float = PATIENCE,
-        wait_for: Callable[[Awaitable[Any]], Any] | None = None,
         selection: Selection | None = None,
         timeout: float = TOTAL,
         recovery: float = RECOVERY,
-        seed: object = None,
-        dialect: str | Dialect = "2023-03",
-        now: float | None = None,
         on_start: Callable[[Check], object] = lambda check: None,
         on_finding: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
-        self.context = Context(
-            receiver, probe, stall=stall, patience=patience, wait_for=wait_for, seed=seed, dialect=dialect, now=now
-        )
+        self.context = context
         self.selection = selection or Selection()
         self._timeout = check_delay(timeout, where="timeout")
         self._recovery = recovery
@@ -230,8 +219,11 @@ class Runner:
             check.work(trial)
         except Ended as ended:
             return ended
-        except _ENDING:
-            raise
+        except _ENDING as error:
+            if check.needs_restart or not (isinstance(error, ProbeFailed) and self._has_ended()):
+                raise
+            self._down_since = check.id
+            return Ended(Judgement.FAIL, f"the receiver does not answer any more, and {error.problem}", basis="answer")
         except Exception as error:
             return Ended(Judgement.ERROR, fault_of(error))
         if check.need == "both" and not trial.sees:
@@ -277,6 +269,11 @@ class Runner:
             return "the app cannot be restarted: give `restart`, or --restart-command on the command line"
         return ""
 
+    def _has_ended(self) -> bool:
+        """Tell whether the receiver does not even answer a ping: its state cannot be read because it has ended."""
+        with self.context.apart():
+            return self.context.reach().outcome in _TROUBLING
+
     def _recover(self, check: Check, attempts: list[tuple[Delivery, Attempt]]) -> None:
         troubled = any(attempt.outcome in _TROUBLING for _, attempt in attempts)
         if troubled and not self.context.is_alive(self._recovery):
@@ -307,6 +304,17 @@ class CheckOptions(ProbeOptions, total=False):
     suppress: Mapping[str, str] | None
     #: How long the whole run may take, in seconds. Default: 180.
     timeout: float
+
+
+#: The options that choose checks.
+_SELECTION = ("only", "skip", "severity", "depth", "suppress")
+
+
+def context_of(receiver: Receiver, options: Mapping[str, Any], **others: Any) -> Context:
+    """Return the context for the options of a run: those of the probe, `stall` and `patience`."""
+    probe: Any = {name: options[name] for name in PROBE_OPTIONS if name in options}
+    others |= {name: options[name] for name in ("stall", "patience") if name in options}
+    return Context(receiver, probe, **others)
 
 
 def check(engine: Engine, receiver: Receiver | None, options: CheckOptions) -> Report:
@@ -376,17 +384,14 @@ def _runner(
         for name in options:
             if name not in CheckOptions.__annotations__:
                 raise UnknownName("argument", name, ["receiver", *CheckOptions.__annotations__], where="check")
-        given: dict[str, Any] = {**options}
-        choice = {name: given.pop(name) for name in ("only", "skip", "severity", "depth", "suppress") if name in given}
-        probe: Any = {name: given.pop(name) for name in PROBE_OPTIONS if name in given}
+        choice: Any = {name: options.get(name) for name in _SELECTION if name in options}
         [checked] = check_receivers([engine.receiver if receiver is None else receiver], where="check")
         selection = Selection(**choice)
-        given |= {"wait_for": wait_for, "dialect": engine.dialect}
         # An app may read the engine's clock. Then the signatures for its receiver use that clock, which moves along.
         now = engine.clock.time() if checked.signature_clock == "virtual" else None
-        runner = Runner(checked, probe, selection=selection, now=now, **given)
+        context = context_of(checked, options, wait_for=wait_for, dialect=engine.dialect, now=now)
         if now is not None and isinstance(engine.clock, VirtualClock):
-            runner.context.along = engine.advance_quietly
-        return runner, checked
+            context.along = engine.advance_quietly
+        return Runner(context, selection=selection, timeout=options.get("timeout", TOTAL)), checked
     except EngageLabMockError as error:
         raise engine.refused(error) from None

@@ -61,7 +61,9 @@ def _prefix(trial: Trial) -> None:
         attempt = trial.send(message, signature(change))
         trial.expect_answer(attempt, what)
         if accepted(attempt):
-            trial.expect_refused(attempt, message, what)
+            # A receiver that answers 200 to all of them gets one warning, not one for each.
+            expect = trial.expect_no_effect if trial.warnings else trial.expect_refused
+            expect(attempt, message, what)
     trial.expect_no_effect(attempt, message, "a signature that is only partly right")
 
 
@@ -81,8 +83,7 @@ _PARTLY_RIGHT: dict[str, Callable[[str], str]] = {
     "a genuine signature whose last digit is wrong": partial(_other_digit, place=-1),
     "a genuine signature whose first digit is wrong": partial(_other_digit, place=0),
     **{
-        f"the first {digits} of a genuine signature's 64 digits": partial(_cut, digits=digits)
-        for digits in range(1, 64)
+        f"a genuine signature cut to {digits} of its 64 digits": partial(_cut, digits=digits) for digits in range(1, 64)
     },
 }
 
@@ -207,7 +208,7 @@ _PARSE = Fix(
     section="Signature",
 )
 _ONE = Fix(
-    "Refuse more than one X-CALLBACK-ID. WSGI servers join them with a comma, Starlette returns the first.",
+    "Refuse a second X-CALLBACK-ID. WSGI servers, PHP and Node join both by a comma; Starlette and Go give the first.",
     own_flask='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return "", 401',
     own_django='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return HttpResponse(status=401)',
     own_fastapi='if len(request.headers.getlist("X-CALLBACK-ID")) != 1:\n    return Response(status_code=401)',

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: An answer that takes longer is slow, and a busy machine is not the only reason, in seconds.
 _SLOW = 0.1
+#: Why a check was not judged when its time, or that of the run, was up.
+NO_TIME = "there was no time left for this check: give more, with `timeout=` or --total"
 
 
 class Trial:
@@ -381,7 +383,7 @@ class Trial:
 
     def out_of_time(self) -> NoReturn:
         """End the trial because no time is left for it."""
-        self.inconclusive("there was no time left for this check: give more, with `timeout=` or --total")
+        self.inconclusive(NO_TIME)
 
     def _set_limit(self) -> None:
         """Give the receiver its full time limit. If less time is left, end the trial as inconclusive."""

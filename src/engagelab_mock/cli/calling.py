@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from engagelab_mock.delivery.model import Response
-from engagelab_mock.delivery.outcome import TransportFailure
-from engagelab_mock.delivery.transport import split_address
+from engagelab_mock.delivery.outcome import Outcome, TransportFailure
+from engagelab_mock.delivery.transport import split_address, target_of
 from engagelab_mock.delivery.transport.http import HttpTransport
 from engagelab_mock.delivery.transport.wire import Wire
 from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
@@ -20,14 +20,16 @@ from engagelab_mock.protocol.callback import Callback, Headers
 
 #: How long a call of a URL, or a command, may take, in seconds.
 LIMIT = 10.0
-#: How many addresses keep their connections.
-_KEPT = 8
+#: The outcomes of a request on a connection that the server closes.
+_CLOSED = (Outcome.CLOSED, Outcome.RESET)
 _PLACE = re.compile(r"\{(\w+)\}")
 _JSON = Headers([("Content-Type", "application/json")])
 
 
 class Caller:
     """Call URLs for one option of the command line, and keep the connections until `close`.
+
+    Several threads can call at the same time. Each uses a connection that is free, or opens one.
 
     >>> try:
     ...     Caller("--observe").fetch("http://127.0.0.1:1/state")
@@ -53,13 +55,19 @@ class Caller:
             raise EngageLabMockError(described(url, answer), where=self.option, hint=hint)
 
     def _exchange(self, url: str, request: Callback, wire: Wire | None) -> Response:
-        transport = self._transports.get(url)
-        if transport is None:
-            if len(self._transports) >= _KEPT:
-                self.close()
-            transport = self._transports[url] = HttpTransport(url)
+        parts = split_address(url, where=self.option)
+        server = f"{parts.scheme}://{parts.netloc}"
+        # As one step, because another thread may have made it meanwhile.
+        transport = self._transports.get(server) or self._transports.setdefault(server, HttpTransport(server))
+        target = target_of(parts)
         try:
-            return transport.exchange(request, LIMIT, wire)
+            try:
+                return transport.exchange(request, LIMIT, wire, target=target)
+            except TransportFailure as failure:
+                if wire is None or failure.outcome not in _CLOSED:
+                    raise
+                # A server may close a kept connection at this moment. A GET can be repeated.
+                return transport.exchange(request, LIMIT, Wire(method="GET", connection="new"), target=target)
         except TransportFailure as failure:
             hint = "does the app run, and is this the right address?"
             raise EngageLabMockError(f"{url}: {failure.reason}", where=self.option, hint=hint) from None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,33 +15,28 @@ from engagelab_mock.checks.check import DEPTHS, LANGUAGES, Severity
 from engagelab_mock.checks.context import PATIENCE, TOTAL
 from engagelab_mock.cli.calling import hint_for_unreachable
 from engagelab_mock.cli.observing import account_observer, observer, states_at_their_address
+from engagelab_mock.cli.option_values import ReceiverOptions, again_lines, effects, receiver_at, split, taken
 from engagelab_mock.cli.options import (
-    Decorated,
     above_zero,
-    again_lines,
-    effects,
     from_zero,
+    meaning_options,
+    observe_options,
     output_options,
-    receiver_at,
     receiver_options,
     setting,
-    split,
+    wait_option,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.cli.restarting import restarter
 from engagelab_mock.config import COMMAND_SETTINGS
-from engagelab_mock.errors import (
-    EngageLabMockError,
-    NothingObserved,
-    ProbeFailed,
-    StateNotSettled,
-    UsageError,
-)
+from engagelab_mock.errors import EngageLabMockError, NothingObserved, ProbeFailed, StateNotSettled, UsageError
 
 if TYPE_CHECKING:
     from engagelab_mock.checks.check import Check
     from engagelab_mock.checks.finding import Finding, Report
+    from engagelab_mock.checks.runner import Runner
+    from engagelab_mock.delivery.receiver import Receiver
 
 #: The frameworks in which a fix is shown by default.
 PYTHON = ("flask", "django", "fastapi")
@@ -53,13 +48,7 @@ class CheckOptions:
     """Hold the options of the command."""
 
     address: str | None
-    url: str | None
-    username: str
-    secret: str
-    authorization: str
-    timeout: float
-    insecure: bool
-    ca: str | None
+    receiver: ReceiverOptions
     observe: str | None
     observe_command: str | None
     observe_account: str | None
@@ -81,9 +70,8 @@ class CheckOptions:
     format: str
 
 
-def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    return setting(name, settings=COMMAND_SETTINGS["check"], **attributes)
-
+_SETTINGS = COMMAND_SETTINGS["check"]
+_setting = partial(setting, settings=_SETTINGS)
 
 _HELP = """Run the checks against a receiver, and report what fails.
 
@@ -99,20 +87,11 @@ that was asked for, and when the state could not be read; 3 when the receiver co
 @click.command(help=_HELP)
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
-@_setting(
-    "observe", metavar="URL", help="Read the state of a message from this URL, such as http://…/state/{message_id}."
-)
-@_setting("observe_command", metavar="COMMAND", help="Read it from this command's output; {message_id} is replaced.")
+@observe_options(_SETTINGS)
 @_setting(
     "observe_account", metavar="URL", help="Read totals of the whole account from this URL, such as http://…/totals."
 )
-@_setting(
-    "effect",
-    multiple=True,
-    metavar="NAME=STATUSES",
-    help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
-)
-@_setting("terminal", multiple=True, metavar="STATUSES", help="The statuses that no other status replaces.")
+@meaning_options(_SETTINGS)
 @_setting("restart_command", metavar="COMMAND", help="Kill the app and start it again with this command.")
 @_setting(
     "patience",
@@ -141,14 +120,7 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     show_default=True,
     help="Exit 1 on failures of at least this severity.",
 )
-@_setting(
-    "wait",
-    type=float,
-    callback=from_zero,
-    default=0.0,
-    metavar="SECONDS",
-    help="Wait up to so long until the receiver is up.",
-)
+@wait_option(_SETTINGS)
 @_setting(
     "total",
     type=float,
@@ -168,46 +140,99 @@ that was asked for, and when the state could not be read; 3 when the receiver co
     "language",
     multiple=True,
     type=click.Choice([*LANGUAGES]),
-    help="Show the fix in this language with -v; can be repeated. Default: flask, django and fastapi.",
+    help="Show the fix in this language, with -v and in HTML; can be repeated. Default: flask, django, fastapi.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show every request of a failure, and the fix as code.")
 @output_options
 def check(**given: Any) -> int:
     """Run the checks against a receiver, and report what fails."""
     # The checks are imported here, as the other commands do not need them.
-    from engagelab_mock.checks.catalogue import CHECKS, Selection
-    from engagelab_mock.checks.runner import Runner
-    from engagelab_mock.cli.check_report import KEPT, REPORTS, CheckFinished, CheckSummary, write_reports
+    from engagelab_mock.cli.check_report import KEPT, REPORTS, plain, write_reports
 
-    options = CheckOptions(**given)
+    options = CheckOptions(receiver=taken(ReceiverOptions, given), **given)
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
-    receiver = receiver_at("check", options)
-    again = again_lines(click.get_current_context(), KEPT)
-    columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
-    progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
-
-    def started(check: Check) -> None:
-        progress.update(text=f"{check.id} {check.title}")
-
-    def finished(finding: Finding) -> None:
-        progress.update(advance=1)
-        output.show(CheckFinished(finding))
+    receiver = receiver_at("check", options.address, options.receiver)
+    shown = _Shown(output, options, receiver, again_lines(click.get_current_context(), KEPT))
+    runner = _runner(options, receiver, shown)
 
     def end(report: Report, *, interrupted: bool = False) -> None:
-        output.show(
+        shown.end(report, interrupted=interrupted)
+        write_reports(report, files, fail_on=options.fail_on, language=shown.languages[0])
+
+    try:
+        # The progress line is removed before the report is printed: both may go to one terminal.
+        with shown.progress.visible(), closing(receiver):
+            unreachable = runner.unreachable(options.wait)
+            if not unreachable:
+                found = runner.run()
+    except KeyboardInterrupt:
+        found = msgspec.structs.replace(runner.report(), ended="it was interrupted")
+        end(found, interrupted=True)
+        raise
+    except (ProbeFailed, StateNotSettled, NothingObserved) as error:
+        if error.report is not None and error.report.findings:
+            end(error.report)
+        if isinstance(error, NothingObserved):
+            raise NothingObserved(plain(error.what), where=error.where, hint=plain(error.hint)) from None
+        with states_at_their_address():
+            raise
+    if unreachable:
+        hint = hint_for_unreachable(unreachable)
+        output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
+        return ExitCode.UNREACHABLE
+    end(found)
+    if found.at_least(options.fail_on):
+        return ExitCode.FELL_SHORT
+    return ExitCode.USAGE if found.doubt else ExitCode.OK
+
+
+class _Shown:
+    """Show which check runs, each finding, and the summary."""
+
+    def __init__(self, output: Output, options: CheckOptions, receiver: Receiver, again: list[str]) -> None:
+        from engagelab_mock.checks.catalogue import CHECKS
+
+        columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f}  [bold]{task.description}")
+        self.progress = ProgressLine(*columns, total=len(CHECKS), wanted=not output.json)
+        self.languages = options.language or PYTHON
+        self._output = output
+        self._options = options
+        self._receiver = receiver
+        self._again = again
+
+    def started(self, check: Check) -> None:
+        self.progress.update(text=f"{check.id} {check.title}")
+
+    def finished(self, finding: Finding) -> None:
+        from engagelab_mock.cli.check_report import CheckFinished
+
+        self.progress.update(advance=1)
+        self._output.show(CheckFinished(finding))
+
+    def end(self, report: Report, *, interrupted: bool) -> None:
+        from engagelab_mock.cli.check_report import CheckSummary
+
+        self._output.show(
             CheckSummary(
                 report=report,
-                receiver=receiver,
-                fail_on=options.fail_on,
-                verbose=options.verbose,
-                languages=options.language or PYTHON,
-                again=again,
+                receiver=self._receiver,
+                fail_on=self._options.fail_on,
+                verbose=self._options.verbose,
+                languages=self.languages,
+                again=self._again,
                 interrupted=interrupted,
             )
         )
 
-    runner = Runner(
+
+def _runner(options: CheckOptions, receiver: Receiver, shown: _Shown) -> Runner:
+    """Return the runner of the checks that the options select."""
+    from engagelab_mock.checks.catalogue import Selection
+    from engagelab_mock.checks.context import Context
+    from engagelab_mock.checks.runner import Runner
+
+    context = Context(
         receiver,
         {
             "observe": observer(options.observe, options.observe_command),
@@ -217,6 +242,9 @@ def check(**given: Any) -> int:
             "restart": restarter(options.restart_command),
         },
         patience=options.patience,
+    )
+    return Runner(
+        context,
         selection=Selection(
             only=split(options.only),
             skip=split(options.skip),
@@ -225,35 +253,9 @@ def check(**given: Any) -> int:
             suppress=suppressed(options.suppress),
         ),
         timeout=options.total,
-        on_start=started,
-        on_finding=finished,
+        on_start=shown.started,
+        on_finding=shown.finished,
     )
-    try:
-        # The progress line is removed before the report is printed: both may go to one terminal.
-        with progress.visible(), closing(receiver):
-            unreachable = runner.unreachable(options.wait)
-            if not unreachable:
-                found = runner.run()
-    except KeyboardInterrupt:
-        found = msgspec.structs.replace(runner.report(), ended="it was interrupted")
-        end(found, interrupted=True)
-        write_reports(found, files, fail_on=options.fail_on)
-        raise
-    except (ProbeFailed, StateNotSettled, NothingObserved) as error:
-        if error.report is not None and error.report.findings:
-            end(error.report)
-            write_reports(error.report, files, fail_on=options.fail_on)
-        with states_at_their_address():
-            raise
-    if unreachable:
-        hint = hint_for_unreachable(unreachable)
-        output.error("Unreachable", EngageLabMockError(unreachable, where=receiver.address, hint=hint))
-        return ExitCode.UNREACHABLE
-    end(found)
-    write_reports(found, files, fail_on=options.fail_on)
-    if found.at_least(options.fail_on):
-        return ExitCode.FELL_SHORT
-    return ExitCode.USAGE if found.doubt else ExitCode.OK
 
 
 def suppressed(given: tuple[str, ...]) -> dict[str, str]:

@@ -11,8 +11,9 @@ from rich.text import Text
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, LANGUAGES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report, verdict_counts
+from engagelab_mock.checks.findings_text import BASES
 from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
-from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
+from engagelab_mock.checks.reports import finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
 from engagelab_mock.cli.report_files import Files, write_files
@@ -270,13 +271,13 @@ def _by_reason(findings: list[Finding]) -> list[tuple[str, str]]:
     return [(" ".join(ids), reason) for reason, ids in reasons.items()]
 
 
-def write_reports(report: Report, files: Files, *, fail_on: str) -> None:
+def write_reports(report: Report, files: Files, *, fail_on: str, language: str) -> None:
     """Write a report to files, each of its kind, or raise `UsageError` if that fails."""
     from engagelab_mock.checks.reports_html import html
 
     texts = {
         "junit": lambda: junit(report),
         "sarif": lambda: sarif(report),
-        "html": lambda: html(report, fail_on=fail_on),
+        "html": lambda: html(report, fail_on=fail_on, language=language),
     }
     write_files(files, texts)

@@ -11,7 +11,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from engagelab_mock.cli.options import clock_for, output_options, seed_option, speed_option
+from engagelab_mock.cli.option_values import clock_for
+from engagelab_mock.cli.options import output_options, seed_option, speed_option
 from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.cli.render import DETAIL, AttemptMade, Section
 from engagelab_mock.delivery.journal import Journal
@@ -77,57 +78,62 @@ def run_demo(
 
     The callbacks of a scenario are shown if `verbose`, or if one was refused. Sums up even when interrupted.
     """
-    started = 0.0
     runs: list[Run] = []
-    attempts: list[AttemptMade] = []
-
-    def attempted(delivery: Delivery, attempt: Attempt) -> None:
-        answered = attempt.response and recorder.received
-        verdict = recorder.received[-1].verdict if answered else None
-        made = AttemptMade(delivery, attempt, started, verdict, with_hint=False)
-        # In JSON the callbacks are part of their run's object.
-        if verbose or output.json:
-            if not (delivery.events and output.json):
-                output.show(made)
-        else:
-            attempts.append(made)
-
-    def refused(section: Section) -> bool:
-        """Tell whether an attempt was not good, and show all attempts then."""
-        if all(made.good for made in attempts):
-            return False
-        output.show(section)
-        for made in attempts:
-            output.show(made)
-        return True
-
-    def sum_up(*, interrupted: bool) -> bool:
-        summary = _summary(runs, journal, recorder, interrupted=interrupted)
-        output.show(summary)
-        return summary.good
-
-    journal.listeners.append(attempted)
+    shown = _Attempts(recorder, output, verbose=verbose)
+    journal.listeners.append(shown.attempted)
     try:
         output.show(DemoBegun(engagelab.receiver, verbose))
         validation = Section("address validation", "EngageLab's pings when an address is saved")
-        if verbose:
-            output.show(validation)
+        shown.begin(validation)
         engagelab.validate_address("empty", check=False)
         engagelab.validate_address("json", check=False)
-        if not (verbose or refused(validation)):
+        if not shown.in_detail():
             output.show(Step(True, validation.title, "2 pings", validation.about))
         for scenario in CATALOGUE.values():
-            started = engagelab.clock.time()
-            attempts.clear()
-            section = Section(scenario.name, scenario.description)
-            if verbose:
-                output.show(section)
+            shown.begin(Section(scenario.name, scenario.description), engagelab.clock.time())
             runs.append(engagelab.send(scenario=scenario, check=False))
-            output.show(ScenarioSent(runs[-1], in_detail=verbose or refused(section)))
+            output.show(ScenarioSent(runs[-1], in_detail=shown.in_detail()))
     except KeyboardInterrupt:
-        sum_up(interrupted=True)
+        output.show(_summary(runs, journal, recorder, interrupted=True))
         raise
-    return sum_up(interrupted=False)
+    summary = _summary(runs, journal, recorder, interrupted=False)
+    output.show(summary)
+    return summary.good
+
+
+class _Attempts:
+    """Show the attempts of each section: all of them if `verbose`, else only if one of the section was refused."""
+
+    def __init__(self, recorder: Recorder, output: Output, *, verbose: bool) -> None:
+        self._recorder = recorder
+        self._output = output
+        self._verbose = verbose
+        self._kept: list[AttemptMade] = []
+
+    def begin(self, section: Section, started: float = 0.0) -> None:
+        self._section, self._started = section, started
+        self._kept.clear()
+        if self._verbose:
+            self._output.show(section)
+
+    def attempted(self, delivery: Delivery, attempt: Attempt) -> None:
+        answered = attempt.response and self._recorder.received
+        verdict = self._recorder.received[-1].verdict if answered else None
+        made = AttemptMade(delivery, attempt, self._started, verdict, with_hint=False)
+        # In JSON the callbacks are part of their run's object.
+        if not (self._verbose or self._output.json):
+            self._kept.append(made)
+        elif not (delivery.events and self._output.json):
+            self._output.show(made)
+
+    def in_detail(self) -> bool:
+        """Tell whether the attempts of the section are shown; show them now if one was refused."""
+        if not self._verbose and not all(made.good for made in self._kept):
+            self._output.show(self._section)
+            for made in self._kept:
+                self._output.show(made)
+            return True
+        return self._verbose
 
 
 def _summary(runs: list[Run], journal: Journal, recorder: Recorder, *, interrupted: bool) -> DemoSummary:

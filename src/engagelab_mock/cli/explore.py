@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import TextColumn
 
 from engagelab_mock.cli.calling import Caller, hint_for_unreachable
+from engagelab_mock.cli.option_values import again_lines, receiver_at
 from engagelab_mock.cli.options import (
-    Decorated,
     above_zero,
-    again_lines,
     from_zero,
+    meaning_options,
     message_options,
+    observe_options,
     output_options,
-    receiver_at,
     receiver_options,
     seed_option,
     setting,
+    wait_option,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.render import Section, signing
@@ -34,11 +36,11 @@ from engagelab_mock.service.addresses import why_unreachable
 
 if TYPE_CHECKING:
     from engagelab_mock.explore.exploration import Exploration
+    from engagelab_mock.messages.scenario import Scenario
 
 
-def _setting(name: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    return setting(name, settings=COMMAND_SETTINGS["explore"], **attributes)
-
+_SETTINGS = COMMAND_SETTINGS["explore"]
+_setting = partial(setting, settings=_SETTINGS)
 
 _HELP = """Send a scenario's callbacks in every order and twice, and report the first schedule that fails.
 
@@ -57,10 +59,7 @@ not be read, and 3 when the receiver could not be reached. With --time-budget, t
 @click.command(help=_HELP, short_help="Find the order, duplicate or race that breaks a receiver.")
 @click.argument("address", metavar="[URL]", required=False)
 @receiver_options
-@_setting(
-    "observe", metavar="URL", help="Read the state of a message from this URL, such as http://…/state/{message_id}."
-)
-@_setting("observe_command", metavar="COMMAND", help="Read it from this command's output; {message_id} is replaced.")
+@observe_options(_SETTINGS)
 @_setting(
     "prepare",
     metavar="URL",
@@ -115,13 +114,7 @@ not be read, and 3 when the receiver could not be reached. With --time-budget, t
     help="What must hold: converges, never_regresses, exactly_once=credits, idempotent, eventually=STATUS; can be"
     " repeated. Default: converges.",
 )
-@_setting(
-    "effect",
-    multiple=True,
-    metavar="NAME=STATUSES",
-    help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
-)
-@_setting("terminal", multiple=True, metavar="STATUSES", help="The statuses that no other status replaces.")
+@meaning_options(_SETTINGS)
 @setting(
     "retry",
     default="none",
@@ -152,14 +145,7 @@ not be read, and 3 when the receiver could not be reached. With --time-budget, t
     help="End after so long, and say how many schedules were judged.",
 )
 @click.option("--replay", metavar="TOKEN", help="Play only the schedule of this token, which a failure printed.")
-@_setting(
-    "wait",
-    type=float,
-    callback=from_zero,
-    default=0.0,
-    metavar="SECONDS",
-    help="Wait up to so long until the receiver is up.",
-)
+@wait_option(_SETTINGS)
 @message_options
 @seed_option
 @click.option(
@@ -169,60 +155,60 @@ not be read, and 3 when the receiver could not be reached. With --time-budget, t
 def explore(**given: Any) -> int:
     """Play schedules of callbacks until one fails, and report it."""
     # Modules that the other commands do not need are imported here.
-    from engagelab_mock.cli.explore_options import CommandOptions, arguments_of, message_defaults, scenarios_of
-    from engagelab_mock.cli.explore_report import (
-        KEPT,
-        REPORTS,
-        ExploreProgress,
-        ExploreSummary,
-        FailureFound,
-        in_options,
-        write_reports,
-    )
+    from engagelab_mock.cli import explore_report as reporting
+    from engagelab_mock.cli.explore_options import ExploreOptions, arguments_of, scenarios_of
 
-    options = CommandOptions(**given)
+    options = ExploreOptions.of(given)
     output = Output(options.format)
-    files = [report_file(each, REPORTS) for each in options.report]
-    receiver, scenarios = receiver_at("explore", options), scenarios_of(options)
-    again = again_lines(click.get_current_context(), KEPT)
+    files = [report_file(each, reporting.REPORTS) for each in options.report]
+    receiver, scenarios = receiver_at("explore", options.address, options.receiver), scenarios_of(options)
+    again = again_lines(click.get_current_context(), reporting.KEPT)
     seed = options.seed or secrets.token_hex(4)
-    progress = _Progress(output, ExploreProgress)
+    progress = _Progress(output, reporting.ExploreProgress)
     started = stopwatch()
 
     def end(exploration: Exploration) -> None:
         elapsed = stopwatch() - started
         output.show(Section(receiver.address, signing(receiver.settings)))
         for failure in exploration.failures:
-            output.show(FailureFound(failure, again))
-        output.show(ExploreSummary(exploration, receiver.address, seed, elapsed))
-        write_reports(exploration, receiver.address, files, elapsed=elapsed)
+            output.show(reporting.FailureFound(failure, again))
+        output.show(reporting.ExploreSummary(exploration, receiver.address, seed, elapsed))
+        reporting.write_reports(exploration, receiver.address, files, elapsed=elapsed)
 
     with ExitStack() as stack:
         callers = [stack.enter_context(closing(Caller(option))) for option in ("--observe", "--prepare", "--reset")]
         chosen: Any = arguments_of(options, callers)
-        engagelab = EngageLab(receiver, seed=seed, dialect=options.dialect, defaults=message_defaults(options))
+        engagelab = EngageLab(receiver, seed=seed, dialect=options.message.dialect, defaults=options.message.defaults)
         stack.enter_context(closing(receiver))
         why = why_unreachable(lambda: engagelab.validate_address(check=False).attempts[-1], options.wait)
         if why:
-            error = EngageLabMockError(why, where=receiver.address, hint=hint_for_unreachable(why))
-            output.error("Unreachable", error)
+            output.error("Unreachable", EngageLabMockError(why, where=receiver.address, hint=hint_for_unreachable(why)))
             return ExitCode.UNREACHABLE
         state = engagelab._engine.exploring
         state.progress, state.replaying = progress.step, options.replay
         try:
             # The progress line is removed before the report is printed: both may go to one terminal.
             with progress.line.visible():
-                exploration = engagelab.explore(*scenarios, **chosen)
-        except ScheduleFailed:
-            exploration = state.explorations[-1]
+                exploration = _explored(engagelab, scenarios, chosen)
         except KeyboardInterrupt:
             if state.explorations:
                 end(state.explorations[-1])
             raise
-        except EngageLabMockError as error:
-            raise in_options(error) from None
     end(exploration)
     return exit_code_of(exploration)
+
+
+def _explored(engagelab: EngageLab, scenarios: Sequence[Scenario], chosen: Any) -> Exploration:
+    """Explore, and return the exploration even if a schedule failed; an error names the option."""
+    from engagelab_mock.cli.explore_report import in_options
+
+    try:
+        found: Exploration = engagelab.explore(*scenarios, **chosen)
+    except ScheduleFailed:
+        found = engagelab._engine.exploring.explorations[-1]
+    except EngageLabMockError as error:
+        raise in_options(error) from None
+    return found
 
 
 def exit_code_of(exploration: Exploration) -> ExitCode:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import click
 
 from engagelab_mock.cli.calling import Caller
 from engagelab_mock.cli.observing import observer
-from engagelab_mock.cli.options import effects, retry_policy, split
+from engagelab_mock.cli.option_values import MessageOptions, ReceiverOptions, effects, retry_policy, split, taken
 from engagelab_mock.cli.preparing import preparer, resetter
-from engagelab_mock.cli.send import custom_args
 from engagelab_mock.errors import UnknownName, UsageError
 from engagelab_mock.explore.invariants import (
     Invariant,
@@ -32,22 +31,12 @@ _INVARIANTS: Mapping[str, Callable[..., Invariant]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandOptions:
+class ExploreOptions:
     """Hold the options of the command."""
 
     address: str | None
-    url: str | None
-    username: str
-    secret: str
-    authorization: str
-    timeout: float
-    insecure: bool
-    ca: str | None
-    to: str | None
-    template: str | None
-    channel: str | None
-    custom_arg: tuple[str, ...]
-    dialect: str
+    receiver: ReceiverOptions
+    message: MessageOptions
     seed: str | None
     observe: str | None
     observe_command: str | None
@@ -76,19 +65,24 @@ class CommandOptions:
     report: tuple[str, ...]
     format: str
 
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Return the options that click collected."""
+        return cls(receiver=taken(ReceiverOptions, given), message=taken(MessageOptions, given), **given)
 
-def scenarios_of(options: CommandOptions) -> list[Scenario]:
+
+def scenarios_of(options: ExploreOptions) -> list[Scenario]:
     """Return the lifecycles to explore."""
     return [lifecycle(each, where="--scenario") for each in split(options.scenario) or ["verified"]]
 
 
-def arguments_of(options: CommandOptions, callers: Sequence[Caller]) -> dict[str, Any]:
+def arguments_of(options: ExploreOptions, callers: Sequence[Caller]) -> dict[str, Any]:
     """Return the arguments of `EngageLab.explore`; `callers` call the app to observe, prepare and reset it."""
     observing, preparing, resetting = callers
     faults = split(options.faults)
     chosen: dict[str, Any] = {
         "observe": observer(options.observe, options.observe_command, observing),
-        "prepare": preparer(options.prepare, options.prepare_command, options.channel, preparing),
+        "prepare": preparer(options.prepare, options.prepare_command, options.message.channel, preparing),
         "reset": resetter(options.reset, options.reset_command, resetting),
         "wait_idle": options.wait_idle,
         "effects": effects(options.effect) or None,
@@ -142,13 +136,3 @@ def invariant_of(given: str) -> Invariant:
         hint = "--invariant exactly_once=credits, or --effect credits=verified"
         raise UsageError("exactly_once needs the name of an effect in the state", where="--invariant", hint=hint)
     return maker(part) if part else maker()
-
-
-def message_defaults(options: CommandOptions) -> dict[str, Any]:
-    """Return the engine's defaults for the messages."""
-    return {
-        "to": options.to,
-        "template": options.template,
-        "channel": options.channel,
-        "custom_args": custom_args(options.custom_arg),
-    }

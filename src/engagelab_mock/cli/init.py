@@ -52,7 +52,8 @@ def write(chosen: Starter, folder: Path) -> None:
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(chosen.text(name))
     except OSError as error:
-        raise UsageError(f"{str(error.filename)!r} cannot be written: {error.strerror}", where="DIR") from None
+        what = f"{str(error.filename)!r} cannot be written: {error.strerror}"
+        raise UsageError(what, where="DIR", hint="give a directory that you may write to") from None
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,26 @@ class Written:
     folder: Path
 
     def record(self) -> dict[str, Any]:
-        """Return the files and the commands."""
+        """Return the files, the commands and the guide."""
         return {
             "type": "starter",
             "name": self.name,
             "folder": str(self.folder),
             "files": list(self.starter.files),
             "next": self._next,
+            "guide": self.starter.guide,
         }
 
     def write(self, screen: Screen) -> None:
-        """Print the files, then the commands."""
+        """Print the files, then the commands, then the guide."""
         for name in self.starter.files:
             screen.line(Text.assemble(screen.mark(True), f" {self.folder / name}"))
         screen.line()
         screen.line("Next:")
         for command in self._next:
             screen.line(f"  {command}")
+        screen.line()
+        screen.line(f"Guide: {self.starter.guide} of engagelab-mock")
 
     @property
     def _next(self) -> list[str]:

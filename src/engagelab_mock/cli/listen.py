@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from engagelab_mock.cli.option_values import tls_verify
 from engagelab_mock.cli.options import (
     authorization_option,
     credential_options,
@@ -19,7 +20,6 @@ from engagelab_mock.cli.options import (
     output_options,
     setting,
     tls_options,
-    tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output
 from engagelab_mock.cli.render import CallbackReceived, RequestRecorded, Serving
@@ -33,7 +33,7 @@ from engagelab_mock.protocol.settings import CallbackSettings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from engagelab_mock.server.proxy import Passed
+    from engagelab_mock.server.proxy import Passed, RecordingProxy
 
 #: How long an answer may take to be handed to the socket, in seconds.
 _LIMIT = 1.0
@@ -177,27 +177,17 @@ def record(
         raise UsageError("no receiver is named", where="--forward", hint="such as http://127.0.0.1:5000/engagelab")
     if not out:
         raise UsageError("no tape is named", where="--out", hint="such as day.jsonl")
-    if no_sanitise and pseudonym_key:
-        raise UsageError(
-            "a tape that is not sanitised has no pseudonyms", where="--no-sanitise", hint="leave --pseudonym-key out"
-        )
+    sanitiser = _sanitiser(pseudonym_key, no_sanitise=no_sanitise)
     verify = tls_verify(insecure, ca)
     tls = tls_context(verify) if forward.startswith("https:") else None
-    sanitiser = Sanitiser(Pseudonyms(pseudonym_key))
     output = Output(format)
     recording = Recording(output, count)
     with ExitStack() as stack:
         # The port first: if it cannot be used, no empty tape is left behind. Requests are taken once there is a tape.
         proxy = RecordingProxy(forward, recording.passed, host=host, port=port, tls=tls)
         stack.callback(proxy.stop)
-        tape = TapeWriter(out, started=time.time(), sanitiser=None if no_sanitise else sanitiser)
-        recording.tape = stack.enter_context(tape)
-        fields = {"forward": forward, "out": out, "sanitised": not no_sanitise}
-        output.show(Serving("listening", "Recording", proxy.url, fields))
-        if not output.json:
-            output.say(f"to {forward}, on {out}; Ctrl-C ends it", "dim")
-        if no_sanitise:
-            output.notice("the tape will hold phone numbers, e-mail addresses and secrets: do not pass it on")
+        recording.tape = stack.enter_context(TapeWriter(out, started=time.time(), sanitiser=sanitiser))
+        _announce(output, proxy, forward, out, sanitised=not no_sanitise)
         if not proxy.loopback:
             output.notice(f"{host} is not only this machine: anyone who reaches this port reaches the receiver")
         try:
@@ -209,6 +199,25 @@ def record(
             if recording.lost:
                 output.notice(f"{counted(recording.lost, 'request')} passed on and not on the tape")
     return ExitCode.FELL_SHORT if recording.lost else ExitCode.OK
+
+
+def _sanitiser(pseudonym_key: str | None, *, no_sanitise: bool) -> Sanitiser | None:
+    """Return what replaces personal data on the tape; raise `UsageError` for a key without pseudonyms."""
+    if not no_sanitise:
+        return Sanitiser(Pseudonyms(pseudonym_key))
+    if pseudonym_key:
+        what = "a tape that is not sanitised has no pseudonyms"
+        raise UsageError(what, where="--no-sanitise", hint="leave --pseudonym-key out")
+    return None
+
+
+def _announce(output: Output, proxy: RecordingProxy, forward: str, out: str, *, sanitised: bool) -> None:
+    """Say where requests are taken, where they go, and what the tape will hold."""
+    output.show(Serving("listening", "Recording", proxy.url, {"forward": forward, "out": out, "sanitised": sanitised}))
+    if not output.json:
+        output.say(f"to {forward}, on {out}; Ctrl-C ends it", "dim")
+    if not sanitised:
+        output.notice("the tape will hold phone numbers, e-mail addresses and secrets: do not pass it on")
 
 
 class Recording:

@@ -6,33 +6,30 @@ import asyncio
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import TextColumn
 
+from engagelab_mock.cli.calling import Caller
 from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import REPORTS, LoadCase, LoadResult, write_reports
-from engagelab_mock.cli.observing import observer, states_at_their_address
-from engagelab_mock.cli.options import (
-    above_zero,
-    effects,
-    from_zero,
-    output_options,
-    receiver_options,
-    seed_option,
-    tls_verify,
-)
+from engagelab_mock.cli.observing import observer, observer_in_threads, states_at_their_address
+from engagelab_mock.cli.option_values import effects, tls_verify
+from engagelab_mock.cli.options import above_zero, from_zero, output_options, receiver_options, seed_option
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.report_files import report_file
 from engagelab_mock.delivery.receiver import Receiver
+from engagelab_mock.delivery.render import counted
 from engagelab_mock.errors import UsageError
 
 if TYPE_CHECKING:
+    from engagelab_mock.load.observing import Observation
     from engagelab_mock.load.run import LoadOptions, LoadRun
     from engagelab_mock.load.sender import Counts
     from engagelab_mock.load.summary import LoadSummary
@@ -93,6 +90,8 @@ times. Each callback gets a line in the ledger. After the last answer, the state
 Exits 0 when the receiver did everything right, 1 when it fell short: a message lost, doubled or regressed, a
 callback not acknowledged or too slow; 2 when the run is incomplete; 3 when the receiver could not be reached.
 """
+#: How many messages are observed at the same time at a URL.
+_OBSERVED_AT_ONCE = 16
 _PROBABILITY = click.FloatRange(0, 1)
 
 
@@ -150,7 +149,11 @@ _PROBABILITY = click.FloatRange(0, 1)
     metavar="NAME=STATUSES",
     help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
 )
-@click.option("--ledger", type=click.Path(dir_okay=False), help="Keep the ledger in this file. Default: delete it.")
+@click.option(
+    "--ledger",
+    type=click.Path(),
+    help="Keep the ledger in this file, or those of Locust's workers in this folder. Default: delete them.",
+)
 @click.option(
     "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: html=… or json=…; can be repeated."
 )
@@ -168,14 +171,14 @@ def load(**given: Any) -> int:
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
     if options.target[:1] == ("report",):
-        summary, stopped = _judged(options, [Path(each) for each in options.target[1:]]), None
+        summary, stopped = _judged(options, [Path(each) for each in options.target[1:]], output)
     elif distributes(options):
         receiver = _receiver_of(options)
         with locust_load(options, receiver.address, _shares(options.mix, "--mix"), output) as ledgers:
             if not ledgers:
                 what = "no ledger is on this machine, so nothing was judged"
                 raise UsageError(what, where="load", hint="on the workers: engagelab-mock load report LEDGER…")
-            summary, stopped = _judged(options, ledgers), None
+            summary, stopped = _judged(options, ledgers, output)
     else:
         summary, stopped = _loaded(options, output)
     for case in summary.cases:
@@ -195,20 +198,31 @@ def load(**given: Any) -> int:
 
 
 @states_at_their_address()
-def _judged(options: Options, paths: list[Path]) -> LoadSummary:
-    """Return the summary of ledgers."""
+def _judged(options: Options, paths: list[Path], output: Output) -> tuple[LoadSummary, int | None]:
+    """Return the summary of ledgers, and the signal that ended it early."""
     from engagelab_mock.delivery.probe import Probe
+    from engagelab_mock.load.observing import Observation
     from engagelab_mock.load.tally import summarise
     from engagelab_mock.load.verdict import Judge
 
-    observe = observer(options.observe, options.observe_command)
-    judge = None
-    if observe is not None:
+    progress = _progress(output, None)
+    with closing(Caller("--observe")) as caller, progress.visible():
+        observe = _observe(options, caller)
+        if observe is None:
+            if options.effect:
+                raise UsageError(
+                    "nothing reads the effects", where="--effect", hint="give --observe, or --observe-command"
+                )
+            return asyncio.run(summarise(paths, max_lateness=options.max_lateness), debug=False), None
         probe = Probe(observe, effects=effects(options.effect) or None)
         judge = Judge(probe, sample=options.observe_sample, settle=options.settle)
-    elif options.effect:
-        raise UsageError("nothing reads the effects", where="--effect", hint="give --observe, or --observe-command")
-    return asyncio.run(summarise(paths, judge=judge, max_lateness=options.max_lateness))
+        shown = partial(_show_observed, progress)
+        observation = Observation(judge, at_once=_at_once(options), progress=shown)
+        summarising = summarise(paths, observation=observation, max_lateness=options.max_lateness)
+        with _stopping(observation) as signals:
+            # Between two messages, the loop can be busy for longer than its debugging allows.
+            summary = asyncio.run(summarising, debug=False)
+        return summary, signals[0] if signals else None
 
 
 @states_at_their_address()
@@ -217,24 +231,46 @@ def _loaded(options: Options, output: Output) -> tuple[LoadSummary, int | None]:
     from engagelab_mock.load.run import LoadRun, run_load
 
     receiver = _receiver_of(options)
-    given = _load_options(options)
     planned = options.duration
-    columns = bar(), TextColumn("{task.completed:.0f} of {task.total:.0f} s  [bold]{task.description}")
-    progress = ProgressLine(*columns, total=planned, wanted=not output.json)
+    progress = _progress(output, planned)
 
     def show(elapsed: float, counts: Counts) -> None:
         failed = f", {counts.failed} failed" if counts.failed else ""
         late = f", up to {counts.lateness:.2f} s late" if counts.lateness > 0.1 else ""
-        text = f"{counts.sent} sent, {counts.sent - counts.ended} under way{failed}{late}"
+        under_way = counts.sent - counts.ended
+        text = f"{elapsed:.0f} of {planned:.0f} s  {counts.sent} sent, {under_way} under way{failed}{late}"
         progress.update(text=text, completed=min(elapsed, planned))
 
-    run = LoadRun(receiver, given, progress=show)
-    with progress.visible(), closing(receiver), _stopping(run) as signals:
-        summary = run_load(run)
+    with closing(Caller("--observe")) as caller, progress.visible(), closing(receiver):
+        given = _load_options(options, _observe(options, caller))
+        shown = partial(_show_observed, progress)
+        run = LoadRun(receiver, given, progress=show, observing=shown, at_once=_at_once(options))
+        with _stopping(run) as signals:
+            summary = run_load(run)
     return summary, signals[0] if signals else None
 
 
-def _load_options(options: Options) -> LoadOptions:
+def _progress(output: Output, total: float | None) -> ProgressLine:
+    return ProgressLine(bar(), TextColumn("[bold]{task.description}"), total=total, wanted=not output.json)
+
+
+def _show_observed(progress: ProgressLine, observed: int, deliveries: int, total: int | None) -> None:
+    share = f", {deliveries / total:.0%}" if total else ""
+    progress.update(text=f"{counted(observed, 'message')} observed{share}", completed=deliveries, total=total)
+
+
+def _observe(options: Options, caller: Caller) -> Callable[[str], Any] | None:
+    """Return the function that reads the state of a message, or None without one."""
+    if options.observe and not options.observe_command:
+        return observer_in_threads(options.observe, caller)
+    return observer(options.observe, options.observe_command)
+
+
+def _at_once(options: Options) -> int:
+    return _OBSERVED_AT_ONCE if options.observe else 1
+
+
+def _load_options(options: Options, observe: Callable[[str], Any] | None) -> LoadOptions:
     if options.rate is None:
         raise UsageError("a load needs its rate", where="--rate", hint="--rate 100, in callbacks a second")
     return {
@@ -251,7 +287,7 @@ def _load_options(options: Options) -> LoadOptions:
         "part": _part(options.part),
         "connections": options.connections,
         "max_lateness": options.max_lateness,
-        "observe": observer(options.observe, options.observe_command),
+        "observe": observe,
         "observe_sample": options.observe_sample,
         "settle": options.settle,
         "effects": effects(options.effect) or None,
@@ -310,10 +346,10 @@ def _part(given: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _stopping(run: LoadRun) -> Iterator[list[int]]:
-    """Let Ctrl-C and SIGTERM end the load well, while the block lasts; yield the list of the signals that came.
+def _stopping(run: LoadRun | Observation) -> Iterator[list[int]]:
+    """Let Ctrl-C and SIGTERM end a load, or an observation, well, while the block lasts.
 
-    The second signal ends the command at once.
+    Yields the list of the signals that came. The second signal ends the command at once.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():

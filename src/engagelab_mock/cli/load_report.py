@@ -67,6 +67,8 @@ class LoadResult:
             limit = "; this generator could not make more" if stage.generator else ""
             _line(screen, f"{stage.rate:g}/s", f"{held}{limit}")
         effects = "not judged" if summary.observed is None else f"{counted(summary.observed, 'message')} observed"
+        if summary.first:
+            effects += f", and {summary.first} that were delivered before the load"
         _line(screen, "effects", effects)
         self._cases(screen)
         for remark in summary.remarks:
@@ -142,4 +144,6 @@ def _verdict(summary: LoadSummary) -> str:
     if state == "incomplete":
         return f"{ended}the run is incomplete, so it proves nothing"
     knee = f"; it held {summary.knee:g}/s" if summary.knee is not None else ""
-    return f"{ended}nothing lost{'' if summary.effects_judged else ' on the way; effects were not judged'}{knee}"
+    if not summary.effects_judged:
+        return f"{ended}nothing lost on the way; effects were not judged{knee}"
+    return f"{ended}nothing lost, doubled or regressed{summary.part}{knee}"

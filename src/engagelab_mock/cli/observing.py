@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from engagelab_mock.cli.calling import Caller, check_url, described, first_line, one_of, run_command, words_of
+from engagelab_mock.delivery.transport import Threads
 from engagelab_mock.errors import EngageLabMockError, ProbeFailed, UsageError
 
 #: The part of --observe and --observe-command that is replaced by a message's id.
@@ -35,6 +36,21 @@ def observer(url: str | None, command: str | None, caller: Caller | None = None)
         words = words_of(command, "--observe-command")
         return lambda message_id: _run([word.replace(PLACE, message_id) for word in words])
     return None
+
+
+def observer_in_threads(url: str, caller: Caller) -> Callable[[str], Awaitable[Any]]:
+    """Return an asynchronous function that reads the state of a message from a URL, without blocking the event loop.
+
+    >>> import asyncio
+    >>> try:
+    ...     asyncio.run(observer_in_threads("http://127.0.0.1:1/{message_id}", Caller("--observe"))("7"))
+    ... except EngageLabMockError as error:
+    ...     print(error.what)
+    http://127.0.0.1:1/7: connection refused: nothing listens on 127.0.0.1:1
+    """
+    observe, threads = observer(url, None, caller), Threads()
+    assert observe is not None, "a URL was given"
+    return lambda message_id: threads.run(observe, message_id)
 
 
 def account_observer(url: str | None) -> Callable[[], Any] | None:

@@ -1,30 +1,17 @@
-"""The options that several commands share, and the objects that commands make from them."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
-from engagelab_mock.clock import SystemClock, VirtualClock
 from engagelab_mock.config import SETTINGS, Setting
-from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT, Receiver
-from engagelab_mock.delivery.retry import NO_RETRY, RetryPolicy
-from engagelab_mock.errors import (
-    EngageLabMockError,
-    InvalidDelay,
-    InvalidSettings,
-    UnknownName,
-    UsageError,
-    did_you_mean,
-)
+from engagelab_mock.delivery.receiver import ACKNOWLEDGEMENT_LIMIT
+from engagelab_mock.errors import EngageLabMockError, InvalidDelay, UnknownName
 from engagelab_mock.protocol.events import DEFAULT, DIALECTS
-from engagelab_mock.protocol.settings import CallbackSettings, credentials_export
 
 
 def from_zero(context: click.Context, parameter: click.Parameter, seconds: float) -> float:
@@ -42,24 +29,6 @@ def _seconds(parameter: click.Parameter, seconds: float, good: bool, which: str)
         option = parameter.opts[0]
         raise InvalidDelay(f"{seconds:g} is not a number of seconds {which}", where=option, hint=f"such as {option} 3")
     return seconds
-
-
-@contextmanager
-def naming(option: str) -> Iterator[None]:
-    """Let the errors of the block name an option.
-
-    >>> try:
-    ...     with naming("--speed"):
-    ...         SystemClock(-1)
-    ... except UsageError as error:
-    ...     print(error.where)
-    --speed
-    """
-    try:
-        yield
-    except EngageLabMockError as error:
-        error.where = option
-        raise
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
@@ -158,6 +127,57 @@ def message_options(command: Decorated) -> Decorated:
     )
 
 
+def observe_options(settings: Mapping[str, Setting]) -> Callable[[Decorated], Decorated]:
+    """Make --observe and --observe-command, with the settings of one command."""
+    return _group(
+        setting(
+            "observe",
+            settings=settings,
+            metavar="URL",
+            help="Read the state of a message from this URL, such as http://…/state/{message_id}.",
+        ),
+        setting(
+            "observe_command",
+            settings=settings,
+            metavar="COMMAND",
+            help="Read it from this command's output; {message_id} is replaced.",
+        ),
+    )
+
+
+def meaning_options(settings: Mapping[str, Setting]) -> Callable[[Decorated], Decorated]:
+    """Make --effect and --terminal, with the settings of one command."""
+    return _group(
+        setting(
+            "effect",
+            settings=settings,
+            multiple=True,
+            metavar="NAME=STATUSES",
+            help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
+        ),
+        setting(
+            "terminal",
+            settings=settings,
+            multiple=True,
+            metavar="STATUSES",
+            help="The statuses that no other status replaces.",
+        ),
+    )
+
+
+def wait_option(settings: Mapping[str, Setting]) -> Callable[[Decorated], Decorated]:
+    """Make --wait, with the settings of one command."""
+    return setting(
+        "wait",
+        settings=settings,
+        type=float,
+        callback=from_zero,
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait up to so long until the receiver is up.",
+    )
+
+
 def seed_option(command: Decorated) -> Decorated:
     """Add --seed."""
     return setting("seed", help="The same seed generates the same ids and data.")(command)
@@ -206,124 +226,5 @@ def _all(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> D
     return command
 
 
-def signing_settings(username: str, secret: str) -> CallbackSettings:
-    """Return settings that sign, or raise `InvalidSettings` if the username or the secret is missing.
-
-    >>> signing_settings("acme", "s3cret").signs
-    True
-    """
-    settings = CallbackSettings(username=username, secret=secret)
-    if not settings.signs:
-        raise InvalidSettings(
-            "a username and a secret are needed",
-            where="--username",
-            hint="give --username and --secret, or set"
-            f" {SETTINGS['username'].environment} and {SETTINGS['secret'].environment}",
-        )
-    return settings
-
-
-def clock_for(speed: float) -> VirtualClock | SystemClock:
-    """Return a clock that skips delays, or one that runs `speed` times as fast as the machine's.
-
-    >>> type(clock_for(0)).__name__
-    'VirtualClock'
-    """
-    with naming("--speed"):
-        return VirtualClock() if speed == 0 else SystemClock(speed)
-
-
-def tls_verify(insecure: bool, ca: str | None) -> bool | str:
-    """Return which certificates to trust, or raise `UsageError` if both options are given.
-
-    >>> tls_verify(False, None)
-    True
-    """
-    if insecure and ca:
-        raise UsageError(
-            "--insecure trusts any certificate, and --ca only those in a file",
-            where="--insecure",
-            hint="give one of the two; the other may come from the environment or from pyproject.toml",
-        )
-    return ca or not insecure
-
-
-def again_lines(context: click.Context, kept: Sequence[str]) -> list[str]:
-    """Return the lines that run a command again as it was called; the last one is the command.
-
-    `kept` are the options to keep. Secrets are exported, and not shown.
-    """
-    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    values = context.params
-    words = ["engagelab-mock", str(context.command.name), *([values["address"]] if values["address"] else [])]
-    for name in kept:
-        if name in typed and not (name == "username" and "secret" in typed):
-            option, value = f"--{name.replace('_', '-')}", values[name]
-            given = value if isinstance(value, tuple) else (value,)
-            words += [option] if value is True else [word for each in given for word in (option, str(each))]
-    username = values["username"] if "secret" in typed else ""
-    export = credentials_export(username, authorization="authorization" in typed)
-    return [*([export] if export else []), shlex.join(words)]
-
-
-def split(given: Iterable[str]) -> list[str]:
-    """Return the parts between commas of options that can be repeated.
-
-    >>> split(("plan, sent", "verified"))
-    ['plan', 'sent', 'verified']
-    """
-    return [part.strip() for each in given for part in each.split(",") if part.strip()]
-
-
-def effects(given: Iterable[str]) -> dict[str, list[str]]:
-    """Return the statuses of the --effect options, by the name of the effect.
-
-    >>> effects(("credits=verified", "refunds=sent_failed,target_invalid"))
-    {'credits': ['verified'], 'refunds': ['sent_failed', 'target_invalid']}
-    """
-    found: dict[str, list[str]] = {}
-    for each in given:
-        name, equals, statuses = each.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"{each!r} is not NAME=STATUSES", where="--effect", hint="--effect credits=verified")
-        found.setdefault(name.strip(), []).extend(split((statuses,)))
-    return found
-
-
-def retry_policy(chosen: str) -> RetryPolicy:
-    """Return the policy that --retry names, or raise `UsageError`.
-
-    >>> retry_policy("none").waits, retry_policy("5,30").waits
-    ((), (5.0, 30.0))
-    """
-    if chosen == "vendor":
-        return RetryPolicy.vendor()
-    if chosen == "none":
-        return NO_RETRY
-    try:
-        with naming("--retry"):
-            return RetryPolicy(tuple(float(wait) for wait in chosen.split(",")))
-    except EngageLabMockError:
-        raise
-    except ValueError:
-        hint = did_you_mean(chosen, ["vendor", "none"]) or "vendor, none, or waits in seconds such as 5,30"
-        raise UsageError(f"{chosen!r} is not a policy", where="--retry", hint=hint) from None
-
-
-def receiver_at(command: str, options: Any) -> Receiver:
-    """Return the receiver that a command's options describe, or raise `UsageError` if its address is missing."""
-    url = options.address or options.url
-    if not url:
-        raise UsageError(
-            f"the address of the receiver to {command} is missing",
-            where="URL",
-            hint=f"engagelab-mock {command} http://127.0.0.1:5000/engagelab --username acme --secret s3cret",
-        )
-    return Receiver.http(
-        url,
-        username=options.username,
-        secret=options.secret,
-        authorization=options.authorization,
-        limit=options.timeout,
-        tls_verify=tls_verify(options.insecure, options.ca),
-    )
+def _group(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    return lambda command: _all(command, *decorators)

@@ -224,7 +224,7 @@ class Screen:
 class ProgressLine:
     """Show a line on stderr while a command waits, if stderr is a terminal and `wanted`; else do nothing."""
 
-    def __init__(self, *columns: ProgressColumn, total: float, text: str = "", wanted: bool = True) -> None:
+    def __init__(self, *columns: ProgressColumn, total: float | None, text: str = "", wanted: bool = True) -> None:
         self.shown = wanted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._progress = Progress(
             SpinnerColumn(),

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from engagelab_mock.cli.options import from_zero, output_options, setting, tls_options, tls_verify
+from engagelab_mock.cli.option_values import tls_verify
+from engagelab_mock.cli.options import from_zero, output_options, setting, tls_options
 from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.cli.serve import PORT
 from engagelab_mock.delivery.outcome import TransportFailure
@@ -66,8 +67,10 @@ def ready(url: str | None, port: int, wait: float, insecure: bool, ca: str | Non
             except TransportFailure as failure:
                 waited = time.monotonic() - started
                 if waited + _PAUSE >= wait:
-                    hint = "start it with engagelab-mock serve, or give --wait 30 if it is about to come up"
-                    error = EngageLabMockError(f"no answer: {failure.reason}", where=address, hint=hint)
+                    within = f" within {wait:g} s" if wait else ""
+                    hint = "start it with engagelab-mock serve"
+                    hint += ", or look into its log" if wait else ", or give --wait 30 if it is about to come up"
+                    error = EngageLabMockError(f"no answer{within}: {failure.reason}", where=address, hint=hint)
                     output.error("Unreachable", error)
                     return ExitCode.UNREACHABLE
                 time.sleep(_PAUSE)

@@ -24,7 +24,8 @@ def report_file(given: str, kinds: Sequence[str]) -> tuple[str, Path]:
         raise UnknownName("kind of report", kind, kinds, where="--report")
     path = Path(name)
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"directory not found: {str(path.absolute().parent)!r}", where="--report")
+        what = f"directory not found: {str(path.absolute().parent)!r}"
+        raise UsageError(what, where="--report", hint="make it first: the report is written at the end of the run")
     return kind, path
 
 
@@ -37,4 +38,5 @@ def write_files(files: Files, texts: Mapping[str, Callable[[], str]]) -> None:
         try:
             path.write_text(texts[kind](), encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", where="--report") from None
+            what = f"{str(path)!r} cannot be written: {error.strerror}"
+            raise UsageError(what, where="--report", hint="give a file that you may write") from None

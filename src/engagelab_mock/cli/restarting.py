@@ -13,6 +13,7 @@ from engagelab_mock.errors import EngageLabMockError, UsageError
 #: How long the command may take, in seconds.
 LIMIT = 60.0
 _OPTION = "--restart-command"
+_EXAMPLE = f'{_OPTION} "docker compose restart -t 0 app"'
 
 
 def restarter(command: str | None) -> Callable[[], None] | None:
@@ -27,9 +28,9 @@ def restarter(command: str | None) -> Callable[[], None] | None:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"{command!r} is not a command line: {error}", where=_OPTION) from None
+        raise UsageError(f"{command!r} is not a command line: {error}", where=_OPTION, hint=_EXAMPLE) from None
     if not words:
-        raise UsageError("the command is empty", where=_OPTION, hint=f'{_OPTION} "docker compose restart -t 0 app"')
+        raise UsageError("the command is empty", where=_OPTION, hint=_EXAMPLE)
     return partial(_run, words)
 
 

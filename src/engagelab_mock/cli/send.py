@@ -7,21 +7,20 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
+from click.core import ParameterSource
 from rich.progress import TextColumn
 
+from engagelab_mock.cli.option_values import MessageOptions, ReceiverOptions, clock_for, naming, taken
 from engagelab_mock.cli.options import (
-    clock_for,
     message_options,
-    naming,
     output_options,
     receiver_options,
     seed_option,
     setting,
     speed_option,
-    tls_verify,
 )
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.render import AttemptMade, Section, SendSummary, signing
@@ -46,6 +45,9 @@ from engagelab_mock.service.accept import DeliverOptions
 
 #: How often the progress line moves while a delay passes, in seconds of the machine's clock.
 _STEP = 0.1
+#: The options that have no effect on a schedule, or on a tape, which has its own recipients and texts.
+_NOT_FOR_TOKENS = ("any_order", "field")
+_NOT_FOR_TAPES = (*_NOT_FOR_TOKENS, "to", "template", "channel", "custom_arg", "dialect", "seed")
 #: The events that are not about a message: notifications, the uplink, system events.
 _ACCOUNT_EVENTS = [name for names in ACCOUNT_EVENTS.values() for name in names]
 
@@ -58,22 +60,17 @@ class SendOptions:
     replay: str | None
     any_order: bool
     field: tuple[str, ...]
-    url: str | None
-    username: str
-    secret: str
-    authorization: str
-    timeout: float
-    insecure: bool
-    ca: str | None
-    to: str | None
-    template: str | None
-    channel: str | None
-    custom_arg: tuple[str, ...]
-    dialect: str
+    receiver: ReceiverOptions
+    message: MessageOptions
     seed: str | None
     speed: float
     validate: bool
     format: str
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Return the options that click collected."""
+        return cls(receiver=taken(ReceiverOptions, given), message=taken(MessageOptions, given), **given)
 
 
 _HELP = """Send a scenario's callbacks, or one event, to a receiver.
@@ -110,40 +107,26 @@ Exits 0 when the receiver acknowledged every callback, 1 when it did not, 3 when
 @output_options
 def send(**given: Any) -> int:
     """Send the callbacks of one scenario to a receiver."""
-    options = SendOptions(**given)
+    options = SendOptions.of(given)
     # A receiver that remembers messages would take a second run with the same seed for duplicates, so each has its own.
     seed = options.seed or secrets.token_hex(4)
     source = source_of(options)
     receiver = receiver_of(options)
-    again = "" if isinstance(source.what, Tape) else seed  # a tape has all its data
     waiting = Waiting(clock_for(options.speed), source)
     journal = Journal()
     engagelab = EngageLab(
         receiver,
         clock=waiting.clock,
         seed=seed,
-        dialect=options.dialect,
+        dialect=options.message.dialect,
         code_ttl=None,
-        defaults=message_of(options),
+        defaults=options.message.defaults,
         journal=journal,
     )
-    output = Output(options.format)
-    # Shown with the first result. An error about an option comes before it, without this heading.
-    section = Section(source.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})")
-    started = engagelab.clock.time()
-
-    def attempted(delivery: Delivery, attempt: Attempt) -> None:
-        with waiting.hidden():
-            output.show(section)
-            output.show(AttemptMade(delivery, attempt, started))
-        if delivery.events:
-            waiting.next()
-
-    def sum_up(deliveries: Sequence[Delivery], ids: Iterable[str], to: Iterable[str], *, interrupted: bool) -> None:
-        output.show(section)
-        output.show(SendSummary(source.name, deliveries, ", ".join(ids), ", ".join(to), again, interrupted))
-
-    journal.listeners.append(attempted)
+    shown = Shown(
+        Output(options.format), receiver, source, waiting, again="" if isinstance(source.what, Tape) else seed
+    )
+    journal.listeners.append(shown.attempted)
     with engagelab:
         try:
             # The line on the terminal is removed before the summary is printed.
@@ -152,15 +135,49 @@ def send(**given: Any) -> int:
                     engagelab.validate_address(check=False)
                 messages, deliveries = deliver(engagelab, source)
         except KeyboardInterrupt:
-            ended = [each for each in journal.deliveries if each.events]
-            answered = [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
-            ids = dict.fromkeys(delivery.message_id for delivery in answered)
-            to = recipients(event for delivery in answered for event in delivery.events)
-            sum_up(answered, ids, to, interrupted=True)
+            answered = answered_deliveries(journal)
+            ids = [*dict.fromkeys(delivery.message_id for delivery in answered)]
+            to = [*recipients(event for delivery in answered for event in delivery.events)]
+            shown.sum_up(answered, ids, to, interrupted=True)
             raise
     # A tape has no messages of this engine; its recipients are pseudonyms, and there may be thousands.
-    sum_up(deliveries, [message.id for message in messages], [message.to for message in messages], interrupted=False)
+    ids, to = [message.id for message in messages], [message.to for message in messages]
+    shown.sum_up(deliveries, ids, to, interrupted=False)
     return exit_code_of(last_attempts(journal) if isinstance(source.what, Schedule) else journal.attempts)
+
+
+class Shown:
+    """Show each attempt and the summary, under a heading.
+
+    The heading comes with the first result: an error about an option comes before it, without a heading. `again` is the
+    seed that sends the same again, or empty for a tape, which has all its data.
+    """
+
+    def __init__(self, output: Output, receiver: Receiver, source: Source, waiting: Waiting, *, again: str) -> None:
+        self._output = output
+        self._section = Section(
+            source.name, f"{output.screen.arrow} {receiver.address}  ({signing(receiver.settings)})"
+        )
+        self._source = source
+        self._waiting = waiting
+        self._again = again
+        self._started = waiting.clock.time()
+
+    def attempted(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Show an attempt."""
+        with self._waiting.hidden():
+            self._output.show(self._section)
+            self._output.show(AttemptMade(delivery, attempt, self._started))
+        if delivery.events:
+            self._waiting.next()
+
+    def sum_up(
+        self, deliveries: Sequence[Delivery], ids: Iterable[str], to: Iterable[str], *, interrupted: bool
+    ) -> None:
+        """Show the summary."""
+        self._output.show(self._section)
+        joined = ", ".join(ids), ", ".join(to)
+        self._output.show(SendSummary(self._source.name, deliveries, *joined, self._again, interrupted))
 
 
 @dataclass(frozen=True)
@@ -187,7 +204,13 @@ def source_of(options: SendOptions) -> Source:
         if options.scenario is not None:
             hint = f"leave {options.scenario!r} out"
             raise UsageError("a token or a tape contains the whole schedule", where="--replay", hint=hint)
-        return _replayed(options.replay)
+        source = _replayed(options.replay)
+        unused = _NOT_FOR_TAPES if isinstance(source.what, Tape) else _NOT_FOR_TOKENS
+        came_from = click.get_current_context().get_parameter_source
+        if given := [name for name in unused if came_from(name) is ParameterSource.COMMANDLINE]:
+            option = f"--{given[0].replace('_', '-')}"
+            raise UsageError("a token or a tape contains the whole schedule", where=option, hint=f"leave {option} out")
+        return source
     if options.scenario is None:
         raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'SCENARIO'", param_type="argument")
     if options.scenario in _ACCOUNT_EVENTS:
@@ -209,6 +232,8 @@ def _replayed(given: str) -> Source:
     tape = Tape(None, read(given))
     if tape.problems:
         hint = f"engagelab-mock tape scrub {given} --out clean.jsonl keeps the lines that are good"
+        if tape.problems[0].line == 1:
+            hint = "engagelab-mock record makes a tape"
         raise UsageError(tape.problems[0].what, where=f"{given}, line {tape.problems[0].line}", hint=hint)
     if not tape.callbacks:
         raise UsageError("the tape has no callbacks", where=given, hint=f"see engagelab-mock tape show {given}")
@@ -246,13 +271,14 @@ def event_fields(known: KnownEvent, options: SendOptions) -> dict[str, Any]:
     """Return the --field options of an event: JSON, or text. The sender of an uplink can also be given by --to."""
     fields: dict[str, Any] = {}
     if known.kind == "response":
-        fields = {"body": "STOP"} | ({"sender": options.to} if options.to else {})
+        fields = {"body": "STOP"} | ({"sender": options.message.to} if options.message.to else {})
     for pair in options.field:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"{pair!r} is not NAME=VALUE", where="--field", hint="such as --field remain_balance=-0.5")
         if name in DeliverOptions.__annotations__:
-            raise UsageError(f"{name!r} is not a field of an event", where="--field")
+            hint = "such as --field remain_balance=-0.5"
+            raise UsageError(f"{name!r} is not a field of an event", where="--field", hint=hint)
         field = known.field(name)
         fields[name] = value if field is not None and field.type == "string" else _value(value)
     return fields
@@ -267,46 +293,14 @@ def _value(text: str) -> object:
 
 def receiver_of(options: SendOptions) -> Receiver:
     """Return the receiver, or raise `UsageError` without an address."""
-    if not options.url:
+    if not options.receiver.url:
         raise UsageError(
             "the address of the receiver is missing",
             where="--url",
             hint=f"give --url http://127.0.0.1:5000/engagelab, or set {SETTINGS['url'].environment}, or put url = '…'"
             " under [tool.engagelab-mock] in pyproject.toml",
         )
-    return Receiver.http(
-        options.url,
-        username=options.username,
-        secret=options.secret,
-        authorization=options.authorization,
-        limit=options.timeout,
-        tls_verify=tls_verify(options.insecure, options.ca),
-    )
-
-
-def message_of(options: SendOptions) -> dict[str, Any]:
-    """Return the engine's defaults for the message."""
-    return {
-        "to": options.to,
-        "template": options.template,
-        "channel": options.channel,
-        "custom_args": custom_args(options.custom_arg),
-    }
-
-
-def custom_args(pairs: tuple[str, ...]) -> dict[str, str] | None:
-    """Return the --custom-arg options as a dict, or raise `UsageError` for one without `=`.
-
-    >>> custom_args(("order=42", "note=a=b"))
-    {'order': '42', 'note': 'a=b'}
-    """
-    args: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"{pair!r} is not KEY=VALUE", where="--custom-arg", hint="such as --custom-arg order=42")
-        args[key] = value
-    return args or None
+    return options.receiver.receiver(options.receiver.url)
 
 
 def deliver(engagelab: EngageLab, source: Source) -> tuple[Sequence[Message], Sequence[Delivery]]:
@@ -330,6 +324,12 @@ def _deliver_event(engagelab: EngageLab, event: AccountEvent) -> list[Delivery]:
     if known.kind == "response" and not fields.get("sender"):
         fields["sender"] = account.generate.recipient()
     return engagelab.deliver([account.event(known.name, fields, at=engagelab.clock.time())], check=False)
+
+
+def answered_deliveries(journal: Journal) -> list[Delivery]:
+    """Return the deliveries of events, without one that an interrupt of this command ended."""
+    ended = [each for each in journal.deliveries if each.events]
+    return [each for each in ended if not isinstance(each.attempts[-1].exception, KeyboardInterrupt)]
 
 
 def last_attempts(journal: Journal) -> list[Attempt]:

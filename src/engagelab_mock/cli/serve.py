@@ -17,16 +17,8 @@ import click
 from rich.text import Text
 
 from engagelab_mock.cli.log import Log
-from engagelab_mock.cli.options import (
-    authorization_option,
-    credential_options,
-    naming,
-    output_options,
-    retry_policy,
-    seed_option,
-    setting,
-    tls_verify,
-)
+from engagelab_mock.cli.option_values import naming, retry_policy, tls_verify
+from engagelab_mock.cli.options import authorization_option, credential_options, output_options, seed_option, setting
 from engagelab_mock.cli.output import Output
 from engagelab_mock.cli.render import Serving, signing
 from engagelab_mock.clock.real import LiveClock
@@ -185,10 +177,7 @@ def serve(**given: Any) -> int:
     from engagelab_mock.service.worker import DeliveryWorker
 
     options = ServeOptions(**given)
-    if options.open and options.no_console:
-        raise UsageError("--no-console leaves no page to open", where="--open", hint="leave one of them out")
-    if options.quiet and options.verbose:
-        raise UsageError("--quiet logs less, and --verbose more", where="--quiet", hint="leave one of them out")
+    _check(options)
     output = Output(options.format)
     log = Log(output, quiet=options.quiet, verbose=options.verbose)
     token = options.token or ("" if is_loopback(options.host) else secrets.token_urlsafe(16))
@@ -223,6 +212,14 @@ def serve(**given: Any) -> int:
             # With a short timeout: a signal that comes just before a wait does not end it, and some systems deliver
             # Ctrl-C only between waits.
             threading.Event().wait(0.5)
+
+
+def _check(options: ServeOptions) -> None:
+    """Raise `UsageError` for options that exclude each other."""
+    if options.open and options.no_console:
+        raise UsageError("--no-console leaves no page to open", where="--open", hint="leave one of them out")
+    if options.quiet and options.verbose:
+        raise UsageError("--quiet logs less, and --verbose more", where="--quiet", hint="leave one of them out")
 
 
 def _explain(output: Output, url: str, engagelab: EngageLab, options: ServeOptions) -> None:

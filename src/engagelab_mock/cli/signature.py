@@ -12,7 +12,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from engagelab_mock.cli.options import credential_options, from_zero, output_options, setting, signing_settings
+from engagelab_mock.cli.option_values import signing_settings
+from engagelab_mock.cli.options import credential_options, from_zero, output_options, setting
 from engagelab_mock.cli.output import ExitCode, Output, Screen
 from engagelab_mock.errors import UsageError
 from engagelab_mock.generate import Generator

@@ -89,7 +89,7 @@ file is not a tape. Made for a hook before a commit.
 
 @tape.command(help=_SCAN_HELP, short_help="Look for personal data on tapes.")
 @click.argument("files", type=_FILE, nargs=-1, required=True)
-@click.option("--skip-others", is_flag=True, help="Pass files that are not tapes.")
+@click.option("--skip-others", is_flag=True, help="Leave out files that are not tapes.")
 @output_options
 def scan(files: Sequence[Path], skip_others: bool, format: str) -> int:
     """Refuse tapes that have personal data or secrets on them."""
@@ -107,7 +107,7 @@ def scan(files: Sequence[Path], skip_others: bool, format: str) -> int:
         for line, place in sorted(places):
             output.show(PlaceFound(file, line, place))
         found += len(places)
-    output.show(ScannedTapes(tapes, found))
+    output.show(ScannedTapes(len(files), tapes, found))
     return ExitCode.FELL_SHORT if found else ExitCode.OK
 
 
@@ -246,15 +246,26 @@ class PlaceFound:
 class ScannedTapes:
     """Sum up `tape scan`."""
 
+    files: int
     tapes: int
     found: int
 
     def record(self) -> dict[str, Any]:
         """Return the counts."""
-        return {"type": "summary", "tapes": self.tapes, "found": self.found, "ok": not self.found}
+        return {
+            "type": "summary",
+            "files": self.files,
+            "tapes": self.tapes,
+            "found": self.found,
+            "ok": not self.found if self.tapes else None,
+        }
 
     def write(self, screen: Screen) -> None:
         """Print the counts, and the command that mends the tape."""
+        if not self.tapes:
+            # A mark would say that something was scanned.
+            screen.line(f"no tape among {counted(self.files, 'file')}")
+            return
         screen.line(
             Text.assemble(
                 screen.mark(not self.found),

@@ -190,7 +190,8 @@ class LiveClock(Agenda):
         """
         now = self.time()
         if check_moment(when, where="clock.advance_to") < now:
-            raise InvalidDelay(f"the clock shows {now:.3f} and cannot go back to {when:.3f}", where="clock.advance_to")
+            what = f"the clock shows {now:.3f} and cannot go back to {when:.3f}"
+            raise InvalidDelay(what, where="clock.advance_to", hint="give a later time, or start with a new clock")
         return self._set(by=when - now)
 
     async def aadvance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> float:

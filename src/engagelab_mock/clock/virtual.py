@@ -148,6 +148,7 @@ class VirtualClock(Agenda):
             raise InvalidDelay(
                 f"the clock stands at {self._now:.3f} and cannot go back to {when:.3f}",
                 where="clock.advance_to",
+                hint="give a later time, or start with a new clock",
             )
 
     def take_due(self) -> Entry | None:

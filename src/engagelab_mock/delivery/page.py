@@ -38,6 +38,10 @@ dt { font-weight: 600; margin-top: .8rem; } dd { margin: 0; }
 .wide tr:first-child > * { border-top: 0; } .wide td { min-width: 3rem; max-width: 24rem; overflow-wrap: break-word;
   white-space: normal; }
 tr.here td { font-weight: 700; }
+.choices { display: flex; flex-wrap: wrap; align-items: center; gap: .2rem .35rem; margin: .4rem 0; }
+.choices label { margin-right: .6rem; } .choices pre { display: none; order: 1; flex: 0 0 100%; margin: .2rem 0; }
+.choices input { margin: 0; } .choices input:checked + label { font-weight: 600; }
+.choices input:checked + label + pre { display: block; }
 .line { display: flex; flex-wrap: wrap; gap: .4rem 1.4rem; list-style: none; padding: 0; margin: .6rem 0; }
 .line li { position: relative; border: 1px solid currentColor; border-radius: .4rem; padding: .1rem .5rem;
   font: .85rem/1.5 ui-monospace, monospace; }
@@ -117,6 +121,22 @@ def block(lines: Iterable[str]) -> str:
     '<pre>a\\n&lt;b&gt;</pre>'
     """
     return f"<pre>{text(chr(10).join(lines))}</pre>"
+
+
+def choices(name: str, label: str, texts: Sequence[tuple[str, str]], chosen: int = 0) -> str:
+    """Return texts of which the reader sees one at a time: the chosen one, then that of the title that is selected.
+
+    >>> choices("a", "The fix", [("Go", "x < 1")]).splitlines()[1]
+    '<input type="radio" name="a" id="a-0" checked><label for="a-0">Go</label><pre>x &lt; 1</pre>'
+
+    `name` is different for each set of choices on a page.
+    """
+    parts = [f'<div class="choices" role="radiogroup" aria-label="{text(label)}">']
+    for number, (title, shown) in enumerate(texts):
+        id = f"{text(name)}-{number}"
+        radio = f'<input type="radio" name="{text(name)}" id="{id}"{" checked" * (number == chosen)}>'
+        parts.append(f'{radio}<label for="{id}">{text(title)}</label><pre>{text(shown)}</pre>')
+    return "\n".join([*parts, "</div>"])
 
 
 def utc(seconds: float) -> str:

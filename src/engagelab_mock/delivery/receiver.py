@@ -297,7 +297,8 @@ class Receiver:
         from engagelab_mock.delivery.transport.asgi import AsgiTransport
 
         if not isinstance(self.transport, AsgiTransport):
-            raise UsageError(f"only ASGI apps have a lifespan, {self!r} does not", where="Receiver.lifespan")
+            what = f"only ASGI apps have a lifespan, {self!r} does not"
+            raise UsageError(what, where="Receiver.lifespan", hint="Receiver.asgi(app)")
         try:
             async with self.transport.lifespan() as state:
                 yield state

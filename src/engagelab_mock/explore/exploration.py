@@ -297,18 +297,14 @@ def how_to_replay(failure: Failure) -> list[str]:
     quoted = shlex.quote(token)
     lines = [f"replay: {token}", f"  pytest --engagelab-replay {quoted}"]
     receiver = failure.played.deliveries[0].receiver if failure.played.deliveries else None
-    remote = receiver is not None and receiver.transport.name == "http"
-    # `send` sends one callback after the other.
-    if receiver is not None and (remote or not any(step.beside or step.crash for step in failure.schedule.steps)):
-        # The address of an app that was called in process is not known, so the command has Flask's usual port.
-        address = shlex.quote(receiver.address.replace("http://testserver", "http://127.0.0.1:5000", 1))
+    # Commands do not reach an app that the test calls in process.
+    if receiver is not None and receiver.transport.name == "http":
         settings = receiver.settings
         export = credentials_export(settings.username, authorization=bool(settings.authorization))
         lines += [f"  {export}"] if export else []
         observe = " --observe 'http://…/{message_id}'" if failure.played.observed else ""
-        again = f"explore {address}{observe} --replay {quoted}" if remote else f"send --replay {quoted} --url {address}"
-        lines += [f"  engagelab-mock {again}"]
-    return [*lines, f"  engagelab.replay({token!r}, …)"]
+        lines += [f"  engagelab-mock explore {shlex.quote(receiver.address)}{observe} --replay {quoted}"]
+    return [*lines, f"  engagelab.replay({token!r})  # with the same invariants"]
 
 
 def attempts_table(played: Played, blamed: Record | None = None) -> str:

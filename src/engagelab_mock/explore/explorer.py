@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ from engagelab_mock.explore.options import (
     AUDIT,
     Explored,
     ExploreOptions,
+    Plan,
     check_explore_options,
     chosen_invariants,
     chosen_schedules,
@@ -134,9 +135,7 @@ class _Explorer:
         #: The number of attempts when a schedule was last judged.
         self._sent = 0
         engine.exploring.count += 1
-        self._player = self._made_player(journal=engine.journal, clock=engine.clock, strict=strict)
-        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
-        self._workers = Workers(self._player, engine.receiver, self._points)
+        self._use(self._made_player(journal=engine.journal, clock=engine.clock, strict=strict))
         self._states: set[str] = set()
         #: The invariants that have recognised no state yet.
         self._unused = [invariant for invariant in self._invariants if needs_state(invariant)]
@@ -150,35 +149,16 @@ class _Explorer:
         # The app may read a virtual clock. An exploration never waits for a real one.
         clock = engine.clock if isinstance(engine.clock, VirtualClock) else VirtualClock(engine.clock.time())
         # A journal that keeps nothing. Only the deliveries of a failure are entered in the engine's journal.
-        self._player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
-        self._baselines, self._serials = Baselines(self._player), Serials(self._player)
-        number, in_worker = self._options.get("workers", 1), self._options.get("in_worker")
-        self._workers = Workers(self._player, engine.receiver, self._points, number, in_worker)
+        player = self._made_player(journal=Journal(limit=1), clock=clock, strict=not isinstance(plan, Races))
+        self._use(player, self._options.get("workers", 1), self._options.get("in_worker"))
         self._workers.check(io)
         exploration = Exploration(total=len(plan), failures=[], observed=self._probe.observe is not None, notes=[])
         exploration.about = plan_in_words(state.replaying, chosen, plan, self._options)
         state.explorations.append(exploration)
         progress = Progress(state.progress)
         self._ends = None if self._budget is None else stopwatch() + self._budget
-        search = self._search(plan)
         try:
-            try:
-                await self._judge_all(io, exploration, plan, search, progress)
-            except (CannotMerge, HiddenState) as error:
-                await self._baselines.check_reset(io)
-                if isinstance(error, HiddenState) and self._options.get("merge") is True:
-                    raise
-                exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
-                exploration.failures.clear()
-                await self._judge_all(io, exploration, plan, None, progress)
-            if not exploration.failures:
-                await self._player.check_settled(io, SETTLES if self._rounds else 0)
-                await self._baselines.check_reset(io)
-                exploration.notes += [self._baselines.note] * bool(self._baselines.note)
-                if isinstance(plan, Races):
-                    plan.check_met(self._points, engine.receiver)
-                if exploration.deliveries:
-                    await self._check_recognised(io, self._unused)
+            await self._judge(io, exploration, plan, progress)
         except KeyboardInterrupt as stop:
             exploration.stopped = "interrupted"
             stop.add_note(repr(exploration))
@@ -197,7 +177,28 @@ class _Explorer:
             exploration.assert_ok()
         return exploration
 
-    def _search(self, plan: Sequence[Schedule] | Schedules | Races) -> Search | None:
+    async def _judge(self, io: Io, exploration: Exploration, plan: Plan, progress: Progress) -> None:
+        """Judge every schedule, and what the whole exploration must have shown."""
+        __tracebackhide__ = True
+        try:
+            await self._judge_all(io, exploration, plan, self._search(plan), progress)
+        except (CannotMerge, HiddenState) as error:
+            await self._baselines.check_reset(io)
+            if isinstance(error, HiddenState) and self._options.get("merge") is True:
+                raise
+            exploration.notes.append(f"no states were merged: {getattr(error, 'what', error)}")
+            exploration.failures.clear()
+            await self._judge_all(io, exploration, plan, None, progress)
+        if not exploration.failures:
+            await self._player.check_settled(io, SETTLES if self._rounds else 0)
+            await self._baselines.check_reset(io)
+            exploration.notes += [self._baselines.note] * bool(self._baselines.note)
+            if isinstance(plan, Races):
+                plan.check_met(self._points, self._engine.receiver)
+            if exploration.deliveries:
+                await self._check_recognised(io, self._unused)
+
+    def _search(self, plan: Plan) -> Search | None:
         """Return the search that merges equal states; None if every schedule is to be played."""
         observed = self._probe.observe is not None
         if not isinstance(plan, Schedules) or not merges(
@@ -208,12 +209,7 @@ class _Explorer:
         return Search(plan, self._player, self._invariants, audit=audit, seed=seed)
 
     async def _judge_all(
-        self,
-        io: Io,
-        exploration: Exploration,
-        plan: Sequence[Schedule] | Schedules | Races,
-        search: Search | None,
-        progress: Progress,
+        self, io: Io, exploration: Exploration, plan: Plan, search: Search | None, progress: Progress
     ) -> None:
         """Judge every schedule: play it, or let the search predict it; stop at a failure, or when the time is up."""
         __tracebackhide__ = True
@@ -282,6 +278,10 @@ class _Explorer:
                 await self._baselines.check_reset(io)
             await self._check_recognised(io, self._unused, *schedule.lifecycles)
         return played
+
+    def _use(self, player: Player, workers: int = 1, in_worker: Callable[[int], object] | None = None) -> None:
+        self._player, self._baselines, self._serials = player, Baselines(player), Serials(player)
+        self._workers = Workers(player, self._engine.receiver, self._points, workers, in_worker)
 
     def _made_player(self, *, journal: Journal, clock: Any, strict: bool) -> Player:
         own: Any = {"number": self._engine.exploring.count, "retry": retry_policy(self._options.get("retry"))}

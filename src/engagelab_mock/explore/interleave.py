@@ -252,7 +252,9 @@ class _Run:
             last = self._choice.next(enabled, yielding, last, at)
             chosen = handlers[last]
             if chosen.stopped is None or len(self.steps) >= _STEPS:
-                raise UsageError(f"the handlers have made {_STEPS:,} steps, and did not end", where="concurrent")
+                hint = "look for a handler that asks the database again and again until something changes"
+                what = f"the handlers have made {_STEPS:,} steps, and did not end"
+                raise UsageError(what, where="concurrent", hint=hint)
             self.steps.add(last, chosen.point, chosen.stopped, enabled, yielding)
             chosen.go_on()
             self._settle(chosen)

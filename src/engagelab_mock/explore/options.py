@@ -33,6 +33,8 @@ _MANY = 1_000
 
 #: What `explore` takes: lifecycles as `schedules` takes them, or schedules.
 Explored = LifecycleChoice | Schedule | Iterable[Schedule]
+#: The schedules that an exploration plays.
+Plan = Sequence[Schedule] | Schedules | Races
 
 
 class ExploreOptions(ProbeOptions, total=False):
@@ -138,7 +140,7 @@ def merges(
 
 def chosen_schedules(
     token: str | None, chosen: Sequence[Explored], options: ExploreOptions, *, rounds: int = 0
-) -> Schedules | Races | list[Schedule]:
+) -> Plan:
     """Return the schedules to play: the token's if there is one, the given ones, or those of the lifecycles.
 
     With `rounds`, the receiver is reached over HTTP, and callbacks at the same time are sent that often.
@@ -182,9 +184,7 @@ def chosen_schedules(
     )
 
 
-def plan_in_words(
-    token: str | None, chosen: Sequence[Explored], plan: Sequence[Schedule] | Schedules | Races, options: ExploreOptions
-) -> str:
+def plan_in_words(token: str | None, chosen: Sequence[Explored], plan: Plan, options: ExploreOptions) -> str:
     """Say which schedules are played, for a report.
 
     >>> plan_in_words(None, ["verified"], schedules("verified"), {})

@@ -157,6 +157,19 @@ def differing(one: State, other: State) -> set[Path]:
     return {path for path in {*one, *other} if one.get(path, MISSING) != other.get(path, MISSING)}
 
 
+def told_at(state: State, path: Path) -> str:
+    """Return the value at a path as text; the path of the whole state has all leaves.
+
+    >>> state = {("status",): "sent"}
+    >>> told_at(state, ("status",)), told_at(state, ("cost",)), told_at(state, ())
+    ("'sent'", 'nothing', "{'status': 'sent'}")
+    """
+    if path and path not in state:
+        return "nothing"
+    value = state[path] if path in state else {dotted(each): value for each, value in state.items()}
+    return f"{value!r:.80}"
+
+
 def single(paths: Iterable[Path]) -> set[Path]:
     """Return the paths that lead to a single value, not into a list.
 

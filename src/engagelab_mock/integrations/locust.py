@@ -15,42 +15,31 @@ import signal
 import sys
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
-import locust.stats
 import msgspec
 from gevent import subprocess
-from locust import FastHttpUser, User, events, task
+from locust import FastHttpUser, User, constant_throughput, events, task
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import UsageError
+from engagelab_mock.eventloop import stopwatch
+from engagelab_mock.integrations.locust_stats import entry_of, use_histograms
 from engagelab_mock.load.ledger import Entry
 
 _LOG = logging.getLogger(__name__)
 
 #: The messages of the master to its workers, and back.
 _PART, _ENDED = "engagelab-part", "engagelab-ended"
+#: What Locust shows as the method of callbacks.
+_METHOD = "CALLBACK"
 #: How often the ledger is read, in seconds.
 _INTERVAL = 0.2
-_DIGITS = 3
-
-
-def bucket(response_time: float) -> int:
-    """Round a response time in milliseconds to three digits, so that 2,960 ms and 3,040 ms differ; Locust keeps two.
-
-    >>> bucket(2_964.2), bucket(3_049), bucket(87.6)
-    (2960, 3050, 88)
-    """
-    whole = round(response_time)
-    return round(whole, _DIGITS - len(str(whole))) if whole >= 10**_DIGITS else whole
-
-
-# Locust's documentation names this function as the one to replace. The percentiles of all its users are made from it.
-locust.stats.bucket_response_time = bucket
 
 
 class EngageLabUser(User):
@@ -143,8 +132,7 @@ class Part:
                 break
             gevent.sleep(_INTERVAL)
         if not finished:
-            said = self._output.get().decode("utf-8", "replace").strip().splitlines()
-            what = f"its part of the load did not finish: {said[-1] if said else 'it was ended'}"
+            what = f"its part of the load did not finish: {_reason(self._output.get().decode('utf-8', 'replace'))}"
             _LOG.error("%s", what)
             self._environment.events.user_error.fire(user_instance=None, exception=RuntimeError(what), tb=None)
 
@@ -164,14 +152,28 @@ class Part:
 
     def _fire(self, entry: Entry) -> None:
         good = entry.outcome == Outcome.ACKNOWLEDGED
+        entry_of(self._environment.stats, entry.status, _METHOD)
         self._environment.events.request.fire(
-            request_type="CALLBACK",
+            request_type=_METHOD,
             name=entry.status,
-            response_time=entry.latency * 1000,
+            # The time of a delivery with a fault is our doing. Locust counts a request without a time.
+            response_time=None if entry.fault else max(0.0, entry.latency) * 1000,
             response_length=0,
             exception=None if good or entry.fault else RuntimeError(f"{entry.outcome} {entry.answer or ''}".strip()),
             context={"fault": entry.fault},
         )
+
+
+def _reason(output: str) -> str:
+    """Return why a load did not finish, from its last line: a summary as JSON, or an error.
+
+    >>> _reason('{"type": "load", "problems": ["it was interrupted"]}'), _reason("Error: no ledger"), _reason("")
+    ('it was interrupted', 'Error: no ledger', 'it was ended')
+    """
+    last = (output.strip().splitlines() or ["it was ended"])[-1]
+    with suppress(ValueError, TypeError, KeyError):
+        return "; ".join(json.loads(last)["problems"])
+    return last
 
 
 def _end_with_parent() -> None:
@@ -191,6 +193,7 @@ class _Load:
         self._open = 0
         runner = environment.runner
         assert runner is not None, "Locust makes the runner before it fires `init`"
+        use_histograms(environment)
         if isinstance(runner, MasterRunner):
             environment.events.test_start.add_listener(self._distribute)
         elif not isinstance(runner, WorkerRunner):
@@ -239,7 +242,20 @@ class _Load:
         runner = self._environment.runner
         if runner is not None and not self._open and len(self._users) == len(self._environment.user_classes):
             # From another greenlet: the runner waits for its users, and this one may be among them.
-            gevent.spawn(runner.stop if self._environment.web_ui else runner.quit)
+            gevent.spawn(self._finish, runner)
+
+    def _finish(self, runner: Runner) -> None:
+        """End the test as Locust does at its --run-time, of which a load has none."""
+        page, options = self._environment.web_ui, self._environment.parsed_options
+        if page is None:
+            runner.quit()
+            return
+        runner.stop()
+        seconds = getattr(options, "autoquit", -1)
+        if seconds >= 0:
+            gevent.sleep(seconds)
+            runner.quit()
+            page.stop()
 
     def _stop(self, **_: Any) -> None:
         for part in self._parts:
@@ -253,8 +269,10 @@ def _set_up(environment: Environment, **_: Any) -> None:
         _Load(environment)
 
 
-#: Numbers for the recipients of logins, different in each process: Singapore's range [?] of 8 digits.
-_NUMBERS = itertools.count(secrets.randbelow(10_000_000))
+#: How many recipients each of a hundred workers has: together Singapore's numbers that begin with 8 [?].
+_RECIPIENTS = 100_000
+#: A second run begins at another one.
+_NUMBERS = itertools.count(secrets.randbelow(_RECIPIENTS))
 
 
 class OtpLogin(FastHttpUser):
@@ -272,10 +290,12 @@ class OtpLogin(FastHttpUser):
             def enter(self, to, code, asked):
                 self.client.post("/login/code", json={"message_id": asked, "code": code})
 
-    A whole login is reported as the request LOGIN.
+    A whole login is reported as the request LOGIN. A user logs in once a second, or as soon as the last login has
+    ended. Another `wait_time` changes that.
     """
 
     abstract = True
+    wait_time = constant_throughput(1)
     #: The URL of `engagelab-mock serve`, its token, and how long to wait for a message, in seconds.
     mock: ClassVar[str] = "http://127.0.0.1:8420"
     token: ClassVar[str] = ""
@@ -283,11 +303,28 @@ class OtpLogin(FastHttpUser):
 
     @task
     def log_in(self) -> None:
-        """Log one user in."""
-        to = f"+658{next(_NUMBERS) % 10_000_000:07d}"
-        with self.environment.events.request.measure("LOGIN", "login"):
+        """Log one user in. A login that Locust ends, because the test is over, is not counted."""
+        to, error = self._recipient(), None
+        started = stopwatch()
+        try:
             asked = self.ask(to)
             self.enter(to, self.read_code(to), asked)
+        except Exception as raised:
+            error = raised
+        self.environment.events.request.fire(
+            request_type="LOGIN",
+            name="login",
+            response_time=(stopwatch() - started) * 1000,
+            response_length=0,
+            exception=error,
+            context=self.context(),
+        )
+
+    def _recipient(self) -> str:
+        # A second message to a number within the validity of its code would be refused. Processes are forked after the
+        # import of this module, so all count from the same number.
+        worker = max(0, getattr(self.environment.runner, "worker_index", 0)) % 100
+        return f"+658{worker:02d}{next(_NUMBERS) % _RECIPIENTS:05d}"
 
     def ask(self, to: str) -> Any:
         """Let the app send a code to a number; the result is given to `enter`."""

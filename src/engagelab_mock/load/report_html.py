@@ -72,7 +72,8 @@ def _verdict(summary: LoadSummary) -> tuple[str, str]:
         return "fail", f"{ended}The receiver could not be reached."
     if state == "incomplete":
         return "warn", f"{ended}The run is incomplete, so it proves nothing."
-    seen = "Nothing was lost, doubled or regressed." if summary.effects_judged else "Nothing was lost on the way."
+    judged = summary.effects_judged
+    seen = f"Nothing was lost, doubled or regressed{summary.part}." if judged else "Nothing was lost on the way."
     knee = f" The receiver held {summary.knee:g} callbacks a second." if summary.knee is not None else ""
     return "pass", f"{ended}{seen}{knee}" + ("" if summary.effects_judged else " Effects were not judged.")
 

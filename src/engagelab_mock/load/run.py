@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagelab_mock.delivery.faults.catalogue import fault
 from engagelab_mock.delivery.io import ASYNC
 from engagelab_mock.delivery.probe import ProbeOptions
 from engagelab_mock.delivery.receiver import Receiver
 from engagelab_mock.delivery.transport.http import HttpTransport
-from engagelab_mock.errors import EngageLabMockError, UnknownName, UsageError
+from engagelab_mock.errors import EngageLabMockError, ProbeFailed, UnknownName, UsageError
 from engagelab_mock.eventloop import in_loop, in_trio, stopwatch
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.baseline import Learner, Unreached
 from engagelab_mock.load.ledger import Header, LedgerWriter, Reason, Stage
+from engagelab_mock.load.observing import Observation
+from engagelab_mock.load.observing import Progress as ObservingProgress
 from engagelab_mock.load.plan import SPACING, Plan, Segment, segments
 from engagelab_mock.load.sender import CONNECTIONS, Counts, LoadSender
 from engagelab_mock.load.summary import LoadSummary
@@ -82,6 +84,9 @@ class LoadOptions(ProbeOptions, total=False):
 class LoadRun:
     """Run one load. `stop` ends it early: what was started is completed, and the ledger says that it was interrupted.
 
+    `progress` is called while callbacks are sent, and `observing` while the messages are observed afterwards, `at_once`
+    at the same time: more than one needs an asynchronous `observe`.
+
     >>> from engagelab_mock import Receiver
     >>> run = LoadRun(Receiver.http("http://127.0.0.1:9/engagelab"), {"rate": 10, "duration": 1})
     >>> asyncio.run(run.run()).state
@@ -89,7 +94,14 @@ class LoadRun:
     """
 
     def __init__(
-        self, receiver: Receiver, options: LoadOptions, *, spelling: str | Dialect = "2023-03", progress: Any = None
+        self,
+        receiver: Receiver,
+        options: LoadOptions,
+        *,
+        spelling: str | Dialect = "2023-03",
+        progress: Progress | None = None,
+        observing: ObservingProgress | None = None,
+        at_once: int = 1,
     ) -> None:
         for name in options:
             if name not in LoadOptions.__annotations__:
@@ -104,7 +116,7 @@ class LoadRun:
         self._transport = receiver.transport
         self._options = options
         self._dialect = dialect(spelling)
-        self._progress: Progress | None = progress
+        self._progress = progress
         for name in options.get("faults", {}):
             fault(name).check_receiver(transport=receiver.transport.name, signs=receiver.settings.signs)
         self._worker, self._workers = options.get("part", (0, 1))
@@ -119,16 +131,19 @@ class LoadRun:
         self._plan = self._planned(self._parts)
         self._probe = receiver.probe(options)
         self._probe.check_meaning(where="load")
-        self._judge = None
+        self._observation = None
         if self._probe.observe is not None:
-            self._judge = Judge(
-                self._probe, sample=options.get("observe_sample", 1.0), settle=options.get("settle", SETTLE)
-            )
+            sample, settle = options.get("observe_sample", 1.0), options.get("settle", SETTLE)
+            judge = Judge(self._probe, sample=sample, settle=settle)
+            self._observation = Observation(judge, at_once=at_once, progress=observing)
         self._sender: LoadSender | None = None
-        self._stopped = False
+        self._stopped = self._sent = False
 
     def stop(self) -> None:
-        """End the load early."""
+        """End the load early, or, once all is sent, the observation of the messages."""
+        if self._sent and self._observation is not None:
+            self._observation.stop()
+            return
         self._stopped = True
         if self._sender is not None:
             self._sender.stop()
@@ -149,7 +164,8 @@ class LoadRun:
             if path is None:
                 path = Path(stack.enter_context(tempfile.TemporaryDirectory()), "load.ledger")
             await self._send(Path(path))
-            return await summarise([path], judge=self._judge, max_lateness=self._max_lateness, whole=False)
+            self._sent = True
+            return await summarise([path], observation=self._observation, max_lateness=self._max_lateness, whole=False)
 
     def _planned(self, parts: tuple[Segment, ...], messages: int = 0) -> Plan:
         options = self._options
@@ -188,16 +204,15 @@ class LoadRun:
         """Write the ledger of the whole load, to its end marker."""
         # Nonces differ in every run, because receivers remember them.
         nonces = Generator.seeded("load nonces", os.urandom(16))
-        learner = Learner(self._receiver, self._probe, self._plan, generate=nonces)
         with LedgerWriter(path, self._header()) as ledger:
             started = stopwatch()
-            if self._judge is not None:
-                try:
-                    await learner.deliver()
-                except Unreached as unreached:
-                    ledger.add(unreached.entry)
-                    ledger.end("finished", asked=1, reasons={unreached.entry.outcome: str(unreached)})
-                    return
+            patience = self._options.get("settle", SETTLE)
+            learner = Learner(
+                self._receiver, self._probe, self._plan, generate=nonces, started=started, patience=patience
+            )
+            if self._observation is not None and not await self._learn(learner, ledger):
+                ledger.end("finished", asked=len(learner.failed), reasons=learner.reasons)
+                return
             sender = self._sender = LoadSender(
                 self._receiver,
                 self._transport,
@@ -215,13 +230,33 @@ class LoadRun:
                 await sender.close()
             if sender.error is not None:
                 raise sender.error
-            if self._judge is not None:
-                await self._probe.idle(ASYNC, ())
-                for baseline in await learner.baselines():
-                    ledger.write(baseline)
+            if self._observation is not None:
+                await self._write_baselines(self._observation.judge, learner, ledger)
             reason: Reason = "interrupted" if self._stopped else "finished"
             elapsed = round(stopwatch() - started, 6)
-            ledger.end(reason, asked=asked, elapsed=elapsed, reasons=sender.reasons)
+            asked += len(learner.failed)
+            ledger.end(reason, asked=asked, elapsed=elapsed, reasons=learner.reasons | sender.reasons)
+
+    async def _learn(self, learner: Learner, ledger: LedgerWriter) -> bool:
+        """Deliver the first messages, and return whether the load can begin."""
+        try:
+            await learner.deliver()
+            await learner.check_unused(next(iter(self._plan)).message.id)
+        except Unreached:
+            return False
+        finally:
+            for entry in learner.failed:
+                ledger.add(entry)
+        return True
+
+    async def _write_baselines(self, judge: Judge, learner: Learner, ledger: LedgerWriter) -> None:
+        await self._probe.idle(ASYNC, ())
+        try:
+            for baseline in await learner.baselines():
+                ledger.write(baseline)
+        except ProbeFailed as error:
+            # The answers can be judged without the states. A receiver that the load has ended shows none.
+            judge.problems.append(f"the states of the first messages could not be read: {error.where}: {error.what}")
 
     async def _send_all(self, sender: LoadSender, ledger: LedgerWriter, started: float) -> int:
         await self._prepare(self._plan)

@@ -12,10 +12,13 @@ from engagelab_mock.errors import NothingObserved, ReceiverFellShort
 from engagelab_mock.load.ledger import Stage
 
 #: A message of which an acknowledged callback had no effect; one with an effect too many; one whose status went back;
-#: one with a callback that was answered and not acknowledged; one with a callback whose answer did not arrive, so it
-#: may have had an effect or not.
-Kind = Literal["lost", "doubled", "regressed", "never_acknowledged", "maybe"]
-KINDS: tuple[Kind, ...] = ("lost", "doubled", "regressed", "never_acknowledged", "maybe")
+#: one with a value that no callback explains, such as another message's recipient; one with a callback that was
+#: answered and not acknowledged; one with a callback whose answer did not arrive, so it may have had an effect or not;
+#: one whose state cannot be judged, so the run is incomplete.
+Kind = Literal["lost", "doubled", "regressed", "wrong", "never_acknowledged", "maybe", "unclear"]
+KINDS: tuple[Kind, ...] = ("lost", "doubled", "regressed", "wrong", "never_acknowledged", "maybe", "unclear")
+#: Those that a fault of the receiver explains, and nothing else does.
+_FAULTS: tuple[Kind, ...] = ("lost", "doubled", "regressed", "wrong")
 #: What a run shows: the receiver did all right; it fell short; a part of the run is missing, or nothing was judged; no
 #: request reached the receiver.
 State = Literal["clean", "fell_short", "incomplete", "unreachable"]
@@ -119,6 +122,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[Stage, ...] = ()
     #: How many messages `observe` was asked about; None without `observe`.
     observed: int | None = None
+    #: How many messages were delivered before the load, in order and alone, and judged too.
+    first: int = 0
     #: The effects that were counted in the states.
     effects: Mapping[str, tuple[str, ...]] = {}
     #: Messages by kind of case.
@@ -136,6 +141,16 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     def effects_judged(self) -> bool:
         """Tell whether the state of any message was read after the load."""
         return bool(self.observed)
+
+    @property
+    def part(self) -> str:
+        """Return how many of the messages were observed; empty if all were.
+
+        >>> LoadSummary(url="http://127.0.0.1:5000/", messages=50, observed=5).part
+        ' in 5 of 50 messages'
+        """
+        observed = self.observed or 0
+        return f" in {observed} of {self.messages} messages" if observed < self.messages else ""
 
     @property
     def acknowledged(self) -> int:
@@ -160,8 +175,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def faults_found(self) -> int:
-        """Return how many messages were lost, doubled or regressed."""
-        return sum(self.counts.get(kind, 0) for kind in ("lost", "doubled", "regressed"))
+        """Return how many messages were lost, doubled, regressed or wrong."""
+        return sum(self.counts.get(kind, 0) for kind in _FAULTS)
 
     @property
     def state(self) -> State:
@@ -206,8 +221,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
         >>> LoadSummary(url="http://127.0.0.1:5000/", outcomes={"acknowledged": 4, "not_200": 1}).shortfall
         'of 5 callbacks, 1 not acknowledged (not_200: 1)'
         """
-        found = [f"{self.counts[kind]} {kind}" for kind in KINDS[:3] if self.counts.get(kind)]
-        parts = [f"of {self.observed} messages observed, {', '.join(found)}"] if found else []
+        found = [f"{self.counts[kind]} {kind}" for kind in _FAULTS if self.counts.get(kind)]
+        parts = [f"of {(self.observed or 0) + self.first} messages observed, {', '.join(found)}"] if found else []
         if self.failed:
             others = [f"{name}: {count}" for name, count in sorted(self.outcomes.items()) if name != "acknowledged"]
             total = self.acknowledged + self.failed

@@ -12,8 +12,9 @@ import msgspec
 from engagelab_mock.errors import UsageError
 from engagelab_mock.load.histogram import Histogram
 from engagelab_mock.load.ledger import Entry, Header, LedgerReader
+from engagelab_mock.load.observing import Observation
 from engagelab_mock.load.summary import KINDS, Case, Kind, Latency, LoadSummary, Second
-from engagelab_mock.load.verdict import Judge, answer_case
+from engagelab_mock.load.verdict import answer_case
 
 #: How many cases of each kind are kept; all are counted.
 _KEPT = 1000
@@ -228,33 +229,34 @@ class _Cases:
 async def summarise(
     paths: Sequence[str | os.PathLike[str]],
     *,
-    judge: Judge | None = None,
+    observation: Observation | None = None,
     max_lateness: float = MAX_LATENESS,
     whole: bool = True,
 ) -> LoadSummary:
-    """Return the summary of ledgers; with a judge, it has read the states of the messages in the app.
+    """Return the summary of ledgers; with an observation, its judge has read the states of the messages in the app.
 
     With `whole`, the ledgers must be those of all workers, or the run is incomplete.
     Raises `UsageError` for a file that is not a ledger, and `ProbeFailed` if a state cannot be read.
     """
     run, cases = _Run(paths), _Cases()
-    if judge is not None:
-        judge.expect(LedgerReader(path) for path in paths)
+    if observation is not None:
+        observation.expect(LedgerReader(path) for path in paths)
     messages = 0
     for entries in run:
         messages += 1
         answered = answer_case(entries)
         if answered is not None:
             cases.add(answered)
-        if judge is not None:
-            await judge.judge(entries)
+        if observation is not None:
+            await observation.observe(entries)
     problems, absent = run.problems(), run.absent()
     remarks = [] if whole else absent
     problems += absent if whole else []
-    if judge is None:
+    judge = None if observation is None else observation.judge
+    if observation is None or judge is None:
         remarks.append("effects are not judged: nothing read the state of the messages after the load")
     else:
-        for case in await judge.cases():
+        for case in await observation.settle(lambda: _Run(paths)):
             cases.add(case)
         problems += judge.problems
         remarks += judge.remarks
@@ -263,6 +265,7 @@ async def summarise(
         summary,
         messages=messages,
         observed=None if judge is None else judge.observed,
+        first=0 if judge is None else judge.first,
         effects={} if judge is None else judge.effects,
         counts={kind: cases.counts[kind] for kind in KINDS if cases.counts[kind]},
         cases=tuple(case for kind in KINDS for case in cases.kept[kind]),

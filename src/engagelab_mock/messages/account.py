@@ -88,7 +88,7 @@ class Account:
         arguments = {"event": name} if known.kind != "response" else {key: given.pop(key, None) for key in _REPLY}
         for key, value in arguments.items():
             if value is None:
-                raise UsageError(f"{key} is required", where=name)
+                raise UsageError(f"{key} is required", where=name, hint=f"{key}='…'")
         for key in {"self", "event", "at"} & given.keys():
             raise UsageError(f"it has no {key}", where=name, hint="its name and its time are not fields")
         return kinds[known.kind](**arguments, at=at, **given)
@@ -251,7 +251,9 @@ def _check_extra(known: KnownEvent, name: str, value: Any, where: str) -> None:
             hint = f"it is a field of {other.name}; of {known.name}: {_own(known)}"
             raise UsageError(f"{known.name} has no {name}", where=where, hint=hint)
     if name == "from":
-        raise UsageError("'from' is the sender, the first argument", where=where)
+        raise UsageError(
+            "'from' is the sender, the first argument", where=where, hint="uplink('+6591234567', body='STOP')"
+        )
     names = [field.name for field in known.fields]
     if did_you_mean(name, names, cutoff=_ALIKE):
         raise UnknownName("field", name, names, where=where)

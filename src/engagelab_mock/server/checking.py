@@ -120,6 +120,7 @@ class Run:
     def start(self, app: ServerApp, receiver: Receiver, given: NewCheck) -> None:
         """Start a run; raise `ApiError` if one is under way, `EngageLabMockError` for checks that do not exist."""
         from engagelab_mock.checks.catalogue import CHECKS, Selection  # most servers check nothing
+        from engagelab_mock.checks.context import Context
         from engagelab_mock.checks.runner import Runner
 
         with self._lock:
@@ -129,11 +130,9 @@ class Run:
             selection = Selection(only=given.only, skip=given.skip, severity=given.severity, depth=given.depth)
             now = self._engagelab.clock.time() if receiver.signature_clock == "virtual" else None
             self._runner = Runner(
-                receiver,
+                Context(receiver, dialect=self._engagelab.dialect, now=now),
                 selection=selection,
                 timeout=given.timeout,
-                dialect=self._engagelab.dialect,
-                now=now,
                 on_start=self._started,
                 on_finding=self._ended,
             )

@@ -101,7 +101,7 @@ class Listener:
     def start(self) -> None:
         """Accept connections from now on; raise `UsageError` if it was stopped."""
         if self._stopped:
-            raise UsageError("the server was stopped and cannot start again", where=self._name)
+            raise UsageError("the server was stopped and cannot start again", where=self._name, hint="make a new one")
         if not self._started:
             self._started = True
             self._add_thread()

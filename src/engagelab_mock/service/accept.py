@@ -90,11 +90,12 @@ def check_events(given: object) -> None:
     Traceback (most recent call last):
     ...
     engagelab_mock.errors.UsageError: deliver: a callback carries at least one event
+      hint: deliver([event])
     """
     if not isinstance(given, Sequence) or not all(isinstance(event, Event) for event in given):
         raise UsageError(f"events are a list of Event, not {given!r:.100}", where="deliver", hint="deliver([event])")
     if not given:
-        raise UsageError("a callback carries at least one event", where="deliver")
+        raise UsageError("a callback carries at least one event", where="deliver", hint="deliver([event])")
 
 
 def check_joins_batch(given: Mapping[str, Any], *, where: str) -> None:
@@ -106,7 +107,8 @@ def check_joins_batch(given: Mapping[str, Any], *, where: str) -> None:
         if value is None:
             continue
         if name == "batch":
-            raise UsageError("everything in a batch goes into one callback", where=f"{where}, in a batch")
+            hint = "leave batch out, or send outside of the batch"
+            raise UsageError("everything in a batch goes into one callback", where=f"{where}, in a batch", hint=hint)
         if name in DeliverOptions.__annotations__:
             raise UsageError(
                 f"{name} is an option of the callback, which belongs to the batch",

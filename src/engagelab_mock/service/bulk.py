@@ -200,7 +200,8 @@ class BulkSend:
         for index, recipient in enumerate(to or ()):
             check_recipient(recipient, where=f"send_many, to[{index}]")
         if self._engine.batching is not None:
-            raise UsageError("one callback cannot be sent concurrently", where="send_many, in a batch")
+            hint = "call send_many outside of the batch"
+            raise UsageError("one callback cannot be sent concurrently", where="send_many, in a batch", hint=hint)
 
     def _branch(self, index: int) -> Engine:
         return self._engine.branch(f"{self._seed}:{index}")

@@ -153,7 +153,9 @@ class Outbox:
                 if not required:
                     return False
                 raise UsageError(
-                    f"another thread is sending, but delivered nothing for {_SETTLE_PATIENCE:g} s", where="settle"
+                    f"another thread is sending, but delivered nothing for {_SETTLE_PATIENCE:g} s",
+                    where="settle",
+                    hint="a handler of your app seems to hang: look at the stack of that thread",
                 )
             try:
                 await self._send_open(io)
@@ -285,31 +287,25 @@ class Outbox:
     def around(self, move: Callable[[], float]) -> float:
         """Settle before and after a move of the clock; during it, no other thread advances."""
         __tracebackhide__ = True
-        scheduler = self._scheduler
-        if scheduler.is_advancing:
+
+        async def moved() -> float:
+            __tracebackhide__ = True
             return move()
-        run_sync(self.settle(SYNC))
-        entered = run_sync(scheduler.enter(SYNC, PATIENCE))
-        token = scheduler.mark()
-        try:
-            moved = move()
-        finally:
-            scheduler.unmark(token)
-            if entered:
-                scheduler.leave()
-        if not self.waiting:
-            return moved
-        run_sync(self.settle(SYNC))
-        return self._scheduler.clock.time()
+
+        return run_sync(self._around(SYNC, moved))
 
     async def aaround(self, move: Callable[[], Awaitable[float]]) -> float:
         """Do what `around` does, in the running event loop."""
         __tracebackhide__ = True
+        return await self._around(ASYNC, move)
+
+    async def _around(self, io: Io, move: Callable[[], Awaitable[float]]) -> float:
+        __tracebackhide__ = True
         scheduler = self._scheduler
         if scheduler.is_advancing:
             return await move()
-        await self.settle(ASYNC)
-        entered = await scheduler.enter(ASYNC, PATIENCE)
+        await self.settle(io)
+        entered = await scheduler.enter(io, PATIENCE)
         token = scheduler.mark()
         try:
             moved = await move()
@@ -319,5 +315,5 @@ class Outbox:
                 scheduler.leave()
         if not self.waiting:
             return moved
-        await self.settle(ASYNC)
-        return self._scheduler.clock.time()
+        await self.settle(io)
+        return scheduler.clock.time()

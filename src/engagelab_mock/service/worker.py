@@ -186,7 +186,8 @@ class DeliveryWorker:
     def start(self) -> Self:
         """Start sending."""
         if self._stopped.is_set():
-            raise UsageError("the worker was stopped and cannot start again", where="DeliveryWorker")
+            what = "the worker was stopped and cannot start again"
+            raise UsageError(what, where="DeliveryWorker", hint="make a new one")
         if self._thread is None:
             work: Callable[[], object] = self._settle
             if self._engine.ledger is not None:

@@ -32,6 +32,8 @@ class Starter(NamedTuple):
     files: dict[str, str]
     #: The commands that test it.
     commands: tuple[str, ...]
+    #: The page of this project's documentation that explains it.
+    guide: str
 
     @property
     def receivers(self) -> list[str]:
@@ -62,12 +64,14 @@ _ENDINGS = (".py", ".mjs", ".php", ".go", ".java", ".rb")
 
 def _python(name: str, title: str, *files: str) -> Starter:
     made = {file: f"{name}/{file}" for file in (*files, "requirements.txt")} | {_CI: "python/ci.yml"}
-    return Starter(title, "python", made, ("python -m pip install -r requirements.txt", "python -m pytest"))
+    commands = ("python -m pip install -r requirements.txt", "python -m pytest")
+    return Starter(title, "python", made, commands, f"docs/howto/{name}.md")
 
 
 def _program(title: str, language: str, *files: str) -> Starter:
     made = {file.partition("/")[2]: file for file in files} | {"test.sh": "shell/test.sh", _CI: "shell/ci.yml"}
-    return Starter(title, language, made, ("sh test.sh",))
+    # The receiver's language, which is in the first file, has the page.
+    return Starter(title, language, made, ("sh test.sh",), f"docs/howto/{files[0].partition('/')[0]}.md")
 
 
 #: Every starter by its name.

@@ -17,6 +17,8 @@ USERNAME = "acme"
 SECRET = "s3cret"
 AUTHORIZATION = "Basic YWNtZTpzM2NyZXQ="
 PATH = "/engagelab"
+#: What it requires of every callback.
+SETTINGS: Any = {"username": USERNAME, "secret": SECRET, "authorization": AUTHORIZATION}
 
 #: The rank of each status in a message's life. A message has the highest status that came.
 ALONG = {

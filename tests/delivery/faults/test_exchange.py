@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engagelab_mock import EngageLab, Outcome, Receiver, fault
+from tests.patience import PATIENCE
 from tests.receivers.correct import SECRET, USERNAME, CorrectReceiver
 from tests.receivers.mutants import (
     AppliesRowsAsTheyCome,
@@ -19,9 +20,6 @@ from tests.receivers.mutants import (
 from tests.receivers.on_asgi import AsgiReceiver
 from tests.receivers.serving import Serving, in_process, on_werkzeug
 from tests.receivers.store import Store
-
-#: How long a test waits for an event that must come, in seconds.
-PATIENCE = 10
 
 ONCE = ["plan", "sent", "delivered"]
 TWICE = ["plan", "sent", "sent", "delivered"]

@@ -16,8 +16,7 @@ import pytest
 
 from engagelab_mock import EngageLab, Receiver, UsageError
 from engagelab_mock.checks import catalogue  # noqa: F401  # pytest's imports must not meet in two threads
-
-PATIENCE = 10
+from tests.patience import PATIENCE
 
 
 async def fine(scope: Any, receive: Any, send: Any) -> None:

@@ -51,6 +51,15 @@ def test_a_person_has_one_pseudonym_in_every_place_and_spelling() -> None:
     assert value.endswith("@example.com")
 
 
+def test_an_address_in_a_text_has_the_pseudonym_of_the_address_whatever_digits_that_has() -> None:
+    names = Pseudonyms(b"24")
+    email = names.email("ann@acme.example")
+    assert email == "user-474703db40@example.com"
+    assert (
+        Sanitiser(names).text("to ann@acme.example, not +6591234567") == f"to {email}, not {names.phone('+6591234567')}"
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "kept"),
     [

@@ -1,4 +1,4 @@
-"""Measure every stack and store the result: `python -m tests.real.stacks`; then run `python docs/tables.py`."""
+"""Measure every stack and store the result: `python -m tests.real.stacks`; then run `python docs/tables`."""
 
 from __future__ import annotations
 

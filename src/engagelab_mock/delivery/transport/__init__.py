@@ -241,6 +241,16 @@ def split_address(url: str, *, where: str) -> SplitResult:
     return parts
 
 
+def target_of(parts: SplitResult) -> str:
+    """Return the path and the query of a URL, as a request names them.
+
+    >>> target_of(split_address("http://127.0.0.1:5000?page=1", where="url"))
+    '/?page=1'
+    """
+    path = parts.path or "/"
+    return f"{path}?{parts.query}" if parts.query else path
+
+
 def _ascii_host(host: str, where: str) -> str:
     """Return the ASCII form of an international host name."""
     try:

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.delivery.model import Response
 from engagelab_mock.delivery.outcome import Outcome, TransportFailure
-from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address
-from engagelab_mock.delivery.transport.http1 import (
-    BadMessage,
-    Body,
-    CutOff,
-    answer_body,
-    broken_off,
-    read_answer_head,
-)
+from engagelab_mock.delivery.transport import BODY_LIMIT, Threads, exchange_in_threads, split_address, target_of
+from engagelab_mock.delivery.transport.http1 import BadMessage, Body, CutOff, answer_body, broken_off, read_answer_head
 from engagelab_mock.delivery.transport.wire import Wire, wait_for
 from engagelab_mock.errors import InvalidSettings
 from engagelab_mock.eventloop import stopwatch
@@ -61,8 +54,8 @@ class HttpTransport:
         self.host: str = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.tls: ssl.SSLContext | None = tls_context(tls_verify) if parts.scheme == "https" else None
-        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
+        self._rest = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n"
+        self._head = f"POST {target_of(parts)}{self._rest}"
         #: Connections that wait for the next callback, each with the time of its last complete answer.
         self._idle: deque[tuple[socket.socket, float]] = deque()
         #: How many times `close` was called.
@@ -70,8 +63,10 @@ class HttpTransport:
         self._threads = Threads()
         self._process = os.getpid()
 
-    def exchange(self, callback: Callback, limit: float | None, wire: Wire | None = None) -> Response:
-        """Send the callback and read the answer to its last byte."""
+    def exchange(
+        self, callback: Callback, limit: float | None, wire: Wire | None = None, *, target: str | None = None
+    ) -> Response:
+        """Send the callback and read the answer to its last byte. A `target` is another one on the same server."""
         wire = _PLAIN if wire is None else _GET if wire == _GET and not callback.body else wire
         # The sender's own pauses do not count towards the receiver's time.
         started = stopwatch() + wire.pauses
@@ -79,7 +74,7 @@ class HttpTransport:
         closings, keep = self._closings, False
         connection = self._reuse(wire) or self._connect(deadline, limit)
         try:
-            head = self.render(callback.headers)
+            head = self.render(callback.headers, target)
             response, keep = _converse(connection, head, callback.body, wire, deadline, limit)
         finally:
             if keep:
@@ -124,9 +119,10 @@ class HttpTransport:
     def __reduce__(self) -> tuple[Any, ...]:
         return _new_transport, (self.address, self.tls_verify)  # connections and threads belong to this process
 
-    def render(self, headers: Headers) -> str:
+    def render(self, headers: Headers, target: str | None = None) -> str:
         """Return the head of a request with these headers, unfinished: `Wire.frame` adds the length of the body."""
-        return self._head + "".join([f"{name}: {value}\r\n" for name, value in headers.pairs])
+        head = self._head if target is None else f"POST {target}{self._rest}"
+        return head + "".join([f"{name}: {value}\r\n" for name, value in headers.pairs])
 
     def _reuse(self, wire: Wire) -> socket.socket | None:
         while wire.connection != "new" and (idle := self._pop_idle()) is not None:

@@ -113,7 +113,7 @@ class Tape:
         try:
             check_deliver_options(options, where="replay")
             if options.get("total") is not None:
-                raise UsageError("a tape keeps the total of each body", where="replay")
+                raise UsageError("a tape keeps the total of each body", where="replay", hint="leave total out")
             callbacks = self.callbacks
             if not resign:
                 _check_signatures(callbacks)

@@ -143,7 +143,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"the tape cannot be read: {error.strerror}", where=str(path)) from None
+        hint = "give the file that `engagelab-mock record` wrote"
+        raise UsageError(f"the tape cannot be read: {error.strerror}", where=str(path), hint=hint) from None
     lines = content.split(b"\n")
     torn = lines.pop()
     head = _head(lines[0] if lines else torn, where=str(path))
@@ -240,7 +241,8 @@ class TapeWriter:
                 "the file exists", where=str(self.path), hint="a tape is never overwritten: choose another name"
             ) from None
         except OSError as error:
-            raise UsageError(f"the tape cannot be created: {error.strerror}", where=str(self.path)) from None
+            hint = "give a file in a directory that you may write to"
+            raise UsageError(f"the tape cannot be created: {error.strerror}", where=str(self.path), hint=hint) from None
         self._file = os.fdopen(number, "wb", buffering=0)
         self._file.write(written(Head(started=started, sanitised=sanitiser is not None)))
 

@@ -165,6 +165,8 @@ _SMALL = 999
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\{}=]+@[\w.-]*\w")
 _IP = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.])|(?<![\w:])[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f]*")
 _PHONE = re.compile(r"(?<!\w)\+?[0-9](?:[ ().\-/]{0,2}[0-9]){5,}")
+# All at once: a pseudonym may have a part that looks like a phone number.
+_PERSONAL = re.compile(f"(?P<email>{_EMAIL.pattern})|(?P<ip>{_IP.pattern})|{_PHONE.pattern}")
 
 
 class Sanitiser:
@@ -199,9 +201,12 @@ class Sanitiser:
 
     def text(self, text: str) -> str:
         """Return a text with pseudonyms for the phone numbers and addresses in it."""
-        text = _EMAIL.sub(lambda found: self._names.email(found[0]), text)
-        text = _IP.sub(lambda found: self._names.ip(found[0]), text)
-        return _PHONE.sub(lambda found: self._phone(found[0]), text)
+        return _PERSONAL.sub(self._personal, text)
+
+    def _personal(self, found: re.Match[str]) -> str:
+        if found["email"]:
+            return self._names.email(found[0])
+        return self._names.ip(found[0]) if found["ip"] else self._phone(found[0])
 
     def _header(self, name: str, value: str) -> str:
         if name == HEADER.lower():

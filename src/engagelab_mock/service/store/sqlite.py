@@ -214,7 +214,8 @@ class SqliteStore:
         except sqlite3.DatabaseError as error:
             raise self._not_a_store(str(error)) from error
         except OSError as error:
-            raise UsageError(f"the file cannot be opened: {error.strerror}", where=str(self.path)) from error
+            hint = "give a file in a directory that you may write to"
+            raise UsageError(f"the file cannot be opened: {error.strerror}", where=str(self.path), hint=hint) from error
 
     def _not_a_store(self, what: str) -> UsageError:
         hint = "use another file, or delete this one to start with an empty store"

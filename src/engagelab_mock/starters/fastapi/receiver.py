@@ -1,4 +1,7 @@
-"""A safe receiver of EngageLab's callbacks. Run it with `uvicorn --factory receiver:create_app`."""
+"""A safe receiver of EngageLab's callbacks. Run it with `uvicorn --factory receiver:create_app`.
+
+Its guide is docs/howto/fastapi.md of engagelab-mock.
+"""
 
 import hashlib
 import hmac

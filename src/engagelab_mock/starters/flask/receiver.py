@@ -1,4 +1,7 @@
-"""A safe receiver of EngageLab's callbacks. Run it with `flask --app receiver run`."""
+"""A safe receiver of EngageLab's callbacks. Run it with `flask --app receiver run`.
+
+Its guide is docs/howto/flask.md of engagelab-mock.
+"""
 
 import json
 import os

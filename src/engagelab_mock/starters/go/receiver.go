@@ -1,4 +1,5 @@
 // A safe receiver of EngageLab's callbacks: Go 1.19 or newer, the standard library alone.
+// Its guide is docs/howto/go.md of engagelab-mock.
 package main
 
 import (

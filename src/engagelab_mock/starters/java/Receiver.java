@@ -1,4 +1,5 @@
 // A safe receiver of EngageLab's callbacks: Java 17 or newer, no packages. Start it with `java Receiver.java`.
+// Its guide is docs/howto/java.md of engagelab-mock.
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;

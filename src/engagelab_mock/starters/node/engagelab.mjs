@@ -1,4 +1,5 @@
 // A safe receiver of EngageLab's callbacks, for any server: Node 18.3 or newer, no packages.
+// Its guide is docs/howto/node.md of engagelab-mock.
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 

@@ -1,5 +1,6 @@
 <?php
 // A safe receiver of EngageLab's callbacks: PHP 8.1 or newer with pdo_sqlite, no packages.
+// Its guide is docs/howto/php.md of engagelab-mock.
 declare(strict_types=1);
 
 // --- Receive

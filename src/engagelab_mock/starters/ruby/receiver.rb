@@ -1,4 +1,5 @@
 # A safe receiver of EngageLab's callbacks: Ruby 3.0 or newer, and `gem install webrick` where it is missing.
+# Its guide is docs/howto/ruby.md of engagelab-mock.
 require "digest"
 require "json"
 require "openssl"

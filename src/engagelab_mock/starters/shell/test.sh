@@ -5,9 +5,11 @@ folder="$(mktemp -d)"
 export CALLBACKS_FILE="$folder/callbacks"
 
 sh start.sh &
-trap 'kill $! && rm -r "$folder"' EXIT
+trap 'kill $! 2> /dev/null || true; rm -r "$folder"' EXIT
 
 url="http://127.0.0.1:$PORT"
 engagelab-mock check "$url/engagelab" --wait 60 --patience 0.1 --fail-on major \
     --observe "$url/messages/{message_id}" --effect credits=verified --terminal verified
 engagelab-mock send fallback --url "$url/engagelab"
+# If it has ended, another program at its port may have passed in its place.
+kill -0 $! 2> /dev/null || { echo "The receiver has ended. Is port $PORT in use? Give another PORT." >&2; exit 1; }

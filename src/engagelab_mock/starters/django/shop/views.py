@@ -1,3 +1,4 @@
+# A safe receiver of EngageLab's callbacks. Its guide is docs/howto/django.md of engagelab-mock.
 import json
 
 from django.conf import settings
