@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from itertools import accumulate
 from random import Random
 
@@ -79,7 +80,7 @@ class Generator:
         >>> Generator.seeded(0).nonce().isdecimal()
         True
         """
-        return str(int(self.random.random() * 1_000_000_000_000)).zfill(12)  # half the time of a format
+        return "%012d" % (self.random.random() * 1_000_000_000_000)  # noqa: UP031  # the fastest way
 
     def recipient(self) -> str:
         """Return an E.164 phone number from a range that is reserved for fiction.
@@ -95,7 +96,11 @@ class Generator:
         >>> Generator.seeded(0).rare_recipient().startswith("+")
         True
         """
-        return self._number_from(self.random.choices(_MANY_FICTIONAL, cum_weights=_SIZES)[0])
+        # One of all these numbers, counted through the ranges: several times as fast as to draw a range first.
+        place = int(self.random.random() * _SIZES[-1])
+        found = bisect(_SIZES, place)
+        prefix, _, high, width = _MANY_FICTIONAL[found]
+        return prefix + str(high + 1 + place - _SIZES[found]).zfill(width)
 
     def _number_from(self, numbers: tuple[str, int, int, int]) -> str:
         prefix, low, high, width = numbers

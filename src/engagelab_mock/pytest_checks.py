@@ -15,7 +15,7 @@ import pytest
 from engagelab_mock.checks.catalogue import CHECKS, Selection
 from engagelab_mock.checks.check import Check, Judgement
 from engagelab_mock.checks.finding import Finding
-from engagelab_mock.checks.reports import in_full
+from engagelab_mock.checks.findings_text import in_full
 from engagelab_mock.checks.runner import Runner, context_of
 from engagelab_mock.delivery.probe import PROBE_OPTIONS
 from engagelab_mock.delivery.receiver import Receiver

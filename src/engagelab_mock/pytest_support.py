@@ -149,7 +149,7 @@ class TestSettings:
             counts = ", ".join(f"{count} {verdict}" for verdict, count in report.summary().items() if count)
             lines.append(f"check of {report.address}: {counts}")
         if state.reports:
-            from engagelab_mock.checks.reports import exchanges_table  # few failing tests have run checks
+            from engagelab_mock.checks.findings_text import exchanges_table  # few failing tests have run checks
 
             lines += exchanges_table(state.reports[-1].findings, _REPORTED)
         return lines

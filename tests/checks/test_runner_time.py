@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import Judgement, NothingObserved, Receiver
+from engagelab_mock import Judgement, NothingObserved, ProbeFailed, Receiver
 from engagelab_mock.checks import runner
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.context import Context
@@ -75,6 +75,41 @@ def test_a_receiver_that_has_ended_fails_although_its_state_cannot_be_read(tmp_p
         receiver.close()
     assert [finding.id for finding in report.of(Judgement.FAIL)] == ["A01", "E11"]
     assert report.finding("E11").reason.startswith("a valid callback was accepted before the checks, and after them")
+
+
+class DiesAfterARefusal(DiesOfAPing):
+    """Answer no request after one that it has refused, and show no state any more."""
+
+    def answer(self, incoming: Incoming) -> Answer:
+        if self.dead:
+            self.buried.wait(20)
+        answer = CorrectReceiver.answer(self, incoming)
+        self.dead = answer[0] >= 400
+        return answer
+
+
+@pytest.mark.slow
+def test_a_check_that_ends_the_receiver_fails_although_the_state_cannot_be_read(tmp_path: Path) -> None:
+    app = DiesAfterARefusal(Store(tmp_path / "receiver.sqlite"))
+    with on_werkzeug(app) as url:
+        receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
+        report = Runner(Context(receiver), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
+        app.buried.set()
+        receiver.close()
+    assert [finding.id for finding in report.of(Judgement.FAIL)] == ["B01", "E11"]
+    assert report.finding("B01").reason.startswith("the receiver does not answer any more, and observe: ")
+    assert report.finding("B02").reason == "the receiver has not answered since B01"
+
+
+@pytest.mark.slow
+def test_a_state_that_cannot_be_read_ends_the_run_if_the_receiver_answers(tmp_path: Path) -> None:
+    app = DiesAfterARefusal(Store(tmp_path / "receiver.sqlite"))
+    app.buried.set()
+    with on_werkzeug(app) as url:
+        receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
+        with pytest.raises(ProbeFailed, match=r"in B01 \(sig-missing\)"):
+            Runner(Context(receiver), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
+        receiver.close()
 
 
 def test_checks_without_time_left_are_inconclusive(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import csv
 import json
 import re
-import socket
 import subprocess
 import sys
 import textwrap
@@ -22,6 +21,7 @@ import pytest
 from engagelab_mock import LoadSummary, StatusEvent
 from engagelab_mock.load.ledger import LedgerReader
 from engagelab_mock.load.tally import summarise
+from tests.integrations.locust_process import environment, free_port
 from tests.load.shop import Send, Shop, serving
 
 pytestmark = [
@@ -82,13 +82,13 @@ def start(directory: Path, file: str, *arguments: str) -> subprocess.Popen[str]:
     (directory / "locustfile.py").write_text(textwrap.dedent(file))
     command = [sys.executable, "-m", "locust", "--only-summary", "--csv", "locust", "--html", "locust.html"]
     return subprocess.Popen(
-        [*command, *arguments], cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *arguments],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def page(port: int, program: subprocess.Popen[str], *, requests: int) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
 from engagelab_mock import EngageLab, LoadSummary, NothingObserved, Receiver, ReceiverFellShort, UsageError
+from engagelab_mock.load.run import LoadRun
 from tests.load import shop
 
 pytestmark = pytest.mark.slow
@@ -132,6 +134,18 @@ async def aload(receiver: Receiver) -> LoadSummary:
 def test_a_load_can_be_awaited() -> None:
     with shop.serving(shop.Shop()) as receiver:
         assert asyncio.run(aload(receiver)).effects_judged
+
+
+@pytest.mark.parametrize("error", [ValueError("no terminal"), pytest.fail.Exception("too slow")])
+def test_an_error_of_progress_ends_a_load_whose_receiver_never_answers(error: BaseException) -> None:
+    def progress(*_: object) -> None:
+        raise error
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        receiver = Receiver.http(f"http://127.0.0.1:{silent.getsockname()[1]}/", limit=0.2)
+        run = LoadRun(receiver, {"rate": 40, "duration": 60}, progress=progress)
+        with pytest.raises(type(error), match=str(error)):
+            asyncio.run(asyncio.wait_for(run.run(), 20))
 
 
 def test_a_receiver_that_is_not_there_is_unreachable() -> None:

@@ -122,7 +122,7 @@ def test_a_filled_template_is_the_body_that_is_sent_otherwise(name: str, spellin
     for step, (at, event) in enumerate(timeline(message, CATALOGUE[name], "sms", generate)):
         billing = event.status.billing
         filled = BodyTemplate(CATALOGUE[name], step, account, spelling).fill(
-            message.id, message.to, 1_700_000_000, int(at), billing.cost if billing else 0.0
+            message.id, message.to, 1_700_000_000, int(at), str(billing.cost) if billing else "0.05"
         )
         assert filled.encode("latin-1") == encode([spelling.spell(event)])
 

@@ -11,7 +11,7 @@ import msgspec
 from engagelab_mock.checks.check import FAMILIES, Basis, Check, Judgement, Severity, severity
 from engagelab_mock.delivery.model import Attempt, Delivery, Response
 from engagelab_mock.delivery.render import counted, printable, quoted, shown_headers
-from engagelab_mock.errors import EngageLabMockError, NothingObserved, ReceiverFellShort
+from engagelab_mock.errors import EngageLabMockError, NothingObserved
 from engagelab_mock.explore.state import Snapshot
 from engagelab_mock.protocol.callback import AS_CONFIGURED
 from engagelab_mock.protocol.settings import credentials_export
@@ -346,8 +346,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         by_answer = sum(finding.basis == "answer" for finding in self.of(Judgement.PASS))
         return {**counts, "pass_by_answer": by_answer, "suppressed": suppressed}
 
+    def in_full(self, least: str = "info") -> str:
+        """Return every failure that counts and is at least that severe, with all its evidence.
+
+        >>> Report(address="http://127.0.0.1/", findings=(), sent=Sent()).in_full()
+        ''
+        """
+        from engagelab_mock.checks.findings_text import in_full  # only needed for failures
+
+        return "\n\n".join(map(in_full, self.at_least(least)))
+
     def assert_none(self, least: str = "major") -> None:
-        """Raise `ReceiverFellShort` with the full findings if a failure is at least that severe.
+        """Raise `ReceiverFellShort` if a failure is at least that severe. Its text has the worst failures in full.
 
         Raises `NothingObserved` if no check was judged, or no check of a requested family. Raises `EngageLabMockError`
         if a check ended with an error.
@@ -359,7 +369,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         __tracebackhide__ = True
         found = self.at_least(least)
         if found:
-            raise ReceiverFellShort(*_as_text(self, found, least))
+            from engagelab_mock.checks.findings_text import fell_short
+
+            raise fell_short(self, found, least)
         if errors := self.of(Judgement.ERROR):
             detail = "\n".join(f"{finding.id} {finding.name}: {finding.reason}" for finding in errors)
             raise EngageLabMockError(self.doubt, where="check", hint=_FAULT, detail=detail)
@@ -367,14 +379,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             error = NothingObserved(self.doubt, where="check", hint=_UNJUDGED)
             error.report = self
             raise error
-
-
-def _as_text(report: Report, found: list[Finding], least: str) -> tuple[str, str]:
-    from engagelab_mock.checks.reports import in_full  # only needed for an error
-
-    checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
-    what = f"{report.address} failed {checks} of severity {least} or worse"
-    return what, "\n\n".join(map(in_full, found))
 
 
 def verdict_counts(findings: Sequence[Finding]) -> dict[str, int]:

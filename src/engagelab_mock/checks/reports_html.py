@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from engagelab_mock import __version__
 from engagelab_mock.checks.check import Judgement, Severity
 from engagelab_mock.checks.finding import Change, Exchange, Finding, Report, verdict_counts
+from engagelab_mock.checks.findings_text import BASES
 from engagelab_mock.checks.profile import WORKER
-from engagelab_mock.checks.reports import BASES
 from engagelab_mock.delivery.page import choices, page, prose, text, tiles, utc
 from engagelab_mock.delivery.render import counted
 

@@ -219,8 +219,11 @@ class Runner:
             check.work(trial)
         except Ended as ended:
             return ended
-        except _ENDING:
-            raise
+        except _ENDING as error:
+            if not (isinstance(error, ProbeFailed) and self._has_ended()):
+                raise
+            self._down_since = check.id
+            return Ended(Judgement.FAIL, f"the receiver does not answer any more, and {error.problem}", basis="answer")
         except Exception as error:
             return Ended(Judgement.ERROR, fault_of(error))
         if check.need == "both" and not trial.sees:
@@ -265,6 +268,11 @@ class Runner:
         if check.needs_restart and self.context.probe.restart is None:
             return "the app cannot be restarted: give `restart`, or --restart-command on the command line"
         return ""
+
+    def _has_ended(self) -> bool:
+        """Tell whether the receiver does not even answer a ping: its state cannot be read because it has ended."""
+        with self.context.apart():
+            return self.context.reach().outcome in _TROUBLING
 
     def _recover(self, check: Check, attempts: list[tuple[Delivery, Attempt]]) -> None:
         troubled = any(attempt.outcome in _TROUBLING for _, attempt in attempts)

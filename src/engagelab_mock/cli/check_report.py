@@ -11,8 +11,9 @@ from rich.text import Text
 from engagelab_mock.checks.catalogue import CHECKS, DEEP_ONLY
 from engagelab_mock.checks.check import FAMILIES, LANGUAGES, Judgement, Severity
 from engagelab_mock.checks.finding import Finding, Report, verdict_counts
+from engagelab_mock.checks.findings_text import BASES
 from engagelab_mock.checks.profile import NO_OBSERVE, WORKER
-from engagelab_mock.checks.reports import BASES, finding_record, junit, sarif, summary_record
+from engagelab_mock.checks.reports import finding_record, junit, sarif, summary_record
 from engagelab_mock.cli.output import Screen
 from engagelab_mock.cli.render import signing
 from engagelab_mock.cli.report_files import Files, write_files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -83,7 +84,16 @@ def _command(options: Any) -> list[str]:
         command += ["--autostart", "--autoquit", "3", "--web-host", "127.0.0.1", "--web-port", str(options.web_port)]
     if options.master:
         return [*command, "--master", "--expect-workers", str(options.processes or 1)]
-    return [*command, "--processes", str(options.processes)]
+    # The default port may be that of another load on this machine, and would mix up their workers.
+    port = str(_free_port())
+    bound = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+    return [*command, "--processes", str(options.processes), *bound]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def _passed(options: Any) -> list[str]:

@@ -15,13 +15,14 @@ import signal
 import sys
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
 import msgspec
 from gevent import subprocess
-from locust import FastHttpUser, User, events, task
+from locust import FastHttpUser, User, constant_throughput, events, task
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
@@ -131,8 +132,7 @@ class Part:
                 break
             gevent.sleep(_INTERVAL)
         if not finished:
-            said = self._output.get().decode("utf-8", "replace").strip().splitlines()
-            what = f"its part of the load did not finish: {said[-1] if said else 'it was ended'}"
+            what = f"its part of the load did not finish: {_reason(self._output.get().decode('utf-8', 'replace'))}"
             _LOG.error("%s", what)
             self._environment.events.user_error.fire(user_instance=None, exception=RuntimeError(what), tb=None)
 
@@ -162,6 +162,18 @@ class Part:
             exception=None if good or entry.fault else RuntimeError(f"{entry.outcome} {entry.answer or ''}".strip()),
             context={"fault": entry.fault},
         )
+
+
+def _reason(output: str) -> str:
+    """Return why a load did not finish, from its last line: a summary as JSON, or an error.
+
+    >>> _reason('{"type": "load", "problems": ["it was interrupted"]}'), _reason("Error: no ledger"), _reason("")
+    ('it was interrupted', 'Error: no ledger', 'it was ended')
+    """
+    last = (output.strip().splitlines() or ["it was ended"])[-1]
+    with suppress(ValueError, TypeError, KeyError):
+        return "; ".join(json.loads(last)["problems"])
+    return last
 
 
 def _end_with_parent() -> None:
@@ -278,10 +290,12 @@ class OtpLogin(FastHttpUser):
             def enter(self, to, code, asked):
                 self.client.post("/login/code", json={"message_id": asked, "code": code})
 
-    A whole login is reported as the request LOGIN.
+    A whole login is reported as the request LOGIN. A user logs in once a second, or as soon as the last login has
+    ended. Another `wait_time` changes that.
     """
 
     abstract = True
+    wait_time = constant_throughput(1)
     #: The URL of `engagelab-mock serve`, its token, and how long to wait for a message, in seconds.
     mock: ClassVar[str] = "http://127.0.0.1:8420"
     token: ClassVar[str] = ""

@@ -167,7 +167,7 @@ class Learner:
     async def _deliver(self, lifecycle: Lifecycle, message: Message, wait: float) -> list[Any]:
         probe = self._probe
         after = [plain(await probe.look(ASYNC, message.id))]
-        accepted, cost = int(time.time()) - lifecycle.age, self._generate.cost()
+        accepted, cost = int(time.time()) - lifecycle.age, str(self._generate.cost())
         for step, (body, offset) in enumerate(zip(lifecycle.bodies, lifecycle.offsets, strict=True)):
             filled = body.fill(message.id, message.to, accepted, accepted + offset, cost).encode("latin-1")
             sent = round(stopwatch() - self._started, 6)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -20,8 +21,8 @@ from engagelab_mock.errors import EngageLabMockError, UsageError
 
 #: The version of the format. The first line of a ledger has it.
 VERSION = 1
-#: How many bytes are kept in memory before they are written, unless `flush` is called before.
-_BUFFER = 1 << 16
+#: How many entries are kept in memory before they are written, unless `flush` is called before.
+_BUFFER = 256
 #: How many bytes are read at once.
 _PART = 1 << 16
 
@@ -164,7 +165,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     error: str = ""
 
 
-_encode_into = msgspec.json.Encoder().encode_into
+_encoder = msgspec.json.Encoder()
+_outcome = attrgetter("outcome")
 _entry = msgspec.json.Decoder(Entry)
 _other = msgspec.json.Decoder(Header | Baseline | Stage | End)
 
@@ -198,7 +200,7 @@ class LedgerWriter:
             self._file.close()
             hint = "a ledger is never overwritten: choose another name, or delete it"
             raise UsageError("the file exists", where=str(self.path), hint=hint)
-        self._buffer = bytearray()
+        self._entries: list[Entry] = []
         self._outcomes: Counter[str] = Counter()
         try:
             self.write(msgspec.structs.replace(header, columns=Entry.__struct_fields__))
@@ -208,17 +210,15 @@ class LedgerWriter:
 
     def add(self, entry: Entry) -> None:
         """Add a delivery that has ended."""
-        self._outcomes[entry.outcome] += 1
-        _encode_into(entry, self._buffer, -1)
-        self._buffer += b"\n"
-        if len(self._buffer) >= _BUFFER:
+        # Encoding and counting many at once takes half the time.
+        self._entries.append(entry)
+        if len(self._entries) >= _BUFFER:
             self.flush()
 
     def write(self, line: Header | Baseline | Stage | End) -> None:
         """Write a line that is not a delivery, and everything before it."""
-        _encode_into(line, self._buffer, -1)
-        self._buffer += b"\n"
         self.flush()
+        self._write(_encoder.encode_lines([line]))
 
     def end(
         self,
@@ -230,11 +230,11 @@ class LedgerWriter:
         error: str = "",
     ) -> None:
         """Write the last line."""
-        count = self._outcomes.total()
+        self.flush()
         self.write(
             End(
                 reason=reason,
-                deliveries=count,
+                deliveries=self._outcomes.total(),
                 asked=asked,
                 outcomes=dict(self._outcomes),
                 elapsed=elapsed,
@@ -245,12 +245,16 @@ class LedgerWriter:
 
     def flush(self) -> None:
         """Write the buffered lines to the file."""
+        # If they cannot be written, `close` would write them again, and fail again.
+        entries, self._entries = self._entries, []
+        self._outcomes.update(map(_outcome, entries))
+        self._write(_encoder.encode_lines(entries))
+
+    def _write(self, lines: bytes) -> None:
         try:
-            while self._buffer:
-                del self._buffer[: self._file.write(self._buffer)]
+            while lines:
+                lines = lines[self._file.write(lines) :]
         except OSError as error:
-            # What could not be written would be written again by `close`, and fail again.
-            self._buffer.clear()
             raise EngageLabMockError(
                 f"the ledger cannot be written: {error.strerror}",
                 where=str(self.path),

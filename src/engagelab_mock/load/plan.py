@@ -11,11 +11,11 @@ from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import accumulate
-from typing import NamedTuple
 
 import msgspec
 
 from engagelab_mock.clock import check_delay
+from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import UsageError
 from engagelab_mock.generate import Generator
 from engagelab_mock.load.template import BodyTemplate
@@ -27,6 +27,8 @@ from engagelab_mock.protocol.events import DEFAULT, Dialect
 
 #: The default seconds between two callbacks of a message.
 SPACING = 0.5
+#: Into how many slots of time the spacing is divided.
+_SLOTS = 50
 #: The ids of messages: odd numbers of 19 digits, as `Generator.message_id` makes them.
 _FIRST_ID, _IDS = 1_700_000_000_000_000_001, 200_000_000_000_000_000
 #: The distance of the ids of two messages that follow each other. A prime, so that they look drawn.
@@ -82,8 +84,11 @@ def times(parts: Sequence[Segment], *, first: float = 0.0) -> Iterator[float]:
         slope, rate = (part.last - part.first) / part.seconds, part.first
         into, whole = number - before, part.callbacks
         while into < whole:
-            # The moment at which the integral of the rate is `into`.
-            yield start + (2 * into / (rate + math.sqrt(rate * rate + 2 * slope * into)) if into else 0.0)
+            if slope:
+                # The moment at which the integral of the rate is `into`.
+                yield start + (2 * into / (rate + math.sqrt(rate * rate + 2 * slope * into)) if into else 0.0)
+            else:
+                yield start + into / rate
             number += 1.0
             into = number - before
         start, before = start + part.seconds, before + whole
@@ -106,23 +111,20 @@ class Lifecycle:
         self.age = math.ceil(chosen.duration)
 
 
-class LoadMessage:
+class LoadMessage(msgspec.Struct, eq=False, gc=False):
     """Hold a message of the load, while its callbacks go out."""
 
-    __slots__ = ("accepted", "cost", "id", "lifecycle", "order", "planned", "to")
-
-    def __init__(
-        self, lifecycle: Lifecycle, message_id: str, to: str, cost: float, order: list[tuple[int, int]]
-    ) -> None:
-        self.lifecycle = lifecycle
-        self.id = message_id
-        self.to = to
-        self.cost = cost
-        #: The callbacks in the order in which they are sent: the step, and the number of the copy.
-        self.order = order
-        self.planned = len(order)
-        #: Unix seconds; 0 before the first callback.
-        self.accepted = 0
+    lifecycle: Lifecycle
+    id: str
+    to: str
+    #: As a text, because each body has it as a text.
+    cost: str
+    #: The callbacks in the order in which they are sent: the step, and the number of the copy.
+    order: list[tuple[int, int]]
+    #: How many they are.
+    planned: int
+    #: Unix seconds; 0 before the first callback.
+    accepted: int = 0
 
     @property
     def message(self) -> Message:
@@ -130,15 +132,26 @@ class LoadMessage:
         return Message(id=self.id, to=self.to, accepted=float(self.accepted))
 
 
-class Planned(NamedTuple):
-    """Hold one delivery of the plan; `at` is in seconds from the start of the load."""
+class Planned(msgspec.Struct, eq=False, gc=False):
+    """Hold one delivery of the plan, and its result once it has ended. It is one object, because there are many."""
 
+    #: In seconds from the start of the load.
     at: float
     message: LoadMessage
     step: int
     copy: int
     #: The name of the fault that is applied to it, or "".
     fault: str
+    #: When it was started, as a `stopwatch()`.
+    started: float = 0.0
+    #: Its request, while it waits for a connection.
+    request: bytes = b""
+    #: None until it has ended.
+    outcome: Outcome | None = None
+    #: The seconds from its start to its end.
+    elapsed: float = 0.0
+    #: The HTTP status; 0 without an answer.
+    answer: int = 0
 
 
 class Plan:
@@ -202,15 +215,22 @@ class Plan:
     def __iter__(self) -> Iterator[Planned]:
         generate = Generator.seeded("load", self._seed, self._worker, self.messages)
         new = self._new_messages(generate)
-        random, half = generate.random.random, self._spacing / 2
+        random, least = generate.random.random, self._spacing / 2
+        # The messages that are due in each slot of time, with the place of their next callback. The heap of the slots
+        # is much smaller than one of all messages would be.
+        width = max(self._spacing / _SLOTS, 1e-6)
+        due: dict[int, list[tuple[LoadMessage, int]]] = {}
+        slots: list[int] = []
         faults = tuple(self.faults.items())
-        due: list[tuple[float, int, LoadMessage, int]] = []
-        left, owed, number = self.total, 0, 0
+        left, owed = self.total, 0
         following = next(new)
         self._begun = self.messages
         for at in times(self.parts, first=self._worker / self._workers):
-            if due and (due[0][0] <= at or owed + following.planned > left):
-                _, _, message, place = heappop(due)
+            if slots and (slots[0] * width <= at or owed + following.planned > left):
+                waiting = due[slots[0]]
+                message, place = waiting.pop()
+                if not waiting:
+                    del due[heappop(slots)]
             elif following.planned <= left - owed:
                 message, place = following, 0
                 owed += message.planned
@@ -223,8 +243,12 @@ class Plan:
             step, copy = message.order[place]
             place += 1
             if place < message.planned:
-                number += 1
-                heappush(due, (at + half + 2 * half * random(), number, message, place))
+                slot = int((at + least + self._spacing * random()) / width) + 1
+                if slot in due:
+                    due[slot].append((message, place))
+                else:
+                    due[slot] = [(message, place)]
+                    heappush(slots, slot)
             fault = _drawn(faults, random()) if faults else ""
             yield Planned(at, message, step, copy, fault)
 
@@ -243,7 +267,9 @@ class Plan:
         duplicates, reorder = self.duplicates, self.reorder
         while True:
             place = min(bisect(bounds, random() * whole), last)
-            lifecycle, order = chosen[place], orders[place].copy()
+            lifecycle, order = chosen[place], orders[place]
+            if reorder or duplicates:
+                order = order.copy()
             if reorder:
                 for place in range(len(order) - 1):
                     if random() < reorder:
@@ -254,7 +280,8 @@ class Plan:
                         after = order.index((step, 0)) + 1
                         order.insert(generate.random.randint(after, len(order)), (step, 1))
             message_id = str(_FIRST_ID + 2 * (base + number * _STRIDE))
-            yield LoadMessage(lifecycle, message_id, generate.rare_recipient(), generate.cost(), order)
+            to, cost = generate.rare_recipient(), str(generate.cost())
+            yield LoadMessage(lifecycle, message_id, to, cost, order, len(order))
             number += 1
 
 

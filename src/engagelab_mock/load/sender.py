@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import time
 
 from engagelab_mock.clock import SystemClock
@@ -22,7 +21,7 @@ from engagelab_mock.delivery.transport.http import HttpTransport
 from engagelab_mock.errors import EngageLabMockError
 from engagelab_mock.eventloop import stopwatch
 from engagelab_mock.generate import Generator
-from engagelab_mock.load.connection import Exchange, Pool
+from engagelab_mock.load.connection import Pool
 from engagelab_mock.load.ledger import Entry, LedgerWriter
 from engagelab_mock.load.plan import Plan, Planned
 from engagelab_mock.protocol.callback import Headers, decode
@@ -37,23 +36,18 @@ _AT_ONCE = 16
 _ACKNOWLEDGED = Outcome.ACKNOWLEDGED.value
 
 
-@dataclass
+@dataclass(slots=True)
 class Counts:
     """Hold what a sender has done so far."""
 
     #: How many deliveries were started, and how many have ended.
     sent: int = 0
     ended: int = 0
-    #: The outcomes of those without a fault.
-    outcomes: Counter[str] = field(default_factory=Counter)
+    #: How many of those without a fault were not acknowledged.
+    failed: int = 0
     #: The greatest lateness so far, and how many deliveries were later than the bound, in seconds.
     lateness: float = 0.0
     too_late: int = 0
-
-    @property
-    def failed(self) -> int:
-        """Return how many deliveries without a fault were not acknowledged."""
-        return self.outcomes.total() - self.outcomes["acknowledged"]
 
 
 class LoadSender:
@@ -83,6 +77,8 @@ class LoadSender:
         self._offset = 0.0
         self._pool = Pool(transport, receiver.limit, connections, self._ended)
         self._signer = receiver.signer
+        #: The timestamp of the signatures. It is renewed with each tick, because a text of it takes time.
+        self._timestamp = ""
         settings = receiver.settings
         headers = [("Content-Type", "application/json"), USER_AGENT]
         #: The request up to the signature, and from there to the length of the body.
@@ -94,8 +90,8 @@ class LoadSender:
         self._faulty = Sender(journal=Journal(1), clock=SystemClock(), generate=nonces)
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = Counts()
-        #: The error that ends the run: the ledger cannot be written, or a fault cannot be sent.
-        self.error: EngageLabMockError | None = None
+        #: The error that ends the run: the ledger cannot be written, a fault cannot be sent, or `progress` raised it.
+        self.error: BaseException | None = None
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -117,8 +113,9 @@ class LoadSender:
     ) -> int:
         """Send a plan that begins `start` seconds after the ledger's start, and wait for its last answer.
 
-        Returns how many deliveries the plan had until now.
+        Returns how many deliveries the plan had until now. If `progress` raises, that is the `error` that ends the run.
         """
+        self._timestamp = self._now()
         ticker = asyncio.ensure_future(self._tick(progress))
         asked = 0
         try:
@@ -157,6 +154,9 @@ class LoadSender:
             begin(planned, intended, now, with_faults)
         return asked
 
+    def _now(self) -> str:
+        return str(int(time() + self._receiver.skew))
+
     async def _pause(self, seconds: float) -> bool:
         """Wait, and return whether the sender was stopped."""
         if seconds < _TICK:
@@ -174,7 +174,13 @@ class LoadSender:
             counts.lateness = late
         if late > self._max_lateness:
             counts.too_late += 1
-        body = self._body(planned)
+        planned.started = now
+        message, step = planned.message, planned.step
+        lifecycle, accepted = message.lifecycle, message.accepted
+        if not accepted:
+            message.accepted = accepted = int(time()) - lifecycle.age
+        at = accepted + lifecycle.offsets[step]
+        body = lifecycle.bodies[step].fill(message.id, message.to, accepted, at, message.cost)
         if planned.fault:
             sent = self._send_faulty(planned, body.encode("latin-1"), with_faults[planned.fault])
             task = asyncio.ensure_future(sent)
@@ -183,44 +189,35 @@ class LoadSender:
             return
         signature = ""
         if self._signer is not None:
-            signature = self._signer.header(int(time() + self._receiver.skew), self._nonce())
+            signature = self._signer.header(self._timestamp, self._nonce())
         request = f"{self._head}{signature}{self._tail}{len(body)}\r\n\r\n{body}"
-        self._pool.send(Exchange(planned, request.encode("latin-1"), now))
-
-    @staticmethod
-    def _body(planned: Planned) -> str:
-        """Return the body as a text that is encoded as latin-1."""
-        _, message, step, _, _ = planned
-        lifecycle, accepted = message.lifecycle, message.accepted
-        if not accepted:
-            message.accepted = accepted = int(time()) - lifecycle.age
-        at = accepted + lifecycle.offsets[step]
-        return lifecycle.bodies[step].fill(message.id, message.to, accepted, at, message.cost)
-
-    def _ended(self, exchange: Exchange) -> None:
-        counts, outcome = self.counts, exchange.outcome
-        counts.ended += 1
-        assert outcome is not None, "it has ended"
-        # A plain text takes much less time to count and to write than a member of an enumeration.
-        name = _ACKNOWLEDGED if outcome is Outcome.ACKNOWLEDGED else outcome.value
-        counts.outcomes[name] += 1
-        self._enter(exchange.planned, exchange.started, exchange.elapsed, name, exchange.answer)
+        self._pool.send(planned, request.encode("latin-1"))
 
     async def _send_faulty(self, planned: Planned, body: bytes, applied: Fault) -> None:
-        message, started = planned.message, stopwatch()
-        delivery = Delivery(self._receiver, decode(body).rows, body, message.id, faults=(applied,))
+        planned.started = stopwatch()
+        delivery = Delivery(self._receiver, decode(body).rows, body, planned.message.id, faults=(applied,))
         try:
             attempt = await self._faulty.attempt(ASYNC, delivery)
         except EngageLabMockError as error:
             self._fail(error)
             return
-        self.counts.ended += 1
-        answer = attempt.response.status if attempt.response is not None else 0
-        self._enter(planned, started, attempt.elapsed, attempt.outcome.value, answer)
+        planned.outcome, planned.elapsed = attempt.outcome, attempt.elapsed
+        planned.answer = attempt.response.status if attempt.response is not None else 0
+        self._ended(planned)
 
-    def _enter(self, planned: Planned, started: float, elapsed: float, outcome: str, answer: int) -> None:
-        at, message, step, copy, name = planned
+    def _ended(self, planned: Planned) -> None:
+        """Count a delivery and enter it in the ledger."""
+        counts, outcome, message, step = self.counts, planned.outcome, planned.message, planned.step
+        assert outcome is not None, "it has ended"
         lifecycle = message.lifecycle
+        counts.ended += 1
+        if outcome is Outcome.ACKNOWLEDGED:
+            # A plain text takes much less time to count and to write than a member of an enumeration.
+            name = _ACKNOWLEDGED
+        else:
+            name = outcome.value
+            if not planned.fault:
+                counts.failed += 1
         entry = Entry(
             message.id,
             message.to,
@@ -228,20 +225,21 @@ class LoadSender:
             step,
             message.planned,
             lifecycle.statuses[step],
-            copy,
-            round(self._offset + at, 6),
-            round(started - self._started, 6),
-            round(elapsed, 6),
-            outcome,
-            answer,
+            planned.copy,
+            # This rounds to 6 places, in a third of the time that `round` takes.
+            ((self._offset + planned.at) * 1e6 + 0.5) // 1.0 / 1e6,
+            ((planned.started - self._started) * 1e6 + 0.5) // 1.0 / 1e6,
+            (planned.elapsed * 1e6 + 0.5) // 1.0 / 1e6,
             name,
+            planned.answer,
+            planned.fault,
         )
         try:
             self._ledger.add(entry)
         except EngageLabMockError as error:
             self._fail(error)
 
-    def _fail(self, error: EngageLabMockError) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.error = self.error or error
         self.stop()
 
@@ -254,10 +252,14 @@ class LoadSender:
     async def _tick(self, progress: Callable[[float, Counts], object] | None) -> None:
         while True:
             await asyncio.sleep(_TICK)
+            self._timestamp = self._now()
             self._pool.expire()
             self._flush()
-            if progress is not None:
-                progress(stopwatch() - self._started, self.counts)
+            if progress is not None and self.error is None:
+                try:
+                    progress(stopwatch() - self._started, self.counts)
+                except BaseException as error:  # not only `Exception`: pytest's own are none
+                    self._fail(error)
 
     async def _drain(self) -> None:
         """Wait until all that was started has ended."""

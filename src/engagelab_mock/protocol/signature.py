@@ -101,7 +101,7 @@ class Signer:
         """Sign a timestamp (Unix seconds) and a nonce."""
         return Signature(timestamp, nonce, self.username, self.digest(timestamp, nonce))
 
-    def header(self, timestamp: int, nonce: str) -> str:
+    def header(self, timestamp: int | str, nonce: str) -> str:
         """Return the header's value for a timestamp and a nonce, without making a `Signature`."""
         return f"timestamp={timestamp};nonce={nonce};username={self.username};signature={self.digest(timestamp, nonce)}"
 
