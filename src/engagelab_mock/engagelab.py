@@ -624,11 +624,11 @@ class EngageLab:
         Raises `InvalidTape`, with the line, if the tape is damaged or the file is not a tape. With `strict=False`, the
         tape has the lines that can be read, and `problems` lists the other lines.
 
-        >>> with EngageLab() as engagelab:
-        ...     engagelab.tape("day.jsonl")
+        >>> EngageLab().tape("day.jsonl")
         Traceback (most recent call last):
         ...
         engagelab_mock.errors.UsageError: day.jsonl: the tape cannot be read: No such file or directory
+          hint: give the file that `engagelab-mock record` wrote
         """
         __tracebackhide__ = True
         from engagelab_mock.explore.tape import open_tape

@@ -181,6 +181,17 @@ async def test_await_waits_in_an_event_loop(engagelab: EngageLab) -> None:
         await inbox.await_(timeout=0, count=2)
 
 
+def test_each_recipient_keeps_its_messages_in_order_while_the_oldest_of_all_are_forgotten() -> None:
+    recipients = [f"+65912345{number:02d}" for number in range(3)]
+    with EngageLab(keep=5) as engagelab:
+        sent = [(to, engagelab.send(to, scenario="delivered").message_id) for _ in range(4) for to in recipients]
+        for to in recipients:
+            expected = [message_id for each, message_id in sent[-5:] if each == to]
+            assert [message.message_id for message in engagelab.inbox(to)] == expected
+        engagelab.reset()
+        assert [len(engagelab.inbox(to)) for to in recipients] == [0, 0, 0]
+
+
 def test_keep_limits_the_inbox_too() -> None:
     with EngageLab(journal=Journal(limit=2)) as engagelab:
         sent = [engagelab.send(TO, scenario="delivered").message_id for _ in range(5)]

@@ -220,7 +220,7 @@ class Runner:
         except Ended as ended:
             return ended
         except _ENDING as error:
-            if not (isinstance(error, ProbeFailed) and self._has_ended()):
+            if check.needs_restart or not (isinstance(error, ProbeFailed) and self._has_ended()):
                 raise
             self._down_since = check.id
             return Ended(Judgement.FAIL, f"the receiver does not answer any more, and {error.problem}", basis="answer")

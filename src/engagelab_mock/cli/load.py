@@ -149,7 +149,11 @@ _PROBABILITY = click.FloatRange(0, 1)
     metavar="NAME=STATUSES",
     help="An effect in the state, and the statuses that have it, such as credits=verified; can be repeated.",
 )
-@click.option("--ledger", type=click.Path(dir_okay=False), help="Keep the ledger in this file. Default: delete it.")
+@click.option(
+    "--ledger",
+    type=click.Path(),
+    help="Keep the ledger in this file, or those of Locust's workers in this folder. Default: delete them.",
+)
 @click.option(
     "--report", multiple=True, metavar="KIND=FILE", help="Write a report to a file: html=… or json=…; can be repeated."
 )

@@ -41,6 +41,8 @@ _RELEASES = frozenset(("commit", "rollback", "executescript", "__aexit__"))
 _NAMES = {"__aenter__": "begin", "__aexit__": "commit", "_execute_insert": "execute", "_execute_fetchall": "execute"}
 
 
+#: The module and the name of the coroutine in which a task waits for a lock.
+_ACQUIRE = ("asyncio.locks", "acquire")
 _PROGRAMS = (CoroutineType, AsyncGeneratorType)
 #: The types of what is awaited that do not tell their coroutine or generator.
 _HIDING = frozenset(("coroutine_wrapper", "async_generator_asend", "async_generator_athrow"))
@@ -62,6 +64,11 @@ def frames_of(program: Any) -> list[FrameType]:
         else:
             break
     return [frame for frame in frames if frame is not None]
+
+
+def waits_for_lock(frames: Sequence[FrameType]) -> bool:
+    """Tell whether a coroutine with these frames waits for a lock of asyncio, which another task holds."""
+    return bool(frames) and (str(frames[-1].f_globals.get("__name__")), frames[-1].f_code.co_name) == _ACQUIRE
 
 
 def written_frames(frames: Sequence[FrameType]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from engagelab_mock.errors import UsageError
 from engagelab_mock.eventloop import stopwatch
-from engagelab_mock.explore.awaits import awaiting, frames_of, stopping_in_drivers, written_frames
+from engagelab_mock.explore.awaits import awaiting, frames_of, stopping_in_drivers, waits_for_lock, written_frames
 from engagelab_mock.explore.interleave import LOCK_FREE, PATIENCE, Deadlock, deadlock_text, sleeps_long
 from engagelab_mock.explore.locks import LockWaits, all_others_sleep
 from engagelab_mock.explore.orders import Choice, Steps, Trace, letter
@@ -34,8 +34,6 @@ _WAITS = 0.05
 _LOOK = 0.002
 #: How long a thread sleeps inside of SQLite until it is regarded as one that waits for a lock.
 _WAITS_SQLITE = 0.005
-#: The coroutine that waits for a lock, which only another task can release.
-_LOCK = ("asyncio.locks", "acquire")
 _SLEEP = ("asyncio.tasks", "sleep")
 
 _JOB: ContextVar[LoopHandler | None] = ContextVar("engagelab_job", default=None)
@@ -82,7 +80,7 @@ class LoopHandler:
     @property
     def waits_for_lock(self) -> bool:
         """Tell whether it waits for a lock, which another task holds."""
-        return self.inside == _LOCK
+        return waits_for_lock(self.frames)
 
     @property
     def inside(self) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from engagelab_mock.delivery.io import ASYNC, Io
 from engagelab_mock.delivery.outcome import Outcome
 from engagelab_mock.errors import ProbeFailed
 from engagelab_mock.eventloop import stopwatch, to_thread
-from engagelab_mock.explore.awaits import frames_of, written_frames
+from engagelab_mock.explore.awaits import frames_of, waits_for_lock, written_frames
 from engagelab_mock.explore.interleave import Deadlock
 from engagelab_mock.explore.locks import is_asleep, stack_of, written_stack
 from engagelab_mock.explore.switchpoints import is_foreign
@@ -192,14 +192,18 @@ def _make_calls(calls: SimpleQueue[Callable[[], object] | None]) -> None:
 
 
 async def check_given_up(io: Io, transport: Any, attempt: Attempt, limit: float | None) -> None:
-    """Raise `Deadlock` if an ASGI app has not answered an attempt in time, nor ended in as long again."""
+    """Raise `Deadlock` if an ASGI app has not answered in time, and waits for a lock or a thread after as long again.
+
+    A program that waits for anything else in the event loop was only too slow: its time limit has ended it.
+    """
     if attempt.outcome is not Outcome.TIMEOUT or not transport.given_up or not limit:
         return
     program = transport.given_up[-1]
     ends = stopwatch() + (limit if io is ASYNC else 0.0)  # without a running loop, the transport has waited already
     while program.cr_frame is not None and stopwatch() < ends:
         await io.pause(_LOOK)
-    if program.cr_frame is not None:
+    frames = frames_of(program)
+    if program.cr_frame is not None and (waits_for_lock(frames) or all(map(is_foreign, frames))):
         raise stuck(place_of_program(program))
 
 

@@ -166,7 +166,8 @@ class Inbox(Sequence[InboxMessage]):
             raise InvalidRecipient(error.what, where=error.where, hint=hint) from None
 
     def _accepted(self) -> list[Accepted]:
-        return [each for each in self._engine.messages if self._to is None or each.message.to == self._to]
+        messages = self._engine.messages
+        return list(messages) if self._to is None else messages.sent_to(self._to)
 
     def _settled(self) -> list[InboxMessage]:
         """Return the messages that have arrived, including those that were accepted after the inbox was returned."""

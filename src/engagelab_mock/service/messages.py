@@ -75,6 +75,8 @@ class Messages:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._messages: dict[str, Accepted] = {}
+        #: The ids of the messages to each recipient, oldest first: an inbox is read often while its message is awaited.
+        self._ids: dict[str, list[str]] = {}
         #: The latest code of each template to each recipient, by the message's id.
         self._latest: dict[tuple[str, str], str] = {}
         self._sendings: dict[str, Sending] = {}
@@ -94,6 +96,8 @@ class Messages:
     def adopt(self, accepted: Accepted) -> None:
         """Add a message that is not to be written to the store: it is stored already, or ends with the process."""
         message = accepted.message
+        if message.id not in self._messages:
+            self._ids.setdefault(message.to, []).append(message.id)
         self._messages[message.id] = accepted
         if accepted.call in _LIMITED:
             self._latest[message.template_key, message.to] = message.id
@@ -145,6 +149,13 @@ class Messages:
         """Return the message with an id, or None."""
         self._read_sent()
         return self._messages.get(message_id)
+
+    def sent_to(self, to: str) -> list[Accepted]:
+        """Return the messages to a recipient, oldest first."""
+        self._read_sent()
+        # Another thread may remove one meanwhile.
+        found = [self._messages.get(message_id) for message_id in list(self._ids.get(to, ()))]
+        return [accepted for accepted in found if accepted is not None]
 
     def sending_of(self, message_id: str) -> Sending | None:
         """Return the sending of a message, or None."""
@@ -218,6 +229,10 @@ class Messages:
 
     def _forget(self, message_id: str) -> Accepted:
         accepted = self._messages.pop(message_id)
+        ids = self._ids[accepted.message.to]
+        ids.remove(message_id)
+        if not ids:
+            del self._ids[accepted.message.to]
         key = accepted.message.template_key, accepted.message.to
         if self._latest.get(key) == message_id:
             del self._latest[key]
@@ -228,6 +243,7 @@ class Messages:
         message, others = accepted.message, dict(self._messages)
         self._messages.clear()
         self._messages.update({message.id: accepted, **others})
+        self._ids.setdefault(message.to, []).insert(0, message.id)
         if accepted.call in _LIMITED:
             self._latest.setdefault((message.template_key, message.to), message.id)
 

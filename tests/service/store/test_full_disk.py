@@ -62,6 +62,7 @@ class Disk:
             [template.template_id for template in engagelab.templates],
             sorted((entry.at, entry.label) for entry in engagelab.clock.pending),
             len(engagelab.journal),
+            [[each.message.id for each in engagelab.accepted.sent_to(to)] for to in (TO, *RECIPIENTS)],
         ]
 
     def stored(self) -> list[object]:
@@ -86,7 +87,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 LONG = {"text": "x" * 5000}
-TO = "+6591234567"
+TO, RECIPIENTS = "+6591234567", ("+6591234000", "+6591234001", "+6591234002")
 TEMPLATE = {
     "template_id": "login",
     "description": "log in" * 40,
@@ -132,8 +133,8 @@ CALLS: dict[str, Callable[[Disk], Said]] = {
 def test_a_call_that_cannot_be_stored_is_answered_500_and_changes_nothing(
     disk: Disk, call: Callable[[Disk], Said]
 ) -> None:
-    for number in range(3):
-        accept(disk, f"+6591234{number:03}")
+    for to in RECIPIENTS:
+        accept(disk, to)
     assert disk.client.post("/v1/template-configs", TEMPLATE | {"template_id": "old"}).status == 200
     disk.engagelab.rule(call="custom-messages", scenario="fallback", times=5)
     before = disk.described()
@@ -178,8 +179,8 @@ def test_callbacks_due_on_a_full_disk_go_out_in_order_once_there_is_room(disk: D
     receiver = Receiver.recording()
     assert receiver.recorder is not None
     disk.engagelab.receivers.append(receiver)
-    for number in range(3):
-        accept(disk, f"+6591234{number:03}")
+    for to in RECIPIENTS:
+        accept(disk, to)
     disk.engagelab.clock.advance(hours=1)
     noticed, completed = threading.Event(), threading.Semaphore(0)
     disk.store.on_trouble = lambda error: noticed.set()
