@@ -189,7 +189,7 @@ class Tools:
             raise UsageError("no scenario is named", where="scenarios", hint="such as verified; status lists them")
         self._check_receiver(observed=True, reachable=True)
         options: ExploreOptions = {"check": True, "time_budget": _TOTAL}
-        options |= {"concurrent": 2} if concurrent else {"duplicates": duplicates}
+        options |= {"concurrent": 2} if concurrent else {"duplicates": duplicates, "merge": "auto"}
         try:
             exploration = self._engagelab.explore(*chosen, **options)
         except ScheduleFailed as error:
