@@ -126,6 +126,7 @@ def load(url: str, *arguments: str, directory: Path) -> subprocess.Popen[str]:
 
 
 def test_the_command_sends_from_several_processes_and_judges_all_ledgers(tmp_path: Path, receiver: str) -> None:
+    (tmp_path / "kept").mkdir()  # as after a run before
     with load(receiver, "--duration", "2", "--processes", "2", "--ledger", "kept", directory=tmp_path) as program:
         said, _ = program.communicate(timeout=120)
     assert program.returncode == 0, said
@@ -234,6 +235,7 @@ def part_processes(part: str, directory: Path) -> list[int]:
         (["--master", "--worker"], "leave out one of them"),
         (["--processes", "2", "--part", "1/2"], "Locust gives each worker its part"),
         (["--processes", "2", "--until-it-breaks"], "cannot double their rate together"),
+        (["--processes", "2", "--ledger", __file__], "name a folder"),
     ],
 )
 def test_options_that_contradict_each_other(tmp_path: Path, receiver: str, arguments: list[str], said: str) -> None:

@@ -208,7 +208,7 @@ _PARSE = Fix(
     section="Signature",
 )
 _ONE = Fix(
-    "Refuse more than one X-CALLBACK-ID. WSGI servers join them with a comma, Starlette returns the first.",
+    "Refuse a second X-CALLBACK-ID. WSGI servers, PHP and Node join both by a comma; Starlette and Go give the first.",
     own_flask='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return "", 401',
     own_django='if "," in request.headers.get("X-CALLBACK-ID", ""):\n    return HttpResponse(status=401)',
     own_fastapi='if len(request.headers.getlist("X-CALLBACK-ID")) != 1:\n    return Response(status_code=401)',

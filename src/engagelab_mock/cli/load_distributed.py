@@ -53,6 +53,8 @@ def locust_load(options: Any, url: str, mix: dict[str, float], output: Output) -
         raise UsageError("Locust is not installed", where="--processes", hint=hint)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.ledger or temporary)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError("this is a file", where="--ledger", hint="name a folder: each worker has a ledger")
         before = set(folder.glob("*.ledger"))
         attributes = {name: getattr(options, name) for name in _ATTRIBUTES}
         attributes |= {"host": url, "mix": mix, "ledgers": str(folder), "options": _passed(options)}
