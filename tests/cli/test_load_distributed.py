@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Command, Spawn
 from tests.cli.test_load import summary_of, target
+from tests.integrations.locust_process import needs_locust
 from tests.load import shop
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        subprocess.run([sys.executable, "-c", "import locust"], capture_output=True).returncode != 0,
-        reason="Locust is not here: python -m pip install '.[load]'",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_locust]
 
 LOAD = ("--rate", "100", "--duration", "2", "--mix", "verified=8,fallback=1", "--duplicates", "0.1", "--reorder", "0.1")
 SHARED = ("--spacing", "0.2", "--effect", "credits=verified", "--ledger", "kept", "--seed", "a", "--format", "json")
