@@ -13,7 +13,7 @@ from engagelab_mock import Judgement, NothingObserved, ProbeFailed, Receiver
 from engagelab_mock.checks import runner
 from engagelab_mock.checks.catalogue import Selection
 from engagelab_mock.checks.context import Context
-from engagelab_mock.checks.runner import Runner, context_of
+from engagelab_mock.checks.runner import Runner
 from tests.checks.receivers.afterwards import WorksAfterwards
 from tests.checks.receivers.correct import PATH, SETTINGS, CorrectReceiver, Incoming, observe
 from tests.checks.receivers.frameworks import on_flask
@@ -93,7 +93,7 @@ def test_a_check_that_ends_the_receiver_fails_although_the_state_cannot_be_read(
     app = DiesAfterARefusal(Store(tmp_path / "receiver.sqlite"))
     with on_werkzeug(app) as url:
         receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
-        report = Runner(context_of(receiver, {}), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
+        report = Runner(Context(receiver), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
         app.buried.set()
         receiver.close()
     assert [finding.id for finding in report.of(Judgement.FAIL)] == ["B01", "E11"]
@@ -108,7 +108,7 @@ def test_a_state_that_cannot_be_read_ends_the_run_if_the_receiver_answers(tmp_pa
     with on_werkzeug(app) as url:
         receiver = Receiver.http(url + PATH, limit=0.5, observe=app.show, **SETTINGS)
         with pytest.raises(ProbeFailed, match=r"in B01 \(sig-missing\)"):
-            Runner(context_of(receiver, {}), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
+            Runner(Context(receiver), recovery=0.1, selection=Selection(only=["B01", "B02", "E11"])).run()
         receiver.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from tests.cli.conftest import Command, Spawn
 from tests.load import shop
+from tests.patience import PATIENCE
 
 RATE = ("--rate", "100", "--duration", "1")
 SIGNED = ("--username", shop.USERNAME, "--secret", shop.SECRET)
@@ -165,15 +167,22 @@ def test_a_signal_ends_the_load_well(spawn: Spawn, command: Command, number: int
 
 
 class Slow(shop.Shop):
-    """Answer a question about a message late, if it is told to, and count the questions."""
+    """Answer questions about messages late, if it is told to, and tell when it was asked about twenty of them."""
 
     late = False
-    questions = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+        #: Set while messages of the load are observed: fewer are asked about before it.
+        self.observed = threading.Event()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: shop.Send) -> None:
-        if scope.get("method") == "GET":
-            self.questions += 1
-            await asyncio.sleep(0.1 if self.late else 0)
+        if scope.get("method") == "GET" and self.late:
+            self.asked.add(scope["path"])
+            if len(self.asked) >= 20:
+                self.observed.set()
+            await asyncio.sleep(0.1)
         await super().__call__(scope, receive, send)
 
 
@@ -185,12 +194,10 @@ def test_a_signal_ends_the_observation_well(spawn: Spawn, command: Command, agai
         observe = (*arguments[5:], "--format", "json")
         if again:
             assert command("load", *arguments[:-2], "--rate", "800", "--duration", "2", "--ledger", "a").code == 0
-        asked, app.late = app.questions, True
+        app.late = True
         options = ("report", "a", *observe) if again else (*arguments, "--rate", "800", "--duration", "2", *observe)
         sender = spawn("load", *options)
-        # The states that are expected are learned with fewer questions.
-        while app.questions < asked + (40 if again else 80):
-            pass
+        assert app.observed.wait(3 * PATIENCE)  # after the load, of 2 s, and the start of a process
         sender.send_signal(signal.SIGINT)
         out, err = sender.communicate()
     summary = summary_of(out)

@@ -14,7 +14,6 @@ import pytest
 from engagelab_mock import CHECKS, EngageLab, Finding, Judgement, Receiver, Report, ScheduleFailed
 from engagelab_mock.checks.finding import Sent
 from engagelab_mock.checks.trial import NO_TIME
-from engagelab_mock.cli import mcp_tools
 from engagelab_mock.cli.calling import Caller
 from engagelab_mock.cli.mcp_tools import Tools, receiver_at
 from engagelab_mock.clock import VirtualClock
@@ -218,14 +217,13 @@ def test_a_check_for_which_there_was_no_time_is_not_ok(monkeypatch: pytest.Monke
     report = Report(address="http://127.0.0.1/", findings=findings, sent=Sent(), observed=True)
     assert report.doubt == ""
     with LoopbackServer(app) as server, tools_for(Receiver.http(f"{server.url}/engagelab")) as tools:
-        monkeypatch.setattr(mcp_tools, "_TOTAL", 1e-9)
-        assert tools.check(only=["A*"])["ok"] is False
+        assert tools.check(only=["A*"], seconds=1e-9)["ok"] is False
         monkeypatch.setattr(EngageLab, "check", lambda *_, **__: report)
         found = tools.check()
-        assert (found["ok"], "only=A10" in found["next"]) == (False, True)
+        assert (found["ok"], "`seconds`, with only=A10" in found["next"]) == (False, True)
 
 
-def test_an_exploration_that_judged_little_or_nothing_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exploration_that_judged_little_or_nothing_is_not_ok() -> None:
     app, _, _ = table_app()
     with LoopbackServer(app) as server:
         url, observe = f"{server.url}/engagelab", f"{server.url}/state/{{message_id}}"
@@ -237,8 +235,7 @@ def test_an_exploration_that_judged_little_or_nothing_is_not_ok(monkeypatch: pyt
                     tool()
             tools.use_receiver(url, observe=observe, prepare=f"{server.url}/messages/{{message_id}}")
             assert tools.replay("eg1:verified,delivered")["ok"]
-            monkeypatch.setattr(mcp_tools, "_TOTAL", 1.0)
-            late = tools.explore(["fallback_exhausted", "verified"], duplicates=2)
+            late = tools.explore(["fallback_exhausted", "verified"], duplicates=2, seconds=1.0)
             assert (late["ok"], late["stopped"], late["failures"]) == (False, "time_budget", [])
             assert "the time was up" in late["next"]
         # Its settings tick none of the events.

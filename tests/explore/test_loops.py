@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -297,3 +298,33 @@ def test_trio_is_refused() -> None:
             await EngageLab(orders.receiver(orders.claims_first)).aexplore("plan-sent", concurrent=2)
 
     trio.run(test)
+
+
+@pytest.mark.slow
+def test_a_task_of_an_earlier_request_goes_on_while_a_later_one_is_ordered() -> None:
+    """It is not a step of the later handlers, which may wait for it."""
+    kept: dict[str, int] = {}
+    events: list[asyncio.Event] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def later(go: asyncio.Event, done: asyncio.Event) -> None:
+        await go.wait()
+        await asyncio.sleep(0)
+        done.set()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message_id, status in racing.statuses(json.loads((await receive())["body"])):
+            if status == "plan" and not events:
+                events.extend((asyncio.Event(), asyncio.Event()))
+                tasks.append(asyncio.create_task(later(*events)))
+            elif status == "sent":
+                events[0].set()
+                await events[1].wait()
+            kept[message_id] = kept.get(message_id, 0) + 1
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    with EngageLab(Receiver.asgi(app, lifespan=False, observe=kept.get)) as engagelab:
+        played = engagelab.play("eg1:plan-sent:plan|plan,sent|sent")
+    assert played.acknowledged
+    assert played.final == 4

@@ -8,15 +8,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
 from flask import Flask, request
 
-from engagelab_mock import EngageLab, ProbeFailed, Receiver, ScheduleFailed
+from engagelab_mock import EngageLab, ProbeFailed, Receiver, ScheduleFailed, UsageError
 from engagelab_mock.explore.stuck import Watch
 from tests.receivers import racing
+from tests.receivers.racing import Store, flask_receiver
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +106,34 @@ def test_a_handler_of_fastapi_that_waits_is_shown(kind: str, in_loop: bool) -> N
     explored(Keeps().fastapi(kind), in_loop=in_loop)
 
 
+def test_a_forked_handler_that_waits_for_a_thread_is_refused(store: Store) -> None:
+    """Only a thread of this process makes the calls of the database, and a forked process has no copy of it."""
+    jobs: SimpleQueue[tuple[str, str, threading.Event]] = SimpleQueue()
+
+    def work() -> None:
+        with store.opened() as db:
+            while True:
+                message_id, status, done = jobs.get()
+                racing.correct(db, message_id, status)
+                done.set()
+
+    def handle(db: Any, message_id: str, status: str) -> None:
+        racing.is_marked(db, message_id)
+        done = threading.Event()
+        jobs.put((message_id, status, done))
+        done.wait()
+
+    threading.Thread(target=work, daemon=True).start()
+    receiver = flask_receiver(store, handle)
+    receiver.limit = LIMIT
+    with EngageLab(receiver) as engagelab:
+        assert engagelab.explore("plan-sent").ok
+        with pytest.raises(UsageError, match="the forked handler of `plan` waits here:") as caught:
+            engagelab.explore("plan-sent", crashes="handler")
+    assert "done.wait()" in str(caught.value)
+    assert "Threads are not copied into a forked process" in str(caught.value)
+
+
 def test_an_app_that_catches_the_interruption_does_not_pass() -> None:
     keeps = Keeps()
 
@@ -179,16 +209,18 @@ def test_a_handler_that_is_late_and_comes_again_passes() -> None:
 
 def test_a_handler_that_computes_for_long_is_not_interrupted() -> None:
     keeps = Keeps()
-    jobs = iter([4 * LIMIT])
+    jobs = iter([3.5])
 
     def apply(message_id: str) -> None:
-        ends = time.thread_time() + next(jobs, 0.0)
-        while time.thread_time() < ends:
+        ends = time.monotonic() + next(jobs, 0.0)
+        while time.monotonic() < ends:
             json.dumps([0] * 10_000)
         keeps.count[message_id] = 1
 
-    with EngageLab(keeps.flask(apply)) as engagelab:
-        assert engagelab.explore("plan-sent", retry=[60]).ok
+    receiver = keeps.flask(apply)
+    receiver.limit = 1.0
+    with EngageLab(receiver) as engagelab:
+        assert engagelab.explore("plan-sent", retry=[60], limit=1).ok
 
 
 def test_the_timer_of_the_process_is_left_to_those_who_use_it() -> None:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib.util import find_spec
+
+import pytest
+
+#: Locust is not imported to find out: that would change the sockets of this process.
+needs_locust = pytest.mark.skipif(
+    find_spec("locust") is None, reason="Locust is not here: python -m pip install '.[load]'"
+)
 
 
 def free_port() -> int:

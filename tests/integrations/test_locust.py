@@ -23,15 +23,9 @@ from engagelab_mock.load.ledger import LedgerReader
 from engagelab_mock.server import ApiServer
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.docs.pages import blocks
-from tests.integrations.locust_process import environment, free_port
+from tests.integrations.locust_process import environment, free_port, needs_locust
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        subprocess.run([sys.executable, "-c", "import locust"], capture_output=True).returncode != 0,
-        reason="Locust is not here: python -m pip install '.[load]'",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_locust]
 
 CALLBACKS = """
     from engagelab_mock.integrations.locust import EngageLabUser

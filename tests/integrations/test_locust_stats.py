@@ -21,16 +21,10 @@ import pytest
 from engagelab_mock import LoadSummary, StatusEvent
 from engagelab_mock.load.ledger import LedgerReader
 from engagelab_mock.load.tally import summarise
-from tests.integrations.locust_process import environment, free_port
+from tests.integrations.locust_process import environment, free_port, needs_locust
 from tests.load.shop import Send, Shop, serving
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        subprocess.run([sys.executable, "-c", "import locust"], capture_output=True).returncode != 0,
-        reason="Locust is not here: python -m pip install '.[load]'",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_locust]
 
 CALLBACKS = """
     from locust import User, task

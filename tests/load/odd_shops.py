@@ -97,6 +97,16 @@ class KeepsTransitions(Shop):
             state["status"], state["itime"] = event.name, event.itime
 
 
+class CountsChanges(Shop):
+    """Number the versions of a state, of which an old event makes none: that is right, and looks as if it went back."""
+
+    def effect(self, event: StatusEvent) -> None:
+        super().effect(event)
+        state = self.states[event.message_id]
+        if state["status"] == event.name:
+            state["version"] = state.get("version", 0) + 1
+
+
 class KeepsVerified(Shop):
     """Keep nothing before `verified`, so that other messages have no state: that is right."""
 

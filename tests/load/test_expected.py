@@ -136,6 +136,8 @@ def test_a_value_that_differs_in_each_message_must_be_there() -> None:
         [{"status": status} for status in ("sent", "delivered", "verified", "sent", "sent")],
         [{"credits": n} for n in (0, 1, 2, 1, 1)],
         [{"credits": n} for n in (0, 1, 1, 1, 1)],
+        [{"receipt": receipt} for receipt in ("r-1", "r-2", None, "r-3", "r-4")],
+        [{"done": True}, *({"done": True, "receipt": f"r-{n}"} for n in range(4))],
     ],
 )
 def test_values_that_may_depend_on_the_callbacks_are_never_ignored(states: list[Any]) -> None:
@@ -150,6 +152,8 @@ def test_a_state_of_values_that_differ_has_nothing_to_be_judged() -> None:
 def test_the_right_ones_of_the_first_messages_are_expected() -> None:
     right, wrong = {"status": "verified", "credits": 1}, {"status": "delivered", "credits": 0}
     expected = from_final(right, wrong, wrong, right, wrong)
+    assert expected.leaves["credits",] == 1
+    assert not expected.unclear
     assert kinds(expected, right) == []
     assert kinds(expected, wrong)[:1] == ["lost"]
 

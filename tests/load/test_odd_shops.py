@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engagelab_mock import EngageLab, LoadSummary, UsageError
+from engagelab_mock import EngageLab, LoadSummary, NothingObserved, UsageError
 from tests.load import odd_shops, shop
 
 pytestmark = pytest.mark.slow
@@ -69,13 +69,21 @@ def test_an_app_that_counts_callbacks_late_is_right(duration: float, effects: ob
 
 
 def test_an_app_that_needs_seconds_is_right() -> None:
-    loaded(odd_shops.IsSlow(), duration=0.5, mix={"delivered": 1}, settle=4).assert_clean()
+    loaded(odd_shops.IsSlow(), duration=0.5, mix={"sent_failed": 1}, settle=4).assert_clean()
 
 
 def test_a_history_of_transitions_and_row_numbers_are_right() -> None:
     summary = loaded(odd_shops.KeepsTransitions())
     summary.assert_clean()
     assert summary.remarks[0] == "not judged: row, because the values differ in each message"
+
+
+def test_a_number_that_may_have_gone_back_proves_nothing() -> None:
+    summary = loaded(odd_shops.CountsChanges())
+    assert summary.counts == {"unclear": len(summary.cases)}
+    assert summary.state == "incomplete"
+    with pytest.raises(NothingObserved, match=r"version is 3, expected 4; its callbacks came out of order"):
+        summary.assert_clean()
 
 
 @pytest.mark.parametrize("effects", [EFFECTS, None], ids=["declared", "learned"])

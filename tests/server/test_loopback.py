@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -196,6 +197,21 @@ def test_an_ipv6_address_is_bracketed() -> None:
     with server:
         assert post(server).status == 200
         assert server.url == f"http://[::1]:{server.port}"
+
+
+def test_an_answer_that_no_buffer_holds_arrives_whole_and_the_connection_stays_usable() -> None:
+    large = Random(0).randbytes(12_000_000)
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(large)))])
+        return [large]
+
+    with LoopbackServer(answer) as server:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
+        for _ in range(2):
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == large
+        connection.close()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from engagelab_mock.cli.calling import Caller
 from engagelab_mock.cli.load_distributed import distributes, locust_load
 from engagelab_mock.cli.load_report import REPORTS, LoadCase, LoadResult, write_reports
 from engagelab_mock.cli.observing import observer, observer_in_threads, states_at_their_address
-from engagelab_mock.cli.option_values import effects, tls_verify
+from engagelab_mock.cli.option_values import ReceiverOptions, effects, taken
 from engagelab_mock.cli.options import above_zero, from_zero, output_options, receiver_options, seed_option
 from engagelab_mock.cli.output import ExitCode, Output, ProgressLine, bar
 from engagelab_mock.cli.report_files import report_file
@@ -40,13 +40,7 @@ class Options:
     """Hold the options of the command."""
 
     target: tuple[str, ...]
-    url: str | None
-    username: str
-    secret: str
-    authorization: str
-    timeout: float
-    insecure: bool
-    ca: str | None
+    receiver: ReceiverOptions
     rate: float | None
     duration: float
     mix: str
@@ -167,7 +161,7 @@ _PROBABILITY = click.FloatRange(0, 1)
 @output_options
 def load(**given: Any) -> int:
     """Send callbacks at a rate, and find the messages that the receiver lost, doubled or regressed."""
-    options = Options(**given)
+    options = Options(receiver=taken(ReceiverOptions, given), **given)
     output = Output(options.format)
     files = [report_file(each, REPORTS) for each in options.report]
     if options.target[:1] == ("report",):
@@ -303,18 +297,11 @@ def _receiver_of(options: Options) -> Receiver:
 
     if len(options.target) > 1:
         raise UsageError(f"a load has one URL, not {len(options.target)}", where="URL", hint="start one load for each")
-    url = options.target[0] if options.target else options.url
+    url = options.target[0] if options.target else options.receiver.url
     if not url:
         hint = "engagelab-mock load http://127.0.0.1:5000/engagelab --username acme --secret s3cret --rate 100"
         raise UsageError("the address of the receiver is missing", where="URL", hint=hint)
-    receiver = Receiver.http(
-        url,
-        username=options.username,
-        secret=options.secret,
-        authorization=options.authorization,
-        limit=options.timeout,
-        tls_verify=tls_verify(options.insecure, options.ca),
-    )
+    receiver = options.receiver.receiver(url)
     host: str = getattr(receiver.transport, "host", "")
     if not options.i_own_this_host and not is_loopback(host.strip("[]")):
         raise UsageError(

@@ -60,9 +60,9 @@ def locust_load(options: Any, url: str, mix: dict[str, float], output: Output) -
         attributes |= {"host": url, "mix": mix, "ledgers": str(folder), "options": _passed(options)}
         given = {
             ATTRIBUTES: json.dumps(attributes),
-            "ENGAGELAB_WEBHOOK_USERNAME": options.username,
-            "ENGAGELAB_WEBHOOK_SECRET": options.secret,
-            "ENGAGELAB_MOCK_AUTHORIZATION": options.authorization,
+            "ENGAGELAB_WEBHOOK_USERNAME": options.receiver.username,
+            "ENGAGELAB_WEBHOOK_SECRET": options.receiver.secret,
+            "ENGAGELAB_MOCK_AUTHORIZATION": options.receiver.authorization,
         }
         # Its results go to stderr: stdout has ours.
         subprocess.run(_command(options), env={**os.environ, **given}, stdout=sys.stderr.fileno(), check=False)
@@ -105,7 +105,7 @@ def _passed(options: Any) -> list[str]:
         name = parameter.name or ""
         if name in _NOT_PASSED or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
-        option, value = parameter.opts[0], getattr(options, name)
+        option, value = parameter.opts[0], context.params[name]
         given = value if isinstance(value, tuple) else (value,)
         words += [option] if value is True else [word for each in given for word in (option, str(each))]
     if options.observe or options.observe_command:

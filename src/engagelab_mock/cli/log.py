@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engagelab_mock.engagelab import EngageLab
 
 _LOG = logging.getLogger("engagelab_mock.server")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 #: The fields of JSON objects in which a secret may stand.
 _BODIES = ("body", "answer")
 #: How many characters of a body are shown.
@@ -179,7 +180,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _json(record: dict[str, Any], at: float) -> str:
-    return json.dumps({"type": record["type"], "time": at, **record}, separators=(",", ":"))
+    return _encode({"type": record["type"], "time": at, **record})
 
 
 class Secrets:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from engagelab_mock.explore.exploration import Exploration
     from engagelab_mock.explore.options import ExploreOptions
 
-#: The most entries of the journal that one call returns, and the time of one call of check or explore, in seconds.
-_ENTRIES, _TOTAL = 50, 120.0
+#: The most entries of the journal that one call returns.
+_ENTRIES = 50
+#: How long one call of check or explore may take by default, in seconds.
+_TOTAL = 120.0
 #: A callback that a fault has broken comes once more, after this time, in virtual seconds.
 _AGAIN = [5.0]
 #: Several names: a list, or text with commas between them.
@@ -165,14 +167,16 @@ class Tools:
         wrong = "the code is wrong, used or expired: call inbox for the code of this message_id, or send a new message"
         return _result("" if said.get("verified") else wrong, http_status=answer.status, **said)
 
-    def check(self, only: Names = "", depth: str = "normal", language: str = "") -> dict[str, Any]:
+    def check(
+        self, only: Names = "", depth: str = "normal", language: str = "", seconds: float = _TOTAL
+    ) -> dict[str, Any]:
         """Run the checks against the receiver."""
         from engagelab_mock.checks.check import LANGUAGES
 
         if language and language not in LANGUAGES:
             raise UnknownName("language", language, LANGUAGES, where="language")
         self._check_receiver(reachable=True)
-        report = self._engagelab.check(depth=depth, timeout=_TOTAL, only=_parts(only))
+        report = self._engagelab.check(depth=depth, timeout=seconds, only=_parts(only))
         unclear = [each for each in report.findings if not each.judged and not each.left_out]
         return _result(
             _after_checking(report),
@@ -182,14 +186,16 @@ class Tools:
             not_judged={finding.id: finding.reason for finding in unclear},
         )
 
-    def explore(self, scenarios: Names = "verified", duplicates: int = 1, concurrent: bool = False) -> dict[str, Any]:
+    def explore(
+        self, scenarios: Names = "verified", duplicates: int = 1, concurrent: bool = False, seconds: float = _TOTAL
+    ) -> dict[str, Any]:
         """Send the callbacks of scenarios in every order, with duplicates, or at the same time."""
         chosen = _parts(scenarios)
         if not chosen:
             raise UsageError("no scenario is named", where="scenarios", hint="such as verified; status lists them")
         self._check_receiver(observed=True, reachable=True)
-        options: ExploreOptions = {"check": True, "time_budget": _TOTAL}
-        options |= {"concurrent": 2} if concurrent else {"duplicates": duplicates}
+        options: ExploreOptions = {"check": True, "time_budget": seconds}
+        options |= {"concurrent": 2} if concurrent else {"duplicates": duplicates, "merge": "auto"}
         try:
             exploration = self._engagelab.explore(*chosen, **options)
         except ScheduleFailed as error:
@@ -298,7 +304,7 @@ def _after_checking(report: Report) -> str:
             f"{counted(len(blind), 'check')} could not see any effect: give use_receiver {_OBSERVE}; then check again"
         )
     if late := [finding.id for finding in unclear if finding.reason == NO_TIME]:
-        return f"there was no time for {counted(len(late), 'check')}: call check with only={','.join(late)}"
+        return f"there was no time for {counted(len(late), 'check')}: give more `seconds`, with only={','.join(late)}"
     return ""
 
 
@@ -308,7 +314,7 @@ def _after_exploring(exploration: Exploration) -> str:
         return "mend the receiver as the first report says, restart it, and replay the token; then explore again"
     if exploration.stopped:
         left = f"{exploration.schedules} of {exploration.total} schedules were judged"
-        return f"the time was up, and only {left}: explore fewer scenarios in a call, or with duplicates=0"
+        return f"the time was up, and only {left}: give more `seconds`, or explore fewer scenarios in a call"
     return ""
 
 
@@ -337,10 +343,10 @@ ABOUT: Mapping[str, str] = {
     "check": "Check the receiver: signatures, retries, orders, duplicates, bad input. Returns the failures, the worst"
     " first, each with its reason and a fix. `only` takes ids such as A01 or B*, as a list or with commas. `language`"
     " is that of the fixes: flask, django, fastapi, node, express, php, go, java or ruby. Without `observe`, effects"
-    " are not judged, and the result is not ok.",
+    " are not judged, and the result is not ok. Nor is it if the `seconds` were too few.",
     "explore": "Send the callbacks in every order, with duplicates, and compare the final state with the one in order;"
     " or with `concurrent`, send callbacks at the same time. `scenarios` is a list, or has commas. Needs `observe`. A"
-    " failure has a token for replay.",
+    " failure has a token for replay. If the `seconds` were too few, the result is not ok.",
     "replay": "Send the schedule of a token again, such as eg1:plan,verified,delivered.",
     "journal": "Show the last callbacks, with request, answer, outcome and hint.",
     "clock": "Let that many seconds of virtual time pass: codes expire, and their callbacks are sent at once.",

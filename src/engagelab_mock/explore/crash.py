@@ -188,11 +188,7 @@ class _Crashing:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         if not told:
-            raise UsageError(
-                f"the forked handler did not end as expected within {_LIMIT:g} s",
-                where="crashes",
-                hint="does it wait for a thread? Threads are not copied into a forked process",
-            )
+            raise _not_ended(f"the forked handler did not end as expected within {_LIMIT:g} s")
         return msgspec.json.decode(told, type=_Report)
 
     def _run_child(self, callback: Callback, writer: int) -> None:
@@ -215,6 +211,11 @@ class _Crashing:
             report.waits = report.waits or stuck_here.stack
             os.write(writer, msgspec.json.encode(report))
         os._exit(0)
+
+
+def _not_ended(what: str) -> UsageError:
+    thread = "does it wait for a thread, such as that of a connection which an earlier handler has opened?"
+    return UsageError(what, where="crashes", hint=f"{thread} Threads are not copied into a forked process")
 
 
 def _read(reader: int, limit: float) -> bytes:
@@ -306,8 +307,10 @@ async def deliver_crashing(
     finally:
         delivery.receiver = receiver
     report = transport.report
+    if report.waits and fork:
+        raise _not_ended(f"the forked handler of `{'+'.join(delivery.statuses)}` waits here:\n{report.waits}\n")
     if report.waits:
-        raise stuck(report.waits, "here, in a forked process, which has no copies of other threads" if fork else "here")
+        raise stuck(report.waits)
     if report.thread and transport.name == "wsgi":  # an ASGI app may use the worker threads of its event loop
         raise thread_started(f"the handler of `{'+'.join(delivery.statuses)}`", report.thread)
     moments = tuple(

@@ -105,6 +105,8 @@ class _Board:
         self._create_task: Any = loop.create_task
         self._thread = threading.get_ident()
         self.changed = asyncio.Event()
+        #: The handlers that stop. A task that an earlier request has left running belongs to none of them.
+        self.handlers: list[LoopHandler] = []
         #: Whether the handlers no longer stop.
         self.free = False
 
@@ -137,7 +139,7 @@ class _Board:
 
     def _soon(self, function: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Do what the loop's `call_soon` does, unless it would be the next step of a handler's task."""
-        handler = _HANDLER.get() if context is None else context.get(_HANDLER)
+        handler = self._own(_HANDLER.get() if context is None else context.get(_HANDLER))
         task = getattr(function, "__self__", None)
         call = None
         if handler is not None and not self.free and isinstance(task, asyncio.Task):
@@ -150,9 +152,12 @@ class _Board:
         self._stop(handler, call, partial(self._call_soon, _run_handle, handle, context=Context()))
         return handle
 
+    def _own(self, handler: LoopHandler | None) -> LoopHandler | None:
+        return handler if handler in self.handlers else None
+
     def _created(self, program: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = self._create_task(program, **options)
-        if (handler := _HANDLER.get()) is not None:
+        if (handler := self._own(_HANDLER.get())) is not None:
 
             def ended(task: asyncio.Task[Any]) -> None:
                 handler.tasks.discard(task)
@@ -178,7 +183,7 @@ class _Board:
         return run
 
     def _profile(self, frame: FrameType, event: str, function: Any) -> None:
-        points, handler, call = self._points, _HANDLER.get(), None
+        points, handler, call = self._points, self._own(_HANDLER.get()), None
         if event == "c_call" and function.__name__ in points.short:
             call = points.of_c(frame, function)
         elif event == "call" and points.codes.get(frame.f_code, "new"):
@@ -244,7 +249,7 @@ async def run_in_loop(
 ) -> Trace:
     """Run jobs, each of which calls the transport's app once, in the running loop, and return the steps of the app."""
     board = _Board(asyncio.get_running_loop(), points)
-    handlers = [LoopHandler(number, name) for number, (name, _) in enumerate(jobs)]
+    board.handlers = handlers = [LoopHandler(number, name) for number, (name, _) in enumerate(jobs)]
     app = transport.app
 
     run = _Run(board, handlers, order, strict=strict)
@@ -278,6 +283,7 @@ async def exchange_in_loop(
     board, app = _Board(asyncio.get_running_loop(), points, reach), transport.app
     transport.app = board.watching(app)
     handler = LoopHandler(0, "")
+    board.handlers = [handler]
     _JOB.set(handler)
     try:
         with board.holding():
@@ -311,7 +317,7 @@ class _Run:
             if not enabled:
                 if any(not handler.over for handler in handlers):
                     await self._wait_for_any()
-                elif not await self._settle([handler for handler in handlers if handler.tasks], _WAITS):
+                elif not await self._settle([each for each in handlers if each.tasks], _WAITS, LOCK_FREE):
                     break  # what still runs is not the work of these requests
                 continue
             at = [None if handler.over and not handler.stops else handler.point for handler in handlers]
@@ -328,8 +334,11 @@ class _Run:
                 await self._settle([handlers[number]], LOCK_FREE)
             self._waiting -= {handler.number for handler in handlers if handler.over or handler.stops}
 
-    async def _settle(self, handlers: Sequence[LoopHandler], patience: float) -> bool:
-        """Wait until one of these handlers has stopped or ended; return False if it waits for another handler."""
+    async def _settle(self, handlers: Sequence[LoopHandler], patience: float, in_driver: float | None = None) -> bool:
+        """Wait until one of these handlers has stopped or ended; return False if it waits for another handler.
+
+        A call of a driver may take `in_driver` seconds until it is regarded as one that waits.
+        """
         idle, seen = 0.0, stopwatch()
         self.locks.begin()
         # What is ready has run after two rounds of the loop.
@@ -337,7 +346,7 @@ class _Run:
             await asyncio.sleep(0)
         while not any(handler.stops or (handler.over and not handler.tasks) for handler in handlers):
             self._board.changed.clear()
-            least = _WAITS_SQLITE if patience == _WAITS else patience
+            least = in_driver or (_WAITS_SQLITE if patience == _WAITS else patience)
             waits = [self.locks.waits(frames, least) for each in handlers for frames in each.waits_at]
             now = stopwatch()
             idle += min(now - seen, 2 * _LOOK) if all_others_sleep() else 0.0

@@ -33,13 +33,19 @@ if TYPE_CHECKING:
 _SEEN, _SEEN_PROBE = 3, 10
 #: How often an app that has not answered in time is looked at, in seconds.
 _LOOK = 0.01
-#: The greatest part of the time that a thread that waits may compute.
-_COMPUTES = 0.1
+#: How long a thread that waits may compute between two looks at it, in seconds. One that computes gets more than this
+#: on a busy machine, too.
+_COMPUTES = 0.002
 _PACKAGE = __name__.partition(".")[0]
 _CALLS = f"{_PACKAGE}.delivery."
 _PROBE, _LOOP = f"{_CALLS}probe", f"{_CALLS}transport.lifespan"
 #: The methods of a probe, and the functions of the user that they call.
 _FUNCTIONS = {"look": "observe", "reset_app": "reset", "prepare_message": "prepare"}
+#: The functions that wait for handlers in other threads and processes, for which there are other limits.
+_WAITS = {
+    (f"{_PACKAGE}.explore.{module}", function)
+    for module, function in (("crash", "_read"), ("interleave", "run_in_threads"), ("parallel", "_in_threads"))
+}
 _DEBUGGERS = ("bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy", "IPython", "pudb")
 
 
@@ -115,7 +121,7 @@ class Watch:
         computed, self._computed = time.thread_time() - self._computed, time.thread_time()
         if frame is None:
             return
-        times = self._place.see(frame, waits=computed < _COMPUTES * (self._seconds or 0))
+        times = self._place.see(frame, waits=computed < _COMPUTES)
         called, function = _called(frame)
         if called and times >= (_SEEN_PROBE if function else _SEEN):
             self.stack, self._function = written_stack(frame), function
@@ -129,7 +135,7 @@ def _called(frame: FrameType) -> tuple[bool, str]:
     idle = str(frame.f_globals.get("__name__")) == "selectors"
     while each is not None:
         module = str(each.f_globals.get("__name__"))
-        if module.startswith(_DEBUGGERS) or (idle and module == _LOOP):
+        if module.startswith(_DEBUGGERS) or (idle and module == _LOOP) or (module, each.f_code.co_name) in _WAITS:
             return False, ""
         function = _FUNCTIONS.get(each.f_code.co_name, "") if module == _PROBE else ""
         if function or (module.startswith(_CALLS) and module != _PROBE):
@@ -138,13 +144,13 @@ def _called(frame: FrameType) -> tuple[bool, str]:
     return False, ""
 
 
-def stuck(stack: str, where: str = "here") -> Deadlock:
+def stuck(stack: str) -> Deadlock:
     """Return the error for a handler that is stuck.
 
     >>> str(stuck(""))
     'the handler waits, and no other handler runs'
     """
-    return Deadlock("the handler waits, and no other handler runs", f"it waits {where}:\n{stack}")
+    return Deadlock("the handler waits, and no other handler runs", f"it waits here:\n{stack}")
 
 
 class OneThread:

@@ -316,9 +316,9 @@ def _names_status(values: Iterable[Any]) -> bool:
 
 
 def _may_tell(counts: Counter[Any], callbacks: int) -> bool:
-    """Tell whether values that differ may depend on the callbacks: statuses, or small numbers that come repeatedly."""
+    """Tell whether values that differ may depend on the callbacks: statuses, small numbers again, values that lack."""
     small = all((number := _number(value)) is not None and 0 <= number <= callbacks for value in counts)
-    return _names_status(counts) or (small and len(counts) < counts.total())
+    return _names_status(counts) or MISSING in counts or None in counts or (small and len(counts) < counts.total())
 
 
 def _names(value: Any, status: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import logging
 import socket
 import sys
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -25,6 +27,7 @@ from engagelab_mock.delivery.transport.http1 import (
     read_head,
     request_body,
 )
+from engagelab_mock.delivery.transport.wire import wait_for
 from engagelab_mock.eventloop import stopwatch
 
 if TYPE_CHECKING:
@@ -56,20 +59,23 @@ class Connection:
     ) -> None:
         self._respond = respond
         self.socket = connection
-        #: The client's address.
-        self.peer = peer
+        #: The client's address, and this end's.
+        self.peer, self.address = peer, connection.getsockname()
         self._limit = request_limit
         self._bounds = bounds
         self._may_keep = may_keep
         #: To be called by a request that will wait, so that the server can answer others.
         self.step_aside = step_aside
-        self._arriving = _Arriving(connection, request_limit)
+        self._arriving = _Arriving(connection)
         self._stream = io.BufferedReader(self._arriving)
         #: Whether the connection stays open after the answer to this request.
         self.keep = True
         #: Whether the answer to this request has begun.
         self.begun = False
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Most requests have arrived, and most answers fit into the system's buffer, so there is nothing to wait for. A
+        # time limit costs three system calls each time, and at each of them another thread may take over.
+        connection.setblocking(False)
 
     def serve(self) -> bool:
         """Answer the requests that have begun to arrive; return whether more may follow on this connection."""
@@ -124,7 +130,14 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send bytes, or raise `OSError`."""
-        self.socket.sendall(data)
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):  # the client reads slowly
+            self.socket.settimeout(self._limit)
+            self.socket.sendall(memoryview(data)[sent:])
+            self.socket.setblocking(False)
 
     def refuse(self, status: int, message: str, code: int = 3002) -> None:
         """Answer a request that cannot be used, and close the connection. Code 3002 is "bad parameters" [?]."""
@@ -166,7 +179,7 @@ class WsgiResponder:
             parts = urlsplit(target)
             target, host = parts._replace(scheme="", netloc="").geturl(), parts.netloc
         path, _, query = target.partition("?")
-        name, port = connection.socket.getsockname()[:2]
+        name, port = connection.address[:2]
         environ: WSGIEnvironment = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -286,19 +299,22 @@ def response_head(status: str, headers: list[tuple[str, str]]) -> bytes:
     >>> response_head("200 OK", [("Content-Length", "0")])[:15]
     b'HTTP/1.1 200 OK'
     """
-    lines = [f"HTTP/1.1 {status}", "Server: engagelab-mock", f"Date: {formatdate(usegmt=True)}"]
+    lines = [f"HTTP/1.1 {status}", "Server: engagelab-mock", f"Date: {_date(int(time.time()))}"]
     lines += [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 class _Arriving(io.RawIOBase):
     """Read from a socket until a limit is over, however slowly it arrives."""
 
-    def __init__(self, connection: socket.socket, limit: float) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._limit = limit
         self._deadline: float | None = None
-        connection.settimeout(limit)
 
     def allow(self, seconds: float) -> None:
         """Set the limit to that many seconds from now."""
@@ -314,14 +330,12 @@ class _Arriving(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         if self._deadline is None:
             return None
-        left = self._deadline - stopwatch()
-        if left <= 0:
-            raise TimeoutError("the request took too long")
-        self._connection.settimeout(left)
-        try:
-            return self._connection.recv_into(buffer)
-        finally:
-            self._connection.settimeout(self._limit)
+        while (left := self._deadline - stopwatch()) > 0:
+            try:
+                return self._connection.recv_into(buffer)
+            except BlockingIOError:
+                wait_for(self._connection, left)
+        raise TimeoutError("the request took too long")
 
 
 def _nothing() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from engagelab_mock import ApiSettings, EngageLab
+from engagelab_mock import ApiSettings, EngageLab, Receiver
+from tests.eventloops import answering
 from tests.service.rest.client import DEFAULT_CONFIG, TO, Client, custom_sms, email, template
 
 DONE = {"code": 0, "message": "success"}
@@ -236,6 +237,14 @@ def test_a_template_that_waits_for_its_audit_sends_nothing() -> None:
         engagelab.audit_template("login", "approved")
         assert client.send().status == 200
         assert engagelab.journal.statuses == ["template_audit_result"] * 2 + ["plan", "sent", "delivered"]
+
+
+@pytest.mark.anyio
+async def test_an_audit_is_awaited_in_the_event_loop_of_the_app() -> None:
+    with EngageLab(Receiver.asgi(answering())) as engagelab:
+        [delivery] = await engagelab.aaudit_template("sandbox-otp-tpl", "rejected", reason="too short")
+        assert (delivery.acknowledged, delivery.statuses) == (True, ["template_audit_result"])
+        assert (await engagelab.aaudit_template("sandbox-otp-tpl", "approved"))[0].acknowledged
 
 
 @pytest.mark.parametrize(("name", "status"), [("sandbox-otp-tp", "approved"), ("sandbox-otp-tpl", "aproved")])
