@@ -98,6 +98,21 @@ async def test_names_are_a_list_or_text_with_commas_and_a_wrong_one_gets_a_sugge
             assert "no scenario is named" in await client.refused("explore", scenarios=[])
 
 
+def test_the_worst_failures_are_whole_and_the_others_say_why() -> None:
+    app, _ = guide_app()
+    with LoopbackServer(app) as server, tools_for() as tools:
+        observe = f"{server.url}/state/{{message_id}}"
+        tools.use_receiver(f"{server.url}/engagelab", username="acme", secret="s3cret", observe=observe)
+        failures = tools.check(only="B0*", language="go")["failures"]
+        assert len(failures) > 6
+        assert ["repro" in failure for failure in failures] == [True] * 5 + [False] * (len(failures) - 5)
+        assert all(failure["reason"] and failure["fix"]["text"] for failure in failures)
+        # Another one is whole if it is asked for.
+        [last] = tools.check(only=failures[-1]["id"], language="go")["failures"]
+        assert last["repro"].startswith("curl")
+        assert last["fix"]["go"]
+
+
 @pytest.mark.asyncio
 async def test_an_app_with_a_table_is_explored_with_prepare_and_reset() -> None:
     app, table, calls = table_app()

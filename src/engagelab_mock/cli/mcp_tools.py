@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from engagelab_mock.explore.exploration import Exploration
     from engagelab_mock.explore.options import ExploreOptions
 
+#: How many failures of checks are whole. An agent reads all that it gets, and can ask for others with `only`.
+_WHOLE = 5
 #: The most entries of the journal that one call returns.
 _ENTRIES = 50
 #: How long one call of check or explore may take by default, in seconds.
@@ -182,7 +184,9 @@ class Tools:
             _after_checking(report),
             doubt=report.doubt or None,
             counts={str(name): number for name, number in report.summary().items()},
-            failures=[_finding(finding, language) for finding in report.worst_first],
+            failures=[
+                _finding(finding, language, whole=place < _WHOLE) for place, finding in enumerate(report.worst_first)
+            ],
             not_judged={finding.id: finding.reason for finding in unclear},
         )
 
@@ -295,7 +299,7 @@ def _after_checking(report: Report) -> str:
     from engagelab_mock.checks.trial import NO_TIME
 
     if report.at_least("major"):
-        return "mend the failures, the worst first, restart the app, and check again"
+        return "mend the failures, the worst first, restart the app, and check again; only=ID shows all of one"
     if report.doubt:
         return f"{report.doubt}: see not_judged, and mend that"
     unclear = report.of(Judgement.INCONCLUSIVE)
@@ -318,13 +322,15 @@ def _after_exploring(exploration: Exploration) -> str:
     return ""
 
 
-def _finding(finding: Finding, language: str) -> dict[str, Any]:
+def _finding(finding: Finding, language: str, *, whole: bool) -> dict[str, Any]:
+    """Return what the agent needs to mend a failure; if it is not `whole`, what it needs to choose it."""
     from engagelab_mock.checks.reports import finding_record
 
-    names = ("id", "name", "severity", "title", "reason", "expected", "why", "fix", "repro")
+    names = ("id", "name", "severity", "title", "reason", *(("expected", "why", "repro") if whole else ()))
     found = {name: value for name, value in finding_record(finding).items() if name in names}
     fix = finding.check.fix
-    return {**found, "fix": {"text": fix.text, language: fix.code_in(language)}} if language else found
+    code = {language: fix.code_in(language)} if whole and language else {}
+    return {**found, "fix": {"text": fix.text, **code}}
 
 
 #: What each tool is for, as the agent reads it. Not docstrings, which `python -OO` removes.
@@ -341,9 +347,10 @@ ABOUT: Mapping[str, str] = {
     "inbox": "Read the messages and codes that a phone number or an e-mail address has got.",
     "verify": "Enter a code for a message, as the user would in the app.",
     "check": "Check the receiver: signatures, retries, orders, duplicates, bad input. Returns the failures, the worst"
-    " first, each with its reason and a fix. `only` takes ids such as A01 or B*, as a list or with commas. `language`"
-    " is that of the fixes: flask, django, fastapi, node, express, php, go, java or ruby. Without `observe`, effects"
-    " are not judged, and the result is not ok. Nor is it if the `seconds` were too few.",
+    " first, each with its reason and a fix, and the first of them with the request as curl. `only` takes ids such as"
+    " A01 or B*, as a list or with commas. With `language`, the fixes have code: flask, django, fastapi, node, express,"
+    " php, go, java or ruby. Without `observe`, effects are not judged, and the result is not ok. Nor is it if the"
+    " `seconds` were too few.",
     "explore": "Send the callbacks in every order, with duplicates, and compare the final state with the one in order;"
     " or with `concurrent`, send callbacks at the same time. `scenarios` is a list, or has commas. Needs `observe`. A"
     " failure has a token for replay. If the `seconds` were too few, the result is not ok.",
