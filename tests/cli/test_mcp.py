@@ -74,6 +74,16 @@ async def test_errors_tell_the_agent_what_to_do() -> None:
         assert "refused" in sent["callbacks"][0]["outcome"]
 
 
+def test_the_skill_can_be_printed_without_the_package(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
+    result = command("mcp", "--skill")
+    assert (result.code, result.err) == (0, "")
+    # The form that agents load by themselves: a head with a name, and then the text.
+    head, text = result.out.removeprefix("---\n").split("\n---\n")
+    assert "name: engagelab-receiver" in head.splitlines()
+    assert "always return 200" in text
+
+
 def test_without_the_package_the_command_says_how_to_get_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
     result = command("mcp")

@@ -52,6 +52,7 @@ serves EngageLab's REST API at a free port of this machine, and tells the agent 
     metavar="SECONDS",
     help="After each callback, wait until the state was the same for so long.",
 )
+@click.option("--skill", is_flag=True, help="Print the skill, a text for agents in the form of SKILL.md, and end.")
 def mcp(
     url: str | None,
     username: str,
@@ -64,8 +65,14 @@ def mcp(
     prepare: str | None,
     reset: str | None,
     wait_idle: float,
+    skill: bool,
 ) -> int:
     """Give an agent the tools to write, check and explore a receiver."""
+    if skill:
+        from engagelab_mock.cli.mcp_resources import skill as skill_text
+
+        click.echo(skill_text(), nl=False)
+        return ExitCode.OK
     try:
         import mcp.server.mcpserver  # noqa: F401
     except ImportError:

@@ -15,8 +15,8 @@ from engagelab_mock.protocol.signature import HEADER, TOLERANCE
 from engagelab_mock.protocol.status import Status
 from engagelab_mock.starters import STARTERS, starter
 
-#: The skill of an agent that has no MCP server.
-SKILL_FILE = files("engagelab_mock") / "starters" / "SKILL.md"
+#: The skill of an agent, also of one that has no MCP server.
+_SKILL_FILE = files("engagelab_mock") / "starters" / "SKILL.md"
 INSTRUCTIONS = """Tools to write, check and explore an app's receiver of EngageLab OTP callbacks. Read the resource
 engagelab://skill first. Start the app, call use_receiver, then send, check and explore, and mend what they report."""
 
@@ -53,7 +53,7 @@ def skill() -> str:
     >>> skill().splitlines()[1]
     'name: engagelab-receiver'
     """
-    return SKILL_FILE.read_text("utf-8")
+    return _SKILL_FILE.read_text("utf-8")
 
 
 def protocol() -> str:
