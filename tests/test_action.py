@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from engagelab_mock import Recorder
+from engagelab_mock import EngageLab, Recorder
+from engagelab_mock.server import ApiServer
 from engagelab_mock.server.loopback import LoopbackServer
 from tests.docs.pages import blocks, environment
 from tests.docs.ports import free_ports
@@ -123,6 +124,13 @@ def test_the_server_is_started_and_its_address_is_an_output(tmp_path: Path) -> N
         finally:
             with suppress(ProcessLookupError):
                 os.kill(int(runner.outputs["serve"]["pid"]), signal.SIGTERM)
+
+
+def test_a_server_that_runs_already_is_not_taken_for_the_one_that_is_started(tmp_path: Path) -> None:
+    with ApiServer(EngageLab()) as server:
+        runner = Runner(tmp_path, port=server.base_url.rpartition(":")[2], **SIGNED)
+        assert runner.run() == 1
+    assert "url" not in runner.outputs["serve"]
 
 
 def test_a_later_step_finds_the_command_and_the_python_of_the_job(tmp_path: Path) -> None:
