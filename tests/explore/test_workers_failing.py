@@ -42,6 +42,7 @@ def test_processes_that_share_a_database_are_an_error(options: dict[str, Any]) -
             engagelab.explore(
                 "plan-sent", workers=2, in_worker=lambda n: _elsewhere(store, n) if n > 1 else None, **options
             )
+        Store(f"{store.path}-0")  # made here: SQLite does not let two processes make one file at the same time
         with pytest.raises(UsageError, match="in_worker must give each worker its own data"):
             engagelab.explore("plan-sent", workers=2, in_worker=lambda n: _elsewhere(store, 0), **options)
 
