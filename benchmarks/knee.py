@@ -27,7 +27,7 @@ def measured(workers: int) -> dict[str, Any]:
     """Return the stages of one search."""
     command = [*GUNICORN]
     command[command.index("--workers") + 1] = str(workers)
-    with tempfile.TemporaryDirectory() as folder, served(command, Path(folder) / "db") as (base, _):
+    with tempfile.TemporaryDirectory() as folder, served(command, Path(folder)) as (base, _):
         receiver = Receiver.http(f"{base}/engagelab", username="acme", secret="s3cret")
         run = LoadRun(receiver, {"rate": FIRST, "duration": SECONDS, "until_it_breaks": True, "seed": workers})
         summary = run_load(run)
