@@ -120,14 +120,14 @@ def asgi(effort: Effort) -> Iterator[Row]:
         goal="G6",
         what="ASGI driver in a running loop / bare await of a trivial app",
         value=in_loop["driver"] / in_loop["bare"],
-        budget=3,
+        budget=24,
         context=context,
     )
     yield Row(
         goal="G6",
         what="ASGI driver from synchronous code / bare await of a trivial app",
         value=with_sync["sync"] / in_loop["bare"],
-        budget=20,
+        budget=30,
         context=context,
     )
 
